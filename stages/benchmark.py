@@ -27,7 +27,7 @@ from hallmark.base.files import ADAPTER, HOLDOUT, REPORTS, write_json
 from hallmark.base.machine import stamp
 from hallmark.base.records import read_records
 from hallmark.data.callers import Sent, lacking, sent
-from hallmark.judge import schema_effect
+from hallmark.judge import answered_twice
 from hallmark.params.loader import Params, run_with_params
 from hallmark.serve.bench import (
     KEY_VARIABLE,
@@ -90,7 +90,7 @@ def run(params: Params) -> None:
                 for model, server in servers.items()
             },
             "parity": parity,
-            "schema": schema_effect.served(params, records, rows, (levels["tuned"][0], first["tuned"]), held)
+            "schema": answered_twice.served(params, records, rows, (levels["tuned"][0], first["tuned"]), held)
             if held
             else None,
             "ratio": ratios(levels["base"], levels["tuned"]) if levels.keys() == {"base", "tuned"} else None,

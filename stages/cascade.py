@@ -18,8 +18,19 @@ from hallmark.base.measured import measured
 from hallmark.base.stats import Interval
 from hallmark.judge.bootstrap import bootstrap_of
 from hallmark.judge.calibration import by_hash, fit, reliability
-from hallmark.judge.cascade import HUMAN, AskedRisk, AtThreshold, CascadeReport, Fit, Part, System
-from hallmark.judge.cascade_words import in_order, of_bound, of_system, why_not
+from hallmark.judge.cascade import (
+    HUMAN,
+    AskedRisk,
+    AtThreshold,
+    CascadeReport,
+    Fit,
+    Part,
+    System,
+    in_order,
+    of_bound,
+    of_system,
+    why_not,
+)
 from hallmark.judge.risk import Answers, Bound, bound, mean_interval
 from hallmark.judge.risk_curve import Curve, area_difference, curve
 from hallmark.judge.scores import RAW, Calibrated, missing, raw_of

@@ -30,8 +30,7 @@ from hallmark.judge.comparison import (
     MeasureResult,
     Power,
 )
-from hallmark.judge.failure_chances import possible
-from hallmark.judge.failure_rates import failures, failures_alone
+from hallmark.judge.failures import failures, failures_alone, possible
 from hallmark.judge.linear import against_linear
 from hallmark.judge.online import online
 from hallmark.judge.paired_records import slices, transitions, words, write_transitions

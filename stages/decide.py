@@ -29,6 +29,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 from hallmark.base.errors import printable, run_stage
+from hallmark.base.figures import points
 from hallmark.base.files import REPORTS, write_json
 from hallmark.base.machine import busy
 from hallmark.base.reports import Report
@@ -47,7 +48,6 @@ from hallmark.judge.decision import (
     handing_over,
     keeps_up,
     named,
-    points,
     short,
     shown_behind,
     suffices,

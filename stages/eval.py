@@ -1,11 +1,12 @@
 """Evaluate a model on the holdout, every prediction kept: `python -m stages.eval --model base` (`tuned`, `--comparators`).
 
 `--calibration`, `--online`: the tuned model answers that part of the split in the same way (docs/confidence.md,
-docs/online.md). Reads the part, and the model, which answers in this process or behind a server, as `eval.engine` says. It
-is asked all records once, or some if `eval.sample` names it, and each answer is scored: `hallmark/answer/scoring.py` says
-what counts as right and names each failure. Base and tuned are then asked some again: in other batches, within the task's
-schema, with sampling, at general tasks. Writes predictions.jsonl, a line a record, and metrics.json, which sums it up, to
-`reports/eval/<model>` or `reports/comparators/<name>`, and what it took to `reports/measured/`.
+docs/service-loop.md). Reads the part, and the model, which answers in this process or behind a server, as `eval.engine`
+says. It is asked all records once, or some if `eval.sample` names it, and each answer is scored:
+`hallmark/answer/scoring.py` says what counts as right and names each failure. Base and tuned are then asked some again: in
+other batches, within the task's schema, with sampling, at general tasks. Writes predictions.jsonl, a line a record, and
+metrics.json, which sums it up, to `reports/eval/<model>` or `reports/comparators/<name>`, and what it took to
+`reports/measured/`.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from hallmark.base.files import CALIBRATION, HOLDOUT, ONLINE, write_json
 from hallmark.base.machine import stamp
 from hallmark.base.measured import measured
 from hallmark.base.records import read_records
-from hallmark.judge import batch_effect, schema_effect
+from hallmark.judge import answered_twice
 from hallmark.judge.metrics import counts, in_words, metrics
 from hallmark.model.chat_template import tool_form
 from hallmark.model.lengths import context_of, out_of_reach
@@ -124,7 +125,7 @@ def evaluate(params: Params, model: str, measure: dict[str, Any]) -> None:
         # Some records once more by the base, in one batch: what other batches change.
         if repeated := evenly(len(records), settings.again if model == "base" else 0):
             second = examiner.ask(repeated, len(repeated), " a second time")
-            extra["again"] = batch_effect.counts([first.pairs[row] for row in repeated], second.pairs)
+            extra["again"] = answered_twice.in_other_batches([first.pairs[row] for row in repeated], second.pairs)
 
         # Base and tuned within the task's schema: the same records for both, however many each answers. Freely once more in
         # the same batches, so that only the constraint differs.
@@ -136,7 +137,7 @@ def evaluate(params: Params, model: str, measure: dict[str, Any]) -> None:
             held = examiner.ask(sample, batch_size, " within the schema", within_schema=True)
             seconds = {"seconds": held.generating, "free_seconds": free.generating}
             measure["constrained"] = {"records": len(sample)} | seconds
-            extra["constrained"] = schema_effect.counts(free.pairs, held.pairs)
+            extra["constrained"] = answered_twice.held_to_schema(free.pairs, held.pairs)
             for row, (answer, score) in zip(sample, held.pairs, strict=True):
                 within[row] = {"prediction": answer.text, "finish": answer.finish, "outcome": score.outcome}
 

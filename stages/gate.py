@@ -30,7 +30,6 @@ from hallmark.base.machine import when_and_where
 from hallmark.base.outcomes import FAILURES
 from hallmark.base.reports import Report
 from hallmark.judge.cascade import CascadeReport
-from hallmark.judge.cascade_rules import coverage_rule, risk_rule
 from hallmark.judge.comparison import Comparison
 from hallmark.judge.data_rules import enough, holdout_rule, leaks_rule
 from hallmark.judge.headline import headline
@@ -40,15 +39,16 @@ from hallmark.judge.quality_rules import ceiling_rule, floor_rule, growth_rule, 
 from hallmark.judge.recount import Frozen, Leaks, recount
 from hallmark.judge.results import read_benchmark, read_parity
 from hallmark.judge.shipped_rules import (
+    coverage_rule,
     errors_rule,
     latency_rule,
     live_floor_rule,
     live_lost_rule,
     parity_rule,
+    risk_rule,
     throughput_rule,
 )
-from hallmark.judge.verdict import SHIPS, Rule, Verdict, overall
-from hallmark.judge.verdict_words import tell, words
+from hallmark.judge.verdict import SHIPS, Rule, Verdict, overall, tell, words
 from hallmark.params.loader import Params, load_params
 
 log = logging.getLogger("gate")

@@ -14,7 +14,6 @@ from hallmark.answer.grounding import Grounding
 from hallmark.base.files import REPORTS, write_text
 from hallmark.base.outcomes import OUTCOMES
 from hallmark.base.reports import Report
-from hallmark.judge import decision_words, shipped_words
 from hallmark.judge.cascade import CascadeReport
 from hallmark.judge.results import read_benchmark, read_results
 from hallmark.judge.retrieval import sorts_of
@@ -43,7 +42,7 @@ def run(params: Params) -> None:
     check_compared(tuned, comparison.records)
 
     # Whose answers are shown: of the base and the tuned model, then of the comparators, last of the linear model.
-    of = {column.name: column for column in results.columns}
+    of = {column.name: column for column in results.models}
     names = ["base", "tuned", *(name for name in of if name not in ("base", "tuned"))]
     titles = {name: of[name].title for name in names}
     models: list[Sequence[Prediction | None]] = [
@@ -88,11 +87,11 @@ def run(params: Params) -> None:
         "linear": comparison.against.classical,
         "origin": origin(params, results.served_measured),
         # What to use.
-        **decision_words.for_page(results.decision),
+        "decision": results.decision,
         # Results, and the outcomes that they count.
         "results": results,
         "percent": f"{100 * comparison.confidence:g}%",
-        "sampled": any(column.records < comparison.records for column in results.columns),
+        "sampled": any(column.records < comparison.records for column in results.models),
         "base": base,
         "tuned": comparison.tuned,
         "matrices": [(model, matrix(model.transitions, model.records)) for model in comparison.against.models],
@@ -114,7 +113,7 @@ def run(params: Params) -> None:
             "taken": results.served_measured,
             "held": benchmark.content.get("schema"),
         },
-        "shipped": shipped_words.for_page(results.parity),
+        "shipped": results.shipped,
         # The data, and the records with their filters.
         "data": read_data_stages(),
         "selects": filters(titles),

@@ -19,7 +19,7 @@ from hallmark.data import callers
 from hallmark.data.live_record import LiveMasker
 from hallmark.data.raw import raw_rows
 from hallmark.data.recording import Recorder, write_groups
-from hallmark.judge import shipped_words
+from hallmark.judge import tables
 from hallmark.mask.restoring import Masked
 from hallmark.params.loader import load_params
 from hallmark.task.task import Task
@@ -165,7 +165,7 @@ def test_what_is_the_same_counts_as_evaluated_and_the_rest_is_asked_and_compared
     assert (found.changes.texts, found.changes.lost, found.changes.won) == (3, 2, 0)
     assert found.changes.behind.value == 0.2
     assert found.worst.value == 0.8
-    words = shipped_words.callers(Live(None, found))
+    words = tables.callers(Live(None, found))
     assert "80.0 %" in words and "60.0 %" in words and "(private_data_left)" in words
 
 
@@ -216,6 +216,6 @@ def test_the_stage_counts_what_callers_get_and_says_where_raw_rows_are_missing(t
     shutil.move(folder / load_params().data.path, tmp_path / "elsewhere.jsonl")
     asked = benchmark.callers_of(load_params(), records_here())
     assert isinstance(asked, Live)
-    assert "data/raw/" in asked.reason and asked.reason in shipped_words.callers(asked)
+    assert "data/raw/" in asked.reason and asked.reason in tables.callers(asked)
     change_params(folder, {"serve.mask": False})
     assert benchmark.callers_of(load_params(), records_here()) is None

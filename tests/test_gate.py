@@ -13,8 +13,7 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.files import write_json
 from hallmark.base.outcomes import FAILURES
 from hallmark.base.reading import read_json, read_json_lines
-from hallmark.judge import rule_words
-from hallmark.judge.judge import WORST
+from hallmark.judge.judge import WORST, decided_by, factor_needed, factor_of_test, more_needed
 from hallmark.judge.params import Gate, rule_names
 from hallmark.judge.verdict import overall
 from hallmark.params.loader import load_params
@@ -371,14 +370,14 @@ def test_an_open_rule_says_how_much_more_would_decide_it(folder):
 
 
 def test_what_more_records_can_not_decide_is_not_promised():
-    assert rule_words.factor_needed(0.9, 0.8, 0.9) is None
-    assert rule_words.decided_by(None, None).startswith("No number of records decides it")
-    far = rule_words.more_needed(100, rule_words.factor_needed(0.0, -0.5, -0.001))
-    assert far == 25_000_000 and "Over a million" in rule_words.decided_by(far, far)
-    assert rule_words.factor_of_test(5, 5, 0.95) is None
-    assert rule_words.factor_of_test(2, 8, 0.95) == pytest.approx(3.8416 * 10 / 36, rel=1e-3)
-    assert rule_words.more_needed(128, 1.0) == 1
-    assert "About 1 more record (1 more group) like" in rule_words.decided_by(1, 1)
+    assert factor_needed(0.9, 0.8, 0.9) is None
+    assert decided_by(None, None).startswith("No number of records decides it")
+    far = more_needed(100, factor_needed(0.0, -0.5, -0.001))
+    assert far == 25_000_000 and "Over a million" in decided_by(far, far)
+    assert factor_of_test(5, 5, 0.95) is None
+    assert factor_of_test(2, 8, 0.95) == pytest.approx(3.8416 * 10 / 36, rel=1e-3)
+    assert more_needed(128, 1.0) == 1
+    assert "About 1 more record (1 more group) like" in decided_by(1, 1)
 
 
 def test_a_waived_rule_does_not_block_and_is_said_wherever_the_verdict_is(folder, caplog):

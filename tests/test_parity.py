@@ -17,8 +17,8 @@ from hallmark.answer.shipped import read_evaluated
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import write_json
 from hallmark.base.reports import Report
-from hallmark.judge import shipped_words
 from hallmark.judge.results import read_parity
+from hallmark.judge.tables import shipped_table
 from hallmark.params.loader import load_params
 from hallmark.task.task import Task
 from tests.made_up import ROOT, TARGET, prediction, typed, write_models, write_other_reports
@@ -98,12 +98,12 @@ def test_a_report_comes_back_as_it_was_written_and_is_told_in_words(tmp_path, mo
     path = tmp_path / "reports/benchmark.json"
     write_json(path, Report("benchmark").content | {"parity": asdict(whole)})
     assert read_parity(Report("benchmark")) == whole
-    assert shipped_words.rows(whole) == [
+    assert shipped_table(whole).rows == [
         ("Merged model (bfloat16)", "2 of 10", "1 lost, 0 won", "0.25, 3 of 200 tokens", "271 MiB", "257 MiB",
          "1.23 s (10 at once)", "61.2"),
         ("GGUF file (Q8_0)", "0 of 10", "as evaluated", "-", "138 MiB", "-", "-", "-"),
     ]  # fmt: skip
-    said = shipped_words.note(whole)
+    said = shipped_table(whole).note
     assert "the same 10 records of the holdout, of 5 groups; of the evaluated answers to these, 10 are" in said
     assert "their speed is that of llama.cpp, which did not run" in said
     assert said.endswith("Not measured: GGUF file (Q4_K_M): llama-quantize is not on the PATH.")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hallmark.answer.measures import COMMON
 from hallmark.answer.scoring import Scorer
 from hallmark.base.outcomes import FAILURES
-from hallmark.judge.failure_chances import possible
+from hallmark.judge.failures import possible
 from hallmark.task.params import Task as TaskParams
 from hallmark.task.task import Task
 

@@ -124,18 +124,6 @@ def judge(difference: Interval, p: float, alpha: float) -> str:
     return "better" if difference.value > 0 else "worse"
 
 
-def evidence(verdict: str, difference: Interval, test: McNemar, confidence: float) -> str:
-    """What a verdict of `judge` rests on, in words. If interval and test disagree, it says which of them is in doubt."""
-    p = "p < 0.0001" if test.p < 1e-4 else f"p = {test.p:.4f}"
-    low, value, high = (f"{100 * number:+.1f}" for number in (difference.low, difference.value, difference.high))
-    text = f"{value} points ({confidence:.0%} interval {low} to {high}); {test.won} records won, {test.lost} lost"
-    if verdict == "not_shown" and test.p < 1 - confidence:
-        return f"{text}. These alone would show it ({p}), but records of one group resemble each other: the interval has zero in it."
-    if verdict == "not_shown" and not difference.low <= 0 <= difference.high:
-        return f"{text}. The interval leaves out zero, but too few records changed to rule out chance ({p})."
-    return f"{text}, {p}."
-
-
 class ClusterBootstrap:
     """Draws customers with replacement, `draws` times, once; every measure is then read from the same draws.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from hallmark.answer.measures import known_measures
 from hallmark.base.errors import HallmarkError
+from hallmark.base.figures import in_brackets, shown
 from hallmark.base.machine import when_and_where
 from hallmark.base.stats import Interval
 from hallmark.commands import sweep
@@ -154,15 +155,10 @@ def read(name: str, commit: str, params: Params) -> Run:
 
 def main_measure(comparison: Comparison, floors: Sequence[str]) -> Measured:
     """The measure that decides."""
-    rows = {row.name: row.tuned for row in comparison.tuned.measures}
+    rows = comparison.of_tuned.measures
     name = sweep.deciding(floors, rows)
     tuned = rows.get(name, Interval(0.0, 0.0, 0.0))
     return Measured(known_measures()[name].words, tuned.value, tuned.low, tuned.high)
-
-
-def shown(value: float | None, form: str) -> str:
-    """A number in a cell."""
-    return UNKNOWN if value is None else format(value, form)
 
 
 def cells(row: Row) -> list[str]:
@@ -177,7 +173,7 @@ def cells(row: Row) -> list[str]:
     if run is None:
         minutes = UNKNOWN if facts.planned_minutes is None else f"~{facts.planned_minutes:.1f}"
         return [*known, minutes, UNKNOWN, UNKNOWN, UNKNOWN, row.verdict]
-    right = f"{100 * run.measure.value:.1f} [{100 * run.measure.low:.1f}, {100 * run.measure.high:.1f}]"
+    right = in_brackets(Interval(run.measure.value, run.measure.low, run.measure.high))
     return [*known, f"{run.minutes:.1f}", right, shown(run.latency_p95_s, ".2f"), shown(price, ",.4g"), row.verdict]
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from hallmark.answer.measures import measures_of
 from hallmark.base.errors import run_stage
+from hallmark.base.figures import in_brackets
 from hallmark.base.files import BASE, HOLDOUT, TRAIN, VALIDATION
 from hallmark.base.progress import duration
 from hallmark.base.records import read_records
@@ -151,8 +152,8 @@ def headline(curve: Curve) -> str:
     by = f"{curve.validation['records']} validation records of {curve.validation['groups']} groups"
     if law.verdict == RISES and law.twice and law.gain:
         return (
-            f"Twice the data ({2 * law.records:,} records) would bring {name} to about {share(law.twice, ' %')}, "
-            f"{share(law.gain, ' points')} above the curve at today's {law.records:,} records."
+            f"Twice the data ({2 * law.records:,} records) would bring {name} to about {in_brackets(law.twice, ' %')}, "
+            f"{in_brackets(law.gain, ' points')} above the curve at today's {law.records:,} records."
         )
     return {
         FLAT: f"What more data would bring can't be told: by {by}, the curve of {name} may as well be flat.",
@@ -174,22 +175,17 @@ def notes(curve: Curve) -> list[str]:
     ]
 
 
-def share(of: Interval, unit: str = "") -> str:
-    """A share of 1 and its interval in hundredths."""
-    return f"{100 * of.value:.1f}{unit} [{100 * of.low:.1f}, {100 * of.high:.1f}]"
-
-
 def table(curve: Curve) -> sweep.Table:
     """What terminal and reports/curve.md show; the last row is what is foretold."""
     head = ("groups", "records", "steps", "minutes", *(f"{measured.words} %" for measured in curve.measures))
     rows = []
     for number, point in enumerate(curve.points):
-        part, values = point.part, (share(measured.values[number]) for measured in curve.measures)
+        part, values = point.part, (in_brackets(measured.values[number]) for measured in curve.measures)
         row = (f"{len(part.groups):,}", f"{part.records:,}", f"{point.steps:,}", f"{point.seconds / 60:.1f}")
         rows.append((*row, *values))
     foretold = [measured.outlook.twice for measured in curve.measures]
     if any(foretold):
-        values = (f"~{share(value)}" if value else sweep.UNKNOWN for value in foretold)
+        values = (f"~{in_brackets(value)}" if value else sweep.UNKNOWN for value in foretold)
         rows.append(("twice", f"{2 * curve.measures[0].outlook.records:,}", "", "", *values))
     return sweep.Table(headline(curve), head, rows, notes(curve))
 

@@ -7,15 +7,15 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from hallmark.answer.parity import Parity
 from hallmark.base.errors import in_red, printable, run_stage
+from hallmark.base.figures import NONE, in_brackets, shown
 from hallmark.base.files import REPORTS
+from hallmark.base.outcomes import in_words
 from hallmark.base.reports import Report
 from hallmark.base.stats import Interval
 from hallmark.commands.elsewhere import fingerprint_here
-from hallmark.judge import decision_words, shipped_words
-from hallmark.judge.decision import Decision
 from hallmark.judge.results import Constrained, Results, Served, read_results
+from hallmark.judge.tables import Table, callers
 from hallmark.params.loader import load_params
 
 WIDTH = 110  # columns of a terminal that a table may take
@@ -31,19 +31,19 @@ def main(arguments: argparse.Namespace) -> None:
         print(f"{printable(linear.words)}\n")
     print(f"{results.comparison.records} holdout records; intervals in brackets\n")
     show(fitting(lambda short: rows(results, short)))
-    for column in results.columns[1:-1]:
+    for column in results.models[1:-1]:
         print(f"  {printable(column.title.lower())}: {printable(column.opponent)}")
     print(f"  latencies and tokens/s: {results.served_measured}")
     for table in (
         fitting(lambda short: label_rows(results, short)),
         constrained_rows(results.constrained),
-        shipped_rows(results.parity),
+        without(shipped, 3) if (shipped := results.shipped) and shipped.rows else [],
     ):
         if table:
             print()
             show(table)
     if results.constrained:
-        print(f"  {seconds_measured(results.constrained)}")
+        print(f"  seconds: {'; '.join(dict.fromkeys(row.measured for row in results.constrained))}")
     if online := results.comparison.online:
         print(f"\nonline: {online.words}")
     if copied := Report("mask").at("target_values"):
@@ -52,11 +52,11 @@ def main(arguments: argparse.Namespace) -> None:
     for rule in verdict.waived:
         print(in_red(printable(f"  waived: {rule.words} Waived because: {rule.waiver}"), sys.stdout))
     if results.parity and results.parity.live:
-        print(printable(shipped_words.callers(results.parity.live)))
-    if results.decision:
+        print(printable(callers(results.parity.live)))
+    if results.decision and (ways := results.ways):
         print()
-        show(way_rows(results.decision))
-        print(f"  {decision_words.note(results.decision)}\nuse: {printable(results.decision.words)}")
+        show(without(ways, 3, 4))
+        print(f"  {ways.note}\nuse: {printable(results.decision.words)}")
     print(f"report: {REPORTS / 'comparison.html'}")
 
 
@@ -79,45 +79,46 @@ def fitting(table: Callable[[bool], list[Line]]) -> list[Line]:
 
 def interval(measure: Interval, short: bool) -> str:
     """`93.2 % [89.9, 95.8]` of a measure between 0 and 1; in short `93.2 [90-96]`."""
+    if not short:
+        return in_brackets(measure, " %")
     value, low, high = (100 * part for part in (measure.value, measure.low, measure.high))
-    return f"{value:.1f} [{low:.0f}-{high:.0f}]" if short else f"{value:.1f} % [{low:.1f}, {high:.1f}]"
+    return f"{value:.1f} [{low:.0f}-{high:.0f}]"
 
 
 def rows(results: Results, short: bool) -> list[Line]:
     """The table: what, and a column for each model."""
-    columns = results.columns
+    columns = results.models
     table: list[Line] = [
         ("in %" if short else "", *(column.title.lower() for column in columns)),
         ("Records", *(str(column.records) for column in columns)),
     ]
-    table += [(row.words, *(interval(row.of(column.name), short) for column in columns)) for row in results.measures]
     table += [
-        (f"Failures: {row.words.lower()}", *(failed(row.records[column.name], column.records) for column in columns))
-        for row in results.failures
+        (row.words, *(interval(column.measures[row.name], short) for column in columns)) for row in results.measures
     ]
-    served = {row.model: row for row in results.served}
+    table += [
+        (f"Failures: {in_words(name).lower()}", *(failed(column.failed[name], column.records) for column in columns))
+        for name in results.failures
+    ]
 
     def line(words: str, cell: Callable[[Served], str]) -> Line:
-        return (words, *(cell(served[column.name]) if column.name in served else "-" for column in columns))
+        return (
+            words,
+            *(cell(results.served[column.name]) if column.name in results.served else NONE for column in columns),
+        )
 
-    table.append(line("Latency p50", lambda row: seconds(row.latency_p50)))
-    table.append(line("Latency p95", lambda row: seconds(row.latency_p95)))
+    table.append(line("Latency p50", lambda row: shown(row.latency_p50, ".2f", " s")))
+    table.append(line("Latency p95", lambda row: shown(row.latency_p95, ".2f", " s")))
     table.append(line("Output tokens/s", lambda row: f"{row.tokens_per_second:.0f}"))
     table.append(line("Largest load kept", lambda row: row.largest_load))
     for task in results.comparison.general:
         values = {"base": f"{task.base:.3f}", "tuned": f"{task.tuned:.3f}"}
-        table.append((task.name, *(values.get(column.name, "-") for column in columns)))
+        table.append((task.name, *(values.get(column.name, NONE) for column in columns)))
     return table
 
 
 def failed(count: int, records: int) -> str:
     """How many records failed in a way, and their share, since models may have answered different numbers."""
     return f"{count} ({100 * count / records:.1f} %)"
-
-
-def seconds(value: float | None) -> str:
-    """Seconds to the whole answer, if there was one."""
-    return "-" if value is None else f"{value:.2f} s"
 
 
 def label_rows(results: Results, short: bool) -> list[Line]:
@@ -130,17 +131,17 @@ def label_rows(results: Results, short: bool) -> list[Line]:
             "Labels right, %" if short else "Labels right",
             "most frequent",
             "linear model",
-            *(column.title.lower() for column in results.columns),
+            *(column.title.lower() for column in results.models),
         ),
         *(
             (
                 label.name or "all of a record",
-                "-" if label.floor is None else f"{100 * label.floor:.1f}{'' if short else ' %'}",
+                NONE if label.floor is None else f"{100 * label.floor:.1f}{'' if short else ' %'}",
                 *(
-                    interval(rate, short) if rate else "-"
+                    interval(rate, short) if rate else NONE
                     for rate in (
                         label.classical,
-                        *(label.others.get(column.name) for column in results.columns[:-1]),
+                        *(label.others.get(column.name) for column in results.models[:-1]),
                         label.tuned,
                     )
                 ),
@@ -172,20 +173,9 @@ def constrained_rows(results: list[Constrained]) -> list[Line]:
     ]
 
 
-def shipped_rows(parity: Parity | None) -> list[Line]:
-    """The table of what ships, less what only the page and the card need; empty if nothing answered."""
-    found = shipped_words.rows(parity) if parity else []
-    return [(*line[:3], *line[4:]) for line in (shipped_words.HEAD, *found)] if found else []
-
-
-def way_rows(decision: Decision) -> list[Line]:
-    """The table of the ways to answer, less what the other tables have."""
-    return [(*line[:3], *line[5:]) for line in (decision_words.head(decision), *decision_words.rows(decision))]
-
-
-def seconds_measured(results: list[Constrained]) -> str:
-    """When and on what the seconds of that table were measured."""
-    return f"seconds: {'; '.join(dict.fromkeys(row.measured for row in results))}"
+def without(table: Table, *columns: int) -> list[Line]:
+    """The table, less what other tables have, or only the page and the card need."""
+    return [tuple(cell for at, cell in enumerate(line) if at not in columns) for line in (table.head, *table.rows)]
 
 
 def show(table: list[Line]) -> None:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-from hallmark.judge.scores import Calibrated, sigmoid
+from hallmark.judge.scores import Calibrated, Method
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,14 +19,14 @@ FOLDS = 5
 BINS = 10
 STRENGTH = 1.0  # C of the logistic regression on standardised scores
 LEAST_SLOPE = 1e-3  # of Platt's sigmoid: below it, chance would turn the order of the answers around
-METHODS: tuple[Literal["platt", "isotonic"], ...] = ("platt", "isotonic")
+METHODS: tuple[Method, ...] = ("platt", "isotonic")
 
 
 @dataclass(frozen=True)
 class MethodResult:
     """How good the probabilities of one method are on groups that its curve was not fitted to."""
 
-    method: str
+    method: Method
     log_loss: float
     brier: float
 
@@ -82,22 +82,15 @@ def fit(
     for method in METHODS:
         found = np.zeros(len(passes))
         for rest, out in _folds(fold):
-            found[out] = _curve(method, logits[rest], passes[rest]).of(logits[out])
+            curve = _curve(method, logits[rest], passes[rest])
+            found[out] = [curve.on_curve(logit) for logit in logits[out].tolist()]
         loss = -np.log(np.where(passes, found, 1 - found)).mean()
         results.append(MethodResult(method, round(float(loss), 6), round(float(((found - passes) ** 2).mean()), 6)))
     best = min(results, key=lambda result: result.log_loss)  # the first, if equal
     weights, intercept = _logistic(scaled, passes)
-    curve = _curve("platt" if best.method == "platt" else "isotonic", logits, passes)
-    return Calibrated(
-        means=means,
-        scales=scales,
-        weights=_plain(weights),
-        intercept=_plain([intercept])[0],
-        method=curve.method,
-        slope=curve.slope,
-        offset=curve.offset,
-        knots=curve.knots,
-    ), results
+    curve = _curve(best.method, logits, passes)
+    intercept = _plain([intercept])[0]
+    return replace(curve, means=means, scales=scales, weights=_plain(weights), intercept=intercept), results
 
 
 def reliability(probabilities: Sequence[float], right: Sequence[bool]) -> Reliability:
@@ -117,24 +110,10 @@ def reliability(probabilities: Sequence[float], right: Sequence[bool]) -> Reliab
     return Reliability(round(brier, 6), round(error, 6), bins)
 
 
-@dataclass(frozen=True)
-class _Curve:
-    method: Literal["platt", "isotonic"]
-    slope: float
-    offset: float
-    knots: list[list[float]]
+def _curve(method: Method, logits: NDArray[Any], right: NDArray[Any]) -> Calibrated:
+    """The curve alone, without what makes a logit of raw scores.
 
-    def of(self, logits: NDArray[Any]) -> NDArray[Any]:
-        import numpy as np
-
-        if self.method == "isotonic":
-            places, heights = np.asarray(self.knots, dtype=float).T
-            return np.asarray(np.interp(logits, places, heights))
-        return np.asarray([sigmoid(self.slope * logit + self.offset) for logit in logits])
-
-
-def _curve(method: Literal["platt", "isotonic"], logits: NDArray[Any], right: NDArray[Any]) -> _Curve:
-    """Both stay off 0 and 1 by what the number of records can't rule out (Platt 1999): no probability is certain."""
+    Both methods stay off 0 and 1 by what the number of records can't rule out (Platt 1999): no probability is certain."""
     import numpy as np
 
     high = (right.sum() + 1) / (right.sum() + 2)
@@ -144,9 +123,8 @@ def _curve(method: Literal["platt", "isotonic"], logits: NDArray[Any], right: ND
 
         isotonic = IsotonicRegression(y_min=float(low), y_max=float(high), out_of_bounds="clip").fit(logits, right)
         knots = [[*_plain(knot)] for knot in zip(isotonic.X_thresholds_, isotonic.y_thresholds_, strict=True)]
-        return _Curve(
-            "isotonic", 1.0, 0.0, [knot for i, knot in enumerate(knots) if not i or knots[i - 1][0] < knot[0]]
-        )
+        rising = [knot for i, knot in enumerate(knots) if not i or knots[i - 1][0] < knot[0]]
+        return Calibrated([], [], [], 0.0, method, 1.0, 0.0, rising)
     from sklearn.linear_model import LogisticRegression
 
     share = np.where(right, high, low)
@@ -157,7 +135,7 @@ def _curve(method: Literal["platt", "isotonic"], logits: NDArray[Any], right: ND
     if slope < LEAST_SLOPE:  # these logits say nothing: all answers are as likely to be right as their share
         slope, offset = LEAST_SLOPE, float(np.log(share.mean() / (1 - share.mean())) - LEAST_SLOPE * logits.mean())
     slope, offset = _plain([slope, offset])
-    return _Curve("platt", slope, offset, [])
+    return Calibrated([], [], [], 0.0, method, slope, offset, [])
 
 
 def _logistic(table: NDArray[Any], right: NDArray[Any]) -> tuple[NDArray[Any], float]:

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from pydantic import Field
+
+from hallmark.base.figures import percent
 from hallmark.base.stats import Interval
 from hallmark.judge.calibration import MethodResult, Reliability
-from hallmark.judge.risk import BOUNDED, Bound
+from hallmark.judge.risk import BOUNDED, NOT_REACHED, Bound
 from hallmark.judge.risk_curve import Curve
-from hallmark.judge.scores import RAW, Calibrated, raw_scores
-from hallmark.task.predictions import Confidence
+from hallmark.judge.scores import RAW, Calibrated, Number, missing, raw_scores
+from hallmark.task.predictions import Confidence, Prediction
 
-VERSION = 1
-LARGEST = 1e12  # of a number in cascade.json: with it, no sum is too large for a float
+Share = Annotated[float, Field(gt=0, lt=1)]
 HUMAN = "human"  # the fallback that is always right
 
 
@@ -133,13 +136,13 @@ class CascadeReport:
 class Shipped:
     """The content of cascade.json: how sure the model must be to answer, how that is computed, and what it rests on."""
 
-    version: int
+    version: Literal[1]
     raw_scores: list[str]
     score: Calibrated
-    threshold: float
-    max_risk: float
-    confidence: float
-    groups: int
+    threshold: Number
+    max_risk: Share
+    confidence: Share
+    groups: Annotated[int, Field(ge=1)]
     fallback: str
 
 
@@ -159,7 +162,7 @@ def shipped(report: CascadeReport) -> dict[str, Any] | None:
         return None
     return asdict(
         Shipped(
-            version=VERSION,
+            version=1,
             raw_scores=[*RAW],
             score=report.fit.score,
             threshold=threshold,
@@ -182,29 +185,12 @@ def read_shipped(content: Any) -> Shipped:
         raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     if asdict(found) != content:
         raise ValueError("a key that is not known, or a number that is none")
-    score, numbers = found.score, len(RAW)
-    lists = (score.means, score.scales, score.weights)
-    pairs = [knot for knot in score.knots if len(knot) == 2]
-    places = [place for place, _ in pairs]
-    of_score = [
-        *(number for one in lists for number in one),
-        *places,
-        score.intercept,
-        score.slope,
-        score.offset,
-        found.threshold,
-    ]
+    score, places = found.score, [place for place, _ in found.score.knots]
     for wrong, what in (
-        (found.version != VERSION, "version: not one that is known"),
         (found.raw_scores != [*RAW], "raw_scores: not those that are known"),
-        (any(len(one) != numbers for one in lists), "score: not one number for each raw score"),
-        (not all(scale >= 1 / LARGEST for scale in score.scales), "score.scales: not above 0"),
-        (any(abs(number) > LARGEST for number in of_score), "score, threshold: a number that is too large"),
-        (len(pairs) != len(score.knots) or places != sorted({*places}), "score.knots: not pairs in rising order"),
-        (not all(0 <= chance <= 1 for _, chance in pairs), "score.knots: not probabilities"),
-        (score.method == "isotonic" and not pairs, "score.knots: none"),
-        (not all(0 < share < 1 for share in (found.max_risk, found.confidence)), "max_risk, confidence: not a share"),
-        (found.groups < 1, "groups: none"),
+        (places != sorted({*places}), "score.knots: not in rising order"),
+        (not all(0 <= chance <= 1 for _, chance in score.knots), "score.knots: not probabilities"),
+        (score.method == "isotonic" and not places, "score.knots: none"),
     ):
         if wrong:
             raise ValueError(what)
@@ -219,3 +205,56 @@ def apply(cascade: Shipped, confidence: Confidence | None) -> Decision:
         return Decision(None, 0.0, answer=False)
     score = cascade.score.of(raw_scores(confidence))
     return Decision(score, cascade.score.probability(score), answer=score >= cascade.threshold)
+
+
+def why_not(tuned: Sequence[Prediction], calibration: Sequence[Prediction]) -> str:
+    """Why no threshold can be asked for, or none is."""
+    for rows, where in ((tuned, "the holdout"), (calibration, "the calibration part")):
+        if lacking := missing(rows):
+            return f"{lacking} of {len(rows)} answers to {where} have no log-probabilities (eval.engine gives none)"
+    if not calibration:
+        return "there is no calibration part (split.calibration is 0)"
+    if len({row.group for row in calibration}) < 2:
+        return "the calibration part has one group, and it takes two at least"
+    return "none is asked for (cascade.max_risk is null)"
+
+
+def in_order(difference: Interval, confidence: float) -> str:
+    """Whether the calibrated score is worth having, in a sentence."""
+    found = f"area {difference.value:+.4f}, {confidence:.0%} interval {difference.low:+.4f} to {difference.high:+.4f}"
+    if difference.high < 0:
+        return f"The calibrated score orders answers better than the mean log-probability ({found})."
+    if difference.low > 0:
+        return f"The calibrated score orders answers worse than the mean log-probability ({found})."
+    return f"The calibrated score orders answers no better than the mean log-probability, as far as is shown ({found})."
+
+
+def of_bound(found: Bound, probability: float | None, confidence: float) -> str:
+    """What came of asking for a risk, in a sentence or two."""
+    asked = percent(found.asked)
+    if probability is not None:
+        return (
+            f"With {percent(confidence)} confidence, at most {asked} of the answers that a customer gets are wrong, on average "
+            f"over customers who get any, if the model answers from a score of {found.threshold:.4g} on, a probability of {probability:.2g}. That is "
+            f"{found.coverage:.1%} of the records, and {found.groups} customers, of those kept for bounds."
+        )
+    if found.outcome == NOT_REACHED:
+        return (
+            f"No threshold for {asked}: even the answers that look surest are wrong too often ({found.risk:.1%} of the answers "
+            f"of each of {found.groups} customers, on average)."
+        )
+    needed = f"about {found.groups_needed}" if found.groups_needed is not None else f"more than {found.fewest}"
+    return (
+        f"No threshold for {asked} can be shown yet: {found.groups} customers of those kept for bounds get an "
+        f"answer, and {needed} are needed (at least {found.fewest}, if none gets a wrong one)."
+    )
+
+
+def of_system(found: System) -> str:
+    """The cascade in a sentence."""
+    rest = "a person, taken to be always right," if found.fallback == HUMAN else found.fallback
+    return (
+        f"Of {found.records} records, the tuned model answers {found.coverage.value:.1%} and {rest} the rest: exact match "
+        f"{found.exact_match.value:.1%} (tuned model alone {found.tuned.value:.1%}, fallback alone "
+        f"{found.fallback_alone.value:.1%}); {found.wrong.value:.1%} of all records get a wrong answer of the tuned model."
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from hallmark.base.outcomes import FAILURES
 from hallmark.base.stats import Interval
 from hallmark.judge.online import Online
 
@@ -269,6 +270,30 @@ class Retrieval:
 
 
 @dataclass(frozen=True)
+class Model:
+    """What was found of a model on the `records` that it answered: the base, a comparator or the tuned model.
+
+    `opponent`: what it is, as a phrase. By name: its `measures`, the `rates` of its failures, and how many records these
+    are (`failed`). `ahead`: by measure, the tuned model minus this one on the records that both answered.
+    """
+
+    name: str
+    opponent: str
+    records: int
+    groups: int
+    measures: dict[str, Interval]
+    rates: dict[str, Interval]
+    failed: dict[str, int]
+    ahead: dict[str, Interval]
+    lead: Interval | None  # of the tuned model, in exact match; None: it is this one
+
+    @property
+    def title(self) -> str:
+        """Its name as the head of a column: `few_shot` is "Few shot"."""
+        return self.name.replace("_", " ").capitalize()
+
+
+@dataclass(frozen=True)
 class Comparison:
     """All of comparison.json. `records` and `groups`: those of the holdout, all of which the tuned model answered.
 
@@ -285,3 +310,38 @@ class Comparison:
     general: list[GeneralResult]
     retrieval: Retrieval | None = None
     online: Online | None = None
+
+    @property
+    def models(self) -> list[Model]:
+        """All that answer by themselves: the base, the comparators, and last the tuned model."""
+        return [*map(_opponent, self.against.models), self.of_tuned]
+
+    @property
+    def of_tuned(self) -> Model:
+        """The tuned model, on all records."""
+        alone = self.tuned
+        return Model(
+            name="tuned",
+            opponent="the tuned model",
+            records=self.records,
+            groups=self.groups,
+            measures={row.name: row.tuned for row in alone.measures},
+            rates={row.name: row.tuned for row in alone.failures},
+            failed={row.name: row.records for row in alone.failures},
+            ahead={},
+            lead=None,
+        )
+
+
+def _opponent(found: AgainstModel) -> Model:
+    return Model(
+        name=found.name,
+        opponent=found.opponent,
+        records=found.records,
+        groups=found.groups,
+        measures={row.name: row.other for row in found.measures},
+        rates={row.name: row.other for row in found.failures},
+        failed={name: sum(move.records for move in found.transitions if move.other == name) for name in FAILURES},
+        ahead={row.name: row.difference for row in found.measures},
+        lead=found.exact_match.difference,
+    )

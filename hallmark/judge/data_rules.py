@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hallmark.judge import rule_words as say
-from hallmark.judge.judge import Asked, exact
+from hallmark.judge.judge import COULD_NOT, Asked, exact
 from hallmark.judge.recount import Frozen, Leaks
 from hallmark.judge.verdict import NOT_APPLICABLE, PASS, UNSURE, Rule
 
@@ -17,7 +16,7 @@ def enough(things: str, count: int, least: int) -> Rule:
     )
     rule, lacking = asked.rule(PASS, str(count), count), least - count
     if least <= 1:
-        return replace(rule, outcome=NOT_APPLICABLE, note=f"{say.COULD_NOT}: a comparison has one at least.")
+        return replace(rule, outcome=NOT_APPLICABLE, note=f"{COULD_NOT}: a comparison has one at least.")
     if lacking > 0:
         rule = replace(rule, outcome=UNSURE, note=f"{lacking} more are needed.")
         return replace(rule, more_records=lacking) if things == "records" else replace(rule, more_groups=lacking)

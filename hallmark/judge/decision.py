@@ -9,9 +9,10 @@ is compared with the tuned model's price in batches: a server that answers a few
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from hallmark.base.figures import lead, money, percent
 from hallmark.base.stats import Interval
 
 Kind = Literal["tuned", "base", "linear", "comparator", "cascade"]
@@ -69,9 +70,6 @@ class Way:
     opponent: str
     records: int
     exact_match: Interval | None
-    main: Main | None
-    labels: Interval | None
-    failures: list[Failed]
     lead: Interval | None
     paired: int
     groups: int
@@ -81,7 +79,10 @@ class Way:
     price_per_1000_right: float | None
     price_from: Source
     in_batches: float | None
-    handed: Handed | None
+    main: Main | None = None
+    labels: Interval | None = None
+    failures: list[Failed] = field(default_factory=list)
+    handed: Handed | None = None
     limits: Gate = "pass"
     missed: str = ""
 
@@ -174,8 +175,8 @@ def handing_over(cascade: Way, way: Way, tuned: Way) -> str:
     """Why a cascade is used, in words."""
     if cascade.handed is None or cascade.handed.behind is None:
         return ""
-    said = f"Use the cascade: the tuned model answers {percent(cascade.handed.alone)} of the requests, {named(way)} the rest."
-    level = f"It is {sides(cascade.handed.behind, 'behind', 'ahead of')} {way.name} in exact match, and cheaper"
+    said = f"Use the cascade: the tuned model answers {percent(cascade.handed.alone, 3)} of the requests, {named(way)} the rest."
+    level = f"It is {lead(cascade.handed.behind, 'behind', 'ahead of')} {way.name} in exact match, and cheaper"
     cost = f"1,000 right answers cost {price_words(cascade)} against {price_words(way)}"
     return f"{said} {level}: {cost}. {against(way, tuned, 'The tuned model alone', way.name)}"
 
@@ -185,9 +186,9 @@ def alone(cascade: Way) -> str:
     handed = cascade.handed
     if handed is None or handed.behind is not None or handed.wrong_at_most is None or handed.alone <= 0:
         return ""
-    kept = f"With a person for the rest, the tuned model answers {percent(handed.alone)} of the requests alone"
-    bound = f"on average over customers, at most {percent(handed.wrong_at_most)} of these answers are wrong"
-    return f"{kept}; {bound}, with {percent(handed.confidence)} confidence."
+    kept = f"With a person for the rest, the tuned model answers {percent(handed.alone, 3)} of the requests alone"
+    bound = f"on average over customers, at most {percent(handed.wrong_at_most, 3)} of these answers are wrong"
+    return f"{kept}; {bound}, with {percent(handed.confidence, 3)} confidence."
 
 
 def against(way: Way, tuned: Way, who: str = "The tuned model", whom: str = "") -> str:
@@ -195,7 +196,7 @@ def against(way: Way, tuned: Way, who: str = "The tuned model", whom: str = "") 
     if way.lead is None:
         return ""
     text = (
-        f"{who} is {sides(way.lead, 'ahead of', 'behind')} {whom or named(way)} in exact match, on {way.paired} records"
+        f"{who} is {lead(way.lead, 'ahead of', 'behind')} {whom or named(way)} in exact match, on {way.paired} records"
     )
     if tuned.price_per_1000 is None and way.price_per_1000 is None:
         return f"{text}."
@@ -212,31 +213,6 @@ def price_words(way: Way, batches: bool = False) -> str:
     return "an unstated price" if way.price_per_1000 is None else "no price at all, since none is right"
 
 
-def money(value: float) -> str:
-    """An amount in the currency of the params: `0.035`, `12.50`."""
-    return f"{value:.2g}" if value < 1 else f"{value:,.2f}"
-
-
 def named(way: Way) -> str:
     """A way within a sentence: a comparator by its name, since that is what the params know it by."""
     return f"{way.name} ({way.opponent})" if way.kind == "comparator" else way.opponent
-
-
-def sides(difference: Interval, above: str, below: str) -> str:
-    """A difference in points with its interval: `3.1 points (-1.0 to 7.2) ahead of`."""
-    value, low, high = (100 * number for number in (difference.value, difference.low, difference.high))
-    if round(value, 1) == 0:
-        return f"level ({low:+.1f} to {high:+.1f} points) with"
-    if value < 0:
-        value, low, high, above = -value, -high, -low, below
-    return f"{value:.1f} points ({low:.1f} to {high:.1f}) {above}"
-
-
-def percent(share: float) -> str:
-    """A share of 1: `62 %`."""
-    return f"{100 * share:.3g} %"
-
-
-def points(margin: float) -> str:
-    """A margin: `2 points`."""
-    return f"{100 * margin:g} point{'' if margin == 0.01 else 's'}"

@@ -1,4 +1,4 @@
-"""Are today's requests still those of the holdout? What `nox -s collect` reports and the page shows (docs/online.md).
+"""Are today's requests still those of the holdout? What `nox -s collect` reports and the page shows (docs/service-loop.md).
 
 `two_sample.py` says whether they differ, `moved.py` in what. All texts are masked before they come here.
 """

@@ -21,18 +21,17 @@ def headline(
     `over_linear`: how far the tuned model is ahead in exact match, and in records with all labels right, of those that
     both answered.
     """
-    base, linear, tuned = comparison.against.base, comparison.against.classical.right, comparison.tuned
+    base, linear, tuned = comparison.against.base, comparison.against.classical.right, comparison.of_tuned
     level = benchmark.at("models", "tuned", "levels")[0]
-    measured = {measure.name: measure.tuned.value for measure in tuned.measures if not measure.given}
+    measured = {row.name: row.tuned.value for row in comparison.tuned.measures if not row.given}
     others = [name for name in floors if name in measured and name != "exact_match"][:OTHERS]
-    unsafe = next(failure for failure in tuned.failures if failure.name == "unsafe_answer")
     return {
         "verdict": result.verdict,
         "exact_match": measured["exact_match"],
         **{name: measured[name] for name in others},
         "over_base": base.exact_match.difference.value,
         **({"over_linear": linear.difference.value} if linear else {}),
-        "unsafe_answer": unsafe.tuned.value,
+        "unsafe_answer": tuned.rates["unsafe_answer"].value,
         "validation_loss": sft.at("validation_loss"),
         "latency_p95_s": level["latency_s"]["p95"],
         "requests_per_s": level["requests_per_second"],

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from hallmark.base.figures import percent, points, rounded_up
 from hallmark.base.outcomes import in_words
 from hallmark.base.stats import Interval
-from hallmark.judge import rule_words as say
 from hallmark.judge.params import Gate
 from hallmark.judge.verdict import FAIL, NOT_APPLICABLE, PASS, UNSURE, Rule
 
+COULD_NOT = "It could not have failed"
+MOST = 1_000_000  # records: beyond this, the number says only that it is out of reach
 WORST = Interval(0.0, 0.0, 0.0)  # the worst a measure can be: nothing is right
 
 
@@ -49,17 +53,22 @@ class Asked:
 
     def not_applicable(self, why: str) -> Rule:
         """The rule if nothing could be measured for it."""
-        return replace(self.rule(NOT_APPLICABLE, "nothing", None), note=f"{say.COULD_NOT}: {why}.")
+        return replace(self.rule(NOT_APPLICABLE, "nothing", None), note=f"{COULD_NOT}: {why}.")
 
 
 def floor(name: str, words: str, least: float) -> Asked:
     """At least so much of a measure, which `words` names."""
-    return Asked(f"floor.{name}", words, f"at least {say.percent(least)}", ">=", least, "share")
+    return Asked(f"floor.{name}", words, f"at least {percent(least)}", ">=", least, "share")
 
 
 def ceiling(kind: str, most: float) -> Asked:
     """The most answers with a kind of failure."""
-    return Asked(f"ceiling.{kind}", in_words(kind), f"at most {say.percent(most)} of the answers", "<=", most, "share")
+    return Asked(f"ceiling.{kind}", in_words(kind), f"at most {percent(most)} of the answers", "<=", most, "share")
+
+
+def behind(margin: float, whom: str) -> str:
+    """What is needed of something that may be behind by that margin."""
+    return f"at most {points(margin)} behind {whom}" if margin else f"not behind {whom}"
 
 
 class Judge:
@@ -72,29 +81,29 @@ class Judge:
         self.enough = self.records >= gate.min_records and self.groups >= gate.min_groups
         self.least = gate.min_records, gate.min_groups
 
-    def __call__(self, asked: Asked, found: Interval, measured: str, worst: Interval, at_worst: str) -> Rule:
-        """The rule, judged by what was `found`, which `measured` has in words.
+    def __call__(self, asked: Asked, found: Interval, worst: Interval, words: Callable[[Interval], str]) -> Rule:
+        """The rule, judged by what was `found`, which `words` says.
 
         Unless there are enough records and groups, a value on the wrong side is a failure only if its whole interval is
         there too. `worst`: what a tuned model would have been measured at that gets everything wrong that the rule is about.
         """
         ends = (found.low, found.high)
         lenient, strict = ends if asked.sign == "<=" else ends[::-1]
-        rule = asked.rule(PASS, measured, found.value, found)
+        rule = asked.rule(PASS, words(found), found.value, found)
         if not asked.holds(found.value):
             if not asked.holds(lenient) or self.enough:
                 return replace(rule, outcome=FAIL)
             return self.too_few(rule)
         if not asked.holds(strict):
-            return self.open(rule, say.factor_needed(found.value, strict, asked.threshold))
+            return self.open(rule, factor_needed(found.value, strict, asked.threshold))
         if asked.holds(worst.high if asked.sign == "<=" else worst.low):
-            return replace(rule, outcome=NOT_APPLICABLE, note=f"{say.COULD_NOT}: at the worst, {at_worst}.")
+            return replace(rule, outcome=NOT_APPLICABLE, note=f"{COULD_NOT}: at the worst, {words(worst)}.")
         return rule
 
     def open(self, rule: Rule, factor: float | None, why: str = "") -> Rule:
         """The rule with too little data, and how many more records and groups like these would decide it."""
-        records, groups = (say.more_needed(count, factor) for count in (self.records, self.groups))
-        note = " ".join(filter(None, (why, say.decided_by(records, groups), self.sampled)))
+        records, groups = (more_needed(count, factor) for count in (self.records, self.groups))
+        note = " ".join(filter(None, (why, decided_by(records, groups), self.sampled)))
         return replace(rule, outcome=UNSURE, note=note, more_records=records, more_groups=groups)
 
     def too_few(self, rule: Rule) -> Rule:
@@ -110,5 +119,42 @@ def exact(asked: Asked, value: float | None, measured: str, at_worst: float) -> 
     """A rule about a number that is no sample; `at_worst`: the worst it can be. None (nothing was answered) fails."""
     rule = asked.rule(PASS if value is not None and asked.holds(value) else FAIL, measured, value)
     if rule.outcome == PASS and asked.holds(at_worst):
-        return replace(rule, outcome=NOT_APPLICABLE, note=f"{say.COULD_NOT}: no number is past its threshold.")
+        return replace(rule, outcome=NOT_APPLICABLE, note=f"{COULD_NOT}: no number is past its threshold.")
     return rule
+
+
+def factor_needed(value: float, bound: float, threshold: float) -> float | None:
+    """How many times the records would move `bound`, an end of the interval of `value`, to the threshold.
+
+    An interval's width falls with the square root of the records. None if the value is the threshold: no number would.
+    """
+    return None if value == threshold else max(1.0, ((bound - value) / (threshold - value)) ** 2)
+
+
+def factor_of_test(lost: int, won: int, confidence: float) -> float | None:
+    """How many times the records, changed in this proportion, make the McNemar test significant (by its normal form)."""
+    from statistics import NormalDist
+
+    if lost == won:
+        return None
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    return max(1.0, z * z * (lost + won) / (lost - won) ** 2)
+
+
+def more_needed(count: int, factor: float | None) -> int | None:
+    """How many more records or groups than `count` that takes, at least one, rounded up to two digits."""
+    if factor is None:
+        return None
+    return rounded_up(max(1, math.ceil(count * (factor - 1))))
+
+
+def decided_by(records: int | None, groups: int | None) -> str:
+    """What would decide a rule with too little data, in a sentence."""
+    if records is None or groups is None:
+        return "No number of records decides it if the measured value stays as it is."
+    if records > MOST:
+        return "Over a million more records would be needed to decide it, if the measured value stays as it is."
+    return (
+        f"About {records:,} more record{'s' if records > 1 else ''} ({groups:,} more group{'s' if groups > 1 else ''}) "
+        "like these would decide it, if the measured value stays as it is."
+    )

@@ -13,8 +13,9 @@ from dataclasses import replace
 from hallmark.answer.labels import right_labels
 from hallmark.answer.params import Compare
 from hallmark.base.reports import Report
-from hallmark.base.stats import ClusterBootstrap, McNemar, evidence, judge, mcnemar
+from hallmark.base.stats import ClusterBootstrap, McNemar, judge, mcnemar
 from hallmark.judge.comparison import AgainstLinear, LabelResult, LinearCandidate
+from hallmark.judge.paired_records import evidence
 from hallmark.task.predictions import Prediction, check_all, read_predictions
 from hallmark.task.task import Task
 

@@ -1,4 +1,4 @@
-"""Did the holdout foretell what came later? The tuned model on the frozen holdout and on the online part (docs/online.md).
+"""Did the holdout foretell what came later? The tuned model on the frozen holdout and on the online part (docs/service-loop.md).
 
 Both parts have the same held-out customers, so they are not independent: one bootstrap draws customers from those of both
 parts, each with all its records of either (Field & Welsh 2007, "cluster bootstrap"), and reads both rates and their
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from hallmark.base.figures import signed
 from hallmark.base.stats import ClusterBootstrap, Interval, effective_clusters, newcombe_independent, ratio
 from hallmark.task.predictions import Prediction
 
@@ -111,7 +112,7 @@ def words(
     verdict: Foretold, before: Interval, after: Interval, found: Interval, records: int, groups: int, settings: Compare
 ) -> str:
     """The verdict in a sentence or two."""
-    low, value, high = (f"{100 * number:+.1f}" for number in (found.low, found.value, found.high))
+    value, low, high = signed(found)
     start = {
         "foretold": "The holdout foretold what came later",
         "better": "What came later went better than the holdout foretold",

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from hallmark.base.figures import signed
 from hallmark.base.files import atomic
-from hallmark.base.stats import Interval, McNemar, evidence, newcombe_paired
+from hallmark.base.stats import Interval, McNemar, newcombe_paired
 from hallmark.judge.comparison import Slice, Transition
 from hallmark.judge.metrics import writable
 from hallmark.task.predictions import BANDS, Prediction
@@ -32,6 +33,18 @@ def words(
     }[verdict]
     shown, n = evidence(verdict, difference, test, confidence), len(after)
     return f"{start}: exact match {sum(after) / n:.1%} against {sum(before) / n:.1%} of {n} records, {shown}"
+
+
+def evidence(verdict: str, difference: Interval, test: McNemar, confidence: float) -> str:
+    """What a verdict of `stats.judge` rests on, in words. If interval and test disagree, it says which of them is in doubt."""
+    p = "p < 0.0001" if test.p < 1e-4 else f"p = {test.p:.4f}"
+    value, low, high = signed(difference)
+    text = f"{value} points ({confidence:.0%} interval {low} to {high}); {test.won} records won, {test.lost} lost"
+    if verdict == "not_shown" and test.p < 1 - confidence:
+        return f"{text}. These alone would show it ({p}), but records of one group resemble each other: the interval has zero in it."
+    if verdict == "not_shown" and not difference.low <= 0 <= difference.high:
+        return f"{text}. The interval leaves out zero, but too few records changed to rule out chance ({p})."
+    return f"{text}, {p}."
 
 
 def transitions(other: Predictions, tuned: Predictions) -> list[Transition]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
+from hallmark.base import figures
 from hallmark.base.errors import HallmarkError
 from hallmark.base.outcomes import in_words
-from hallmark.judge import rule_words as say
 from hallmark.judge.comparison import AgainstModel, Change, Comparison, FailureResult, LabelResult
-from hallmark.judge.judge import WORST, Asked, Judge, ceiling, floor
+from hallmark.judge.judge import WORST, Asked, Judge, behind, ceiling, factor_of_test, floor
 from hallmark.judge.params import Gate
 from hallmark.judge.verdict import PASS, Rule
 
@@ -54,18 +55,16 @@ def paired_judge(gate: Gate, against: AgainstModel, comparison: Comparison) -> J
 def lead(kind: str, name: str, opponent: str, about: str, margin: float) -> Asked:
     """What is asked of a lead: more than the margin (superiority), or at most that much behind (non-inferiority)."""
     if kind == "superiority":
-        needed = f"more than {say.points(margin)} ahead of {opponent}" if margin else f"ahead of {opponent}"
+        needed = f"more than {figures.points(margin)} ahead of {opponent}" if margin else f"ahead of {opponent}"
         return Asked(f"{kind}.{name}", about, needed, ">", margin, "points")
-    needed = f"at most {say.points(margin)} behind {opponent}" if margin else f"not behind {opponent}"
-    return Asked(f"{kind}.{name}", about, needed, ">=", -margin, "points")
+    return Asked(f"{kind}.{name}", about, behind(margin, opponent), ">=", -margin, "points")
 
 
 def compared(asked: Asked, found: Change | LabelResult, confidence: float, judge: Judge) -> Rule:
     """The rule about a lead, as measured. That it is a lead at all must also be confirmed by the McNemar test."""
-    measured, at_worst = (say.difference(it, say.AHEAD) for it in (found.difference, found.worst))
-    rule = judge(asked, found.difference, measured, found.worst, at_worst)
+    rule = judge(asked, found.difference, found.worst, partial(figures.difference, sides=figures.AHEAD))
     if rule.outcome == PASS and asked.sign == ">" and found.p >= 1 - confidence:
-        factor = say.factor_of_test(found.lost, found.won, confidence)
+        factor = factor_of_test(found.lost, found.won, confidence)
         rule = judge.open(rule, factor, f"The McNemar test does not confirm it yet (p = {found.p:.2g}).")
     return rule
 
@@ -83,7 +82,7 @@ def floor_rule(name: str, least: float, comparison: Comparison, judge: Judge) ->
     asked = floor(name, measure.words, least)
     if measure.given:
         return asked.not_applicable("every answer to this task meets it")
-    return judge(asked, measure.tuned, say.share(measure.tuned), WORST, say.share(WORST))
+    return judge(asked, measure.tuned, WORST, figures.share)
 
 
 def ceiling_rule(kind: str, most: float, comparison: Comparison, judge: Judge) -> Rule:
@@ -91,7 +90,7 @@ def ceiling_rule(kind: str, most: float, comparison: Comparison, judge: Judge) -
     of = {failure.name: failure for failure in comparison.tuned.failures}[kind]
     asked = ceiling(kind, most)
     if of.possible:
-        return judge(asked, of.tuned, say.share(of.tuned), of.worst, say.share(of.worst))
+        return judge(asked, of.tuned, of.worst, figures.share)
     return asked.not_applicable(NOWHERE)
 
 
@@ -99,13 +98,14 @@ def growth_rule(kind: str, margin: float, against: AgainstModel, judge: Judge) -
     """Non-inferiority: a class of failure may not grow by more than its margin over the opponent."""
     failure = {failure.name: failure for failure in against.failures}[kind]
     needed = (
-        f"at most {say.points(margin)} more than {against.opponent}" if margin else f"no more than {against.opponent}"
+        f"at most {figures.points(margin)} more than {against.opponent}"
+        if margin
+        else f"no more than {against.opponent}"
     )
     asked = Asked(f"growth.{kind}", f"{in_words(kind)}, against {against.opponent}", needed, "<=", margin, "points")
     if not failure.judged:
         return asked.not_applicable(nowhere(failure))
-    measured, at_worst = (say.difference(it, say.MORE) for it in (failure.growth, failure.worst_growth))
-    rule = judge(asked, failure.growth, measured, failure.worst_growth, at_worst)
+    rule = judge(asked, failure.growth, failure.worst_growth, partial(figures.difference, sides=figures.MORE))
     judged = f"Judged on {failure.judged} record{'' if failure.judged == 1 else 's'}."
     return replace(rule, note=f"{judged} {rule.note}".strip())
 

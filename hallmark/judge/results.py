@@ -12,11 +12,10 @@ from hallmark.answer.measures import known_measures
 from hallmark.answer.parity import Parity
 from hallmark.base.files import REPORTS
 from hallmark.base.machine import Fingerprint, when_and_where
-from hallmark.base.outcomes import in_words
 from hallmark.base.reports import Report
-from hallmark.base.stats import Interval
-from hallmark.judge.comparison import AgainstModel, Comparison, MeasureResult
+from hallmark.judge.comparison import Comparison, MeasureAlone, Model
 from hallmark.judge.decision import Decision
+from hallmark.judge.tables import Table, shipped_table, ways_table
 from hallmark.judge.verdict import Verdict
 
 Count = Annotated[int, Field(ge=0)]
@@ -148,42 +147,9 @@ def read_parity(benchmark: Report) -> Parity:
 
 
 @dataclass(frozen=True)
-class Column:
-    """A model that results are shown of, and how many records it answered. `opponent`: what it is, as a phrase."""
-
-    name: str
-    title: str
-    opponent: str
-    records: int
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A measure: of the tuned model on all records, and against each opponent (by name) on those that both answered."""
-
-    name: str
-    words: str
-    tuned: Interval
-    against: dict[str, MeasureResult]
-
-    def of(self, model: str) -> Interval:
-        """The measure of a model on the records that it answered."""
-        return self.tuned if model == "tuned" else self.against[model].other
-
-
-@dataclass(frozen=True)
-class Failures:
-    """How many of its records each model, by name, failed in one way."""
-
-    words: str
-    records: dict[str, int]
-
-
-@dataclass(frozen=True)
 class Served:
     """What the benchmark measured of a model at its first level of load: seconds, and output tokens a second."""
 
-    model: str
     latency_p50: float | None
     latency_p95: float | None
     tokens_per_second: float
@@ -207,17 +173,36 @@ class Results:
 
     comparison: Comparison
     verdict: Verdict
-    columns: list[Column]  # base, comparators, tuned
-    measures: list[Measured]  # those that say something: not the ones that every answer meets
-    failures: list[Failures]  # those that some answer has
+    models: list[Model]  # base, comparators, tuned
     constrained: list[Constrained]
-    served: list[Served]
+    served: dict[str, Served]  # by model
     served_measured: str  # when and where
     parity: Parity | None
     decision: Decision | None  # None in a repo whose pipeline has not run since `decide` is there
 
     @property
-    def hub_metrics(self) -> list[tuple[Measured, str]]:
+    def measures(self) -> list[MeasureAlone]:
+        """Those that say something: not the ones that every answer meets."""
+        return [row for row in self.comparison.tuned.measures if not row.given]
+
+    @property
+    def failures(self) -> list[str]:
+        """The classes of failure that some answer has."""
+        failed = [model.failed for model in self.models]
+        return [row.name for row in self.comparison.tuned.failures if any(of[row.name] for of in failed)]
+
+    @property
+    def ways(self) -> Table | None:
+        """The ways to answer that the decision is about."""
+        return ways_table(self.decision) if self.decision else None
+
+    @property
+    def shipped(self) -> Table | None:
+        """What ships and how it answers; None if nothing was to be compared."""
+        return shipped_table(self.parity) if self.parity and (self.parity.artefacts or self.parity.live) else None
+
+    @property
+    def hub_metrics(self) -> list[tuple[MeasureAlone, str]]:
         """The measures with their names on the Hugging Face Hub."""
         known = known_measures()
         return [(measure, known[measure.name].hub) for measure in self.measures if measure.name in known]
@@ -230,43 +215,16 @@ def read_results(here: Fingerprint | None = None) -> Results:
     """
     comparison = Report("comparison", "compare").as_(Comparison)
     benchmark = read_benchmark()
-    models, alone = comparison.against.models, comparison.tuned
-    columns = [Column(model.name, title(model.name), model.opponent, model.records) for model in models]
-    columns.append(Column("tuned", "Tuned", "the tuned model", comparison.records))
-    failures = [
-        Failures(
-            in_words(failure.name),
-            {model.name: failed(model, failure.name) for model in models} | {"tuned": failure.records},
-        )
-        for failure in alone.failures
-    ]
-    measures = {model.name: {row.name: row for row in model.measures} for model in models}
     return Results(
         comparison=comparison,
         verdict=Report("gate").as_(Verdict),
-        columns=columns,
-        measures=[
-            Measured(row.name, row.words, row.tuned, {name: rows[row.name] for name, rows in measures.items()})
-            for row in alone.measures
-            if not row.given
-        ],
-        failures=[row for row in failures if any(row.records.values())],
+        models=comparison.models,
         constrained=[constrained(counts, here) for counts in comparison.constrained],
-        served=[_served(model, benchmark) for model in sorted(benchmark.at("models"))],
+        served={model: _served(model, benchmark) for model in benchmark.at("models")},
         served_measured=when_and_where(benchmark.content, here),
         parity=read_parity(benchmark) if "parity" in benchmark.content else None,
         decision=Report("decision", "decide").as_(Decision) if (REPORTS / "decision.json").exists() else None,
     )
-
-
-def title(name: str) -> str:
-    """A model's name as the head of a column: `few_shot` is "Few shot"."""
-    return name.replace("_", " ").capitalize()
-
-
-def failed(model: AgainstModel, name: str) -> int:
-    """How many of its records an opponent failed in this way."""
-    return sum(move.records for move in model.transitions if move.other == name)
 
 
 def constrained(counts: dict[str, Any], here: Fingerprint | None) -> Constrained:
@@ -280,4 +238,4 @@ def constrained(counts: dict[str, Any], here: Fingerprint | None) -> Constrained
 def _served(model: str, benchmark: Report) -> Served:
     level = benchmark.at("models", model, "levels")[0]
     latency, words = level["latency_s"], benchmark.at("models", model, "largest_load", "words")
-    return Served(model, latency["p50"], latency["p95"], level["output_tokens_per_second"], words)
+    return Served(latency["p50"], latency["p95"], level["output_tokens_per_second"], words)

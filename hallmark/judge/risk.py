@@ -20,7 +20,8 @@ of all calibration sets that could have been drawn, the risk is over the limit i
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
@@ -105,9 +106,9 @@ def log_wealth(rates: Sequence[float] | NDArray[Any], risk: float, times: float 
     return float(most + np.log(np.exp(logs - most).mean()))
 
 
-def p_value(rates: Sequence[float] | NDArray[Any], risk: float) -> float:
+def p_value(rates: Sequence[float] | NDArray[Any], risk: float, times: float = 1.0) -> float:
     """The p value of "the mean of `rates` is at least `risk`": valid for any number of independent customers."""
-    return math.exp(-max(0.0, log_wealth(rates, risk)))
+    return math.exp(-max(0.0, log_wealth(rates, risk, times)))
 
 
 @cache
@@ -116,13 +117,7 @@ def fewest_groups(risk: float, confidence: float) -> int:
 
     No method can do with fewer than log(1 / (1 - confidence)) / -log(1 - risk); fixed bets take some more.
     """
-    low, high = 0, 1
-    while p_value([0.0] * high, risk) > 1 - confidence:
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if p_value([0.0] * middle, risk) <= 1 - confidence else (middle, high)
-    return high
+    return 1 + bisect_left(range(1, 2**40), True, key=lambda number: p_value([0.0], risk, number) <= 1 - confidence)
 
 
 def mean_interval(rates: Sequence[float] | NDArray[Any], confidence: float) -> Interval:
@@ -137,10 +132,14 @@ def mean_interval(rates: Sequence[float] | NDArray[Any], confidence: float) -> I
 
 def _highest(values: NDArray[Any], tail: float) -> float:
     """The lowest mean that is rejected: every higher one is rejected too, since wealth grows with it."""
-    low, high = float(values.mean()), 1.0
-    for _ in range(40):
+    return _lowest(float(values.mean()), 1.0, 40, lambda mean: p_value(values, mean) <= tail)
+
+
+def _lowest(low: float, high: float, steps: int, holds: Callable[[float], bool]) -> float:
+    """About the lowest number from `low` to `high` that holds, if all above it do."""
+    for _ in range(steps):
         middle = (low + high) / 2
-        low, high = (low, middle) if p_value(values, middle) <= tail else (middle, high)
+        low, high = (low, middle) if holds(middle) else (middle, high)
     return high
 
 
@@ -209,7 +208,5 @@ def _why_not(rest: Answers, first: Bound, confidence: float) -> tuple[Outcome, i
     low, high, wanted = 1.0, 2.0, -math.log(1 - confidence)
     while log_wealth(rates, risk, high) < wanted and high < MOST_TIMES:
         low, high = high, 2 * high
-    for _ in range(30):
-        middle = (low + high) / 2
-        low, high = (low, middle) if log_wealth(rates, risk, middle) >= wanted else (middle, high)
+    high = _lowest(low, high, 30, lambda times: log_wealth(rates, risk, times) >= wanted)
     return TOO_LITTLE, max(first.fewest, math.ceil(high * len(rates))) if high < MOST_TIMES else None

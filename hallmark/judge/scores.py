@@ -11,7 +11,9 @@ import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from hallmark.task.predictions import Confidence, Prediction
 
@@ -19,7 +21,13 @@ RAW = ("mean", "least", "sum", "least_field")
 LOWEST = -1e6  # of a log-probability: below it, one absurd answer would decide every scale
 SURE = 1e-4  # a log-probability nearer to 0 is as good as 0: what is kept of it is rounded
 KEPT = 6  # digits of a log-probability, as predictions have it
+LARGEST = 1e12  # of a number that ships: with it, no sum is too large for a float
 DIGITS = 9  # of a score or probability: the same after every way of adding up
+
+Method = Literal["platt", "isotonic"]
+Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
+Scale = Annotated[float, Field(ge=1 / LARGEST, le=LARGEST)]
+OF_EACH = Field(min_length=len(RAW), max_length=len(RAW))
 
 
 def raw_scores(confidence: Confidence) -> tuple[float, ...]:
@@ -53,14 +61,14 @@ class Calibrated:
     `knots` [score, probability], which is level beyond its ends.
     """
 
-    means: list[float]
-    scales: list[float]
-    weights: list[float]
-    intercept: float
-    method: Literal["platt", "isotonic"]
-    slope: float
-    offset: float
-    knots: list[list[float]]
+    means: Annotated[list[Number], OF_EACH]
+    scales: Annotated[list[Scale], OF_EACH]
+    weights: Annotated[list[Number], OF_EACH]
+    intercept: Number
+    method: Method
+    slope: Number
+    offset: Number
+    knots: list[Annotated[list[Number], Field(min_length=2, max_length=2)]]
 
     def of(self, raw: Sequence[float]) -> float:
         """The score of an answer with these raw scores."""
@@ -70,8 +78,11 @@ class Calibrated:
 
     def probability(self, score: float) -> float:
         """The probability that an answer with this score is right."""
-        at = sigmoid(self.slope * score + self.offset) if self.method == "platt" else interpolated(score, self.knots)
-        return round(at, DIGITS)
+        return round(self.on_curve(score), DIGITS)
+
+    def on_curve(self, score: float) -> float:
+        """The same, not rounded."""
+        return sigmoid(self.slope * score + self.offset) if self.method == "platt" else interpolated(score, self.knots)
 
 
 def sigmoid(logit: float) -> float:

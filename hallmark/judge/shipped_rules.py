@@ -1,4 +1,4 @@
-"""Rules of the gate about what ships: how fast it is served, and whether it and what callers get are as evaluated.
+"""Rules of the gate about what ships: how fast it is served, whether it and what callers get are as evaluated, and what the cascade lets out.
 
 A limit on timings that is missed because the machine was busy is undecided: of errors, the requests that ran out of time.
 """
@@ -7,19 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from math import inf
 from typing import Any
 
 from hallmark.answer.parity import Live, Parity
+from hallmark.base import figures
 from hallmark.base.machine import busy
-from hallmark.judge import rule_words as say
-from hallmark.judge.judge import WORST, Asked, Judge, exact, floor
+from hallmark.base.stats import Interval
+from hallmark.judge.cascade import CascadeReport
+from hallmark.judge.judge import WORST, Asked, Judge, behind, exact, floor
 from hallmark.judge.params import Gate
+from hallmark.judge.risk import TOO_LITTLE
 from hallmark.judge.verdict import FAIL, NOT_APPLICABLE, PASS, UNSURE, Rule
 
+ALL_WRONG = Interval(1.0, 1.0, 1.0)
 GRAVITY = (NOT_APPLICABLE, PASS, UNSURE, FAIL)  # of outcomes, the worst last
 CALLERS = "Exact match as callers get it"
 QUIET = "So this is undecided: on a quiet machine, run `dvc repro --single-item --force benchmark`, then `dvc repro`."
+BEHIND = partial(figures.difference, sides=figures.BEHIND)
 Level = dict[str, Any]  # of benchmark.json
 
 
@@ -42,8 +48,7 @@ def errors_rule(levels: Sequence[Level], most: float) -> Rule:
     """The share of the requests at all loads that failed."""
     failed = sum(level["errors"] + level["timeouts"] for level in levels)
     sent = sum(level["requests"] for level in levels)
-    needed = f"at most {say.percent(most)}" if most else "none"
-    asked = Asked("serving.error_rate", "Failed requests", needed, "<=", most, "share")
+    asked = Asked("serving.error_rate", "Failed requests", at_most(most), "<=", most, "share")
     rule = exact(asked, round(failed / sent, 6), f"{failed} of {sent}", 1)
     late = [level for level in levels if level["timeouts"] and busy(level.get("load_by_others"))]
     if rule.outcome == FAIL and asked.holds((failed - sum(level["timeouts"] for level in late)) / sent):
@@ -67,8 +72,8 @@ def parity_rule(gate: Gate, parity: Parity) -> Rule:
     judge, worst = Judge(gate, parity.records, parity.groups, "in a sample"), parity.worst
     rules = []
     for artefact, changes in parity.measured:
-        measured = f"{say.difference(changes.behind, say.BEHIND)}, {artefact.words}"
-        rules.append(judge(asked, changes.behind, measured, worst, say.difference(worst, say.BEHIND)))
+        rule = judge(asked, changes.behind, worst, BEHIND)
+        rules.append(replace(rule, measured=f"{rule.measured}, {artefact.words}"))
     rule = max(rules, key=lambda rule: (GRAVITY.index(rule.outcome), rule.value))
     on = f"Judged on {parity.records} record{'' if parity.records == 1 else 's'} (benchmark.parity.records)."
     return replace(rule, note=" ".join(filter(None, (on, rule.note, parity.left_out))))
@@ -79,9 +84,8 @@ def live_lost_rule(gate: Gate, live: Live | None) -> Rule:
     asked = lost(gate, "parity.live_lost", CALLERS)
     if live is None or live.found is None:
         return unmeasured(asked, live)
-    found, behind = live.found, live.found.changes.behind
-    judge, at_worst = Judge(gate, found.records, found.groups), say.difference(found.worst, say.BEHIND)
-    return judge(asked, behind, say.difference(behind, say.BEHIND), found.worst, at_worst)
+    found = live.found
+    return Judge(gate, found.records, found.groups)(asked, found.changes.behind, found.worst, BEHIND)
 
 
 def live_floor_rule(gate: Gate, live: Live | None, least: float) -> Rule:
@@ -89,15 +93,14 @@ def live_floor_rule(gate: Gate, live: Live | None, least: float) -> Rule:
     asked = replace(floor("exact_match", CALLERS, least), name="parity.live_exact_match")
     if live is None or live.found is None:
         return unmeasured(asked, live)
-    found, right = live.found, live.found.exact_match
-    return Judge(gate, found.records, found.groups)(asked, right, say.share(right), WORST, say.share(WORST))
+    found = live.found
+    return Judge(gate, found.records, found.groups)(asked, found.exact_match, WORST, figures.share)
 
 
 def lost(gate: Gate, name: str, about: str) -> Asked:
     """That something may be behind the evaluated answers by at most `gate.parity.exact_match_lost`."""
     margin = gate.parity.exact_match_lost
-    behind = f"at most {say.points(margin)} behind" if margin else "not behind"
-    return Asked(name, about, f"{behind} the evaluated answers", "<=", margin, "points")
+    return Asked(name, about, behind(margin, "the evaluated answers"), "<=", margin, "points")
 
 
 def unmeasured(asked: Asked, live: Live | None) -> Rule:
@@ -105,3 +108,41 @@ def unmeasured(asked: Asked, live: Live | None) -> Rule:
     if live is None:
         return asked.not_applicable("nobody asked for it (serve.mask, benchmark.parity.records)")
     return replace(asked.rule(UNSURE, "nothing", None), note=f"Not measured: {live.reason}.")
+
+
+def coverage_rule(gate: Gate, report: CascadeReport, least: float) -> Rule:
+    """Enough answers to the holdout go out at the threshold of the cascade."""
+    needed = f"at least {figures.percent(least)} of the records"
+    asked = Asked("cascade.coverage", "Records that the cascade lets the model answer", needed, ">=", least, "share")
+    if report.chosen is None or report.chosen.holdout is None:
+        return without_threshold(asked, report)
+    found = report.chosen.holdout.coverage
+    return Judge(gate, report.records, report.groups)(asked, found, WORST, figures.share)
+
+
+def risk_rule(gate: Gate, report: CascadeReport, most: float) -> Rule:
+    """Few of the answers that go out are wrong."""
+    about = "Wrong answers among those that the cascade lets out"
+    asked = Asked("cascade.risk", about, at_most(most), "<=", most, "share")
+    if report.chosen is None or report.chosen.holdout is None:
+        return without_threshold(asked, report)
+    found = report.chosen.holdout
+    if not found.answered:
+        return asked.not_applicable("no answer to the holdout goes out")
+    sampled = f"Judged on the {found.answered} answers that go out."
+    judge = Judge(gate, found.answered, found.groups, "in a holdout", sampled)
+    return judge(asked, found.risk, ALL_WRONG, figures.share)
+
+
+def without_threshold(asked: Asked, report: CascadeReport) -> Rule:
+    """A rule about a cascade that has no threshold: it is open, unless there are customers enough to say that nothing is answered."""
+    if report.chosen is None or report.chosen.bound.outcome == TOO_LITTLE:
+        return replace(asked.rule(UNSURE, "no threshold", None), note=report.words)
+    if asked.sign == "<=":
+        return asked.not_applicable("there is no threshold, so no answer goes out")
+    return replace(exact(asked, 0.0, "nothing is answered", 0.0), note=report.chosen.words)
+
+
+def at_most(most: float) -> str:
+    """What is needed of a share."""
+    return f"at most {figures.percent(most)}" if most else "none"

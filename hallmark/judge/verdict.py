@@ -1,4 +1,4 @@
-"""The content of gate.json: the verdict of the gate and its rules.
+"""The content of gate.json: the verdict of the gate and its rules, and what the terminal says of them.
 
 A verdict and an outcome have one name, which is the same in JSON (`too_little_data`), in the terminal, on the page and in
 the docs ("Too little data").
@@ -6,8 +6,12 @@ the docs ("Too little data").
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+from hallmark.base.errors import in_red, printable
 
 PASS, FAIL, UNSURE = "pass", "fail", "too_little_data"
 WAIVED = "pass_with_waivers"  # the verdict if every rule that doesn't hold has a waiver
@@ -97,3 +101,42 @@ def overall(outcomes: Iterable[tuple[str, bool]]) -> str:
     blocking = {outcome for outcome, waived in seen if not waived}
     verdict = next((verdict for verdict in (FAIL, UNSURE, PASS) if verdict in blocking), UNSURE)
     return WAIVED if verdict == PASS and any(waived for _, waived in seen) else verdict
+
+
+def words(verdict: str, rules: list[Rule]) -> str:
+    """What the verdict rests on: how many of the rules that could have failed, and the gravest of them."""
+    could = [rule for rule in rules if rule.outcome != NOT_APPLICABLE]
+    number = len(rules) - len(could)
+    idle = f"; {number} {'is' if number == 1 else 'are'} not applicable" if number else ""
+    of = f"of {len(could)} rules that could have failed"
+    waived = [rule for rule in could if rule.waived]
+    unneeded = [rule.name for rule in rules if rule.unneeded]
+    if verdict == PASS:
+        text = f"All {of[3:]} hold{idle}."
+    elif verdict == WAIVED:
+        text = (
+            f"{len(could) - len(waived)} {of} hold, {len(waived)} {'is' if len(waived) == 1 else 'are'} waived{idle}."
+        )
+        text += f" The gravest waived: {waived[0].words} Waived because: {waived[0].waiver}"
+    elif open_rules := [rule for rule in could if rule.outcome == verdict and not rule.waived]:
+        many = len(open_rules) > 1
+        what = ("fail" if many else "fails") if verdict == FAIL else f"{'are' if many else 'is'} undecided"
+        text = f"{len(open_rules)} {of} {what}{idle}. {'The gravest: ' if many else ''}{open_rules[0].words}"
+        if verdict == UNSURE:
+            text += f" {open_rules[0].note}"
+    else:
+        text = "No rule could have failed and holds."
+    if unneeded:
+        text += f" Waived without need: {', '.join(unneeded)}."
+    return text
+
+
+def tell(result: Verdict, log: logging.Logger) -> None:
+    """Log the rules that did not pass, those that are waived in red, and the verdict."""
+    for rule in result.rules:
+        if rule.waived:
+            waived = f"{VERDICTS[rule.outcome].lower()}, waived ({rule.waiver}): {rule.words}"
+            log.warning("%s", in_red(printable(waived), sys.stderr))
+        elif rule.outcome != PASS:
+            log.info("%s: %s", VERDICTS[rule.outcome].lower(), printable(f"{rule.words} {rule.note}".strip()))
+    log.info("%s", printable(result.headline))

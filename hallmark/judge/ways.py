@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, NotRequired
+from typing import TYPE_CHECKING, Annotated, Any, NotRequired
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
 from hallmark.answer.measures import COMMON
 from hallmark.base.errors import HallmarkError
-from hallmark.base.outcomes import FAILURES
+from hallmark.base.figures import percent, share
 from hallmark.base.reports import Report
 from hallmark.base.stats import Interval
-from hallmark.judge import rule_words as say
 from hallmark.judge.cascade import CascadeReport
-from hallmark.judge.comparison import AgainstModel, Comparison
+from hallmark.judge.comparison import Comparison, MeasureAlone, Model
 from hallmark.judge.decision import Failed, Gate, Handed, Kind, Main, Source, Way, per_right
 from hallmark.judge.judge import WORST, Asked, Judge, ceiling, floor
-from hallmark.judge.results import Benchmark, failed, title
+from hallmark.judge.results import Benchmark
 from hallmark.task.kinds import KINDS
 
 if TYPE_CHECKING:
@@ -51,23 +50,32 @@ class Own(TypedDict):
 
 @dataclass(frozen=True)
 class Cost:
-    """The latency of a way and its price for 1,000 requests, each with where it is from; and the price in batches."""
+    """The latency of a way and its price for 1,000 requests, each with where it is from, named as in `Way`."""
 
-    latency: float | None
+    latency_p95_s: float | None
     latency_from: Source
-    price: float | None
+    price_per_1000: float | None
     price_from: Source
     in_batches: float | None = None
 
+    def of(self, exact_match: Interval | None) -> dict[str, Any]:
+        """The same as fields of a way that gets this share right."""
+        return vars(self) | {"price_per_1000_right": per_right(self.price_per_1000, exact_match)}
+
 
 def read_ways(params: Params, comparison: Comparison, benchmark: Benchmark) -> list[Way]:
-    """The ways that answer by themselves: the tuned model first, then the base, the linear model and the comparators."""
-    main, opponents = main_measure(params, comparison), comparison.against
-    ways = [tuned_way(params, comparison, benchmark, main)]
-    base = served(params, benchmark, "base", opponents.base.records)
-    ways.append(other_way("base", opponents.base, main, base))
-    ways += linear_way(params, comparison, main)
-    ways += [other_way("comparator", model, main, bought_or_here(params, model)) for model in opponents.comparators]
+    """The ways that answer by themselves: the tuned model first, then the base, the linear model and the comparators; and
+    the cascade."""
+    base, *comparators, tuned = comparison.models
+    main = main_measure(params, comparison)
+    right = comparison.against.classical.right
+    own = model_way("tuned", tuned, main, served(params, benchmark, tuned))
+    ways = [
+        replace(own, labels=right.tuned if right else None),
+        model_way("base", base, main, served(params, benchmark, base)),
+        *linear_way(params, comparison),
+        *(model_way("comparator", model, main, bought_or_here(params, model)) for model in comparators),
+    ]
     return [judged(params, comparison, way) for way in ways + cascade_way(ways, benchmark)]
 
 
@@ -76,23 +84,21 @@ def judged(params: Params, comparison: Comparison, way: Way) -> Way:
 
     Where nothing but the form of an answer has a floor, a class must be right more often than the most frequent one would be.
     """
-    gate, alone, model = params.gate, comparison.tuned, comparison.against.model(way.name)
-    measures, failures = {"exact_match": way.exact_match} if way.exact_match else {}, {}
-    if way.kind == "tuned":
-        measures = {row.name: row.tuned for row in alone.measures}
-        failures = {row.name: row.tuned for row in alone.failures}
-    elif model:
-        measures, failures = ({row.name: row.other for row in rows} for rows in (model.measures, model.failures))
-    words = {row.name: row.words for row in alone.measures if not row.given}
+    gate, model = params.gate, next((model for model in comparison.models if model.name == way.name), None)
+    if model:
+        measures, rates = model.measures, model.rates
+    else:
+        measures, rates = {"exact_match": way.exact_match} if way.exact_match else {}, {}
+    words = {row.name: row.words for row in comparison.tuned.measures if not row.given}
     asked = [(floor(name, words[name], gate.floors[name]), measures[name]) for name in gate.floors if name in {*words} & {*measures}]  # fmt: skip
     usual = next((label.floor for label in comparison.against.classical.labels), None)
     if KINDS[params.task.kind].listed and measures and usual is not None and not {*gate.floors} & {*measures} - FORM:
-        needed = f"more than the most frequent class gets right, {say.percent(round(usual, 3))}"
+        needed = f"more than the most frequent class gets right, {percent(round(usual, 3))}"
         about = Asked("floor.exact_match", words["exact_match"], needed, ">", usual, "share")
         asked.append((about, measures["exact_match"]))
-    asked += [(ceiling(name, gate.ceilings[name]), failures[name]) for name in gate.ceilings if name in failures]
+    asked += [(ceiling(name, gate.ceilings[name]), rates[name]) for name in gate.ceilings if name in rates]
     judge = Judge(gate, way.paired, way.groups)
-    rules = [judge(it, found, say.share(found), WORST, "") for it, found in asked if it.name not in gate.waive]
+    rules = [judge(it, found, WORST, share) for it, found in asked if it.name not in gate.waive]
     outcomes: tuple[Gate, Gate] = ("fail", "too_little_data")
     for outcome, rule in ((outcome, rule) for outcome in outcomes for rule in rules if rule.outcome == outcome):
         said = f"{rule.about[0].lower()}{rule.about[1:]} {rule.measured}, needed: {rule.needed}"
@@ -100,70 +106,34 @@ def judged(params: Params, comparison: Comparison, way: Way) -> Way:
     return way
 
 
-def main_measure(params: Params, comparison: Comparison) -> str | None:
+def main_measure(params: Params, comparison: Comparison) -> MeasureAlone | None:
     """The measure by which this kind of task is known: the last of its own, else the F1 of fields; None if it has neither."""
-    measured = {measure.name for measure in comparison.tuned.measures}
+    measured = {measure.name: measure for measure in comparison.tuned.measures}
     own = reversed(KINDS[params.task.kind].measures)
     common = (measure for measure in COMMON.values() if measure.statistic == "f1")  # of the fields
-    return next((measure.name for measure in (*own, *common) if measure.name in measured), None)
+    return next((measured[measure.name] for measure in (*own, *common) if measure.name in measured), None)
 
 
-def tuned_way(params: Params, comparison: Comparison, benchmark: Benchmark, main: str | None) -> Way:
-    """The tuned model, on all records."""
-    measures = {measure.name: measure for measure in comparison.tuned.measures}
-    exact, of = measures["exact_match"].tuned, measures.get(main or "")
-    cost = served(params, benchmark, "tuned", comparison.records)
-    return Way(
-        name="tuned",
-        title="Tuned",
-        kind="tuned",
-        opponent="the tuned model",
-        records=comparison.records,
-        exact_match=exact,
-        main=Main(of.name, of.words, of.tuned) if of else None,
-        labels=comparison.against.classical.right.tuned if comparison.against.classical.right else None,
-        failures=[Failed(failure.name, failure.records) for failure in comparison.tuned.failures],
-        lead=None,
-        paired=comparison.records,
-        groups=comparison.groups,
-        latency_p95_s=cost.latency,
-        latency_from=cost.latency_from,
-        price_per_1000=cost.price,
-        price_per_1000_right=per_right(cost.price, exact),
-        price_from=cost.price_from,
-        in_batches=cost.in_batches,
-        handed=None,
-    )
-
-
-def other_way(kind: Kind, model: AgainstModel, main: str | None, cost: Cost) -> Way:
-    """The base or a comparator, on the records that it was asked."""
-    measures = {measure.name: measure for measure in model.measures}
-    exact, of = measures["exact_match"].other, measures.get(main or "")
+def model_way(kind: Kind, model: Model, main: MeasureAlone | None, cost: Cost) -> Way:
+    """The tuned model, the base or a comparator, on the records that it answered."""
+    exact = model.measures["exact_match"]
     return Way(
         name=model.name,
-        title=title(model.name),
+        title=model.title,
         kind=kind,
         opponent=model.opponent,
         records=model.records,
         exact_match=exact,
-        main=Main(of.name, of.words, of.other) if of else None,
-        labels=None,
-        failures=[Failed(name, failed(model, name)) for name in FAILURES],
-        lead=model.exact_match.difference,
+        main=Main(main.name, main.words, model.measures[main.name]) if main else None,
+        failures=[Failed(name, records) for name, records in model.failed.items()],
+        lead=model.lead,
         paired=model.records,
         groups=model.groups,
-        latency_p95_s=cost.latency,
-        latency_from=cost.latency_from,
-        price_per_1000=cost.price,
-        price_per_1000_right=per_right(cost.price, exact),
-        price_from=cost.price_from,
-        in_batches=cost.in_batches,
-        handed=None,
+        **cost.of(exact),
     )
 
 
-def linear_way(params: Params, comparison: Comparison, main: str | None) -> list[Way]:
+def linear_way(params: Params, comparison: Comparison) -> list[Way]:
     """The linear model, if the task has labels. Only where a label is the whole answer does it answer at all."""
     found = comparison.against.classical.right
     if found is None:
@@ -171,7 +141,6 @@ def linear_way(params: Params, comparison: Comparison, main: str | None) -> list
     answers = KINDS[params.task.kind].listed
     exact = found.classical if answers else None
     seconds = seconds_of(Report("measured/classical", "classical"), "seconds")
-    price = per_thousand(params, seconds, found.records)
     return [
         Way(
             name="classical",
@@ -180,19 +149,11 @@ def linear_way(params: Params, comparison: Comparison, main: str | None) -> list
             opponent="the linear model",
             records=found.records,
             exact_match=exact,
-            main=None,
             labels=found.classical,
-            failures=[],
             lead=found.difference if answers else None,
             paired=found.records,
             groups=comparison.groups,
-            latency_p95_s=None,
-            latency_from="batches",
-            price_per_1000=price,
-            price_per_1000_right=per_right(price, exact),
-            price_from="none" if price is None else "batches",
-            in_batches=price,
-            handed=None,
+            **here(params, seconds, found.records).of(exact),
         )
     ]
 
@@ -209,8 +170,15 @@ def cascade_way(ways: list[Way], benchmark: Benchmark) -> list[Way]:
     own = ways[0].in_batches if batches else ways[0].price_per_1000
     theirs = fallback.price_per_1000 if fallback else None if human is None else 1000 * human
     handed_over = 1 - system.coverage.value
-    price = None if own is None or theirs is None else rounded(own + handed_over * theirs)
+    price = None if own is None or theirs is None else round(own + handed_over * theirs, 6)
     latency = one_after_the_other(benchmark, fallback)
+    cost = Cost(
+        latency,
+        "none" if latency is None else "at_most",
+        price,
+        "none" if price is None else "batches" if batches else "served",
+        price if batches else None,
+    )
     return [
         Way(
             name="cascade",
@@ -219,18 +187,9 @@ def cascade_way(ways: list[Way], benchmark: Benchmark) -> list[Way]:
             opponent=f"the cascade with {fallback.opponent if fallback else 'a person'}",
             records=system.records,
             exact_match=system.exact_match,
-            main=None,
-            labels=None,
-            failures=[],
             lead=opposite(system.over_tuned),
             paired=system.records,
             groups=system.groups,
-            latency_p95_s=latency,
-            latency_from="none" if latency is None else "at_most",
-            price_per_1000=price,
-            price_per_1000_right=per_right(price, system.exact_match),
-            price_from="none" if price is None else "batches" if batches else "served",
-            in_batches=price if batches else None,
             handed=Handed(
                 to=system.fallback,
                 alone=system.coverage.value,
@@ -238,6 +197,7 @@ def cascade_way(ways: list[Way], benchmark: Benchmark) -> list[Way]:
                 confidence=report.confidence,
                 behind=opposite(system.over_fallback) if fallback else None,
             ),
+            **cost.of(system.exact_match),
         )
     ]
 
@@ -269,25 +229,25 @@ def opposite(difference: Interval) -> Interval:
     return Interval(0.0 - difference.value, 0.0 - difference.high, 0.0 - difference.low)
 
 
-def served(params: Params, benchmark: Benchmark, model: str, records: int) -> Cost:
+def served(params: Params, benchmark: Benchmark, model: Model) -> Cost:
     """What the benchmark's first level says of the base or the tuned model; else what answering the holdout took."""
-    timing = Report(f"measured/eval_{model}", f"eval@{model}")
-    batches = per_thousand(params, seconds_of(timing, "answer_seconds"), records)
-    if model not in benchmark["models"]:
-        return Cost(None, "batches", batches, "none" if batches is None else "batches", batches)
-    level = benchmark["models"][model]["levels"][0]
-    latency, rate, per_hour = level["latency_s"]["p95"], level["requests_per_second"], params.benchmark.price_per_hour
-    price = None if per_hour is None or rate <= 0 else rounded(1000 * per_hour / HOUR / rate)
+    timing = Report(f"measured/eval_{model.name}", f"eval@{model.name}")
+    batches = here(params, seconds_of(timing, "answer_seconds"), model.records)
+    if model.name not in benchmark["models"]:
+        return batches
+    level = benchmark["models"][model.name]["levels"][0]
+    latency, rate = level["latency_s"]["p95"], level["requests_per_second"]
+    price = per_thousand(params, 1, rate) if rate > 0 else None
     return Cost(
         latency,
         "none" if latency is None else "served",
         price,
         "none" if price is None else "served",
-        batches,
+        batches.price_per_1000,
     )
 
 
-def bought_or_here(params: Params, model: AgainstModel) -> Cost:
+def bought_or_here(params: Params, model: Model) -> Cost:
     """What a comparator costs: what it states of itself if its answers are bought, else what this machine took."""
     own = Report(f"comparators/{model.name}/metrics", "comparators").as_(Own)
     if params.eval.comparators[model.name].kind == "endpoint" or "price" in own:
@@ -295,14 +255,19 @@ def bought_or_here(params: Params, model: AgainstModel) -> Cost:
         price, latency = stated["per_1000"] if stated else None, took["p95"] if took else None
         return Cost(latency, "none" if latency is None else "bought", price, "none" if price is None else "bought")
     seconds = seconds_of(Report("measured/comparators", "comparators"), model.name, "answer_seconds")
-    price = per_thousand(params, seconds, model.records)
+    return here(params, seconds, model.records)
+
+
+def here(params: Params, seconds: float, records: int) -> Cost:
+    """What this machine's time costs, if it took that long to answer these records in batches."""
+    price = per_thousand(params, seconds, records)
     return Cost(None, "batches", price, "none" if price is None else "batches", price)
 
 
-def per_thousand(params: Params, seconds: float, records: int) -> float | None:
-    """The price of 1,000 requests if this machine took these seconds for this number of records; None if it has no stated price."""
+def per_thousand(params: Params, seconds: float, records: float) -> float | None:
+    """The price of 1,000 requests if this machine took these seconds for that number of records; None if it has no stated price."""
     per_hour = params.benchmark.price_per_hour
-    return None if per_hour is None else rounded(1000 * per_hour / HOUR * seconds / records)
+    return None if per_hour is None else round(1000 * per_hour / HOUR * seconds / records, 6)
 
 
 def seconds_of(report: Report, *keys: str) -> float:
@@ -311,8 +276,3 @@ def seconds_of(report: Report, *keys: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
         raise HallmarkError("not a number of seconds", file=report.path, field=".".join(keys), remedy=report.remedy)
     return float(value)
-
-
-def rounded(price: float) -> float:
-    """To six decimals, as a report has it."""
-    return round(price, 6)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from hallmark.base.figures import NONE, percent, share
 from hallmark.judge.cascade import AskedRisk, CascadeReport
-from hallmark.judge.decision_words import share
 from hallmark.page.charts import line_chart
 
 
@@ -41,9 +41,9 @@ def row(asked: AskedRisk) -> tuple[str, str, str, str, str]:
     """A risk that was asked for: the probability at its threshold, and what that does on the holdout."""
     at, probability = asked.holdout, asked.probability if asked.holdout else None
     return (
-        f"{100 * asked.risk:g} %",
+        percent(asked.risk),
         "none" if probability is None else f"{probability:.3f}",
-        share(at.coverage) if at else "-",
-        share(at.risk) if at else "-",
+        share(at.coverage) if at else NONE,
+        share(at.risk) if at else NONE,
         asked.words,
     )

@@ -10,18 +10,17 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from hallmark.judge import decision_words, shipped_words
+from hallmark.base.figures import percent, share
+from hallmark.base.outcomes import in_words
 from hallmark.judge.reported import passes_per_step
-from hallmark.judge.results import Column, Results
+from hallmark.judge.results import Results
+from hallmark.judge.tables import Table
 from hallmark.judge.verdict import PASS, VERDICTS, WAIVED, Rule, Verdict
 from hallmark.model.base_params import HubBase
 from hallmark.release.usage import base_words, usage
 
 if TYPE_CHECKING:
-    from hallmark.answer.parity import Parity
-    from hallmark.base.stats import Interval
     from hallmark.judge.cascade import CascadeReport
-    from hallmark.judge.decision import Decision
     from hallmark.judge.params import Certify
     from hallmark.params.loader import Params
 
@@ -73,22 +72,22 @@ def model_card(params: Params, results: Results, reports: dict[str, Any], privat
         f"{params.certify.intended_use.strip()}\n\nA LoRA adapter, licence {params.base.licence} (`LICENSE`), for {base}.\n\n"
         "`provenance.json` says what it was made of, file by file; `verdict.json` holds the gate's verdict; "
         "`sbom.cdx.json` is its bill of materials.",
-        f"## Use\n\n{usage(params, reports['base'], reports.get('ends', []), reports.get('installed', {}))}",
-        f"## Results\n\n{_results(results)}",
-        *([f"## What to use\n\n{_decision(results.decision)}"] if results.decision else []),
-        *(
-            [f"## What ships\n\n{_shipped(results, results.parity)}"]
-            if results.parity and (results.parity.artefacts or results.parity.live)
-            else []
-        ),
-        f"## Failures\n\n{_failures(results)}",
-        f"## Gate\n\n{_gate(results.verdict)}",
-        *([f"## Cascade\n\n{text}"] if (text := _cascade(reports.get("cascade"))) else []),
-        f"## Data\n\n{_data(params, reports['rows'])}",
-        f"## Training\n\n{_training(params, reports['dpo'])}",
-        f"## Limits\n\n{_limits(params, results.comparison.records, private_data)}",
-        f"## Rebuild and check\n\n{_rebuild(base)}",
     ]
+    decision, ways, shipped = results.decision, results.ways, results.shipped
+    for title, text in (
+        ("Use", usage(params, reports["base"], reports.get("ends", []), reports.get("installed", {}))),
+        ("Results", _results(results)),
+        ("What to use", f"{_plain(decision.words)}\n\n{_whole(ways)}" if decision and ways else ""),
+        ("What ships", f"{_whole(shipped)} Speed: {results.served_measured}." if shipped else ""),
+        ("Failures", _failures(results)),
+        ("Gate", _gate(results.verdict)),
+        ("Cascade", _cascade(reports.get("cascade"))),
+        ("Data", _data(params, reports["rows"])),
+        ("Training", _training(params, reports["dpo"])),
+        ("Limits", _limits(params, results.comparison.records, private_data)),
+        ("Rebuild and check", _rebuild(base)),
+    ):
+        sections += [f"## {title}\n\n{text}"] if text else []
     return "\n\n".join(section.strip() for section in sections) + "\n"
 
 
@@ -116,43 +115,32 @@ def _plain(text: str) -> str:
 
 def _results(results: Results) -> str:
     comparison = results.comparison
-    rows = [("Records", *(str(column.records) for column in results.columns))]
-    rows += [(row.words, *(_interval(row.of(column.name)) for column in results.columns)) for row in results.measures]
+    rows = [("Records", *(str(column.records) for column in results.models))]
+    rows += [(row.words, *(share(column.measures[row.name]) for column in results.models)) for row in results.measures]
     note = f"On {comparison.records} holdout records of {comparison.groups} groups that training never saw"
-    note += "".join(_asked(column) for column in results.columns if column.records < comparison.records)
-    note += "".join(f"; {column.title}: {column.opponent}" for column in results.columns[1:-1])
-    note += f"; {100 * comparison.confidence:g} % intervals in brackets."
-    tuned = next((row for row in results.served if row.model == "tuned"), None)
+    note += "".join(
+        f"; {model.title} was asked {model.records} of them, drawn evenly by group"
+        for model in results.models
+        if model.records < comparison.records
+    )
+    note += "".join(f"; {column.title}: {column.opponent}" for column in results.models[1:-1])
+    note += f"; {percent(comparison.confidence)} intervals in brackets."
+    tuned = results.served.get("tuned")
     if tuned is not None and tuned.latency_p50 is not None and tuned.latency_p95 is not None:
         speed = f"latency p50 {tuned.latency_p50:.4g} s, p95 {tuned.latency_p95:.4g} s, "
         speed += f"output {tuned.tokens_per_second:.4g} tokens/s"
         note += f" Served: {speed} ({results.served_measured})."
-    return _table(("Metric", *(column.title for column in results.columns)), rows) + "\n\n" + note
-
-
-def _asked(column: Column) -> str:
-    return f"; {column.title} was asked {column.records} of them, drawn evenly by group"
-
-
-def _shipped(results: Results, parity: Parity) -> str:
-    table = f"{_table(shipped_words.HEAD, found)}\n\n" if (found := shipped_words.rows(parity)) else ""
-    measured = results.served_measured
-    return f"{table}{shipped_words.note(parity)} Speed: {measured}."
-
-
-def _decision(decision: Decision) -> str:
-    """What was decided, why, and the ways that there were."""
-    table = _table(decision_words.head(decision), decision_words.rows(decision))
-    return f"{_plain(decision.words)}\n\n{table}\n\n{decision_words.note(decision)}"
+    return _table(("Metric", *(column.title for column in results.models)), rows) + "\n\n" + note
 
 
 def _failures(results: Results) -> str:
     if not results.failures:
         return "None was counted."
-    rows = sorted(results.failures, key=lambda row: (-row.records["tuned"], row.words))
-    heads = [f"{column.title}, of {column.records}" for column in results.columns]
-    cells = [(row.words, *(str(row.records[column.name]) for column in results.columns)) for row in rows]
-    return _table(("Class", *heads), cells)
+    tuned = results.models[-1].failed
+    names = sorted(results.failures, key=lambda name: (-tuned[name], in_words(name)))
+    heads = [f"{model.title}, of {model.records}" for model in results.models]
+    rows = [(in_words(name), *(str(model.failed[name]) for model in results.models)) for name in names]
+    return _table(("Class", *heads), rows)
 
 
 def _gate(gate: Verdict) -> str:
@@ -171,10 +159,10 @@ def _cascade(report: CascadeReport | None) -> str:
     return (
         "`cascade.json` says from which score on this adapter should answer, and how to compute it from the "
         f"log-probabilities of an answer's tokens; the rest goes to {_plain(report.fallback)}.\n\n"
-        f"With {100 * report.confidence:g} % confidence, at most {100 * chosen.risk:g} % of the answers that a customer gets are "
+        f"With {percent(report.confidence)} confidence, at most {percent(chosen.risk)} of the answers that a customer gets are "
         f"wrong, on average over customers who get any. It was shown on {bound.groups} customers that neither training nor the "
         f"score has seen, of whose records {100 * bound.coverage:.1f} % were answered. On the holdout it answers "
-        f"{_interval(found.coverage)} of the records; of these answers {_interval(found.risk)} are wrong.\n\n"
+        f"{share(found.coverage)} of the records; of these answers {share(found.risk)} are wrong.\n\n"
         "The bound is about customers like those it was shown on. It says nothing about a single customer or a single answer, "
         "nor about other kinds of text, and it does not hold for a merged or quantized model whose log-probabilities differ."
     )
@@ -252,11 +240,6 @@ python -m nox -s verify
 Base: {base}. `provenance.json` has the SHA-256 of each file."""
 
 
-def _interval(rate: Interval) -> str:
-    """`80.0 % (76.0 to 84.0)` of a measure between 0 and 1."""
-    return f"{100 * rate.value:.1f} % ({100 * rate.low:.1f} to {100 * rate.high:.1f})"
-
-
 def _number(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
@@ -264,6 +247,11 @@ def _number(value: Any) -> str:
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [head, tuple("---" for _ in head), *rows]
     return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
+
+
+def _whole(table: Table) -> str:
+    rows = f"{_table(table.head, table.rows)}\n\n" if table.rows else ""
+    return f"{rows}{table.note}"
 
 
 def _cell(text: str) -> str:

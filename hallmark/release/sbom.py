@@ -10,14 +10,14 @@ from hallmark.base.files import canonical_json
 from hallmark.task.kinds import KINDS
 
 if TYPE_CHECKING:
-    from hallmark.judge.results import Measured
+    from hallmark.judge.comparison import MeasureAlone
     from hallmark.params.loader import Params
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:hallmark:sbom")
 
 
 def sbom(
-    params: Params, subjects: dict[str, str], dependencies: list[dict[str, Any]], measures: list[Measured]
+    params: Params, subjects: dict[str, str], dependencies: list[dict[str, Any]], measures: list[MeasureAlone]
 ) -> dict[str, Any]:
     """The ML-BOM of the adapter files `subjects` {path: sha256}: base model, data, libraries, and a model card.
 
@@ -101,7 +101,7 @@ def sbom(
     return result
 
 
-def _model_card(params: Params, measures: list[Measured], splits: list[str]) -> dict[str, Any]:
+def _model_card(params: Params, measures: list[MeasureAlone], splits: list[str]) -> dict[str, Any]:
     return {
         "modelParameters": {
             "approach": {"type": "supervised"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hallmark.base.figures import percent, rounded_up, share
 from hallmark.service.monitoring.canary import (
     NOT_APPLICABLE,
     NOT_WORSE,
@@ -128,15 +129,9 @@ def open_rule(rule: Rule) -> str:
         return f"{rule.name}: {customers}; the difference is so close to the margin that no number would decide it."
     time = f"{rule.more_hours / 24:,.0f} days" if rule.more_hours >= DAY else f"{rule.more_hours:,.1f} hours"
     return (
-        f"{rule.name}: {customers}; about {rounded(rule.more_customers):,} more of the canary's, or {time} more as "
+        f"{rule.name}: {customers}; about {rounded_up(rule.more_customers):,} more of the canary's, or {time} more as "
         "until now, would decide it if the difference stays as it is."
     )
-
-
-def rounded(count: int) -> int:
-    """A count, rounded up to two digits."""
-    step = 10 ** max(0, len(str(count)) - 2)
-    return -(-count // step) * step
 
 
 def risk(one: Risk) -> str:
@@ -144,12 +139,9 @@ def risk(one: Risk) -> str:
     where = "prod" if one.side == "prod" else "the canary"
     if not one.customers:
         return f"cascade.risk of {where}: no answer that the cascade let out was judged."
-    measured = one.measured
     text = (
-        f"cascade.risk of {where}: {100 * measured.value:.1f} % "
-        f"({100 * measured.low:.1f} to {100 * measured.high:.1f}) of the judged answers that the cascade "
-        f"let out were wrong, on average over {one.customers:,} customers; at most "
-        f"{100 * one.max_risk:g} % is allowed: {RISKS[one.outcome]}."
+        f"cascade.risk of {where}: {share(one.measured)} of the judged answers that the cascade let out were wrong, "
+        f"on average over {one.customers:,} customers; at most {percent(one.max_risk)} is allowed: {RISKS[one.outcome]}."
     )
     fair = " Answers that people judge are no fair sample of all: wrong ones are judged more often."
     return text + (fair if one.outcome != WITHIN else "")

@@ -10,6 +10,7 @@ from typing import Any
 
 from hallmark.answer.measures import measures_of
 from hallmark.base.errors import HallmarkError
+from hallmark.base.figures import signed
 from hallmark.base.files import RELEASE, sha256_file
 from hallmark.base.stats import mcnemar
 from hallmark.judge.bootstrap import bootstrap_of
@@ -177,7 +178,7 @@ def compared(before: Sequence[Prediction], after: Sequence[Prediction], name: st
             first, second = measure.columns(then, spans), measure.columns(now, spans)
             value = 100 * bootstrap.interval(second, measure.statistic).value
             gain = bootstrap.interval_of_difference(first, second, measure.statistic)
-            ahead, low, high = (f"{100 * number:+.1f}" for number in (gain.value, gain.low, gain.high))
+            ahead, low, high = signed(gain)
             lines.append(f"  {measure.words}: {value:.1f} %, {ahead} [{low}, {high}]")
     test = mcnemar([row.exact_match for row in then], [row.exact_match for row in now])
     lines.append(

@@ -1,4 +1,4 @@
-"""What holding answers to the task's schema fixes, only hides, and loses: the same records, answered freely and held."""
+"""The same records answered twice: in other batches, or freely and held to the task's schema."""
 
 from __future__ import annotations
 
@@ -17,7 +17,19 @@ Served = tuple[dict[str, Any], Sequence["Outcome"]]  # a level of load as measur
 MEASURED = ("requests", "errors", "timeouts", "failures", "latency_s", "requests_per_second")
 
 
-def counts(free: Sequence[tuple[Any, Score]], held: Sequence[tuple[Any, Score]]) -> dict[str, Any]:
+def in_other_batches(first: Sequence[tuple[Any, Score]], second: Sequence[tuple[Any, Score]]) -> dict[str, int]:
+    """How many texts and outcomes change if numbers are summed in another order; `lost` and `won` count exact matches."""
+    pairs = list(zip(first, second, strict=True))
+    return {
+        "records": len(pairs),
+        "texts_changed": sum(before.text != after.text for (before, _), (after, _) in pairs),
+        "outcomes_changed": sum(before.outcome != after.outcome for (_, before), (_, after) in pairs),
+        "lost": sum(before.exact_match and not after.exact_match for (_, before), (_, after) in pairs),
+        "won": sum(after.exact_match and not before.exact_match for (_, before), (_, after) in pairs),
+    }
+
+
+def held_to_schema(free: Sequence[tuple[Any, Score]], held: Sequence[tuple[Any, Score]]) -> dict[str, Any]:
     """How many records holding `fixed` (now an exact match), only `hid` (was not valid, is now valid but still wrong), and
     `lost` (was an exact match). Each is an answer, which has `tokens` and `cut_off`, and its score."""
     pairs = [(before, after) for (_, before), (_, after) in zip(free, held, strict=True)]
@@ -60,7 +72,7 @@ def served(
     ]
     return {
         "load": {kind: free[0][kind] for kind in ("concurrency", "rate") if kind in free[0]},
-        "answers": counts(*scored),
+        "answers": held_to_schema(*scored),
         "measured": {
             name: {key: level[key] for key in MEASURED} for name, (level, _) in (("free", free), ("constrained", held))
         },
