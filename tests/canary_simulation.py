@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hallmark.service.monitoring.evidence import Means, log_evidence, points
-from hallmark.service.monitoring.look_times import Look, latest
+from hallmark.service.monitoring.evidence import Look, Means, latest, log_evidence, points
 
 DAYS, FIRST = 30, 12.0
 GRID = 100  # means are rounded to this part of 1, to the weaker side

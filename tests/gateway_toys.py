@@ -181,12 +181,13 @@ def play(
     emit: Callable[[Asked, Answered], None] | None = None,
     poll_seconds: float = 0.1,
     drain_seconds: float = 10.0,
+    follow: bool = True,
 ) -> Result:
     """Start the models, run the script, and close them."""
 
     async def run() -> Result:
         deployments = Deployments(
-            source, launcher, poll_seconds=poll_seconds, drain_seconds=drain_seconds, metrics=metrics
+            source, launcher, poll_seconds=poll_seconds, drain_seconds=drain_seconds, metrics=metrics, follow=follow
         )
         settings = serve or serve_params()
         models = Served(deployments, settings, per_hour=3.6, usual_tokens=64, broad=broad, metrics=metrics, emit=emit)

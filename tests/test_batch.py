@@ -26,7 +26,6 @@ from hallmark.service.commands import batch as tool
 from hallmark.service.commands.batch import Batch
 from hallmark.service.commands.batch_file import Answers, answers_in, requests_in
 from hallmark.service.gateway.exchange import Answered, Asked
-from hallmark.service.traces.trace import Route
 from tests.stub_model import Stub, stub, told, wait_for
 from tests.workspace import ROOT, change_params
 
@@ -183,17 +182,12 @@ def test_a_line_at_fault_is_failed_and_the_others_are_answered(folder: Path, mon
     [
         ("{", None, "not JSON"),
         ("[]", None, "not a JSON object"),
-        ("", None, "not JSON"),
         ({"input": "x", "inptu": "y"}, "inptu", "unknown field"),
         ({"id": "x"}, "messages", "either messages or input"),
-        ({"input": "x", "messages": []}, "messages", "either messages or input"),
-        ({"messages": []}, "messages", "at least 1"),
         ({"messages": [{"role": "owner", "content": "x"}]}, "messages[0].role", "Input should be"),
         ({"messages": [{"role": "user", "content": "x"}], "context": "y"}, "context", "only with input"),
         ({"input": 5}, "input", "must be texts"),
-        ({"input": ""}, "input", "must be texts"),
         ({"input": "x", "id": 1.5}, "id", "neither a text nor a whole number"),
-        ({"input": "x", "id": True}, "id", "neither a text nor a whole number"),
         ({"input": "x", "group": ""}, "group", "not the name of a customer"),
         ({"input": "x", "tools": []}, "tools", "at least 1"),
         ('{"input": "a", "input": "b"}', None, "same key twice"),
@@ -267,26 +261,16 @@ def test_answers_to_something_else_are_not_continued(tmp_path: Path) -> None:
 class Echo:
     """Models that repeat what they are asked; and masking that knows one name."""
 
-    names = ("tickets",)
-
     def __init__(self) -> None:
         self.asked: list[Asked] = []
-
-    def routed(self, asked: Asked) -> tuple[Route, str, str]:
-        return "prod", "v1", "d"
 
     async def answer(self, asked: Asked) -> Answered:
         self.asked.append(asked)
         await asyncio.sleep(0.001)
         return Answered(
             trace=f"tr-{len(self.asked)}", outcome="answered", reason="sure", route="prod", version="v1", digest="d",
-            model="tickets", text=f"to {asked.masked.messages[-1]['content']}", tool_calls=None, finish="stop",
-            answer="x", fallback=None, schema_valid=True, score=1.0, probability=0.9, prompt_tokens=1, answer_tokens=1,
-            model_s=0.1, fallback_s=None, price=0.01,
+            model="tickets", text=f"to {asked.masked.messages[-1]['content']}", answer="x",
         )  # fmt: skip
-
-    async def close(self) -> None:
-        """Nothing to close."""
 
     async def mask(
         self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None, also: Sequence[str] = ()

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, fields
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
-import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,20 +28,15 @@ from hallmark.service.monitoring.canary import (
     judge,
     overall,
 )
-from hallmark.service.monitoring.evidence import Means, _in_cells, not_worse, points, ratio, worse
-from hallmark.service.monitoring.look_times import GROWTH, Look, latest
+from hallmark.service.monitoring.evidence import GROWTH, Look, Means, _in_cells, latest, not_worse, points, ratio, worse
+from hallmark.service.traces.store import table
 from hallmark.service.traces.trace import Feedback, Trace
 from tests.canary_simulation import ALPHA, MARGIN, verdicts
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 VERSIONS = "v1.0.0", "v1.1.0"
-MARGINS = {
-    "wrong": 0.1,
+MARGINS = dict.fromkeys(["wrong", "schema_breaks", "handed_over", "failed", "slow"], 0.1) | {
     "complaints": None,
-    "schema_breaks": 0.1,
-    "handed_over": 0.1,
-    "failed": 0.1,
-    "slow": 0.1,
     "price": 0.5,
 }
 
@@ -64,12 +58,6 @@ def test_at_the_margin_it_errs_seldom_and_a_repeated_z_test_often():
 
 def test_equal_releases_are_hardly_ever_rolled_back():
     found = verdicts(2, 500, 0.0, (100, 50))
-    assert share(found.rolled_back) <= ALPHA
-
-
-def test_an_equal_release_is_promoted_in_the_end():
-    found = verdicts(3, 50, 0.0)
-    assert share(found.promoted) >= 0.9
     assert share(found.rolled_back) <= ALPHA
 
 
@@ -96,22 +84,18 @@ def test_one_look_keeps_its_promise_with_few_customers_of_any_kind():
 ARM = st.lists(st.sampled_from([0.0, 0.1, 0.25, 1 / 3, 0.5, 1.0]), min_size=1, max_size=30)
 
 
-@given(ARM, ARM, st.floats(-0.5, 0.5), st.randoms())
-@settings(max_examples=60, deadline=None)
-def test_the_order_of_customers_does_not_matter_and_no_two_verdicts_hold_at_once(canary, prod, margin, random):
-    found = not_worse(canary, prod, points(margin)), worse(canary, prod, points(margin))
-    mixed = random.sample(canary, len(canary)), random.sample(prod, len(prod))
-    assert found == (not_worse(*mixed, points(margin)), worse(*mixed, points(margin)))
-    assert min(found) < math.log(2)
-
-
-@given(ARM, ARM, st.floats(-0.3, 0.3))
+@given(ARM, ARM, st.floats(-0.3, 0.3), st.randoms())
 @settings(max_examples=25, deadline=None)
-def test_the_cells_around_the_least_have_the_least_of_all(canary, prod, margin):
-    arms = Means.of(canary, up=True), Means.of(prod, up=False)
+def test_the_least_cell_is_found_in_any_order_of_customers_and_no_two_verdicts_hold_at_once(
+    canary, prod, margin, random
+):
+    line, arms = points(margin), (Means.of(canary, up=True), Means.of(prod, up=False))
     tie = 2.0 ** round(math.log2(len(canary) / len(prod)))
-    every = _in_cells(*arms, points(margin), tie, 4096, np.arange(4096)).min()
-    assert not_worse(canary, prod, points(margin)) == pytest.approx(every, abs=0.01)
+    every = _in_cells(*arms, line, tie, 4096, np.arange(4096)).min()
+    found = not_worse(canary, prod, line)
+    assert found == pytest.approx(every, abs=0.01)
+    assert found == not_worse(random.sample(canary, len(canary)), random.sample(prod, len(prod)), line)
+    assert min(found, worse(canary, prod, line)) < math.log(2)
 
 
 def test_the_least_of_all_cells_is_found_where_several_are_low():
@@ -122,27 +106,11 @@ def test_the_least_of_all_cells_is_found_where_several_are_low():
     assert not_worse(canary, prod, line) == pytest.approx(every, abs=0.01)
 
 
-@given(ARM, ARM, st.floats(0.01, 0.2))
-@settings(max_examples=40, deadline=None)
-def test_a_wider_margin_is_easier_to_keep(canary, prod, more):
-    assert not_worse(canary, prod, points(0.05 + more)) >= not_worse(canary, prod, points(0.05)) - 0.3
-    assert worse(canary, prod, points(0.05 + more)) <= worse(canary, prod, points(0.05)) + 0.3
-
-
 def test_a_ratio_is_of_what_prod_has():
     draw = np.random.default_rng(1)
     prod, canary = draw.uniform(0.1, 0.3, 2_000), 1.1 * draw.uniform(0.1, 0.3, 2_000)
     assert not_worse(canary, prod, ratio(0.2)) > 20 > 1 > worse(canary, prod, ratio(0.2))
     assert worse(canary, prod, ratio(0.0)) > 20
-
-
-def test_a_release_that_always_fails_is_seen_with_few_customers():
-    wanted = Look(6, 7.6).wanted(0.05 / 6)
-    assert worse([1.0] * 5, [0.0] * 45, points(0.02)) > wanted > worse([1.0] * 3, [0.0] * 27, points(0.02))
-
-
-def test_without_customers_there_is_no_evidence():
-    assert not_worse([], [0.5], points(0.1)) == worse([0.5], [], points(0.1)) == 0
 
 
 # --- looks -------------------------------------------------------------------------------------------------------
@@ -174,12 +142,6 @@ def trace(**of: Any) -> Trace:
     base |= {"version": VERSIONS[0], "digest": "", "outcome": "answered", "reason": "no_cascade", "messages": "[]"}
     base |= {"answer": "{}", "schema_valid": True, "total_s": 1.0, "price": 0.0001, "masked": True}
     return Trace(**(base | of))
-
-
-def table(traces: list[Trace]) -> pl.DataFrame:
-    kinds = {"int": pl.Int64, "float": pl.Float64, "bool": pl.Boolean, "datetime": pl.Datetime("ms", "UTC")}
-    schema = {one.name: kinds.get(str(one.type).removesuffix(" | None"), pl.String) for one in fields(Trace)}
-    return pl.DataFrame([asdict(one) for one in traces], schema=schema)
 
 
 def block(**of: Any) -> Canary:
@@ -221,6 +183,16 @@ def test_equal_releases_with_enough_customers_are_promoted():
     assert json.loads(json.dumps(found.as_json(), allow_nan=False))["verdict"] == PROMOTE
 
 
+def test_with_too_little_data_there_is_no_verdict():
+    silent = judged(both(300))
+    assert (silent.verdict, outcomes(silent)["wrong"]) == (TOO_LITTLE, TOO_LITTLE)
+    early = judged(both(300), hours=0.9)
+    assert (early.verdict, early.rules, early.look) == (TOO_LITTLE, [], None)
+    assert "2030-01-01 01:00 UTC" in say.headline(early)
+    nothing = judged([], hours=100)
+    assert (nothing.verdict, say.table(nothing, 10.0)[1][1:4]) == (TOO_LITTLE, ("-", "-", "-"))
+
+
 @pytest.mark.parametrize(
     ("rule", "of"),
     [
@@ -251,22 +223,8 @@ def test_corrected_and_rejected_answers_are_wrong_ones():
     assert outcomes(found)["wrong"] == WORSE
     wrong = found.rules[0]
     assert (wrong.prod, wrong.canary, wrong.canary_customers) == (0.0, 1.0, 60)
-
-
-def test_without_feedback_nothing_is_promoted_and_it_says_what_is_missing():
-    found = judged(both(300))
-    assert found.verdict == TOO_LITTLE
-    assert [rule.name for rule in found.rules if rule.outcome == TOO_LITTLE] == ["wrong"]
-    assert any(note.startswith("wrong: 0 customers of the canary") for note in say.notes(found))
-
-
-def test_who_only_complains_is_counted_of_all_answers():
-    traces = both(200)
-    margins = MARGINS | {"wrong": None, "complaints": 0.1}
-    some = {one.id: "rejected" for one in traces if one.route == "canary"}
-    found = judged(traces, feedback=some, margins=margins)
-    assert outcomes(found)["complaints"] == WORSE
-    assert judged(traces, margins=margins).verdict == PROMOTE
+    some = {name: verdict for name, verdict in said.items() if verdict != "accepted"}  # of all answers, judged or not
+    assert outcomes(judged(traces, feedback=some, margins=MARGINS | {"complaints": 0.1}))["complaints"] == WORSE
 
 
 def test_little_data_says_about_how_much_more_it_takes():
@@ -275,12 +233,6 @@ def test_little_data_says_about_how_much_more_it_takes():
     assert rule.outcome == TOO_LITTLE and rule.more_customers
     more = judged(both(40 + rule.more_customers), hours=1 + rule.more_hours, margins=MARGINS | {"wrong": None})
     assert outcomes(more)["failed"] == NOT_WORSE
-
-
-def test_before_the_first_look_there_is_no_verdict_and_it_says_when():
-    found = judged(both(300), hours=0.9)
-    assert (found.verdict, found.rules, found.look) == (TOO_LITTLE, [], None)
-    assert say.headline(found) == "too little data. The first look is at 2030-01-01 01:00 UTC."
 
 
 def test_between_two_looks_nothing_changes():
@@ -380,17 +332,10 @@ def test_a_cascade_that_nobody_judged_says_so():
     assert "no answer that the cascade let out was judged" in say.risk(found.risks[0])
 
 
-def test_no_traces_at_all_are_too_little_data():
-    found = judged([], hours=100)
-    assert found.verdict == TOO_LITTLE
-    assert say.table(found, 10.0)[1][1:4] == ("-", "-", "-")
-
-
 @given(st.lists(st.sampled_from([NOT_WORSE, WORSE, TOO_LITTLE, NOT_APPLICABLE]), max_size=6))
 def test_one_worse_rule_decides_and_all_must_hold(rules):
-    found = overall(rules)
-    assert (found == ROLL_BACK) == (WORSE in rules)
-    assert (found == PROMOTE) == ({*rules} in ({NOT_WORSE}, {NOT_WORSE, NOT_APPLICABLE}))
+    assert (overall(rules) == ROLL_BACK) == (WORSE in rules)
+    assert (overall(rules) == PROMOTE) == ({*rules} - {NOT_APPLICABLE} == {NOT_WORSE})
 
 
 REQUESTS = st.builds(

@@ -34,10 +34,11 @@ from hallmark.service.collecting.logged import LeftOutError, Logged
 from hallmark.service.collecting.rows import Rows
 from hallmark.service.traces.feedback import FeedbackJournal
 from hallmark.service.traces.store import TraceWriter
-from hallmark.service.traces.trace import Feedback, Trace
+from hallmark.service.traces.trace import Feedback
 from hallmark.task.task import Task
 from tests.browser import chromium
 from tests.test_collecting import TARGET, logged
+from tests.test_traces import a_trace
 from tests.workspace import (
     KEY,
     ROOT,
@@ -84,15 +85,11 @@ class Traffic:
         number = self.count
         self.count += 1
         whole: dict[str, Any] = {
-            "id": f"tr-{number:032x}", "request": f"rq-{number}", "time": START + timedelta(minutes=number), "group": "N-1",
-            "caller": "shop", "route": "prod", "version": "v1.0.0", "digest": "", "outcome": "answered", "reason": "sure",
-            "messages": [{"role": "system", "content": SYSTEM}, {"role": "user", "content": ticket(number)}], "tools": None,
-            "answer": answer(), "fallback": None, "finish": "stop", "schema_valid": True, "score": -0.1, "probability": 0.9,
-            "prompt_tokens": 9, "answer_tokens": 9, "masking_s": 0.0, "model_s": 0.1, "fallback_s": None, "total_s": 0.1,
-            "price": None, "masked": True,
-        }  # fmt: skip
-        whole |= changes
-        trace = Trace(**(whole | {"messages": json.dumps(whole["messages"])}))
+            "id": f"tr-{number:032x}", "request": f"rq-{number}", "group": "N-1", "answer": answer(),
+            "messages": [{"role": "system", "content": SYSTEM}, {"role": "user", "content": ticket(number)}],
+        } | changes  # fmt: skip
+        whole["messages"] = json.dumps(whole["messages"])
+        trace = a_trace(number, START + timedelta(minutes=number), **whole)
         self.traces.put(trace)
         if verdict:
             self.judge(trace.id, verdict, target)
@@ -167,6 +164,10 @@ def test_what_was_judged_becomes_rows_and_the_rest_waits(folder: Path) -> None:
     traffic.ask("accepted", messages=user(f"{mine['subject']}\n{mine['body']}"), answer=json.dumps(mine["target"]))
     traffic.close()
     before = (folder / RAW).read_bytes()
+    assert "added 3 rows" in collect(folder, "--dry")
+    assert "read 0 traces" in collect(folder, "--dry", "--since", "2026-11-02")
+    assert (folder / RAW).read_bytes() == before
+    assert not (folder / "data/review/queue.html").exists()
     said = collect(folder)
     assert (folder / RAW).read_bytes().startswith(before)
     rows = rows_of(folder / RAW)
@@ -194,6 +195,9 @@ def test_what_was_judged_becomes_rows_and_the_rest_waits(folder: Path) -> None:
     os.chdir(folder)
     raws = [raw for raw in raw_rows(params.data, params.mask, Task(params.task)) if raw.id.startswith("trace:")]
     assert [raw.rejected for raw in raws] == [None, TARGET, None]
+    with pytest.raises(HallmarkError) as caught:
+        list(raw_rows(params.data.model_copy(update={"rejected": "worse"}), params.mask, Task(params.task)))
+    assert (caught.value.field, "data.rejected" in str(caught.value.remedy)) == ("worse", True)
 
     after = (folder / RAW).read_bytes()
     assert "collected before: 3" in collect(folder)
@@ -205,14 +209,6 @@ def here() -> Iterator[None]:
     before = Path.cwd()
     yield
     os.chdir(before)
-
-
-def test_a_column_of_rejected_answers_that_no_row_has_is_an_error(folder: Path) -> None:
-    change_params(folder, {"data.rejected": "worse"})
-    params = load_params(folder / "params.yaml")
-    os.chdir(folder)
-    with pytest.raises(HallmarkError, match="field 'worse': no row has this column"):
-        list(raw_rows(params.data, params.mask, Task(params.task)))
 
 
 def test_placeholders_survive_and_new_private_values_do_not(folder: Path) -> None:
@@ -329,36 +325,20 @@ def test_a_killed_collection_leaves_nothing_half_written_and_the_next_gives_the_
     assert not [file for file in other.rglob(".*-????????*") if file.suffix in (".jsonl", ".json", ".html", ".csv")]
 
 
-def test_only_one_collection_runs_at_a_time(folder: Path) -> None:
+def test_where_nothing_can_be_collected_it_says_so(folder: Path) -> None:
     with alone(folder / "data/review", "", ""):
         done = run_here(folder, COLLECT)
-    assert done.returncode == 1
-    assert "another collection runs" in done.stderr
+    assert (done.returncode, "another collection runs" in done.stderr) == (1, True)
+    for changes in ({"data.path": "data/raw/rows.csv"}, {"data.path": str(RAW), "data.split": "tags"}):
+        change_params(folder, changes)
+        done = run_here(folder, COLLECT)
+        assert (done.returncode, [*changes][-1] in done.stderr) == (1, True)
 
 
-def test_a_dry_run_writes_nothing(folder: Path) -> None:
-    traffic = Traffic(folder)
-    traffic.ask("accepted")
-    traffic.close()
-    before = (folder / RAW).read_bytes()
-    assert "added 1 rows" in collect(folder, "--dry")
-    assert (folder / RAW).read_bytes() == before
-    assert not (folder / "data/review/queue.html").exists()
-    assert "read 0 traces" in collect(folder, "--dry", "--since", "2026-11-02")
-
-
-@pytest.mark.parametrize(
-    ("changes", "problem"),
-    [
-        ({"data.split": "tags"}, "data.split"),
-        ({"data.path": "data/raw/rows.csv"}, "move it into a folder of its own"),
-    ],
-)
-def test_where_no_row_can_be_added_it_says_so(folder: Path, changes: dict[str, Any], problem: str) -> None:
-    change_params(folder, changes)
-    done = run_here(folder, COLLECT)
-    assert done.returncode == 1
-    assert problem in done.stderr
+def test_the_report_in_git_is_that_of_no_traffic(folder: Path, tmp_path: Path) -> None:
+    collect(folder)
+    kept = committed(tmp_path / "kept", "reports/collect.json") / "reports/collect.json"
+    assert (folder / "reports/collect.json").read_bytes() == kept.read_bytes()
 
 
 def test_neither_traces_nor_an_appended_sample_get_into_git(folder: Path) -> None:
@@ -376,12 +356,6 @@ def test_neither_traces_nor_an_appended_sample_get_into_git(folder: Path) -> Non
     assert "data/review" not in tracked
     assert "reports/collect.json" in tracked
     assert [files for (problem, _), files in found.items() if "is not the sample" in problem] == [[str(RAW)]]
-
-
-def test_the_report_in_git_is_that_of_no_traffic(folder: Path, tmp_path: Path) -> None:
-    collect(folder)
-    kept = committed(tmp_path / "kept", "reports/collect.json") / "reports/collect.json"
-    assert (folder / "reports/collect.json").read_bytes() == kept.read_bytes()
 
 
 # --- the review page

@@ -286,3 +286,16 @@ def test_a_gateway_that_is_closed_while_a_server_starts_leaves_none() -> None:
         ):
             time.sleep(0.05)
         assert [stub.process.poll() is None for _, stub in launcher.started] == [False, False]
+
+
+def test_without_following_prod_alone_answers_and_stays() -> None:
+    source = Wants(prod="v1.0.0", canary="v1.1.0")
+
+    async def script(models: Served) -> None:
+        source.sides = {"prod": "v2.0.0"}
+        await asyncio.sleep(0.5)
+        assert models.deployments.versions == {"prod": "v1.0.0"}
+
+    with stubs() as launcher:
+        play(source, launcher, script, follow=False)
+        assert [version for version, _ in launcher.started] == ["v1.0.0"]

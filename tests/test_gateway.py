@@ -21,8 +21,8 @@ from hallmark.data.live_record import LiveMasker
 from hallmark.mask.params import Mask
 from hallmark.service.gateway import app as app_module
 from hallmark.service.gateway import limits
+from hallmark.service.gateway.callers import Keys, is_loopback, read_keys
 from hallmark.service.gateway.judging import masked_target, read_judgement
-from hallmark.service.gateway.keys import Keys, is_loopback, read_keys
 from hallmark.service.gateway.limits import JUDGEMENTS, Judgements
 from hallmark.service.traces.trace import new_id
 from tests import hostile
@@ -193,13 +193,6 @@ def test_a_field_that_does_not_fit_is_named(
     assert gateway.models.asked == gateway.kept.traces == []
 
 
-def test_what_callers_ask_of_the_decoder_reaches_the_model(gateway: Gateway) -> None:
-    changes = {"temperature": 0.7, "top_p": 0.9, "seed": 3, "response_format": {"type": "json_object"}}
-    ask(gateway, chat(**changes))
-    asked = gateway.models.asked[0].chat
-    assert {name: getattr(asked, name) for name in changes} == changes
-
-
 def test_documents_that_go_with_a_request_are_masked_as_its_tools_are(gateway: Gateway) -> None:
     def tool(name: str, **more: Any) -> dict[str, Any]:
         return {"type": "function", "function": {"name": name} | more}
@@ -238,11 +231,6 @@ def test_a_request_of_many_messages_holds_up_nobody(gateway: Gateway) -> None:
     status, longest = asyncio.run(play())
     assert status == 200
     assert longest < (time.process_time() - start) / 3
-
-
-def test_the_models_that_may_be_asked_for_are_listed(gateway: Gateway) -> None:
-    listed = ask(gateway, None, "GET", "/v1/models").json()
-    assert [(entry["id"], entry["object"]) for entry in listed["data"]] == [("tuned", "model")]
 
 
 def test_it_is_healthy_once_a_model_answers(gateway: Gateway) -> None:
@@ -300,11 +288,8 @@ def test_any_variable_is_keys_or_an_error(value: str) -> None:
         keys = read_keys(params(), {"GATEWAY_API_KEYS": value})
     except HallmarkError as error:
         assert error.file == "environment variable GATEWAY_API_KEYS"
-        return
-    assert bool(keys) == bool(value.strip())
-    if keys:
-        with pytest.raises(Refusal):
-            keys.caller([])
+    else:
+        assert bool(keys) == bool(value.strip())
 
 
 @pytest.mark.parametrize(
@@ -362,6 +347,7 @@ def test_a_customer_is_kept_as_records_have_it() -> None:
         ask(gateway, chat())
         assert [trace.group for trace in gateway.kept.traces] == [expected, None]
         assert [asked.group for asked in gateway.models.asked] == [expected, None]
+        assert str(key) not in repr(gateway.app.router.lifespan_context)  # as a debugger shows it
 
 
 @pytest.mark.parametrize("name", ["", " ", "a\u200bb", "e\u0301", "x" * 201, "\u3164", "a\u00a0b", b"\xff", "a\u202eb"])
@@ -387,11 +373,6 @@ def test_a_body_is_bounded_in_size_however_it_comes() -> None:
     error_of(ask(gateway, chunks(5)), 413, "request_too_large")
     error_of(ask(gateway, b" " * 10_000_000), 413)
     assert "hallmark_unread_bytes 0\n" in gateway.metrics.text()
-
-
-def test_a_large_body_is_read_too() -> None:
-    text = "x" * 500_000
-    assert ask(Gateway(), chat(text)).json()["choices"][0]["message"]["content"] == text
 
 
 def test_all_bodies_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -594,18 +575,13 @@ def test_a_refusal_is_a_right_answer_too(gateway: Gateway) -> None:
     ("body", "param"),
     [
         ({"trace_id": TRACE, "verdict": "corrected"}, None),
-        ({"trace_id": TRACE, "verdict": "accepted", "target": TICKET}, None),
         ({"trace_id": TRACE, "verdict": "rejected", "messages": chat()["messages"]}, None),
         ({"trace_id": TRACE, "verdict": "good"}, "verdict"),
-        ({"trace_id": "tr-1", "verdict": "accepted"}, "trace_id"),
         ({"trace_id": TRACE + "\n", "verdict": "accepted"}, "trace_id"),
         ({"trace_id": TRACE, "verdict": "accepted", "note": "x"}, "note"),
-        ({"verdict": "accepted"}, "trace_id"),
         ({"trace_id": TRACE, "verdict": "corrected", "target": "no JSON"}, "target"),
         ({"trace_id": TRACE, "verdict": "corrected", "target": TICKET | {"intent": "rob"}}, "target"),
-        ({"trace_id": TRACE, "verdict": "corrected", "target": [TICKET]}, "target"),
         ({"trace_id": TRACE, "verdict": "corrected", "target": TICKET | {"date": "a@b.example"}}, "target"),
-        ({"trace_id": TRACE, "verdict": "corrected", "target": 5}, "target"),
         (
             {"trace_id": TRACE, "verdict": "corrected", "target": TICKET, "messages": [{"role": "x"}]},
             "messages[0].role",

@@ -78,10 +78,3 @@ def test_nothing_is_lost_between_threads() -> None:
         list(pool.map(work, range(8)))
     assert 'hallmark_x_total{thread="0"} 8000\n' in metrics.text()
     assert "hallmark_y_seconds_count 16000\n" in metrics.text()
-
-
-def test_another_room_may_describe_its_own() -> None:
-    metrics = Metrics()
-    metrics.describe("hallmark_lost_total", "Traces\nlost")
-    metrics.count("lost")
-    assert metrics.text().splitlines()[0] == r"# HELP hallmark_lost_total Traces\nlost"

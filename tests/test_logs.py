@@ -11,10 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hallmark.base.errors import HallmarkError
-from hallmark.service.collecting.formats import read_log
-from hallmark.service.collecting.gateway_log import judged
-from hallmark.service.collecting.logged import LeftOutError, Logged, messages_of
-from hallmark.service.collecting.scored import Scores, day_of
+from hallmark.service.collecting.logged import Logged
+from hallmark.service.collecting.logs import Scores, day_of, judged, read_log
 from hallmark.service.traces.trace import Feedback
 from tests.workspace import ROOT
 
@@ -56,24 +54,43 @@ def test_each_export_is_known_and_read(
         assert json.loads(logged.answer or "")["urgency"] == "normal"
         assert logged.time == "2025-11-19"
         assert not logged.own
+    assert [logged.id for logged in logs] == [logged.id for logged in read(name)[1]]
+    if name == "langfuse_blob":
+        assert json.loads(logs[1].target or "")["intent"] == "exchange"
 
 
-def test_half_a_surrogate_pair_is_no_trouble(tmp_path: Path) -> None:
-    row = {"request": {"messages": "a\ud800", "user": "\ud800"}, "response": {"choices": []}}
-    (tmp_path / "log.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
-    (logged,) = read_log(tmp_path / "log.jsonl", None, None, SCORES, Counter())[1]
-    assert logged.id.startswith("trace:")
+@pytest.mark.parametrize("value", [0, "0", [1, 0], False])
+def test_a_score_of_nothing_rejects_wherever_it_stands(tmp_path: Path, value: object) -> None:
+    call = {"id": "a", "input": "x", "output": "y", "userId": "\ud800"}
+    score = {"id": "b", "trace_id": "a", "data_type": "NUMERIC", "name": "user-feedback", "value": value}
+    for rows in ([call | {"user-feedback": value}], [call | {"scores": {"user-feedback": value}}], [call, score]):
+        (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        (logged,) = read_log(tmp_path / "log.jsonl", None, None, SCORES, Counter())[1]
+        assert logged.verdict == "rejected"
 
 
-def test_a_correction_is_the_target_and_an_error_no_answer() -> None:
-    blob = read("langfuse_blob")[1]
-    assert json.loads(blob[1].target or "")["intent"] == "exchange"
-    assert [logged.outcome for logged in read("openai.jsonl")[1]] == ["answered"] * 3 + ["failed"]
-
-
-def test_reading_twice_gives_the_same_names() -> None:
-    for name in ("openai.jsonl", "otel_events.jsonl", "langfuse_blob"):
-        assert [logged.id for logged in read(name)[1]] == [logged.id for logged in read(name)[1]]
+@pytest.mark.parametrize(
+    ("text", "form", "where"),
+    [
+        ('{"request": {"messages": []}, "response": null}\n{"request": 3}\n', "openai", (2, "request")),
+        ('{"request": {}, "response": {}}\n', None, (1, "request.messages")),
+        ('{"request": {"messages": "a"}, "response": {"choices": 3}}\n', None, (1, "choices")),
+        ('{"request": {"messages": "a", "tools": 3}}\n', None, (1, "tools")),
+        ('{"id": "a", "input": "b"}\n', "langfuse", (1, None)),
+        ('{"id": 3, "input": "b", "output": "c"}\n', None, (1, "id")),
+        ('{"resourceSpans": 3}\n', None, (1, "resourceSpans")),
+        ('{"a": 1}\n', None, (1, None)),
+        ('{"a": 1}\n', "otel", (1, None)),
+        ("", None, (None, None)),
+        ("nothing\n", None, (1, None)),
+    ],
+)
+def test_a_bad_row_is_an_error_that_says_where(tmp_path: Path, text: str, form: str | None, where: object) -> None:
+    file = tmp_path / "log.jsonl"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(HallmarkError) as caught:
+        read_log(file, form, None, SCORES, Counter())
+    assert (caught.value.file, (caught.value.row, caught.value.field)) == (file, where)
 
 
 def test_a_path_in_params_names_the_customer(tmp_path: Path) -> None:
@@ -83,29 +100,6 @@ def test_a_path_in_params_names_the_customer(tmp_path: Path) -> None:
     scores = Scores(None, 1.0, "request.metadata.account")
     (logged,) = read_log(tmp_path / "log.jsonl", None, None, scores, Counter())[1]
     assert (logged.group, logged.verdict) == ("4711", None)
-
-
-@pytest.mark.parametrize(
-    ("text", "form", "problem"),
-    [
-        ('{"request": {"messages": []}, "response": null}\n{"request": 3}\n', "openai", "row 2, field 'request': not an object"),
-        ('{"request": {}, "response": {}}\n', None, "row 1, field 'request.messages': no messages"),
-        ('{"request": {"messages": "a"}, "response": {"choices": 3}}\n', None, "row 1, field 'choices': not a list"),
-        ('{"id": "a", "input": "b"}\n', "langfuse", "row 1: neither a trace, nor an observation, nor a score"),
-        ('{"resourceSpans": 3}\n', None, "row 1, field 'resourceSpans': not a list of objects"),
-        ('{"a": 1}\n', None, "row 1: not a row of a log that is known here"),
-        ('{"a": 1}\n', "otel", "row 1: neither resourceSpans nor resourceLogs"),
-        ("", None, "has no rows"),
-        ("nothing\n", None, "row 1: the row is not JSON"),
-    ],
-)  # fmt: skip
-def test_a_bad_row_is_an_error_that_says_where(tmp_path: Path, text: str, form: str | None, problem: str) -> None:
-    file = tmp_path / "log.jsonl"
-    file.write_text(text, encoding="utf-8")
-    with pytest.raises(HallmarkError) as caught:
-        read_log(file, form, None, SCORES, Counter())
-    assert problem in str(caught.value)
-    assert str(file) in str(caught.value)
 
 
 JSON = st.recursive(
@@ -124,8 +118,26 @@ JSON = st.recursive(
 )  # fmt: skip
 
 
+def span(attributes: dict[str, object]) -> dict[str, object]:
+    """A call as OTLP has it; the values of the attributes are OTLP's."""
+    listed = [{"key": f"gen_ai.{key}", "value": value} for key, value in attributes.items()]
+    listed.append({"key": "gen_ai.operation.name", "value": {"stringValue": "chat"}})
+    return {"resourceSpans": [{"scopeSpans": [{"spans": [{"attributes": listed}]}]}]}
+
+
+TEXTS = {"stringValue": '[{"role": "user", "parts": [{"type": "text", "content": "a"}]}]'}
+KINDS = st.sampled_from(["stringValue", "intValue", "arrayValue", "kvlistValue", "bytesValue"])
+VALUES = st.just(TEXTS) | st.dictionaries(KINDS, st.sampled_from(["null", "[]", "--5"]) | JSON, max_size=1)
+PARTS = {f"{name}.messages": VALUES for name in ("input", "output")} | {"system_instructions": VALUES}
+
+
 @given(
-    st.lists(st.dictionaries(st.text(max_size=3), JSON, max_size=2) | JSON, max_size=3),
+    st.lists(
+        st.dictionaries(st.text(max_size=3), JSON, max_size=2)
+        | JSON
+        | st.fixed_dictionaries({}, optional=PARTS).map(span),
+        max_size=3,
+    ),
     st.sampled_from(["openai", "langfuse", "otel"]),
 )
 def test_hostile_rows_end_in_no_other_error(
@@ -139,14 +151,47 @@ def test_hostile_rows_end_in_no_other_error(
         assert error.file == file
     else:
         assert all(isinstance(message["content"], str) for logged in logs for message in logged.messages)
+        assert all(logged.id.startswith("trace:") for logged in logs)
+
+
+def evaluated(*scores: dict[str, object]) -> dict[str, object]:
+    """A call with an answer, and what was said of it."""
+    call = span({"input.messages": TEXTS, "output.messages": TEXTS})
+    name = {"key": "gen_ai.evaluation.name", "value": {"stringValue": "user-feedback"}}
+    call["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["events"] = [  # type: ignore[index]
+        {
+            "name": "gen_ai.evaluation.result",
+            "attributes": [name, *({"key": f"gen_ai.evaluation.score.{key}", "value": score[key]} for key in score)],
+        }
+        for score in scores
+    ]
+    return call
+
+
+ASK = {"messages": [{"role": "user", "content": "a"}]}
 
 
 @pytest.mark.parametrize(
-    "value", [None, [], 3, [3], [{"role": "wizard", "content": "a"}], [{"role": "user", "content": 3}]]
-)
-def test_messages_without_text_are_left_out(value: object) -> None:
-    with pytest.raises(LeftOutError):
-        messages_of(value)
+    ("row", "read"),
+    [
+        (span({"input.messages": TEXTS, "system_instructions": {}}), (None, None)),
+        (span({"input.messages": TEXTS, "system_instructions": {"stringValue": "null"}}), (None, None)),
+        (span({"input.messages": TEXTS, "response.id": {"intValue": "--5"}}), (None, None)),
+        (evaluated({"value": {}, "label": {"stringValue": "false"}}), ("a", "rejected")),
+        (evaluated({"value": {"stringValue": "bad"}, "label": {"stringValue": "0"}}), ("a", "rejected")),
+        (evaluated({"value": {}}, {"value": {"doubleValue": 0}}, {"value": {"doubleValue": 1}}), ("a", "rejected")),
+        ({"id": "a", "input": "x", "output": {"choices": [{"text": "yo"}]}}, "not_text"),
+        ({"id": "a", "input": "x", "output": [{"role": "assistant", "content": "yo"}]}, ("yo", None)),
+        ({"request": ASK, "response": {"choices": [{"message": {"content": "yo", "refusal": None}}]}}, ("yo", None)),
+        ({"request": ASK, "response": {"choices": [{"message": {}}]}}, "not_text"),
+    ],
+)  # fmt: skip
+def test_only_what_the_model_said_is_an_answer(tmp_path: Path, row: dict[str, object], read: object) -> None:
+    (tmp_path / "log.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    left: Counter[str] = Counter()
+    logs = read_log(tmp_path / "log.jsonl", None, None, SCORES, left)[1]
+    assert [(logged.answer, logged.verdict) for logged in logs] == ([read] if isinstance(read, tuple) else [])
+    assert left == ({read: 1} if isinstance(read, str) else {})
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,6 @@ from hallmark.service.gateway.releases import (
     Files,
     FolderSource,
     Nothing,
-    Pinned,
     RegistrySource,
     Wanted,
     digest_of,
@@ -132,15 +131,6 @@ def test_a_folder_in_which_another_release_lies_is_not_served_as_the_first(relea
         file.write("\n")
     with pytest.raises(HallmarkError, match="another release"):
         source.files(wanted)
-
-
-def test_what_is_pinned_stays() -> None:
-    source = Wants(prod="v1.0.0", canary="v1.1.0")
-    pinned = Pinned(source)
-    first = pinned.wanted()
-    assert list(first) == ["prod"]
-    source.sides = {"prod": "v2.0.0"}
-    assert pinned.wanted() == first
 
 
 def test_the_same_release_has_one_key_whatever_it_is_called() -> None:

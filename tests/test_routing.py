@@ -49,13 +49,5 @@ def test_the_places_are_these_for_good() -> None:
     assert round(point("v1.2.0", "group acme"), 6) == 0.784259
 
 
-@given(st.none() | NAMES, NAMES, st.text(min_size=1, max_size=40))
-def test_a_customer_comes_before_the_key_and_the_key_before_the_request(
-    group: str | None, caller: str, request: str
-) -> None:
-    name = customer_of(group, caller, request)
-    assert name == (f"group {group}" if group is not None else f"key {caller}" if caller else f"request {request}")
-
-
 def test_a_customer_named_like_a_key_is_another() -> None:
     assert len({customer_of("a", "a", "a"), customer_of(None, "a", "a"), customer_of(None, "", "a")}) == 3

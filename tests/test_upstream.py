@@ -19,8 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hallmark.base.errors import HallmarkError
-from hallmark.service.gateway.proxy import Proxy, proxy_of
-from hallmark.service.gateway.upstream import LEAST_WAIT, Question, Reply, Upstream, UpstreamError, retry_after
+from hallmark.service.gateway.client import LEAST_WAIT, Proxy, proxy_of, retry_after
+from hallmark.service.gateway.upstream import Question, Reply, Upstream, UpstreamError
 from tests.stub_model import Stub, stub, told, wait_for
 
 

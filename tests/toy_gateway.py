@@ -20,8 +20,8 @@ from hallmark.base.document import changed
 from hallmark.mask.restoring import Masked
 from hallmark.params.gateway import Serve
 from hallmark.params.loader import Params, load_params
+from hallmark.service.gateway import app as app_module
 from hallmark.service.gateway import listening
-from hallmark.service.gateway.app import app, run
 from hallmark.service.gateway.exchange import Answered, Asked
 from hallmark.service.gateway.metrics import Metrics
 from hallmark.service.traces.trace import Feedback, Route, Trace, new_id
@@ -39,6 +39,12 @@ class Restoring(Masked):
 
 class Masking:
     """Masks e-mail addresses; a text with BROKEN in it breaks the masker."""
+
+    async def start(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
 
     async def mask(
         self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None, also: Sequence[str] = ()
@@ -67,6 +73,9 @@ class Models:
         self.closed = False
         self.go = asyncio.Event()
 
+    async def start(self) -> None:
+        pass
+
     def routed(self, asked: Asked) -> tuple[Route, str, str]:
         return "canary", "v1.3.0", "e" * 64
 
@@ -86,9 +95,8 @@ class Models:
             raise RuntimeError(f"can't answer {text}")
         made = Answered(
             trace=new_id(), outcome="answered", reason="sure", route="prod", version="v1.2.0", digest="d" * 64,
-            model=MODEL, text=text, tool_calls=None, finish="stop", answer=text, fallback=None, schema_valid=True,
-            score=-0.1, probability=0.9, prompt_tokens=7, answer_tokens=3, model_s=time.monotonic() - start,
-            fallback_s=None, price=0.01,
+            model=MODEL, text=text, finish="stop", answer=text, schema_valid=True, score=-0.1, probability=0.9,
+            prompt_tokens=7, answer_tokens=3, model_s=time.monotonic() - start, price=0.01,
         )  # fmt: skip
         if "UNSURE" in text:
             return dataclasses.replace(made, outcome="handed_over", reason="unsure", text=None, route="canary")
@@ -170,9 +178,8 @@ class Gateway:
         self.models, self.metrics, self.kept = Models(), Metrics(), Kept(folder)
         kept = self.kept if traces else None
         masking = Masking() if mask else None
-        self.app = app(
-            params(**changes), masking, self.models, kept, kept, self.metrics, task=task(), names_key=names_key
-        )
+        parts: Any = params(**changes), masking, self.models, kept, kept, self.metrics, task(), names_key
+        self.app = app_module.app(app_module.Gateway(*parts))
 
 
 if __name__ == "__main__":
@@ -184,5 +191,5 @@ if __name__ == "__main__":
     options = parser.parse_args()
     listening.UNREAD_SECONDS = options.unread
     made = Gateway(folder=options.folder, **options.changes)
-    run(made.app, "127.0.0.1", 0, options.drain, lambda address: print(address, flush=True))
+    listening.run(made.app, "127.0.0.1", 0, options.drain, lambda address: print(address, flush=True))
     (options.folder / "ended.json").write_text(json.dumps({"closed": made.models.closed}))

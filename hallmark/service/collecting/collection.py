@@ -1,21 +1,28 @@
-"""One collection: what becomes of each request in a log, and the counts for the report."""
+"""One collection: what becomes of each request in a log, and the counts for the report.
+
+A new row that repeats a record, or another new row, is left out: the same text with the same answer. As in `dedupe`, two
+texts with different answers are no copies: a correction is new, however well the text is known.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, get_args
 
 from hallmark.base.progress import Progress
-from hallmark.service.collecting.duplicates import without_copies
+from hallmark.data.near import distinct, normalise
+from hallmark.data.params import Dedupe
+from hallmark.data.placeholders import only_placeholders
 from hallmark.service.collecting.existing_records import Known
 from hallmark.service.collecting.logged import REASONS, LeftOutError, Logged, Said
-from hallmark.service.collecting.reviewed import Reviewed, Word
+from hallmark.service.collecting.queue import Reviewed, Word, near_of
 from hallmark.service.collecting.rows import Row, Rows
-from hallmark.service.collecting.verdicts import learned
 from hallmark.service.traces.trace import Outcome, Reason
+from hallmark.task.answers import canonical
+from hallmark.task.task import Task
 
 if TYPE_CHECKING:
     from hallmark.params.loader import Params
@@ -126,9 +133,65 @@ def _sorted(
     return None
 
 
+def learned(logged: Logged, task: Task) -> tuple[str, str | None] | None:
+    """The right answer, and the model's own if it is known to be wrong; None if a person must look first.
+
+    An accepted answer is the one that the caller got, so the fallback's where that answered. Where the fallback's answer
+    was corrected, the model's own is wrong if it is another, but of two texts in words both may be right.
+    """
+    if logged.verdict == "accepted":
+        if logged.shown is None:
+            raise LeftOutError("no_answer")
+        return logged.shown, None
+    if logged.verdict == "corrected" and logged.target is not None:
+        wrong = logged.answer
+        if wrong is None or not wrong.strip() or canonical(wrong) == canonical(logged.target):
+            return logged.target, None
+        if logged.fallback is not None and task.kind.free_text:
+            return logged.target, None
+        return logged.target, wrong
+    return None
+
+
 def _plain(texts: list[str]) -> set[str]:
     import polars as pl
 
-    from hallmark.data.near import normalise
-
     return set(normalise(pl.Series(texts, dtype=pl.String)).to_list())
+
+
+def without_copies(rows: Sequence[Row], known: Known, settings: Dedupe) -> tuple[list[Row], dict[str, int]]:
+    """The rows that are no copies, in their order, and how many were exact and near copies.
+
+    Rows of held-out customers go first, so that no copy of theirs under another customer's name gets into training instead.
+    """
+    import polars as pl
+
+    order = sorted(range(len(rows)), key=lambda number: (not rows[number].online, number))
+    asked = [*known.texts, *(rows[number].text for number in order)]
+    answers = [*known.targets, *(rows[number].target for number in order)]
+    if settings.over == "prompt_and_completion":
+        asked = [f"{text}\n{answer}" for text, answer in zip(asked, answers, strict=True)]
+    if not rows:
+        return [], {"exact": 0, "near": 0}
+    series = pl.Series(asked, dtype=pl.String)
+    hollow = only_placeholders(series).to_list()
+    texts, text = distinct(normalise(series))
+    pairs = near_of(texts, settings)
+    near: dict[int, list[int]] = defaultdict(list)
+    for left, right in zip(pairs.left.tolist(), pairs.right.tolist(), strict=True):
+        near[left].append(right)
+        near[right].append(left)
+    there: dict[int, set[str]] = defaultdict(set)  # by text: the answers that it has
+    for number in range(len(known.texts)):
+        there[int(text[number])].add(answers[number])
+    stay, copies = set(), {"exact": 0, "near": 0}
+    for place, number in enumerate(order, len(known.texts)):
+        own, answer = int(text[place]), answers[place]
+        if answer in there[own]:
+            copies["exact"] += 1
+        elif not hollow[place] and any(answer in there[other] for other in near[own]):
+            copies["near"] += 1
+        else:
+            there[own].add(answer)
+            stay.add(number)
+    return [row for number, row in enumerate(rows) if number in stay], copies

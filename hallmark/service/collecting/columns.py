@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
 from hallmark.base.params import Data
 from hallmark.base.records import FIELD, columns_of, fill
@@ -86,23 +85,15 @@ def columns(template: str, text: str) -> dict[str, str | None] | None:
     return None
 
 
-def _split(names: list[str], literals: list[str], text: str) -> dict[str, Any] | None:
+def _split(names: list[str], literals: list[str], text: str) -> dict[str, str | None] | None:
     """The values between the literals, each up to the first place of the next one."""
-    first, *inner, last = literals
-    if not text.startswith(first) or not text.endswith(last) or len(text) < len(first) + len(last):
-        return None
-    end = len(text) - len(last)
-    starts, stops = [len(first)], []
-    for literal in inner:
-        at = text.find(literal, starts[-1], end)
-        if at < 0:
-            return None
-        stops.append(at)
-        starts.append(at + len(literal))
-    stops.append(end)
-    row: dict[str, Any] = {}
-    for name, start, stop in zip(names, starts, stops, strict=True):
-        value = text[start:stop]
-        if row.setdefault(name, value) != value:  # the same column twice
-            return None
-    return row
+    numbers: dict[str, int] = {}
+    pattern = re.escape(literals[0])
+    for place, (name, literal) in enumerate(zip(names, literals[1:], strict=True), 1):
+        again = name in numbers
+        number = numbers.setdefault(name, len(numbers) + 1)
+        value = rf"(?:\{number})" if again else "(.*?)"
+        # atomic groups never look for a second place, so that no text takes long
+        pattern += f"(?>{value}{re.escape(literal)})" if place < len(names) else f"{value}{re.escape(literal)}"
+    match = re.fullmatch(pattern, text, re.DOTALL)
+    return {name: match[number] for name, number in numbers.items()} if match else None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,7 @@ from hallmark.data.conversations import Extra
 from hallmark.data.missing import MissingValueError
 from hallmark.data.near import text_of
 from hallmark.data.raw import Raw, Values, checked_row
+from hallmark.mask.second_check import in_name
 from hallmark.service.collecting.columns import Habits
 from hallmark.task.answers import canonical
 from hallmark.task.task import Task
@@ -24,6 +27,7 @@ from hallmark.task.task import Task
 if TYPE_CHECKING:
     from hallmark.params.loader import Params
 
+PSEUDONYM = re.compile("group-[b-df-hj-np-t]{16}")
 NAME = "trace_id"  # the column with the name of a collected row, where data.id names no column
 
 
@@ -79,6 +83,35 @@ def read_known(params: Params, key: bytes | None) -> Known:
             if group in names or (key is not None and pseudonym(key, "group", group) in names)
         }
     return known
+
+
+class Customers:
+    """The customers in the raw data. `key` is the repo's, or None if names stay as they are.
+
+    A trace has the name that records have, which is a pseudonym if `data.pseudonyms` is keyed. `mask` makes a pseudonym of
+    every raw name, so a row with a pseudonym for its raw name would be a new customer's, whom no split knows. So the raw name
+    of a known customer is found again, by the pseudonyms of all raw names. A customer who is not in the data is called by his
+    pseudonym there; once the data has his own name, his rows get that.
+    """
+
+    def __init__(self, groups: Iterable[str], key: bytes | None) -> None:
+        self.key, self.groups = key, set(groups)
+        self.by_pseudonym = {pseudonym(key, "group", group): group for group in self.groups} if key else {}
+
+    def raw_name(self, group: str, own: bool) -> str:
+        """The raw name of a customer, as a log has him; `own`: a log of our gateway."""
+        if self.key is None:
+            return group
+        name = group if own and PSEUDONYM.fullmatch(group) else pseudonym(self.key, "group", group)
+        return self.by_pseudonym.get(name, name)
+
+    def may_be_named(self, name: str) -> bool:
+        """Whether records may have this name as it is."""
+        return self.key is not None or not in_name(name)
+
+    def renamed(self) -> dict[str, str]:
+        """Customers who are in the data under their pseudonym and now under their name too: the one, and the other."""
+        return {name: raw for name, raw in self.by_pseudonym.items() if name in self.groups and raw != name}
 
 
 def asked(raw: Raw) -> str:

@@ -28,9 +28,6 @@ class _Part:
     value: Any = None  # of JSON
     public: bool = False  # labels and the refusal come from the task, not from a person
 
-    def __post_init__(self) -> None:
-        self.original = self.value
-
 
 class Again:
     """Masks requests with the masker that `mask` has, and looks for what is left with the independent second check."""
@@ -109,7 +106,7 @@ class Again:
             if part.value is None:
                 part.text = next(texts)
             else:
-                part.value = self.masker.filled(part.original, slots)
+                part.value = self.masker.filled(part.value, slots)
                 part.text = compact_json(part.value)
 
     def _fits(self, answer: str) -> bool:

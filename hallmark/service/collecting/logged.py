@@ -1,4 +1,4 @@
-"""A logged request in one form, from whatever log it comes, and the reasons for which one makes no record."""
+"""What an entry of a log is, whatever tool wrote it, and the reasons for which one makes no record."""
 
 from __future__ import annotations
 
@@ -54,21 +54,22 @@ class Logged:
     file: str
     row: int
     time: str  # the day in UTC, YYYY-MM-DD; "" if it is not known
-    own: bool  # from our gateway, which masked it if `masked`
-    masked: bool
     group: str | None
-    route: str
     outcome: str
-    reason: str
     version: str
     messages: list[Message]
     tools: list[Any] | None
     answer: str | None  # the model's
-    fallback: str | None  # what went out instead
     verdict: Said | None
     target: str | None
-    score: float | None
-    probability: float | None
+    # What only our gateway writes:
+    own: bool = False  # from our gateway, which masked it if `masked`
+    masked: bool = False
+    route: str = "log"
+    reason: str = ""
+    fallback: str | None = None  # what went out instead of the model's answer
+    score: float | None = None
+    probability: float | None = None
 
     @property
     def id(self) -> str:
@@ -97,8 +98,3 @@ def message_of(message: Any) -> Message:
     if role is None or text is None:
         raise LeftOutError("not_text")
     return {"role": role, "content": text}
-
-
-def name_of(*parts: str) -> str:
-    """A name for a log row that has none of its own: a digest of what it says."""
-    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()

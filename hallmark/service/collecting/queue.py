@@ -1,4 +1,4 @@
-"""The queue for review: what nobody has judged, the most useful first.
+"""The queue for people: what nobody has judged, the most useful first, and what they say of it.
 
 Each answer has three shares from 0 to 1, which are its ranks among all in the queue: how unsure the model was (by the
 cascade's probability, else by its score; an answer without either counts as the least sure), how unlike every training
@@ -8,16 +8,30 @@ near duplicates). The weighted mean of the three is the order. Of a cluster, onl
 
 from __future__ import annotations
 
-from collections import Counter
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast, get_args
 
 from hallmark.answer.nearest import nearest
-from hallmark.data.near import components, distinct, normalise
+from hallmark.base.errors import HallmarkError
+from hallmark.base.rows import only_texts, read_rows
+from hallmark.data.near import Pairs, components, distinct, near_pairs, normalise
 from hallmark.data.params import Dedupe
 from hallmark.params.collecting import Review
-from hallmark.service.collecting.duplicates import near_of
 from hallmark.service.collecting.logged import Logged
+from hallmark.task.task import Task
+
+if TYPE_CHECKING:
+    import polars as pl
+
+FOLDER = Path("data/review")
+REVIEWED = FOLDER / "reviewed.jsonl"
+Word = Literal["accepted", "corrected", "dropped"]
+KEYS = {"trace", "verdict", "target"}
+FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20\t\r\n")  # how a cell begins that a spreadsheet takes for a formula
+REMEDY = "save the file from the page again"
 
 
 @dataclass(frozen=True)
@@ -39,36 +53,32 @@ def queue(
 
     if not waiting:
         return []
-    texts, text = distinct(normalise(pl.Series([text for _, text in waiting], dtype=pl.String)))
+    texts, places = distinct(normalise(pl.Series([text for _, text in waiting], dtype=pl.String)))
     pairs = near_of(texts, settings)
-    cluster = components(len(texts), pairs.left, pairs.right)[text].tolist()
-    sizes = Counter(cluster)
-    sure = _sure([logged for logged, _ in waiting])
-    least: dict[int, int] = {}
-    for number, label in enumerate(cluster):
-        other = least.setdefault(label, number)
-        if (sure[number], waiting[number][0].name) < (sure[other], waiting[other][0].name):
-            least[label] = number
-    shown = sorted(least.values())
-    found = nearest(trained, [waiting[number][1] for number in shown], 1) if trained else None
-    likeness = [best[0][1] if best else 0.0 for best in found] if found else [0.0] * len(shown)
-    shares = [
-        (review.unsure, ranks([-sure[number] for number in shown])),
-        (review.far, ranks([-like for like in likeness])),
-        (review.frequent, ranks([float(sizes[cluster[number]]) for number in shown])),
+    requests = pl.DataFrame(
+        {
+            "cluster": components(len(texts), pairs.left, pairs.right)[places],
+            "sure": _sure([logged for logged, _ in waiting]),
+            "name": [logged.name.encode("utf-8", "surrogatepass") for logged, _ in waiting],
+        }
+    ).with_row_index("number")
+    requests = requests.with_columns(count=pl.len().over("cluster"))
+    shown = requests.sort("sure", "name").unique("cluster", keep="first", maintain_order=True)
+    asked = [waiting[number][1] for number in shown["number"]]
+    found = (nearest(trained, asked, 1) if trained else None) or [[]] * len(asked)
+    shown = shown.with_columns(likeness=pl.Series([best[0][1] if best else 0.0 for best in found], dtype=pl.Float64))
+    useful = (
+        review.unsure * _rank("sure", down=True)
+        + review.far * _rank("likeness", down=True)
+        + review.frequent * _rank("count", down=False)
+    )
+    whole = review.unsure + review.far + review.frequent
+    shown = shown.with_columns(useful=(useful / whole).round(6)).sort("useful", "name", descending=[True, False])
+    return [
+        Open(logged=logged, text=text, likeness=row["likeness"], count=row["count"], useful=row["useful"])
+        for row in shown.iter_rows(named=True)
+        for logged, text in [waiting[row["number"]]]
     ]
-    whole = sum(weight for weight, _ in shares)
-    opened = [
-        Open(
-            logged=waiting[number][0],
-            text=waiting[number][1],
-            likeness=likeness[place],
-            count=sizes[cluster[number]],
-            useful=round(sum(weight * share[place] for weight, share in shares) / whole, 6),
-        )
-        for place, number in enumerate(shown)
-    ]
-    return sorted(opened, key=lambda one: (-one.useful, one.logged.name))
 
 
 def _sure(waiting: Sequence[Logged]) -> list[float]:
@@ -78,10 +88,90 @@ def _sure(waiting: Sequence[Logged]) -> list[float]:
     return [float("-inf") if number is None else number for number in numbers]
 
 
-def ranks(values: Sequence[float]) -> list[float]:
+def _rank(column: str, *, down: bool) -> pl.Expr:
     """The share of the others that each value is above, equal ones counted half: from 0 to 1, and 0.5 if all are equal."""
-    from scipy.stats import rankdata
+    import polars as pl
 
-    if len(values) == 1:
-        return [0.5]
-    return [float(rank - 1) / (len(values) - 1) for rank in rankdata(values, method="average")]
+    rank = pl.col(column).rank("average", descending=down)
+    return pl.when(pl.len() > 1).then((rank - 1) / (pl.len() - 1)).otherwise(0.5)
+
+
+def near_of(texts: pl.Series, settings: Dedupe) -> Pairs:
+    """The pairs of texts (distinct, normalised) that `dedupe` would take for near duplicates."""
+    return near_pairs(
+        texts,
+        size=settings.shingle,
+        threshold=settings.threshold,
+        permutations=settings.permutations,
+        file=Path("data/traces"),
+        stage="collect",
+    )
+
+
+@dataclass(frozen=True)
+class Reviewed:
+    """What a person said of one answer."""
+
+    trace: str  # the id that its record has or would have
+    verdict: Word
+    target: str | None  # only if corrected
+
+
+def read_reviewed(path: Path, task: Task, most: int) -> dict[str, Reviewed]:
+    """What was said, by trace; the last word on each counts. `most`: characters of the longest answer."""
+    said: dict[str, Reviewed] = {}
+    table = only_texts(path)
+    for number, row in read_rows(path):
+        if table:  # the queue's CSV, with the last two columns filled in where somebody judged
+            row = {key: row.get(key) for key in KEYS}
+            if row["verdict"] is None:
+                continue
+            row["target"] = _plain(row["target"])
+        one = _checked(row, path, number, task, most)
+        said[one.trace] = one
+    return said
+
+
+def _checked(row: dict[str, Any], path: Path, number: int, task: Task, most: int) -> Reviewed:
+    def fail(problem: str, field: str | None, remedy: str = REMEDY) -> NoReturn:
+        raise HallmarkError(problem, file=path, row=number, field=field, remedy=remedy)
+
+    if row.keys() - KEYS:
+        fail("has other keys than trace, verdict and target", None)
+    trace, verdict, target = (row.get(key) for key in ("trace", "verdict", "target"))
+    if not isinstance(trace, str) or not trace.startswith("trace:") or len(trace) > 100:
+        fail("not the name of a trace", "trace")
+    if verdict not in get_args(Word):
+        fail(f"not one of {', '.join(get_args(Word))}", "verdict")
+    if verdict != "corrected":
+        if target not in (None, ""):
+            fail("an answer, though the verdict is not corrected", "target")
+        return Reviewed(trace, cast("Word", verdict), None)
+    if not isinstance(target, str) or not target.strip():
+        fail("no answer, though the verdict is corrected", "target")
+    if len(target) > most:
+        fail(f"longer than mask.max_chars ({most} characters)", "target", "shorten it")
+    parsed = task.parse(target)
+    if parsed.kind == "invalid":
+        fail(
+            f"the answer breaks {task.schema_file}: {parsed.problem}",
+            "target",
+            "correct it on the page, and save again",
+        )
+    return Reviewed(trace, "corrected", target)
+
+
+def lines_of(said: dict[str, Reviewed]) -> bytes:
+    """The file that keeps what was said."""
+    lines = [json.dumps(asdict(said[trace]), ensure_ascii=False, sort_keys=True) + "\n" for trace in sorted(said)]
+    return "".join(lines).encode("utf-8", "backslashreplace")
+
+
+def cell(value: Any) -> Any:
+    """A value of the queue's CSV that no spreadsheet runs as a formula: with a quote before it, which shows a text."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+
+def _plain(value: Any) -> Any:
+    """The value of a cell."""
+    return value[1:] if isinstance(value, str) and value[:1] == "'" and value[1:].startswith(FORMULA) else value

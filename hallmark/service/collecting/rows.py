@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,7 @@ from hallmark.data.conversations import TURNS, Extra
 from hallmark.data.raw import Raw, Values, checked_row
 from hallmark.data.recording import Recorder
 from hallmark.service.collecting.columns import split_prompt
-from hallmark.service.collecting.customers import Customers
-from hallmark.service.collecting.existing_records import NAME, Known, asked, mapped
+from hallmark.service.collecting.existing_records import NAME, Customers, Known, asked, mapped
 from hallmark.service.collecting.log_masking import Again
 from hallmark.service.collecting.logged import LeftOutError, Logged, Message
 from hallmark.task.answers import canonical, strict_answer
@@ -147,11 +147,8 @@ class Rows:
 
     def _json(self, answer: str) -> Any:
         """An answer as rows have it: JSON as a value, anything else as a text."""
-        if self.task.is_json:
-            try:
-                return strict_answer(answer.strip())
-            except (ValueError, RecursionError):
-                return answer.strip()
+        with suppress(ValueError, RecursionError):
+            return strict_answer(answer.strip()) if self.task.is_json else answer.strip()
         return answer.strip()
 
     def _checked(self, content: dict[str, Any], logged: Logged) -> Raw:

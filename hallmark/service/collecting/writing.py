@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import atomic
-from hallmark.base.reading import LARGEST, NotJsonError, is_folder, strict_json
+from hallmark.base.reading import NotJsonError, is_folder, strict_json
 
 LINES = (".jsonl", ".ndjson")
 ADDED = re.compile(r"collected-(\d{1,9})\.jsonl")
@@ -38,38 +37,35 @@ def add(path: Path, rows: Sequence[Mapping[str, Any]], renamed: Mapping[str, str
 
     `names`: the columns of ids and groups.
     """
-    count = 0
-    for file in sorted(path.iterdir()) if is_folder(path) else [path]:
-        if file.suffix in LINES and renamed and (changes := sum(1 for _ in _renamed(file, renamed, names))):
-            count += changes
-            if file != path:
-                _rewrite(file, [], renamed, names)
-    if rows or (count and not is_folder(path)):
-        _rewrite(destination(path), rows, renamed, names)
+    target, count = destination(path), 0
+    others = [file for file in sorted(path.iterdir()) if file.suffix in LINES] if is_folder(path) else []
+    for file in [*others, target]:
+        changes = dict(_renamed(file, renamed, names)) if renamed and file.exists() else {}
+        new = rows if file == target else []
+        if changes or new:
+            _rewrite(file, new, changes)
+        count += len(changes)
     return count
 
 
-def _rewrite(file: Path, rows: Sequence[Mapping[str, Any]], renamed: Mapping[str, str], names: tuple[str, str]) -> None:
-    changes = dict(_renamed(file, renamed, names)) if renamed and file.exists() else {}
+def _rewrite(file: Path, rows: Sequence[Mapping[str, Any]], changes: Mapping[int, bytes]) -> None:
     with atomic(file) as temporary, temporary.open("wb") as output:
+        line = b"\n"
         if file.exists():
             with file.open("rb") as source:
-                if changes:
-                    for number, line in enumerate(source, 1):
-                        output.write(changes.get(number, line))
-                else:
-                    shutil.copyfileobj(source, output)
-            if output.tell() and not _ends_line(file):
-                output.write(b"\n")
-        for row in rows:
-            output.write(_line(row))
+                for number, old in enumerate(source, 1):
+                    line = changes.get(number, old)
+                    output.write(line)
+        if not line.endswith(b"\n"):
+            output.write(b"\n")
+        output.writelines(map(_line, rows))
 
 
 def _renamed(file: Path, renamed: Mapping[str, str], names: tuple[str, str]) -> Iterator[tuple[int, bytes]]:
     """(line number, new line) for each collected row whose customer has another name now."""
     name, group = names
     with file.open("rb") as source:
-        for number, line in enumerate(iter(lambda: source.readline(LARGEST), b""), 1):
+        for number, line in enumerate(source, 1):
             if b'"trace:' not in line:
                 continue
             try:
@@ -82,9 +78,3 @@ def _renamed(file: Path, renamed: Mapping[str, str], names: tuple[str, str]) -> 
 
 def _line(row: Mapping[str, Any]) -> bytes:
     return json.dumps(row, ensure_ascii=False).encode() + b"\n"
-
-
-def _ends_line(file: Path) -> bool:
-    with file.open("rb") as source:
-        source.seek(-1, 2)
-        return source.read(1) == b"\n"

@@ -20,7 +20,8 @@ from hallmark.release.checking import check_release
 from hallmark.release.shipping import check_weights
 from hallmark.release.statements import read_provenance
 from hallmark.serve.server import LOG
-from hallmark.service.gateway.deployments import Counting, Deployments
+from hallmark.service.gateway.deployments import Deployments
+from hallmark.service.gateway.exchange import Several
 from hallmark.service.gateway.fallback import Broad
 from hallmark.service.gateway.launching import Given, Launcher, Starter, form_of
 from hallmark.service.gateway.models import Emit, Served
@@ -28,18 +29,16 @@ from hallmark.service.gateway.releases import (
     Elsewhere,
     FolderSource,
     Nothing,
-    Pinned,
     RegistrySource,
     Source,
     has_release,
 )
 from hallmark.service.gateway.routing import SIDES
-from hallmark.service.gateway.tracing import Several
 
 if TYPE_CHECKING:
+    from hallmark.service.gateway.exchange import Traces
     from hallmark.service.gateway.masking import MaskPool
     from hallmark.service.gateway.metrics import Metrics
-    from hallmark.service.gateway.tracing import Traces
     from hallmark.service.registry.registry import Version
 
 log = logging.getLogger("serve")
@@ -91,28 +90,25 @@ def models_of(
     *,
     ungated: bool,
     serve: Serve,
-    metrics: Counting | None = None,
+    metrics: Metrics | None = None,
     emit: Emit | None = None,
-    pinned: bool = False,
+    follow: bool = True,
 ) -> Served:
     """What answers: the registry's versions, or `folder`; by servers started here, or those of `serve.upstreams`.
 
-    `pinned`: only what is prod now, whatever the registry says later.
+    Without `follow`, only what is prod now, whatever the registry says later.
     """
     source = source_of(params, folder, ungated=ungated, serve=serve)
-    if pinned:
-        source = Pinned(source)
     launcher: Launcher
     if serve.upstreams:
-        source = Elsewhere(
-            source, [side for side in SIDES if side in serve.upstreams and (side == "prod" or not pinned)]
-        )
+        source = Elsewhere(source, [side for side in SIDES if side in serve.upstreams])
         launcher = Given(params, source)
     else:
         launcher = Starter(params, source, lambda release: name_of(params, release))
     deployments = Deployments(
-        source, launcher, poll_seconds=serve.poll_seconds, drain_seconds=serve.drain_seconds, metrics=metrics
-    )
+        source, launcher, poll_seconds=serve.poll_seconds, drain_seconds=serve.drain_seconds, metrics=metrics,
+        follow=follow,
+    )  # fmt: skip
     broad = Broad(serve.fallback, form_of(params, None)) if serve.fallback else None
     return Served(
         deployments, serve, per_hour=params.benchmark.price_per_hour, usual_tokens=params.eval.max_new_tokens, broad=broad,

@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hallmark.base.errors import HallmarkError, run_stage
 from hallmark.base.files import RELEASE
@@ -31,7 +31,11 @@ from hallmark.params.loader import Params, load_params
 from hallmark.serve.chat_request import Message
 from hallmark.service.commands.answering import masking_of, models_of, names_key, traces_of
 from hallmark.service.commands.batch_file import Answers, Line, answers_in, requests_in
-from hallmark.service.gateway.exchange import Answered, Asked, Masking, Models
+from hallmark.service.gateway.exchange import Answered, Asked, trace_of
+
+if TYPE_CHECKING:
+    from hallmark.service.gateway.masking import MaskPool
+    from hallmark.service.gateway.models import Served
 
 SECONDS = 3600.0  # for one answer: nobody waits for it
 PAUSES = (1.0, 10.0)  # seconds before a request without an answer is asked a second and a third time
@@ -82,7 +86,7 @@ class Batch:
     """Answers lines by `models`, `concurrency` at once, and hands each to `keep` for its trace."""
 
     def __init__(
-        self, models: Models, masking: Masking | None, *, names_key: bytes | None, concurrency: int, keep: Keep
+        self, models: Served, masking: MaskPool | None, *, names_key: bytes | None, concurrency: int, keep: Keep
     ) -> None:
         self._models, self._masking, self._key, self._keep = models, masking, names_key, keep
         self._concurrency = concurrency
@@ -201,14 +205,12 @@ async def _run(
     tell: Callable[[Done], None],
 ) -> None:
     serve = params.serve
-    models = models_of(params, folder, ungated=ungated, serve=serve, pinned=True)
+    models = models_of(params, folder, ungated=ungated, serve=serve, follow=False)
     masking = masking_of(params, serve)
     traces = traces_of(serve, models)
 
     def keep(asked: Asked, answered: Answered, masking_s: float | None, total_s: float) -> None:
         if traces is not None:
-            from hallmark.service.gateway.tracing import trace_of
-
             traces.put(trace_of(asked, answered, masking_s=masking_s, total_s=total_s))
 
     try:

@@ -27,14 +27,11 @@ from hallmark.data.recording import Recorder
 from hallmark.mask.surrogates import uses_key
 from hallmark.params.loader import Params, load_params
 from hallmark.service.collecting.collection import Collection, collect
-from hallmark.service.collecting.customers import Customers
-from hallmark.service.collecting.existing_records import NAME, Known, read_known
-from hallmark.service.collecting.formats import FORMATS, OWN, read_log
+from hallmark.service.collecting.existing_records import NAME, Customers, Known, read_known
 from hallmark.service.collecting.logged import REASONS
-from hallmark.service.collecting.queue import queue
-from hallmark.service.collecting.reviewed import FOLDER, REVIEWED, lines_of, read_reviewed
+from hallmark.service.collecting.logs import FORMATS, OWN, Scores, read_log
+from hallmark.service.collecting.queue import FOLDER, REVIEWED, lines_of, queue, read_reviewed
 from hallmark.service.collecting.rows import REJECTED, Rows
-from hallmark.service.collecting.scored import Scores
 from hallmark.service.collecting.writing import add, destination
 from hallmark.service.commands.review import PAGE, TABLE, page, table
 from hallmark.service.traces.store import read_traces

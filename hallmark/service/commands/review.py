@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hallmark.page.text import STYLE, UNSEEN, csp_hash, environment, read_part, to_script
-from hallmark.service.collecting.queue import Open
-from hallmark.service.collecting.reviewed import FOLDER, cell
+from hallmark.service.collecting.queue import FOLDER, Open, cell
 from hallmark.task.task import Task
 
 PAGE, TABLE = FOLDER / "queue.html", FOLDER / "queue.csv"

@@ -13,8 +13,8 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,13 +27,12 @@ from hallmark.serve.engine import HOST, StartedEngine, StartedSettings
 from hallmark.serve.engines import ENGINES
 from hallmark.serve.server import Server, address, free_port, served_alone, until_stopped
 from hallmark.service.commands.answering import check_served, masking_of, models_of, name_of, names_key, traces_of
-from hallmark.service.gateway.deployments import HELP
-from hallmark.service.gateway.exchange import Answered, Asked
+from hallmark.service.gateway.exchange import Answered, Asked, trace_of
 from hallmark.service.gateway.models import Served
 from hallmark.service.gateway.routing import SIDES
 
 if TYPE_CHECKING:
-    from hallmark.service.gateway.tracing import Traces
+    from hallmark.service.gateway.exchange import Traces
 
 DIRECT_PORT = 8000
 log = logging.getLogger("serve")
@@ -71,15 +70,13 @@ def serve_directly(params: Params, adapter: Path, port: int, ungated: bool) -> N
 
 def serve_behind_gateway(params: Params, folder: Path | None, *, ungated: bool) -> None:
     """Serve through the gateway until Ctrl-C or SIGTERM; what is under way then is finished."""
-    from hallmark.service.gateway.app import app, run
+    from hallmark.service.gateway.app import Gateway, app
+    from hallmark.service.gateway.listening import run
     from hallmark.service.gateway.metrics import Metrics
-    from hallmark.service.gateway.tracing import trace_of
     from hallmark.service.traces.feedback import FeedbackJournal
     from hallmark.task.task import Task
 
     serve, metrics = params.serve, Metrics()
-    for name, text in HELP.items():
-        metrics.describe(name, text)
     if serve.port:
         free_port(serve.port, "serve.port", serve.host)  # before a model is loaded
     traces: Traces | None = None
@@ -94,41 +91,17 @@ def serve_behind_gateway(params: Params, folder: Path | None, *, ungated: bool) 
     models = models_of(params, folder, ungated=ungated, serve=serve, metrics=metrics, emit=emit)
     feedback = FeedbackJournal() if serve.traces else None
     traces = traces_of(serve, models, metrics)
-    failed: list[BaseException] = []
-    logging.getLogger("uvicorn.error").addFilter(lambda _: not failed)  # what failed is told below, in one line
-
-    @asynccontextmanager
-    async def around() -> AsyncIterator[None]:
-        """Masking and models, from before the first request until after the last one."""
-        try:
-            if masking is not None:
-                await masking.start()
-            await models.start()
-        except BaseException as error:
-            failed.append(error)
-            raise
-        try:
-            yield
-        finally:
-            await models.close()
-            if masking is not None:
-                await masking.close()
-
-    made = app(
-        serve, masking, models, traces, feedback, metrics,
-        task=Task(params.task), names_key=names_key(params), around=around(),
-    )  # fmt: skip
+    gateway = Gateway(serve, masking, models, traces, feedback, metrics, Task(params.task), names_key(params))
+    # What failed is told below, in one line.
+    logging.getLogger("uvicorn.error").addFilter(lambda _: gateway.failed is None)
     try:
         run(
-            made,
-            serve.host,
-            serve.port,
-            serve.drain_seconds,
+            app(gateway), serve.host, serve.port, serve.drain_seconds,
             lambda where: print(ready(where, models, serve), flush=True),
-        )
+        )  # fmt: skip
     except (HallmarkError, SystemExit):  # uvicorn exits if what it waits for at the start fails
-        if failed:
-            raise failed[0] from None
+        if gateway.failed is not None:
+            raise gateway.failed from None
         raise
     finally:
         if traces is not None:

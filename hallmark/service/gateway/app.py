@@ -1,6 +1,6 @@
 """The gateway's HTTP side: who may ask, within which limits, and what goes back; an ASGI app without state but counters.
 
-A request is let through (key, limits, body), read, masked, answered by `Models`, and gets the caller's own values back. Each
+A request is let through (key, limits, body), read, masked, answered by `Served`, and gets the caller's own values back. Each
 step's refusal is an error in OpenAI's form. Nothing of a request or an answer is ever logged.
 """
 
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,15 +25,12 @@ from hallmark.base.refusal import Refusal
 from hallmark.mask.restoring import Masked
 from hallmark.serve.chat_request import Message, read_request
 from hallmark.service.gateway import responses
-from hallmark.service.gateway.endpoint import endpoint, unless_gone
-from hallmark.service.gateway.exchange import Asked
+from hallmark.service.gateway.callers import check_sender, customer, read_keys
+from hallmark.service.gateway.exchange import Answered, Asked, trace_of
 from hallmark.service.gateway.judging import FEEDBACK_BYTES, masked_target, read_judgement
-from hallmark.service.gateway.keys import read_keys
 from hallmark.service.gateway.limits import Bodies, Judgements, Slots
-from hallmark.service.gateway.listening import run
 from hallmark.service.gateway.metrics import CONTENT_TYPE
-from hallmark.service.gateway.senders import check_sender, customer
-from hallmark.service.gateway.tracing import nobody, trace_of
+from hallmark.service.gateway.responses import RETRY, endpoint, unless_gone
 from hallmark.service.traces.trace import Feedback, new_id
 
 if TYPE_CHECKING:
@@ -41,47 +38,22 @@ if TYPE_CHECKING:
 
     from hallmark.params.gateway import Serve
     from hallmark.serve.chat_request import ChatRequest
-    from hallmark.service.gateway.exchange import Answered, Masking, Models
+    from hallmark.service.gateway.exchange import Traces
+    from hallmark.service.gateway.masking import MaskPool
     from hallmark.service.gateway.metrics import Metrics
-    from hallmark.service.gateway.tracing import Judged, Traces
+    from hallmark.service.gateway.models import Served
+    from hallmark.service.traces.feedback import FeedbackJournal
     from hallmark.service.traces.trace import Reason
     from hallmark.task.task import Task
 
-__all__ = ["app", "run"]
 LARGE = 2**16  # bytes of a body that is read in a thread: a megabyte of JSON would hold up all others
 FORMS = ("tool_choice", "response_format")  # documents that go to the model with the request
-GRACE = 1.0  # seconds after the deadline in which `Models` may still say what happened itself
+GRACE = 1.0  # seconds after the deadline in which `Served` may still say what happened itself
 Result = TypeVar("Result")
-RETRY = {"retry-after": "1"}
 
 
-def app(
-    serve: Serve,
-    masking: Masking | None,
-    models: Models,
-    traces: Traces | None,
-    feedback: Judged | None,
-    metrics: Metrics,
-    *,
-    task: Task,
-    names_key: bytes | None,
-    around: AbstractAsyncContextManager[Any] | None = None,
-) -> Starlette:
-    """The app. A HallmarkError if API keys are needed and there are none.
-
-    `names_key` makes the pseudonyms of customers, as in training; None: they are kept as they come. `around` is entered
-    before the first request and left after the last one; then `models` is closed.
-    """
-    gateway = _Gateway(serve, masking, models, traces, feedback, metrics, task=task, names_key=names_key)
-
-    @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with around or nullcontext():
-            try:
-                yield
-            finally:
-                await models.close()
-
+def app(gateway: Gateway) -> Starlette:
+    """The app, which starts the gateway before the first request and closes it after the last one."""
     methods: dict[str, tuple[str, str, Callable[[Request], Any]]] = {
         "chat": ("POST", "/v1/chat/completions", gateway.chat),
         "models": ("GET", "/v1/models", gateway.models_listed),
@@ -93,49 +65,79 @@ def app(
     allowed = {path: method for method, path, _ in methods.values()}
 
     async def elsewhere(request: Request) -> Response:
-        check_sender(request, serve.host, keyed=bool(gateway.keys))
+        gateway.check_sender(request)
         if (method := allowed.get(path := request.scope["path"])) is not None:
             message = f"{path} is asked by {method}"
             raise Refusal(405, "method_not_allowed", message, headers={"allow": method})
         raise Refusal(404, "unknown_url", f"there are only {known}")
 
     async def unrouted(request: Request, _: Exception) -> Response:
-        return await endpoint("other", elsewhere, metrics)(request)
+        return await endpoint("other", elsewhere, gateway.metrics)(request)
 
     routes = [
-        Route(path, endpoint(name, handle, metrics), methods=[method])
+        Route(path, endpoint(name, handle, gateway.metrics), methods=[method])
         for name, (method, path, handle) in methods.items()
     ]
-    made = Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: unrouted})
+    made = Starlette(routes=routes, lifespan=gateway.running, exception_handlers={HTTPException: unrouted})
     made.router.redirect_slashes = False  # a redirect would go to whatever host the caller named
     return made
 
 
-class _Gateway:
-    """What the endpoints share."""
+@dataclass(repr=False, eq=False)  # a repr would show the key
+class Gateway:
+    """What the endpoints share. A HallmarkError if API keys are needed and there are none.
 
-    def __init__(
-        self, serve: Serve, masking: Masking | None, models: Models, traces: Traces | None, feedback: Judged | None,
-        metrics: Metrics, *, task: Task, names_key: bytes | None,
-    ) -> None:  # fmt: skip
-        self.serve, self.masking, self.models = serve, masking, models
-        self.traces, self.feedback, self.metrics = traces, feedback, metrics
-        self.task, self.names_key = task, names_key
-        self.keys = read_keys(serve)
-        each = serve.limits.under_way_per_key if self.keys else None
-        self.slots = Slots(serve.limits.under_way, each, lambda count: metrics.gauge("under_way", count))
-        self.bodies = Bodies(lambda size: metrics.gauge("unread_bytes", size))
+    `names_key` makes the pseudonyms of customers, as in training; None: they are kept as they come.
+    """
+
+    serve: Serve
+    masking: MaskPool | None
+    models: Served
+    traces: Traces | None
+    feedback: FeedbackJournal | None
+    metrics: Metrics
+    task: Task
+    names_key: bytes | None
+    failed: BaseException | None = field(default=None, init=False)  # why it could not be started
+
+    def __post_init__(self) -> None:
+        self.keys = read_keys(self.serve)
+        limits = self.serve.limits
+        each = limits.under_way_per_key if self.keys else None
+        self.slots = Slots(limits.under_way, each, lambda count: self.metrics.gauge("under_way", count))
+        self.bodies = Bodies(lambda size: self.metrics.gauge("unread_bytes", size))
         self.judgements = Judgements()
         self.started = int(time.time())
 
+    @asynccontextmanager
+    async def running(self, _: Starlette) -> AsyncIterator[None]:
+        """Masking and models, from before the first request until after the last one."""
+        try:
+            try:
+                if self.masking is not None:
+                    await self.masking.start()
+                await self.models.start()
+            except BaseException as error:
+                self.failed = error
+                raise
+            yield
+        finally:
+            await self.models.close()
+            if self.masking is not None:
+                await self.masking.close()
+
+    def check_sender(self, request: Request) -> None:
+        """A Refusal for what a page in a browser could send."""
+        check_sender(request, self.serve.host, keyed=bool(self.keys))
+
     def caller(self, request: Request) -> str:
         """The name of who asks; a Refusal for who may not."""
-        check_sender(request, self.serve.host, keyed=bool(self.keys))
+        self.check_sender(request)
         return self.keys.caller([value for name, value in request.headers.raw if name == b"authorization"])
 
     async def health(self, request: Request) -> Response:
         """Whether there is a model that answers. It needs no key."""
-        check_sender(request, self.serve.host, keyed=bool(self.keys))
+        self.check_sender(request)
         if not self.models.names:
             return responses.json_response({"status": "no model answers yet"}, 503, RETRY)
         return responses.json_response({"status": "ok"})
@@ -202,7 +204,11 @@ class _Gateway:
             reason = "gone"
             raise
         finally:
-            answered = answered or nobody(reason, self.models.routed(asked))
+            if answered is None:  # it counts for the release that it was routed to
+                route, version, digest = self.models.routed(asked)
+                answered = Answered(
+                    trace=new_id(), outcome="failed", reason=reason, route=route, version=version, digest=digest
+                )
             self._keep(asked, answered, masking_s, time.monotonic() - start)
         return answered
 
@@ -225,15 +231,27 @@ class _Gateway:
         return chat.model_copy(update={"max_tokens": chat.answer_tokens, "max_completion_tokens": None})
 
     async def _masked(self, chat: ChatRequest, large: bool) -> tuple[ChatRequest, Masked, float | None]:
-        """The request as the model may see it, and how long masking took (None: nothing was looked for)."""
+        """The request as the model may see it, and how long masking took (None: nothing was looked for).
+
+        `stop` is masked too, by which the model's answer, masked itself, would end. `tool_choice` and `response_format` are
+        masked as one more of the tools, whose names and values they share.
+        """
         messages = await _aside(large, chat.prompt)
         if self.masking is None:
             return chat, Masked(messages=messages, tools=chat.tools, values={}), None
         start = time.monotonic()
-        chat, masked = await _masking(_with_masked(chat, messages, self.masking, large))
+        forms = {name: value for name in FORMS if isinstance(value := getattr(chat, name), dict)}
+        tools = [*(chat.tools or []), forms] if forms else chat.tools
+        with _masking():
+            masked, stop = await self.masking.mask(messages, tools, chat.stop or ())
+            if forms:
+                *tools, forms = masked.tools or []
+                masked = replace(masked, tools=tools or None)
+            copies = await _aside(large, lambda: [Message.model_validate(message) for message in masked.messages])
+        changes = {"messages": copies, "tools": masked.tools, "stop": stop or None} | forms
         seconds = time.monotonic() - start
         self.metrics.observe("masking", seconds)
-        return chat, masked, seconds
+        return chat.model_copy(update=changes), masked, seconds
 
     def _keep(self, asked: Asked, answered: Answered, masking_s: float | None, total_s: float) -> None:
         """The trace of a request, and what of it is counted."""
@@ -261,7 +279,8 @@ class _Gateway:
         self.judgements.check(caller)
         judgement = read_judgement(await self.bodies.read(request, FEEDBACK_BYTES))
         self.judgements.check_trace(caller, judgement.trace_id)
-        target = await _masking(masked_target(judgement, self.masking, self.task))
+        with _masking():
+            target = await masked_target(judgement, self.masking, self.task)
         kept = Feedback(
             trace=judgement.trace_id, time=datetime.now(UTC), caller=caller, verdict=judgement.verdict, target=target
         )
@@ -281,28 +300,11 @@ async def _aside(large: bool, work: Callable[..., Result], *given: Any) -> Resul
     return await asyncio.to_thread(work, *given) if large else work(*given)
 
 
-async def _with_masked(
-    chat: ChatRequest, messages: list[dict[str, Any]], masking: Masking, large: bool
-) -> tuple[ChatRequest, Masked]:
-    """The request with all of it masked that a model gets.
-
-    `stop` too, by which the model's answer, masked itself, would end. `tool_choice` and `response_format` are masked as one
-    more of the tools, whose names and values they share.
-    """
-    forms = {name: value for name in FORMS if isinstance(value := getattr(chat, name), dict)}
-    masked, stop = await masking.mask(messages, [*(chat.tools or []), forms] if forms else chat.tools, chat.stop or ())
-    if forms:
-        *tools, forms = masked.tools or []
-        masked = replace(masked, tools=tools or None)
-    copies = await _aside(large, lambda: [Message.model_validate(message) for message in masked.messages])
-    changes = {"messages": copies, "tools": masked.tools, "stop": stop or None} | forms
-    return chat.model_copy(update=changes), masked
-
-
-async def _masking(work: Awaitable[Result]) -> Result:
-    """What masking gives. If it fails, nothing goes on: a text that is not masked must not reach a model."""
+@contextmanager
+def _masking() -> Iterator[None]:
+    """If masking fails, nothing goes on: a text that is not masked must not reach a model."""
     try:
-        return await work
+        yield
     except (Refusal, TimeoutError):
         raise
     except Exception as error:

@@ -16,65 +16,22 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from hallmark.base.errors import HallmarkError
 from hallmark.serve.server import DEATH_WINDOW
 from hallmark.service.gateway.launching import Launched, Launcher
+from hallmark.service.gateway.metrics import Metrics
 from hallmark.service.gateway.price import Meter
 from hallmark.service.gateway.releases import Source, Wanted
 from hallmark.service.gateway.routing import SIDES, Side
 
 LOOK_SECONDS = 2.0  # between two looks at the health of a server
-PAUSES = (
-    0.5,
-    10.0,
-    60.0,
-)  # seconds before a dead server is started again, by its deaths of late; the last for all others
+# Seconds before a dead server is started again, by its deaths of late; the last for all others.
+PAUSES = (0.5, 10.0, 60.0)
 RETRIES = (15.0, 60.0, 300.0)  # seconds before a release that could not be started is tried again
 Result = TypeVar("Result")
 log = logging.getLogger("serve")
-
-
-HELP = {  # what the model side of the gateway counts
-    "hallmark_release_info": "1 for the release that answers on a side now, 0 for what did before",
-    "hallmark_release_swaps_total": "Changes of what answers, by side",
-    "hallmark_release_start_seconds": "From the start of a release's server to its first answer",
-    "hallmark_release_failures_total": "Releases that could not be started, by side",
-    "hallmark_registry_errors_total": "Times that the registry could not be read",
-    "hallmark_servers_draining": "Replaced servers that finish the requests they have",
-    "hallmark_server_restarts_total": "Servers that died, by version",
-    "hallmark_upstream_errors_total": "Requests that a model server did not answer, by version and problem",
-    "hallmark_second_answers_total": "Answers that broke the schema and were asked for once more, by version",
-    "hallmark_fallback_errors_total": "Requests that the fallback did not answer, or not so that it may go out, by problem",
-    "hallmark_shadow_left_out_total": "Requests that the shadow was not asked, since too many were under way in it",
-}
-
-
-class Counting(Protocol):
-    """Where the gateway says what happens."""
-
-    def count(self, name: str, **labels: str) -> None:
-        """One more."""
-
-    def gauge(self, name: str, value: float, **labels: str) -> None:
-        """How it is now."""
-
-    def observe(self, name: str, seconds: float, **labels: str) -> None:
-        """How long it took."""
-
-
-class Silent:
-    """Where nobody counts."""
-
-    def count(self, name: str, **labels: str) -> None:
-        """Forget it."""
-
-    def gauge(self, name: str, value: float, **labels: str) -> None:
-        """Forget it."""
-
-    def observe(self, name: str, seconds: float, **labels: str) -> None:
-        """Forget it."""
 
 
 class Running:
@@ -86,6 +43,8 @@ class Running:
         self._idle = asyncio.Event()
         self._idle.set()
         self.deaths: deque[float] = deque(maxlen=len(PAUSES))
+        self.guard: asyncio.Task[None] | None = None  # starts it again when it has died
+        self.drain: asyncio.Task[None] | None = None  # stops it, once it was replaced
 
     @contextmanager
     def taken(self) -> Iterator[None]:
@@ -113,7 +72,10 @@ class Serving:
 
 
 class Deployments:
-    """The servers of prod and canary, kept as `source` wants them."""
+    """The servers of prod and canary, kept as `source` wants them.
+
+    Without `follow`, that of prod alone, which stays whatever the source wants later.
+    """
 
     def __init__(
         self,
@@ -122,14 +84,13 @@ class Deployments:
         *,
         poll_seconds: float,
         drain_seconds: float,
-        metrics: Counting | None = None,
+        metrics: Metrics | None = None,
+        follow: bool = True,
     ) -> None:
-        self._source, self._launcher, self._metrics = source, launcher, metrics or Silent()
-        self._poll_seconds, self._drain_seconds = poll_seconds, drain_seconds
+        self._source, self._launcher, self._metrics = source, launcher, metrics or Metrics()
+        self._poll_seconds, self._drain_seconds, self._follows = poll_seconds, drain_seconds, follow
         self._sides: dict[Side, Serving] = {}
         self._running: dict[str, Running] = {}
-        self._guards: dict[str, asyncio.Task[None]] = {}
-        self._drains: dict[str, asyncio.Task[None]] = {}
         self._failed: dict[str, tuple[int, float]] = {}  # by key: times it could not be started, and when to try again
         self._follow: asyncio.Task[None] | None = None
         self._stopping: set[asyncio.Task[None]] = set()
@@ -160,18 +121,21 @@ class Deployments:
             )
         try:
             await self._take_up("prod", wanted["prod"])
-            await self._turn(wanted)
+            if self._follows:
+                await self._turn(wanted)
         except BaseException:
             await self.close()
             raise
-        self._follow = asyncio.create_task(self._poll())
+        if self._follows:
+            self._follow = asyncio.create_task(self._poll())
 
     async def close(self) -> None:
         """Let what is under way finish, as long as draining may take, and stop the servers."""
-        await _cancelled([self._follow, *self._guards.values(), *self._drains.values()])
+        running = list(self._running.values())
+        await _cancelled([self._follow, *(one.guard for one in running), *(one.drain for one in running)])
         with suppress(TimeoutError):
             async with asyncio.timeout(self._drain_seconds):
-                await asyncio.gather(*(running.idle() for running in self._running.values()))
+                await asyncio.gather(*(one.idle() for one in self._running.values()))
         self._sides = {}
         await asyncio.gather(*(self._stopped(key) for key in list(self._running)), *self._stopping)
 
@@ -218,16 +182,18 @@ class Deployments:
                 with suppress(HallmarkError):
                     await self._take_up(side, want)
         used = {id(serving.running) for serving in self._sides.values()}
-        for key, running in list(self._running.items()):
-            if id(running) not in used and key not in self._drains:
-                self._drains[key] = asyncio.create_task(self._drain(key))
+        for key, running in self._running.items():
+            if id(running) not in used and running.drain is None:
+                running.drain = asyncio.create_task(self._drain(key, running))
 
     async def _take_up(self, side: Side, want: Wanted) -> None:
         """Have a release answer on a side, started if it isn't running; a HallmarkError, which was logged, if it can't be."""
         key = self._launcher.key(want, side)
-        await _cancelled([self._drains.pop(key, None)])  # it is wanted again
-        self._tell_draining()
-        running = self._running.get(key)
+        if (running := self._running.get(key)) is not None:  # it is wanted again
+            drain, running.drain = running.drain, None
+            await _cancelled([drain])
+            self._tell_draining()
+        running = self._running.get(key)  # if it was not too late
         if running is None:
             times, again = self._failed.get(key, (0, 0.0))
             if time.monotonic() < again:
@@ -246,7 +212,7 @@ class Deployments:
             self._failed.pop(key, None)
             self._metrics.observe("hallmark_release_start_seconds", time.monotonic() - start, side=side)
             running = self._running[key] = Running(launched)
-            self._guards[key] = asyncio.create_task(self._guard(key, want, side))
+            running.guard = asyncio.create_task(self._guard(running, want, side))
         before, self._sides[side] = self._sides.get(side), Serving(want, running)
         self._tell(side, before, self._sides[side])
 
@@ -265,9 +231,8 @@ class Deployments:
             f", before {before.wanted.version}" if before else "",
         )
 
-    async def _drain(self, key: str) -> None:
+    async def _drain(self, key: str, running: Running) -> None:
         """Let a server that was replaced finish its requests, then stop it."""
-        running = self._running[key]
         self._tell_draining()
         with suppress(TimeoutError):
             async with asyncio.timeout(self._drain_seconds):
@@ -275,29 +240,27 @@ class Deployments:
         if running.under_way:
             log.warning("a replaced server is stopped with %d requests under way", running.under_way)
         await self._stopped(key)
-        self._drains.pop(key, None)
         self._tell_draining()
 
     def _tell_draining(self) -> None:
-        self._metrics.gauge("hallmark_servers_draining", len(self._drains))
+        draining = sum(running.drain is not None for running in self._running.values())
+        self._metrics.gauge("hallmark_servers_draining", draining)
 
     async def _stopped(self, key: str) -> None:
         """Stop a server; once begun, that is done whether anyone waits for it or not, and nobody gets the server again."""
-        running, guard = self._running.pop(key, None), self._guards.pop(key, None)
-        if running is not None:
-            task = asyncio.create_task(self._stop(running, guard))
+        if (running := self._running.pop(key, None)) is not None:
+            task = asyncio.create_task(self._stop(running))
             self._stopping.add(task)
             task.add_done_callback(self._stopping.discard)
             await asyncio.shield(task)
 
-    async def _stop(self, running: Running, guard: asyncio.Task[None] | None) -> None:
-        await _cancelled([guard])
+    async def _stop(self, running: Running) -> None:
+        await _cancelled([running.guard])
         await in_thread(running.launched.stop)
         await running.launched.upstream.close()
 
-    async def _guard(self, key: str, want: Wanted, side: Side) -> None:
+    async def _guard(self, running: Running, want: Wanted, side: Side) -> None:
         """Start a server again whenever it has died."""
-        running = self._running[key]
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SECONDS):

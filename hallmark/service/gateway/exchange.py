@@ -1,16 +1,19 @@
-"""What passes between the parts of the gateway: a request that was read and masked, and what came of it."""
+"""What passes between the parts of the gateway: a request that was read and masked, what came of it, and its trace."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hallmark.mask.restoring import Masked
-from hallmark.service.traces.trace import Outcome, Reason, Route
+from hallmark.service.traces.trace import Outcome, Reason, Route, Trace
+from hallmark.task.answers import compact_json
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hallmark.serve.chat_request import ChatRequest
 
 
@@ -37,43 +40,76 @@ class Answered:
     route: Route
     version: str
     digest: str
-    model: str  # the name that it answers by
-    text: str | None
-    tool_calls: list[dict[str, Any]] | None
-    finish: str | None
-    answer: str | None  # the model's own, whatever went out
-    fallback: str | None
-    schema_valid: bool | None
-    score: float | None
-    probability: float | None
-    prompt_tokens: int | None
-    answer_tokens: int | None
-    model_s: float | None
-    fallback_s: float | None
-    price: float | None
+    model: str = ""  # the name that it answers by
+    text: str | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+    finish: str | None = None
+    answer: str | None = None  # the model's own, whatever went out
+    fallback: str | None = None
+    schema_valid: bool | None = None
+    score: float | None = None
+    probability: float | None = None
+    prompt_tokens: int | None = None
+    answer_tokens: int | None = None
+    model_s: float | None = None
+    fallback_s: float | None = None
+    price: float | None = None
 
 
-class Masking(Protocol):
-    """Masks what callers send, away from the event loop."""
-
-    async def mask(
-        self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None, also: Sequence[str] = ()
-    ) -> tuple[Masked, list[str]]:
-        """The request masked; and the texts in `also` masked with it, the same values by the same stand-ins."""
+SAME = {field.name for field in fields(Trace)} & {field.name for field in fields(Answered)}
 
 
-class Models(Protocol):
-    """The releases that answer, and the fallback."""
+class Traces(Protocol):
+    """Where traces go."""
 
-    @property
-    def names(self) -> list[str]:
-        """The names of models that callers may ask for."""
+    def put(self, trace: Trace) -> None:
+        """Keep it. Never raises, and never waits for a disk."""
 
-    def routed(self, asked: Asked) -> tuple[Route, str, str]:
-        """Where a request goes: the route, and the release's version and digest; `none` if there is no release."""
+    def close(self) -> None:
+        """Write what is not written yet."""
 
-    async def answer(self, asked: Asked) -> Answered:
-        """The answer of the release that this caller's customer is routed to. Never raises for what a server does."""
 
-    async def close(self) -> None:
-        """Finish what is under way, and stop the servers that were started."""
+class Several:
+    """Traces that go to each of several places."""
+
+    def __init__(self, places: Sequence[Traces]) -> None:
+        self._places = places
+
+    def put(self, trace: Trace) -> None:
+        """Keep it in all of them."""
+        for place in self._places:
+            place.put(trace)
+
+    def close(self) -> None:
+        """Close them in their order, each also if one before it fails."""
+        with ExitStack() as stack:
+            for place in reversed(self._places):
+                stack.callback(place.close)
+
+
+def trace_of(asked: Asked, answered: Answered, *, masking_s: float | None, total_s: float) -> Trace:
+    """The trace of a request. `masking_s`: None if nothing was looked for in it."""
+    said = {name: getattr(answered, name) for name in SAME}
+    said |= {"answer": _whole(answered.answer), "fallback": _whole(answered.fallback)}
+    return Trace(
+        id=answered.trace,
+        request=asked.request,
+        time=asked.time,
+        group=asked.group,
+        caller=asked.caller,
+        messages=_json(asked.masked.messages),
+        tools=None if asked.masked.tools is None else _json(asked.masked.tools),
+        masking_s=masking_s,
+        total_s=total_s,
+        masked=masking_s is not None,
+        **said,
+    )
+
+
+def _json(value: Any) -> str:
+    return _whole(compact_json(value)) or ""
+
+
+def _whole(text: str | None) -> str | None:
+    """A server may send half of a surrogate pair, which no file takes."""
+    return None if text is None else text.encode("utf-8", "replace").decode("utf-8")

@@ -9,19 +9,16 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
-from urllib.parse import urlsplit
 
-from hallmark.answer.comparators.endpoint import is_near
-from hallmark.base.errors import HallmarkError
 from hallmark.model.tool_form import ToolForm
 from hallmark.params.gateway import Fallback
 from hallmark.params.gateway import Upstream as Settings
+from hallmark.service.gateway.client import secret_of
 from hallmark.service.gateway.price import BYTES_PER_MESSAGE, of_tokens
 from hallmark.service.gateway.upstream import Question, Reply, Upstream, UpstreamError
 
@@ -140,21 +137,3 @@ def _bytes(question: Question) -> int:
 def key_of(settings: Settings, param: str) -> str | None:
     """The API key of a server, which `param` names; None if it needs none. A HallmarkError if it can't be sent."""
     return None if settings.key is None else secret_of(settings.key, settings.url, param, "key")
-
-
-def secret_of(variable: str, url: str, param: str, name: str) -> str:
-    """What goes to a URL from an environment variable, which `param` has under `name`.
-
-    A HallmarkError if it is not there, or would go over the network as clear text.
-    """
-    if not (secret := os.environ.get(variable, "").strip()):
-        problem = f"the environment has no variable {variable}"
-        raise HallmarkError(problem, param=f"{param}.{name}", remedy=f"export it, or set the {name} to null")
-    address = urlsplit(url)
-    if address.scheme != "https" and not is_near(address.hostname or ""):
-        raise HallmarkError(
-            f"its {name} would be sent as clear text",
-            param=f"{param}.url",
-            remedy="begin it with https://; only localhost and the number of a private address go without",
-        )
-    return secret

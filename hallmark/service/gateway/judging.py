@@ -12,7 +12,7 @@ from hallmark.serve.chat_request import Message, Strict, plain, read_as
 from hallmark.service.traces.trace import Verdict
 
 if TYPE_CHECKING:
-    from hallmark.service.gateway.exchange import Masking
+    from hallmark.service.gateway.masking import MaskPool
     from hallmark.task.task import Task
 
 FEEDBACK_BYTES = 2**16  # largest body
@@ -45,7 +45,7 @@ def read_judgement(body: bytes) -> Judgement:
     return read_as(Judgement, body)
 
 
-async def masked_target(judgement: Judgement, masking: Masking | None, task: Task) -> str | None:
+async def masked_target(judgement: Judgement, masking: MaskPool | None, task: Task) -> str | None:
     """The target as training would have it, None if there is none. A Refusal if it is no answer of the task.
 
     With the request's messages, a value in both has the stand-in that it has in the trace.

@@ -13,7 +13,6 @@ from hallmark.base.compute import set_up
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import BASE
 from hallmark.model.tool_form import ToolForm
-from hallmark.params.gateway import Serve
 from hallmark.release.statements import read_provenance
 from hallmark.serve.engine import StartedSettings
 from hallmark.serve.server import free_port, served_alone, started
@@ -80,7 +79,7 @@ class Starter:
         assert files.release is not None
         assert files.weights is not None
         engine, name = started(self._settings), self._name_of(files.release)
-        judge = judge_of(self._params, files.release)
+        form, judge = judge_of(self._params, files.release)
         logs = engine.gives_logs(self._settings)
         if judge.needs_logs and not logs:
             raise HallmarkError(
@@ -94,7 +93,6 @@ class Starter:
                 name, files.release, free_port(0), self._settings, self._params.compute, files.weights
             )
             server = stack.enter_context(serving)
-            form = form_of(self._params, files.release)
             upstream = Upstream(
                 server.url, server.names.get(name, name), own=True, fields=dict(server.fields), form=form
             )
@@ -124,19 +122,17 @@ class Given:
         """A client of it. Nothing is asked: a server that is down now may be up later."""
         settings = self._params.serve.upstreams[side]
         files = self._source.files(wanted)
-        judge = judge_of(self._params, files.release)
+        form, judge = judge_of(self._params, files.release)
         key = key_of(settings, f"serve.upstreams.{side}")
-        form = form_of(self._params, files.release)
         upstream = Upstream(settings.url.rstrip("/"), settings.model, key=key, form=form)
         name = read_provenance(files.release).build.params.certify.name if files.release else self._params.certify.name
         return Launched(upstream, judge, name, True, None, lambda: None, lambda: None)
 
 
-def judge_of(params: Params, release: Path | None) -> Judge:
-    """What decides about the answers of a release, by its cascade if that is on."""
-    serve: Serve = params.serve
-    cascade = read_cascade(release) if serve.cascade else None
-    return Judge(Task(params.task), form_of(params, release), cascade, check_schema=serve.check_schema)
+def judge_of(params: Params, release: Path | None) -> tuple[ToolForm | None, Judge]:
+    """How a release writes tool calls, and what decides about its answers, by its cascade if that is on."""
+    form, cascade = form_of(params, release), read_cascade(release) if params.serve.cascade else None
+    return form, Judge(Task(params.task), form, cascade, check_schema=params.serve.check_schema)
 
 
 def form_of(params: Params, release: Path | None) -> ToolForm | None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import socket
 import traceback
 from contextlib import suppress
-from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from hallmark.data.live_record import LiveMasker
 
+log = logging.getLogger("masking")
 LENGTH = 8  # bytes of a message's length
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # parallel by process, not by thread
 
@@ -38,24 +39,6 @@ class DeadError(Exception):
     def __init__(self, *, asked: bool) -> None:
         super().__init__()
         self.asked = asked
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A request as it came, and the texts that are masked with it."""
-
-    messages: list[dict[str, Any]]
-    tools: list[dict[str, Any]] | None
-    also: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One of three: the masked request, the parts of a `Refusal`, or where the masker failed."""
-
-    masked: tuple[Masked, list[str]] | None = None
-    refused: dict[str, Any] | None = None
-    failed: str | None = None
 
 
 class MaskerProcess:
@@ -99,19 +82,19 @@ class MaskerProcess:
         if problem := await self._receive():
             raise HallmarkError(**problem)
 
-    async def ask(self, question: Question) -> Answer:
-        """The answer to one request; DeadError if the process has died."""
+    async def ask(self, *question: Any) -> tuple[Masked, list[str]]:
+        """What `LiveMasker` makes of a request; a Refusal if it refuses or fails, DeadError if the process has died."""
         if self._reader is None or self._writer is None or self._reader.at_eof():
             raise DeadError(asked=False)
-        # All of it goes before the answer comes, so there is no need to drain.
-        self._writer.write(_message([question.messages, question.tools, question.also]))
+        self._writer.write(_message(question))  # all of it goes before the answer comes, so there is no need to drain
         said = await self._receive()
-        if "masked" not in said:
-            return Answer(**said)
+        if "refused" in said:
+            raise Refusal(**said["refused"])
+        if "failed" in said:
+            log.error("masking failed: %s", said["failed"])
+            raise Refusal(500, "masking_failed", "the request could not be masked, so it was not passed on")
         messages, tools, values, also = said["masked"]
-        return Answer(
-            masked=(Masked(messages=messages, tools=tools, values=values, day_first=self._plan[1].day_first), also)
-        )
+        return Masked(messages=messages, tools=tools, values=values, day_first=self._plan[1].day_first), also
 
     def kill(self) -> None:
         """End the process at once, whatever it is doing."""
@@ -179,7 +162,7 @@ def serve(ours: socket.socket, task: Task, mask: Mask, key: bytes | None) -> Non
 
 
 def _answered(masker: LiveMasker, *asked: Any) -> dict[str, Any]:
-    """The fields of an `Answer`."""
+    """What became of a request: masked, refused, or an error's type and place, as its message may quote the text."""
     try:
         masked, also = masker(*asked)
         return {"masked": [masked.messages, masked.tools, dict(masked.values), also]}

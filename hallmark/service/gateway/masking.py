@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.refusal import Refusal
 from hallmark.mask.params import Mask
 from hallmark.mask.restoring import Masked
-from hallmark.service.gateway.masker_process import Answer, DeadError, MaskerProcess, Question
+from hallmark.service.gateway.masker_process import DeadError, MaskerProcess
 from hallmark.task.params import Task
 
 WAITING = 256  # requests that wait for a process; one more is refused
@@ -28,10 +27,10 @@ log = logging.getLogger("masking")
 
 
 class MaskPool:
-    """The `Masking` of a gateway. `processes` masks that many requests at once.
+    """Masks for a gateway, as many requests at once as there are `processes`.
 
     `start` loads the models, and raises the `HallmarkError` of what can't be loaded; else the first request does.
-    A request may wait behind `waiting` others and take a process for `seconds`; `waited` is told how long each waited.
+    A request may wait behind `waiting` others and take a process for `seconds`.
     """
 
     def __init__(
@@ -43,9 +42,8 @@ class MaskPool:
         processes: int = 1,
         waiting: int = WAITING,
         seconds: float = SECONDS,
-        waited: Callable[[float], None] | None = None,
     ) -> None:
-        self.most_waiting, self.seconds, self.waited = waiting, seconds, waited
+        self.most_waiting, self.seconds = waiting, seconds
         self.replaced = 0  # processes that died
         self._processes = [MaskerProcess(task, mask, key) for _ in range(processes)]
         self._free: list[MaskerProcess] = []
@@ -76,15 +74,11 @@ class MaskPool:
     ) -> tuple[Masked, list[str]]:
         """The request masked, and the texts in `also` with it. A `Refusal` if that can't be done."""
         await self.start()
-        question = Question(messages, tools, tuple(also))
-        since = time.monotonic()
         process = await self._take()
-        if self.waited is not None:
-            self.waited(time.monotonic() - since)
         died = 0
         while True:
             try:
-                return _result(await self._ask(process, question))
+                return await self._ask(process, messages, tools, list(also))
             except DeadError as dead:
                 died += dead.asked
             if died > 1:  # it may be the request that ends them
@@ -130,39 +124,29 @@ class MaskPool:
                 return
         self._free.append(process)
 
-    async def _ask(self, process: MaskerProcess, question: Question) -> Answer:
-        loop = asyncio.get_running_loop()
-        asked = asyncio.create_task(process.ask(question))
-
-        def end() -> None:
-            if not asked.done():
-                process.kill()
-
+    async def _ask(self, process: MaskerProcess, *question: Any) -> tuple[Masked, list[str]]:
+        asked = asyncio.create_task(process.ask(*question))
         asked.add_done_callback(lambda task: self._finished(process, task))
-        since = loop.time()
-        limit = loop.call_later(self.seconds, end)
         try:
-            return await asyncio.shield(asked)
+            await asyncio.wait([asked], timeout=self.seconds)
         except asyncio.CancelledError:
             # Its process is free when it is done with the text, or is replaced if that takes long.
-            loop.call_later(ABANDONED, end)
+            asyncio.get_running_loop().call_later(ABANDONED, lambda: None if asked.done() else process.kill())
             raise
-        except DeadError:
-            if loop.time() - since < self.seconds:
-                raise
-            problem = f"to mask the request takes longer than {self.seconds:g} s: send less text at once"
-            raise Refusal(413, "request_too_large", problem, "messages") from None
-        finally:
-            limit.cancel()
+        if asked.done():
+            return asked.result()
+        process.kill()
+        problem = f"to mask the request takes longer than {self.seconds:g} s: send less text at once"
+        raise Refusal(413, "request_too_large", problem, "messages")
 
-    def _finished(self, process: MaskerProcess, asked: asyncio.Task[Answer]) -> None:
+    def _finished(self, process: MaskerProcess, asked: asyncio.Task[Any]) -> None:
         if asked.cancelled():  # the loop ends; half of an answer may be left in the socket
             process.kill()
             return
-        died = asked.exception() is not None
+        ended = asked.exception()
         if self._closed:
             return
-        if not died:
+        if ended is None or isinstance(ended, Refusal):
             self._give(process)
             return
         self.replaced += 1
@@ -218,14 +202,3 @@ class MaskPool:
     def _unavailable(self) -> Refusal:
         problem = "the request could not be masked, so it was not passed on; try again"
         return Refusal(503, "masking_unavailable", problem, headers={"retry-after": "1"})
-
-
-def _result(answer: Answer) -> tuple[Masked, list[str]]:
-    """What a process has answered; a `Refusal` if it refused the request or failed at it."""
-    if answer.failed:  # the type of an error and its place: its message may quote the text
-        log.error("masking failed: %s", answer.failed)
-        raise Refusal(500, "masking_failed", "the request could not be masked, so it was not passed on")
-    if answer.refused:
-        raise Refusal(**answer.refused)
-    assert answer.masked is not None
-    return answer.masked

@@ -1,7 +1,7 @@
 """What the gateway counts, for Prometheus: counters, gauges and histograms of seconds, in its text format 0.0.4.
 
 A name is written `hallmark_<name>`, a counter ends in `_total` and a histogram in `_seconds`, whether or not the caller says
-so. `HELP` describes the names of this room; another room adds its own with `describe`.
+so. `HELP` describes them.
 """
 
 from __future__ import annotations
@@ -32,6 +32,17 @@ HELP = {
     "hallmark_masking_seconds": "Masking of a chat request",
     "hallmark_model_seconds": "Answers of the model server, by route",
     "hallmark_fallback_seconds": "Answers of the fallback, by route",
+    "hallmark_release_info": "1 for the release that answers on a side now, 0 for what did before",
+    "hallmark_release_swaps_total": "Changes of what answers, by side",
+    "hallmark_release_start_seconds": "From the start of a release's server to its first answer",
+    "hallmark_release_failures_total": "Releases that could not be started, by side",
+    "hallmark_registry_errors_total": "Times that the registry could not be read",
+    "hallmark_servers_draining": "Replaced servers that finish the requests they have",
+    "hallmark_server_restarts_total": "Servers that died, by version",
+    "hallmark_upstream_errors_total": "Requests that a model server did not answer, by version and problem",
+    "hallmark_second_answers_total": "Answers that broke the schema and were asked for once more, by version",
+    "hallmark_fallback_errors_total": "Requests that the fallback did not answer, or not so that it may go out, by problem",
+    "hallmark_shadow_left_out_total": "Requests that the shadow was not asked, since too many were under way in it",
 }
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 Kind = Literal["counter", "gauge", "histogram"]
@@ -57,11 +68,6 @@ class Metrics:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._families: dict[str, _Family] = {}
-        self._help = dict(HELP)
-
-    def describe(self, name: str, text: str) -> None:
-        """What a metric means, for its HELP line; with the full name, as it is written."""
-        self._help[name] = text
 
     def count(self, name: str, **labels: object) -> None:
         """One more."""
@@ -107,7 +113,7 @@ class Metrics:
         return family
 
     def _lines(self, name: str, family: _Family) -> list[str]:
-        lines = [f"# HELP {name} {_escaped(self._help[name])}"] if name in self._help else []
+        lines = [f"# HELP {name} {_escaped(HELP[name])}"] if name in HELP else []
         lines.append(f"# TYPE {name} {family.kind}")
         lines += [f"{name}{_shown(labels)} {_number(value)}" for labels, value in sorted(family.values.items())]
         for labels, histogram in sorted(family.histograms.items()):

@@ -6,18 +6,19 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hallmark.service.gateway.cascading import Judged
-from hallmark.service.gateway.deployments import Counting, Deployments, Serving, Silent
+from hallmark.service.gateway.cascading import Judge, Judged
+from hallmark.service.gateway.deployments import Deployments, Serving
 from hallmark.service.gateway.exchange import Answered, Asked
-from hallmark.service.gateway.fallback import Bought, Broad
+from hallmark.service.gateway.fallback import Broad
+from hallmark.service.gateway.metrics import Metrics
 from hallmark.service.gateway.price import of_time
 from hallmark.service.gateway.releases import Wanted
 from hallmark.service.gateway.routing import Side, customer_of, side_of
 from hallmark.service.gateway.upstream import Problem, Question, Reply, UpstreamError
-from hallmark.service.traces.trace import Outcome, Reason, Route, new_id
+from hallmark.service.traces.trace import Route, new_id
 
 if TYPE_CHECKING:
     from hallmark.params.gateway import Serve
@@ -28,28 +29,8 @@ Emit = Callable[[Asked, Answered], None]
 log = logging.getLogger("serve")
 
 
-@dataclass(frozen=True, slots=True)
-class Own:
-    """What came of asking a release. `seconds` and `share`: in all, and of its server's time (see `price.py`)."""
-
-    side: Side
-    serving: Serving
-    reply: Reply | None
-    judged: Judged | None
-    problem: Problem | None
-    seconds: float
-    share: float
-
-    @property
-    def reason(self) -> Reason:
-        """What became of it."""
-        if self.judged is not None:
-            return self.judged.reason
-        return "refused" if self.problem == "refused" else "upstream"
-
-
 class Served:
-    """Implements `Models`. `emit` takes what the shadow answered; without it, nothing is asked of a shadow.
+    """What a gateway asks. `emit` takes what the shadow answered; without it, nothing is asked of a shadow.
 
     `per_hour`: the price of the machine that serves. `usual_tokens`: as long may a release's answer be if a caller names no
     limit: what answers are evaluated with.
@@ -63,11 +44,11 @@ class Served:
         per_hour: float | None,
         usual_tokens: int,
         broad: Broad | None = None,
-        metrics: Counting | None = None,
+        metrics: Metrics | None = None,
         emit: Emit | None = None,
     ) -> None:
         self.deployments, self.emit = deployments, emit
-        self._serve, self._per_hour, self._broad, self._metrics = serve, per_hour, broad, metrics or Silent()
+        self._serve, self._per_hour, self._broad, self._metrics = serve, per_hour, broad, metrics or Metrics()
         self._usual_tokens = usual_tokens
         self._shadows: set[asyncio.Task[None]] = set()
         self._told: dict[tuple[str, str], tuple[float, int]] = {}
@@ -116,43 +97,41 @@ class Served:
         customer = customer_of(asked.group, asked.caller, asked.request)
         return side_of(customer, canary.wanted.version if canary else None, self._serve.routing.canary)
 
-    async def _answer(self, asked: Asked, side: Side, broad: Broad | None, *, shadow: bool = False) -> Answered:
-        own = await self._own(asked, side)
-        route: Route = "shadow" if shadow else own.side
-        if own.judged is not None and own.judged.goes_out:
-            assert own.reply is not None
-            return self._answered(asked, own, route, "answered", own.reply)
-        if broad is None:
-            return self._answered(asked, own, route, "failed" if own.reply is None else "handed_over", None)
+    async def _answer(self, asked: Asked, side: Side, broad: Broad | None) -> Answered:
+        own, judge = await self._own(asked, side)
+        if own.outcome == "answered" or broad is None:
+            return own
         start = time.monotonic()
         bought = await broad.ask(self._question(asked, self._serve.limits.answer_tokens), asked.deadline - start)
-        seconds = None if bought.problem == "budget" else time.monotonic() - start
-        if bought.problem is not None:
-            self._metrics.count("hallmark_fallback_errors_total", problem=bought.problem)
-            self._complain("the fallback", bought.problem)
-        answer = bought.reply
-        if answer is not None:
-            wrong = own.serving.running.launched.judge.wrong(answer.answer.text, asked.masked)
-            if wrong is not None:
-                self._metrics.count("hallmark_fallback_errors_total", problem=wrong)
-                answer = None
-        outcome: Outcome = "answered" if answer else "failed" if own.reply is None else "handed_over"
-        return self._answered(asked, own, route, outcome, answer, bought, seconds)
+        price = None if own.price is None else own.price + float(bought.price)
+        own = replace(own, price=price, fallback_s=None if bought.problem == "budget" else time.monotonic() - start)
+        reply, wrong = bought.reply, bought.problem
+        if reply is None:
+            self._complain("the fallback", str(wrong))
+        elif (wrong := judge.wrong(reply.answer.text, asked.masked)) is None:
+            return replace(
+                own, outcome="answered", text=reply.text, tool_calls=reply.tool_calls, finish=reply.finish,
+                fallback=reply.answer.text,
+            )  # fmt: skip
+        self._metrics.count("hallmark_fallback_errors_total", problem=wrong)
+        return own
 
-    async def _own(self, asked: Asked, side: Side) -> Own:
-        """What a release answers. If it was replaced while it did, and could not finish, the one that replaced it is asked."""
+    async def _own(self, asked: Asked, side: Side) -> tuple[Answered, Judge]:
+        """What a release answers, and what judged it. If it was replaced while it did, and could not finish, the one that
+        replaced it is asked."""
         while True:
             side = side if self.deployments.serving(side) is not None else "prod"  # a canary that is none any more
             serving = self.deployments.serving(side)
             if serving is None:
                 raise RuntimeError("asked before the start, or after the end")
-            own = await self._ask(asked, side, serving)
+            answered, problem = await self._ask(asked, side, serving)
             now = self.deployments.serving(side) or self.deployments.serving("prod")
-            if own.problem in (None, "refused", "late") or now is None or now.running is serving.running:
-                return own
+            if problem in (None, "refused", "late") or now is None or now.running is serving.running:
+                return answered, serving.running.launched.judge
 
-    async def _ask(self, asked: Asked, side: Side, serving: Serving) -> Own:
-        running = serving.running
+    async def _ask(self, asked: Asked, side: Side, serving: Serving) -> tuple[Answered, Problem | None]:
+        """What a release answers; or that it gave no answer, and why."""
+        running, wanted = serving.running, serving.wanted
         launched, start = running.launched, time.monotonic()
         reply: Reply | None = None
         judged: Judged | None = None
@@ -171,11 +150,11 @@ class Served:
                         log.error(
                             "the server of %s gives no log-probabilities, so the cascade hands over every answer: have it give "
                             "them, or set serve.cascade to false",
-                            serving.wanted.version,
+                            wanted.version,
                         )
                 judged = judge.judge(reply.answer, asked.masked)
                 if judged.reason == "schema" and (extra := judge.second(launched.constrains)) is not None:
-                    self._metrics.count("hallmark_second_answers_total", version=serving.wanted.version)
+                    self._metrics.count("hallmark_second_answers_total", version=wanted.version)
                     again = replace(question, extra={**(question.extra or {}), **extra})
                     second = await launched.upstream.ask(again, asked.deadline - time.monotonic())
                     reply, judged = second, judge.judge(second.answer, asked.masked)
@@ -184,13 +163,25 @@ class Served:
                     problem = error.problem
                     if problem == "down":
                         running.suspect.set()
-                self._metrics.count(
-                    "hallmark_upstream_errors_total", version=serving.wanted.version, problem=error.problem
-                )
-                self._complain(f"the server of {serving.wanted.version}", error.problem, str(error))
+                self._metrics.count("hallmark_upstream_errors_total", version=wanted.version, problem=error.problem)
+                self._complain(f"the server of {wanted.version}", error.problem, str(error))
             finally:
                 share = running.meter.end(began)
-        return Own(side, serving, reply, judged, problem, time.monotonic() - start, share)
+        failed = Answered(
+            trace=new_id(asked.time), outcome="failed", reason="refused" if problem == "refused" else "upstream",
+            route=side, version=wanted.version, digest=wanted.digest, model=launched.name,
+            model_s=time.monotonic() - start, price=of_time(self._per_hour, share),
+        )  # fmt: skip
+        if reply is None or judged is None:
+            return failed, problem
+        answered = replace(
+            failed, outcome="handed_over", reason=judged.reason, finish=reply.finish, answer=reply.answer.text,
+            schema_valid=judged.schema_valid, score=judged.score, probability=judged.probability,
+            prompt_tokens=reply.prompt_tokens, answer_tokens=reply.answer_tokens,
+        )  # fmt: skip
+        if judged.goes_out:
+            answered = replace(answered, outcome="answered", text=reply.text, tool_calls=reply.tool_calls)
+        return answered, None
 
     def _question(self, asked: Asked, usual_tokens: int, *, logs: bool = False) -> Question:
         """What is asked: greedily, whatever temperature or seed a caller names; how an answer is to end and look is theirs."""
@@ -200,45 +191,6 @@ class Served:
         chosen = {"stop": chat.stop, "tool_choice": chat.tool_choice, "response_format": form}
         extra = {name: value for name, value in chosen.items() if value is not None}
         return Question(asked.masked.messages, asked.masked.tools, tokens, logs, extra)
-
-    def _answered(
-        self,
-        asked: Asked,
-        own: Own,
-        route: Route,
-        outcome: Outcome,
-        out: Reply | None,
-        bought: Bought | None = None,
-        fallback_s: float | None = None,
-    ) -> Answered:
-        """All that is said of a request. `out`: what goes out, of the release or of the fallback."""
-        wanted, launched, judged = own.serving.wanted, own.serving.running.launched, own.judged
-        price = of_time(self._per_hour, own.share)
-        if bought is not None and price is not None:
-            price += float(bought.price)
-        by_fallback = out is not None and bought is not None
-        return Answered(
-            trace=new_id(asked.time),
-            outcome=outcome,
-            reason=own.reason,
-            route=route,
-            version=wanted.version,
-            digest=wanted.digest,
-            model=launched.name,
-            text=None if out is None else out.text,
-            tool_calls=None if out is None else out.tool_calls,
-            finish=out.finish if by_fallback and out else own.reply.finish if own.reply else None,
-            answer=None if own.reply is None else own.reply.answer.text,
-            fallback=out.answer.text if by_fallback and out else None,
-            schema_valid=None if judged is None else judged.schema_valid,
-            score=None if judged is None else judged.score,
-            probability=None if judged is None else judged.probability,
-            prompt_tokens=None if own.reply is None else own.reply.prompt_tokens,
-            answer_tokens=None if own.reply is None else own.reply.answer_tokens,
-            model_s=own.seconds,
-            fallback_s=fallback_s,
-            price=price,
-        )
 
     def _ask_shadow(self, asked: Asked) -> None:
         """Have the canary answer too, for its trace only: prod's answer is out, so nobody waits for it."""
@@ -255,9 +207,9 @@ class Served:
     async def _shadow(self, asked: Asked, canary: Wanted) -> None:
         try:
             later = replace(asked, deadline=time.monotonic() + self._serve.limits.seconds)
-            answered = await self._answer(later, "canary", None, shadow=True)
+            answered = await self._answer(later, "canary", None)
             if self.emit is not None and (answered.version, answered.digest) == (canary.version, canary.digest):
-                self.emit(later, answered)  # else it is none any more, and prod was asked
+                self.emit(later, replace(answered, route="shadow"))  # else it is none any more, and prod was asked
         except Exception as error:
             log.error("the shadow failed (%s)", type(error).__name__)
 

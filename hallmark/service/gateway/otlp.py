@@ -8,14 +8,13 @@ collector may have a span twice.
 from __future__ import annotations
 
 import asyncio
-import io
 import logging
 import random
 import re
 import threading
 import time
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -23,14 +22,10 @@ from urllib.parse import unquote
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.reading import strict_json
-from hallmark.service.gateway.fallback import secret_of
-from hallmark.service.gateway.proxy import proxy_of
+from hallmark.service.gateway.client import Client, Response, retry_after, secret_of
 from hallmark.service.gateway.spans import body_of, span_of
-from hallmark.service.gateway.upstream import retry_after
 
 if TYPE_CHECKING:
-    import ssl
-
     from hallmark.params.gateway import Otlp
     from hallmark.service.traces.store import Counting
     from hallmark.service.traces.trace import Route, Trace
@@ -42,22 +37,14 @@ PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds until a batch is sent again, doubled
 LONGEST_TOLD = 600.0  # seconds that a collector may say
 POST_SECONDS = 5.0  # for one request to the collector
 CLOSE_SECONDS, LAST_PAUSE = 5.0, 0.5  # for what waits at the end; between two attempts then
-LARGEST = 2**16  # bytes of a response that are read
+LARGEST = 2**16  # bytes of a response
 AGAIN = (429, 502, 503, 504)  # by OTLP, all other errors are for good
-OURS = ("connection", "content-encoding", "content-length", "content-type", "host", "transfer-encoding")
+OURS = (
+    "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "host", "transfer-encoding",
+)  # fmt: skip
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _VALUE = re.compile(r"[ -~]*")
 log = logging.getLogger("traces")
-
-
-@dataclass
-class Counts:
-    """What became of the spans; and the requests that failed."""
-
-    sent: int = 0
-    rejected: int = 0
-    lost: int = 0
-    errors: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +68,8 @@ class OtlpExporter:
         fallback: str | None = None,
         metrics: Counting | None = None,
     ) -> None:
-        self.counts = Counts()
-        self._url = f"{settings.url.rstrip('/')}/v1/traces"
-        self._headers = read_headers(settings) | {"Content-Type": "application/json", "Accept-Encoding": "identity"}
-        self._proxy = proxy_of(self._url)
-        self._headers |= self._proxy.headers
-        self._tls: ssl.SSLContext | bool | None = None
+        self.counts: Counter[str] = Counter()  # of spans: sent, rejected, lost; of requests that failed: errors
+        self._client = Client(f"{settings.url.rstrip('/')}/v1/traces", read_headers(settings))
         self._texts, self._model, self._fallback, self._metrics = settings.texts, model, fallback, metrics
         self._instance = str(uuid.uuid4())
         self._waiting: deque[_Waiting] = deque()
@@ -125,8 +108,8 @@ class OtlpExporter:
             self._waiting.clear()
             self._under_way = 0
         self._count("lost", left)
-        if self.counts.lost:
-            log.warning("%d spans were lost: the collector did not take them", self.counts.lost)
+        if self.counts["lost"]:
+            log.warning("%d spans were lost: the collector did not take them", self.counts["lost"])
 
     def _run(self) -> None:
         while batch := self._batch():
@@ -165,17 +148,17 @@ class OtlpExporter:
         while (seconds := self._seconds()) > 0:
             told: float | None = None
             try:
-                status, after, content = asyncio.run(self._post(body, seconds))
+                response = asyncio.run(self._post(body, seconds))
             except (aiohttp.ClientError, OSError) as error:  # one of them is TimeoutError
                 self._trouble("unreachable", type(error).__name__)
             else:
-                if 200 <= status < 300:
-                    self._taken(len(batch), content)
+                if response.success:
+                    self._taken(len(batch), response.content or b"")
                     return
-                self._trouble(str(status), f"HTTP {status}")
-                if status not in AGAIN:
+                self._trouble(str(response.status), f"HTTP {response.status}")
+                if response.status not in AGAIN:
                     break
-                told = retry_after(status, after)
+                told = retry_after(response.status, response.after)
                 told = None if told is None else min(told, LONGEST_TOLD)
             if not self._rested(pause * random.uniform(0.5, 1) if told is None else told, told is not None):  # noqa: S311
                 break
@@ -187,39 +170,13 @@ class OtlpExporter:
         deadline = self._deadline
         return POST_SECONDS if deadline is None else min(POST_SECONDS, deadline - time.monotonic())
 
-    async def _post(self, body: bytes, seconds: float) -> tuple[int, str, bytes]:
-        """The status of a response, its `Retry-After`, and its body, or the first bytes of a long one.
-
-        A connection of its own: nobody would notice between two batches that a collector closed one.
-        """
-        import aiohttp
-        import httpx
-
-        if self._tls is None:
-            self._tls = httpx.create_ssl_context() if self._url.startswith("https:") else True
-        async with (
-            asyncio.timeout(seconds),
-            aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=self._tls, force_close=True),
-                timeout=aiohttp.ClientTimeout(total=None),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-            ) as session,
-            session.post(
-                self._url,
-                data=io.BytesIO(body),
-                headers=self._headers,
-                allow_redirects=False,
-                proxy=self._proxy.url,
-                proxy_headers=self._proxy.tunnel,
-            ) as response,
-        ):
-            content = bytearray()
-            async for piece in response.content.iter_any():
-                content += piece
-                if len(content) > LARGEST:
-                    break
-            return response.status, response.headers.get("retry-after", ""), bytes(content)
+    async def _post(self, body: bytes, seconds: float) -> Response:
+        """What the collector says. A connection of its own: nobody would notice between two batches that it was closed."""
+        async with asyncio.timeout(seconds):
+            try:
+                return await self._client.post(body, LARGEST)
+            finally:
+                await self._client.close()
 
     def _taken(self, spans: int, content: bytes) -> None:
         rejected = min(_rejected(content), spans)
@@ -244,11 +201,11 @@ class OtlpExporter:
 
     def _trouble(self, problem: str, words: str) -> None:
         """Count it; the first time, also say it. What a collector answers is not repeated: it may quote a span."""
-        if not self.counts.errors:
+        if not self.counts["errors"]:
             log.warning(
                 "the collector (serve.otlp) did not take spans: %s; /metrics counts errors, and what is lost", words
             )
-        self.counts.errors += 1
+        self.counts["errors"] += 1
         if self._metrics:
             self._metrics.add("hallmark_otlp_errors_total", 1, problem=problem)
 
@@ -263,7 +220,7 @@ class OtlpExporter:
         if not spans:
             return
         with self._changed:
-            setattr(self.counts, state, getattr(self.counts, state) + spans)
+            self.counts[state] += spans
         if self._metrics:
             self._metrics.add("hallmark_otlp_spans_total", spans, state=state)
 

@@ -166,24 +166,6 @@ class Elsewhere:
         return self._source.files(wanted)
 
 
-class Pinned:
-    """What is prod at the first look, for as long as it answers; no canary."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self._wanted: dict[Side, Wanted] | None = None
-
-    def wanted(self) -> dict[Side, Wanted]:
-        """Always the same."""
-        if self._wanted is None:
-            self._wanted = {side: wanted for side, wanted in self._source.wanted().items() if side == "prod"}
-        return self._wanted
-
-    def files(self, wanted: Wanted) -> Files:
-        """Its files."""
-        return self._source.files(wanted)
-
-
 class Nothing:
     """No release here: servers elsewhere answer, and nobody knows with what."""
 

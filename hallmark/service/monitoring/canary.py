@@ -7,7 +7,7 @@ With the chance 1 - confidence at most, over all looks that there ever are,
 - a canary that is worse by a margin or more, by any rule, is promoted: all rules must hold, so nothing is divided.
 
 The difference of a rule has an interval whose ends are what these two tests leave: a confidence sequence, valid at
-all looks at once. `evidence.py` has the test of one look, `looks.py` how looks share the chance.
+all looks at once. `evidence.py` has the looks and their tests.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from hallmark.base.stats import Interval
 from hallmark.judge.risk import log_wealth, mean_interval
 from hallmark.params.monitoring import Canary
 from hallmark.service.monitoring import evidence
+from hallmark.service.monitoring.evidence import Look, latest
 from hallmark.service.monitoring.live import Live, Side, first_answer, live
-from hallmark.service.monitoring.look_times import Look, latest
 from hallmark.service.traces.trace import Feedback
 
 if TYPE_CHECKING:
@@ -149,66 +149,113 @@ def overall(outcomes: Sequence[str]) -> str:
 def _rules(found: Live, look: Look, settings: Canary) -> list[Rule]:
     asked = {name: margin for name, margin in settings.margins.model_dump().items() if margin is not None}
     alpha = 1 - settings.confidence
-    wanted = Wanted(alpha, alpha / max(1, len(asked)), look)
-    return [_rule(name, margin, found, wanted, settings.price_at_most) for name, margin in asked.items()]
+    return [
+        _rule(
+            Measure(name, found.canary.means[name], found.prod.means[name], look, alpha, alpha / len(asked)),
+            margin,
+            answered=bool(found.prod.requests or found.canary.requests),
+            price_at_most=settings.price_at_most,
+        )
+        for name, margin in asked.items()
+    ]
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """How much evidence a verdict needs, at a look or at one after `factor` times its hours."""
+class Measure:
+    """The means of both releases' customers by one measure, and the tests of the difference at a look.
 
+    `factor`: as if there were that many times as many customers, at the look after that many times the hours.
+    """
+
+    name: str
+    canary: list[float]
+    prod: list[float]
+    look: Look
     alpha: float
     alpha_of_rule: float
-    look: Look
 
-    def not_worse(self, factor: float = 1.0) -> float:
-        """For a rule to hold."""
-        return self._after(factor).wanted(self.alpha)
+    @property
+    def is_ratio(self) -> bool:
+        """Whether the difference is a share of prod's mean, and not in points."""
+        return self.name == "price"
 
-    def worse(self, factor: float = 1.0) -> float:
-        """For a rule to fail."""
-        return self._after(factor).wanted(self.alpha_of_rule)
+    @property
+    def most(self) -> float:
+        """The largest difference that is counted."""
+        return LARGEST_RATIO if self.is_ratio else 1.0
 
-    def _after(self, factor: float) -> Look:
-        later = self.look
-        while later.hours < self.look.hours * factor:
-            later = later.next()
-        return later
+    @property
+    def difference(self) -> float:
+        """How much worse the canary is."""
+        canary, prod = (math.fsum(arm) / len(arm) for arm in (self.canary, self.prod))
+        if not self.is_ratio:
+            return canary - prod
+        return min(canary / prod - 1, LARGEST_RATIO) if prod else LARGEST_RATIO
+
+    def worse(self, margin: float, factor: float = 1.0) -> bool:
+        """Whether the canary is worse by more than the margin, for sure."""
+        shown = evidence.worse(self.canary, self.prod, self._line(margin), factor)
+        return shown >= self.look.after(factor).wanted(self.alpha_of_rule)
+
+    def not_worse(self, margin: float, factor: float = 1.0) -> bool:
+        """Whether it is worse by less than the margin, for sure."""
+        shown = evidence.not_worse(self.canary, self.prod, self._line(margin), factor)
+        return shown >= self.look.after(factor).wanted(self.alpha)
+
+    def _line(self, margin: float) -> evidence.Line:
+        return evidence.ratio(margin) if self.is_ratio else evidence.points(margin)
+
+    def end(self, out: float, excluded: Callable[[float], bool]) -> float:
+        """The margin farthest from the difference, towards `out`, that a test does not exclude."""
+        if not excluded(out):
+            return out
+        inside = self.difference
+        for _ in range(HALVINGS):
+            middle = (inside + out) / 2
+            inside, out = (inside, middle) if excluded(middle) else (middle, out)
+        return out
+
+    def more(self, margin: float) -> tuple[int | None, float | None]:
+        """About how many more customers of the canary, and hours, decide a rule if all comes as until now."""
+        test = self.worse if self.difference > margin else self.not_worse
+        low, high = 1.0, 2.0
+        while not test(margin, high):
+            if high >= MOST_TIMES:
+                return None, None
+            low, high = high, 2 * high
+        for _ in range(6):
+            middle = (low + high) / 2
+            low, high = (low, middle) if test(margin, middle) else (middle, high)
+        return max(1, math.ceil(len(self.canary) * (high - 1))), self.look.hours * (high - 1)
 
 
-def _rule(name: str, margin: float, found: Live, wanted: Wanted, price_at_most: float) -> Rule:
-    unit = RATIO if name == "price" else POINTS
-    arms = found.canary.means[name], found.prod.means[name]
-    outcome, value, low, high = TOO_LITTLE, None, -1.0, None if unit == RATIO else 1.0
+def _rule(of: Measure, margin: float, *, answered: bool, price_at_most: float) -> Rule:
+    outcome, value, low, high = TOO_LITTLE, None, -1.0, None if of.is_ratio else 1.0
     more: tuple[int | None, float | None] = None, None
-    nothing = not any(arms) and (found.prod.requests or found.canary.requests) and name not in ("wrong", "complaints")
-    if nothing or (unit == RATIO and any(arms) and not any(map(any, arms))):
+    known = bool(of.canary or of.prod)
+    nothing = not known and answered and of.name not in ("wrong", "complaints")
+    if nothing or (of.is_ratio and known and not any([*of.canary, *of.prod])):
         outcome = NOT_APPLICABLE
-    elif all(arms):
-        value = _difference(arms, unit)
-        line = evidence.ratio if unit == RATIO else evidence.points
-        if evidence.worse(*arms, line(margin)) >= wanted.worse():
-            outcome = WORSE
-        elif evidence.not_worse(*arms, line(margin)) >= wanted.not_worse():
-            outcome = NOT_WORSE
-        low, high = _interval(arms, line, value, wanted, LARGEST_RATIO if unit == RATIO else 1.0)
+    elif of.canary and of.prod:
+        value = of.difference
+        low, high = of.end(-1.0, of.worse), of.end(of.most, of.not_worse)
         # The ends are found by halving: a rule that is decided is so by the test at the margin itself.
-        low = max(low, margin) if outcome == WORSE else min(low, margin)
-        if high is not None:
-            high = min(high, margin) if outcome == NOT_WORSE else max(high, margin)
-        if outcome == TOO_LITTLE:
-            more = _more(arms, line(margin), margin, value, wanted)
-        if unit == RATIO and high == LARGEST_RATIO:
+        if of.worse(margin):
+            outcome, low, high = WORSE, max(low, margin), max(high, margin)
+        elif of.not_worse(margin):
+            outcome, low, high = NOT_WORSE, min(low, margin), min(high, margin)
+        else:
+            low, high, more = min(low, margin), max(high, margin), of.more(margin)
+        if of.is_ratio and high == LARGEST_RATIO:
             high = None
-    scale = price_at_most if unit == RATIO else 1.0
-    canary, prod = (_mean(arm, scale) for arm in arms)
+    scale = price_at_most if of.is_ratio else 1.0
     return Rule(
-        name=name,
-        unit=unit,
-        prod=prod,
-        canary=canary,
-        prod_customers=len(arms[1]),
-        canary_customers=len(arms[0]),
+        name=of.name,
+        unit=RATIO if of.is_ratio else POINTS,
+        prod=scale * math.fsum(of.prod) / len(of.prod) if of.prod else None,
+        canary=scale * math.fsum(of.canary) / len(of.canary) if of.canary else None,
+        prod_customers=len(of.prod),
+        canary_customers=len(of.canary),
         value=value,
         low=low,
         high=high,
@@ -217,56 +264,6 @@ def _rule(name: str, margin: float, found: Live, wanted: Wanted, price_at_most: 
         more_customers=more[0],
         more_hours=more[1],
     )
-
-
-Arms = tuple[list[float], list[float]]  # the means of the canary's customers, and of prod's
-
-
-def _mean(arm: Sequence[float], scale: float) -> float | None:
-    return scale * math.fsum(arm) / len(arm) if arm else None
-
-
-def _difference(arms: Arms, unit: str) -> float:
-    canary, prod = (math.fsum(arm) / len(arm) for arm in arms)
-    if unit == POINTS:
-        return canary - prod
-    return min(canary / prod - 1, LARGEST_RATIO) if prod else LARGEST_RATIO
-
-
-def _interval(
-    arms: Arms, line: Callable[[float], evidence.Line], value: float, wanted: Wanted, most: float
-) -> tuple[float, float]:
-    """The margins that neither test excludes, from -1 to `most`."""
-
-    def end(out: float, excluded: Callable[[float], bool]) -> float:
-        if not excluded(out):
-            return out
-        inside = value
-        for _ in range(HALVINGS):
-            middle = (inside + out) / 2
-            inside, out = (inside, middle) if excluded(middle) else (middle, out)
-        return out
-
-    return (
-        end(-1.0, lambda margin: evidence.worse(*arms, line(margin)) >= wanted.worse()),
-        end(most, lambda margin: evidence.not_worse(*arms, line(margin)) >= wanted.not_worse()),
-    )
-
-
-def _more(
-    arms: Arms, line: evidence.Line, margin: float, value: float, wanted: Wanted
-) -> tuple[int | None, float | None]:
-    """About how many more customers of the canary, and hours, decide a rule if all comes as until now."""
-    test, needed = (evidence.worse, wanted.worse) if value > margin else (evidence.not_worse, wanted.not_worse)
-    low, high = 1.0, 2.0
-    while test(*arms, line, high) < needed(high):
-        if high >= MOST_TIMES:
-            return None, None
-        low, high = high, 2 * high
-    for _ in range(6):
-        middle = (low + high) / 2
-        low, high = (low, middle) if test(*arms, line, middle) >= needed(middle) else (middle, high)
-    return max(1, math.ceil(len(arms[0]) * (high - 1))), wanted.look.hours * (high - 1)
 
 
 def _risks(found: Live, look: Look, settings: Canary, max_risk: float | None) -> list[Risk]:

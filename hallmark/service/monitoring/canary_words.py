@@ -59,11 +59,22 @@ def over(report: Report) -> str:
 
 def table(report: Report, slow: float) -> list[tuple[str, ...]]:
     """The rules, a line each, below a heading."""
-    lines: list[tuple[str, ...]] = [("", "prod", "canary", "worse by", "allowed", "")]
-    for rule in report.rules:
-        sides = (side(rule.prod, rule), side(rule.canary, rule))
-        lines.append((ABOUT[rule.name].format(slow=slow), *sides, by(rule), limit(rule), OUTCOMES[rule.outcome]))
-    return lines
+    heading = ("", "prod", "canary", "worse by", "allowed", "")
+    return [heading, *(_line(rule, ABOUT[rule.name].format(slow=slow)) for rule in report.rules)]
+
+
+def _line(rule: Rule, about: str) -> tuple[str, ...]:
+    """What each release does, on average over its customers, and by how much the canary is worse, between which limits."""
+    points = rule.unit == POINTS
+    means = [
+        "-" if mean is None else f"{100 * mean:.1f} %" if points else f"{mean:.2g}" for mean in (rule.prod, rule.canary)
+    ]
+    value, low, high = (
+        "any" if number is None else f"{round(100 * number, 1) + 0.0:+.1f}{'' if points else ' %'}"  # never "-0.0"
+        for number in (rule.value, rule.low, rule.high)
+    )
+    worse_by = "-" if rule.value is None else f"{value} ({low} to {high})"
+    return (about, *means, worse_by, f"{100 * rule.margin:g} {'points' if points else '%'}", OUTCOMES[rule.outcome])
 
 
 def counted(report: Report) -> list[str]:
@@ -75,30 +86,6 @@ def counted(report: Report) -> list[str]:
         p95 = f"; p95 {slow:.1f} s" if slow is not None else ""
         lines.append(f"{name}: {requests} of {customers}, {report.judged[name]:,} judged{p95}")
     return lines
-
-
-def side(mean: float | None, rule: Rule) -> str:
-    """What a release does, on average over its customers."""
-    if mean is None:
-        return "-"
-    return f"{100 * mean:.1f} %" if rule.unit == POINTS else f"{mean:.2g}"
-
-
-def by(rule: Rule) -> str:
-    """By how much the canary is worse, and between which limits that is."""
-    if rule.value is None or rule.low is None:
-        return "-"
-    unit = "" if rule.unit == POINTS else " %"
-    value, low, high = (
-        "any" if number is None else f"{round(100 * number, 1) + 0.0:+.1f}{unit}"  # never "-0.0"
-        for number in (rule.value, rule.low, rule.high)
-    )
-    return f"{value} ({low} to {high})"
-
-
-def limit(rule: Rule) -> str:
-    """The margin."""
-    return f"{100 * rule.margin:g} {'points' if rule.unit == POINTS else '%'}"
 
 
 def notes(report: Report) -> list[str]:

@@ -1,4 +1,4 @@
-"""Evidence that one release is, or is not, worse than another by a margin, from the means of two sets of customers.
+"""The looks at a canary, and the evidence that each gives: whether one release is worse than another by a margin.
 
 Each customer counts once, with a mean from 0 to 1. The customers of both releases are independent, since a hash of
 the name decides who is answered by which; what the requests of one customer have to do with each other does not
@@ -18,6 +18,13 @@ betting (Waudby-Smith and Ramdas 2024, "Estimating means of bounded random varia
 The stakes follow from the numbers of customers, never from their means. The order of customers does not matter, and
 they need not have the same mean: by the inequality of the arithmetic and the geometric mean, a product of such factors
 is largest, on average, if they do.
+
+A customer's mean changes as more of his requests come, so a test that adds up customers one by one, as most sequential
+tests do, is not valid here. Instead the test at each look is made of all customers from the start. The times of looks are
+fixed before the canary starts, and the looks share what may go wrong: look k gets 1 / (k (k + 1)) of it, and the sum of
+all these is 1, so the chance that any look ever errs is at most what was asked for (Bonferroni). Such times and weights are
+also how confidence sequences are "stitched" in Howard, Ramdas, McAuliffe and Sekhon 2021, "Time-uniform, nonparametric,
+nonasymptotic confidence sequences". What the data say may not choose the times; a clock may.
 """
 
 from __future__ import annotations
@@ -33,6 +40,9 @@ if TYPE_CHECKING:
 
     Customers = Sequence[float] | NDArray[Any]  # the mean of each
 
+# Each look is so much longer after the promotion than the one before. Closer looks have less of what may go wrong; with
+# looks farther apart, one waits longer for the next.
+GROWTH = 1.5
 STEPS = 1_000  # means are rounded to this part of 1, to the side that makes the evidence weaker
 CELLS = 4_096  # some of them are looked at first, then all around the least of these
 # Stakes as shares of the largest, which could lose everything. With each, one player bets on both, one on the canary
@@ -40,6 +50,44 @@ CELLS = 4_096  # some of them are looked at first, then all around the least of 
 STAKES = tuple(0.99 * 2 ** (-number / 2) for number in range(16))
 PURSES = (0.25, *[0.05] * 15)
 PLAYERS = (0.8, 0.1, 0.1)
+
+
+@dataclass(frozen=True)
+class Look:
+    """The number of a look, from 1 on, and the hours after the promotion."""
+
+    number: int
+    hours: float
+
+    @property
+    def share(self) -> float:
+        """Its share of what may go wrong."""
+        return 1 / (self.number * (self.number + 1))
+
+    def wanted(self, alpha: float) -> float:
+        """The logarithm of an e-value that errs at any look with a probability of at most alpha."""
+        return -math.log(alpha * self.share)
+
+    def next(self) -> Look:
+        """The look after it."""
+        return Look(self.number + 1, self.hours * GROWTH)
+
+    def after(self, factor: float) -> Look:
+        """The first look at this many times its hours, or later."""
+        later = self
+        while later.hours < self.hours * factor:
+            later = later.next()
+        return later
+
+
+def latest(hours: float, first: float) -> Look | None:
+    """The last look in the hours since the promotion; None before the first."""
+    if hours < first:
+        return None
+    look = Look(1, first)
+    while look.next().hours <= hours:
+        look = look.next()
+    return look
 
 
 @dataclass(frozen=True)

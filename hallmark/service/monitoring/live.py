@@ -126,15 +126,16 @@ def _side(rows: pl.DataFrame, version: str) -> Side:
         requests=rows.height,
         customers=rows["customer"].n_unique(),
         judged=int(rows["judged_wrong"].is_not_null().sum()),
-        means={name: _means(rows, name) for name in MEASURES},
-        risk=_means(out, "wrong") if cascaded.height else None,
+        means=_means(rows),
+        risk=_means(out)["wrong"] if cascaded.height else None,
         p95=timed["total_s"].quantile(0.95, "higher"),
     )
 
 
-def _means(rows: pl.DataFrame, measure: str) -> list[float]:
-    """The mean of each customer with any value."""
+def _means(rows: pl.DataFrame) -> dict[str, list[float]]:
+    """Of each measure, the mean of each customer with any value."""
     import polars as pl
 
-    known = rows.filter(pl.col(measure).is_not_null() & pl.col(measure).is_finite())
-    return known.group_by("customer").agg(pl.col(measure).mean()).sort("customer")[measure].to_list()
+    finite = [pl.col(name).filter(pl.col(name).is_finite()).mean() for name in MEASURES]
+    means = rows.group_by("customer").agg(finite).sort("customer")
+    return {name: means[name].drop_nulls().to_list() for name in MEASURES}

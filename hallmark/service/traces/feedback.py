@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import secrets
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hallmark.service.traces.lines import line_of, read_lines
+from hallmark.service.traces.lines import LineFile, line_of, read_lines
 from hallmark.service.traces.trace import TRACES, Feedback
 
 FEEDBACK = "feedback"  # the folder, in that of the traces
@@ -19,47 +18,39 @@ class FeedbackJournal:
 
     def __init__(self, folder: Path = TRACES) -> None:
         self._folder, self._lock = folder / FEEDBACK, threading.Lock()
-        self._file, self._day, self._size = -1, "", 0
+        self._file: LineFile | None = None
+        self._day = ""
 
     def accept(self, feedback: Feedback) -> None:
         """Keep it. Returns when it is on the disk, or raises OSError; then nothing of it is kept."""
         line = line_of(feedback)
         with self._lock:
-            self._open_of_day()
-            try:
-                done = 0
-                while done < len(line):
-                    done += os.pwrite(self._file, line[done:], self._size + done)
-                os.fsync(self._file)
-            except OSError:
-                os.ftruncate(self._file, self._size)
-                raise
-            self._size += len(line)
+            self._of_today().append(line, sync=True)
 
     def close(self) -> None:
         """Close the file."""
         with self._lock:
-            if self._file >= 0:
-                os.close(self._file)
-            self._file = -1
+            self._close()
 
-    def _open_of_day(self) -> None:
+    def _close(self) -> None:
+        done, self._file = self._file, None  # first: if the next one can't be opened, nobody may close this one again
+        if done:
+            done.close()
+
+    def _of_today(self) -> LineFile:
         day = f"{datetime.now(UTC):%Y-%m-%d}"
-        if self._file >= 0 and day == self._day:
-            return
-        if self._file >= 0:
-            done, self._file = self._file, -1  # first: if the next one can't be opened, nobody may close this one again
-            os.close(done)
+        if self._file and day == self._day:
+            return self._file
+        self._close()
         self._folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder.mkdir(exist_ok=True)
-        path = self._folder / f"{day}-{secrets.token_hex(8)}.jsonl"
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        self._day, self._size = day, 0
+        self._file, self._day = LineFile(self._folder, day), day
         folder = os.open(self._folder, os.O_RDONLY)
         try:
             os.fsync(folder)  # the name of the file too
         finally:
             os.close(folder)
+        return self._file
 
 
 def read_feedback(folder: Path = TRACES) -> list[Feedback]:

@@ -1,9 +1,12 @@
-"""Traces and feedback as lines of JSON, read back as if a stranger had written them."""
+"""Traces and feedback as lines of JSON: each is in a file whole or not at all, and is read as if a stranger had written it."""
 
 from __future__ import annotations
 
 import json
+import os
+import secrets
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -20,6 +23,33 @@ def line_of(entry: Trace | Feedback) -> bytes:
     """One line, with its line break. Half a surrogate pair, which UTF-8 can't hold, stays an escape."""
     content = asdict(entry) | {"time": entry.time.isoformat(timespec="milliseconds")}
     return json.dumps(content, sort_keys=True).encode() + b"\n"
+
+
+class LineFile:
+    """A new file that this process alone writes."""
+
+    def __init__(self, folder: Path, start: str) -> None:
+        self.path = folder / f"{start}-{secrets.token_hex(8)}.jsonl"
+        self.handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._size = 0
+
+    def append(self, line: bytes, *, sync: bool = False) -> None:
+        """Write one line, all of it or nothing; with `sync`, it is on the disk then."""
+        try:
+            done = 0
+            while done < len(line):
+                done += os.pwrite(self.handle, line[done:], self._size + done)
+            if sync:
+                os.fsync(self.handle)
+        except OSError:
+            with suppress(OSError):  # else the next line is written over what is there of this one
+                os.ftruncate(self.handle, self._size)
+            raise
+        self._size += len(line)
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self.handle)
 
 
 @cache

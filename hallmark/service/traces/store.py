@@ -11,20 +11,19 @@ import fcntl
 import logging
 import os
 import queue
-import secrets
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import atomic
-from hallmark.service.traces.lines import LINE_BYTES, line_of, read_lines
+from hallmark.service.traces.lines import LINE_BYTES, LineFile, line_of, read_lines
 from hallmark.service.traces.trace import TRACES, Trace
 
 if TYPE_CHECKING:
@@ -47,15 +46,6 @@ class Counting(Protocol):
         """Add to a counter."""
 
 
-@dataclass
-class Counts:
-    """What became of the traces of one writer: in a file, or lost because the disk took none for too long."""
-
-    written: int = 0
-    lost: int = 0
-    errors: int = 0
-
-
 class TraceWriter:
     """Keeps traces without ever making a request wait, or fail.
 
@@ -65,7 +55,9 @@ class TraceWriter:
     def __init__(
         self, folder: Path = TRACES, metrics: Counting | None = None, rows: int = ROWS, seconds: float = SECONDS
     ) -> None:
-        self.folder, self.counts = folder, Counts()
+        self.folder = folder
+        # Traces that are written, or lost because the disk took none for too long; and errors of the disk.
+        self.counts: Counter[str] = Counter()
         self._metrics, self._rows, self._seconds = metrics, rows, seconds
         self._queue: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._waiting: deque[bytes] = deque()
@@ -133,43 +125,34 @@ class TraceWriter:
             journal.put_off()
 
     def _trouble(self, error: Exception) -> None:
-        if not self.counts.errors:
+        if not self.counts["errors"]:
             log.warning("traces can't be written for now (%s); they wait in memory", type(error).__name__)
         self._count("errors")
 
     def _count(self, what: str) -> None:
-        setattr(self.counts, what, getattr(self.counts, what) + 1)
+        self.counts[what] += 1
         if self._metrics:
             self._metrics.add("hallmark_traces_total", 1, state=what)
 
 
-class _Journal:
-    """A file of lines that this process alone writes, locked as long as the process lives."""
+class _Journal(LineFile):
+    """A file of traces, locked as long as the process lives."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(8)}.jsonl"
-        self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        super().__init__(folder, f"{datetime.now(UTC):%Y%m%dT%H%M%S}")
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self.handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self.path.stat()
         except OSError:  # a writer that starts just now took it for a dead one's; the next try has another name
-            os.close(self._file)
+            self.close()
             raise
-        self.rows, self._size = 0, 0
+        self.rows = 0
         self._began = self._not_before = time.monotonic()
 
-    def append(self, line: bytes) -> None:
+    def append(self, line: bytes, *, sync: bool = False) -> None:
         """Write one line, all of it or nothing."""
-        try:
-            done = 0
-            while done < len(line):
-                done += os.pwrite(self._file, line[done:], self._size + done)
-        except OSError:
-            with suppress(OSError):  # else the next line is written over what is there of this one
-                os.ftruncate(self._file, self._size)
-            raise
-        self._size += len(line)
+        super().append(line, sync=sync)
         self.rows += 1
 
     def full(self, rows: int, seconds: float) -> bool:
@@ -184,9 +167,9 @@ class _Journal:
 
     def seal(self, folder: Path) -> None:
         """Make Parquet files of it, and remove it."""
-        os.fsync(self._file)
+        os.fsync(self.handle)
         seal(self.path, folder)
-        os.close(self._file)
+        self.close()
 
 
 def recover(folder: Path) -> None:

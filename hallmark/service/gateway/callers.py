@@ -1,7 +1,7 @@
-"""API keys: who may ask, and by which name a caller is known in traces and limits.
+"""Who sends a request: a caller with an API key, no page in a browser, and the customer that it is for.
 
-They come from an environment variable, as `name=key,name=key`. A name may have two keys, so that one can be replaced while
-the other still works. Only their SHA-256 is kept here, and nothing ever prints one.
+API keys come from an environment variable, as `name=key,name=key`. A name may have two keys, so that one can be
+replaced while the other still works. Only their SHA-256 is kept here, and nothing ever prints one.
 """
 
 from __future__ import annotations
@@ -11,14 +11,19 @@ import hmac
 import ipaddress
 import os
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.refusal import Refusal
+from hallmark.base.visible import MOST_NAME, hidden_at, shows
 from hallmark.params.gateway import Serve
 
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
 SHORTEST = 16  # characters: a shorter key could be guessed
-MOST = 1_000
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _KEY = re.compile(r"[!-+\--~]+")  # ASCII that shows, without a comma
 _BEARER = re.compile(rb"bearer +(\S+)", re.IGNORECASE)
@@ -69,8 +74,6 @@ def read_keys(serve: Serve, environment: Mapping[str, str] = os.environ) -> Keys
     named = [_entry(entry, number, str(serve.keys)) for number, entry in enumerate(entries, 1)]
     if len({key for _, key in named}) < len(named):
         raise HallmarkError("the same key twice", file=_variable(serve.keys), remedy="give each caller its own key")
-    if len(named) > MOST:
-        raise HallmarkError(f"more than {MOST} keys", file=_variable(serve.keys), remedy="take old ones out")
     return Keys(named)
 
 
@@ -106,3 +109,51 @@ def _variable(name: str | None) -> str:
 
 def _digest(key: bytes) -> bytes:
     return hashlib.sha256(key).digest()
+
+
+def check_sender(request: Request, host: str, *, keyed: bool) -> None:
+    """Refuse what a page in a browser could send: by its origin, or by a name that it has made lead here.
+
+    With API keys, any name is taken, since a proxy may stand in front and no page knows a key.
+    """
+    if "origin" in request.headers:
+        raise Refusal(403, "origin_not_allowed", "pages in a browser may not use this server")
+    if keyed:
+        return
+    port = (request.scope.get("server") or (host, None))[1]
+    names = dict.fromkeys(("127.0.0.1", "localhost", "[::1]", f"[{host}]" if ":" in host else host))
+    allowed = [f"{name}{end}" for end in ([f":{port}", ""] if port == 80 else [f":{port}"]) for name in names]
+    given = [value.lower() for value in request.headers.getlist("host")]
+    if len(given) != 1 or given[0] not in allowed:
+        raise Refusal(421, "wrong_host", f"without API keys, this server answers only as {allowed[0]}")
+
+
+def customer(request: Request, header: str) -> str | None:
+    """The customer that a header names, None without one; a Refusal if raw data could not have such a name."""
+    given = [value for name, value in request.headers.raw if name == header.lower().encode()]
+    if not given:
+        return None
+    problem, name = None, ""
+    try:
+        name = given[0].decode()
+    except UnicodeDecodeError:
+        problem = "not UTF-8"
+    if len(given) > 1:
+        problem = "there more than once"
+    elif problem is None:
+        problem = _problem(name)
+    if problem:
+        raise Refusal(400, "invalid_customer", f"the header {header}: {problem}", header)
+    return name
+
+
+def _problem(name: str) -> str | None:
+    if not any(map(shows, name)):
+        return "empty"
+    if (place := hidden_at(name)) is not None:
+        return f"an invisible or control character at character {place}"
+    if name != name.strip():
+        return "starts or ends with a space"
+    if not unicodedata.is_normalized("NFC", name):
+        return "not in Unicode's form NFC"
+    return f"longer than {MOST_NAME} characters" if len(name) > MOST_NAME else None
