@@ -36,6 +36,7 @@ from hallmark.judge.risk_curve import Curve, area_difference, curve
 from hallmark.judge.scores import RAW, Calibrated, missing, raw_of
 from hallmark.params.loader import Params, run_with_params
 from hallmark.task.predictions import CALIBRATION, Prediction, paired, read_predictions
+from hallmark.task.task import Task
 
 log = logging.getLogger("cascade")
 
@@ -46,7 +47,8 @@ Predictions = Sequence[Prediction]
 def run(params: Params) -> None:
     """Read the tuned model's answers to calibration part and holdout, and the fallback's; write reports/cascade.json."""
     with measured("cascade"):
-        report = judged(params, read_predictions("tuned"), read_predictions(CALIBRATION))
+        task = Task(params.task)
+        report = judged(params, *(read_predictions(part, task=task) for part in ("tuned", CALIBRATION)))
         write_json(REPORTS / "cascade.json", asdict(report))
     log.info("%s", " ".join(filter(None, (report.words, report.order_words))))
 
@@ -175,7 +177,7 @@ def system(tuned: Predictions, goes_out: Sequence[bool], params: Params) -> Syst
     if name == HUMAN:
         rows, fallback = tuned, [True] * len(tuned)
     else:
-        others = read_predictions(name)
+        others = read_predictions(name, task=Task(params.task))
         rows, fallback = paired(name, others, tuned), right(others)
     out_of = {row.id: out for row, out in zip(tuned, goes_out, strict=True)}
     out, alone = [out_of[row.id] for row in rows], right(rows)

@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 
 from hallmark.answer.parity import Parity
-from hallmark.base.errors import run_stage
+from hallmark.base.errors import HallmarkError, run_stage
 from hallmark.base.files import REPORTS, write_json, write_text
 from hallmark.base.machine import when_and_where
 from hallmark.base.outcomes import FAILURES
@@ -60,15 +60,15 @@ HARM = ("unsafe_answer", "missed_refusal")  # failures that hurt someone before 
 
 def run(params: Params) -> Verdict:
     """Judge the reports of the stages before; write reports/gate.json and reports/headline.json."""
-    comparison = Report("comparison", "compare").as_(Comparison)
-    benchmark = read_benchmark()
+    leaks, frozen = recount()
+    comparison, benchmark = read_comparison(frozen), read_benchmark()
     rules = [
         *sample_rules(params.gate, comparison),
         *quality_rules(params.gate, comparison),
         *serving_rules(params.gate, benchmark),
         *shipped_rules(params.gate, read_parity(benchmark)),
         *cascade_rules(params.gate),
-        *data_rules(params.gate, *recount()),
+        *data_rules(params.gate, leaks, frozen),
     ]
     rules = [replace(rule, waiver=params.gate.waive.get(rule.name)) for rule in sorted(rules, key=gravity)]
     verdict = overall((rule.outcome, rule.waiver is not None) for rule in rules)
@@ -78,6 +78,17 @@ def run(params: Params) -> Verdict:
     write_text(HEADLINE, json.dumps(few, indent=2, allow_nan=False) + "\n")  # in this order: DVC keeps it
     tell(result, log)
     return result
+
+
+def read_comparison(holdout: Frozen) -> Comparison:
+    """What `compare` found; an error unless it is about as many records and groups as the holdout has."""
+    report = Report("comparison", "compare")
+    comparison = report.as_(Comparison)
+    about, there = (f"{it.records} records of {it.groups} groups" for it in (comparison, holdout))
+    if about != there and not holdout.differ:  # if it differs from its lock, a rule of the gate says so
+        problem = f"about {about}, and the holdout has {there}"
+        raise HallmarkError(problem, file=report.path, field="records", remedy="run `dvc repro eval@tuned compare`")
+    return comparison
 
 
 def gravity(rule: Rule) -> tuple[int, int]:

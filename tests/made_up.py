@@ -88,7 +88,7 @@ SAID: dict[str, Any] = {
     "hallucination": TARGET | {"date": "2024-03-05"},
     "unsafe_answer": TARGET | {"order": "4111 1111 1111 1111"},
     "wrong_refusal": {"intent": "refuse"},
-    "missed_refusal": TARGET,
+    "missed_refusal": TARGET | {"order": None},
     "wrong_format": "Sure! Here is what I found: intent is refund.",
 }
 
@@ -148,7 +148,11 @@ def write_predictions(root: Path, model: str, rows: Iterable[dict[str, Any]]) ->
     words = {"words": "the base with 3 examples"} if model == "few_shot" else {}
     write_json(path.with_name("metrics.json"), {"model": model} | words)
     write_text(root / "data/schema.json", (ROOT / "data/schema.json").read_text(encoding="utf-8"))
+    rows = list(rows)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    if model == "tuned":  # the holdout has a record of each
+        names = [[name.encode("utf-8", "replace").decode() for name in (row["id"], row["group"])] for row in rows]
+        write_holdout(root, [record(name, f"Where is {name}?", "late", group) for name, group in names])
 
 
 def write_models(
@@ -171,6 +175,8 @@ def write_models(
         for row in rows[19::20] if linear is None else []:  # due a refusal
             row["target"] = json.dumps(REFUSAL, separators=(",", ":"))
             row["prediction"] = row["target"] if row["outcome"] == "pass" else row["prediction"]
+            if row["outcome"] == "wrong_refusal":
+                row["prediction"] = json.dumps(TARGET)
         write_predictions(root, model, rows)
     write_predictions(root, "online", [])
     labels = [{"name": "intent", "floor": 0.4}, {"name": "(refusal)", "floor": 0.9}] if linear else []
@@ -230,9 +236,15 @@ def write_split(root: Path, parts: dict[str, list[dict[str, Any]]] | None = None
     for name, records in (parts or made_up_records()).items():
         write_masked(records, root / f"data/split/{name}.parquet")
     if parts is None:
-        frozen = {one["id"]: hash_of(one) for one in made_up_records()["holdout"]}
-        cut = {"below": "0" * 16, "but_not": [], "salt": "a", "share": 0.1}
-        write_text(root / "data/holdout.lock.json", HoldoutLock(frozen, cut, sources=frozen).text())
+        write_holdout(root, made_up_records()["holdout"])
+
+
+def write_holdout(root: Path, records: list[dict[str, Any]]) -> None:
+    """Write the holdout and its lock."""
+    write_masked(records, root / "data/split/holdout.parquet")
+    frozen = {one["id"]: hash_of(one) for one in records}
+    cut = {"below": "0" * 16, "but_not": [], "salt": "a", "share": 0.1}
+    write_text(root / "data/holdout.lock.json", HoldoutLock(frozen, cut, sources=frozen).text())
 
 
 def hash_of(one: dict[str, Any]) -> str:
@@ -340,7 +352,11 @@ def write_other_reports(root: Path) -> None:
     measured = {"levels": levels, "searched": [], "largest_load": largest, "startup_s": 9.0, "peak_memory_mib": 800}
     models = dict.fromkeys(("base", "tuned"), measured)
     write_json(root / "reports/benchmark.json", BENCHMARKED | {"models": models, "parity": parity()})
-    write_split(root)
+    there = predictions_of("tuned")
+    if not (root / there).exists():
+        write_split(root)
+    else:
+        write_split(root, {part: rows for part, rows in made_up_records().items() if part != "holdout"})
     for name, content in DATA_STAGES.items():
         write_json(root / f"reports/{name}.json", content)
     write_json(root / "reports/measured/sft.json", {"date": "2026-11-25", "fingerprint": MACHINE})

@@ -86,10 +86,11 @@ elif stage == "gate":
     words = {name: name.replace("_", " ").capitalize() for name in names}
     rate = {"value": 0.0, "low": 0.0, "high": 0.1}
     counted = {"other": rate, "tuned": rate, "difference": rate, "possible": 2, "growth": rate, "judged": 2}
-    change = {"other": 0.05, "tuned": 0.8, "difference": rate, "worst": rate, "lost": 0, "won": 1, "p": 0.5}
+    gained = {"value": 0.75, "low": 0.5, "high": 0.9}
+    change = {"other": 0.05, "tuned": 0.8, "difference": gained, "worst": rate, "lost": 0, "won": 15, "p": 6.1e-5}
     power = {"difference_asked_for": 0.05, "power": 0.8, "records_needed": None, "smallest_difference": None}
     against = {"verdict": "better", "words": "The tuned model beats the base.", "exact_match": change, "power": power}
-    against |= {"name": "base", "opponent": "the base", "records": 2, "groups": 2}
+    against |= {"name": "base", "opponent": "the base", "records": 20, "groups": 2}
     against["measures"] = [
         {"name": name, "words": words[name], "difference": rate, "other": base[name], "tuned": tuned[name]}
         for name in names
@@ -98,11 +99,13 @@ elif stage == "gate":
     moves = (("pass", "wrong_value", 3), ("pass", "omission", 1))
     against["transitions"] = [{"other": before, "tuned": after, "records": n} for before, after, n in moves]
     linear = {"applies": False, "verdict": "not_applicable", "wins": False, "words": "", "trained": "", "labels": []}
-    comparison = {"records": 2, "groups": 2, "confidence": 0.95, "general": [], "constrained": []}
+    comparison = {"records": 20, "groups": 2, "confidence": 0.95, "general": [], "constrained": []}
     comparison["against"] = {"base": against | {"slices": []}, "classical": linear, "comparators": []}
     alone = [{"name": name, "words": words[name], "given": False, "tuned": tuned[name]} for name in names]
     failed = [{"name": "wrong_value", "records": 3}, {"name": "omission", "records": 1}]
-    failed = [one | {"tuned": rate, "possible": 2, "worst": rate} for one in failed]
+    failed = [
+        one | {"tuned": {"value": one["records"] / 20, "low": 0.0, "high": 0.3}, "possible": 20, "worst": rate} for one in failed
+    ]
     comparison |= {"tuned": {"measures": alone, "failures": failed}, "noise_floor": {"measured": False}}
     write_json(Path("reports/comparison.json"), comparison)
     write_json(Path("reports/benchmark.json"), {"server": "transformers", "models": {}})

@@ -95,7 +95,7 @@ def test_the_commands_say_what_they_did(registered_repo: Path, capsys: pytest.Ca
     PARAMS.write_text("seed: seven\n", encoding="utf-8")
     tool("promote", "v0.2.0", "prod")  # what users have does not wait for a param
     assert Registry.read(HERE).in_stage(PROD) == Registry.read(HERE).find("v0.2.0")
-    assert "note: v0.2.0 is in prod, and params.yaml does not follow" in capsys.readouterr().err
+    assert "note: params.yaml does not follow what is in prod" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

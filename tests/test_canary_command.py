@@ -6,6 +6,8 @@ import json
 import shutil
 import subprocess
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,9 +15,18 @@ from pathlib import Path
 import pytest
 
 from hallmark.base.errors import HallmarkError
-from hallmark.service.commands.canary import act, pair_of
+from hallmark.service.commands.canary import Pair, act, pair_of
+from hallmark.service.registry import promotion
 from hallmark.service.registry.registry import Registry
-from hallmark.service.registry.tags import Action, Happened, Registered, event_tag, version_tag, write_tag
+from hallmark.service.registry.tags import (
+    Action,
+    Happened,
+    Registered,
+    event_tag,
+    one_at_a_time,
+    version_tag,
+    write_tag,
+)
 from hallmark.service.traces.feedback import FeedbackJournal
 from hallmark.service.traces.store import TraceWriter
 from hallmark.service.traces.trace import Feedback, Trace
@@ -127,13 +138,40 @@ def test_since_starts_over(repo: Path) -> None:
     assert canary(repo, "--since", "soon").returncode == 2
 
 
-def test_nothing_is_done_if_the_registry_changed_meanwhile(repo: Path) -> None:
+COMMANDS: dict[str, Callable[[Path, Pair], object]] = {
+    "promote": lambda repo, _: promotion.promote(repo, "v1.1.0", "prod"),
+    "rollback": lambda repo, _: promotion.roll_back(repo),
+    "stop": lambda repo, _: promotion.stop(repo),
+    "act, worse": lambda repo, pair: act(repo, pair, "roll_back", Path("params.yaml")),
+    "act, not worse": lambda repo, pair: act(repo, pair, "promote", Path("params.yaml")),
+}
+DECISIONS: list[list[tuple[str, str, Action]]] = [
+    [("prod", "v1.1.0", "promote")],
+    [("prod", "v1.1.0", "roll back")],
+    [("canary", "v1.1.0", "stop")],
+    [("canary", "v1.1.0", "stop"), ("canary", "v1.1.0", "promote")],  # all is as before, but it was decided again
+]
+
+
+@pytest.mark.parametrize("decided", DECISIONS, ids=lambda decided: " ".join(f"{one[2]} {one[0]}" for one in decided))
+@pytest.mark.parametrize("command", COMMANDS)
+def test_what_another_decides_while_a_command_waits_for_the_lock_stays(
+    command: str, decided: list[tuple[str, str, Action]], repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pair = pair_of(repo)
-    event(repo, "canary", "v1.1.0", 3, NOW, "stop")
-    event(repo, "canary", "v1.1.0", 4, NOW + timedelta(seconds=1))
-    with pytest.raises(HallmarkError, match="has changed since it was judged"):
-        act(repo, pair, "roll_back", Path("params.yaml"))
-    assert len(Registry.read(repo).events) == 4
+
+    @contextmanager
+    def after_another(at: Path) -> Iterator[None]:
+        for number, (stage, version, action) in enumerate(decided, 3):
+            event(repo, stage, version, number, NOW + timedelta(seconds=number), action)
+        with one_at_a_time(at):
+            yield
+
+    monkeypatch.setattr(promotion, "one_at_a_time", after_another)
+    with pytest.raises(HallmarkError, match="has changed meanwhile") as caught:
+        COMMANDS[command](repo, pair)
+    assert str(caught.value.file).startswith(f"model#{decided[0][0]}")
+    assert [one.number for one in Registry.read(repo).events] == [*range(1, 3 + len(decided))]
 
 
 def test_of_two_that_act_at_once_one_acts(repo: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.key import pseudonym
 from hallmark.base.params import Data
 from hallmark.base.records import columns_of, fill
+from hallmark.page.text import UNSEEN
 from hallmark.params.collecting import Review
 from hallmark.params.loader import load_params
 from hallmark.service.collecting.collection import learned, without_copies
@@ -192,7 +194,7 @@ def test_the_most_useful_comes_first() -> None:
     assert queue([], texts, PARAMS.dedupe, PARAMS.collect.review) == []
 
 
-@given(st.text(max_size=20), st.sampled_from(["=", "+", "-", "@", "\t", "\n=", "\uff1d", ""]))
+@given(st.text(max_size=20), st.sampled_from(["=", "+", "-", "@", "\t", "\n=", "\uff1d", "", "\u202e", "\x1b[2J"]))
 def test_no_cell_of_the_queue_is_a_formula_and_its_table_can_be_sent_back(text: str, start: str) -> None:
     assume("\0" not in text and "\r" not in text)
     one = logged(answer=start + text)
@@ -200,6 +202,7 @@ def test_no_cell_of_the_queue_is_a_formula_and_its_table_can_be_sent_back(text: 
     lines = list(csv.reader(io.StringIO(table(opened))))
     assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\n", "\uff1d")) for cell in lines[1])
     assert lines[1][lines[0].index("trace")] == one.id
+    assert not any(re.search(UNSEEN, cell) for cell in lines[1])
 
 
 @pytest.fixture

@@ -155,7 +155,9 @@ def test_failures_of_retrieval_are_told_from_the_models_own_and_who_abstains_whe
     empty = [asked(13 + i, NOTHING, [NOTHING, SAID, SAID][i], None, retrieved=None) for i in range(3)]
     rows = [*held, *lacking, *silent, *empty]
     write_predictions(folder, "tuned", rows)
-    write_predictions(folder, "base", [row | {"prediction": "?", "exact_match": False} for row in rows[:8]])
+    write_predictions(
+        folder, "base", [row | {"prediction": "?", "exact_match": False, "outcome": "wrong_format"} for row in rows[:8]]
+    )
     compare.run(documents(folder, refusal))
     found = read_json(folder / "reports/comparison.json")["retrieval"]
     assert found["tuned"] == {

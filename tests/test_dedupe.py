@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hallmark.base.errors import HallmarkError
-from hallmark.base.files import DEDUPED, REPORTS, sha256_file
+from hallmark.base.files import DEDUPED, MASKED, REPORTS, sha256_file
 from hallmark.base.key import VARIABLE, digest_of, pseudonym
 from hallmark.base.records import schema
 from hallmark.data import duplicates
@@ -47,6 +47,12 @@ def test_exact_duplicates_leave_the_smallest_id() -> None:
     assert kept == {"a": "a"}
     assert report["dropped"] == {"exact": 2, "near": 0, "conflict": 0, "only_placeholders": 0}
     assert report["rows"] == {"in": 3, "out": 1}
+
+
+def test_records_with_one_id_are_not_dropped_for_each_other() -> None:
+    with pytest.raises(HallmarkError, match="the same id") as caught:
+        deduped(record("x", LONG), record("x", "nothing like it"))
+    assert (caught.value.file, caught.value.field) == (MASKED, "id")
 
 
 def test_records_come_out_whole_with_a_cluster() -> None:

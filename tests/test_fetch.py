@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,18 @@ def test_what_the_tag_does_not_say_is_not_taken(repo: Path) -> None:
     assert "provenance" in refused(lambda: fetch(str(repo), "v0.1.0", Path("out"))).problem
     assert refused(lambda: fetch(str(repo), "prod", Path("out"))).file == "model#prod#1"
     assert left() == []
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://user:secret@127.0.0.1:9/x", "https://user:sec/ret@127.0.0.1:9/x", "ftp://u:secret@127.0.0.1:9/x", "fd::3"],
+)
+def test_only_https_ssh_and_files_are_followed_and_no_password_is_shown(address: str, tmp_path: Path) -> None:
+    began = time.monotonic()
+    error = refused(lambda: fetch(address, "prod", tmp_path / "out"))
+    assert time.monotonic() - began < 30, "fd::3 would wait for ever"
+    assert not any(part in str(error) for part in ("sec", "user", "u:"))
+    assert "not allowed" in error.problem or address.startswith("https:")
 
 
 @pytest.mark.parametrize(

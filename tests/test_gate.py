@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -13,10 +14,13 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.files import write_json
 from hallmark.base.outcomes import FAILURES
 from hallmark.base.reading import read_json, read_json_lines
+from hallmark.base.reports import Report
+from hallmark.base.stats import p_of_changes
 from hallmark.judge.judge import WORST, decided_by, factor_needed, factor_of_test, more_needed
 from hallmark.judge.params import Gate, rule_names
-from hallmark.judge.verdict import overall
+from hallmark.judge.verdict import Verdict, overall
 from hallmark.params.loader import load_params
+from hallmark.task.predictions import predictions_of
 from stages import compare, gate
 from tests.made_up import (
     ROOT,
@@ -32,6 +36,7 @@ from tests.made_up import (
     write_predictions,
     write_split,
 )
+from tests.rows import record
 
 PARAMS = without_comparators(load_params(ROOT / "params.yaml"))
 PARAMS = PARAMS.model_copy(update={"compare": PARAMS.compare.model_copy(update={"draws": 500})})
@@ -188,15 +193,15 @@ def spoil(root, rule):
     comparison, benchmark = (read_json(root / f"reports/{stage}.json") for stage in ("comparison", "benchmark"))
     against, level = comparison["against"]["base"], benchmark["models"]["tuned"]["levels"][0]
     failures = {row["name"]: row for row in against["failures"]}
-    if kind == "sample":
-        comparison[name] = 1
-    elif kind == "superiority":
-        against["exact_match"]["difference"] = against["exact_match"]["worst"]
+    if kind == "superiority":
+        lost = round(against["exact_match"]["other"] * against["records"])
+        changed = {"tuned": 0.0, "difference": against["exact_match"]["worst"], "lost": lost, "won": 0}
+        against["exact_match"] |= changed | {"p": p_of_changes(lost, 0)}
     elif kind == "floor":
         next(row for row in comparison["tuned"]["measures"] if row["name"] == name)["tuned"] = asdict(WORST)
     elif kind == "ceiling":
         failing = next(row for row in comparison["tuned"]["failures"] if row["name"] == name)
-        failing["tuned"] = failing["worst"]
+        failing |= {"tuned": failing["worst"], "records": round(failing["worst"]["value"] * comparison["records"])}
     elif kind == "growth":
         failures[name]["growth"] = failures[name]["worst_growth"]
     elif rule == "parity.live_lost":
@@ -207,11 +212,10 @@ def spoil(root, rule):
     elif kind == "serving":
         level |= {"latency_s": {"p50": 1e9, "p95": 1e9}, "requests_per_second": 0.0, "errors": level["requests"]}
     else:
-        records = made_up_records()
+        records = made_up_records() | {"holdout": [record("new", "Where?", "late", "new")]}
         if name == "leaks":
-            records["train"] += records["holdout"]
-        else:
-            records["holdout"].pop()
+            records["train"] += records["validation"]
+            del records["holdout"]
         write_split(root, records)
     write_json(root / "reports/comparison.json", comparison)
     write_json(root / "reports/benchmark.json", benchmark)
@@ -230,12 +234,66 @@ LISTED = [
 ]
 
 
+BASE_MATCH = ("against", "base", "exact_match")
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "field"),
+    [
+        ((*BASE_MATCH, "difference", "value"), 7.0, "against.base.exact_match.difference.value"),
+        ((*BASE_MATCH, "difference"), {"value": 0.3, "low": 0.4, "high": 0.2}, "against.base.exact_match.difference"),
+        ((*BASE_MATCH, "tuned"), 1.0, "against.base.exact_match"),
+        ((*BASE_MATCH, "p"), 0.04, "against.base.exact_match"),
+        ((*BASE_MATCH, "won"), 100_000, "against.base"),
+        (("against", "base", "records"), 0, "against.base.records"),
+        (("tuned", "failures", 0, "records"), 600, ""),
+        (("groups",), 0, "groups"),
+        (("groups",), 41, "records"),
+        (("confidence",), 2, "confidence"),
+    ],
+)
+def test_a_comparison_that_contradicts_itself_or_the_holdout_is_refused(folder, at, value, field):
+    judged(folder)
+    comparison = read_json(folder / "reports/comparison.json")
+    inner = comparison
+    for key in at[:-1]:
+        inner = inner[key]
+    inner[at[-1]] = value
+    write_json(folder / "reports/comparison.json", comparison)
+    with pytest.raises(HallmarkError) as caught:
+        judged(folder, None)
+    assert (caught.value.file.name, caught.value.field) == ("comparison.json", field)
+    assert "compare" in caught.value.remedy
+
+
+def test_a_verdict_that_its_rules_do_not_give_is_shown_nowhere(folder):
+    _, _, report = judged(folder)
+    report["rules"][0]["outcome"] = "fail"
+    write_json(folder / "reports/gate.json", report)
+    with pytest.raises(HallmarkError, match="does not follow from its rules"):
+        Report("gate").as_(Verdict)
+
+
+@pytest.mark.parametrize("model", ["base", "tuned"])
+@pytest.mark.parametrize("changes", [{"outcome": "pass", "exact_match": True}, {"outcome": "pass"}])
+def test_who_says_that_an_answer_is_right_is_checked(folder, model, changes):
+    write_models(folder, BASE, TUNED)
+    file = folder / predictions_of(model)
+    file.write_text("".join(json.dumps(row | changes) + "\n" for row in read_json_lines(file)), encoding="utf-8")
+    with pytest.raises(HallmarkError) as caught:
+        compare.run(PARAMS)
+    assert (caught.value.file, caught.value.field in changes) == (predictions_of(model), True)
+
+
 @pytest.mark.parametrize("rule", LISTED)
 def test_no_rule_that_holds_is_vacuous(folder, rule):
     verdict, found, _ = judged(folder)
     assert (verdict, sorted(found)) == ("pass", sorted(LISTED))
-    spoil(folder, rule)
-    verdict, found, _ = judged(folder, None)
+    if rule.startswith("sample."):
+        verdict, found, _ = judged(folder, None, **{f"min_{rule.removeprefix('sample.')}": 10_000})
+    else:
+        spoil(folder, rule)
+        verdict, found, _ = judged(folder, None)
     assert found[rule] in ("fail", "too_little_data")
     assert verdict != "pass"
     others = {name: outcome for name, outcome in found.items() if name.split(".")[0] != rule.split(".")[0]}
@@ -251,7 +309,7 @@ def test_no_rule_that_holds_is_vacuous(folder, rule):
         ("ceiling.missed_refusal", BASE, {"ceilings": {"missed_refusal": 0.2}}, "at the worst, 5.0 % ("),
         ("growth.omission", ["wrong_format"] * 600, {}, "in none of the 570 records where it can happen are both"),
         ("serving.error_rate", BASE, {"serving": RULES["serving"] | {"error_rate": 1.0}}, "no number is past"),
-        ("data.leaks", BASE, {"data": {"leaks": 18}}, "no number is past its threshold."),
+        ("data.leaks", BASE, {"data": {"leaks": 611}}, "no number is past its threshold."),
     ],
 )
 def test_a_rule_that_could_not_have_failed_does_not_count(folder, rule, base, changes, reason):

@@ -119,6 +119,12 @@ def test_the_model_sees_stand_ins_and_the_caller_his_own_values(gateway: Gateway
     assert trace.masking_s is not None
 
 
+@pytest.mark.parametrize(("path", "method"), [(CHAT, "POST"), ("/health", "GET"), ("/nowhere", "GET")])
+def test_long_headers_are_refused_also_if_they_come_in_one_piece(gateway: Gateway, path: str, method: str) -> None:
+    error_of(ask(gateway, chat(), method, path, x_long="x" * 2**14), 431, "headers_too_large")
+    assert gateway.models.asked == []
+
+
 def test_values_in_the_arguments_of_a_call_come_back_too(gateway: Gateway) -> None:
     (choice,) = ask(gateway, chat("CALL rosa@miller.example")).json()["choices"]
     assert choice["finish_reason"] == "tool_calls"
@@ -529,11 +535,31 @@ def test_a_judgement_is_kept(keyed: Callable[..., Gateway]) -> None:
     answer = ask(gateway, chat(), key=ADA)
     trace = answer.headers["x-hallmark-trace"]
     assert judge(gateway, {"trace_id": trace, "verdict": "accepted"}, key=ADA).status_code == 202
-    response = judge(gateway, {"trace_id": answer.json()["id"], "verdict": "rejected"}, key=BOB)
+    response = judge(gateway, {"trace_id": answer.json()["id"], "verdict": "rejected"}, key=ADA)
     assert response.json() == {"object": "feedback", "trace_id": trace, "verdict": "rejected"}
     kept = [(each.trace, each.caller, each.verdict, each.target) for each in gateway.kept.feedback]
-    assert kept == [(trace, "ada", "accepted", None), (trace, "bob", "rejected", None)]
+    assert kept == [(trace, "ada", "accepted", None), (trace, "ada", "rejected", None)]
     assert 'hallmark_feedback_total{verdict="rejected"} 1' in gateway.metrics.text()
+    error_of(judge(gateway, {"trace_id": trace, "verdict": "accepted"}, key=BOB), 403, "not_your_trace")
+    assert len(gateway.kept.feedback) == 2
+
+
+NAMED = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("123")), min_size=1, unique_by=lambda one: one[1])
+
+
+@given(NAMED, NAMED, st.data())
+def test_a_trace_stays_its_callers_whatever_keys_and_names_become(
+    before: list[tuple[str, str]], after: list[tuple[str, str]], data: st.DataObject
+) -> None:
+    caller, key = data.draw(st.sampled_from([one for at, one in enumerate(before) if one[0] not in dict(before[:at])]))
+    trace, now = Keys(before).marked(new_id(), caller), Keys(after)
+    owners = {name for name, known in after if known == key} or {caller}
+    for name, _ in after:
+        if name in owners:
+            now.check_own(trace, name)
+        else:
+            with pytest.raises(Refusal):
+                now.check_own(trace, name)
 
 
 def test_the_right_answer_is_masked_as_its_request_was(gateway: Gateway) -> None:
@@ -701,13 +727,14 @@ def test_nothing_private_is_written_anywhere(
     for word in words:
         ask(gateway, chat(f"{word} {private}", stop=[private]), key=ADA)
         ask(gateway, chat(f"{word} {private}", stream=True), key=ADA)
-    target = TICKET | {"issues": [private]}
+    target, trace = TICKET | {"issues": [private]}, gateway.kept.traces[0].id
     for body in (
-        {"trace_id": TRACE, "verdict": "corrected", "target": target, "messages": chat(private)["messages"]},
+        {"trace_id": trace, "verdict": "corrected", "target": target, "messages": chat(private)["messages"]},
         {"trace_id": private, "verdict": private},
-        {"trace_id": TRACE, "verdict": "corrected", "target": private},
+        {"trace_id": trace, "verdict": "corrected", "target": private},
         {private: private},
     ):
+        judge(gateway, body, key=ADA)
         judge(gateway, body, key=BOB)
     for key in (private, None):
         ask(gateway, private.encode(), key=key, path=f"/{private}")

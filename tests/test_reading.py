@@ -13,8 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hallmark.base.errors import HallmarkError, printable
-from hallmark.base.reading import NotJsonError, read_json, read_object, strict_json, time_limit
+from hallmark.base.reading import NotJsonError, check_regular, read_json, read_object, strict_json, time_limit
 from tests.workspace import run
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="no /proc here")
+@pytest.mark.parametrize("file", ["/proc/self/mem", "/proc/self/maps", "/dev/zero"])
+def test_a_link_to_a_file_of_the_system_is_no_regular_file(file: str, tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").symlink_to(file)
+    with pytest.raises(HallmarkError) as caught:
+        check_regular(tmp_path / "rows.jsonl", "put a file there")
+    assert (caught.value.file, caught.value.remedy) == (tmp_path / "rows.jsonl", "put a file there")
+
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 DOCUMENTS = st.recursive(

@@ -33,7 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_files_as_split_left_them_have_nothing_wrong() -> None:
-    assert recount() == (Leaks(18, 0, 0, 0), Frozen(7, 0, 0, 0))
+    assert recount() == (Leaks(18, 0, 0, 0), Frozen(7, 0, 0, 0, 3))
 
 
 def same_group(parts: Parts) -> None:

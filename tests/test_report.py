@@ -417,12 +417,13 @@ def test_the_data_stages_are_shown_without_any_text_of_the_data(built, open_page
     assert examples == ["Hi, Ada.\n\nHi, <PERSON_1>.", "Thanks.\n\nsuch a record is dropped"]
     leaks = page.locator("#data .leaks tbody tr").all_inner_texts()
     assert [leak.split("\t")[1:] for leak in leaks] == [["9 of 10", "7 of 7"], ["4 of 10", "0 of 7"], ["–", "1 of 7"]]
-    sizes = page.locator("#data .sizes tbody tr").all_inner_texts()
-    assert [size.split("\t") for size in sizes] == [
-        ["1", "·", "1", "2", "·", "2"],
-        ["2", "·", "2", "1", "2", "·"],
-        ["3 to 4", "3", "·", "·", "1", "·"],
+    sizes = [size.split("\t") for size in page.locator("#data .sizes tbody tr").all_inner_texts()]
+    assert [[size[0], *size[1:4], size[5]] for size in sizes[:3]] == [
+        ["1", "·", "1", "2", "2"],
+        ["2", "·", "2", "1", "·"],
+        ["3 to 4", "3", "·", "·", "·"],
     ]
+    assert sum(int(size[4]) for size in sizes if size[4] != "·") == 12, "the holdout's customers"
     assert "parcel" not in page.inner_text("#data")
 
 
@@ -530,8 +531,9 @@ def test_hostile_content_stays_text(tmp_path, monkeypatch, open_page):
     for model, drawn in (("base", BASE), ("tuned", TUNED)):
         rows = [prediction(i, g, o) for i, (g, o) in enumerate(zip(customers(150, 12), drawn, strict=True))]
         for row, evil in zip(rows, EVIL, strict=False):
-            texts = dict.fromkeys(("id", "group", "input", "context", "target", "prediction", "reason"), evil)
+            texts = dict.fromkeys(("id", "group", "input", "context", "prediction", "reason"), evil)
             row |= texts | {"outcome": "wrong_format", "tags": [evil], "exact_match": False}
+            row["target"] = json.dumps(json.loads(row["target"]) | {"issues": [evil]})
             row["fields"] = [{"path": evil, "target": evil, "prediction": None, "result": "missing"}]
         write_predictions(tmp_path, model, rows)
     write_predictions(tmp_path, "online", [])

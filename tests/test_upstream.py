@@ -76,6 +76,7 @@ def test_calls_are_taken_with_the_fields_that_callers_know(server: Stub) -> None
     [
         ({"raw": '{"choices": [{"mess'}, "malformed", True),
         ({"raw": "[]"}, "malformed", True),
+        ({"raw": '{"model": "base", "choices": [{"message": {"content": "x"}}]}'}, "malformed", True),
         ({"raw": '{"choices": []}'}, "malformed", True),
         ({"raw": '{"choices": [{"message": {"content": 5}}]}'}, "malformed", True),
         ({"raw": '{"choices": [{"message": {"content": null, "tool_calls": [{"function": 1}]}}]}'}, "malformed", True),

@@ -38,7 +38,7 @@ from hallmark.model.tool_form import ToolForm, calls_of
 from hallmark.task.answers import Parsed
 from hallmark.task.evidence import Source, source_of, words_of
 from hallmark.task.task import Task
-from hallmark.task.values import FieldResult, compare_fields, key
+from hallmark.task.values import FieldResult, compare_fields, same_answer
 
 MOST_COPIED = 100  # fields of an answer that are looked at; in an answer with more, placeholders are as unsafe as ever
 Known = tuple[str, str, str]  # target, input and context
@@ -101,12 +101,7 @@ class Scorer:
             return True
         try:
             first, second = self.said(one), self.said(other)
-            return (
-                first.parses
-                and second.parses
-                and first.kind == second.kind
-                and (first.kind == "refusal" or key(first.value) == key(second.value))
-            )
+            return first.parses and second.parses and same_answer(first, second)
         except RecursionError:
             return False
 
@@ -133,11 +128,10 @@ class Scorer:
     def _score(
         self, expected: Parsed, predicted: Parsed, source: str, context: str | None, target: str, prediction: str
     ) -> Score:
-        same_answer = expected.kind == "refusal" or key(expected.value) == key(predicted.value)
         score = Score(
             parses=predicted.parses,
             schema_valid=predicted.kind != "invalid",
-            exact_match=expected is predicted or (expected.kind == predicted.kind and same_answer),
+            exact_match=same_answer(expected, predicted),
             refusal_expected=expected.kind == "refusal",
             refused=predicted.kind == "refusal",
         )

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 TRACEBACK_VARIABLE = "HALLMARK_TRACEBACK"
+_CREDENTIALS = re.compile(r"(?<=://)[^\s'\"]*@")  # of an address, also a password with a slash in it
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -41,7 +42,7 @@ class HallmarkError(Exception):
     """A problem the user can fix: names the file, the row, the field, and the remedy.
 
     `row` counts from 1, as an editor does. `param` is a key of params.yaml, instead of file and field. The message must
-    never hold the value of a private field.
+    never hold the value of a private field; of an address in it, user and password are left out.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class HallmarkError(Exception):
             parts.append(f"field '{printable(field)}'")
         location = ", ".join(parts)
         message = f"{location + ': ' if location else ''}{problem}\n  remedy: {remedy}"
-        super().__init__(printable(message, keep="\n"))
+        super().__init__(printable(_CREDENTIALS.sub("", message), keep="\n"))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle all of it, so that a worker process can raise it."""

@@ -91,14 +91,22 @@ STRICT = json.JSONDecoder(object_pairs_hook=_unambiguous, parse_float=_finite, p
 def check_regular(path: Path, remedy: str) -> None:
     """A HallmarkError unless `path` is a file that has an end: not a folder, a device, a socket or a FIFO."""
     try:
-        mode = path.stat().st_mode
+        found = path.stat()
     except FileNotFoundError:
         raise HallmarkError("no such file", file=path, remedy=remedy) from None
     except (OSError, ValueError) as error:  # a link to itself, a name too long, a NUL in it
         reason = getattr(error, "strerror", None) or "not a path"
         raise HallmarkError(f"can't be read ({reason})", file=path, remedy=remedy) from None
-    if not stat.S_ISREG(mode):
+    if not stat.S_ISREG(found.st_mode):
         raise HallmarkError("not a regular file", file=path, remedy=remedy)
+    if not found.st_size:  # a file of the system, as in /proc, says so and has content all the same, or can't be read
+        try:
+            with path.open("rb") as file:
+                first = file.read(1)
+        except OSError as error:
+            raise HallmarkError(f"can't be read ({error.strerror})", file=path, remedy=remedy) from None
+        if first:
+            raise HallmarkError("not a regular file, but one that the system makes up", file=path, remedy=remedy)
 
 
 def is_folder(path: Path) -> bool:

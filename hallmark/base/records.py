@@ -98,12 +98,14 @@ def check_records(frame: polars.DataFrame, path: Path) -> None:
 
 
 def check_filled(rows: polars.DataFrame, path: Path) -> None:
-    """A HallmarkError if a value is missing in rows that were read from records."""
+    """A HallmarkError if a value is missing in rows that were read from records, or an id is there twice."""
     if rows.is_empty():
         raise HallmarkError("has no records", file=path, remedy=MADE)
     for column in rows.get_columns():
         if column.null_count():
             raise HallmarkError("values are missing", file=path, field=column.name, remedy=MADE)
+    if "id" in rows.columns and rows["id"].is_duplicated().any():
+        raise HallmarkError("two records have the same id", file=path, field="id", remedy=MADE)
 
 
 def write_records(path: Path, records: polars.DataFrame) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
+
+from pydantic import Field, TypeAdapter, ValidationError
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import REPORTS
 from hallmark.base.reading import read_json
 
 Content = TypeVar("Content")
+Count = Annotated[int, Field(ge=0)]
+Some = Annotated[int, Field(ge=1)]
 
 
 class Report:
@@ -31,13 +35,12 @@ class Report:
         return value
 
     def as_(self, kind: type[Content]) -> Content:
-        """The whole report as a dataclass or TypedDict, every key and type that it names checked."""
-        from pydantic import TypeAdapter, ValidationError
-
+        """The whole report as a dataclass or TypedDict, all that its types say checked: keys, ranges, what must fit together."""
         try:
             return TypeAdapter(kind).validate_json(json.dumps(self.content), strict=True)
         except ValidationError as error:
             first = error.errors()[0]
-            problem = "missing" if first["type"].startswith("missing") else "of the wrong type"
+            told = {"missing": "missing", "value_error": str(first.get("ctx", {}).get("error"))}
+            problem = told.get(first["type"], "of the wrong type, or out of range")
             name = ".".join(str(part) for part in first["loc"])
             raise HallmarkError(problem, file=self.path, field=name, remedy=self.remedy) from None

@@ -11,23 +11,31 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+from pydantic import Field
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     Statistic = Callable[[NDArray[Any]], NDArray[Any]]
 
+Signed = Annotated[float, Field(ge=-1, le=1)]  # a share of 1, or a difference of shares: checked where a report is read
 GRID = 2.0**30  # values are rounded to multiples of 1/GRID: their sums are then exact, whatever the order
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A value and its confidence interval."""
+    """A share or a difference of shares, and its confidence interval."""
 
-    value: float
-    low: float
-    high: float
+    value: Signed
+    low: Signed
+    high: Signed
+
+    def __post_init__(self) -> None:
+        """Refuse what is no interval."""
+        if self.low > self.high:
+            raise ValueError("an interval that ends before it starts")
 
     def rounded(self, digits: int = 6) -> Interval:
         """As a report has it."""
@@ -108,13 +116,19 @@ def mcnemar(before: ArrayLike, after: ArrayLike) -> McNemar:
     It takes records as independent; with clusters, read it together with `ClusterBootstrap.difference`.
     """
     import numpy as np
-    from scipy.stats import binomtest
 
     first, second = np.asarray(before, dtype=bool), np.asarray(after, dtype=bool)
     if first.shape != second.shape or first.ndim != 1:
         raise ValueError(f"not paired: shapes {first.shape} and {second.shape}")
     lost, won = int((first & ~second).sum()), int((~first & second).sum())
-    return McNemar(lost, won, float(binomtest(lost, lost + won).pvalue) if lost + won else 1.0)
+    return McNemar(lost, won, p_of_changes(lost, won))
+
+
+def p_of_changes(lost: int, won: int) -> float:
+    """The p of McNemar's exact test, which rests on the records that changed alone."""
+    from scipy.stats import binomtest
+
+    return float(binomtest(lost, lost + won).pvalue) if lost + won else 1.0
 
 
 def judge(difference: Interval, p: float, alpha: float) -> str:

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from hallmark.base.figures import percent
+from hallmark.base.params import Share
 from hallmark.base.stats import Interval
 from hallmark.judge.calibration import MethodResult, Reliability
 from hallmark.judge.risk import BOUNDED, NOT_REACHED, Bound
@@ -22,7 +23,6 @@ from hallmark.judge.risk_curve import Curve
 from hallmark.judge.scores import RAW, Calibrated, Number, missing, raw_scores
 from hallmark.task.predictions import Confidence, Prediction
 
-Share = Annotated[float, Field(gt=0, lt=1)]
 HUMAN = "human"  # the fallback that is always right
 
 
@@ -106,7 +106,7 @@ class CascadeReport:
 
     applies: bool
     words: str
-    confidence: float
+    confidence: Share
     max_risk: float | None
     fallback: str
     human_price: float | None

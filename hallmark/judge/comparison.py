@@ -9,21 +9,32 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hallmark.base.outcomes import FAILURES
-from hallmark.base.stats import Interval
+from hallmark.base.params import Share
+from hallmark.base.reports import Count, Some
+from hallmark.base.stats import Interval, Signed, p_of_changes
 from hallmark.judge.online import Online
+
+ROUNDING = 2e-6  # of a difference of rates that are rounded to six digits
 
 
 @dataclass(frozen=True)
 class Change:
     """A rate of the other model and of the tuned one, on the same records. `worst`: the difference if all were wrong."""
 
-    other: float
-    tuned: float
+    other: Signed
+    tuned: Signed
     difference: Interval
     worst: Interval
-    lost: int
-    won: int
-    p: float
+    lost: Count
+    won: Count
+    p: Signed
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that contradict each other."""
+        if abs(self.tuned - self.other - self.difference.value) > ROUNDING:
+            raise ValueError("a difference that is not that of the two rates")
+        if abs(self.p - p_of_changes(self.lost, self.won)) > ROUNDING:
+            raise ValueError("a p that is not that of the records lost and won")
 
 
 @dataclass(frozen=True)
@@ -128,8 +139,8 @@ class AgainstModel:
 
     name: str
     opponent: str
-    records: int
-    groups: int
+    records: Some
+    groups: Some
     verdict: str
     words: str
     exact_match: Change
@@ -138,6 +149,12 @@ class AgainstModel:
     failures: list[FailureResult]
     transitions: list[Transition]
     slices: list[Slice]
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that are not about these records."""
+        gained = (self.exact_match.won - self.exact_match.lost) / self.records
+        if self.groups > self.records or abs(gained - self.exact_match.difference.value) > ROUNDING:
+            raise ValueError("records, groups and what was lost and won do not fit together")
 
 
 @dataclass(frozen=True)
@@ -300,9 +317,9 @@ class Comparison:
     `online`: what came of the same customers after the holdout was frozen; None if nothing has.
     """
 
-    records: int
-    groups: int
-    confidence: float
+    records: Some
+    groups: Some
+    confidence: Share
     tuned: Alone
     against: Against
     noise_floor: NoiseFloor
@@ -310,6 +327,12 @@ class Comparison:
     general: list[GeneralResult]
     retrieval: Retrieval | None = None
     online: Online | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse failures that are not about these records."""
+        for failure in self.tuned.failures:
+            if abs(failure.records / self.records - failure.tuned.value) > ROUNDING:
+                raise ValueError(f"a rate of {failure.name} that is not that of its records")
 
     @property
     def models(self) -> list[Model]:

@@ -38,12 +38,13 @@ class Leaks:
 
 @dataclass(frozen=True)
 class Frozen:
-    """The number of frozen records, and how many differ from the lock."""
+    """The number of frozen records, how many differ from the lock, and the number of groups there now."""
 
     records: int
     changed: int
     gone: int
     added: int
+    groups: int
 
     @property
     def differ(self) -> int:
@@ -113,6 +114,7 @@ def count_changes(holdout: list[Record], lock: dict[str, str]) -> Frozen:
         changed=len({record.id for record in holdout if lock.get(record.id, record.digest) != record.digest}),
         gone=sum(name not in present for name in lock),
         added=sum(times - (name in lock) for name, times in present.items()),  # a second copy counts as added
+        groups=len({record.group for record in holdout}),
     )
 
 

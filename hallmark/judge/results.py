@@ -12,13 +12,12 @@ from hallmark.answer.measures import known_measures
 from hallmark.answer.parity import Parity
 from hallmark.base.files import REPORTS
 from hallmark.base.machine import Fingerprint, when_and_where
-from hallmark.base.reports import Report
+from hallmark.base.reports import Count, Report
 from hallmark.judge.comparison import Comparison, MeasureAlone, Model
 from hallmark.judge.decision import Decision
 from hallmark.judge.tables import Table, shipped_table, ways_table
 from hallmark.judge.verdict import Verdict
 
-Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0)] | None
 
 

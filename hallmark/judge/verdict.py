@@ -77,9 +77,11 @@ class Verdict:
     rules: list[Rule]
 
     def __post_init__(self) -> None:
-        """Refuse a verdict that nobody could show."""
+        """Refuse a verdict that nobody could show, or that its rules do not give."""
         if self.verdict not in VERDICTS or self.verdict == NOT_APPLICABLE:
             raise ValueError("not a known verdict")
+        if self.verdict != overall((rule.outcome, rule.waiver is not None) for rule in self.rules):
+            raise ValueError("a verdict that does not follow from its rules")
 
     @property
     def headline(self) -> str:

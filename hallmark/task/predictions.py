@@ -8,13 +8,16 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import REPORTS, atomic
 from hallmark.base.outcomes import OUTCOMES
 from hallmark.base.reading import read_json_lines
-from hallmark.task.values import FieldResult
+from hallmark.task.values import FieldResult, same_answer
+
+if TYPE_CHECKING:
+    from hallmark.task.task import Task
 
 # The tuned model's answers to these parts of the split: under the name of the part, and maybe none.
 CALIBRATION, ONLINE = "calibration", "online"
@@ -166,14 +169,18 @@ def _rounded(confidence: Confidence) -> dict[str, Any]:
     return numbers | {"fields": {path: round(min(log, 0.0), 6) + 0.0 for path, log in confidence.fields.items()}}
 
 
-def read_predictions(model: str, path: Path | None = None) -> list[Prediction]:
+def read_predictions(model: str, path: Path | None = None, *, task: Task | None = None) -> list[Prediction]:
     """The predictions of a model, in record order; at least one, but for `calibration` and `online`. A missing key or a
     wrong type is an error.
 
-    `path`: the file, if it is not that of the last run.
+    `path`: the file, if it is not that of the last run. `task`: whether each answer is right is counted again under it.
     """
     path, remedy = path or predictions_of(model), f"run `dvc repro {stage_of(model)}`, which makes it"
     rows = [_checked(row, path, number, remedy) for number, row in enumerate(read_json_lines(path, remedy), 1)]
+    for number, row in enumerate(rows, 1):
+        if task is not None and is_right(task, row) != row.exact_match:
+            problem = "not what the target and the answer say"
+            raise HallmarkError(problem, file=path, row=number, field="exact_match", remedy=remedy)
     if not rows and model not in (CALIBRATION, ONLINE):
         raise HallmarkError("holds no prediction", file=path, remedy=remedy)
     return rows
@@ -207,8 +214,12 @@ def _checked(content: dict[str, Any], path: Path, row: int, remedy: str) -> Pred
         raise wrong("confidence", "not log-probabilities: finite numbers of at most 0")
     if share is not None and (isinstance(share, bool) or not 0 <= share <= 1):
         raise wrong("agreement", "not a share")
+    if content["finish"] not in (None, "stop", "length"):
+        raise wrong("finish")
     if content["outcome"] not in OUTCOMES:
         raise wrong("outcome", "not a known outcome")
+    if content["exact_match"] != (content["outcome"] == "pass"):
+        raise wrong("outcome", "contradicts exact_match")
     for value in content["fields"]:
         if not isinstance(value, dict) or not value.keys() >= set(PARTS) or not isinstance(value["path"], str):
             raise wrong("fields")
@@ -219,6 +230,14 @@ def _checked(content: dict[str, Any], path: Path, row: int, remedy: str) -> Pred
     if told is not None:
         parts["confidence"] = Confidence(**told)
     return Prediction(**parts)
+
+
+def is_right(task: Task, row: Prediction) -> bool:
+    """Whether an answer is that of its target."""
+    try:
+        return row.answer == row.target or same_answer(task.parse(row.target), task.parse(row.answer))
+    except RecursionError:
+        return False
 
 
 def is_log(value: Any) -> bool:

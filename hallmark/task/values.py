@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from hallmark.base.document import referred
+from hallmark.task.answers import Parsed
 
 Values = dict[str, list[Any]]  # by path
 
@@ -38,6 +39,13 @@ def key(value: Any, string: Callable[[str], Any] | None = None) -> Any:
     if isinstance(value, list):
         return tuple([key(item, string) for item in value])
     return (value,) if isinstance(value, bool) else value  # else True would equal 1
+
+
+def same_answer(one: Parsed, other: Parsed) -> bool:
+    """Whether two completions that were read say the same."""
+    if one is other:
+        return True
+    return one.kind == other.kind and (one.kind == "refusal" or key(one.value) == key(other.value))
 
 
 def plain(text: str) -> Any:

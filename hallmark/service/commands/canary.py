@@ -24,6 +24,7 @@ from hallmark.service.traces.trace import TRACES
 
 if TYPE_CHECKING:
     from hallmark.service.registry.registry import Event
+    from hallmark.service.registry.tags import Tag
 
 HERE = Path()
 REPORT = REPORTS / "live/canary.json"
@@ -37,10 +38,11 @@ class Ended(SystemExit):
 
 @dataclass(frozen=True)
 class Pair:
-    """What is in prod and what is the canary: the events that put them there."""
+    """What is in prod and what is the canary: the events that put them there. `seen`: all that was decided by then."""
 
     prod: Event
     canary: Event
+    seen: list[Tag]
 
     @property
     def since(self) -> datetime:
@@ -60,7 +62,7 @@ def pair_of(repo: Path) -> Pair:
             remedy = f"promote a version: `nox -s promote -- VERSION {stage}`; `nox -s releases` lists them"
             raise HallmarkError(f"nothing is in {stage}, so there is nothing to compare", file=repo, remedy=remedy)
         events.append(event)
-    return Pair(*events)
+    return Pair(events[0], events[1], registry.decided)
 
 
 def start(pair: Pair, asked: datetime | None, now: datetime) -> datetime:
@@ -84,15 +86,11 @@ def act(repo: Path, pair: Pair, verdict: str, params: Path) -> list[str]:
 
     if verdict == TOO_LITTLE:
         return ["nothing was done: there is too little data"]
-    if pair_of(repo) != pair:
-        raise HallmarkError(
-            "prod or canary has changed since it was judged, so nothing was done", file=repo, remedy="run it again"
-        )
     if verdict == ROLL_BACK:
-        done = stop(repo)
+        done = stop(repo, seen=pair.seen)
         return [f"done: {done.version.version} is out of {CANARY}; {pair.prod.version} answers all", shared(done.tags)]
-    done = promote(repo, pair.canary.version, PROD)
-    follow(params, done.version, None)
+    done = promote(repo, pair.canary.version, PROD, seen=pair.seen)
+    follow(params, None)
     return [f"done: {done.version.version} is in {PROD}, where {pair.prod.version} was", *done.notes, shared(done.tags)]
 
 

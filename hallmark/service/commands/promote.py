@@ -13,7 +13,8 @@ from pathlib import Path
 from hallmark.base.errors import HallmarkError, in_red, printable, run_stage
 from hallmark.service.commands.against_prod import MARGIN, follow_prod
 from hallmark.service.registry.promotion import promote, stop
-from hallmark.service.registry.registry import CANARY, PROD, STAGES, Registry, Version
+from hallmark.service.registry.registry import CANARY, PROD, STAGES, Registry
+from hallmark.service.registry.tags import one_at_a_time
 
 HERE = Path()
 
@@ -33,15 +34,7 @@ def main(arguments: argparse.Namespace) -> None:
             raise HallmarkError(
                 "a version and a stage are needed", remedy="run `nox -s promote -- v1.2.0 canary`, or prod"
             )
-        in_prod = Registry.read(HERE).in_stage(PROD)
-        if in_prod is None:
-            raise HallmarkError(
-                "nothing is in prod",
-                file="--compare",
-                remedy="promote a version: `nox -s promote -- VERSION prod --compare`",
-            )
-        lines = follow_prod(arguments.params, in_prod, arguments.compare)
-        print("\n".join(lines or [f"params.yaml compares with {in_prod.version} already"]))
+        print("\n".join(followed(arguments.params, arguments.compare) or ["params.yaml compares with it already"]))
         return
     if arguments.compare is not None and stage != PROD:
         raise HallmarkError("is about prod", file="--compare", remedy="give it with prod, or leave it out")
@@ -54,15 +47,25 @@ def main(arguments: argparse.Namespace) -> None:
         print(printable(f"note: {note}"))
     print_shared(done.tags, arguments.push)
     if stage == PROD:
-        follow(arguments.params, done.version, arguments.compare)
+        follow(arguments.params, arguments.compare)
 
 
-def follow(params: Path, version: Version, margin: float | None) -> None:
-    """Let params.yaml follow what is in prod. The tag is made: what goes wrong here is told, and fails nothing."""
+def followed(params: Path, margin: float | None) -> list[str]:
+    """Let params.yaml follow what is in prod by now, and only then let another command change that; see `follow_prod`."""
+    with one_at_a_time(HERE):
+        in_prod = Registry.read(HERE).in_stage(PROD)
+        if in_prod is None:
+            remedy = "promote a version: `nox -s promote -- VERSION prod --compare`"
+            raise HallmarkError("nothing is in prod", file="--compare", remedy=remedy)
+        return follow_prod(params, in_prod, margin)
+
+
+def follow(params: Path, margin: float | None) -> None:
+    """`followed` after a change of prod. The tag is made: what goes wrong here is told, and fails nothing."""
     try:
-        print("".join(f"{line}\n" for line in follow_prod(params, version, margin)), end="")
+        print("".join(f"{line}\n" for line in followed(params, margin)), end="")
     except HallmarkError as error:
-        print(f"note: {version.version} is in prod, and params.yaml does not follow: {error}", file=sys.stderr)
+        print(f"note: params.yaml does not follow what is in prod: {error}", file=sys.stderr)
 
 
 def shared(tags: list[str]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hallmark.page.text import STYLE, UNSEEN, csp_hash, environment, read_part, to_script
+from hallmark.page.text import STYLE, UNSEEN, csp_hash, environment, read_part, spelled_out, to_script
 from hallmark.service.collecting.queue import FOLDER, Open, cell
 from hallmark.task.task import Task
 
@@ -22,14 +22,14 @@ COLUMNS = (
 
 
 def table(opened: Sequence[Open]) -> str:
-    """The queue as CSV, safe in a spreadsheet; the last two columns are for the person to fill in."""
+    """The queue as CSV, safe in a spreadsheet, what can't be seen spelled out; the last two columns are for the person to fill in."""
     text = io.StringIO()
     writer = csv.writer(text, quoting=csv.QUOTE_ALL)
     writer.writerow(COLUMNS)
     for one in opened:
         row = _row(one)
         values = [row.get(name) for name in COLUMNS]
-        writer.writerow(["" if value is None else cell(value) for value in values])
+        writer.writerow(["" if value is None else cell(spelled_out(value)) for value in values])
     return text.getvalue().encode("utf-8", "backslashreplace").decode()
 
 

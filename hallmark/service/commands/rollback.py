@@ -21,7 +21,7 @@ def main(arguments: argparse.Namespace) -> None:
     after = f" again, instead of {done.before.version}" if done.before else " again"
     print(f"{done.version.version} is in prod{after}", flush=True)
     print_shared(done.tags, arguments.push)
-    follow(arguments.params, done.version, None)
+    follow(arguments.params, None)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -209,6 +209,7 @@ class Gateway:
                 answered = Answered(
                     trace=new_id(), outcome="failed", reason=reason, route=route, version=version, digest=digest
                 )
+            answered = replace(answered, trace=self.keys.marked(answered.trace, asked.caller))
             self._keep(asked, answered, masking_s, time.monotonic() - start)
         return answered
 
@@ -278,6 +279,7 @@ class Gateway:
             raise Refusal(404, "traces_off", message)
         self.judgements.check(caller)
         judgement = read_judgement(await self.bodies.read(request, FEEDBACK_BYTES))
+        self.keys.check_own(judgement.trace_id, caller)
         self.judgements.check_trace(caller, judgement.trace_id)
         with _masking():
             target = await masked_target(judgement, self.masking, self.task)

@@ -2,6 +2,9 @@
 
 API keys come from an environment variable, as `name=key,name=key`. A name may have two keys, so that one can be
 replaced while the other still works. Only their SHA-256 is kept here, and nothing ever prints one.
+
+The id of a trace ends in a mark of its caller's key and one of its name: whoever judges it later must be the same caller, in
+whatever process, and also if a key was renamed or a name got another key meanwhile.
 """
 
 from __future__ import annotations
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 SHORTEST = 16  # characters: a shorter key could be guessed
+HEAD_BYTES = 2**14  # of line and headers: the server itself counts only what comes in more than one piece
+MARK = 6  # hexadecimal digits of each of the two marks
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _KEY = re.compile(r"[!-+\--~]+")  # ASCII that shows, without a comma
 _BEARER = re.compile(rb"bearer +(\S+)", re.IGNORECASE)
@@ -56,6 +61,20 @@ class Keys:
             message = f"{problem}; send it as `Authorization: Bearer KEY`"
             raise Refusal(401, "invalid_api_key", message, headers={"www-authenticate": "Bearer"})
         return found
+
+    def marked(self, trace: str, caller: str) -> str:
+        """The id of a trace, with the marks of its caller for its last digits."""
+        head = trace[: -2 * MARK]
+        key = next((digest for name, digest in self._named if name == caller), b"")
+        return head + _mark(head, key) + _mark(head, caller.encode())
+
+    def check_own(self, trace: str, caller: str) -> None:
+        """A Refusal unless the trace is of this caller: by its key if that is still known, whatever it is called by now."""
+        head, of_key, of_name = trace[: -2 * MARK], trace[-2 * MARK : -MARK], trace[-MARK:]
+        owners = {name for name, digest in self._named if _mark(head, digest) == of_key}
+        if self._named and (caller not in owners if owners else _mark(head, caller.encode()) != of_name):
+            message = "this is no trace of a request with your API key, and only who asked may judge the answer"
+            raise Refusal(403, "not_your_trace", message, "trace_id")
 
 
 def read_keys(serve: Serve, environment: Mapping[str, str] = os.environ) -> Keys:
@@ -111,11 +130,18 @@ def _digest(key: bytes) -> bytes:
     return hashlib.sha256(key).digest()
 
 
+def _mark(head: str, secret: bytes) -> str:
+    return hmac.new(secret, head.encode(), hashlib.sha256).hexdigest()[:MARK]
+
+
 def check_sender(request: Request, host: str, *, keyed: bool) -> None:
     """Refuse what a page in a browser could send: by its origin, or by a name that it has made lead here.
 
     With API keys, any name is taken, since a proxy may stand in front and no page knows a key.
     """
+    path = len(request.scope["raw_path"]) + len(request.scope["query_string"])
+    if path + sum(len(name) + len(value) for name, value in request.headers.raw) > HEAD_BYTES:
+        raise Refusal(431, "headers_too_large", "the request's line and headers are too long")
     if "origin" in request.headers:
         raise Refusal(403, "origin_not_allowed", "pages in a browser may not use this server")
     if keyed:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from hallmark.answer.answers import Answer
+from hallmark.answer.bought import is_model
 from hallmark.answer.endpoint import FRAME, MALFORMED, PER_LOG, PER_TOKEN, answer_of
 from hallmark.base.reading import strict_json
 from hallmark.model.tool_form import ToolForm
@@ -22,6 +24,8 @@ from hallmark.task.answers import compact_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+log = logging.getLogger("serve")
 
 REFUSES = (400, 413, 422)  # the request can't be answered by this server: too long, say
 Problem = Literal["down", "late", "busy", "refused", "status", "malformed", "too_large"]
@@ -78,7 +82,7 @@ class Upstream:
         fields: Mapping[str, Any] | None = None,
         form: ToolForm | None = None,
     ) -> None:
-        self.model, self._paid = model, paid
+        self.model, self._paid, self._warned = model, paid, own
         self._fields, self._form = dict(fields or {}), form
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._client = Client(f"{url}/chat/completions", headers, own=own)
@@ -141,6 +145,12 @@ class Upstream:
     def _read(self, response: Any) -> Reply:
         """The reply in a response; one of MALFORMED if it is none."""
         answer = answer_of(response, self._form)
+        said = response.get("model")  # some servers name none
+        if not self._warned and said is not None and not is_model(str(said), self.model, None):
+            log.warning(
+                "the upstream for '%s' says that it is another model; see that its `model` is right", self.model
+            )
+            self._warned = True  # an alias of the same model is told from another only by its owner
         choice = response["choices"][0]
         text = choice["message"].get("content") or ""
         calls = [_call(call, place) for place, call in enumerate(choice["message"].get("tool_calls") or [])]

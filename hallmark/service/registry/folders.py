@@ -213,8 +213,10 @@ def clone_of(url: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as name:
         clone = Path(name) / "clone"
         words = ("clone", "--quiet", "--no-checkout", "--template=", "--", url, str(clone))
-        if problem := run_git(*prov.SAFE, *words, seconds=SECONDS, GIT_TERMINAL_PROMPT="0"):
-            remedy = "name a folder, or an address that `git clone` takes"
+        if problem := run_git(
+            *prov.SAFE, *words, seconds=SECONDS, GIT_TERMINAL_PROMPT="0", GIT_ALLOW_PROTOCOL="https:ssh:file"
+        ):
+            remedy = "name a folder, or an https, ssh or file address that `git clone` takes"
             raise HallmarkError(f"git can't clone it: {problem}", file=url, remedy=remedy)
         yield clone
 

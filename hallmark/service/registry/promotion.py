@@ -5,6 +5,8 @@ Nothing is written before all is checked, and no tag is ever moved or removed: e
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +24,7 @@ from hallmark.service.registry.tags import (
     Action,
     Happened,
     Registered,
+    Tag,
     event_tag,
     one_at_a_time,
     push_tags,
@@ -120,13 +123,31 @@ def before(registry: Registry, name: str) -> Version | None:
 # --- stages ------------------------------------------------------------------------------------------------------
 
 
-def promote(repo: Path, name: str, stage: str, *, push: bool = False) -> Done:
+@contextmanager
+def deciding(repo: Path, seen: list[Tag] | None) -> Iterator[Registry]:
+    """The registry, which no other process of this machine changes during the block.
+
+    A HallmarkError if somebody has decided anything since `seen`, or else since this began to wait for others: whoever asks
+    for the block did not know of it, and would undo it.
+    """
+    seen = Registry.read(repo).decided if seen is None else seen
+    with one_at_a_time(repo):
+        registry = Registry.read(repo)
+        if registry.decided != seen:
+            others = [tag.name for tag in (*registry.decided, *seen) if (tag in seen) != (tag in registry.decided)]
+            remedy = "look at `nox -s releases -- --events`, and run it again if it still is what you want"
+            raise HallmarkError(
+                "prod or canary has changed meanwhile, so nothing was done", file=others[0], remedy=remedy
+            )
+        yield registry
+
+
+def promote(repo: Path, name: str, stage: str, *, push: bool = False, seen: list[Tag] | None = None) -> Done:
     """Put a version into a stage. It must be whole, be what its tag says, and have passed its gate.
 
     A canary that goes to prod is no canary any more.
     """
-    with one_at_a_time(repo):
-        registry = Registry.read(repo)
+    with deciding(repo, seen) as registry:
         version, event = registry.find(name), registry.event_of(stage)
         tag = version_tag(registry.name, name)
         if event is not None and event.version == name:
@@ -150,8 +171,7 @@ def promote(repo: Path, name: str, stage: str, *, push: bool = False) -> Done:
 
 def roll_back(repo: Path, *, push: bool = False) -> Done:
     """Put the version that was in prod before the one that is there into prod again."""
-    with one_at_a_time(repo):
-        registry = Registry.read(repo)
+    with deciding(repo, None) as registry:
         version, there = registry.before_in_prod(), current(registry, PROD)
         if version is None:
             only = f"{there.version} is the only one that was" if there else "no version was"
@@ -161,10 +181,9 @@ def roll_back(repo: Path, *, push: bool = False) -> Done:
         return Done(version, there, add(registry, [(PROD, "roll back", version)], push))
 
 
-def stop(repo: Path, *, push: bool = False) -> Done:
+def stop(repo: Path, *, push: bool = False, seen: list[Tag] | None = None) -> Done:
     """Take the canary out of its stage, and every version that GTO would show there instead: it remembers all that were."""
-    with one_at_a_time(repo):
-        registry = Registry.read(repo)
+    with deciding(repo, seen) as registry:
         canary = current(registry, CANARY)
         if canary is None:
             remedy = "`nox -s releases` shows what is in which stage"

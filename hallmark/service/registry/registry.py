@@ -98,6 +98,11 @@ class Registry:
         found.problems.update(_missing(tags, name))
         return found
 
+    @property
+    def decided(self) -> list[Tag]:
+        """All that ever put a version into a stage or out of it, whether it can be trusted or not."""
+        return [tag for tag in self.tags if tag.stage in STAGES]
+
     def find(self, version: str) -> Version:
         """A version by its name; a HallmarkError that says why there is none."""
         found = next((one for one in self.versions if one.version == version), None)
