@@ -27,7 +27,7 @@ from hallmark.data.missing import Missing
 from hallmark.data.passes import all_different, masked_records, read_once
 from hallmark.data.raw import raw_rows
 from hallmark.data.recording import Written, write_groups
-from hallmark.mask.languages import unsupported
+from hallmark.mask.languages import Languages, unsupported
 from hallmark.mask.surrogates import uses_key
 from hallmark.params.loader import Params, load_params
 from hallmark.task.task import Task
@@ -48,7 +48,10 @@ def run(params: Params) -> None:
         unseen, missing = set(gold or ()), Missing()
         checked = raw_rows(params.data, params.mask, task, missing)
         name_key = key if params.data.pseudonyms == "keyed" else None
-        known, rows, size = read_once(crossed_off(unseen, checked, name_key), params.mask)
+        languages = Languages(params.mask.language)
+        known, rows, size = read_once(crossed_off(unseen, checked, name_key), params.mask, languages)
+        if other := languages.warning():
+            log.warning(other)
         if unseen:
             log.warning("%d of the records that %s names are not in the data", len(unseen), params.mask.gold)
 

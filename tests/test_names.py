@@ -272,7 +272,7 @@ def test_no_city_of_a_trip_is_masked(start: str, end: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["A " * 10_000, "Anna, " * 5_000, "Van Der " * 5_000, "J.R. " * 5_000, "我叫" * 10_000]
+    "text", ["A " * 10_000, "Anna, " * 5_000, "Van Der " * 5_000, "J.R. " * 5_000, "Dear Mr " * 5_000, "我叫" * 10_000]
 )
 def test_finders_are_linear(text: str) -> None:
     start = time.process_time()

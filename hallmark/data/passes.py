@@ -12,6 +12,7 @@ from hallmark.data.leftover import MOST_LEFT
 from hallmark.data.raw import Raw, Values, identities
 from hallmark.data.recording import Gold, Recorder, Written
 from hallmark.mask.examples import masked_examples
+from hallmark.mask.languages import Languages
 from hallmark.mask.params import Mask
 from hallmark.mask.workers import WORKER, chunks, spread
 
@@ -22,8 +23,8 @@ Known = dict[str, Values]  # the identity values of each group
 Chunk = list[tuple[Raw, Values]]
 
 
-def read_once(rows: Iterable[Raw], mask: Mask) -> tuple[Known, int, int]:
-    """The identity values of each group, the number of rows, and the characters in them."""
+def read_once(rows: Iterable[Raw], mask: Mask, languages: Languages) -> tuple[Known, int, int]:
+    """The identity values of each group, the number of rows, and the characters in them; `languages` counts theirs."""
     size = 0
     with Progress("mask", None, "rows read", brief=True) as progress:
 
@@ -31,6 +32,7 @@ def read_once(rows: Iterable[Raw], mask: Mask) -> tuple[Known, int, int]:
             nonlocal size
             for raw in rows:
                 size += size_of(raw)
+                languages.add(raw.input)
                 progress.add()
                 yield raw
 

@@ -27,7 +27,6 @@ from hallmark.mask.name_cues import (
     MONTHS,
     PERSON_AFTER,
     PERSON_CUE_LOWER,
-    STRONG_CUE,
     TOKEN,
     is_destination,
     is_related,
@@ -41,30 +40,6 @@ _FORM = re.compile(
     r"(?<![^\W_])(?:"
     + any_of({form.upper() for form in _FORMS if len(form.replace(" ", "")) > 2})
     + r"|CO\.?,? (?:LTD|INC|LLC)|S\.?A\.?|A\.?G\.?|B\.?V\.?|S/B)(?![^\W_])(?:(?<!COMPANY)|(?![ ](?:NAME|NO|NUMBER|REG)(?![^\W_])))\.?"
-)
-# The last words of STRONG_CUE, which is slow to search for.
-_CUE_ENDS = frozenset(
-    [
-        "is",
-        "was",
-        "name",
-        "name's",
-        "me",
-        "him",
-        "her",
-        "called",
-        "regards",
-        "sincerely",
-        "cheers",
-        "dear",
-        "for",
-        "to",
-        "with",
-        "attn",
-        "caller",
-        "contact",
-        "from",
-    ]
 )
 _SENTENCE_END = re.compile(r"(?<=[^\W_]{4})[.!?:;]\s|(?<=\d)[.,]\s")
 _IN_NAMES = frozenset(("a", "and", "for", "i", "in", "of", "on", "the", "us"))  # of a firm's name, if not first
@@ -89,7 +64,7 @@ def flat(text: str, start: int, end: int, lower: bool) -> Iterator[Found]:
     at = 0
     while at < len(tokens):
         word = tokens[at][2]
-        if word not in starts and word not in given and "-" not in word and tokens[at - 1][2] not in _CUE_ENDS:
+        if word not in starts and word not in given and "-" not in word:
             at += 1  # no place or name starts here
             continue
         for length in (3, 2, 1) if word in starts else ():
@@ -157,13 +132,9 @@ def _name_end(text: str, start: int, tokens: list[Word], at: int, lower: bool) -
     low, high, name = tokens[at]
     known = is_given_name(name) and (name in first_names("en") or not is_word(name))
     known = known and not is_month(text, tokens[at]) and name not in ABBREVIATIONS
-    led = at > 0 and tokens[at - 1][2] in _CUE_ENDS
-    if not known and not led and name not in first_names():
-        return at
     before = text[max(start, low - 40) : low]
-    cue = led and STRONG_CUE.search(before) is not None
     related = name in first_names() and is_related(before)
-    if not known and not related and not (cue and not is_common(name) and len(name) > 1):
+    if not known and not related:
         return at
     stop = at + 1
     while (
@@ -172,7 +143,7 @@ def _name_end(text: str, start: int, tokens: list[Word], at: int, lower: bool) -
         and _follows(tokens[stop][2])
     ):
         stop += 1
-    if lower and stop == at + 1 and len(tokens) > 2 and not cue and not related:
+    if lower and stop == at + 1 and len(tokens) > 2 and not related:
         after = text[high : high + 40]
         if not (PERSON_AFTER.search(after) or DOES.search(after) or PERSON_CUE_LOWER.search(before)):
             return at

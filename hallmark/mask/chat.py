@@ -83,6 +83,13 @@ _LIVES = compiled(
 )
 
 
+# "what is 2347 + 12", "2347 times 8": a number to reckon with.
+_RECKONED = re.compile(
+    r"\d ?[+*×÷=^] ?\d|\d [/x-] \d|\d ?% of|\d (?:plus|minus|times|divided by|multiplied by|to the power)(?![^\W_])"
+    r"|(?<![^\W_])(?:square root|sum|product|difference|factorial|cube|log) of (?:the )?\d"
+)
+
+
 def chat(text: str) -> Iterator[Found]:
     """Names, passwords and account numbers in lines of chat."""
     line = text.strip()
@@ -90,12 +97,12 @@ def chat(text: str) -> Iterator[Found]:
         return
     tokens = [(token.start(), token.end(), token[0]) for token in _TOKEN.finditer(text)]
     if tokens:
-        yield from _line(tokens)
+        yield from _line(tokens, _RECKONED.search(text) is not None)
         for match in _LIVES.finditer(text):
             yield Found(match.start(1), match.start(1) + len(match[1].rstrip()), "STREET_ADDRESS", 0.77, "chat_address")
 
 
-def _line(tokens: list[tuple[int, int, str]]) -> Iterator[Found]:
+def _line(tokens: list[tuple[int, int, str]], reckoned: bool) -> Iterator[Found]:
     words = [fold(token) for _, _, token in tokens]
     taken: set[int] = set()  # words that are part of a value
     cued: set[int] = set()  # words that announce one
@@ -123,7 +130,7 @@ def _line(tokens: list[tuple[int, int, str]]) -> Iterator[Found]:
         else:
             at, role = at + 1, ""
     bare = [at for at in range(len(words)) if at not in taken and at not in cued]
-    money = any(words[at] in amounts() for at in bare)
+    money = reckoned or any(words[at] in amounts() for at in bare)
     numbered = len(taken)
     for at in bare:
         if len(words) <= 12 and not money and is_code(words, at):

@@ -54,9 +54,6 @@ _HOME = compiled(
     r"works?|worked|working|appeared|studied|studying|moved(?: from [A-Z][\w-]+)?|came|comes)[ ](?:(?!to\b|in\b)\w+[ ]){0,4}?(?:in|to|near|from)[ ]"
     r"(?P<place>[A-Z][\w'’-]+(?:[ ][A-Z][\w'’-]+){0,2})(?![\w'’])"
 )
-_GREETING = compiled(
-    rf"(?m:^|(?<=[.!?:\"“] ))[\"“]?(?i:good (?:morning|afternoon|evening|day)|happy birthday|welcome|congratulations|dear|morning|evening)[ ](?P<name>{_NAME})(?=[,!.\n]|$)"
-)
 _NATION = compiled(
     r"(?<![^\W_])(?i:nationality|citizenship|religion|ethnicity|ethnic origin|denomination|faith)[\"']?(?:[ ]?[:=][ ]?|[ ]is[ ])[\"']?(?P<group>[A-Za-z]{4,20}(?:[ ](?:[A-Z][a-z]{3,}))?)"
 )
@@ -126,9 +123,6 @@ def jobs(text: str) -> Iterator[Found]:
             name = match["place"]
         if name and fold(name) not in MONTHS:
             yield Found(match.start("place"), match.start("place") + len(name), "LOCATION", 0.57, "home")
-    for match in _GREETING.finditer(text):
-        if _is_person(match["name"]) or not is_word(fold(match["name"])):
-            yield Found(*match.span("name"), "PERSON", 0.56, "greeting")
     for match in _NATION.finditer(text):
         yield Found(*match.span("group"), "NRP", 0.6, "nationality")
 

@@ -1,9 +1,17 @@
 """What the rules can do in the language of the texts, and whether the NER model is of that language.
 
-`unsupported("pt")` lists the rules that a language lacks, for a line in the log of a run.
+`unsupported("pt")` lists the rules that a language lacks, for a line in the log of a run; `Languages` counts texts that
+are in another language, by spaCy's lists of stop words.
 """
 
 from __future__ import annotations
+
+import re
+from collections import Counter
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from runpy import run_path
 
 from hallmark.base.errors import HallmarkError
 from hallmark.mask.identifiers import CUES
@@ -40,3 +48,73 @@ def unsupported(language: str) -> list[str]:
             "street addresses by every word for a street (many European ones only)",
         ]
     return missing
+
+
+_OTHERS = (
+    "cs",
+    "da",
+    "de",
+    "el",
+    "en",
+    "es",
+    "fi",
+    "fr",
+    "hr",
+    "hu",
+    "it",
+    "nb",
+    "nl",
+    "pl",
+    "pt",
+    "ro",
+    "ru",
+    "sv",
+    "tr",
+    "uk",
+)
+_WORD = re.compile(r"[^\W\d_]+")
+
+
+@cache
+def _stop_words() -> dict[str, list[str]]:
+    """The languages that have a word as a stop word, by word; read from the files, since importing spaCy's languages is slow."""
+    spacy = find_spec("spacy")
+    folder = Path(str(spacy and spacy.origin)).parent / "lang"
+    languages: dict[str, list[str]] = {}
+    for language in _OTHERS:
+        for word in run_path(str(folder / language / "stop_words.py"))["STOP_WORDS"]:
+            languages.setdefault(word.lower(), []).append(language)
+    return languages
+
+
+class Languages:
+    """Counts the languages that the first texts of a run are in, if their own language is one of those with a list."""
+
+    MOST = 2_000  # texts that are looked at
+    SHORTEST = 6  # words without which a text tells nothing
+
+    def __init__(self, language: str) -> None:
+        self.language, self.seen = language, 0
+        self.others: Counter[str] = Counter()
+
+    def add(self, text: str) -> None:
+        """Count a text."""
+        words = _WORD.findall(text[:600].lower())
+        if self.seen >= self.MOST or len(words) < self.SHORTEST or self.language not in _OTHERS:
+            return
+        self.seen += 1
+        counts = Counter(language for word in words for language in _stop_words().get(word, ()))
+        best = max(counts, key=lambda language: (counts[language], language == self.language), default=self.language)
+        if counts[best] >= max(3, len(words) / 4, 2 * counts[self.language]):
+            self.others[best] += 1
+
+    def warning(self) -> str | None:
+        """What to say if more than one text in twenty is in another language."""
+        count = sum(self.others.values())
+        if count < 3 or count * 20 <= self.seen:
+            return None
+        named = ", ".join(f"{number} in '{language}'" for language, number in self.others.most_common(3))
+        return (
+            f"of {self.seen} texts, {count} look as if they were not in mask.language '{self.language}' ({named}), and "
+            "names in them may stay: prepare each language on its own, or set mask.language and an NER model for several"
+        )

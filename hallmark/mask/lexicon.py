@@ -209,20 +209,37 @@ def stop_words() -> frozenset[str]:
 
 
 def is_stop(word: str) -> bool:
-    """Whether a lower-case word is an English stop word."""
-    return word in stop_words()
+    """Whether a lower-case word is an English stop word or contraction."""
+    return word in stop_words() or is_contraction(word)
+
+
+_CONTRACTION = re.compile(r"(?P<head>[a-z]+)['’](?:[dmst]|re|ve|ll)")
+# Those that are often written without the apostrophe, unless they are another word then ("well", "id").
+_UNMARKED = re.compile(
+    r"(?:are|ca|could|did|do|does|had|has|have|is|should|was|were|wo|would)nt|i(?:m|ve)|(?:they|we|you)ve|(?:they|you)re|"
+    r"you(?:d|ll)|(?:that|what)s"
+)
+
+
+@lru_cache(2**14)
+def is_contraction(word: str) -> bool:
+    """Whether a folded word is a pronoun, question word or auxiliary run together with another: "i've", "don't"."""
+    if "'" not in word and "’" not in word:
+        return _UNMARKED.fullmatch(word) is not None
+    match = _CONTRACTION.fullmatch(word)
+    return match is not None and (match["head"] in stop_words() or word.endswith(("n't", "n’t")) or word[:3] == "let")
 
 
 @lru_cache(2**16)
 def is_word(word: str) -> bool:
     """Whether a folded word, or its stem, is in the English word list."""
     nouns, others = _english()
-    return _in(word, others) or _in(word, nouns)
+    return is_contraction(word) or _in(word, others) or _in(word, nouns)
 
 
 def is_plain(word: str) -> bool:
     """Whether a folded word is a verb, adjective, adverb, stop word or everyday noun, so hardly a name."""
-    return word in EVERYDAY or _in(word, _english()[1])
+    return word in EVERYDAY or is_contraction(word) or _in(word, _english()[1])
 
 
 @lru_cache(2**16)
@@ -286,6 +303,7 @@ _ENDINGS = (
     ("ies", ("y",)),
     ("ied", ("y",)),
     ("'s", ("",)),
+    ("less", ("",)),
 )
 
 

@@ -28,6 +28,7 @@ from hallmark.mask.lexicon import any_of, is_word
 from hallmark.mask.ner import accept, may_be_name, truecase
 from hallmark.mask.numbering import StandIns, same_day
 from hallmark.mask.params import Mask
+from hallmark.mask.people import person, whole_words
 from hallmark.mask.plain_view import View, view
 from hallmark.mask.presidio_import import import_libraries
 from hallmark.mask.rules import Found
@@ -47,6 +48,14 @@ SHORTEST = 4  # letters and digits of a value that is looked for in the whole re
 NAME_LIKE = frozenset(("PERSON", "LOCATION", "ORGANIZATION", "TITLE", "NRP", "MISC"))
 KEPT_RESULTS = 20_000  # texts whose rule findings are remembered: in chat, most turns are there many times
 _WORD = re.compile(r"[^\W\d_][\w'’-]*")
+# A tag of HTML: its frame stays, since half a tag spoils the text; the values of its attributes don't.
+_TAG = re.compile(
+    r"(?P<opens></?(?:a|abbr|address|article|b|big|blockquote|body|br|button|caption|center|code|col|dd|del|div|dl|dt|em|font|"
+    r"footer|form|h[1-6]|head|header|hr|html|i|iframe|img|input|ins|label|li|link|main|mark|meta|nav|ol|option|p|pre|q|s|section|"
+    r"select|small|span|strike|strong|style|sub|sup|table|tbody|td|textarea|tfoot|th|thead|title|tr|u|ul|video)(?=[\s/>]))"
+    r"[^<>]{0,1000}?(?P<closes>/?>)",
+    re.IGNORECASE,
+)
 
 
 Slot = str | tuple[str, str]  # a single value: a text, or the digits of a number and the words before it
@@ -197,10 +206,12 @@ class Masker:
     def _stays(self, record: Record, text: str) -> list[tuple[int, int]]:
         """What must not be masked; what identifies the customer goes before what the params let through."""
         kept = self.kept.spans(text)
-        if not kept or not record.known:
-            return kept
-        known = merged((span.start, span.end) for span in record.known.find(text))
-        return [part for place in kept for part in outside(text, *place, known)]
+        if kept and record.known:
+            known = merged((span.start, span.end) for span in record.known.find(text))
+            kept = [part for place in kept for part in outside(text, *place, known)]
+        for tag in _TAG.finditer(text) if "<" in text else ():
+            kept += [tag.span("opens"), tag.span("closes")]
+        return kept
 
     def _read_given(self, text: Draft) -> None:
         """Tell the placeholders that came with the text from those that masking puts in."""
@@ -280,10 +291,14 @@ class Masker:
         """Those that are to be masked: of a kind and score that the params mask, and of no value that they let through."""
         allowed = [match.span() for match in self._allowed.finditer(text)] if self._allowed else []
         public = [match.span() for match in self._public_phrases.finditer(text)] if self._public_phrases else []
-        for span in found:
-            if span.score < self.threshold(span.kind):
+        for given in found:
+            guessed = given.recognizer not in ("known_value", "deny_list")
+            span = person(text, given) if guessed and given.kind == "PERSON" else given
+            if span is None or span.score < self.threshold(span.kind):
                 continue
-            named = span.kind in NAME_LIKE and span.recognizer not in ("known_value", "deny_list")
+            if guessed and span.kind != "PERSON" and not span.recognizer.startswith("pattern"):
+                span = whole_words(text, span)
+            named = guessed and span.kind in NAME_LIKE
             harmless = allowed + public if named or span.score < 0.7 else allowed
             if not any(start <= span.start and span.end <= end for start, end in harmless):
                 yield span

@@ -26,7 +26,7 @@ UP = _capitals()
 PARTICLE = r"(?:van|von|der|den|de|del|della|di|da|dos|das|do|du|la|le|el|al|bin|ibn|ter|ten|zu|af|av|y|e|nad|of)"
 CAP = rf"(?:{UP}\.(?=\W)|(?:St|Jr|Sr|Ph)\.(?=\W)|{UP}[^\W\d_]*(?:['’-][^\W\d_]+)*(?=\W|$))"
 RUN = re.compile(
-    rf"(?<![\w@.#/-])(?![\w-]*\d){CAP}(?:(?:[ \u00a0]{{1,2}}|-){CAP}|[ ](?:{PARTICLE}[ ]){{1,2}}(?={UP}){CAP})*"
+    rf"(?<![\w@.#/-])(?![\w-]*\d){CAP}(?:(?:[ \u00a0]{{1,2}}|-){CAP}|[ ](?:{PARTICLE}[ ]){{1,2}}(?={UP}){CAP}){{0,24}}"
 )
 TOKEN = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*\.?")
 INITIALS = rf"{UP}\.(?:[ -]?{UP}\.){{0,3}}"
@@ -37,7 +37,6 @@ NAME = rf"(?:{INITIALS}(?:[ ]?{NAME_PART}|(?![^\W\d_]))|{NAME_PART})(?:[ ](?:{IN
 # A word, the dot after it, and a capital after both: a title or a role, if it is in one of the lists.
 LED = re.compile(rf"(?<![^\W_])([^\W\d_]+)(\.?),?[ \u00a0](?={UP})")
 NAMED = re.compile(NAME)
-LED_LOWER = re.compile(r"(?<![^\W_])([a-zñ]{2,9})(\.?) ([a-z][\w'-]+(?: [a-z][\w'-]+)?)")
 # "A. Demetriades", "J.R. Smith", "K.-J. Lindqvist"
 INITIALED = re.compile(rf"(?<![\w.]){INITIALS}[ ]?((?:{PARTICLE}[ ])?{UP}[^\W\d_]+(?:['’-]{UP}?[^\W\d_]+)*)")
 # "Anna, Ben and Carla", "Dervaux, Stone and Marsh"
@@ -197,7 +196,6 @@ JOB_LINE = compiled(rf"^[ \t>?|]*((?:[\w'’,/&-]+ ){{0,6}}{_JOB_HEAD})[ \t]*$",
 JOB_AFTER_NAME = compiled(rf"[^\W\d_], (?:the|an?|our) ((?:[\w'’/&-]+ ){{0,4}}(?:{_JOB_HEAD}))(?=[,.])", re.IGNORECASE)
 
 SENTENCE_START = re.compile(r"(?:^|[.!?:\n>*\"“•(-])\s*$")
-ALONE = re.compile(r"(?:\A|[\n ])[^\n]+(?=\n|\Z)")
 
 # Abbreviations that are also given names, and months and the like that are.
 ABBREVIATIONS = frozenset(["nas", "sim", "dsl", "ram", "rom"])

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from hallmark.mask.caseless_names import flat, is_month
+from hallmark.mask.introduced_names import NO_NAMES
 from hallmark.mask.jobs import jobs
 from hallmark.mask.letter_case import lines
 from hallmark.mask.lexicon import (
@@ -35,7 +36,6 @@ from hallmark.mask.lexicon import (
     word_list,
 )
 from hallmark.mask.name_cues import (
-    ALONE,
     CAP,
     CAPITAL_NRP,
     DOES,
@@ -188,7 +188,7 @@ def _run(text: str, run: re.Match[str]) -> Iterator[Found]:
         or is_product(folded)
     ) and not STRONG_CUE.search(before)
     acts = PERSON_AFTER.search(after) or DOES.search(after)
-    if after[:1] == ":" and text[start - 1 : start] == " ":
+    if after[:1] == ":" and (text[start - 1 : start] == " " or not _speaks(after)):
         acts = None  # "Affected: 37. Workaround: restart": only a line begins with who speaks
     if len(unknown) == 1 and first is None and not acts and not PERSON_CUE.search(before) and is_misspelt(unknown[0]):
         unknown = []
@@ -244,14 +244,15 @@ def _run(text: str, run: re.Match[str]) -> Iterator[Found]:
         yield Found(start, end, "PERSON", 0.53, "particle")
     elif len(folded) > 1 and folded[-1] in last_names() and not is_word(folded[0]) and folded[0] not in towns():
         yield Found(start, end, "PERSON", 0.55, "name_list")
-    elif (
-        1 < len(folded) < 5
-        and len(unknown) == len(folded)
-        and ALONE.match(text, run.start() - 1 if run.start() else 0, end + 2)
-    ):
-        yield Found(start, end, "PERSON", 0.52, "signature")
+    elif 1 < len(folded) < 5 and len(unknown) == len(folded) and (start == 0 or text[start - 1] in "\n "):
+        yield Found(start, end, "PERSON", 0.52, "unknown_words")
     elif PLACE_AFTER.search(after) and unknown:
         yield Found(start, end, "LOCATION", 0.52, "place_cue")
+
+
+def _speaks(after: str) -> bool:
+    """Whether a colon is followed by what someone says, which has stop words, not by the value of a field."""
+    return any(is_stop(word) for word in re.findall(r"[a-z']+", after.partition("\n")[0].lower()))
 
 
 def _is_thing(text: str, tokens: list[tuple[int, int, str]], at: int) -> bool:
@@ -323,7 +324,8 @@ def _countries(text: str, tokens: list[tuple[int, int, str]]) -> Iterator[Found]
 
 def _named(text: str, start: int, end: int, folded: list[str], before: str) -> Iterator[Found]:
     """The words of a run before a given name, if they are not common words."""
-    if all(not is_word(word) for word in folded) and not SENTENCE_START.search(before):
+    opens_line = SENTENCE_START.search(before)
+    if not any(map(is_word, folded)) and not (opens_line and (folded[0] in NO_NAMES or is_misspelt(folded[0]))):
         yield Found(start, end, "PERSON", 0.5, "name_list")
 
 
@@ -365,25 +367,38 @@ def _may_end(word: str, second: bool, sentence: bool) -> bool:
 # --- surrounding words that speak against a name
 
 _DETERMINED = re.compile(
-    rf"\b(?i:the|an?|my|our|your|this|that|these|those|another|new)[ ]({CAP}(?:[ ]{CAP}){{0,3}})[ ]([^\W\d_]{{3,}})"
+    rf"\b(?i:the|an?|my|our|your|this|these|those|another|new)[ ]({CAP}(?:[ ]{CAP}){{0,3}})[ ]([^\W\d_]{{3,}})"
 )
+_POSSESSED = re.compile(r"(?i:['’]s|s['’])$")
 _HEADED = re.compile(rf"(?:^|[:\n] ?)({CAP}(?:[ ]{CAP}){{0,3}})[ ]([a-z-]{{3,}})(?:[ ]([a-z-]{{3,}}))?(?=[\n:,.]|$)")
 
 
 @lru_cache(256)
 def things(text: str) -> frozenset[str]:
-    """First words of things a text treats as products: "the Aurora label printer", "Aurora label printer: broken"."""
+    """First words of things a text treats as products: "the Aurora label printer", "Aurora label printer: broken".
+
+    What belongs to somebody ("this Rosa Kumar's printer") or has a person's full name tells nothing of the name.
+    """
     first_words = set()
     for match in _DETERMINED.finditer(text):
         head, noun = match[1].split()[0], match[2]
         if (
             head[0].isupper()
+            and not _is_persons(match[1])
             and (noun.islower() or match[0].isupper())
             and is_noun(fold(noun))
             and fold(noun) not in _OF_FAMILIES
         ):
             first_words.add(fold(head))
     for match in _HEADED.finditer(text):
-        if all(is_noun(fold(word)) for word in (match[2], match[3] or match[2])):
+        if all(is_noun(fold(word)) for word in (match[2], match[3] or match[2])) and not _is_persons(match[1]):
             first_words.add(fold(match[1].split()[0]))
     return frozenset(first_words)
+
+
+def _is_persons(name: str) -> bool:
+    """Whether a name before a noun is a person's: it owns what the noun names, or ends in a family name."""
+    words = [fold(word) for word in name.split()]
+    return _POSSESSED.search(name) is not None or (
+        len(words) > 1 and words[-1] in last_names() and (words[0] in first_names("en") or not is_plain(words[-1]))
+    )

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from hallmark.mask.introduced_names import FORM_WORDS, introduced
 from hallmark.mask.lexicon import (
-    any_of,
     first_names,
     fold,
     is_common,
+    is_contraction,
     is_family_name,
     is_given_name,
     is_plain,
@@ -28,7 +29,6 @@ from hallmark.mask.name_cues import (
     JOB_AFTER_NAME,
     JOB_LINE,
     LED,
-    LED_LOWER,
     LISTED,
     MONTHS,
     NAME_PART,
@@ -38,7 +38,6 @@ from hallmark.mask.name_cues import (
 from hallmark.mask.prefilter import compiled
 from hallmark.mask.rules import Found
 
-_CHAT = word_list("words/chat.txt")
 _FIRMS = word_list("words/shops.txt") | word_list("words/company_forms.txt")
 _PLACE_WORDS = frozenset(
     ["street", "road", "avenue", "lane", "square", "court", "hill", "park", "bridge", "county", "city"]
@@ -56,14 +55,13 @@ _TOLD = compiled(
     rf"({NAME_PART})(?=[.,;!?]|$| (?:that|to|about|if|whether|and|or|for|at|when|why|how|what|again|please)\b)"
 )
 _VOCATIVE = compiled(rf", ({NAME_PART})(?=[!?])")
-_ANY_TITLE = compiled(rf"(?:{any_of(titles())})\.? ")
 _LEAD_IN = re.compile(r"([^\W\d_]+): $")  # "our founders: "
 _MEMBER = re.compile(rf"{NAME_PART}(?: {NAME_PART})?")
 
 
 def people(text: str) -> Iterator[Found]:
     """Names by what stands before or after them, and the titles and jobs of people."""
-    yield from _led_lower(text)
+    yield from introduced(text)
     yield from _jobs(text)
     if text.islower():  # the others need capitals
         return
@@ -117,21 +115,6 @@ def _led(text: str) -> Iterator[Found]:
             yield Found(name.start(), end, "PERSON", 0.6, "role")
 
 
-def _led_lower(text: str) -> Iterator[Found]:
-    """ "mr cede": a title, and a word that is no other."""
-    if not _ANY_TITLE.may_match(text):
-        return
-    for match in LED_LOWER.finditer(text):
-        if match[1] not in titles():
-            continue
-        words = match[3].split()
-        name_words = [word for word in words if not is_word(fold(word))] or (
-            [] if is_common(fold(words[0])) else words[:1]
-        )
-        if name_words and words[0] == name_words[0] and not _CHAT.intersection(name_words):
-            yield Found(match.start(), match.start(3) + len(" ".join(name_words)), "PERSON", 0.66, "title")
-
-
 def _is_known(name: str) -> bool:
     """Whether what follows a role is a name, not a thing: "Chief Executive", "Bishop Street"."""
     words = [fold(word[0]) for word in _WORD.finditer(name)]
@@ -175,6 +158,84 @@ def _hyphened(text: str) -> Iterator[Found]:
         parts = [fold(part) for part in match[0].split("-")]
         if all(part in last_names() or part in first_names() for part in parts):
             yield Found(*match.span(), "PERSON", 0.56, "double_name")
+
+
+_WORDS = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
+_RUN_ON = re.compile(r"[\w.]*")
+_POSSESSIVE = re.compile(r"['’]s", re.IGNORECASE)
+
+
+def person(text: str, found: Found) -> Found | None:
+    """What a recognizer took for a person, without what is no part of a name; None if nothing is left.
+
+    "Rosa's" is Rosa, and "Rosa" of "Rosa.Kumar" is a part of a user name, which is masked whole. Contractions and what
+    forms print before a value are no one, and a name ends where a word does.
+    """
+    start, end = found.start, found.end
+    words = [word.span() for word in _WORDS.finditer(text, start, end)]
+    if not words:
+        return found
+    user = _user_name(text, *words[-1]) or _user_name(text, *words[0])
+    if user:
+        kind = "USERNAME" if len(words) == 1 else found.kind
+        return found._replace(start=min(start, user[0]), end=max(end, user[1]), kind=kind)
+    while words and _is_no_one(text, *words[-1]):
+        words.pop()
+        end = words[-1][1] if words else start
+    while words and _is_no_one(text, *words[0]):
+        del words[0]
+        start = words[0][0] if words else end
+    if not words:
+        return None
+    if words[-1][1] == end and end - start > 3 and _POSSESSIVE.fullmatch(text, end - 2, end):
+        end -= 2
+    return found._replace(start=start, end=end)
+
+
+def _is_no_one(text: str, start: int, end: int) -> bool:
+    word = fold(text[start:end])
+    return word in FORM_WORDS or is_contraction(word) or _goes_on(text, start - 1) or _goes_on(text, end)
+
+
+def whole_words(text: str, found: Found) -> Found:
+    """What a recognizer found, up to the end of a word of which it has a part."""
+    start, end = found.start, found.end
+    while end < len(text) and text[end - 1].isalpha() and text[end].isalpha() and text[end] < "\u0590":
+        end += 1
+    while start and text[start].isalpha() and text[start - 1].isalpha() and text[start - 1] < "\u0590":
+        start -= 1
+    return found if (start, end) == found[:2] else found._replace(start=start, end=end)
+
+
+def _goes_on(text: str, at: int) -> bool:
+    """Whether a word goes on there; scripts without blanks between words are left alone."""
+    return 0 <= at < len(text) and text[at].isalnum() and text[at] < "\u0590"
+
+
+def _user_name(text: str, start: int, end: int) -> tuple[int, int] | None:
+    """The user name that a word is a part of: names joined by dots or underscores ("rosa.kumar"), or with digits."""
+    if not any(
+        at and (text[at : at + 1].isalnum() or text[at : at + 1] in "._")
+        for at in (start - 1, end)
+        if text[at : at + 1]
+    ):
+        return None
+    low = start
+    while low and (text[low - 1].isalnum() or text[low - 1] in "._"):
+        low -= 1
+    run = _RUN_ON.match(text, low)
+    whole = run[0].rstrip("._") if run else ""
+    high = low + len(whole)
+    low = high - len(whole.lstrip("._"))
+    parts = [fold(part) for part in re.split(r"[._\d]+", text[low:high]) if part]
+    if len(parts) == 1 and not text[high - 1 : high].isdigit():
+        return None
+    names = [part in first_names() or part in last_names() for part in parts if len(part) > 2]
+    if any(names) and all(
+        len(part) > 1 and (part in last_names() or part in first_names() or not is_word(part)) for part in parts
+    ):
+        return low, high
+    return None
 
 
 def is_titled(before: str) -> bool:

@@ -112,7 +112,8 @@ def ibans(text: str) -> Iterator[Found]:
     for match in _IBAN.finditer(text):
         value = match[0]
         for end in range(len(value), 14, -1):
-            if value[end - 1].isalnum() and iban_ok(re.sub(r"[ -]", "", value[:end])):
+            cut = text[match.start() + end : match.start() + end + 1].isalnum()  # "... 07 by Fr|iday"
+            if value[end - 1].isalnum() and not cut and iban_ok(re.sub(r"[ -]", "", value[:end])):
                 yield Found(match.start(), match.start() + end, "IBAN_CODE", 0.98, "iban")
                 break
 
