@@ -5,6 +5,7 @@ nox itself may run anywhere: in an environment of its own too, as `uvx nox` and 
 """
 
 import hashlib
+import logging
 import os
 import re
 import shlex
@@ -18,6 +19,7 @@ if sys.platform == "win32":
     sys.exit("Hallmark runs on Linux, macOS and WSL")
 
 nox.options.default_venv_backend = "none"
+logging.getLogger("nox").addFilter(lambda record: record.msg != "uv binary not found.")  # nothing here asks for it
 nox.options.sessions = ["lint", "tests"]
 
 VENV, LOCK = Path(".venv"), Path("requirements.lock")
@@ -45,7 +47,6 @@ SESSIONS = {
         "machine": "Set params.yaml up for a machine: `-- gpu-24gb`, `--dry` only shows it; without a name, list all.",
         "install": "Make `.venv` with all that `lint` and `tests` need, which they also do themselves.",
         "tests": "Run the tests. Options go to pytest; without any, `.venv/coverage.json` has the coverage, at least 90 %.",
-        "stamp": "Make a new domain repo next to this one: `-- ../my-domain-parent [key=value ...]`.",
         "update": "Bring a stamped repo to the template's state: `-- [TEMPLATE]`; in the template `-- ../my-domain`.",
         "verify": "Rebuild the committed state in a fresh clone, and compare all outputs; `-- --stage sft`: one stage.",
         "vllm": "Make `.venv-vllm`, the environment of the vllm server (CUDA if there is a GPU). Options go to pip.",
@@ -63,24 +64,17 @@ SESSIONS = {
         "releases": "List the versions: stages, verdicts, measures, waivers; `-- --events`: what happened when.",
         "fetch": "Fetch a release by stage or version, and check it: `-- REPO prod OUT`, or `-- . v1.2.0`.",
     },
-    "tests": {  # those that a stamped repo has not
-        "bench": "Benchmark masking, deduplication and splitting against common tools; `-- NAME`: one of tests/bench.",
-        "corpora": "Run real corpora through stamped repos: `HALLMARK_CORPORA=FOLDER nox -s corpora -- receipts`.",
-        "demo": "Play the service loop in a temporary clone, and leave a page of what happened; half an hour.",
-        "gpu": "Check on a GPU what only it can show, and write that into docs/training.md; `-- --list`: parts; `-- PART`.",
-    },
 }
-KEY = "python -m hallmark.commands.key --if-missing"
 # Modules stay whole, and are dealt out in the order of tests/conftest.py.
 PYTEST = f"-m pytest --numprocesses {min(4, os.cpu_count() or 1)} --dist loadfile --no-loadscope-reorder"
 STEPS = {  # options go to the last
-    "setup": ["python -m hallmark.params.schema"],
+    "setup": [],
     "experiments": ["dvc exp show --only-changed --no-pager --drop '^code(/.*)?$'"],  # which has each param once more
     "report": ["python -m hallmark.commands.changes"],
-    "choose": [KEY, "dvc repro dedupe", "python -m hallmark.commands.choose"],
-    "ask": [KEY, "dvc repro split", "python -m hallmark.commands.ask"],
-    "tune": [KEY, "dvc repro quantize split", "python -m hallmark.commands.tune"],
-    "curve": [KEY, "dvc repro split quantize", "python -m hallmark.commands.curve"],
+    "choose": ["dvc repro dedupe", "python -m hallmark.commands.choose"],
+    "ask": ["dvc repro split", "python -m hallmark.commands.ask"],
+    "tune": ["dvc repro quantize split", "python -m hallmark.commands.tune"],
+    "curve": ["dvc repro split quantize", "python -m hallmark.commands.curve"],
     "fresh": ["python -m hallmark.commands.committed", "python -m hallmark.commands.stale"],
     "install": [],
     "tests": [f"python {PYTEST}"],
@@ -94,21 +88,30 @@ STEPS = {  # options go to the last
 ALONE = {  # what runs without options, if that differs
     "report": ["dvc repro --single-item code report"],
 }
-if Path("template").is_dir():  # a stamped repo tests its data, and its pipeline in processes of its own
+if Path(
+    "template"
+).is_dir():  # what a stamped repo, which tests its data and its pipeline in processes of their own, has not
+    SESSIONS["hallmark.commands"]["stamp"] = (
+        "Make a new domain repo: `-- ../its-parent [key=value ...]`; without them, it asks."
+    )
+    SESSIONS["tests"] = {
+        "bench": "Benchmark masking, deduplication and splitting against common tools; `-- NAME`: one of tests/bench.",
+        "corpora": "Run real corpora through stamped repos: `HALLMARK_CORPORA=FOLDER nox -s corpora -- receipts`.",
+        "demo": "Play the service loop in a temporary clone, and leave a page of what happened; half an hour.",
+        "gpu": "Check on a GPU what only it can show, and write that into docs/training.md; `-- --list`: parts; `-- PART`.",
+    }
     # In one command, SlipCover 1.1 would check the coverage of all processes, and write that of pytest's own.
     ALONE["tests"] = [
         f"python -m slipcover --source stages,hallmark --json --out .venv/coverage.json {PYTEST}",
         "python -m slipcover --silent --merge .venv/coverage.json --fail-under 90 --out .venv/coverage.json",
     ]
-GROUPS = {"tune": "tune", **dict.fromkeys(("install", "tests", "stamp", "update", *SESSIONS["tests"]), "dev")}
+GROUPS = {"tune": "tune", **dict.fromkeys(("install", "tests", "stamp", "update", *SESSIONS.get("tests", ())), "dev")}
 
 
 def declare(package: str, name: str, line: str) -> None:
     """Make a session of a line in SESSIONS."""
 
     def session(session: nox.Session) -> None:
-        if package == "tests" and not Path("tests/bench").is_dir():
-            session.error("this is only in the repo that this one was stamped from")
         prepare(session, GROUPS.get(name, "run"))
         steps = STEPS.get(name, [f"python -m {package}.{name}"])
         if not session.posargs:

@@ -3,7 +3,7 @@
 `code/sft` has a line for each file that `stages/sft.py` loads: its SHA-256 and its name. In dvc.yaml a stage depends on the
 list of its own module, so it runs again if something that it loads has changed, and only then. `code/params.yaml` has the
 values of params.yaml over the defaults of the library: a stage names its params in it, so it also runs again if a default of
-one has changed. This stage runs if params.yaml or any file of the recipes or the library has changed, and takes a second or
+one has changed. It first makes the repo's key, if one is needed and none has been set up. This stage runs if params.yaml or any file of the recipes or the library has changed, and takes a second or
 two; what has the same content stays as it is.
 """
 
@@ -21,7 +21,8 @@ from ruamel.yaml import YAML
 from hallmark.base.errors import HallmarkError, run_stage
 from hallmark.base.files import write_text
 from hallmark.base.loaded_code import FOLDER, PARAMS, check_installed, listing
-from hallmark.params.loader import load_params, resolved
+from hallmark.commands import key
+from hallmark.params.loader import resolved
 
 log = logging.getLogger("code")
 
@@ -31,7 +32,7 @@ STAGES = Path("stages")
 def run(params: Path) -> None:
     """Read every module of `stages/` and what it loads; write a list for each, and the params."""
     check_installed()
-    load_params(params)
+    key.run(params, if_missing=True)
     modules = [file for file in sorted(STAGES.glob("*.py")) if file.stem not in ("__init__", FOLDER.name)]
     FOLDER.mkdir(exist_ok=True)
     for old in sorted(FOLDER.iterdir()):

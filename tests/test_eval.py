@@ -111,7 +111,7 @@ def evaluate(model: str = "base", **overrides: Any) -> tuple[list[dict[str, Any]
     metrics = json.loads(predictions_of(model).with_name("metrics.json").read_text(encoding="utf-8"))
     assert len(read_predictions(model)) == metrics["records"]
     lines = predictions_of(model).read_text(encoding="utf-8").split("\n")[:-1]
-    return [json.loads(line) for line in lines], metrics
+    return [json.loads(line) for line in lines if line], metrics
 
 
 def texts(rows: list[dict[str, Any]]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from hallmark.base.params import Data
 from hallmark.commands import key as tool
 from hallmark.params.edit import changed
 from hallmark.params.loader import load_params
-from tests.workspace import KEY, ROOT, change_params
+from tests.workspace import KEY, ROOT, change_params, git_init, make_workspace, run
 
 PARAMS = Path("params.yaml")
 REFERENCE = (ROOT / "params.yaml").read_text(encoding="utf-8")
@@ -121,14 +121,14 @@ def test_a_key_is_made_once_and_only_its_digest_is_written_into_params(capsys: p
     assert read_key(load_params(PARAMS).data) == bytes.fromhex(made)
     tool.run(PARAMS, if_missing=True)
     assert capsys.readouterr().out == ""
-    tool.run(PARAMS, if_missing=False)
+    tool.run(PARAMS)
     assert capsys.readouterr().out == "the key is there, and is the one that data.key stands for\n"
     assert (FILE.read_text().strip(), PARAMS.read_text(encoding="utf-8")) == (made, after)
     FILE.unlink()
     tool.run(PARAMS, if_missing=True)  # a clone whose stages are all up to date needs no key
     assert not FILE.exists()
     with pytest.raises(HallmarkError, match="the key is missing"):
-        tool.run(PARAMS, if_missing=False)
+        tool.run(PARAMS)
 
 
 @pytest.mark.parametrize("place", ["file", "environment"])
@@ -145,9 +145,19 @@ def test_a_key_that_is_there_is_taken(monkeypatch: pytest.MonkeyPatch, place: st
 
 def test_without_pseudonyms_no_key_is_made(capsys: pytest.CaptureFixture[str]) -> None:
     set_line("pseudonyms", "none")
-    tool.run(PARAMS, if_missing=False)
+    tool.run(PARAMS)
     assert "no key is needed" in capsys.readouterr().out
     assert not FILE.exists()
     change_params(Path(), {"mask.style": "surrogate"})
     tool.run(PARAMS, if_missing=True)
     assert FILE.exists()
+
+
+def test_the_first_stage_makes_the_key_and_nothing_runs_a_second_time(tmp_path: Path) -> None:
+    repo = make_workspace(tmp_path / "repo", {"data.pseudonyms": "none"}, rows=30)
+    change_params(repo, {"data.pseudonyms": "keyed", "data.key": None})
+    git_init(repo)
+    assert "Running stage 'mask'" in run(repo, "dvc", "repro", "mask").stdout
+    assert (repo / FILE).exists()
+    assert "Running stage" not in run(repo, "dvc", "repro", "mask").stdout
+    assert run(repo, "git", "status", "--porcelain", "data").stdout == "", "git ignores it"

@@ -129,10 +129,12 @@ def read_text(path: Path, remedy: str = REMADE, most: float = LARGEST) -> str:
 
 
 def read_json_lines(path: Path, remedy: str = REMADE) -> Iterator[dict[str, Any]]:
-    """The objects of a file with a JSON object in every line."""
+    """The objects of a file with a JSON object in every line that is not empty."""
     check_regular(path, remedy)
     with path.open("rb") as file:
         for row, line in enumerate(iter(lambda: file.readline(LARGEST), b""), 1):
+            if line == b"\n":
+                continue
             try:
                 value = strict_json(line.decode())
             except ValueError:

@@ -1,7 +1,7 @@
 """Make the repo's key, if it needs one and has none: `python -m hallmark.commands.key`.
 
 The key goes into `data/pseudonyms.key`, which git ignores, and its SHA-256 into `data.key` of params.yaml. With the key
-set up, the command says whether it is there and the right one. `nox -s repro` runs it first, with `--if-missing`.
+set up, the command says whether it is there and the right one. The stage `code`, which runs first, makes the key too.
 """
 
 from __future__ import annotations
@@ -25,11 +25,14 @@ KEEP = (
 )
 
 
-def run(file: Path, if_missing: bool) -> None:
-    """Make a key and write its digest into params.yaml, or say what there is."""
+def run(file: Path, *, if_missing: bool = False) -> None:
+    """Make a key and write its digest into params.yaml, or say what there is.
+
+    `if_missing`: say nothing, and make none in the copy of the repo that DVC runs an experiment in, where it would be lost.
+    """
     params = load_params(file)
     wanted = params.data.pseudonyms == "keyed" or uses_key(params.mask)
-    if wanted and params.data.key is None:
+    if wanted and params.data.key is None and not (if_missing and "/.dvc/tmp/" in Path.cwd().as_posix()):
         make(file)
         print(f"made the key of this repo, {FILE}, and wrote data.key in {file}.\n{KEEP}")
     elif not if_missing:
@@ -65,12 +68,6 @@ def make(file: Path) -> None:
     file.write_text(new, encoding="utf-8", newline="\n")
 
 
-def main(arguments: argparse.Namespace) -> None:
-    """Command line: `--if-missing` says nothing unless a key is made."""
-    run(arguments.params, arguments.if_missing)
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m hallmark.commands.key", description=__doc__)
-    parser.add_argument("--if-missing", action="store_true", help="do nothing if there is a key or none is needed")
-    run_stage("key", __doc__, main, parser)
+    run_stage("key", __doc__, lambda arguments: run(arguments.params), parser)

@@ -11,12 +11,11 @@ import subprocess
 import sys
 
 from hallmark.base.errors import run_stage
-from hallmark.commands import intact, key, summary
+from hallmark.commands import intact, summary
 
 
 def main(arguments: argparse.Namespace, options: list[str]) -> None:
     """What comes before and after `dvc repro`, and that."""
-    key.run(arguments.params, if_missing=True)
     intact.main(arguments)
     dvc_repro(*options)
     if not options and (reason := reason_to_rerun()):

@@ -6,8 +6,8 @@ With answers as key=value, the others get their defaults and no question is aske
 from __future__ import annotations
 
 import argparse
+import logging
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,7 +15,10 @@ from hallmark.base.errors import HallmarkError, run_stage
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Command line: the folder that will hold the repo, and answers."""
+    """Command line: the folder that will hold the repo, and answers. Where cookiecutter fails, one line says why."""
+    from cookiecutter.exceptions import CookiecutterException, FailedHookException
+    from cookiecutter.main import cookiecutter
+
     if not Path("template").is_dir():
         raise HallmarkError(
             "is not here: this repo was itself stamped", file="template", remedy="stamp from the template's repo"
@@ -23,14 +26,21 @@ def main(arguments: argparse.Namespace) -> None:
     if not os.access(arguments.folder, os.W_OK):
         remedy = "name another folder to hold the new repo"
         raise HallmarkError("does not exist or is not writable", file=arguments.folder, remedy=remedy)
-    command = [sys.executable, "-m", "cookiecutter", str(Path.cwd()), "--directory", "template"]
-    command += [
-        "--output-dir",
-        str(arguments.folder),
-        *(["--no-input"] if arguments.answers else []),
-        *arguments.answers,
-    ]
-    sys.exit(subprocess.run(command).returncode)
+    answers = dict(answer.partition("=")[::2] for answer in arguments.answers)
+    questions = "template/cookiecutter.json"
+    if unknown := [name for name in answers if f'"{name}"' not in Path(questions).read_text(encoding="utf-8")]:
+        raise HallmarkError(f"has no question '{unknown[0]}'", file=questions, remedy="give answers as KEY=VALUE")
+    logging.getLogger("cookiecutter").setLevel(logging.CRITICAL)  # it logs a traceback for a hook that says no
+    try:
+        cookiecutter(
+            str(Path.cwd()), directory="template", output_dir=str(arguments.folder), no_input=bool(answers),
+            extra_context=answers,
+        )  # fmt: skip
+    except FailedHookException:  # which has said why
+        sys.exit(1)
+    except (CookiecutterException, ValueError) as error:
+        remedy = f"see {questions} for the answers there are; a folder of that name must not exist"
+        raise HallmarkError(str(error), remedy=remedy) from None
 
 
 if __name__ == "__main__":

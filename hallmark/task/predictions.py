@@ -160,6 +160,8 @@ def write_predictions(path: Path, rows: Sequence[Prediction]) -> None:
             if not line.isascii() and any("\ud800" <= char <= "\udfff" for char in line):
                 line = json.dumps(content, sort_keys=True)
             file.write(line + "\n")
+        if not rows:
+            file.write("\n")  # of an empty file DVC warns at every stage that reads it
 
 
 def _rounded(confidence: Confidence) -> dict[str, Any]:

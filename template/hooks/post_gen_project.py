@@ -40,7 +40,7 @@ try:
             params = changed(params, file.read_text(encoding="utf-8"))
     size = size_by_name(value_of(params, "base.name"))
     params = prepared(params, MACHINE, size)
-    # The key itself is made by the first `nox -s repro`: one made here would differ in each rendering of an update.
+    # The key itself is made by the first run: one made here would differ in each rendering of an update.
     params = changed(params, "certify.name: {{ cookiecutter.project_slug }}\ndata.pseudonyms: keyed")
     params = changed(params, f"benchmark.price_per_hour: null  # {PRICE}")
 except HallmarkError as error:

@@ -123,7 +123,6 @@ def stamp(name: str, recipe: Recipe, file: Path, repo: Path, changes: dict[str, 
         call(Path.cwd(), "cookiecutter", *source, *answers)
         call(repo, "python", "-m", "hallmark.commands.propose", str(file.resolve()), "--write")
         set_up(repo, recipe, changes)
-        call(repo, "python", "-m", "hallmark.commands.key", "--if-missing")
         call(repo, "git", "add", "--all")
         call(repo, "git", *IDENTITY, "commit", "--quiet", "--message", f"Set up for {recipe.title}")
     except BaseException:
