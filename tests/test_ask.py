@@ -372,6 +372,7 @@ ALONE = {  # the stage as it is in dvc.yaml, where git has what it reads, and on
 }
 
 
+@pytest.mark.full
 def test_a_rebuild_looks_the_answers_up_and_says_so_if_a_clone_lacks_them(
     at: Path, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -565,6 +566,7 @@ def interrupt(at: Path, server: Server, times: int) -> int:
     return process.wait(30)
 
 
+@pytest.mark.full
 def test_ctrl_c_waits_for_what_is_on_the_way_and_a_second_does_not(at: Path, server: Server) -> None:
     use(server)
     server.slow = 1.5

@@ -219,6 +219,7 @@ def test_bad_parameters_end_every_stage(good: Path, tmp_path: Path, name: str) -
     )  # a warning would be printed
 
 
+@pytest.mark.full
 def test_a_record_of_a_megabyte_simply_works(repo: Path) -> None:
     """It is valid: it is masked to the end, and treated like any other record up to `sft.max_length`."""
     body = "the kettle is fine and red. " * 38_000 + "write to nobody.here@acme-tools.io please"
@@ -283,6 +284,7 @@ def test_a_full_disk(repo: Path, name: str, part: str, file: str) -> None:
     assert outputs(repo) == before[0]
 
 
+@pytest.mark.full
 def test_a_killed_run_leaves_whole_files_and_a_rerun_makes_the_same(repo: Path) -> None:
     """Killed at many moments: each file is the earlier or the new one, the holdout is frozen last or not at all."""
     rows = [record(f"r{i}", text, json.dumps(TARGET), f"c{i % 99}") for i, (text, _) in enumerate(made_texts(4000))]

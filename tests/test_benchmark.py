@@ -108,6 +108,7 @@ def wait_for(condition) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.full
 def test_both_models_are_measured_in_a_closed_and_an_open_loop(workspace):
     change_params(
         workspace,
@@ -485,6 +486,7 @@ def test_ratios_are_tuned_over_base():
     }
 
 
+@pytest.mark.full
 def test_the_gateway_starts_its_model_server_and_brings_it_back(workspace):
     """With the real server of a release that is none: `--ungated`."""
     settings = {"serve.mask": False, "serve.check_schema": False, "serve.traces": False}

@@ -187,6 +187,7 @@ def test_a_value_that_does_not_come_back_is_a_loss(here):
     assert (found.same, found.changes.texts, found.changes.lost) == (8, 2, 1)
 
 
+@pytest.mark.full
 def test_the_stage_counts_what_callers_get_and_says_where_raw_rows_are_missing(tmp_path, monkeypatch):
     folder = make_benchmark_workspace(tmp_path)
     settings = {

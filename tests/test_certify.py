@@ -261,6 +261,7 @@ def test_a_clone_of_other_data_or_code_is_told(repo: Path) -> None:
     assert "make.py is missing in the clone (code)" in found
 
 
+@pytest.mark.full
 def test_an_older_release_is_found_in_the_history_of_a_bare_clone(repo: Path, tmp_path: Path) -> None:
     commit = shell("git rev-parse HEAD", repo).strip()
     old = shutil.copytree(RELEASE, tmp_path / "old")

@@ -83,6 +83,7 @@ def test_nothing_of_a_checkpoint_stays(undisturbed: Path, tmp_path: Path) -> Non
     assert outputs(never) == outputs(undisturbed)
 
 
+@pytest.mark.full
 def test_a_training_cut_again_and_again_ends_with_the_same_bytes(
     undisturbed: Path, repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,6 +98,7 @@ def test_a_training_cut_again_and_again_ends_with_the_same_bytes(
     assert not (repo / ".hallmark").exists()
 
 
+@pytest.mark.full
 def test_dpo_continues_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = with_adapter(tmp_path / "whole", ON | {"sft.checkpoint_minutes": 0})
     repo = Path(shutil.copytree(whole, tmp_path / "repo"))

@@ -128,6 +128,7 @@ def here(repo: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return repo
 
 
+@pytest.mark.full
 def test_bases_are_run_smallest_first_until_one_passes(here: Path, caplog: pytest.LogCaptureFixture) -> None:
     """With real `dvc exp run`: one base breaks a limit, one the gate, the third passes; then nothing is run twice."""
     done = run_here(here, "hallmark.commands.choose", "--price-per-hour", "1")

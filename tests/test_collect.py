@@ -242,6 +242,7 @@ def test_a_log_of_others_is_masked_for_the_first_time_and_nothing_private_is_lef
     assert "<EMAIL_1>" in rows[0]["body"]
 
 
+@pytest.mark.full
 def test_with_pseudonyms_a_customer_stays_one_and_the_held_out_stay_held_out(tmp_path: Path) -> None:
     """Through the real stages: frozen first, then collected, masked, deduplicated and split again."""
     folder = make_workspace(

@@ -29,6 +29,7 @@ def tuned(folder: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in sorted((folder / "models/sft").iterdir())}
 
 
+@pytest.mark.full
 def test_portable_pins_the_code_paths_whatever_the_caller_sets(tmp_path: Path) -> None:
     folder = trainable(tmp_path, PORTABLE)
     sft = ("python", "-m", "stages.sft")  # in new processes: code paths are chosen when torch is loaded

@@ -175,6 +175,7 @@ def test_a_point_has_its_params_as_code_compares_them(tmp_path: Path, monkeypatc
     assert parse_yaml(compared.read_bytes(), compared) == parse_yaml(params.read_bytes(), params) == wanted
 
 
+@pytest.mark.full
 def test_points_are_made_once_and_touch_no_output(
     tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,6 +19,7 @@ LIVE = {
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.full
 def test_the_loop_is_played_from_data_to_rollback(tiny_run: Path, tmp_path: Path) -> None:
     repo = Path(shutil.copytree(tiny_run, tmp_path / "repo", symlinks=True))
     size = Size(customers=30, rows=1, callers=10, calls=(12, 6, 0, 3), params=LIVE, bad={})

@@ -125,6 +125,7 @@ def check_run(tuned: Path, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.full
 def test_two_processes_give_the_same_bytes_and_learn_the_pairs(tuned: Path, tmp_path: Path) -> None:
     folder = check_run(tuned, tmp_path)
     found = report(folder, "dpo")
@@ -256,6 +257,7 @@ def running(output: str) -> list[str]:
 SMALL = {key: value for key, value in ON.items() if key.startswith("dpo.") and key != "dpo.enabled"}
 
 
+@pytest.mark.full
 def test_the_switch_reruns_dpo_and_what_is_after_it(tiny_run: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(tiny_run, tmp_path / "repo", symlinks=True))
     assert report(folder, "dpo") == {"enabled": False}

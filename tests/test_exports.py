@@ -73,6 +73,7 @@ UNSEEN = [
 
 
 @pytest.mark.parametrize("truth", FILES + UNSEEN, ids=lambda truth: truth.write.__name__)
+@pytest.mark.full
 def test_the_file_of_a_tool(truth: Truth, tmp_path: Path) -> None:
     """The roles are right, but for those that are listed as missed, and mask reads and masks every row of it."""
     proposal = propose.proposed(truth.write(tmp_path), rules(), Known(refusal=truth.refusal))

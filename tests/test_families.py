@@ -69,6 +69,7 @@ def made(folder: Path, family: str, monkeypatch: pytest.MonkeyPatch, **overrides
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.full
 def test_a_family_goes_all_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str) -> None:
     """It learns one answer and to stop after it, and gives it with the adapter separate, merged, and reloaded."""
     import torch

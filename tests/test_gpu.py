@@ -38,6 +38,7 @@ def scratch(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", [name for name in parts() if name not in OUTSIDE])
+@pytest.mark.full
 def test_a_part_runs_on_a_cpu(scratch: Path, name: str) -> None:
     bench = Bench("cpu", tiny=True, here=True, scratch=scratch, file=scratch / f"{name}.json")
     result = run_part(parts()[name], bench)

@@ -40,6 +40,7 @@ def cached(repo: Path, file: str) -> Path:
 
 
 @pytest.mark.parametrize("link", ["copy", "hardlink", "symlink"])
+@pytest.mark.full
 def test_a_flipped_bit_in_the_cache_is_found_and_the_output_made_again(repo: Path, link: str) -> None:
     before = (repo / WEIGHTS).read_bytes()
     shell(f"dvc config --local cache.type {link} && dvc checkout --relink", repo)
@@ -56,6 +57,7 @@ def test_a_flipped_bit_in_the_cache_is_found_and_the_output_made_again(repo: Pat
     assert intact.run() == []
 
 
+@pytest.mark.full
 def test_a_damaged_list_of_a_folder_is_found(repo: Path) -> None:
     md5 = prov.dvc_md5(repo / "models/base")
     flip(repo / ".dvc/cache/files/md5" / md5[:2] / md5[2:])

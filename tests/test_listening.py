@@ -202,6 +202,7 @@ def test_a_caller_who_hangs_up_stops_the_model(gateway: Running) -> None:
     assert gateway.lines("traces.jsonl")[-1]["reason"] == "gone"
 
 
+@pytest.mark.full
 def test_five_hundred_connections_that_send_a_byte_a_second_hold_up_nobody(tmp_path: Path) -> None:
     with running(tmp_path / "slow") as gateway:
         text = gateway.raw()

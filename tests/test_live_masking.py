@@ -417,6 +417,7 @@ def test_a_process_for_which_there_is_no_room_is_started_later(
     assert running.run(played()) == "Mail <EMAIL_1>"
 
 
+@pytest.mark.full
 def test_a_request_that_ends_two_processes_is_refused_and_others_are_not(running: Running) -> None:
     async def poisoned() -> tuple[Refusal, str]:
         work = asyncio.create_task(running.one(ENDLESS))
@@ -526,6 +527,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.full
 def test_the_processes_end_with_the_gateway_however_it_ends(tmp_path: Any) -> None:
     script = tmp_path / "parent.py"
     script.write_text(PARENT, encoding="utf-8")

@@ -158,6 +158,7 @@ def test_the_whole_pipeline_runs(copied: Path) -> None:
     assert "reports/comparison.html" in table
 
 
+@pytest.mark.full
 def test_later_tickets_of_held_out_customers_are_answered_and_train_nothing(copied: Path) -> None:
     """New rows of customers in the holdout: the holdout and the adapter stay, and `compare` has something to say."""
     assert (copied / "reports/eval/online/predictions.jsonl").read_text(encoding="utf-8") == ""
@@ -209,6 +210,7 @@ def test_calibration_cascade_and_decision_have_content(tiny_run: Path) -> None:
     assert [way["name"] for way in decision["ways"]] == ways
 
 
+@pytest.mark.full
 def test_a_clone_without_the_data_is_fresh(tiny_run: Path, tmp_path: Path) -> None:
     """As `nox -s fresh` asks in CI, where no output of the pipeline is there but what git has."""
     run(tmp_path, "git", "clone", "--quiet", str(tiny_run), "clone")
@@ -291,6 +293,7 @@ def test_the_plots_of_two_revisions_open_without_a_network(copied: Path) -> None
     assert "<caption>workspace: base down, tuned across</caption>" in shown
 
 
+@pytest.mark.full
 def test_a_plain_repro_on_another_machine_runs_the_benchmark_again(finished: Path) -> None:
     """The machine is another by the instruction set that torch is told to use."""
     before = report(finished, "benchmark")["measured"]
@@ -316,6 +319,7 @@ def test_a_plain_repro_on_another_machine_runs_the_benchmark_again(finished: Pat
     assert not re.search("runs again|Running stage", again)
 
 
+@pytest.mark.full
 def test_a_changed_sft_param_reruns_nothing_before_it(copied: Path) -> None:
     change_params(copied, {"sft.lora.alpha": 8})
     assert set(json.loads(run(copied, "dvc", "status", "--json").stdout)) == {"code"}

@@ -100,6 +100,7 @@ def test_what_is_written_runs_and_fits(tmp_path: Path) -> None:
         assert found["longest"] < found["limit"] < 4 * found["longest"] + 200
 
 
+@pytest.mark.full
 def test_records_that_the_base_cannot_read_are_warned_of(tmp_path: Path) -> None:
     make_workspace(tmp_path / "repo", RULES, rows=1)
     make_tiny_base(tmp_path / "repo/models/base")

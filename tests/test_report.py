@@ -613,6 +613,7 @@ def test_the_policy_of_the_page_lets_nothing_else_run(tmp_path, monkeypatch, bro
     page.close()
 
 
+@pytest.mark.full
 def test_five_thousand_records_and_a_megabyte_of_one_field_hold(tmp_path, monkeypatch, open_page):
     base = outcomes(1, 5000, wrong_format=0.5, wrong_value=0.2)
     tuned = outcomes(2, 5000, wrong_value=0.1, hallucination=0.06)

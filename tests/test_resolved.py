@@ -50,6 +50,7 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.full
 def test_a_changed_default_runs_the_stages_again_that_read_it(repo: Path) -> None:
     file = repo / "hallmark/params/defaults.yaml"
     before = file.read_text(encoding="utf-8")
@@ -66,6 +67,7 @@ def test_a_changed_default_runs_the_stages_again_that_read_it(repo: Path) -> Non
     run(repo, "dvc", "checkout", "--quiet")
 
 
+@pytest.mark.full
 def test_an_experiment_sets_a_param_that_is_not_in_the_file(repo: Path) -> None:
     assert ran(repo, "exp", "run", "--temp", "-S", "++sft.warmup=0.4") == ["code", "sft", "certify"]
 

@@ -73,6 +73,7 @@ def test_each_project_has_a_lock_a_gate_and_a_release_of_its_own(several: Path) 
     assert verdicts == {name: "fail" if name == "failing" else "pass" for name in TASKS}
 
 
+@pytest.mark.full
 def test_a_change_concerns_its_own_project(several: Path, tmp_path: Path) -> None:
     top = shutil.copytree(several, tmp_path / "adapters")
     change_params(top / "refunds", {"certify.tags": ["other"]})

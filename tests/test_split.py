@@ -795,6 +795,7 @@ def check_sides(threshold: float) -> None:
     assert not [pair for pair in near if side[pair[0]] != side[pair[1]]]
 
 
+@pytest.mark.full
 def test_hash_seed_and_threads_do_not_matter(tmp_path: Path) -> None:
     from tests.bench.made import write_masked as write_many
 

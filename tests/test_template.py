@@ -216,6 +216,7 @@ def test_a_stamped_repo_has_what_was_chosen_and_nothing_else(tmp_path: Path, cho
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.full
 def test_each_kinds_sample_is_good(tmp_path: Path, kind: str) -> None:
     """With the stamped repo's own tests, except the whole pipeline."""
     project = bake(tmp_path, kind=kind)

@@ -331,6 +331,7 @@ def test_base_refuses_a_template_without_tools(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.full
 def test_calls_are_learned_in_the_family_s_form_and_read_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str
 ) -> None:

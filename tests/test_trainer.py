@@ -185,6 +185,7 @@ def test_logits_that_the_model_scales_are_scaled_in_the_loss(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("kind", ["sft", "dpo"])
+@pytest.mark.full
 def test_dropout_is_recomputed_in_the_type_it_was_computed_in(tmp_path: Path, kind: str) -> None:
     """With checkpointing in bfloat16, the backward pass runs the layers again, outside of any context of the forward pass."""
     import torch
@@ -253,6 +254,7 @@ ONE_PASS |= {"max_steps": -1, "learning_rate": 0.0, "max_grad_norm": 0.0}
 @pytest.mark.parametrize(
     ("kind", "options"), [*(("sft", {"length_power": power}) for power in (0, 0.5, 1)), ("dpo", {})]
 )
+@pytest.mark.full
 def test_every_step_is_the_mean_over_its_records(
     tmp_path: Path, kind: str, options: dict[str, Any], records: int
 ) -> None:

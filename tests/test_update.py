@@ -115,6 +115,7 @@ def library(project: Path) -> str:
     return str(folder)
 
 
+@pytest.mark.full
 def test_own_changes_come_along_from_when_stages_held_the_library(template: Path, tmp_path: Path) -> None:
     project = stamped(template, tmp_path / "a b", ROOMS, kind="classification", ci="github")
     append(project / "stages/gate.py", 'log.info("ours")\n')
@@ -165,6 +166,7 @@ def test_own_changes_come_along_from_when_stages_held_the_library(template: Path
     assert "up to date" in run(project, "cruft", "check").stdout
 
 
+@pytest.mark.full
 def test_what_cannot_be_merged_is_listed_and_ends_with_1(template: Path, tmp_path: Path) -> None:
     project = stamped(template, tmp_path, ROOMS)
     gate = project / "stages/gate.py"
@@ -239,6 +241,7 @@ def test_a_later_repo_is_updated_from_inside(template: Path, tmp_path: Path) -> 
     assert len(names) == 5, "the wheel too"
 
 
+@pytest.mark.full
 def test_without_cruft_json_the_commit_is_found_by_its_code(template: Path, tmp_path: Path) -> None:
     project = stamped(template, tmp_path, ROOMS, licence="MIT")
     git(project, "rm", "--quiet", ".cruft.json")
@@ -257,6 +260,7 @@ def test_without_cruft_json_the_commit_is_found_by_its_code(template: Path, tmp_
     assert "up to date" in run(project, "cruft", "check").stdout
 
 
+@pytest.mark.full
 def test_a_project_in_a_folder_of_a_repository_is_updated_there(template: Path, tmp_path: Path) -> None:
     project = stamped(template, tmp_path / "several", ROOMS, initialise_git="no")
     git(tmp_path / "several", "init", "--quiet")

@@ -65,6 +65,7 @@ def elsewhere(repo: Path) -> None:
     shell("git commit -qam elsewhere", repo)
 
 
+@pytest.mark.full
 def test_the_whole_pipeline_gives_the_same_bytes(repo: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "hallmark.commands.verify", "--into", str(tmp_path / "what is kept, #1")]
     done = subprocess.run(command, cwd=repo, capture_output=True, text=True, check=False)
@@ -98,6 +99,7 @@ def test_other_bytes_in_the_same_environment_are_2(repo: Path, rebuild: Callable
 
 
 @pytest.mark.parametrize(("noise", "code"), [("0.001", 3), ("0.25", 4)])
+@pytest.mark.full
 def test_other_bytes_in_another_environment_are_held_to_the_band(
     repo: Path, rebuild: Callable[..., Done], noise: str, code: int
 ) -> None:
@@ -120,6 +122,7 @@ def test_no_metric_to_compare_is_outside_the_band(repo: Path, rebuild: Callable[
     assert "no metric was rebuilt" in done.out
 
 
+@pytest.mark.full
 def test_an_output_that_is_no_longer_written_is_missing(repo: Path, rebuild: Callable[..., Done]) -> None:
     """Git brings the reports into the clone, so a stage that stopped writing one must not pass for it."""
     shell("""sed -i 's/write_json(Path("reports.sft.json").*/pass/' make.py""", repo)
@@ -232,6 +235,7 @@ def test_raw_data_that_is_not_in_git_is_brought_from_this_folder(repo: Path, reb
     assert f"{RAW}: not in git, and missing here" in rebuild(stage="split").error
 
 
+@pytest.mark.full
 def test_raw_data_with_a_remote_of_its_own_comes_from_the_cache(repo: Path, rebuild: Callable[..., Done]) -> None:
     shell(f"git rm -q --cached {RAW} && dvc remote add -q raw '{repo}/nowhere' && dvc add -q {RAW}", repo)
     tracked = repo / f"{RAW}.dvc"
