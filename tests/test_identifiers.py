@@ -94,7 +94,7 @@ def test_cues_are_those_of_the_language_and_english() -> None:
 def test_every_cue_has_a_kind() -> None:
     entries = [entry for file in CUES.values() for entry in word_list(file)]
     pattern = re.compile(
-        r".+: (?:account|credit_card|driver_license|national_id|passport|us_ssn)(?:, (?:thing|ending))?"
+        r".+: (?:account|credit_card|driver_license|national_id|passport|us_ssn|iban_code)(?:, (?:thing|ending))?"
     )
     assert [entry for entry in entries if not pattern.fullmatch(entry)] == []
 
@@ -226,7 +226,7 @@ def test_a_duration_is_no_age(text: str) -> None:
 
 def test_the_fields_of_a_form() -> None:
     form = "Nombre: Joel .\nApellidos: Leon Aguilar .\nLocalidad/ Provincia: La Palma.\nCP: 35001.\nPaís: España. Edad: 46\nWohnort: Ulm\nEmail address: x1@y.example"
-    assert values(fields, form) == ["Joel", "Leon Aguilar", "La Palma", "35001", "España", "Ulm"]
+    assert values(fields, form) == ["Joel", "Leon Aguilar", "La Palma", "35001", "España", "46", "Ulm"]
 
 
 @pytest.mark.parametrize(

@@ -21,11 +21,17 @@ def scalars(value: Any, *, keys: bool = False) -> Iterator[Any]:
         yield value
 
 
+# Keys of a value that the key of their object names: those of a JSON Schema, and of `{"name": "phone", "value": ...}`.
+OF_A_VALUE = frozenset(("default", "const", "example", "examples", "value"))
+
+
 def named(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """The scalars of a document, in the order of `scalars`, each with the key that it stands under."""
+    """The scalars of a document, in the order of `scalars`, each with the key that names it."""
     if isinstance(value, dict):
+        label = value.get("name")
         for key, item in value.items():
-            yield from named(item, str(key))
+            own = key not in OF_A_VALUE
+            yield from named(item, str(key) if own else label if isinstance(label, str) else name)
     elif isinstance(value, list):
         for item in value:
             yield from named(item, name)

@@ -74,7 +74,7 @@ class LiveMasker:
         others = [next(left) if form is None else text for text, form in targets]
         forms = self.masker.filled([form for _, form in targets], left)
 
-        numbers = [text for text in record.texts[asked - len(of_tools) : asked] if text.cue is not None]
+        numbers = [text for text in record.texts[asked - len(of_tools) : asked] if text.number]
         self._check_left(
             record,
             [*rendered[: len(texts)], *(text for text, (_, form) in zip(others, targets, strict=True) if form is None)],

@@ -268,10 +268,7 @@ class Recorder:
                 yield from ((self._column(column), *found) for found in left_in(shown, reserved))
         if "tools" in slots:
             held = {
-                span.kind
-                for text in self._texts_of("tools", raw, record, slots)
-                if text.cue is not None
-                for span in text.spans
+                span.kind for text in self._texts_of("tools", raw, record, slots) if text.number for span in text.spans
             }
             yield from ((self._column("tools"), "a number", kind, "number") for kind in sorted(held))
         keys = {column: list(keys_of(getattr(raw, column))) for column in ("target", "rejected", "tools")}

@@ -42,7 +42,7 @@ from hallmark.mask.prefilter import compiled
 from hallmark.mask.rules import Found
 
 LONGEST = 200  # longest line that can be chat, in characters
-_TOKEN = re.compile(r"[^\W_]+(?:['’/-][^\W_]+)*")
+_TOKEN = re.compile(r"\d+[.]\d+|[^\W_]+(?:['’/-][^\W_]+)*")
 _FILLERS = word_list("words/fillers.txt")
 _THINGS = word_list("words/things.txt")
 _USERS = word_list("words/user_cues.txt")

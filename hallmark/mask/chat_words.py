@@ -49,7 +49,13 @@ def is_split_code(words: list[str]) -> bool:
     pieces = all(
         word.isdigit() or (word.isalpha() and len(word) < 5 and not is_word(word)) or len(word) == 1 for word in words
     )
-    return pieces and (len(digits) > 3 or len(words) > 2) and not all(map(str.isdigit, words)) and len(words) < 7
+    unspoken = any(word.isalpha() and len(word) > 2 and not re.search("[aeiou]", word) for word in words)
+    return (
+        pieces
+        and (len(digits) > 3 - unspoken or len(words) > 2)
+        and not all(map(str.isdigit, words))
+        and len(words) < 7
+    )
 
 
 def is_locator(word: str) -> bool:

@@ -13,7 +13,7 @@ from hallmark.mask.rules import Found
 _GENERAL = frozenset(["country", "place", "nationality", "adjective", "date", "spacy"])
 _KINDS = frozenset(["LOCATION", "NRP", "DATE_TIME"])
 # Kinds that are no sign of a person: those above, and what a text about machines, shops and firms has too.
-_NO_SIGN = _KINDS | {"ORGANIZATION", "URL", "IP_ADDRESS", "MAC_ADDRESS", "SECRET", "CRYPTO", "DENIED", "UUID", "MISC"}
+NO_SIGN = _KINDS | {"ORGANIZATION", "URL", "IP_ADDRESS", "MAC_ADDRESS", "SECRET", "CRYPTO", "DENIED", "UUID", "MISC"}
 _PERSON = re.compile(
     r"(?<![\w.-])(?:I|(?:i|my|me|mine|myself|he|she|his|him|her|hers|himself|herself|mrs?|ms|born|lives?|lived|resides?|"
     rf"{any_of(word_list('words/relations.txt'))})(?=[\s,.;:!?'’)]|$))(?![\w/)-])",
@@ -101,7 +101,7 @@ def weighed(texts: Sequence[str], found: Sequence[Sequence[Found]]) -> list[list
         for spans, public in ((spans, of_the_world(text, spans)) for text, spans in zip(texts, found, strict=True))
     ]
     kinds = {one.kind for spans in found for one in spans}
-    if kinds - _NO_SIGN:
+    if kinds - NO_SIGN:
         return [list(spans) for spans in found]
     return [
         [one for one in spans if not only_with_person(text, one) or _is_someones(text, one, "ORGANIZATION" in kinds)]

@@ -63,6 +63,13 @@ _BIRTH = re.compile(
     re.IGNORECASE,
 )
 
+# Someone's birthday: a day without its year, or a year or month that no other rule reads.
+_BIRTHDAY = compiled(
+    rf"(?<![^\W_])(?:{any_of(word_list('words/birth_cues.txt'))})(?![^\W_])[^\n\d]{{0,25}}?\n?[^\w\n]{{0,5}}"
+    rf"(?P<date>(?:the )?{_DAY}(?:st|nd|rd|th|er|º|°|\.)?{_OF}{_MONTH}|{_MONTH}[ ](?:the )?{_DAY}(?:st|nd|rd|th)?"
+    rf"|{_DAY}[./-](?:1[0-2]|0?[1-9])\.?|(?:1[0-2]|0?[1-9])[./-](?:{_DAY}|(?:1[89]|20)\d\d))(?![^\W_]|[/-]\d|\.\d)",
+    re.IGNORECASE,
+)
 # What happened to a person, and its date, with or without a year.
 EVENT_DATE = compiled(
     rf"(?<![^\W_])(?i:{any_of(word_list('words/event_cues.txt'))})(?![^\W_])(?:[:,]?[ ](?![A-Z\d])[^\W\d_]+){{0,3}}?(?:[:,]?[ ][A-Z][a-z]+)?[:,]?[ ]"
@@ -107,6 +114,8 @@ def _moments(text: str, every: bool) -> Iterator[Moment]:
             else:
                 continue
             yield Moment(start, end, int(match[0]), False, _is_birth(text, start))
+        for match in _BIRTHDAY.finditer(text):
+            yield Moment(match.start("date"), match.end("date") - match["date"].endswith("."), 0, False, True)
     if every:
         for pattern in _OTHER:
             for match in pattern.finditer(text):

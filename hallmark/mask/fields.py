@@ -1,62 +1,352 @@
-"""Fields of forms that hold a private value: "Apellidos: Rico Pedroza", "Wohnort: Ulm", "CP: 46271".
+"""Values that a key names: in forms, JSON, query strings, logs, tables, and in the documents of tools and answers.
 
-The labels of five languages are a list in `words/`; a label counts at the start of a line or sentence.
+`kind_of_value` says what a key makes of a value; all else finds the two in a text. A key is read as words, whatever joins
+them ("lastName", "LAST_NAME"). A value is masked whole. Labels in five languages and numbers of people are lists in `words/`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from bisect import bisect
+from collections.abc import Iterator, Sequence
+from functools import cache, lru_cache
+from typing import NamedTuple
 
-from hallmark.mask.keyed_values import marked
-from hallmark.mask.lexicon import any_of, word_list
+from hallmark.mask.identifiers import every_cue, keyed_number
+from hallmark.mask.lexicon import (
+    any_of,
+    first_names,
+    fold,
+    is_common,
+    is_given_name,
+    is_plain,
+    is_word,
+    last_names,
+    word_list,
+)
 from hallmark.mask.prefilter import compiled
 from hallmark.mask.rules import Found
 
-_KINDS = {
+SCORE = 0.985  # above all but an e-mail address and a URL: what else is in the value is a part of it
+REACH = 64  # characters of a key
+LONGEST = 2000  # characters of a value
+LISTED = 50  # values of a list
+
+_LABELS = {
     label: kind.upper() for label, _, kind in (entry.rpartition(": ") for entry in word_list("words/field_labels.txt"))
 }
-_FIELD = compiled(
-    rf"(?:^|(?<=[\n.;|•*\t\ufeff])|(?<=[ ]{{2}}))[ \t\ufeff]{{0,8}}(?P<label>{any_of(_KINDS)})[ ]?:[ \t]{{0,8}}(?=[^\s:])",
-    re.IGNORECASE,
+_KEYS = {re.sub(r"[^\w]+", " ", fold(label)).strip(): kind for label, kind in _LABELS.items()}
+_JOINED = {key.replace(" ", ""): key for key in _KEYS}
+_PEOPLE = (word_list("words/relations.txt") | word_list("words/person_roles.txt")) - {"producer"}
+_GENERAL = frozenset(("name", "age", "recipient"))  # with any other word before it, of a thing
+_HUMP = re.compile(r"(?<=[a-zß-ÿ\d])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[\W_]+")
+_NOTHING = re.compile(
+    r"(?i:true|false|null|none|nil|nan|n/?a|yes|no|unknown|required|optional|string|str|text|number|integer|undefined|empty|"
+    r"default|hidden|\*+|x+|[\[<(].*[\])>])"
 )
-# "city": "Graz", addr="...", name='...'
-_KEY_KINDS = {
-    **{label: kind for label, kind in _KINDS.items() if label.isascii()},
-    **dict.fromkeys(("name", "customer name"), "PERSON"),
-    **dict.fromkeys(("addr", "street"), "STREET_ADDRESS"),
-    "zip": "ZIP_CODE",
+_NAMES = re.compile(r"n[ao]o?m|apell|cogn|pr[eé]n")  # of labels for names, not for the people who have them
+# Keys that often have a value that is no one's: it counts if it looks like one.
+_OPEN = frozenset(("token", "secret", "session", "csc", "user", "login", "handle", "uid", "acct"))
+_POINTS = frozenset(
+    ["coordinates", "geo", "geolocation", "gps", "lat", "latitude", "lng", "lon", "long", "longitude"]
+) | {
+    "gps coordinates",
+    "lat lng",
 }
-_KEYS = {label.replace(" ", ""): kind for label, kind in _KEY_KINDS.items()}
-_JSON = compiled(
-    rf"(?<![^\W_])(?P<label>{any_of(_KEY_KINDS).replace(re.escape(' '), '[ _-]?')})(?:[\"'][ ]?:[ ]?|=)"
-    r"(?P<quote>[\"'])(?P<value>[^\"'\n]{2,80})(?P=quote)",
-    re.IGNORECASE,
+
+_WORDS = r"[^\W\d_][\w'’.-]*(?:,?[ ][^\W\d_][\w'’.-]*){0,4}"
+_CHECKS: dict[str, re.Pattern[str]] = {
+    "PERSON": re.compile(_WORDS),
+    "LOCATION": re.compile(r"[^\W\d_][^\n:;|\d]{1,40}"),
+    "ZIP_CODE": re.compile(r"(?=[^\s.]*\d)[^\W_]{2,8}(?:[ -](?=[^\W_]*\d)[^\W_]{2,4})?"),
+    "STREET_ADDRESS": re.compile(r"(?=.*[^\W\d_]{3})(?!.*(?:@|://))[^\W_][^\n|]{4,120}"),
+    "SECRET": re.compile(r"\S{3,}(?:[ ]\S+){0,23}"),
+    "USERNAME": re.compile(r"(?=.*[^\W\d_])[\w.@+-]{2,64}"),
+    "PHONE_NUMBER": re.compile(r"(?=(?:\D*\d){6})[\d ()+./xX-]{6,30}"),
+    "EMAIL_ADDRESS": re.compile(r"(?i)(?=.*(?:@|\bat\b|\bdot\b))[^\n]{5,100}"),
+    "AGE": re.compile(r"(?:1[01]\d|[1-9]?\d)(?:[.]\d)?(?:[ ]?[^\W\d_]{1,9})?"),
+    "DATE_OF_BIRTH": re.compile(r"(?=.*\d)[\w ,./:+-]{2,40}"),
+    "NRP": re.compile(_WORDS),
+    "TITLE": re.compile(_WORDS),
+}
+_COORDINATES = re.compile(r"-?\d{1,3}\.\d+(?:°?[ ]?[NSEW])?(?:[ ]?[,; ][ ]?-?\d{1,3}\.\d+(?:°?[ ]?[NSEW])?)?")
+
+
+@lru_cache(2**12)
+def kind_of_value(key: str, value: str, of_person: bool = False, digits: int = 3) -> str | None:
+    """The kind of private value that a key makes of a value, or None.
+
+    `of_person`: other fields of a person stand next to it. `digits`: the fewest of a number that its key may name.
+    """
+    words = _words(key)
+    if not words or not value or _NOTHING.fullmatch(value):
+        return None
+    label = _label(words)
+    if label is None:
+        return keyed_number(words, value, digits)
+    return _KEYS[label] if label and _fits(label, value, of_person) else None
+
+
+def _words(key: str) -> list[str]:
+    """The words of a key, without a number at its end."""
+    words = [fold(word) for word in _HUMP.split(key) if word]
+    while len(words) > 1 and words[-1].isdigit():
+        words.pop()
+    return words[-6:]
+
+
+def _label(words: list[str]) -> str | None:
+    """The label that a key is or ends with; empty if it is that of a thing ("file name"), None if it is none."""
+    for first in range(len(words)):
+        label = " ".join(words[first:])
+        label = label if label in _KEYS else _JOINED.get("".join(words[first:]), "")
+        if label:
+            return "" if first and label in _GENERAL and words[first - 1] not in _PEOPLE else label
+    return None
+
+
+def _fits(label: str, value: str, of_person: bool) -> bool:
+    """Whether a value can be what its label says."""
+    kind = _KEYS[label]
+    if label in _POINTS or not _CHECKS[kind].fullmatch(value):
+        return kind == "LOCATION" and bool(_COORDINATES.fullmatch(value))
+    words = [fold(word) for word in re.findall(r"[^\W\d_]+", value)]
+    plain = all(map(is_common, words))
+    mixed = any(map(str.isdigit, value))
+    if kind == "PERSON":
+        if label == "name":
+            return "_" not in value and (_is_person(words) or (of_person and not plain))
+        return bool(_NAMES.search(label)) or not plain
+    if kind == "SECRET":
+        if label.startswith("pin"):
+            return mixed and len(value) < 13
+        if label == "pass":
+            return mixed and not value.isdigit()  # "pass: 1200" counts tests
+        if label in _OPEN:
+            return (mixed and len(value) > 5) or (len(value) > 15 and " " not in value)
+        return not (plain and len(words) > 2 and len(words) < 12)  # "must be at least 8 characters"
+    if kind == "USERNAME":
+        return not (label in _OPEN and not mixed and all(map(is_plain, words)))
+    return kind != "STREET_ADDRESS" or mixed or not plain
+
+
+def _is_person(words: list[str]) -> bool:
+    """Whether words are a name by themselves."""
+    if len(words) < 2:
+        return bool(words) and is_given_name(words[0])
+    known = words[0] in first_names() or (words[-1] in last_names() and not is_common(words[-1]))
+    return (known and not any(map(is_plain, words))) or not any(map(is_word, words))
+
+
+# --- keys and values in a text
+
+
+class Pair(NamedTuple):
+    """A key, and where its value stands."""
+
+    key: str
+    start: int
+    end: int
+    score: float = SCORE  # lower where the value may be a part of a URL
+
+
+_ASSIGN = re.compile(r"(?P<closed>\\{0,3}[\"'`])?[ \t]{0,8}[:=](?![:=/])\s{0,8}(?P<open>\\{0,3}[\"'`])?")
+_ELEMENT = re.compile(
+    r"<(?:\w{1,20}:)?(?P<key>[A-Za-z][\w.-]{0,40})(?:\s[^<>]{0,120})?>\s{0,8}(?P<value>[^<>\n]{1,200}?)\s{0,8}</"
 )
-_PEOPLE = re.compile(r"[^\W\d_][\w'’.-]+(?:[ ][^\W\d_][\w'’.-]*){0,4}")
-_NAME = re.compile(
-    r"(?:dr[a.]{0,2}[ ]?|d\.ª?[ ]?|dña\.?[ ])?(?i:)[^\W\d_][\w'’.-]*(?:[ ](?:(?:de|del|la|las|los|y|von|van|der|du|di|da)[ ]){0,3}[^\W\d_a-zß-öø-ÿ][\w'’-]*){0,4}"
+_INSIDE = {quote: re.compile(rf"(?:[^{quote}\\\n]|\\.){{1,{LONGEST}}}+(?={quote})") for quote in "\"'`"}
+_BRACE = re.compile("[{}]")
+_NO_KEY = re.compile(r"[^\w .'-]")
+_RUN = re.compile(r"(?:[^\s,;&\"'`<>()\[\]{}|\\]|(?<=[^\W_])'(?=[^\W_])){1,200}")
+_NUMBER = re.compile(r"-?\d[\d.]{0,40}(?:[eE][+-]?\d{1,3})?(?=\s{0,8}[,}\]\n])")
+_ITEM = re.compile(
+    r"\s{0,8}(?:(?P<open>\\{0,3}[\"'])(?P<text>(?:(?!(?P=open))[^\n]){1,200})(?P=open)|(?P<number>-?\d[\d.]{0,40}))\s{0,8}(?P<more>[,\]])"
 )
-_PLACE = re.compile(r"[^\W\d_][^\n:;.,|\d]{1,40}")
-_CODE = re.compile(r"(?=[^\s.]*\d)[^\W_]{2,8}(?:[ -](?=[^\W_]*\d)[^\W_]{2,4})?(?![^\W_])")
-_ADDRESS = re.compile(r"(?=[^\n]{0,100}\d)(?![^\n]{0,100}(?:@|://))[^\W_][^\n:|]{4,100}")
-_STOP = re.compile(r"[ ]{2}|(?<=[^\W_]{5})\.\s|(?<=\d)\.\s")  # a gap, or a full stop after no abbreviation
-_VALUES = {"PERSON": _NAME, "LOCATION": _PLACE, "ZIP_CODE": _CODE, "STREET_ADDRESS": _ADDRESS}
+_NAME_RUN = re.compile(r"[^\W\d_a-zß-öø-ÿ][\w'’.-]*(?:[ ][^\W\d_a-zß-öø-ÿ][\w'’.-]*){0,3}")
+_IN_URL = 0.92  # below a URL, which is masked whole
 
 
 def fields(text: str) -> Iterator[Found]:
-    """The values of labelled fields, and those that their form or key gives away."""
-    yield from marked(text)
-    for match in _JSON.finditer(text):
-        key = re.sub(r"[ _-]", "", match["label"].lower())
-        kind = _KEYS[key]
-        if kind != "PERSON" or (_PEOPLE.fullmatch(match["value"]) and (key != "name" or " " in match["value"])):
-            yield Found(*match.span("value"), kind, 0.8, "field")
-    if ":" not in text:
+    """The values in a text that their keys make private."""
+    pairs = [*_assigned(text), *_cells(text)] if _ASSIGN.search(text) or "\n" in text or "</" in text else []
+    braces = [brace.start() for brace in _BRACE.finditer(text)] if pairs else []
+    kinds: list[str | None] = []
+    persons: set[int] = set()  # the objects with another field of a person than a name
+    for pair in pairs:
+        kinds.append(kind_of_value(pair.key, _read(text, pair)))
+        if kinds[-1] and _words(pair.key)[-1] != "name":
+            persons.add(bisect(braces, pair.start))
+    for pair, kind in zip(pairs, kinds, strict=True):
+        if kind is None and bisect(braces, pair.start) in persons:
+            kind = kind_of_value(pair.key, _read(text, pair), of_person=True)
+        if kind is not None:
+            place = kind == "LOCATION" and text[pair.end - 1].isdigit()
+            yield Found(pair.start, pair.end, kind, pair.score, "place" if place else "field")
+    yield from _labelled(text)
+
+
+def _read(text: str, pair: Pair) -> str:
+    """A value as it is compared: a query string has a plus or, in a view, a hyphen for a space."""
+    value = text[pair.start : pair.end].strip()
+    return re.sub(r"(?<=.)[+]|(?<=[^\W\d_])-(?=[^\W\d_])", " ", value) if text[pair.start - 1] == "=" else value
+
+
+def _assigned(text: str) -> Iterator[Pair]:
+    """Keys and values with a colon or equals sign between them, or in the form of XML."""
+    for element in _ELEMENT.finditer(text) if "</" in text else ():
+        yield Pair(element["key"], *element.span("value"))
+    last = _last_words()
+    for match in _ASSIGN.finditer(text):
+        closed, opened, at = match["closed"], match["open"], match.end()
+        before = text[max(0, match.start() - REACH) : match.start()]
+        key = before.rpartition(closed[-1])[2] if closed else _NO_KEY.split(before)[-1]
+        if not closed and match[0].startswith("="):
+            key = key.rpartition(" ")[2]  # of a log line: "ok age=47"
+        words = _words(key)
+        if not words or not (words[-1] in last or _label(words)) or at >= len(text):
+            continue
+        if opened in _INSIDE:
+            if inside := _INSIDE[opened].match(text, at):
+                yield Pair(key, *inside.span())
+        elif opened:  # JSON in a text of JSON
+            end = text.find(opened, at, at + LONGEST)
+            if end > at and "\n" not in text[at:end]:
+                yield Pair(key, at, end)
+        elif closed and text[at] == "[":
+            yield from _items(text, key, at + 1)
+        elif closed:
+            if number := _NUMBER.match(text, at):
+                yield Pair(key, *number.span())
+        elif "\n" not in match[0] and (run := _RUN.match(text, at)):
+            label = _label(words) or ""
+            kind = _KEYS.get(label)
+            if ":" in match[0]:  # forms and prose have rules of their own
+                plain = label in _OPEN or is_common(fold(run[0].rstrip(".?!")))
+                if kind not in ("SECRET", "USERNAME", "AGE") or (plain and not any(map(str.isdigit, run[0]))):
+                    continue
+            name = _NAME_RUN.match(text, at) if kind == "PERSON" else None
+            run = name if name and name.end() > run.end() else run
+            yield Pair(key, at, at + len(run[0].rstrip(".:?")), _IN_URL if "=" in match[0] else SCORE)
+
+
+_QUOTED_KEY = re.compile(r"(?P<quote>[\"'])(?P<key>[^\"'\n\\]{1,64})\\{0,3}(?P=quote)\s{0,8}:")
+
+
+@lru_cache(64)  # several ask for those of one text, one after the other
+def label_places(text: str) -> Sequence[tuple[int, int]]:
+    """Where keys in quotes stand that say what their value is, and so are no one's name."""
+    keys = _QUOTED_KEY.finditer(text) if ":" in text else ()
+    return tuple(
+        key.span("key") for key in keys if _label(words := _words(key["key"])) or _last_words().intersection(words[-1:])
+    )
+
+
+def _items(text: str, key: str, at: int) -> Iterator[Pair]:
+    """The values of a list."""
+    for _ in range(LISTED):
+        item = _ITEM.match(text, at)
+        if not item:
+            return
+        yield Pair(key, *item.span("text" if item["text"] else "number"))
+        if item["more"] == "]":
+            return
+        at = item.end()
+
+
+@cache
+def _last_words() -> frozenset[str]:
+    """Every word with which a key can end that names a private value."""
+    return every_cue().last | {key.rpartition(" ")[2] for key in _KEYS}
+
+
+# --- tables
+
+_HEADER_CELL = re.compile(r"[^\W\d_][\w .'’()/-]{0,40}")
+_RULE = re.compile(r"[\s|:+=-]*")
+_CELL = {sign: re.compile(rf"\"(?:[^\"\n]|\"\")*\"(?=[{sign}\n]|\Z)|[^{sign}\n]*") for sign in (",", ";", "\t", r"\|")}
+
+
+def _cells(text: str) -> Iterator[Pair]:
+    """The cells of tables whose first line names the columns."""
+    if "\n" not in text:
         return
-    for label in _FIELD.finditer(text):
-        kind = _KINDS[label["label"].lower()]
-        value = _VALUES[kind].match(text, label.end())
+    header: list[str] = []
+    sign, at = "", 0
+    for line in text.splitlines(keepends=True):
+        start, at = at, at + len(line)
+        bare = line.rstrip("\r\n")
+        if not header:
+            sign, header = _header(bare)
+            continue
+        if _RULE.fullmatch(bare) and bare.strip():
+            continue
+        row = _split(bare, sign) if sign[-1] in bare else []
+        if len(row) != len(header):
+            sign, header = _header(bare)
+            continue
+        for key, (low, high) in zip(header, row, strict=True):
+            if key and low < high:
+                yield Pair(key, start + low, start + high)
+
+
+def _header(line: str) -> tuple[str, list[str]]:
+    """The sign between the cells and the columns' names, if a line is the head of a table with private columns."""
+    for sign in _CELL if len(line) < 4000 else ():
+        if sign[-1] not in line:
+            continue
+        names = [line[low:high] for low, high in _split(line, sign)]
+        filled = [name for name in names if name]
+        if len(filled) > 1 and all(_HEADER_CELL.fullmatch(name) and name.count(" ") < 3 for name in filled):
+            known = [name for name in filled if _words(name)[-1:] and _words(name)[-1] in _last_words()]
+            if known and (2 * len(known) >= len(filled) or sign == r"\|" or " " not in line):
+                return sign, names
+    return "", []
+
+
+def _split(line: str, sign: str) -> list[tuple[int, int]]:
+    """Where the cells of a line stand, without white space and quotes around them."""
+    cells, at = [], 0
+    while at <= len(line):
+        match = _CELL[sign].match(line, at)
+        if match is None:
+            break
+        low, high = match.span()
+        while low < high and line[low] in ' \t"':
+            low += 1
+        while low < high and line[high - 1] in ' \t"':
+            high -= 1
+        cells.append((low, high))
+        at = match.end() + 1
+    return cells
+
+
+# --- forms
+
+_FORM_KINDS = {
+    label: kind
+    for label, kind in _LABELS.items()
+    if kind in ("PERSON", "LOCATION", "ZIP_CODE", "STREET_ADDRESS") and label != "name"
+}
+_FIELD = compiled(
+    rf"(?:^|(?<=[\n.;|•*\t\ufeff])|(?<=[ ]{{2}}))[ \t\ufeff]{{0,8}}(?P<label>{any_of(_FORM_KINDS)})[ ]?:[ \t]{{0,8}}(?=[^\s:])",
+    re.IGNORECASE,
+)
+_FORM_VALUES = {
+    "PERSON": re.compile(
+        r"(?:dr[a.]{0,2}[ ]?|d\.ª?[ ]?|dña\.?[ ])?(?i:)[^\W\d_][\w'’.-]*(?:[ ](?:(?:de|del|la|las|los|y|von|van|der|du|di|da)[ ]){0,3}[^\W\d_a-zß-öø-ÿ][\w'’-]*){0,4}"
+    ),
+    "LOCATION": re.compile(r"[^\W\d_][^\n:;.,|\d]{1,40}"),
+    "ZIP_CODE": re.compile(r"(?=[^\s.]*\d)[^\W_]{2,8}(?:[ -](?=[^\W_]*\d)[^\W_]{2,4})?(?![^\W_])"),
+    "STREET_ADDRESS": re.compile(r"(?=[^\n]{0,100}\d)(?![^\n]{0,100}(?:@|://))[^\W_][^\n:|]{4,100}"),
+}
+_STOP = re.compile(r"[ ]{2}|(?<=[^\W_]{5})\.\s|(?<=\d)\.\s")  # a gap, or a full stop after no abbreviation
+
+
+def _labelled(text: str) -> Iterator[Found]:
+    """The values of labels at the start of a line or sentence: "Apellidos: Rico Pedroza", "CP: 46271"."""
+    for label in _FIELD.finditer(text) if ":" in text else ():
+        kind = _FORM_KINDS[label["label"].lower()]
+        value = _FORM_VALUES[kind].match(text, label.end())
         if value:
             end = value.start() + len(_STOP.split(value[0])[0].rstrip(" .,;-"))
             if end > value.start() + 1:

@@ -8,12 +8,12 @@ searched for the cues themselves, so long lists cost nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import NamedTuple
 
 from hallmark.mask.dates import DATE
-from hallmark.mask.lexicon import fold, word_list
+from hallmark.mask.lexicon import fold, is_word, word_list
 from hallmark.mask.official_ids import official
 from hallmark.mask.rules import Finder, Found
 
@@ -73,6 +73,36 @@ def cues(language: str) -> Cues:
     return Cues(found, frozenset(last | {f"{word}s" for word in last} | short | _NUMBER_WORDS | _FILLERS | {"º", "nº"}))
 
 
+@cache
+def every_cue() -> Cues:
+    """The cues of all languages: keys and the heads of columns are often not in the language of the texts."""
+    known = {name: cue for language in CUES for name, cue in cues(language).known.items()}
+    return Cues(known, frozenset().union(*(cues(language).last for language in CUES)))
+
+
+_KEYED = re.compile(r"(?!.*[ ][a-z]{3})#?(?:[A-Za-z]{1,8}[ _-]?)?(?=[^\W_]*\d)[A-Za-z\d ./_-]{1,40}")
+_FILE = re.compile(r"\.[a-z]{2,4}", re.IGNORECASE)
+
+
+def keyed_number(words: Sequence[str], value: str, least: int) -> str | None:
+    """The kind of a number that stands under a key of these words, or None; it has at least that many digits."""
+    if not _KEYED.fullmatch(value) or _FILE.fullmatch(value[-5:].lstrip("0123456789")):
+        return None
+    numbered = len(words) > 1 and words[-1] in _NUMBER_WORDS
+    for first in range(len(words)):
+        cue = every_cue().known.get(" ".join(words[first:])) or (
+            every_cue().known.get(" ".join(words[first:-1])) if numbered else None
+        )
+        if cue is None or cue.ending or _PUBLIC.intersection(words[:first]):
+            continue
+        if cue.thing and not numbered and (first or any(map(str.islower, value))):
+            return None  # "error_report", "file": "draft-2024-11"
+        said = Announced(cue, numbered, True, False)
+        fits = sum(map(str.isdigit, value)) >= least and _plausible(value, 0, len(value), said)
+        return _kind(value, said) if fits else None
+    return None
+
+
 SCORE = 0.86  # above a telephone number: "policy number 53911/00" is none
 
 
@@ -96,8 +126,10 @@ _DIGIT = re.compile(r"\d")
 _TOKEN = re.compile(r"(?<!\d)(?<!\d[.,:])\d[^\W_]{0,40}(?:[-/._][^\W_]{1,40}){0,8}")
 _HEAD = re.compile(r"(?<![^\W_])(?:[^\W\d_]{1,8}[-/._]){0,3}[^\W\d_]{0,8}$")
 _SPACED_HEAD = re.compile(r"(?<![^\W_])(?:[A-Z]{1,5}[ -]){1,3}$")
+_LOW_HEAD = re.compile(r"(?<![^\W_])([a-z]{2,4})[ ]$")  # of one spelled in chat: "my id is hgy 675"
+_LOW_TAIL = re.compile(r"[ ]([a-z]{1,3})(?![\w'’-])")
 _MORE = re.compile(
-    r"[ ](?:(?=[^\W_]{0,3}\d)[^\W_]{1,20}(?:[-/._][^\W_]{1,20}){0,4}|[A-Z]{1,3}(?:[ ]\d[^\W_]{0,20}(?:[-/.][^\W_]{1,20}){0,4}|(?![\w'’-])))"
+    r"[ ](?:(?=[^\W_]{0,3}\d)[^\W_]{1,20}(?:[-/._][^\W_]{1,20}){0,4}|[A-Z]{1,4}(?:[ ]\d[^\W_]{0,20}(?:[-/.][^\W_]{1,20}){0,4}|(?![\w'’-])))"
 )
 _NEXT = re.compile(r"[ ]?(?:[,;&/]|,?[ ](?:and|und|y|et|e|ou|or|o|oder))[ ]?\n?(?=[^\W_]{0,4}[-/.]?\d)", re.IGNORECASE)
 _NOT_AFTER = re.compile(
@@ -125,6 +157,9 @@ def _cued(text: str, known: Cues) -> Iterator[Found]:
             wide = _SPACED_HEAD.search(text, max(done, start - 16), start)
             if wide and (said := _announced(text, wide.start(), known)):
                 start = wide.start()
+            low = _LOW_HEAD.search(text, max(done, start - 6), start)
+            if low and said is None and not is_word(low[1]) and (said := _announced(text, low.start(), known)):
+                start = low.start()
         if said is None:
             said = _named_after(text, start, end, known)
         if said is None:
@@ -166,6 +201,9 @@ def _whole(text: str, start: int, end: int, said: Announced) -> int:
         ):
             break
         end = more.end()
+    tail = _LOW_TAIL.match(text, end)
+    if tail and text[start:end].islower() and not is_word(tail[1]) and not _NOT_AFTER.match(text, end):
+        end = tail.end()
     compact = sum(map(str.isalnum, text[start:end]))
     return end if compact <= 34 else first
 
@@ -214,6 +252,8 @@ def _announced(text: str, start: int, known: Cues) -> Announced | None:
         elif word not in "([\"'-|>*":
             break
         at -= 1
+    if numbered and _OWN.search(" ".join(tokens[at + 1 :])):
+        return Announced(Cue("ACCOUNT", False), True, label, plural)
     if (
         numbered
         and not fillers
@@ -228,6 +268,7 @@ _PUNCTUATION = " \t\n:=#([\"'-.|>*"
 _LAST_WORD = re.compile(r"[^\W\d_]{1,40}$")
 
 
+_OWN = re.compile(r"\b(?:my|his|her|their|mein|meine|mi|mon|mio) ids?\b")  # "my id is 4417"
 _SIGNS = frozenset(
     ("no", "nos", "nr", "nrs", "num", "nums", "n", "ref")
 )  # enough by themselves; "code" and "id" are not

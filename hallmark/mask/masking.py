@@ -13,15 +13,17 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hallmark.base.document import changed, named
 from hallmark.base.errors import HallmarkError
 from hallmark.mask.allowed_places import Kept, merged, outside
-from hallmark.mask.context import weighed
+from hallmark.mask.context import NO_SIGN, weighed
 from hallmark.mask.copies import Spot, Standing, as_shown
 from hallmark.mask.date_values import Reader
 from hallmark.mask.earlier_placeholders import UNKNOWN, Given, Readers
+from hallmark.mask.fields import SCORE, fields, kind_of_value, label_places
 from hallmark.mask.identity_values import KnownValues, tokens_of
 from hallmark.mask.kinds import DATES, kind_of, masked_at
 from hallmark.mask.lexicon import any_of, is_word
@@ -29,13 +31,13 @@ from hallmark.mask.ner import accept, may_be_name, truecase
 from hallmark.mask.numbering import StandIns, same_day
 from hallmark.mask.params import Mask
 from hallmark.mask.people import person, whole_words
-from hallmark.mask.plain_view import View, view
+from hallmark.mask.plain_view import View, hidden, view
 from hallmark.mask.presidio_import import import_libraries
 from hallmark.mask.rules import Found
 from hallmark.mask.second_check import matches
 from hallmark.mask.spans import Draft, Span
 from hallmark.mask.surrogates import canonical, uses_key
-from hallmark.mask.unmaskable import cue_of, digits_of, number_kind
+from hallmark.mask.unmaskable import number_kind, number_of
 
 if TYPE_CHECKING:
     from hallmark.mask.ner_engines import NerEngine
@@ -56,9 +58,18 @@ _TAG = re.compile(
     r"[^<>]{0,1000}?(?P<closes>/?>)",
     re.IGNORECASE,
 )
+_INTEGER = re.compile(r"0|[1-9]\d{0,17}")
+_JSON_NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
+_BEFORE_JSON = re.compile(r"(?:[\"']\s{0,8}:\s{0,8}(?:\[[^\[\]{}]{0,400})?|\[[-\d.,\s]{0,400})$")
+_AFTER_JSON = re.compile(r"\s{0,8}[,}\]]")
 
 
-Slot = str | tuple[str, str]  # a single value: a text, or the digits of a number and the words before it
+class Slot(NamedTuple):
+    """A single value of a document: its text, the key that it stands under, and whether it is a number."""
+
+    text: str
+    key: str = ""
+    number: bool = False
 
 
 class Masked(NamedTuple):
@@ -77,15 +88,14 @@ class Record:
     def __init__(
         self,
         texts: Sequence[str],
-        values: Sequence[Slot] = (),
+        values: Sequence[Slot | str] = (),
         known: KnownValues | None = None,
         copies: int = 0,
         name: str = "",
     ) -> None:
         self.texts = [Draft(text, True) for text in texts]
-        self.texts += [
-            Draft(value, False) if isinstance(value, str) else Draft(value[0], False, value[1]) for value in values
-        ]
+        slots = [Slot(value) if isinstance(value, str) else value for value in values]
+        self.texts += [Draft(slot.text, False, slot.key, slot.number) for slot in slots]
         self.copies = self.texts[len(texts) :][:copies]
         self.known, self.name = known, name
         self.values: dict[str, str] = {}  # by stand-in, as it was first written; once it is rendered
@@ -124,19 +134,23 @@ class Masker:
     def filled(self, document: Any, masked: Iterator[str]) -> Any:
         """The document with its slots' masked texts in it, in their order; a number stays one unless it is private."""
 
+        keys = (key for key, _ in named(document))
+
         def fill(value: Any) -> Any:
-            if (slot := self._slot(value)) is None:
+            if (slot := self._slot(value, next(keys))) is None:
                 return value
             text = next(masked)
-            return value if isinstance(slot, tuple) and text == slot[0] else text
+            if not slot.number:
+                return text
+            return value if text == slot.text else int(text) if _INTEGER.fullmatch(text) else text
 
         return changed(document, fill)
 
-    def _slot(self, value: Any, key: str = "") -> Slot | None:
+    def _slot(self, value: Any, key: str) -> Slot | None:
         if isinstance(value, str):
-            return None if value in self.public else value
-        digits = digits_of(value)
-        return None if digits is None else (digits, cue_of(key))
+            return None if value in self.public else Slot(value, key)
+        number = number_of(value, key)
+        return None if number is None else Slot(number, key, True)
 
     @cached_property
     def recognizers(self) -> Recognizers:
@@ -180,7 +194,7 @@ class Masker:
         for record in records:
             for text in record.texts:
                 text.kept = self._stays(record, text.text)
-        texts = [text for record in records for text in record.texts if text.cue is None]
+        texts = [text for record in records for text in record.texts if not text.number]
         for text in texts:
             self._read_given(text)
         seen = [text.view() for text in texts]
@@ -188,7 +202,7 @@ class Masker:
         at = 0
         for record in records:
             new: list[tuple[str, str]] = []
-            read = [text for text in record.texts if text.cue is None]
+            read = [text for text in record.texts if not text.number]
             found = [
                 [*self._rules(text, seen[number], record.known), *named[number]] for number, text in enumerate(read, at)
             ]
@@ -225,14 +239,20 @@ class Masker:
         """What rules, Presidio's recognizers and known values find, in characters of the text."""
         found = self._remembered.get(seen.text)
         if found is None:
-            found = list(self._sifted(seen.text, self._in_windows(seen.text)))
+            rules = chain(self._in_windows(seen.text), fields(seen.text))
+            found = list(self._sifted(seen.text, rules))
             if len(seen.text) < 500:
                 if len(self._remembered) >= KEPT_RESULTS:
                     self._remembered.clear()
                 self._remembered[seen.text] = found
         if known:
             found = [*found, *self._sifted(seen.text, known.find(seen.text))]
+        shown = seen.text
+        if kind := kind_of_value(text.key, shown.strip()) if text.key else None:
+            found = [*found, *self._sifted(shown, [Found(0, len(shown), kind, SCORE, "field")])]
         placed = [_placed(seen, span) for span in found]
+        carried = (Found(start, end, "SECRET", 1.0, "hidden") for start, end in hidden(text.text))
+        placed += self._sifted(text.text, carried)
         # Nothing of what Presidio finds in the raw text is lost.
         if self._everything and len(seen.text) != len(text.text):
             placed += self._sifted(text.text, self.recognizers.presidio(text.text))
@@ -291,6 +311,7 @@ class Masker:
         """Those that are to be masked: of a kind and score that the params mask, and of no value that they let through."""
         allowed = [match.span() for match in self._allowed.finditer(text)] if self._allowed else []
         public = [match.span() for match in self._public_phrases.finditer(text)] if self._public_phrases else []
+        labels = label_places(text)
         for given in found:
             guessed = given.recognizer not in ("known_value", "deny_list")
             span = person(text, given) if guessed and given.kind == "PERSON" else given
@@ -300,7 +321,8 @@ class Masker:
                 span = whole_words(text, span)
             named = guessed and span.kind in NAME_LIKE
             harmless = allowed + public if named or span.score < 0.7 else allowed
-            if not any(start <= span.start and span.end <= end for start, end in harmless):
+            label = labels[bisect_right(labels, (span.start, len(text))) - 1] if named and labels else (0, 0)
+            if not any(start <= span.start and span.end <= end for start, end in (label, *harmless)):
                 yield span
 
     def _take(self, text: Draft, found: Iterable[Found]) -> list[tuple[str, str]]:
@@ -328,7 +350,7 @@ class Masker:
                     if len(part) > 3 and not is_word(part):
                         values.setdefault(part, []).append(([part], kind))
         for text in record.texts if whole else ():
-            if text.cue is not None:
+            if text.number:
                 continue
             if not text.full and (field_kind := whole.get(canonical(text.text))):
                 text.cover(0, len(text.text), field_kind, "repeat")
@@ -340,7 +362,10 @@ class Masker:
         """Mask the numbers that are private; returns (kind, digits) of them."""
         new = []
         for text in record.texts:
-            if text.cue is not None and not text.spans and (kind := number_kind(text, record.texts, record.known)):
+            if not text.number or text.spans or not (kind := number_kind(text, record.texts, record.known)):
+                continue
+            spans = (span for other in record.texts for span in other.spans)
+            if kind != "LOCATION" or self._everything or any(span.kind not in NO_SIGN for span in spans):
                 new += self._take(text, self._sifted(text.text, [Found(0, len(text.text), kind, 1.0, "number")]))
         return new
 
@@ -348,7 +373,7 @@ class Masker:
         """Mask what the second check still finds in a text."""
         for text in record.texts:
             for _ in range(3):  # masking one value can show another
-                if text.cue is not None or not (new := list(self._left(text))):
+                if text.number or not (new := list(self._left(text))):
                     break
                 text.add(new)
                 self._repeat(record, [(span.kind, text.text[span.start : span.end]) for span in new])
@@ -380,7 +405,7 @@ class Masker:
 
         Else the two may be masked differently: a part of a name here and all of it there, a year with a cue and without.
         """
-        copies = [copy for copy in record.copies if copy.cue is None]
+        copies = [copy for copy in record.copies if not copy.number]
         sources = [text for text in record.texts if text.full] if copies else []
         values = [copy.text for copy in copies]
         standing = [(source, Standing(source.text, values, self.dates)) for source in sources]
@@ -403,7 +428,8 @@ class Masker:
                     stand_in, means = stand_ins.given(span.reads), span.reads
                 else:
                     stand_in, means = stand_ins.replacement(span.kind, span.stands_for(text.text), value)
-                pieces += [text.text[at : span.start], stand_in]
+                quoted = not _INTEGER.fullmatch(stand_in) and _is_json_number(text.text, span.start, span.end)
+                pieces += [text.text[at : span.start], f'"{stand_in}"' if quoted else stand_in]
                 record.values.setdefault(stand_in, value)
                 meant.setdefault(stand_in, set()).add(means)
                 at = span.end
@@ -421,6 +447,12 @@ def _placed(view: View, span: Found) -> Found:
     """A span of a view in characters of the text behind it."""
     start, end = view.source(span.start, span.end)
     return span._replace(start=start, end=end)
+
+
+def _is_json_number(text: str, start: int, end: int) -> bool:
+    """Whether a value is a number of JSON, in whose place only a text can stand in quotes."""
+    number = _JSON_NUMBER.fullmatch(text, start, end)
+    return bool(number and _AFTER_JSON.match(text, end) and _BEFORE_JSON.search(text, max(0, start - 420), start))
 
 
 def _phrases(phrases: Iterable[str]) -> re.Pattern[str] | None:

@@ -17,6 +17,7 @@ from hallmark.mask.spans import Draft
 from hallmark.mask.surrogates import canonical, in_the_form_of, placeholder, surrogate
 
 CODE = 3  # digits of the code of a country, at most
+ATTEMPTS = 200  # surrogates that are drawn for a value before it gets a placeholder
 SHORTEST_PHONE = 8  # digits of a number that is told by them
 
 
@@ -64,21 +65,23 @@ class StandIns:
             return self._moved(shown, view(written).text) or numbered, numbered
         owner = next((words for words, known in self.people if known == number), None) if kind == "PERSON" else None
         full = self._surrogate(kind, "".join(owner) if owner else self._same(kind, shown))
+        if full is None:
+            return numbered, numbered
         words = fold(shown).split()
         if owner and len(words) < len(owner):  # a part of a name becomes the same part of its surrogate
             first, _, rest = full.partition(" ")
             full = first if words[0] == owner[0] else rest
         return in_the_form_of(shown, full), numbered
 
-    def _surrogate(self, kind: str, same: str) -> str:
-        """The surrogate of a value; if another value of the record has it, the next one."""
-        for attempt in range(100):
+    def _surrogate(self, kind: str, same: str) -> str | None:
+        """The surrogate of a value; if another value of the record has it, the next one. None: all that are tried are taken."""
+        for attempt in range(ATTEMPTS):
             found = surrogate(
                 kind, digest(self.key, kind, f"{same}\0{attempt}" if attempt else same), self.params.language
             )
             if self.taken.setdefault(found, (kind, same)) == (kind, same):
-                break
-        return found
+                return found
+        return None
 
     def _moved(self, value: str, written: str) -> str | None:
         day = self.dates.read(value)

@@ -36,6 +36,10 @@ _MAYBE_ODD_AT = re.compile(
 )  # where an entity or escape may start, or is a character not of ASCII
 _MAYBE_ODD = re.compile(rf"[^\t\n\r -%'-~]|&[#A-Za-z]|{_ESCAPE}")
 BASE64 = re.compile(r"(?<![\w+/=-])[A-Za-z0-9+/_-]{12,4096}={0,2}(?![\w+/=-])")
+# Invisible characters that can spell a text: tags and variation selectors, which stand alone after an emoji, and what has no
+# width, of which one joins two letters or emoji.
+_HIDDEN = re.compile("[\u200b-\u200f\u2060-\u2064\ufe00-\ufe0f\U000e0000-\U000e01ef]{8,}|[\U000e0000-\U000e01ef]+")
+_SPELLED = 8  # such characters of a text; the flag of a region has at most seven
 _FOLD = str.maketrans("‐‑‒–—−’‘ʼ“”", "------'''\"\"")
 
 
@@ -94,6 +98,16 @@ def view(text: str, stand_ins: Sequence[tuple[int, int, str]] = ()) -> View:
         at = end
     add_text(at, len(text))
     return View("".join(shown), starts, ends)
+
+
+def hidden(text: str) -> list[tuple[int, int]]:
+    """Where invisible characters stand that can spell a value."""
+    if text.isascii():
+        return []
+    runs = [match.span() for match in _HIDDEN.finditer(text)]
+    flags = {run for run in runs if text[run[0] - 1 : run[0]] == "\U0001f3f4" and run[1] - run[0] < _SPELLED}
+    runs = [run for run in runs if run not in flags]
+    return runs if sum(end - start for start, end in runs) >= _SPELLED else []
 
 
 def decoded(token: str) -> str | None:

@@ -18,11 +18,11 @@ from presidio_analyzer import predefined_recognizers as presidio
 from hallmark.base.patterns import Pattern
 from hallmark.mask.addresses import addresses
 from hallmark.mask.chat import chat
-from hallmark.mask.fields import fields
 from hallmark.mask.foreign import foreign_names
 from hallmark.mask.identifiers import identifiers
 from hallmark.mask.kinds import listed
 from hallmark.mask.lexicon import any_of
+from hallmark.mask.marked import marked
 from hallmark.mask.names import names
 from hallmark.mask.params import Mask
 from hallmark.mask.rules import Finder, Found, ages, cued, dates, phones, structured
@@ -52,7 +52,7 @@ class Recognizers:
             cued,
             ages,
             identifiers(params.language),
-            fields,
+            marked,
             addresses,
             *([names, chat] if params.language == "en" else [foreign_names]),
             partial(dates, before=None if everything else params.dates_before),

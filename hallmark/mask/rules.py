@@ -236,7 +236,7 @@ def international(text: str) -> Iterator[Found]:
 _CUES: list[tuple[str, str, str]] = [
     (
         "SECRET",
-        r"pass\s?words?|pass\s?code|passwd|pwd?|pw|pass\s?phrase|pin(?: ?code| number)?|otp|secret|api[ _-]?key|access[ _-]?key|"
+        r"pass\s?words?|pass\s?code|pass(?=\s?[:=]\s?[\"']?(?=\S*\d)\d*[^\W\d])|passwd|pwd?|pw|pass\s?phrase|pin(?: ?code| number)?|otp|secret|api[ _-]?key|access[ _-]?key|"
         r"(?:access |auth |bearer )?token|security code|verification code|cvv2?|cvc|kennwort|passwort|mot de passe|contrase[nñ]a",
         r"(?=\S*[\w])[^\s,;\"'<>]{3,64}",
     ),
@@ -252,35 +252,41 @@ _CUES: list[tuple[str, str, str]] = [
         r"(?=[a-z]*\d)[a-z0-9]{2,5}(?:[ -](?=[a-z]*\d)[a-z0-9]{2,4}|[ ][a-z]{2}\b)?",
     ),
 ]
+_QUOTED = r"[^\"'`\n]{3,64}"
 _CUE = [
     (
         kind,
         compiled(
-            rf"\b(?:{cue})(?!\w)(?:\s+(?:is|was|=|are|to|for)\b)?\s*[:=#-]*\s*({value})(?!['’]?\w)", re.IGNORECASE
+            rf"\b(?:{cue})(?!\w)(?:\s+(?:is|was|=|are|to|for|of)\b)?\s*[:=#-]*\s*"
+            rf"(?:(?P<quote>[\"'`])(?P<quoted>{_QUOTED if kind == 'SECRET' else value})(?P=quote)|(?P<bare>{value}))(?!['’]?\w)",
+            re.IGNORECASE,
         ),
     )
     for kind, cue, value in _CUES
 ]
+_NAMED = ("pass", "pw", "pin", "kenn", "mot", "contra")  # not "Unexpected token 'else'"
+SCORE_QUOTED = 0.985  # what is in quotes is the value, whatever else is in it
 _NOT_VALUES = re.compile(
     r"(?:reset|change[ds]?|is|was|to|for|and|or|the|my|your|a|an|has|have|not|no|does|doesn't|page|field|link|expired?|wrong|"
     r"please|number|issue|again|incorrect|in|on|at|of|with|that|this|it|can|could|will|would|should|must|from|by|so|as|but|"
-    r"problem|protected|manager|policy|required|works?|working|recovery|forgotten|request(?:ed)?|update[ds]?)",
+    r"problem|protected|manager|policy|required|works?|working|recovery|forgotten|null|none|true|false|required|optional|undefined|request(?:ed)?|update[ds]?)",
     re.IGNORECASE,
 )
 
 
 def cued(text: str) -> Iterator[Found]:
-    """Values that follow a cue: "password: ...", "passport number ..."."""
+    """Values that follow a cue: "password: ...", "the PIN '4711'"."""
     for kind, pattern in _CUE:
         for match in pattern.finditer(text):
-            value = match[1].rstrip(".?):" if kind == "SECRET" else ".!?):")
-            sure = match[0][: match.start(1) - match.start()].rstrip()[-1:] in ":=#"
+            start = match.start("quoted" if match["quote"] else "bare")
+            value = match["quoted"] or match["bare"].rstrip(".?):" if kind == "SECRET" else ".!?):")
+            named = match["quote"] and match[0].lower().startswith(_NAMED)
+            sure = named or match[0][: start - match.start()].rstrip()[-1:] in ":=#"
             if not value or _NOT_VALUES.fullmatch(value):
                 continue
             if kind in ("SECRET", "USERNAME") and is_common(fold(value)) and not (sure and kind == "SECRET"):
                 continue  # "the password expired", "login code"
-            if value:
-                yield Found(match.start(1), match.start(1) + len(value), kind, 0.75, "cue")
+            yield Found(start, start + len(value), kind, SCORE_QUOTED if match["quote"] else 0.75, "cue")
 
 
 # --- dates and ages

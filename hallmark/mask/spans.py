@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -42,13 +42,14 @@ class Span:
 class Draft:
     """A text being masked, with the spans masked so far.
 
-    `given` are the placeholders that it came with and that stay, `kept` the places that must not be masked; `cue` has
-    the words before a number of a JSON value.
+    `given` are the placeholders that it came with and that stay, `kept` the places that must not be masked; `key` is
+    that of a single value, and `number` says that it is one.
     """
 
     text: str
     full: bool  # False: a single value, which NER can't classify well
-    cue: str | None = None
+    key: str = ""
+    number: bool = False
     given: list[Given] = field(default_factory=list)
     kept: list[tuple[int, int]] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
@@ -87,7 +88,8 @@ class Draft:
                 piece = self.text[start:end]
                 start += len(piece) - len(piece.lstrip(edge))
                 end -= len(piece) - len(piece.rstrip(edge)) if start < end else 0
-                if start >= end or not any(map(str.isalnum, self.text[start:end])):
+                seen = any(map(str.isalnum, self.text[start:end])) or candidate.recognizer == "hidden"
+                if start >= end or not seen:
                     continue
                 if self.text[start:end] in "sS" and self.text[start - 1] in "'’":
                     continue  # what one recognizer left of "Rosa's", and another did not
@@ -161,11 +163,18 @@ class Draft:
         return joined
 
 
+_WHOLE = ("field", "identifier")  # recognizers of whole values: what others find inside one is a part of it
+
+
 def _merged(found: Iterable[Found]) -> list[Found]:
     """Overlapping spans of the same kind merged; the highest score first."""
     by_kind: dict[str, list[Found]] = defaultdict(list)
+    found = list(found)
+    whole = sorted((span.start, -span.end) for span in found if span.recognizer in _WHOLE)
     for span in found:
-        by_kind[span.kind].append(span)
+        at = bisect_right(whole, (span.start, -span.end - 1)) - 1  # the last longer one that starts no later
+        if at < 0 or -whole[at][1] <= span.end or span.recognizer in _WHOLE:
+            by_kind[span.kind].append(span)
     merged = []
     for kind in by_kind:
         current: Found | None = None

@@ -11,16 +11,16 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
-from hallmark.mask.identifiers import identifiers
+from hallmark.mask.fields import kind_of_value
 from hallmark.mask.identity_values import LONGEST, KnownValues
 from hallmark.mask.lexicon import fold, is_given_name, is_word
-from hallmark.mask.rules import cards, cued, structured
+from hallmark.mask.rules import cards, structured
 from hallmark.mask.second_check import in_name, residue
 from hallmark.mask.spans import Draft
 from hallmark.mask.surrogates import canonical
 
 SHORTEST = 5  # digits of a number that can be a known value; shorter ones are amounts and counts
-NAMED = 7  # digits of one that its key may name
+NAMED = 5  # digits of one that its key may name
 WHOLE = 10**10  # a fraction below it is an amount; of one above it, the whole part may be a telephone number or a card
 LONG = 9  # digits of one that can be a value masked elsewhere in the record: an amount may be masked there by mistake
 MOST_LETTERS = 4  # in a value that is compared with a number by its digits ("DE", "ext")
@@ -41,8 +41,6 @@ SHARED = frozenset(
     )
 )
 _TOKEN = re.compile(r"[^\W_]+")
-_HUMP = re.compile(r"(?<=[a-z\d])(?=[A-Z])|[_.-]+")
-_PHONE_KEY = re.compile(r"\b(?:phone|tele(?:phone|fon)|tel|mobile|cell(?:phone)?|fax|whatsapp|sms)\b", re.IGNORECASE)
 
 
 def digits_of(value: Any) -> str | None:
@@ -54,9 +52,11 @@ def digits_of(value: Any) -> str | None:
     return str(abs(int(value)))
 
 
-def cue_of(key: str) -> str:
-    """A key as words, such as "account number" for accountNumber."""
-    return _HUMP.sub(" ", key)
+def number_of(value: Any, key: str) -> str | None:
+    """A number as it is compared, if it is long enough to be private or its key names it, else None."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return digits_of(value) or (str(value) if kind_of_value(key, str(value), digits=NAMED) else None)
 
 
 def number_kind(number: Draft, texts: Iterable[Draft], known: KnownValues | None) -> str | None:
@@ -71,14 +71,7 @@ def number_kind(number: Draft, texts: Iterable[Draft], known: KnownValues | None
             value = text.text[span.start : span.end]
             if sum(map(str.isalpha, value)) <= MOST_LETTERS and _same(digits, re.sub(r"\D", "", value)):
                 return span.kind
-    cue = number.cue or ""
-    if len(digits) < NAMED:
-        return None
-    if len(digits) <= 15 and _PHONE_KEY.search(cue):
-        return "PHONE_NUMBER"
-    shown = f"{cue}: {digits}"
-    found = (one.kind for finder in (cued, identifiers("en")) for one in finder(shown) if one.end == len(shown))
-    return next(found, None)
+    return kind_of_value(number.key, digits, digits=NAMED)
 
 
 def _same(one: str, other: str) -> bool:

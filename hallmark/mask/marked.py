@@ -1,4 +1,4 @@
-"""Values that their own form or the key before them gives away: in logs and JSON, plates, postcodes, handles, codes of doors.
+"""Values that their own form or the words before them give away: plates, postcodes, handles, coordinates, codes of doors.
 
 What scores below 0.45 is unsure, and masked at mask.level all only.
 """
@@ -9,19 +9,11 @@ import re
 from collections.abc import Callable, Iterator
 
 from hallmark.mask.dates import EVENT_DATE
-from hallmark.mask.lexicon import any_of, first_names, fold, is_common, towns, word_list
+from hallmark.mask.lexicon import any_of, first_names, fold, towns, word_list
 from hallmark.mask.prefilter import Filtered, compiled
 from hallmark.mask.rules import Found
 
 _SURE, _LIKELY, _UNSURE = 0.87, 0.6, 0.3
-_KEY_END = r"[\"']?[ ]?[:=][ ]?[\"']?"
-# password: "...", AWS_SECRET_ACCESS_KEY=..., session=9f8a7c
-_SECRET = compiled(
-    r"(?<![^\W_])(?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|session(?:[_-]?id)?|auth[_-]?code)"
-    rf"{_KEY_END}(?P<value>[^\s,;\"'<>&{{}}()]{{4,200}})",
-    re.IGNORECASE,
-)
-_NO_SECRET = re.compile(r"(?i:true|false|null|none|required|optional|string|str|undefined|\*+|x+|\[?redacted\]?)")
 # door code 4482#, memorable word bluebell
 _CODE = compiled(
     r"\b(?:(?P<word>memorable word|security answer|secret answer|safe word|(?:mother's )?maiden name\)?)|(?:door|gate|entry|alarm|safe|lock(?:box)?|key ?box|"
@@ -31,10 +23,7 @@ _CODE = compiled(
 )
 _USER = compiled(
     r"(?<![^\W_])(?i:user(?:[ _-]?name|[ _-]?id)?|login|log-in|owner|author|reporter|assignee|opened by|reported by|committed by|commit by|uid|"
-    rf"nick(?:name)?|user ?name for [a-z ]{{3,20}})(?:{_KEY_END}|[ ]|[ ]is[ ])(?P<value>[a-z](?=[a-z.-]*[_\d.])[\w.-]{{2,31}}\w)(?![\w@/(])"
-)
-_LOG_USER = compiled(
-    r"(?<![\w.])(?:user|usr|username|user_name|login|uid|ruser|acct)=[\"']?(?P<value>[a-z_][\w.-]{2,31}\w)(?![\w@/(])"
+    r"nick(?:name)?|user ?name for [a-z ]{3,20})(?:[ ]?[:=][ ]?|[ ]|[ ]is[ ])(?P<value>[a-z](?=[a-z.-]*[_\d.])[\w.-]{2,31}\w)(?![\w@/(])"
 )
 _HANDLE = compiled(r"(?<![\w.@/])@[A-Za-z_][\w.]{1,29}\w(?![\w@(/-])")
 _HANDLE_CUE = re.compile(
@@ -48,6 +37,10 @@ _NICK = compiled(
 _PLATE_CUE = compiled(rf"(?<![^\W_])(?:{any_of(word_list('words/plate_cues.txt'))})(?![^\W_])", re.IGNORECASE)
 _TO_PLATE = re.compile(r"[ ]?(?:[(:#]|(?:no|nr|number|is|was|with|est|ist|es|è|lautet|mark)\b[.:]?|[ ]){0,4}[ ]?")
 _PLATE = re.compile(r"(?=[A-ZÄÖÜ -]{0,6}\d)(?=[\d -]{0,6}[A-ZÄÖÜ])[A-ZÄÖÜ\d]{1,4}(?:[ ·-]?[A-Z\d]{1,4}){1,3}(?![\w-])")
+# Two degrees with three places or more: a point on a map.
+_POINT = compiled(
+    r"(?<![\w.,-])(?<!\d[,;] )(?P<first>[-+]?[1-9]?\d\.\d{3,})[ ]?[,; /][ ]?(?P<second>[-+]?(?:1[0-7]\d|[1-9]?\d)\.\d{3,})(?![\w]|[.,;]?[ ]?[-+]?\d)"
+)
 _FORMS: list[tuple[str, float, re.Pattern[str]]] = [
     ("ACCOUNT", _LIKELY, re.compile(r"(?<![\w-])[A-Z]{2}\d\d[ ][A-Z]{3}(?![\w-])")),  # plates: Great Britain,
     ("ACCOUNT", _LIKELY, re.compile(r"(?<![\w-])[A-HJ-NP-TV-Z]{2}-\d{3}-[A-HJ-NP-TV-Z]{2}(?![\w-])")),  # France,
@@ -59,6 +52,12 @@ _FORMS: list[tuple[str, float, re.Pattern[str]]] = [
     ("ZIP_CODE", 0.7, re.compile(r"(?<![\w-])[ABCEGHJ-NPR-TV-Z]\d[A-Z][ -]\d[A-Z]\d(?![\w-])")),  # Canada
     ("ZIP_CODE", 0.7, re.compile(r"(?<![\w-])(?:[AC-FHKNPRTV-Y]\d{2}|D6W)[ ](?=[A-Z]*\d)(?=\d*[A-Z])[0-9AC-FHKNPRTV-Y]{4}(?![\w-])")),  # Ireland
     ("CREDIT_CARD", 0.7, re.compile(r"(?:(?:[*•]{4}|(?<!\w)[xX]{4})[ -]?){1,3}\d{4}(?!\w)|[*•xX]{6,12}\d{4}(?!\w)")),
+    ("LOCATION", 0.985, re.compile(  # degrees with minutes or directions
+        r"(?<!\w)\d{1,3}[°º](?:[ ]?\d{1,2}(?:\.\d+)?['′](?:[ ]?\d{1,2}(?:\.\d+)?(?:[\"″]|''))?|\.\d+[°º]?)?[ ]?[NS][,;]?[ ]{0,2}"
+        r"\d{1,3}(?:\.\d+)?[°º]?(?:[ ]?\d{1,2}(?:\.\d+)?['′](?:[ ]?\d{1,2}(?:\.\d+)?(?:[\"″]|''))?)?[ ]?[EWO](?!\w)"
+        r"|(?<![\w.])\d{1,2}\.\d{2,}[°º]?[ ]?[NS][,;]?[ ]{0,2}\d{1,3}\.\d{2,}[°º]?[ ]?[EWO](?!\w)")),
+    ("PASSPORT", 0.99, re.compile(  # the machine-readable zone of a passport or an identity card (ICAO 9303)
+        r"(?<![\w<])(?=[A-Z0-9<]{0,46}(?:\s[A-Z0-9<]{0,46}){0,2}<<)[ACIPV][A-Z<][A-Z<]{3}[A-Z0-9<]{23,41}(?:\s{1,2}[A-Z0-9<]{26,46}){0,2}(?![\w<])")),
     ("SECRET", 0.7, re.compile(r"(?<!\w)(?:tok|sess|sid)_(?=[A-Za-z]*\d)[A-Za-z0-9]{8,}(?!\w)")),
     ("ACCOUNT", 0.7, re.compile(r"(?<!\w)(?:cus|cust|acct|usr|sub|ch|pi|pm)_(?=[A-Za-z]*\d)[A-Za-z0-9]{6,}(?!\w)")),
     ("ACCOUNT", _UNSURE, re.compile(r"(?<![\w/.-])#?(?=[A-Z/-]*\d)[A-Z\d]{1,8}(?:[-/][A-Z\d]{1,10}){1,4}(?![\w/-])")),
@@ -107,14 +106,15 @@ def marked(text: str) -> Iterator[Found]:
                 yield Found(*match.span(), kind, score, "form")
 
 
+def _point(text: str, match: re.Match[str]) -> Iterator[Found]:
+    listed = text[match.start() - 1 : match.start()] == "[" and text[match.end() : match.end() + 1] == "]"
+    precise = min(len(match["first"]), len(match["second"])) > 6
+    if (listed or precise) and max(abs(float(match[name])) for name in ("first", "second")) > 1:
+        for name in ("first", "second") if listed else (0,):
+            yield Found(*match.span(name), "LOCATION", 0.985, "form")
+
+
 _DIGIT = re.compile(r"\d")
-
-
-def _secret(text: str, match: re.Match[str]) -> Iterator[Found]:
-    value = match["value"].rstrip(".:?")
-    sure = value and not _NO_SECRET.fullmatch(value)
-    if sure and (any(map(str.isdigit, value)) or not is_common(fold(value))):
-        yield Found(match.start("value"), match.start("value") + len(value), "SECRET", _SURE, "key")
 
 
 def _code(text: str, match: re.Match[str]) -> Iterator[Found]:
@@ -209,10 +209,9 @@ def _event(text: str, match: re.Match[str]) -> Iterator[Found]:
 
 
 _FINDERS: list[tuple[Filtered, Callable[[str, re.Match[str]], Iterator[Found]]]] = [
-    (_SECRET, _secret),
     (_CODE, _code),
     (_USER, _user),
-    (_LOG_USER, _user),
+    (_POINT, _point),
     (_HANDLE, _handle),
     (_NICK, _user),
     (_PLATE_CUE, _plate),

@@ -1,0 +1,285 @@
+"""A value whose key, name or form says what it is: masked whole in any form, and what only looks like one stays."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from hallmark.base.refusal import Refusal
+from hallmark.data.live_record import LiveMasker
+from hallmark.mask.checksums import iban_ok, luhn
+from hallmark.mask.fields import fields
+from hallmark.mask.kinds import KINDS
+from hallmark.mask.masking import Masker, Record
+from hallmark.mask.params import Mask
+from hallmark.mask.plain_view import hidden
+from hallmark.params.loader import load_params
+from tests.workspace import KEY, ROOT
+
+
+def masker(**changes: Any) -> Masker:
+    """Rules alone, which mask nothing but what they find."""
+    block = load_params(ROOT / "params.yaml").mask.model_dump() | {"allow": [], "allow_patterns": []}
+    return Masker(Mask.model_validate(block | {"ner": {"engine": "none", "model": None}} | changes), key=KEY_BYTES)
+
+
+KEY_BYTES = bytes.fromhex(KEY)
+RULES = masker()
+
+# By kind: keys, and values of that kind.
+NAMES = st.sampled_from(["Lotte Brandvold", "lotte brandvold", "Miller", "Ngozi Okonjo", "van der Zorblatt", "O'Quill"])
+VALUES: dict[str, tuple[list[str], st.SearchStrategy[str]]] = {
+    "PERSON": (["first name", "last name", "surname", "patient name", "customer name", "Nachname", "apellidos"], NAMES),
+    "SECRET": (
+        ["password", "api key", "client secret", "access token", "passphrase", "db password"],
+        st.from_regex(r'[A-Za-z]{2,8}[!$%#*_"\\-]?[0-9]{3,8}[A-Z]{0,3}!?', fullmatch=True),
+    ),
+    "USERNAME": (["user name", "username", "login", "screen name"], st.from_regex(r"[a-z]{3,9}[._][a-z]{2,9}[0-9]{0,3}", fullmatch=True)),
+    "AGE": (["age", "patient age", "Alter"], st.integers(10, 119).map(str)),
+    "PHONE_NUMBER": (["phone", "phone number", "mobile", "home phone", "Telefon"], st.from_regex(r"0[1-9][0-9]{6,9}", fullmatch=True)),
+    "DATE_OF_BIRTH": (["dob", "date of birth", "birthday"], st.from_regex(r"[12][0-9]/0[1-9]|(19[5-9][0-9])-0[1-9]-1[0-9]", fullmatch=True)),
+    "ACCOUNT": (["account number", "customer id", "policy number", "member id"], st.from_regex(r"([A-Z]{2,4}-)?[1-9][0-9]{5,8}", fullmatch=True)),
+    "PASSPORT": (["passport", "passport number"], st.from_regex(r"[A-Z][0-9]{2}[A-Z][0-9]{5}", fullmatch=True)),
+    "IBAN_CODE": (["iban"], st.from_regex(r"DE[0-9]{2}( [0-9]{4}){4} [0-9]{2}", fullmatch=True)),
+    "ZIP_CODE": (["zip", "postal code", "PLZ"], st.from_regex(r"[1-9][0-9]{4}", fullmatch=True)),
+    "STREET_ADDRESS": (["street address", "billing address"], st.sampled_from(["12 Elm Street", "Hauptstr. 5, Ulm", "Calle Mayor 3"])),
+    "EMAIL_ADDRESS": (["email", "e-mail address"], st.sampled_from(["rosa@acme-tools.io", "rosa at acme-tools dot io"])),
+}  # fmt: skip
+SPELLINGS: list[Callable[[list[str]], str]] = [
+    " ".join,
+    "_".join,
+    "-".join,
+    lambda words: "_".join(words).upper(),
+    lambda words: "".join([words[0].lower(), *map(str.capitalize, words[1:])]),
+    lambda words: "".join(map(str.capitalize, words)),
+]
+KEYED = st.sampled_from(sorted(VALUES)).flatmap(
+    lambda kind: st.tuples(
+        st.tuples(st.sampled_from(VALUES[kind][0]), st.sampled_from(SPELLINGS)).map(lambda one: one[1](re.split("[ -]", one[0]))),
+        VALUES[kind][1],
+    )
+)  # fmt: skip
+
+
+def table(sign: str) -> Callable[[str, str], str]:
+    def written(key: str, value: str) -> str:
+        lines = io.StringIO()
+        csv.writer(lines, delimiter=sign, lineterminator="\n").writerows(
+            [["status", key, "e-mail"], ["open", value, "x"], ["shut", value, ""]]
+        )
+        return lines.getvalue()
+
+    return written
+
+
+JSON: dict[str, Callable[[str, str], str]] = {
+    "json": lambda key, value: json.dumps({"status": "open", key: value}),
+    "nested": lambda key, value: json.dumps([{"status": {key: value, "n": 1}}], indent=2),
+    "list": lambda key, value: json.dumps({key: [value, value]}),
+    "bare": lambda key, value: json.dumps({"a": {key: int(value) if re.fullmatch(r"[1-9]\d*", value) else value}}),
+}
+TEXT: dict[str, Callable[[str, str], str]] = {
+    "python": lambda key, value: f"args = {{{key!r}: {value!r}}}",
+    "escaped": lambda key, value: json.dumps({"body": json.dumps({key: value})}),
+    "yaml": lambda key, value: f'status: open\n{key}: "{value}"\n',
+    "xml": lambda key, value: f"<row><{key.replace(' ', '_')}>{value}</{key.replace(' ', '_')}></row>",
+    "comma": table(","),
+    "semicolon": table(";"),
+    "tab": table("\t"),
+    "markdown": lambda key, value: f"| status | {key} |\n|---|:---|\n| open | {value} |\n| shut | {value} |",
+    "log": lambda key, value: f'ok {key.replace(" ", "_")}="{value}" n=1',
+    "query": lambda key, value: f"/find?{key.replace(' ', '_')}={value.replace(' ', '+')}&n=1",
+}
+
+
+def left(value: str, text: str) -> list[str]:
+    """The runs of letters and digits of a value that stand in a text."""
+    shown = re.sub(r"<[A-Z_]+_\d+>", " ", text)
+    return [
+        run for run in re.findall(r"[^\W_]{2,}", value) if re.search(rf"(?<![^\W_]){re.escape(run)}(?![^\W_])", shown)
+    ]
+
+
+def keys(value: Any) -> Any:
+    """A document without its values."""
+    if isinstance(value, dict):
+        return {key: keys(item) for key, item in value.items()}
+    return [keys(item) for item in value] if isinstance(value, list) else None
+
+
+@settings(max_examples=250, deadline=None)
+@given(KEYED, st.sampled_from(sorted(JSON)))
+def test_no_value_of_a_private_key_is_left_and_json_stays_json(pair: tuple[str, str], form: str) -> None:
+    text = JSON[form](*pair)
+    masked = RULES(text).text
+    assert left(pair[1], masked) == [], masked
+    assert keys(json.loads(masked)) == keys(json.loads(text))
+
+
+@settings(max_examples=300, deadline=None)
+@given(KEYED, st.sampled_from(sorted(TEXT)))
+def test_no_value_of_a_private_key_is_left_in_other_forms(pair: tuple[str, str], form: str) -> None:
+    assume(not set(pair[1]) & set('"\\'))
+    assume(form not in ("query", "xml", "markdown") or not set(pair[1]) & set("#%&<+,"))
+    masked = RULES(TEXT[form](*pair)).text
+    assert left(pair[1], masked) == [], masked
+
+
+@settings(max_examples=150, deadline=None)
+@given(KEYED, st.sampled_from(["{}", "default", "const", "examples"]))
+def test_a_value_of_a_document_is_masked_by_its_key(pair: tuple[str, str], place: str) -> None:
+    key, value = pair
+    document: dict[str, Any] = {key: value if place == "{}" else {place: [value] if place == "examples" else value}}
+    (masked,) = RULES.records([Record([], RULES.slots_of(document))])[0]
+    assert re.fullmatch(r"<[A-Z_]+_1>", masked.text)
+    filled = RULES.filled(document, iter([masked.text]))
+    assert keys(filled) == keys(document)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"name": "Add to cart", "status": "open", "age_limit": 18}', '{"file_name": "rosa", "product_name": "Nova Lamp"}',
+        '{"order_id": 123456789, "invoice_number": "9931244"}', '{"password": "must be at least 8 characters"}',
+        '{"type": "string", "description": "The name of the file", "max_tokens": 4096, "pad_token": "[PAD]"}',
+        "Expires: max_age=60", "Passed: 12, failed: 3, pass: 1200", "name,price,stock\nlamp,12.50,47\n",
+        "Please send name, price and colour\nthanks, we will, wait", "token: null",
+        "Unexpected token 'else' in line 12", "| name | size |\n|---|---|\n| lamp | 47 |", "SELECT name FROM t WHERE id=12",
+        "[0.1234, 0.5678]", "[12.1234, 13.1234, 14.1234]", "3.14159, then 2.718", "Scored 4/1988 points on 15 July.",
+        '{"long": "a description", "cell": "B12", "session": "morning", "user": "required"}', "<title>Nova Lamp</title>",
+    ],
+)  # fmt: skip
+def test_a_key_of_a_thing_names_no_one(text: str) -> None:
+    assert RULES(text).text == text
+
+
+# --- numbers announced by name, dates of birth without a year, places, zones, hidden text
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from(["IBAN", "card number", "passport number", "social security number", "driver's license number", "account number"]),
+    st.from_regex(r"[A-Z]{2}[0-9]{2}( ?[0-9]{4}){3,5}( ?[0-9]{2})?|[0-9]{4}([ -][0-9]{4}){3}|[A-Z][0-9]{7,8}", fullmatch=True),
+    st.sampled_from(["is {}", ": {}", "{}", "is '{}'", "= {}"]),
+)  # fmt: skip
+def test_a_number_announced_by_its_name_is_masked_whole_whatever_its_check_digits(
+    name: str, number: str, said: str
+) -> None:
+    plain = re.sub(r"\W", "", number)
+    assume(not iban_ok(plain) and not (plain.isdigit() and luhn(plain)))
+    masked = RULES(f"My {name} {said.format(number)}, please check.").text
+    assert (
+        re.fullmatch(
+            rf"My {name} {re.escape(said).replace('{}', '<[A-Z_]+_1>')}, please check\.", masked.replace("\\", "")
+        )
+        or left(number, masked) == []
+    )
+    assert left(number, masked) == [], masked
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("born on 15 July.", "born on <BIRTH_DATE_1>."),
+        ("DOB: 15/07", "DOB: <BIRTH_DATE_1>"),
+        ("She was born 4/1988 in Ulm", "She was born <BIRTH_DATE_1> in <LOCATION_1>"),
+        ("my id is hgy 675", "my id is <ACCOUNT_1>"),
+        ("found at 52.520008, 13.404954.", "found at <LOCATION_1>."),
+        ("P<UTOZORBLATT<<INA<<<<<<<<<<<<<<<<<<<<<<<<<<<\nL898902C36UTO7408122F1204159ZE184226B<<<<<10", "<PASSPORT_1>"),
+        ("use IBAN DE89370400440532013000 by Friday", "use IBAN <IBAN_1> by Friday"),
+        ("the password of s3cret! is wrong", "the password of <SECRET_1> is wrong"),
+        ("PIN '4711'", "PIN '<SECRET_1>'"),
+        ('pass: s3cret! and api key "zzx-81 kkq"', 'pass: <SECRET_1> and api key "<SECRET_2>"'),
+    ],
+)
+def test_a_value_is_masked_whole(text: str, masked: str) -> None:
+    assert RULES(text).text == masked
+
+
+CARRIERS: list[Callable[[str], str]] = [
+    lambda text: "".join(chr(0xE0000 + ord(char)) for char in text),
+    lambda text: "".join(chr(0xE0100 + ord(char)) for char in text),
+    lambda text: "".join("\u200b" if bit == "0" else "\u200c" for char in text for bit in f"{ord(char):08b}"),
+    lambda text: "a".join(chr(0xE0000 + ord(char)) for char in text),
+]
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=9, max_size=40), st.sampled_from(CARRIERS))
+def test_invisible_characters_carry_nothing_through(value: str, carrier: Callable[[str], str]) -> None:
+    assert hidden(RULES(f"Hello {carrier(value)}, bye").text) == []
+
+
+def test_flags_emoji_and_joined_letters_stay() -> None:
+    text = "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f ok \U0001f469\u200d\U0001f4bb \u2764\ufe0f می\u200cخواهم"
+    assert RULES(text).text == text
+
+
+def test_a_request_is_masked_by_its_keys_and_a_number_of_a_tool_is_refused() -> None:
+    params = load_params(ROOT / "params.yaml")
+    live = LiveMasker(params.task, RULES.params, None)
+    call = {"name": "find", "arguments": json.dumps({"last_name": "Miller", "age": 47})}
+    message = {"role": "assistant", "content": None, "tool_calls": [{"id": "c1", "type": "function", "function": call}]}
+    (masked,) = live([message], None)[0].messages
+    arguments = json.loads(masked["tool_calls"][0]["function"]["arguments"])
+    assert arguments == {"last_name": "<PERSON_1>", "age": "<AGE_1>"}
+    tool = {"name": "find", "parameters": {"properties": {"phone": {"type": "integer", "default": 491715558342}}}}
+    with pytest.raises(Refusal) as refused:
+        live([{"role": "user", "content": "hi"}], [{"type": "function", "function": tool}])
+    assert refused.value.code == "private_data_left"
+
+
+# --- stand-ins
+
+
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"DATE_TIME", "DATE_OF_BIRTH", "PLACEHOLDER", "UUID"}))
+def test_different_values_of_a_record_have_different_surrogates(kind: str) -> None:
+    written = [f"v{number:03d}q" for number in range(100)]
+    one = masker(style="surrogate", level="all", patterns=[{"kind": kind, "regex": r"v\d{3}q"}])
+    masked = one(" | ".join(written)).text.split(" | ")
+    assert len(set(masked)) == len(written)
+
+
+# --- hostile texts
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        '"name": ',
+        "name=",
+        "=",
+        ":",
+        '{"a":[',
+        '"',
+        "name,phone\n",
+        ",",
+        "|",
+        "<a>",
+        "<",
+        "[1.1234,",
+        "password '",
+        "\\",
+        "\t",
+    ],
+)
+def test_time_grows_with_the_length_of_the_text(piece: str) -> None:
+    def taken(length: int) -> float:
+        text, times = piece * (length // len(piece)), []
+        for _ in range(2):
+            start = time.process_time()
+            list(fields(text))
+            times.append(time.process_time() - start)
+        return min(times)
+
+    taken(1_000)
+    assert taken(24_000) < 4 * taken(12_000) + 0.3
