@@ -27,7 +27,7 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.files import ADAPTER, BASE, CALIBRATION, HOLDOUT, QUANTIZED, REPORTS, TRAIN, sha256_file, write_json
 from hallmark.base.machine import when_and_where
 from hallmark.base.records import write_records
-from hallmark.judge import batch_effect
+from hallmark.judge import answered_twice
 from hallmark.judge.metrics import metrics
 from hallmark.model.adapter import CONFIG, TENSORS, TRAINING, weights_in
 from hallmark.model.loading import load_tokenizer
@@ -556,7 +556,7 @@ def test_a_second_answer_is_held_against_the_first() -> None:
 
     first = answered(("a", right), ("b", wrong), ("c", wrong), ("d", right), ("e", right))
     second = answered(("a", right), ("x", right), ("y", other), ("z", wrong), ("w", other))
-    changed = batch_effect.counts(first, second)
+    changed = answered_twice.in_other_batches(first, second)
     assert changed == {"records": 5, "texts_changed": 4, "outcomes_changed": 4, "lost": 2, "won": 1}
 
 
