@@ -31,6 +31,7 @@ from hallmark.base.files import (
 from hallmark.base.loaded_code import library
 from hallmark.base.measured import measured
 from hallmark.base.reports import Report
+from hallmark.data.leftover import check_written
 from hallmark.judge.cascade import CascadeReport, shipped
 from hallmark.judge.results import read_results
 from hallmark.params.loader import Params, load_params, resolved
@@ -62,6 +63,9 @@ def run(params: Params, params_file: Path = Path("params.yaml")) -> None:
             param=", ".join(names),
             remedy="write what holds for your data, and run `dvc repro certify`, which runs nothing else again",
         )
+    # The card and the provenance say what params.yaml says. An address of a machine in it is nobody's.
+    machines = {"actions": {**params.mask.actions, "IP_ADDRESS": "keep"}}
+    check_written(resolved(params_file).items(), params.mask.model_copy(update=machines))
     with measured("certify"):
         # The stages that the release rests on. `dvc.lock` can't be a dependency in `dvc.yaml`, since DVC writes it while
         # the pipeline runs; so it is checked here that the files are those that it names.

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import logging
 from pathlib import Path
+from typing import Any
 
 from hallmark.base.errors import HallmarkError, printable, run_stage
 from hallmark.base.files import MASKED, REPORTS, atomic, write_json
@@ -20,9 +21,11 @@ from hallmark.base.key import pseudonym, read_key
 from hallmark.base.measured import measured
 from hallmark.base.printing import show
 from hallmark.base.progress import Progress
+from hallmark.base.rows import files_of
 from hallmark.base.tools import in_words
 from hallmark.data.copied import advice
 from hallmark.data.gold import crossed_off, gold_spans
+from hallmark.data.leftover import check_people, check_written, names_written, noted
 from hallmark.data.missing import Missing
 from hallmark.data.passes import all_different, masked_records, read_once
 from hallmark.data.raw import raw_rows
@@ -44,12 +47,26 @@ def run(params: Params) -> None:
         gold = gold_spans(Path(params.mask.gold), params.data) if params.mask.gold else None
         key = read_key(params.data, surrogates=uses_key(params.mask))
 
+        # What a person wrote for git is not masked.
+        places: dict[str | Path, Any] = {
+            "task.system_prompt": params.task.system_prompt,
+            "task.refusal": params.task.refusal,
+        }
+        places |= {task.schema_file: task.schema} if task.schema_file else {}
+        raw = {"data.path": [str(file) for file in files_of(Path(params.data.path))]}
+        check_written([*places.items(), *raw.items()], params.mask)
+        for warning in names_written(places.items(), params.mask):
+            log.warning(warning)
+
         # First pass: every row is checked, before an hour of masking, and what identifies each group is read.
         unseen, missing = set(gold or ()), Missing()
         checked = raw_rows(params.data, params.mask, task, missing)
         name_key = key if params.data.pseudonyms == "keyed" else None
         languages = Languages(params.mask.language)
-        known, rows, size = read_once(crossed_off(unseen, checked, name_key), params.mask, languages)
+        columns: dict[str, set[str]] = {}  # of names that records have as they are
+        named = crossed_off(unseen, noted(checked, params.data, columns), name_key)
+        known, rows, size = read_once(named, params.mask, languages)
+        check_people(columns, params.mask, params.data.path)
         if other := languages.warning():
             log.warning(other)
         if unseen:

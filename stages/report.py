@@ -28,6 +28,7 @@ from hallmark.page.records import SORTS, Labeller, answered, check_compared, fil
 from hallmark.page.text import whole_page
 from hallmark.page.training import Trained, kept, read_curve
 from hallmark.params.loader import Params, run_with_params
+from hallmark.release.private_data import private_data
 from hallmark.task.predictions import Prediction, check_all, read_predictions
 from hallmark.task.task import Task
 
@@ -120,6 +121,7 @@ def run(params: Params) -> None:
         "outcomes": OUTCOMES,
     }
     write_text(PAGE, whole_page(shown, for_script(records, comparison.records, titles, labels)))
+    private_data([PAGE], "error")  # DVC takes no page of a stage that fails
 
 
 if __name__ == "__main__":

@@ -439,6 +439,20 @@ def test_a_person_works_through_the_page_with_the_keyboard(folder: Path, page: A
     assert len(in_queue(folder)) == 2
 
 
+def test_what_a_person_typed_is_kept_masked(folder: Path, tmp_path: Path) -> None:
+    traffic = Traffic(folder)
+    traffic.ask()
+    traffic.close()
+    collect(folder)
+    (waiting,) = in_queue(folder)
+    typed = {"trace": waiting["trace"], "verdict": "corrected", "target": answer(issues=["rosa.miller@mail-box.net"])}
+    (tmp_path / "said.jsonl").write_text(json.dumps(typed))
+    collect(folder, "--reviewed", str(tmp_path / "said.jsonl"))
+    (row,) = rows_of(folder / RAW)
+    (kept,) = map(json.loads, (folder / "data/review/reviewed.jsonl").read_text().splitlines())
+    assert row["target"]["issues"] == json.loads(kept["target"])["issues"] == ["<EMAIL_1>"]
+
+
 # --- other forms of rows
 
 

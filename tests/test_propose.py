@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
+from contextlib import chdir
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -315,6 +316,37 @@ def test_it_writes_only_what_it_proposes_and_the_facts_of_the_sample_go(tmp_path
     assert new <= shown | {"requests_per_second"}, "of gate.serving"
     params = load_params(file)
     assert (params.task.kind, params.eval.facts) == ("classification", {})
+
+
+@pytest.mark.parametrize(
+    ("labels", "kinds"),
+    [
+        (["Thandiwe Mokoena", "Aisha Khan", "Lotte Brandvold", "John Smith"], "PERSON"),
+        (["Aisha", "Lotte", "Team A", "Nobody"], "PERSON"),  # few, but the column is named for who works on it
+        (["ann@acme-tools.io", "bob@acme-tools.io"], "EMAIL_ADDRESS"),
+        (["billing", "hardware", "access", "other"], None),
+    ],
+)
+def test_labels_that_look_like_people_are_written_only_if_somebody_says_so(
+    tmp_path: Path, labels: list[str], kinds: str | None
+) -> None:
+    rows = [{"id": f"r{n}", "text": f"this is text {n}", "assignee": labels[n % len(labels)]} for n in range(40)]
+    params, known = tmp_path / "params.yaml", Known(targets=("assignee",))
+    params.write_text(before := rules().read_text(encoding="utf-8"), encoding="utf-8")
+    file = write(tmp_path, rows)
+    found = propose.proposed(file, params, known)
+    assert found.private == ([kinds] if kinds else [])
+    assert any("--yes" in warning for warning in found.warnings) == bool(kinds)
+    with chdir(make_workspace(tmp_path / "repo")):
+        if kinds:
+            with pytest.raises(HallmarkError) as raised:
+                propose.run(file, params, write=True, known=known)
+            assert (raised.value.file, raised.value.field) == (file, "assignee")
+            assert "--yes" in raised.value.remedy
+            assert not any(label in str(raised.value) for label in labels)
+            assert (params.read_text(), labels[0] in Path("data/schema.json").read_text()) == (before, False)
+        propose.run(file, params, write=True, known=known, yes=True)
+        assert labels[0] in Path("data/schema.json").read_text()
 
 
 def test_a_long_schema_is_cut_and_types_of_python_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

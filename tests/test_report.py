@@ -713,6 +713,10 @@ def test_the_page_repeats_and_loads_nothing(tmp_path, monkeypatch):
     assert "http" not in markup.split('id="island"')[0].replace("http-equiv", "")
     data = re.search(r'id="island">(.*?)</script>', markup, re.DOTALL)
     assert data and len(json.loads(data[1])["records"]) == 150
+    named = PARAMS.base.model_copy(update={"name": "jane.roe@acme-tools.io"})
+    with pytest.raises(HallmarkError, match="EMAIL_ADDRESS") as caught:
+        report.run(PARAMS.model_copy(update={"base": named}))
+    assert "jane.roe" not in str(caught.value)
 
 
 def test_waivers_are_in_red_at_the_head_and_at_their_rule(tmp_path, monkeypatch):

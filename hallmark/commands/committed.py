@@ -27,6 +27,7 @@ from hallmark.base.files import HOLDOUT_LOCK
 from hallmark.base.key import digest_of
 from hallmark.base.reading import NotJsonError, strict_json
 from hallmark.base.rows import READERS
+from hallmark.mask.second_check import in_name
 
 RAW = "data/raw"
 GOLD = ("data/gold/spans.jsonl", "data/gold/duplicates.jsonl")  # positions and ids, no text
@@ -233,7 +234,7 @@ def is_gold(content: bytes) -> bool:
     return all(
         isinstance(row, dict)
         and row.keys() <= GOLD_FIELDS
-        and all(isinstance(value, int) or (isinstance(value, str) and len(value) <= 200) for value in row.values())
+        and all(isinstance(value, int) or (isinstance(value, str) and is_name(value)) for value in row.values())
         for row in rows
     )
 
@@ -244,7 +245,12 @@ def is_ids(content: bytes) -> bool:
         lines = content.decode().splitlines()
     except UnicodeDecodeError:
         return False
-    return all(len(line) <= 200 and len(line.split()) <= 1 for line in lines)
+    return all(is_name(line) and len(line.split()) <= 1 for line in lines)
+
+
+def is_name(text: str) -> bool:
+    """Whether it is as short as an id, and no private value that proves itself."""
+    return len(text) <= 200 and not in_name(text)
 
 
 def names_in_params() -> tuple[set[str], set[str], set[str]]:

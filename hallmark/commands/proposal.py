@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from hallmark.base.params import Data
 from hallmark.base.reading import read_text
-from hallmark.commands.columns import Column, Rows, words_of
+from hallmark.commands.columns import Column, Rows, entity, says, words_of
 from hallmark.commands.committed import SAMPLES
 from hallmark.commands.infer import Inferred
 from hallmark.commands.roles import Guess
+from hallmark.data.leftover import private_labels
 from hallmark.release.model_card import FILL_IN
 from hallmark.task.kinds import KINDS
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 SCHEMA = Path("data/schema.json")
 FEW = 10  # rows of a label that can hardly be learned
 GIANT = 0.2  # share of the rows above which a group gets a warning
+SOME, MOST = (
+    0.2,
+    0.5,
+)  # share of a list's labels that look like people's names, where its column names people, and elsewhere
 SAMPLE = "said so far of the sample; certify refuses it until you have"
 
 
@@ -38,6 +43,7 @@ class Proposal:
     reasons: dict[tuple[str, str], str] = field(default_factory=dict)  # (block, key): why, shown as its comment
     tried: list[str] = field(default_factory=list)  # lines: what a dry run shows
     warnings: list[str] = field(default_factory=list)
+    private: list[str] = field(default_factory=list)  # kinds of what the schema would tell everyone who reads the repo
 
     def set(self, block: str, key: str, value: Any, reason: str | None = None) -> None:
         """Propose a value for params.yaml, or another one in place of it."""
@@ -81,6 +87,13 @@ class Proposal:
 
     def warn(self, params: Params) -> None:
         """Add what no stage says, and a person must know: the most serious first."""
+        people = any(says(name, "staff") or entity(name) == "person" for name in self.roles.targets)
+        self.private = private_labels(self.task.schema, params.mask, SOME if people else MOST)
+        if self.private:
+            self.warnings.append(
+                f"the answers that the schema would list look like private data ({', '.join(self.private)}). Schema and system "
+                "prompt are in git and in the release: name another column with --target, or say with --yes that anyone may see them"
+            )
         if params.task.kind != self.kind:
             self.warnings.append(
                 f"task.kind changes from {params.task.kind} to {self.kind} ({self.task.why}). If that is wrong, name the column "

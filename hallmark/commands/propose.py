@@ -34,8 +34,8 @@ MOST_LINES = 200  # of the schema shown
 SHOWN = 30  # columns named in an error
 
 
-def run(file: Path, params: Path, write: bool, known: Known | None = None) -> None:
-    """Print the proposal with reasons and warnings, and write it if `write` is true."""
+def run(file: Path, params: Path, write: bool, known: Known | None = None, *, yes: bool = False) -> None:
+    """Print the proposal with reasons and warnings, and write it if `write` is true; what looks private only with `yes`."""
     proposal = proposed(file, params, known)
     try:
         text(proposal).encode()
@@ -50,6 +50,13 @@ def run(file: Path, params: Path, write: bool, known: Known | None = None) -> No
     print(printable("\n".join(proposal.tried), keep="\n"))
     for number, warning in enumerate(proposal.warnings, 1):
         print(printable(f"warning {number}: {warning}"))
+    if write and proposal.private and not yes:
+        raise HallmarkError(
+            f"nothing is written: the schema would hold what looks like {', '.join(proposal.private)}",
+            file=file,
+            field=", ".join(proposal.roles.targets),
+            remedy="name another column with --target; or add --yes, if anyone may see these values",
+        )
     if write:
         write_proposal(params, proposal)
 
@@ -190,7 +197,7 @@ def main(arguments: argparse.Namespace) -> None:
     """Command line: FILE, what the user knows, and `--write`."""
     inputs = tuple(text.replace("\\n", "\n") for text in arguments.input)  # a shell leaves `\n` as two characters
     known = Known(inputs, tuple(arguments.target), arguments.group, arguments.refusal)
-    run(arguments.file, arguments.params, arguments.write, known)
+    run(arguments.file, arguments.params, arguments.write, known, yes=arguments.yes)
 
 
 if __name__ == "__main__":
@@ -219,4 +226,5 @@ if __name__ == "__main__":
         "--refusal", metavar="TEXT", help="the target of what must not or can't be done, as it is in the file"
     )
     parser.add_argument("--write", action="store_true", help="write the proposal to params.yaml and data/schema.json")
+    parser.add_argument("--yes", action="store_true", help="write labels too that look like people's names")
     run_stage("propose", __doc__, main, parser)

@@ -355,6 +355,11 @@ def in_name(name: str, *, allow_reserved: bool = False) -> list[str]:
     return sorted(found)
 
 
+def in_words(text: str, *, allow_reserved: bool = False) -> list[str]:
+    """The kinds of private patterns in a text that may be a name: one word is read by `in_name`."""
+    return (residue if re.search(r"\s", text) else in_name)(text, allow_reserved=allow_reserved)
+
+
 def could_be_card(name: str) -> bool | None:
     """Whether a name of 13 to 19 digits has a card's issuer and check digit; None if it isn't of that form."""
     return _is_card(name) if name.isascii() and name.isdigit() and 13 <= len(name) <= 19 else None

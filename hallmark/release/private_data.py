@@ -22,23 +22,19 @@ def private_data(files: list[Path], made_up: Literal["error", "count"]) -> dict[
     `mask` checked the prompts, so what only an answer holds was made up by the model: for the tuned model that is an error
     or a count, as `made_up` says; for the base it does not concern the release. Elsewhere it is an error.
     """
-    from hallmark.mask.second_check import in_name, residue
+    from hallmark.mask.second_check import in_words, residue
 
     made_up_kinds: Counter[str] = Counter()
     for file in files:
         for number, row in enumerate(_rows(file), 1):
             given, answer = row, ""
-            of_word: Callable[..., list[str]] = in_name  # a word in a report is a name: most often of a record
+            read: Callable[..., list[str]] = in_words  # a word in a report is a name: most often of a record
             if file.name == "predictions.jsonl":  # the rest are scores, and parts of the answer
-                of_word = residue
+                read = residue
                 given, answer = [row.get(name) for name in ("input", "context", "target")], row.get("prediction")
                 if not isinstance(answer, str):
                     raise HallmarkError("not a text", file=file, row=number, field="prediction", remedy=REMADE)
-            kinds = {
-                kind
-                for text in strings(given, keys=True)
-                for kind in (residue if re.search(r"\s", text) else of_word)(text, allow_reserved=True)
-            }
+            kinds = {kind for text in strings(given, keys=True) for kind in read(text, allow_reserved=True)}
             in_answer = residue(answer, allow_reserved=True) if file == predictions_of("tuned") else []
             if kinds or (in_answer and made_up == "error"):
                 raise HallmarkError(

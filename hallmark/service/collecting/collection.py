@@ -79,7 +79,7 @@ def collect(
 ) -> Collection:
     """Sort all requests in a log: into rows, into what waits, or left out with a reason.
 
-    `said` is what people said on the page, `new` of which requests they said it just now.
+    `said` is what people said on the page, in which answers are masked here; `new`, of which requests they said it just now.
     """
     done = Collection(read=logs, left=left)
     done.reviewed["unknown"] = len(new - {logged.id for logged in logs} - known.ids)
@@ -92,7 +92,7 @@ def collect(
                 done.before += 1
                 continue
             try:
-                row = _sorted(logged, said.get(logged.id), rows, known_texts, params, done)
+                row = _sorted(logged, said, rows, known_texts, params, done)
             except LeftOutError as error:
                 done.left[error.reason] += 1
             else:
@@ -103,9 +103,10 @@ def collect(
 
 
 def _sorted(
-    logged: Logged, word: Reviewed | None, rows: Rows, known_texts: set[str], params: Params, done: Collection
+    logged: Logged, said: dict[str, Reviewed], rows: Rows, known_texts: set[str], params: Params, done: Collection
 ) -> Row | None:
     """The row of a request; None if it waits for a person, or was dropped by one."""
+    word = said.get(logged.id)
     if logged.route == "none":
         raise LeftOutError("no_answer")
     if logged.route != "log" and logged.route not in params.collect.routes:
@@ -123,6 +124,7 @@ def _sorted(
         logged = replace(logged, verdict=verdict, target=word.target)
         if word.target is not None:  # the person may have written something private
             logged = rows.again(replace(logged, own=True, masked=True), ())
+            said[logged.id] = replace(word, target=logged.target)
     answer = learned(logged, rows.task)
     if answer:
         return rows.row(logged, group, *answer)

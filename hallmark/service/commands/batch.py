@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 
 from hallmark.base.errors import HallmarkError, run_stage
 from hallmark.base.files import RELEASE
-from hallmark.base.key import pseudonym
 from hallmark.base.progress import Progress
 from hallmark.base.refusal import Refusal
 from hallmark.mask.restoring import Masked
@@ -31,6 +30,7 @@ from hallmark.params.loader import Params, load_params
 from hallmark.serve.chat_request import Message
 from hallmark.service.commands.answering import masking_of, models_of, names_key, traces_of
 from hallmark.service.commands.batch_file import Answers, Line, answers_in, requests_in
+from hallmark.service.gateway.callers import known_as
 from hallmark.service.gateway.exchange import Answered, Asked, trace_of
 
 if TYPE_CHECKING:
@@ -134,6 +134,7 @@ class Batch:
     async def _answer(self, line: Line) -> Done:
         start, now = time.monotonic(), datetime.now(UTC)
         try:
+            group = None if line.group is None else known_as(line.group, self._key)
             masked, masking_s = await self._masked(line)
         except Refusal as refusal:
             if refusal.status in (429, 503):  # the maskers are at fault, not the line
@@ -142,7 +143,6 @@ class Batch:
                 ) from None
             log.warning("line %d can't be masked: %s", line.row, refusal.message)
             return Done(line, None, None)
-        group = line.group if line.group is None or self._key is None else pseudonym(self._key, "group", line.group)
         messages = [Message.model_validate(message) for message in masked.messages]
         chat = line.chat.model_copy(update={"messages": messages, "tools": masked.tools})
         for pause in (*PAUSES, None):

@@ -20,7 +20,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from hallmark.base.errors import HallmarkError
-from hallmark.base.key import pseudonym
 from hallmark.base.refusal import Refusal
 from hallmark.mask.restoring import Masked
 from hallmark.serve.chat_request import Message, read_request
@@ -157,9 +156,7 @@ class Gateway:
         """A chat request, from its key to its answer."""
         start, now, limits = time.monotonic(), datetime.now(UTC), self.serve.limits
         caller = self.caller(request)
-        group = customer(request, self.serve.routing.group_header)
-        if group is not None and self.names_key is not None:
-            group = pseudonym(self.names_key, "group", group)
+        group = customer(request, self.serve.routing.group_header, self.names_key)
         self.slots.check(caller)  # before the body is read, which costs more
         body = await self.bodies.read(request, limits.body_bytes)
         with self.slots.taken(caller):

@@ -19,8 +19,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from hallmark.base.errors import HallmarkError
+from hallmark.base.key import pseudonym
 from hallmark.base.refusal import Refusal
 from hallmark.base.visible import MOST_NAME, hidden_at, shows
+from hallmark.mask.second_check import in_name
 from hallmark.params.gateway import Serve
 
 if TYPE_CHECKING:
@@ -154,8 +156,8 @@ def check_sender(request: Request, host: str, *, keyed: bool) -> None:
         raise Refusal(421, "wrong_host", f"without API keys, this server answers only as {allowed[0]}")
 
 
-def customer(request: Request, header: str) -> str | None:
-    """The customer that a header names, None without one; a Refusal if raw data could not have such a name."""
+def customer(request: Request, header: str, key: bytes | None) -> str | None:
+    """The customer that a header names, as records have it; None without one. A Refusal if no record could have it."""
     given = [value for name, value in request.headers.raw if name == header.lower().encode()]
     if not given:
         return None
@@ -170,7 +172,19 @@ def customer(request: Request, header: str) -> str | None:
         problem = _problem(name)
     if problem:
         raise Refusal(400, "invalid_customer", f"the header {header}: {problem}", header)
-    return name
+    return known_as(name, key, header)
+
+
+def known_as(customer: str, key: bytes | None, field: str = "group") -> str:
+    """The name of a customer in records: a pseudonym if there is a key, else his own; a Refusal if that looks private."""
+    if key is not None:
+        return pseudonym(key, "group", customer)
+    if kinds := in_name(customer):
+        problem = (
+            f"{field}: looks like private data ({', '.join(kinds)}), which is taken only with data.pseudonyms: keyed"
+        )
+        raise Refusal(400, "invalid_customer", problem, field)
+    return customer
 
 
 def _problem(name: str) -> str | None:
