@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from peft import get_peft_model
 from ruamel.yaml import YAML
 from torch.utils.flop_counter import FlopCounterMode
+from transformers import AutoConfig
 
 from hallmark.base.dvc_lock import read_lock
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import BASE, QUANTIZED, write_json
 from hallmark.base.reading import read_object
 from hallmark.commands import plan
+from hallmark.model.kernels import use_kernels
+from hallmark.model.lora import lora_config
 from hallmark.model.params import Sft
 from hallmark.params.loader import Params, load_params
-from hallmark.plan import advice, bases, estimate, machine, past_runs, speed
+from hallmark.plan import advice, bases, estimate, machine, speed
 from hallmark.plan.batches import all_answering, in_batches, step_count
 from hallmark.plan.lengths import NO_PART, lengths, tokens_of
-from hallmark.plan.memory import Storages, adapted, build, cache_bytes, cache_of, fake, planned, training_peak
-from hallmark.plan.speed import GIB, GPUS, Device
-from hallmark.plan.work import Batch, matrices
+from hallmark.plan.memory import training_bytes
+from hallmark.plan.sizes import Batch, configuration, sizes
+from hallmark.plan.speed import GIB, GPUS, Clock
+from tests.bench.memory import CONFIGS, SHAPES, Shape, Storages, changed, foreseen, held
 from tests.tiny import make_tiny_base
 from tests.workspace import ROOT, change_params, make_tiny_workspace, run_here
 
@@ -55,37 +62,71 @@ def with_sft(params: Params, **values: Any) -> Params:
     return params.model_copy(update={"sft": params.sft.model_copy(update=values)})
 
 
+def with_all_layers(sft: Sft) -> Sft:
+    return sft.model_copy(update={"lora": sft.lora.model_copy(update={"layers": None})})
+
+
 def config_of(name: str, folder: Path) -> Any:
     found = bases.known(name, folder)
     assert found is not None
-    return estimate.configuration(found)
+    return configuration(found)
+
+
+NARROW = {"hidden_size": 192, "intermediate_size": 512, "num_attention_heads": 4, "num_key_value_heads": 2}
+NARROW |= {"num_hidden_layers": 2, "vocab_size": 1024}
+WIDER = {"Phi-3": {"num_key_value_heads": 4}, "Qwen3-MoE": {"moe_intermediate_size": 48}}
+
+TESTED = "Llama, dropout; Llama, some matrices; Phi-3, answers; Gemma 2, all matrices; Granite, checkpointed; "
+TESTED += "Mixtral, all matrices; Qwen3-MoE, some matrices; Qwen3-MoE, answers"
 
 
 @pytest.mark.parametrize(
-    "settings",
+    "shape",
     [
-        {"lora": {"layers": 1}},
-        {"gradient_checkpointing": True},
-        {"dequantize_once": False},
+        Shape("some layers", BATCH, {"lora": {"layers": 1}}),
+        Shape("checkpointed", BATCH, {"gradient_checkpointing": True}),
+        Shape("four bits", BATCH, {"dequantize_once": False}),
+        *(
+            replace(
+                shape,
+                batch=Batch(8, 96, min(24, shape.batch.labelled)),
+                config=(shape.config or {}) | NARROW | WIDER.get(shape.name.split(",")[0], {}),
+            )
+            for shape in SHAPES
+            if shape.name in TESTED.split("; ")
+        ),
     ],
-    ids=["some layers", "checkpointed", "four bits"],
+    ids=lambda shape: shape.name,
 )
-def test_memory_is_that_of_a_real_training(here: Params, settings: dict[str, Any]) -> None:
-    """The real trainer on real weights, counted in the same way, holds as much within 15 % (SmolLM2)."""
-    from tests.bench.memory import Shape, changed, foreseen, held
-
-    lora = here.sft.lora.model_copy(update={"layers": None} | settings.get("lora", {}))
-    params = changed(here, Shape("", BATCH, settings | {"lora": lora}))
-    assert foreseen(params, BATCH) == pytest.approx(held(params, BATCH), rel=0.15)
+def test_memory_is_that_of_real_runs(here: Params, shape: Shape) -> None:
+    """The real trainer, or decoder, on real tensors, counted in the same way, holds as much within 15 %."""
+    params = changed(here.model_copy(update={"sft": with_all_layers(here.sft)}), shape)
+    assert foreseen(params, shape) == pytest.approx(held(params, shape), rel=0.15)
 
 
-def test_fused_attention_on_a_cpu_holds_no_matrix_of_tokens_times_tokens(here: Params) -> None:
-    peaks, long = [], Batch(4, 512, 24)
-    for attention in ("eager", "sdpa"):
-        sft = with_sft(here, attention=attention).sft
-        with fake():
-            peaks.append(training_peak(planned(estimate.configuration(BASE), sft, "cpu"), sft, long, "cpu"))
-    assert peaks[1] < 0.8 * peaks[0], peaks
+@pytest.mark.parametrize("name", sorted(read_object(ROOT / "hallmark/plan/known.json")))
+def test_each_setting_that_saves_memory_does_by_the_formula(name: str, tmp_path: Path) -> None:
+    """Fused attention, checkpoints, four bits, fewer adapted layers, fewer records: each alone, on each device."""
+    config, sft = config_of(name, tmp_path), load_params(ROOT / "params.yaml").sft
+    lora = sft.lora.model_copy(update={"layers": None})
+    usual = sft.model_copy(update={"attention": "eager", "lora": lora})
+    long = Batch(4, 1024, 128)
+
+    def peak(device: str, batch: Batch = long, **values: Any) -> int:
+        changed = usual.model_copy(update=values)
+        return training_bytes(sizes(config, changed.lora), changed, batch, device)
+
+    for device in ("cpu", "cuda"):
+        whole = peak(device)
+        less = [
+            peak(device, attention="sdpa"),
+            peak(device, gradient_checkpointing=True),
+            peak(device, dequantize_once=False),
+            peak(device, lora=lora.model_copy(update={"layers": 4})),
+            peak(device, replace(long, records=2)),
+        ]
+        assert max(less) < whole, (device, whole, less)
+        assert peak(device, dtype="float32") > 1.4 * whole
 
 
 def test_storages_count_what_lives_once() -> None:
@@ -108,8 +149,10 @@ def products_in_place(_: Any, left: tuple[int, int], right: tuple[int, int], **_
 
 def test_work_is_what_torch_counts(here: Params) -> None:
     """The formulas give the operations that torch's own counter sees in a forward and a backward pass."""
-    sft = with_sft(here, dtype="float32", attention="eager").sft
-    tuned = adapted(build(estimate.configuration(BASE), dtype="float32", attention="eager"), sft)
+    sft, config = with_sft(here, dtype="float32", attention="eager").sft, configuration(BASE)
+    model = speed.filled(config, "float32", "eager", "cpu")
+    tuned: Any = get_peft_model(model, lora_config(model, sft.lora))
+    use_kernels(tuned)
     base, ids = tuned.get_base_model(), torch.zeros(2, 64, dtype=torch.long)
     counters = []
     for backward in (False, True):
@@ -119,36 +162,22 @@ def test_work_is_what_torch_counts(here: Params) -> None:
             loss = base.get_output_embeddings()(hidden.reshape(-1, 64)[:20]).sum()
             if backward:
                 loss.backward()
-    sizes, totals = matrices(tuned), (128, 128 * 64, 20)
-    read, trained = sizes.reading(*totals), sizes.training(*totals)
-    assert read.forward + read.head == pytest.approx(counters[0].get_total_flops(), rel=0.01)
-    assert trained.forward + trained.backward + trained.head == pytest.approx(counters[1].get_total_flops(), rel=0.1)
-
-
-@pytest.mark.parametrize(
-    "values",
-    [{"attention": "sdpa"}, {"gradient_checkpointing": True, "dequantize_once": False}],
-    ids=["flash", "four bits"],
-)
-def test_extrapolated_memory_is_near_that_of_the_whole(values: dict[str, Any], tmp_path: Path) -> None:
-    """Four layers, three of them adapted, are foreseen from one and two; a change of settings is tried that way."""
-    config = advice.with_layers(config_of(NAMES[2], tmp_path), 4)
-    params = load_params(ROOT / "params.yaml")
-    sft = params.sft.model_copy(update=values | {"lora": params.sft.lora.model_copy(update={"layers": 3})})
-    with fake():
-        whole = training_peak(planned(config, sft, "cuda"), sft, BATCH, "cuda")
-    assert advice.extrapolated(config, sft, BATCH, "cuda") == pytest.approx(whole, rel=0.05)
+    size, batch = sizes(config, sft.lora), Batch(2, 64, 10)
+    assert size.reading(batch, 10, adapter=True) == pytest.approx(counters[0].get_total_flops(), rel=0.01)
+    assert size.training(batch, False) == pytest.approx(counters[1].get_total_flops(), rel=0.1)
 
 
 def test_what_fits_comes_with_the_smallest_change_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each setting that is said to save memory does, and one that saves too little is passed over."""
     monkeypatch.setattr(advice, "MOST", 2)
-    config = advice.with_layers(config_of(NAMES[2], tmp_path), 4)
+    config = config_of(NAMES[2], tmp_path)
+    config.num_hidden_layers = 4
     sft = load_params(ROOT / "params.yaml").sft
     sft = sft.model_copy(update={"lora": sft.lora.model_copy(update={"layers": None}), "attention": "sdpa"})
     batch = Batch(4, 1024, 128)
-    most = int(0.6 * advice.extrapolated(config, sft, batch, "cuda"))
-    found = advice.changes(config, sft, batch, "cuda", most)
+    size = sizes(config, sft.lora)
+    most = int(0.6 * training_bytes(size, sft, batch, "cuda"))
+    found = advice.changes(size, sft, batch, "cuda", most)
     assert [change.text() for change in found] == [
         "sft.batch_size: 1, sft.accumulation: 4",
         "sft.gradient_checkpointing: true, sft.batch_size: 1, sft.accumulation: 4",
@@ -182,20 +211,15 @@ def test_the_estimate_of_the_params(here: Params, monkeypatch: pytest.MonkeyPatc
     assert found.evaluation_seconds > 0
     assert "40 rows" in found.basis
     assert "this machine" in found.basis
-    assert found.serving_bytes == 2 * (
-        sum(tensor.numel() for tensor in model_of(BASE).parameters()) * 2
-        + cache_bytes(estimate.configuration(BASE), 32 * 256)
-    )
+    size = sizes(configuration(BASE), here.sft.lora)
+    assert found.serving_bytes == 2 * 2 * (size.parameters + size.cache(32 * 256))
 
 
-def model_of(folder: Path) -> Any:
-    return build(estimate.configuration(folder), dtype="bfloat16", attention="sdpa")
-
-
-def test_a_cache_has_the_bytes_that_are_reckoned(here: Params) -> None:
-    layers = cache_of(model_of(BASE), 3, 10).layers
-    held = sum(part.numel() * part.element_size() for layer in layers for part in (layer.keys, layer.values))
-    assert held == cache_bytes(estimate.configuration(BASE), 30)
+def test_a_cache_has_the_values_that_are_reckoned(here: Params) -> None:
+    model = speed.filled(configuration(BASE), "bfloat16", "sdpa", "cpu")
+    layers = model(input_ids=torch.zeros(3, 10, dtype=torch.long)).past_key_values.layers
+    held = sum(part.numel() for layer in layers for part in (layer.keys, layer.values))
+    assert held == sizes(model.config, here.sft.lora).cache(30)
 
 
 def test_a_gpu_that_is_not_at_hand(here: Params, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -266,10 +290,8 @@ def test_sft_checks_before_it_loads_weights(here: Params, monkeypatch: pytest.Mo
 @pytest.mark.parametrize("name", sorted(read_object(ROOT / "hallmark/plan/known.json")))
 def test_known_sizes_are_those_of_the_models(name: str, tmp_path: Path) -> None:
     millions = {"HuggingFaceTB": 134.5, "Qwen": 596.0, "meta-llama": 3212.7, "microsoft": 3821.1}
-    with fake():
-        model = build(config_of(name, tmp_path), dtype="bfloat16", attention="eager")
-        size = sum(tensor.numel() for tensor in model.parameters())
-    assert size / 1e6 == pytest.approx(millions[name.split("/")[0]], abs=0.1)
+    size = sizes(config_of(name, tmp_path), load_params(ROOT / "params.yaml").sft.lora)
+    assert size.parameters / 1e6 == pytest.approx(millions[name.split("/")[0]], abs=0.1)
 
 
 def test_the_bases_of_the_template_are_known() -> None:
@@ -297,7 +319,7 @@ def test_where_the_configuration_comes_from(here: Params, tmp_path: Path, monkey
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
     name, folder = bases.folder_of(here, f"owner/unknown@{'a' * 40}", tmp_path)
     assert asked == [("owner/unknown", "config.json", "a" * 40)]
-    assert (name, estimate.configuration(folder).hidden_size) == ("owner/unknown", 64)
+    assert (name, configuration(folder).hidden_size) == ("owner/unknown", 64)
 
 
 def test_a_hub_that_can_not_be_reached_is_an_error(
@@ -397,7 +419,7 @@ def test_a_configuration_that_is_none(here: Params, tmp_path: Path, field: str, 
     file = tmp_path / "bad/config.json"
     file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | {field: value}), encoding="utf-8")
     with pytest.raises(HallmarkError, match=r"config\.json"):
-        estimate.configuration(tmp_path / "bad")
+        configuration(tmp_path / "bad")
 
 
 @pytest.mark.parametrize(("load", "said"), [(0.0, "2 threads"), (9.0, "one thread, for the machine is busy")])
@@ -407,23 +429,21 @@ def test_a_busy_machine_is_measured_by_the_time_of_one_thread(
     monkeypatch.setattr("os.getloadavg", lambda: (load, load, load))
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     monkeypatch.setattr("hallmark.plan.speed.TIMES", 1)
-    found = speed.measured(
-        estimate.configuration(BASE), here.sft, BATCH, ("bfloat16", "sdpa", BATCH, 8), Device("cpu", 2)
-    )
+    found = speed.measured(configuration(BASE), here, [BATCH], [BATCH], Clock("cpu", 2))
     assert said in found.basis
-    assert min(found.forward, found.backward, found.head, found.reading) > 0
+    assert min(found.training, found.reading, found.writing) > 0
 
 
 def test_the_faster_data_type_is_named_where_it_is_not_that_of_the_params(
     here: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter([0.0, 0.0, 1.0, 0.0, 0.0, 0.4])  # a call to warm up, then start and end, in each data type
-    config = estimate.configuration(BASE)
+    config = configuration(BASE)
     with monkeypatch.context() as clocked:
         clocked.setattr("hallmark.plan.speed.TIMES", 1)
         clocked.setattr("os.getloadavg", lambda: (0.0, 0.0, 0.0))
         clocked.setattr("time.perf_counter", lambda: next(clock))
-        assert speed.float32_ahead(config, 64, Device("cpu", 1)) == pytest.approx(2.5)
+        assert speed.float32_ahead(config, 64, Clock("cpu", 1)) == pytest.approx(2.5)
     fast = estimate.estimate(here, BASE)
     assert fast.float32_ahead is not None and fast.float32_ahead > 0
     said = {
@@ -443,24 +463,28 @@ def test_the_faster_data_type_is_named_where_it_is_not_that_of_the_params(
 def ran(here: Params, monkeypatch: pytest.MonkeyPatch) -> Params:
     """What an earlier run on this machine left: the reference's reports, as of this machine, and its dvc.lock."""
     params = load_params(ROOT / "params.yaml")
+    data = lengths(params, Path())
+    tokens, asked = round(fmean(data.train.whole) * data.train.records), data.holdout.records
     lock = read_lock((ROOT / "dvc.lock").read_bytes())
     known = {name: value for name, value in lock["sft"]["params"]["sft"].items() if name in Sft.model_fields}
     sft = params.sft.model_dump() | known  # The lock may be of a time when `sft` had a param that is gone.
     reports = {
-        "reports/base.json": {"name": params.base.name},
-        "reports/sft.json": {"steps": 231},
+        "reports/base.json": {"name": params.base.name, "source": params.base.source},
+        "reports/sft.json": {"steps": 231, "records": {"train": data.train.records}, "tokens": {"train": tokens}},
+        "reports/eval/base/metrics.json": {"records": min(asked, params.eval.sample["base"])},
+        "reports/eval/tuned/metrics.json": {"records": asked},
         "reports/measured/sft.json": {"fingerprint": {"processor": "this"}, "train_seconds": 1299.1},
         "reports/measured/eval_base.json": {"measured": {"machine": {"processor": "this"}}, "answer_seconds": 30.0},
         "reports/measured/eval_tuned.json": {"measured": {"machine": {"processor": "this"}}, "answer_seconds": 40.0},
     }
     here_is = {"processor": "this"}
     monkeypatch.setattr("hallmark.base.compute.fingerprint", lambda _: here_is)
-    monkeypatch.setattr(past_runs, "OF_MACHINE", ())
+    monkeypatch.setattr(speed, "OF_MACHINE", ())
     for name, content in reports.items():
         write_json(Path(name), content)
     written = YAML(typ="safe").load((ROOT / "dvc.lock").read_text(encoding="utf-8"))
-    for model, own in past_runs.OF_MODEL.items():
-        asked = {f"eval.{name}": getattr(params.eval, name) for name in (*past_runs.OF_EVAL, own)}
+    for model, own in speed.OF_MODEL.items():
+        asked = {f"eval.{name}": getattr(params.eval, name) for name in (*speed.OF_EVAL, own)}
         asked["eval.engine"] = params.eval.engine.model_dump()
         written["stages"][f"eval@{model}"]["params"]["params.yaml"] = asked
     with Path("dvc.lock").open("w", encoding="utf-8") as file:
@@ -468,25 +492,94 @@ def ran(here: Params, monkeypatch: pytest.MonkeyPatch) -> Params:
     return params.model_copy(update={"sft": Sft.model_validate(sft)})
 
 
-def test_the_last_run_corrects_the_time(ran: Params, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only if it ran on this machine with the same base and the same settings that decide how long a step takes."""
-    asked: list[tuple[int, int]] = []
-
-    def foreseen(steps: int, validations: int) -> float:
-        asked.append((steps, validations))
-        return 1000.0
-
-    assert past_runs.training_factor(ran, foreseen) == pytest.approx(1.2991)
-    assert asked == [(231, 3)]
-    assert past_runs.evaluation_factor(ran, 140.0) == pytest.approx(0.5)
+def test_the_last_run_says_the_time(ran: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only if it ran on this machine with the same base, as much data and the same settings that decide how long a step takes."""
+    data = lengths(ran, tmp_path)
+    assert speed.trained_here(ran, data) == speed.Trained(1299.1, 231, 116)
+    assert speed.answered_here(ran, data) == {"base": 30.0, "tuned": 40.0}
+    base = bases.known(NAMES[0], tmp_path)
+    assert base is not None
+    found = estimate.estimate(with_sft(ran, max_steps=231), base)
+    assert found.training_seconds == pytest.approx(1299.1)
+    assert found.evaluation_seconds > 70
+    assert "the last run of sft on this machine; the last run of eval on this machine" in found.basis
+    monkeypatch.setattr("hallmark.plan.speed.TIMES", 1)
+    assert "layers of it run" in estimate.estimate(ran, base, past=False).basis
     sampled = ran.model_copy(update={"eval": ran.eval.model_copy(update={"sample": {"base": 7}})})
-    assert past_runs.evaluation_factor(sampled, 140.0) is None
-    assert past_runs.training_factor(with_sft(ran, batch_size=8), foreseen) is None
-    assert past_runs.training_factor(with_sft(ran, learning_rate=0.1), foreseen) is not None
-    other = ran.model_copy(update={"base": ran.base.model_copy(update={"name": "another"})})
-    assert past_runs.training_factor(other, foreseen) is None
+    assert speed.answered_here(sampled, data) == {"tuned": 40.0}
+    assert speed.trained_here(with_sft(ran, learning_rate=0.1), data) is not None
+    for changed_run in (
+        with_sft(ran, batch_size=8),
+        with_sft(ran, lora=ran.sft.lora.model_copy(update={"dropout": 0.1})),
+        ran.model_copy(update={"base": ran.base.model_copy(update={"name": "another"})}),
+        ran.model_copy(update={"base": ran.base.model_copy(update={"source": "hub"})}),
+    ):
+        assert speed.trained_here(changed_run, data) is None
+    longer = replace(data, train=replace(data.train, whole=[2 * tokens for tokens in data.train.whole]))
+    assert speed.trained_here(ran, longer) is None and speed.answered_here(ran, longer) == {}
+    larger = replace(data, holdout=replace(data.holdout, records=10 * data.holdout.records))
+    assert "tuned" not in speed.answered_here(ran, larger)
     monkeypatch.setattr("hallmark.base.compute.fingerprint", lambda _: {"processor": "another"})
-    assert past_runs.training_factor(ran, foreseen) is None
+    assert speed.trained_here(ran, data) is None and speed.answered_here(ran, data) == {}
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("reports/base.json", "{"),
+        ("reports/sft.json", "{"),
+        ("reports/sft.json", "{}"),
+        ("reports/measured/sft.json", '{"fingerprint": {"processor": "this"}, "train_seconds": null}'),
+        ("reports/measured/sft.json", '{"fingerprint": {"processor": "this"}, "train_seconds": 0.0}'),
+        ("reports/measured/sft.json", '{"measured": "yesterday", "train_seconds": 1.0}'),
+        ("dvc.lock", "<<<<<<< ours"),
+        ("dvc.lock", "stages: {sft: {cmd: x, params: {params.yaml: {sft: {}}}}}"),
+    ],
+)
+def test_a_run_that_can_not_be_read_is_none(ran: Params, tmp_path: Path, file: str, text: str) -> None:
+    Path(file).write_text(text, encoding="utf-8")
+    assert speed.trained_here(ran, lengths(ran, tmp_path)) is None
+
+
+def test_another_base_is_measured(here: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Although it has the params of the base that ran here."""
+    asked: list[bool] = []
+
+    def estimated(*_: Any, past: bool) -> Any:
+        asked.append(past)
+        raise HallmarkError("stop", remedy="")
+
+    monkeypatch.setattr(plan, "estimate", estimated)
+    for options in (list[str](), ["--base", NAMES[1]]):
+        with pytest.raises(HallmarkError, match="stop"):
+            plan.main(argparse.Namespace(params=Path("params.yaml"), **vars(plan._parser().parse_args(options))))
+    assert asked == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("config", "field"),
+    [
+        (CONFIGS["Gemma 2"], "eval.attention"),  # transformers has no sdpa for it
+        ({"model_type": "lfm2", "num_hidden_layers": 2, "layer_types": ["conv", "full_attention"]}, None),
+    ],
+    ids=["Gemma 2", "LFM2"],
+)
+def test_what_can_not_run_here_is_an_error(
+    here: Params, tmp_path: Path, config: dict[str, Any], field: str | None
+) -> None:
+    write_json(tmp_path / "config.json", NARROW | config | NARROW)
+    with pytest.raises(HallmarkError) as raised:
+        estimate.estimate(here, tmp_path)
+    assert raised.value.field == field
+
+
+def test_experts_are_work(here: Params) -> None:
+    """Those that a token goes to."""
+    config = AutoConfig.for_model(**CONFIGS["Mixtral"])
+    size, (hidden, inner) = sizes(config, with_all_layers(here.sft).lora), (768, 2048)
+    attention = 2 * hidden * hidden + 2 * hidden * size.keys
+    routed = 4 * (attention + 2 * 3 * hidden * inner)
+    assert size.reading(Batch(1, 1, 0), 0) == pytest.approx(2 * routed, rel=0.01)
 
 
 def test_room_is_left_for_what_is_no_tensor() -> None:

@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -111,8 +112,9 @@ def test_the_servers_of_a_preset_fit_on_its_card(tmp_path: Path, base: str, mach
 def test_plan_counts_the_cache_that_the_server_is_given(tmp_path: Path) -> None:
     from transformers import LlamaConfig
 
-    from hallmark.plan.estimate import serving_bytes
     from hallmark.plan.machine import Machine
+    from hallmark.plan.memory import serving_bytes
+    from hallmark.plan.sizes import sizes
 
     config = LlamaConfig(
         hidden_size=3072, num_hidden_layers=28, num_attention_heads=24, num_key_value_heads=8, head_dim=128
@@ -122,7 +124,8 @@ def test_plan_counts_the_cache_that_the_server_is_given(tmp_path: Path) -> None:
         params = loaded(finished("extraction", "llama-3.2-3b", machine), tmp_path)
         server: Any = params.benchmark.server
         cache = cache_bytes(tmp_path, server.dtype, server.max_num_seqs, server.max_length)
-        planned = serving_bytes(params, config, 6 * 10**9, Machine("cuda", None, None, False))
+        size = replace(sizes(config, params.sft.lora), parameters=3 * 10**9)
+        planned = serving_bytes(size, params, Machine("cuda", None, None, False))
         assert planned == pytest.approx(servers * (6 * 10**9 + cache), rel=0.01)
 
 

@@ -21,9 +21,10 @@ from hallmark.params.loader import Params, load_params
 from hallmark.plan.advice import Change, changes, gib, remedy
 from hallmark.plan.bases import folder_of
 from hallmark.plan.batches import training
-from hallmark.plan.estimate import Estimate, configuration, estimate
+from hallmark.plan.estimate import Estimate, estimate
 from hallmark.plan.lengths import lengths
 from hallmark.plan.machine import Machine, at_hand, named, usable
+from hallmark.plan.sizes import configuration, sizes
 
 log = logging.getLogger("plan")
 
@@ -35,14 +36,14 @@ def main(arguments: argparse.Namespace) -> None:
     from hallmark.model.tuning import quiet
 
     quiet()
-    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)  # which PEFT imports
     params = load_params(arguments.params)
     if arguments.price_per_hour is not None and not 0 <= arguments.price_per_hour < 1e12:
         raise HallmarkError("not a price", field="--price-per-hour", remedy="give a number, such as 1.20")
     machine = named(arguments.gpu) if arguments.gpu else at_hand(params.compute)
     with tempfile.TemporaryDirectory() as temporary:
         name, base = folder_of(params, arguments.base, Path(temporary))
-        found = estimate(params, base, machine, correct=not arguments.uncorrected)
+        found = estimate(params, base, machine, past=not arguments.uncorrected and arguments.base is None)
         fitting = [] if found.fits else what_fits(params, base, machine, found)
     price = arguments.price_per_hour if arguments.price_per_hour is not None else params.benchmark.price_per_hour
     if arguments.json:
@@ -58,8 +59,8 @@ def what_fits(params: Params, base: Path, machine: Machine, found: Estimate) -> 
     assert machine.usable is not None
     if found.training_bytes <= machine.usable:
         return []
-    batch = training(params, lengths(params, base)).largest
-    return changes(configuration(base), params.sft, batch, machine.device, machine.usable)
+    batch, size = training(params, lengths(params, base)).largest, sizes(configuration(base), params.sft.lora)
+    return changes(size, params.sft, batch, machine.device, machine.usable)
 
 
 def too_large(params: Params, found: Estimate, fitting: list[Change]) -> HallmarkError:

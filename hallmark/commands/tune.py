@@ -155,7 +155,7 @@ def space_of(params: Params) -> dict[str, BaseDistribution]:
     """What Optuna draws from: factors of step size and passes, and values of rank and layers."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-    from hallmark.plan.estimate import configuration
+    from hallmark.plan.sizes import configuration
 
     space, lora = params.tune.space, params.sft.lora
     found: dict[str, BaseDistribution] = {

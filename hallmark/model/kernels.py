@@ -21,14 +21,17 @@ def use_kernels(model: Any) -> None:
 
     Parameters, and what is saved of them, stay. A layer's forward pass is still PEFT's where it does more than here.
     """
-    norm = LlamaRMSNorm.forward.__code__
     for layer in model.modules():
         if type(layer) is lora.Linear and type(layer.base_layer) is torch.nn.Linear:
             layer.__class__ = AdaptedLinear
-        code = getattr(type(layer).forward, "__code__", None)  # each family has a class of its own with the same code
-        same = code and (code.co_code, code.co_names) == (norm.co_code, norm.co_names)
-        if same and layer.weight.device.type == "cpu" and not layer.weight.requires_grad:
+        if is_llamas_norm(layer) and layer.weight.device.type == "cpu" and not layer.weight.requires_grad:
             layer.forward = partial(_norm, layer)
+
+
+def is_llamas_norm(layer: Any) -> bool:
+    """Whether a module computes Llama's RMS norm: each family has a class of its own with the same code."""
+    code, norm = getattr(type(layer).forward, "__code__", None), LlamaRMSNorm.forward.__code__
+    return code is not None and (code.co_code, code.co_names) == (norm.co_code, norm.co_names)
 
 
 def token_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

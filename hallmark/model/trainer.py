@@ -167,8 +167,12 @@ def in_chunks(base: Any) -> bool:
 
     On a GPU it scores only completion tokens, a part of the vocabulary at a time. On a CPU `completion_logits` is cheaper.
     """
-    config = base.config.get_text_config()
-    return base.device.type != "cpu" or any(getattr(config, name, None) is not None for name in CHANGED_LOGITS)
+    return base.device.type != "cpu" or changes_logits(base.config.get_text_config())
+
+
+def changes_logits(config: Any) -> bool:
+    """Whether a model of this configuration scales or caps its logits."""
+    return any(getattr(config, name, None) is not None for name in CHANGED_LOGITS)
 
 
 def completion_logits(

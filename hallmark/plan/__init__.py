@@ -1,1 +1,1 @@
-"""What a run would take before it starts: memory, by a run of the real architecture without values, and time, by its FLOPs."""
+"""What a run would take before it starts: memory and work by formulas, and time by the speed of the machine."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,16 +10,14 @@ from typing import TYPE_CHECKING, Any
 from hallmark.base.errors import HallmarkError
 from hallmark.model.loading import IGNORED
 from hallmark.plan.machine import at_hand, usable
+from hallmark.plan.memory import training_bytes
+from hallmark.plan.sizes import Batch, Sizes, configuration
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig
-
     from hallmark.model.params import Sft
     from hallmark.params.loader import Params
-    from hallmark.plan.work import Batch
 
 MOST = 3  # changes that are shown
-FEW, MORE = 1, 2  # layers of the models from which the memory of a whole one is extrapolated
 
 
 @dataclass(frozen=True)
@@ -35,12 +32,12 @@ class Change:
         return ", ".join(f"sft.{name}: {_yaml(value)}" for name, value in self.values.items())
 
 
-def changes(config: PretrainedConfig, sft: Sft, batch: Batch, device: str, most: int) -> list[Change]:
+def changes(sizes: Sizes, sft: Sft, batch: Batch, device: str, most: int) -> list[Change]:
     """The first few changes with which training would take at most `most` bytes."""
     found: list[Change] = []
     for values in candidates(sft, device):
         changed = sft.model_copy(update=values)
-        size = extrapolated(config, changed, _at(batch, changed), device)
+        size = training_bytes(sizes, changed, _at(batch, changed), device)
         if size <= most:
             found.append(Change(values, size))
         if len(found) == MOST:
@@ -76,32 +73,6 @@ def candidates(sft: Sft, device: str) -> Iterator[dict[str, Any]]:
             yield values
 
 
-def extrapolated(config: PretrainedConfig, sft: Sft, batch: Batch, device: str) -> int:
-    """About the peak of training, from models of one and of two layers: each layer adds as much as another."""
-    from hallmark.plan.memory import fake, planned, training_peak, weight_bytes
-
-    layers = config.num_hidden_layers
-    adapted = layers if sft.gradient_checkpointing else min(sft.lora.layers or layers, layers)
-    whole = sft.model_copy(update={"lora": sft.lora.model_copy(update={"layers": None})})
-    peaks, weights = [], []
-    with fake():
-        for number in (FEW, MORE):
-            tuned = planned(with_layers(config, number), whole, device)
-            weights.append(weight_bytes(tuned))
-            peaks.append(training_peak(tuned, whole, batch, device))
-    each, frozen = ((sizes[1] - sizes[0]) / (MORE - FEW) for sizes in (peaks, weights))
-    return int(peaks[0] + each * (adapted - FEW) + frozen * (layers - adapted))
-
-
-def with_layers(config: PretrainedConfig, number: int) -> PretrainedConfig:
-    """The configuration with another number of layers."""
-    changed = copy.deepcopy(config)
-    changed.num_hidden_layers = number
-    if getattr(config, "layer_types", None):
-        changed.layer_types = (config.layer_types * number)[:number]
-    return changed
-
-
 def _at(batch: Batch, sft: Sft) -> Batch:
     """The largest batch with other settings of `sft`."""
     if sft.packing and sft.batch_tokens:
@@ -134,21 +105,19 @@ def check_training(params: Params, base: Path, train: Sequence[Mapping[str, list
     base over them, nothing is checked.
     """
     from hallmark.plan.batches import largest
-    from hallmark.plan.estimate import configuration
-    from hallmark.plan.memory import fake, planned, training_peak
+    from hallmark.plan.sizes import sizes
 
     memory, sft, device = at_hand(params.compute).memory, params.sft, params.compute.device
     if memory is None or (sft.parallel.strategy == "fsdp" and sft.parallel.processes > 1):
         return
     pairs = [(len(record["input_ids"]), sum(label != IGNORED for label in record["labels"])) for record in train]
-    config, most = configuration(base), usable(memory)
+    size, most = sizes(configuration(base), sft.lora), usable(memory)
     batch = largest(pairs, sft, min(sft.batch_size, len(pairs)), params.seed)
-    with fake():
-        needed = training_peak(planned(config, sft, device), sft, batch, device)
+    needed = training_bytes(size, sft, batch, device)
     if needed > most:
         raise HallmarkError(
             f"training would take {gib(needed)} at the longest record, of {max(pairs)[0]} tokens: {gib(needed - most)} more than "
             f"the {gib(most)} that tensors may take of {gib(memory)}",
             param="sft",
-            remedy=remedy(changes(config, sft, batch, device, most)),
+            remedy=remedy(changes(size, sft, batch, device, most)),
         )

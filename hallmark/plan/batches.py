@@ -1,13 +1,14 @@
-"""The batches that training and evaluation will make of the records, and the work in them."""
+"""The batches that training and evaluation will make of the records, and the operations in them."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from hallmark.plan.lengths import NO_PART, Lengths, Part
-from hallmark.plan.work import NOTHING, Batch, Matrices, Work
+from hallmark.plan.sizes import Batch, Sizes
 
 if TYPE_CHECKING:
     from hallmark.model.params import Sft
@@ -19,23 +20,19 @@ Pairs = list[tuple[int, int]]  # the tokens of a record, and how many of them ar
 
 @dataclass(frozen=True)
 class Training:
-    """The batches of a training: the largest, a middle one, and what they are made of."""
+    """The batches of a training, and of its validations."""
 
     largest: Batch
-    middle: Batch
-    steps: int
-    validations: int  # passes over the validation records
-    size: int  # records of a batch of the validation
     batches: list[Batch]  # of one pass over the records whose tokens were counted
-    validation: list[Batch]
-    validation_records: int
+    steps: int
+    watched: list[Batch]  # of a pass over the validation records whose tokens were counted
+    watched_count: int  # in a pass over all validation records
 
-    def work(self, sizes: Matrices, count: int, validations: int) -> Work:
-        """The work of this number of batches of training, and of passes over the validation records."""
-        each = _mean([sizes.training(*_totals(batch)) for batch in self.batches])
-        watched = _mean([sizes.reading(*_totals(batch)) for batch in self.validation])
-        passes = validations * -(-self.validation_records // self.size)
-        return each.times(count) + watched.times(passes)
+    def work(self, sizes: Sizes, checkpointed: bool, count: int, validations: int) -> float:
+        """The operations of this number of batches of training, and of passes over the validation records."""
+        trained = fmean(sizes.training(batch, checkpointed) for batch in self.batches)
+        read = fmean(sizes.reading(batch, batch.labelled, adapter=True) for batch in self.watched)
+        return trained * count + read * validations * self.watched_count
 
 
 @dataclass(frozen=True)
@@ -47,11 +44,6 @@ class Answering:
     written: list[int]
     shared: int  # tokens that all prompts start with, which are read once
     share: float  # of the holdout: how many times as many records there are
-
-    @property
-    def largest(self) -> Batch:
-        """The batch with the longest prompts."""
-        return max(self.batches, key=lambda batch: batch.records * batch.tokens)
 
 
 def training(params: Params, found: Lengths) -> Training:
@@ -65,14 +57,16 @@ def training(params: Params, found: Lengths) -> Training:
     steps = step_count(found.train.records, len(batches) * found.train.records / len(kept), sft)
     return Training(
         largest=largest(kept, sft, size, params.seed),
-        middle=sorted(batches, key=lambda batch: batch.records * batch.tokens)[len(batches) // 2],
-        steps=steps,
-        validations=1 + math.ceil(steps / sft.eval_steps),
-        size=size,
         batches=batches,
-        validation=cut(sorted(watched), size),
-        validation_records=found.validation.records,
+        steps=steps,
+        watched=cut(sorted(watched), size),
+        watched_count=-(-found.validation.records // size),
     )
+
+
+def validations(steps: float, every: float) -> int:
+    """How many passes over the validation records these steps of training take, with the one before the first step."""
+    return 1 + math.ceil(steps / every)
 
 
 def step_count(records: int, of_tokens: float, sft: Sft) -> int:
@@ -88,7 +82,7 @@ def largest(pairs: Pairs, sft: Sft, size: int, seed: int) -> Batch:
     tokens, answer = max(whole for whole, _ in pairs), max(answer for _, answer in pairs)
     if not sft.batch_tokens:
         return Batch(size, tokens, min(answer, tokens))
-    batch = max(in_batches(pairs, sft, size, seed), key=lambda batch: batch.records * batch.tokens)
+    batch = max(in_batches(pairs, sft, size, seed), key=lambda batch: batch.all_tokens)
     return batch if sft.packing else Batch(batch.records, batch.tokens, min(answer, batch.tokens))
 
 
@@ -166,10 +160,6 @@ def answering(params: Params, part: Part, *, base: bool, records: int, longer: i
     return Answering(batches, steps, written, part.shared, records / len(pairs))
 
 
-def _totals(batch: Batch) -> tuple[int, int, int]:
-    tokens = batch.records * batch.tokens
-    return tokens, tokens * batch.tokens, batch.records * batch.labelled
-
-
-def _mean(works: list[Work]) -> Work:
-    return sum(works, NOTHING).times(1 / len(works)) if works else NOTHING
+def middle(batches: list[Batch]) -> Batch:
+    """One of middling size."""
+    return sorted(batches, key=lambda batch: batch.all_tokens)[len(batches) // 2]

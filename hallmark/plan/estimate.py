@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hallmark.base.model_folder import explained
-from hallmark.base.reading import read_object
-from hallmark.plan.batches import Answering, Training, all_answering, training
-from hallmark.plan.lengths import lengths
+from hallmark.plan.batches import Answering, Training, all_answering, middle, training, validations
+from hallmark.plan.lengths import Lengths, lengths
 from hallmark.plan.machine import Machine, at_hand, usable
-from hallmark.plan.past_runs import evaluation_factor, training_factor
-from hallmark.plan.speed import Device, Speed, Step, float32_ahead, measured
-from hallmark.plan.work import Matrices, matrices
-from hallmark.serve.engine import StartedSettings
-from hallmark.serve.engines import ENGINES
+from hallmark.plan.memory import answering_bytes, serving_bytes, training_bytes, width
+from hallmark.plan.sizes import Batch, Sizes, configuration, empty, sizes
+from hallmark.plan.speed import (
+    GPUS,
+    PRODUCTS_OF_FEW,
+    Clock,
+    Speed,
+    answered_here,
+    float32_ahead,
+    measured,
+    trained_here,
+)
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig
-
+    from hallmark.answer.params import Eval
+    from hallmark.model.params import Sft
     from hallmark.params.loader import Params
-
-CACHE_SHARE = 0.6  # of the free memory that it takes for its cache, if the params say nothing
 
 
 @dataclass(frozen=True)
@@ -52,137 +54,107 @@ class Estimate:
         return self.limit_bytes is None or self.needed_bytes <= usable(self.limit_bytes)
 
 
-def estimate(params: Params, base: Path, machine: Machine | None = None, *, correct: bool = True) -> Estimate:
+def estimate(params: Params, base: Path, machine: Machine | None = None, *, past: bool = True) -> Estimate:
     """Estimate the run of these params on the model in `base`, a folder of which config.json is enough: no weight is read.
 
-    `machine`: the device to plan for; None: the one at hand. `correct`: by the time that the last run took here. Raises HallmarkError for a configuration that transformers
-    can't build, and for bad rows of data.
+    `machine`: the device to plan for; None: the one at hand. `past`: take its speed from the last run here. Raises
+    HallmarkError for a configuration that transformers can't build, and for bad rows of data.
     """
-    from hallmark.plan.memory import build, fake, generation_peak, planned, training_peak, weight_bytes
-
     machine = machine or at_hand(params.compute)
     config, found = configuration(base), lengths(params, base)
-    batches = training(params, found)
-    answers = all_answering(params, found.holdout, found.calibration, found.online)
-    with explained("no model can be planned from it", base / "config.json"), fake():
-        tuned = planned(config, params.sft, machine.device)
-        sizes = matrices(tuned)
-        training_bytes = training_peak(tuned, params.sft, batches.largest, machine.device)
-        model = build(config, dtype=params.eval.dtype, attention=params.eval.attention)
-        new = params.eval.max_new_tokens
-        largest = max((each.largest for each in answers), key=lambda batch: batch.records * batch.tokens)
-        evaluation_bytes = generation_peak(model, largest, new) if params.eval.engine.kind == "hf" else 0
-        if machine.device == "cpu" and params.eval.dtype == "bfloat16" and config.tie_word_embeddings:
-            evaluation_bytes += model.get_output_embeddings().weight.nbytes  # `pack` copies what the embedding shares
-        weights = weight_bytes(model)
-    speed, ahead = speed_of(params, config, machine, batches, answers[0]), None
+    with explained("no model can be planned from it", base / "config.json"):
+        size = sizes(config, params.sft.lora)
+    in_process = params.eval.engine.kind == "hf"
+    blocks: dict[str, Sft | Eval] = {"sft": params.sft, **({"eval": params.eval} if in_process else {})}
+    for name, block in blocks.items():
+        with explained("the base can't run with it", param=f"{name}.attention", remedy="set another, such as eager"):
+            empty(config, block.dtype, block.attention)
+    run = Run(
+        params, size, training(params, found), all_answering(params, found.holdout, found.calibration, found.online)
+    )
+    clock = Clock(machine.device, params.compute.threads)
+    trained = run.trained_as_before(machine, found) if past and machine.here else None
+    answered = run.answered_as_before(machine, found) if past and machine.here else None
+    seconds = {"sft": trained, "eval": answered}
+    bases = [f"the last run of {name} on this machine" for name, value in seconds.items() if value is not None]
+    if trained is None or answered is None:
+        speed: Speed | None = machine.gpu.speed(params.sft.dtype) if machine.gpu else None
+        if machine.here:
+            with explained("no model of it runs here", base / "config.json"):
+                speed = measured(config, params, run.training.batches, run.answers[0].batches, clock)
+        if speed:
+            trained = run.trained(speed) if trained is None else trained
+            answered = run.answered(speed, run.answers) if answered is None else answered
+        bases.append(speed.basis if speed else "no speed is known of this device")
+    ahead = None
     if machine.here and machine.device == "cpu" and params.sft.dtype == "bfloat16":
-        with own_threads():
-            middle = batches.middle.records * batches.middle.tokens
-            ahead = float32_ahead(config, middle, Device(machine.device, params.compute.threads))
-    trained = answered = math.nan
-    basis = f"{found.basis}; {speed.basis if speed else 'no speed is known of this device'}"
-    if speed:
-
-        def foreseen(steps: int, validations: int) -> float:
-            work = batches.work(sizes, steps * params.sft.accumulation, validations)
-            return speed.training(work, steps * params.sft.accumulation, sizes.layers)
-
-        trained = foreseen(batches.steps, batches.validations)
-        answered = answering_seconds(params, config, sizes, speed, answers, weights)
-        if correct and machine.here:
-            both = answering_seconds(params, config, sizes, speed, answers[:2], weights)
-            ratios = training_factor(params, foreseen), evaluation_factor(params, both)
-            trained, answered = trained * (ratios[0] or 1), answered * (ratios[1] or 1)
-            said = [f"{what} x {ratio:.2g}" for what, ratio in zip(("sft", "eval"), ratios, strict=True) if ratio]
-            basis += f", corrected by the last run here ({', '.join(said)})" if said else ""
+        ahead = float32_ahead(config, middle(run.training.batches).all_tokens, clock)
     return Estimate(
-        training_bytes=training_bytes,
-        evaluation_bytes=evaluation_bytes,
-        serving_bytes=serving_bytes(params, config, weights, machine),
-        training_seconds=trained,
-        evaluation_seconds=answered,
+        training_bytes=training_bytes(size, params.sft, run.training.largest, machine.device),
+        evaluation_bytes=answering_bytes(size, params, run.longest_prompts, machine.device) if in_process else 0,
+        serving_bytes=serving_bytes(size, params, machine),
+        training_seconds=math.nan if trained is None else trained,
+        evaluation_seconds=math.nan if answered is None else answered,
         limit_bytes=machine.memory,
         float32_ahead=ahead,
-        basis=basis,
+        basis="; ".join([found.basis, *bases]),
     )
 
 
-def configuration(base: Path) -> PretrainedConfig:
-    """The configuration in a model folder, as transformers reads it; never code of the model's own."""
-    from transformers import AutoConfig
+@dataclass(frozen=True)
+class Run:
+    """What a run computes, and how long that takes at some speed."""
 
-    file = base / "config.json"
-    read_object(file)
-    with explained("describes no model that transformers knows", file):
-        config: PretrainedConfig = AutoConfig.from_pretrained(base, local_files_only=True, trust_remote_code=False)
-    return config.get_text_config()
+    params: Params
+    sizes: Sizes
+    training: Training
+    answers: list[Answering]  # first those of base and tuned model to the holdout
 
+    @property
+    def longest_prompts(self) -> Batch:
+        """The batch of answers with the most tokens in its prompts."""
+        return max((batch for each in self.answers for batch in each.batches), key=lambda batch: batch.all_tokens)
 
-def speed_of(
-    params: Params, config: PretrainedConfig, machine: Machine, batches: Training, answers: Answering
-) -> Speed | None:
-    """How fast the device is: measured, if it is at hand, else as its maker states; None if neither is known."""
-    if not machine.here:
-        return machine.gpu.speed(params.sft.dtype) if machine.gpu else None
-    settings = params.eval
-    generation = (settings.dtype, settings.attention, answers.largest, settings.max_new_tokens)
-    with own_threads():
-        return measured(config, params.sft, batches.middle, generation, Device(machine.device, params.compute.threads))
+    def trained(self, speed: Speed, steps: int | None = None, every: int | None = None) -> float:
+        """Seconds of `sft`; of another number of steps, or of steps between validations, if these are given."""
+        sft, steps = self.params.sft, self.training.steps if steps is None else steps
+        batches, watched = steps * sft.accumulation, validations(steps, every or sft.eval_steps)
+        work = self.training.work(self.sizes, sft.gradient_checkpointing, batches, watched)
+        return speed.training_seconds(work, batches, self.sizes.layers)
 
+    def answered(self, speed: Speed, answers: list[Answering]) -> float:
+        """Seconds of these answers in this process, batch after batch."""
+        seconds, wide = 0.0, width(self.params.eval.dtype)
+        for each in answers:
+            for batch, steps, written in zip(each.batches, each.steps, each.written, strict=True):
+                prompts = replace(batch, tokens=max(1, batch.tokens - each.shared))
+                reading = self.sizes.reading(prompts, 1, min(each.shared, batch.tokens - 1))
+                # Records, on average over the steps: those that have ended have left.
+                present, before = written / steps, batch.tokens + steps // 2
+                writing = self.sizes.reading(Batch(1, 1, 0), 1, before) * present
+                read = (self.sizes.parameters + self.sizes.cache(present * before)) * wide
+                seconds += each.share * (reading / speed.reading + steps * speed.writing_seconds(writing, read))
+        return seconds
 
-@contextmanager
-def own_threads() -> Iterator[None]:
-    """Let a measurement set the number of torch's threads, and set it back afterwards."""
-    import torch
+    def trained_as_before(self, machine: Machine, data: Lengths) -> float | None:
+        """Seconds of `sft` by those of its last run here; None if there is none with these settings."""
+        before, speed = trained_here(self.params, data), pattern(machine)
+        if before is None:
+            return None
+        return before.seconds * self.trained(speed) / self.trained(speed, before.steps, before.eval_steps)
 
-    before = torch.get_num_threads()
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def answering_seconds(
-    params: Params,
-    config: PretrainedConfig,
-    sizes: Matrices,
-    speed: Speed,
-    answers: list[Answering],
-    weights: int,
-) -> float:
-    """Seconds in which these models answer the holdout in this process, batch after batch."""
-    from hallmark.plan.memory import cache_bytes
-
-    merged, seconds = replace(sizes, adapter=0), 0.0
-    width = 4 if params.eval.dtype == "float32" else 2
-    for each in answers:
-        for batch, steps, written in zip(each.batches, each.steps, each.written, strict=True):
-            tokens = batch.records * (batch.tokens - each.shared)
-            reading = speed.prompts(merged.reading(tokens, tokens * batch.tokens, batch.records))
-            present = written / steps  # records, on average over the steps: those that have ended have left
-            cache = cache_bytes(config, round(present * (batch.tokens + steps // 2)), width)
-            step = Step(present, batch.tokens, weights, cache)
-            seconds += each.share * (reading + steps * speed.writing(step))
-    return seconds
+    def answered_as_before(self, machine: Machine, data: Lengths) -> float | None:
+        """Seconds of all answers by the last run here: all others as fast as the tuned model's; None as above."""
+        before, speed = answered_here(self.params, data), pattern(machine)
+        if len(before) < 2:
+            return None
+        base, tuned, *_ = self.answers
+        others = self.answered(speed, self.answers) - self.answered(speed, [base])
+        return before["base"] + before["tuned"] * others / self.answered(speed, [tuned])
 
 
-def serving_bytes(params: Params, config: PretrainedConfig, weights: int, machine: Machine) -> int:
-    """Weights and KV cache of the servers that `benchmark` starts, one for each model unless they share their base."""
-    from hallmark.plan.memory import cache_bytes
-
-    server = params.benchmark.server
-    if not isinstance(server, StartedSettings):
-        return 0
-    wide = 4 if server.dtype == "float32" else 2
-    weights = weights * wide // (4 if params.eval.dtype == "float32" else 2)
-    engine = ENGINES[server.kind]
-    servers = 1 if engine.shares_base(server) else len(params.benchmark.models)
-    asked = engine.cache_asked(server)
-    if asked.size is not None:
-        cache = asked.size
-    elif asked.tokens is not None:
-        cache = cache_bytes(config, asked.tokens, wide)
-    else:
-        cache = int(CACHE_SHARE * max(0, (machine.usable or 0) - weights))
-    return servers * (weights + cache)
+def pattern(machine: Machine) -> Speed:
+    """How long kinds of work take next to each other, which tells from one how long another takes."""
+    if machine.device == "cpu":
+        return Speed(1.0, 1.0, PRODUCTS_OF_FEW, math.inf, 0.0, 0.0)
+    return (machine.gpu or GPUS["A100"]).speed("bfloat16")

@@ -67,7 +67,6 @@ def lengths(params: Params, base: Path) -> Lengths:
     count, _, whose = counter(params.task, base)
     if all(file.exists() for file in (TRAIN, VALIDATION, HOLDOUT)):
         parts = [read_records(file).rows(named=True) for file in (TRAIN, VALIDATION, HOLDOUT)]
-        source = "data/split"
     else:
         task = Task(params.task)
         rows = [record_of(raw, task) for raw in raw_rows(params.data, params.mask, task)]
@@ -76,7 +75,6 @@ def lengths(params: Params, base: Path) -> Lengths:
         )
         apart = round(params.split.calibration * len(rows))
         # Which records these will be is drawn later: until then, each part has the lengths of all.
-        parts = [rows, rows, rows]
         counts = [max(1, len(rows) - held - validation - apart), validation, held]
         part = _part(rows, count)
         train, watched, answered = (replace(part, records=number) for number in counts)
@@ -84,7 +82,7 @@ def lengths(params: Params, base: Path) -> Lengths:
         return Lengths(train, watched, answered, basis, replace(part, records=apart) if apart else NO_PART)
     train, watched, answered = (_part(rows, count) for rows in parts)
     others = [read_records(file).rows(named=True) if file.exists() else [] for file in (CALIBRATION, ONLINE)]
-    basis = f"{sum(map(len, [*parts, *others]))} records of {source}, tokens {whose}"
+    basis = f"{sum(map(len, [*parts, *others]))} records of data/split, tokens {whose}"
     return Lengths(train, watched, answered, basis, *(_part(rows, count) if rows else NO_PART for rows in others))
 
 

@@ -1,78 +1,83 @@
-"""How fast a machine is: measured on a piece of the real architecture where it is at hand, else what its maker states."""
+"""How fast a machine is: as the last run here was, else as three short steps are, else as the maker of the GPU states."""
 
 from __future__ import annotations
 
 import copy
+import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from hallmark.model.params import Sft
+from hallmark.base.dvc_lock import read_lock
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import REPORTS
+from hallmark.base.machine import same_machine
+from hallmark.base.reading import read_object
 from hallmark.model.tuning import leave_input_dtype
-from hallmark.plan.work import Batch, Work, matrices
+from hallmark.plan.bases import is_reported
+from hallmark.plan.batches import middle
+from hallmark.plan.lengths import Lengths
+from hallmark.plan.sizes import Batch, empty, sizes
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
+    from hallmark.params.loader import Params
+
 BUSY = 0.5  # load for each core from which the machine is busy: then, clocks say little about several threads
 SCALING = 0.9  # of the speed of one thread that each of several reaches, assumed
 LAYERS = 2  # of the piece that is measured
-TIMES = 3  # that it is run, the fastest of which counts: others may use the machine too
+WORDS = 64  # of its vocabulary: the head counts as being as fast as the layers
+TIMES = 3  # that a step is run, the fastest of which counts: others may use the machine too
+MOST_WORK = 6e10  # floating-point operations of one step: of a larger model, fewer records are taken
 MOST_WIDTH = 2048  # of the matrix that tells which data type is faster
-MOST_WORK = 6e10  # floating-point operations of one run: of a larger model, fewer records are taken
-MOST_HEAD = 2**26  # values of the head of the piece: of a larger one, part of the vocabulary stands for all of it
 SHARE_TRAINING, SHARE_READING, SHARE_WRITING = 0.3, 0.4, 0.5  # of what is stated that such code gets, assumed
+PRODUCTS_OF_FEW = 0.6  # of the speed of large products that a processor reaches with a row for each record, assumed
 FP32 = 8  # how many times slower than bf16 a GPU is in fp32 without TF32
 # Seconds that Python and the launches of kernels take however fast the GPU is: of a layer, forward and backward with an
 # adapter; and of a token that `generate` writes.
 LAYER, STEP = 0.005, 0.02
-
-
-@dataclass(frozen=True)
-class Step:
-    """One token written for each record of a batch: how many records, the tokens before it, and the bytes it reads."""
-
-    records: float  # on average
-    tokens: int
-    weights: int
-    cache: int
+GIB = 2**30
+LOCK = Path("dvc.lock")
+# Params that decide how long a step takes: with others, an earlier run says nothing.
+OF_SFT = {"method", "dequantize_once", "batch_size", "batch_tokens", "packing", "gradient_checkpointing", "dtype"}
+OF_SFT |= {"attention", "parallel"}
+OF_LORA = ("r", "target_modules", "layers", "dropout")
+OF_EVAL = ("engine", "batch_size", "max_new_tokens", "dtype", "attention")
+OF_MODEL = {"base": "sample", "tuned": "merge"}  # a param of `eval` that only this model's time depends on
+OF_MACHINE = ("threads", "device", "portable")
+NEAR = 0.1  # how far today's records and tokens may be from those of an earlier run
+# What reading an earlier run may raise: it is a help, and whatever is wrong with it means that there is none.
+UNREADABLE = (HallmarkError, OSError, KeyError, TypeError, AttributeError, ValueError)
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Floating-point operations a second of a device, by kind of work, and how long it takes to write a token."""
+    """Floating-point operations a second, by kind of work, and what else takes time."""
 
-    forward: float
-    backward: float
-    head: float
+    training: float
     reading: float
-    writing: Callable[[Step], float]  # seconds
-    least: float  # seconds of a layer in a batch of training, however little work it has
-    basis: str
+    writing: float
+    bandwidth: float  # bytes a second, as which weights and cache are read for each token that is written
+    layer: float  # seconds of a layer in a batch of training, however little work it has
+    step: float  # seconds of a token that is written, besides
+    basis: str = ""
 
-    def training(self, work: Work, batches: float, layers: int) -> float:
+    def training_seconds(self, work: float, batches: float, layers: int) -> float:
         """Seconds of the work in this number of batches of training."""
-        computing = work.forward / self.forward + work.backward / self.backward + work.head / self.head
-        return max(computing, self.least * layers * batches)
+        return max(work / self.training, self.layer * layers * batches)
 
-    def prompts(self, work: Work) -> float:
-        """Seconds of reading prompts."""
-        return work.forward / self.reading + work.head / self.head
+    def writing_seconds(self, work: float, size: float) -> float:
+        """Seconds of a token for each record of a batch, for which `size` bytes are read."""
+        return self.step + max(work / self.writing, size / self.bandwidth)
 
 
-@dataclass(frozen=True)
-class Device:
-    """A device at hand that is measured, and the threads of the math libraries on it."""
-
-    name: str
-    threads: int
-
-    @property
-    def busy(self) -> bool:
-        """Whether others use the processor so much that only the time of one thread can be measured."""
-        return self.name == "cpu" and os.getloadavg()[0] > BUSY * (os.cpu_count() or 1)
+# --- what the maker states ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -88,18 +93,16 @@ class Gpu:
         """The speed that is assumed of it: a share of what is stated."""
         operations = self.operations / (FP32 if dtype == "float32" else 1)
         return Speed(
-            forward=SHARE_TRAINING * operations,
-            backward=SHARE_TRAINING * operations,
-            head=SHARE_TRAINING * operations,
+            training=SHARE_TRAINING * operations,
             reading=SHARE_READING * operations,
-            writing=lambda step: STEP + (step.weights + step.cache) / (SHARE_WRITING * self.bandwidth),
-            least=LAYER,
+            writing=SHARE_READING * operations,
+            bandwidth=SHARE_WRITING * self.bandwidth,
+            layer=LAYER,
+            step=STEP,
             basis=f"{SHARE_TRAINING:.0%} of the {self.operations / 1e12:.0f} TFLOP/s stated of {self.name}",
         )
 
 
-GIB = 2**30
-Clock = Callable[[], float]
 # Dense figures, without sparsity, of the makers' data sheets. Those without bf16 (T4, V100) can't run bfloat16.
 GPUS = {
     gpu.name: gpu
@@ -119,59 +122,161 @@ GPUS = {
 }
 
 
+# --- what the last run here took ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A training on this machine with the settings that decide how long a step takes."""
+
+    seconds: float
+    steps: int
+    eval_steps: int
+
+
+def trained_here(params: Params, data: Lengths) -> Trained | None:
+    """The last training here; None if there is none that can be read with this base, these settings and as much data."""
+    with suppress(*UNREADABLE):
+        measured, old = _before("sft", "sft.json", params, data)
+        new, old = params.sft.model_dump(), old["sft"]
+        if _same(old, new, OF_SFT) and _same(old["lora"], new["lora"], OF_LORA):
+            found = Trained(measured["train_seconds"], _report("sft.json")["steps"], old["eval_steps"])
+            return found if min(found.seconds, found.steps, found.eval_steps) > 0 else None
+    return None
+
+
+def answered_here(params: Params, data: Lengths) -> dict[str, float]:
+    """The seconds in which base and tuned model last answered the holdout here, of those that did as above."""
+    found, new = dict[str, float](), params.eval.model_dump()
+    for model, own in OF_MODEL.items():
+        names = (*OF_EVAL, own)
+        with suppress(*UNREADABLE):
+            measured, old = _before(f"eval@{model}", f"eval_{model}.json", params, data)
+            records = min(data.holdout.records, params.eval.sample.get(model, data.holdout.records))
+            same = _near(_report(f"eval/{model}/metrics.json")["records"], records)
+            if same and _same({name: old.get(f"eval.{name}") for name in names}, new, names):
+                found |= {model: measured["answer_seconds"]} if measured["answer_seconds"] > 0 else {}
+    return found
+
+
+def _before(stage: str, file: str, params: Params, data: Lengths) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a stage measured on this machine with this base and as much data, and the params that it had by `dvc.lock`."""
+    from hallmark.base.compute import fingerprint
+
+    measured, here, trained = _report(f"measured/{file}"), fingerprint(params.compute), _report("sft.json")
+    there = measured.get("fingerprint") or measured["measured"]["machine"]
+    as_much = _near(trained["records"]["train"], data.train.records) and _near(
+        trained["tokens"]["train"], fmean(data.train.whole) * data.train.records
+    )
+    if not (as_much and is_reported(params) and same_machine(there, here) and _same(there, here, OF_MACHINE)):
+        raise KeyError(stage)
+    return measured, read_lock(LOCK.read_bytes())[stage]["params"]
+
+
+def _report(name: str) -> dict[str, Any]:
+    return read_object(REPORTS / name)
+
+
+def _near(then: float, now: float) -> bool:
+    return abs(then - now) <= NEAR * now
+
+
+def _same(old: Mapping[str, Any], new: Mapping[str, Any], names: Iterable[str]) -> bool:
+    """Whether params are the same; one that the earlier run did not have yet was off."""
+    return all((old.get(name) or None) == (new.get(name) or None) for name in names)
+
+
+# --- three short steps -------------------------------------------------------------------------------------------
+
+
+class Clock:
+    """Times steps on a device at hand; on a busy processor, by the processor's time of one thread."""
+
+    def __init__(self, device: str, threads: int) -> None:
+        """`threads`: of the math libraries."""
+        self.device = device
+        self.busy = device == "cpu" and os.getloadavg()[0] > BUSY * (os.cpu_count() or 1)
+        self.used = 1 if self.busy else threads
+        self.factor = max(1.0, SCALING * threads) if self.busy else 1.0  # of the speed of the threads used
+
+    @contextmanager
+    def threads(self) -> Iterator[None]:
+        """Let torch use these threads in the block."""
+        import torch
+
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.used)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+    def seconds(self, step: Callable[[], Any]) -> float:
+        """The seconds of the fastest of some calls, after one to warm up."""
+        import torch
+
+        clock, best = time.process_time if self.busy else time.perf_counter, math.inf
+        for number in range(TIMES + 1):
+            start = clock()
+            step()
+            if self.device == "cuda":
+                torch.cuda.synchronize()
+            best = min(best, clock() - start) if number else best
+        return best / self.factor
+
+    def __str__(self) -> str:
+        if self.device != "cpu":
+            return self.device
+        return "one thread, for the machine is busy" if self.busy else f"{self.used} threads"
+
+
 def measured(
-    config: PretrainedConfig, sft: Sft, batch: Batch, generation: tuple[str, str, Batch, int], hardware: Device
+    config: PretrainedConfig, params: Params, training: list[Batch], answering: list[Batch], clock: Clock
 ) -> Speed:
-    """The speed of this machine, by running `LAYERS` layers of the architecture with made-up weights; a few seconds.
+    """The speed of this machine, by steps of `LAYERS` layers of the architecture with made-up weights; a few seconds.
 
-    On a busy machine it is that of one thread, by the processor's time, times the number of threads.
-
-    `batch`: of training. `generation`: data type, attention, a batch of prompts, and the tokens written.
+    Of the batches of training and of those that are answered, one of middling size.
     """
     import torch
 
     from hallmark.model.packing import pack
-    from hallmark.plan.memory import adapted
 
-    device, busy = hardware.name, hardware.busy
-    torch.set_num_threads(1 if busy else hardware.threads)
-    clock = time.process_time if busy else time.perf_counter
-    several = max(1.0, SCALING * hardware.threads) if busy else 1.0
     piece = copy.deepcopy(config)
-    piece.num_hidden_layers = LAYERS
-    piece.vocab_size = max(64, min(config.vocab_size, MOST_HEAD // config.hidden_size))
-    piece.pad_token_id = None
+    piece.num_hidden_layers, piece.vocab_size, piece.pad_token_id = LAYERS, WORDS, None
     if getattr(config, "layer_types", None):
         piece.layer_types = config.layer_types[:LAYERS]
-    whole = sft.model_copy(
-        update={"lora": sft.lora.model_copy(update={"layers": None}), "gradient_checkpointing": False}
-    )
-    tuned = adapted(filled(piece, sft.dtype, sft.attention, device), whole).to(device)
-    plain = replace(matrices(tuned), adapter=0)
-    each = matrices(tuned).training(batch.tokens, batch.tokens**2, batch.labelled)
-    records = max(1, min(batch.records, int(MOST_WORK / (each.forward + each.backward))))
-    work = each.times(records)
-    forward, backward, head = training_seconds(tuned, sft, replace(batch, records=records), device, clock)
-    dtype, attention, prompts, new = generation
-    each = plain.reading(prompts.tokens, prompts.tokens**2, 1)
-    read = replace(prompts, records=max(1, min(prompts.records, int(MOST_WORK / each.forward))))
-    model = filled(piece, dtype, attention, device)
-    pack(model)
-    reading, layer, scoring = generation_seconds(model, read, prompts.records, new, clock)
-    vocabulary = config.vocab_size / piece.vocab_size
+    lora = params.sft.lora.model_copy(update={"layers": None})
+    of_piece = sizes(piece, lora)
 
-    def writing(step: Step) -> float:
-        return (layer * config.num_hidden_layers + scoring * vocabulary) * step.records / prompts.records / several
+    def fewer(batch: Batch, work: Callable[[Batch], float]) -> Batch:
+        one = replace(batch, records=1, labelled=0)
+        return replace(one, records=max(1, min(batch.records, int(MOST_WORK / work(one)))))
 
-    threads = "one thread, for the machine is busy" if busy else f"{hardware.threads} threads"
+    def read(batch: Batch) -> float:
+        return of_piece.reading(batch, 0)
+
+    def trained(batch: Batch) -> float:
+        return of_piece.training(batch, False)
+
+    trains = fewer(middle(training), trained)
+    prompts = middle(answering)
+    reads, writes = fewer(prompts, read), replace(prompts, tokens=1)
+    tuned = filled(piece, params.sft.dtype, params.sft.attention, clock.device)
+    model = filled(piece, params.eval.dtype, params.eval.attention, clock.device)
+    with clock.threads():
+        both_ways = clock.seconds(training_step(tuned, params, trains, clock.device))
+        pack(model)
+        with torch.no_grad():
+            reading = clock.seconds(generation_step(model, reads, 0))
+            writing = clock.seconds(generation_step(model, writes, prompts.tokens))
     return Speed(
-        forward=several * work.forward / forward,
-        backward=several * work.backward / backward,
-        head=several * work.head / head,
-        reading=several * each.forward * read.records / reading,
-        writing=writing,
-        least=0.0,  # it was measured
-        basis=f"{LAYERS} layers of it run on this machine ({threads if device == 'cpu' else device})",
+        training=trained(trains) / both_ways,
+        reading=read(reads) / reading,
+        writing=of_piece.reading(writes, 0, prompts.tokens) / writing,
+        bandwidth=math.inf,  # it was measured, as were these
+        layer=0.0,
+        step=0.0,
+        basis=f"{LAYERS} layers of it run on this machine ({clock})",
     )
 
 
@@ -179,10 +284,7 @@ def filled(config: PretrainedConfig, dtype: str, attention: str, device: str) ->
     """A model whose weights are all one number: how long it takes does not depend on the values."""
     import torch
 
-    from hallmark.plan.memory import build
-
-    with torch.device("meta"):
-        model = build(config, dtype=dtype, attention=attention)
+    model = empty(config, dtype, attention)
     model.to_empty(device=device)
     with torch.no_grad():
         for tensor in (*model.parameters(), *model.buffers()):
@@ -190,7 +292,59 @@ def filled(config: PretrainedConfig, dtype: str, attention: str, device: str) ->
     return model.eval()
 
 
-def float32_ahead(config: PretrainedConfig, tokens: int, hardware: Device) -> float:
+def training_step(model: Any, params: Params, batch: Batch, device: str) -> Callable[[], None]:
+    """The layers forward and backward, with an adapter on all of them."""
+    import torch
+    from peft import get_peft_model
+
+    from hallmark.model.kernels import use_kernels
+    from hallmark.model.lora import lora_config
+
+    lora = params.sft.lora.model_copy(update={"layers": None})
+    tuned: Any = get_peft_model(model, lora_config(model, lora)).train()
+    use_kernels(tuned)
+    bf16 = params.sft.dtype == "bfloat16"
+    if bf16:
+        leave_input_dtype(tuned)
+    ids = torch.zeros(batch.records, batch.tokens, dtype=torch.long, device=device)
+
+    states: list[torch.Tensor] = []  # held until the next step: else each asks the system for its memory again
+
+    def step() -> None:
+        states.clear()
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=bf16):
+            states.append(tuned.get_base_model().get_decoder()(input_ids=ids, use_cache=False).last_hidden_state)
+            states[0].sum().backward()
+
+    return step
+
+
+def generation_step(model: Any, batch: Batch, before: int) -> Callable[[], None]:
+    """The layers forward on tokens after `before` others in a cache, with a mask as padding on the left makes it."""
+    import torch
+    from transformers import DynamicCache
+
+    config, device, shape = model.config, model.device, (batch.records, batch.tokens)
+    cache: Any = None
+    if before:
+        cache = DynamicCache()
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        wide = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        for number in range(LAYERS):
+            kept = torch.zeros(batch.records, heads, before, wide, dtype=model.dtype, device=device)
+            cache.update(kept, kept, number)
+    ids = torch.zeros(shape, dtype=torch.long, device=device)
+
+    def step() -> None:
+        held = cache.get_seq_length() if before else 0
+        mask = torch.ones(batch.records, held + batch.tokens, dtype=torch.long, device=device)
+        mask[0, 0] = 0
+        model.get_decoder()(input_ids=ids, attention_mask=mask, cache=cache, use_cache=True)
+
+    return step
+
+
+def float32_ahead(config: PretrainedConfig, tokens: int, clock: Clock) -> float:
     """How many times as fast this processor multiplies in float32 as in bfloat16, by a matrix of the base's width.
 
     `tokens`: of a batch. Under 1 on processors with units for bfloat16 (AMX, most of AVX512-BF16). Some have its instructions,
@@ -198,93 +352,11 @@ def float32_ahead(config: PretrainedConfig, tokens: int, hardware: Device) -> fl
     """
     import torch
 
-    device, width = hardware.name, min(config.hidden_size, MOST_WIDTH)
-    clock = time.process_time if hardware.busy else time.perf_counter
-    torch.set_num_threads(1 if hardware.busy else hardware.threads)
+    width = min(config.hidden_size, MOST_WIDTH)
 
     def seconds(dtype: torch.dtype) -> float:
         states, weights = torch.ones(tokens, width, dtype=dtype), torch.ones(width, width, dtype=dtype)
-        return fastest(lambda: torch.nn.functional.linear(states, weights), device, clock)
+        return clock.seconds(lambda: torch.nn.functional.linear(states, weights))
 
-    return seconds(torch.bfloat16) / seconds(torch.float32)
-
-
-def fastest(function: Callable[[], Any], device: str, clock: Clock) -> float:
-    """The seconds of the fastest of some calls, after one to warm up."""
-    import torch
-
-    best = float("inf")
-    for number in range(TIMES + 1):
-        start = clock()
-        function()
-        if device == "cuda":
-            torch.cuda.synchronize()
-        best = min(best, clock() - start) if number else best
-    return best
-
-
-def training_seconds(tuned: Any, sft: Sft, batch: Batch, device: str, clock: Clock) -> tuple[float, float, float]:
-    """Seconds of the layers forward, of the layers backward, and of the head with its loss both ways."""
-    import torch
-
-    from hallmark.model.kernels import token_losses
-
-    base, bf16 = tuned.get_base_model(), sft.dtype == "bfloat16"
-    ids = torch.zeros(batch.records, batch.tokens, dtype=torch.long, device=device)
-    due = torch.zeros(batch.records * batch.labelled, dtype=torch.long, device=device)
-    rows = torch.ones(len(due), base.config.hidden_size, dtype=base.dtype, device=device, requires_grad=True)
-    states: list[torch.Tensor] = []
-
-    def forward() -> None:
-        states.clear()
-        states.append(base.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state)
-
-    def both() -> None:
-        forward()
-        states[0].sum().backward()
-
-    def scored() -> None:
-        token_losses(base.get_output_embeddings()(rows), due).sum().backward()
-
-    if bf16:
-        leave_input_dtype(tuned)
-    with torch.autocast(device, dtype=torch.bfloat16, enabled=bf16):
-        one, two, head = (fastest(function, device, clock) for function in (forward, both, scored))
-    return one, max(two - one, one / 10), head
-
-
-def generation_seconds(model: Any, read: Batch, records: int, new: int, clock: Clock) -> tuple[float, float, float]:
-    """Seconds to read a batch of prompts, of one layer to write one token of `records` of them, and of the head to."""
-    import torch
-
-    from hallmark.plan.memory import cache_of, padding_mask
-
-    device = model.device
-    prompt = torch.zeros(read.records, read.tokens, dtype=torch.long, device=device)
-    hidden = torch.ones(records, model.config.hidden_size, dtype=model.dtype, device=device)
-    length = read.tokens + new // 2
-    decoder, head = model.get_decoder(), model.get_output_embeddings()
-
-    def reads() -> None:
-        decoder(
-            input_ids=prompt, attention_mask=padding_mask(model, read.records, read.tokens, read.tokens), use_cache=True
-        )
-
-    def writes() -> None:
-        decoder(
-            input_ids=prompt[:1, :1].expand(records, 1),
-            position_ids=torch.full((records, 1), length, device=device),
-            attention_mask=padding_mask(model, records, 1, length + 1),
-            cache=cache_of(model, records, length),
-            use_cache=True,
-        )
-
-    def scores() -> None:
-        head(hidden).float().argmax(-1)
-
-    def caches() -> None:
-        cache_of(model, records, length)
-
-    with torch.no_grad():
-        seconds = [fastest(function, device.type, clock) for function in (reads, writes, caches, scores)]
-    return seconds[0], max(seconds[1] - seconds[2], 1e-6) / LAYERS, seconds[3]
+    with clock.threads():
+        return seconds(torch.bfloat16) / seconds(torch.float32)
