@@ -76,7 +76,6 @@ def test_calls_are_taken_with_the_fields_that_callers_know(server: Stub) -> None
     [
         ({"raw": '{"choices": [{"mess'}, "malformed", True),
         ({"raw": "[]"}, "malformed", True),
-        ({"raw": '{"model": "base", "choices": [{"message": {"content": "x"}}]}'}, "malformed", True),
         ({"raw": '{"choices": []}'}, "malformed", True),
         ({"raw": '{"choices": [{"message": {"content": 5}}]}'}, "malformed", True),
         ({"raw": '{"choices": [{"message": {"content": null, "tool_calls": [{"function": 1}]}}]}'}, "malformed", True),
@@ -100,6 +99,16 @@ def test_what_is_no_answer_is_told_by_its_kind_without_its_words(
     assert "no" not in str(found).split('"')
     assert len(str(found)) < 100
     assert time.monotonic() - start < 5
+
+
+def test_an_answer_of_another_model_is_said_once(server: Stub, caplog: pytest.LogCaptureFixture) -> None:
+    """Providers have aliases, so it is an answer all the same."""
+    other = question(raw='{"model": "base", "choices": [{"message": {"content": "x"}}]}')
+    assert ask(server.url, other).text == "x"
+    assert "'tickets' says that it is another model" in caplog.text
+    caplog.clear()
+    ask(server.url, question(text="y"))
+    assert caplog.text == ""
 
 
 def test_a_server_that_is_down_or_slow(server: Stub) -> None:
