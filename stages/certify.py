@@ -14,6 +14,7 @@ import shutil
 from pathlib import Path
 
 from hallmark.base import provenance as prov
+from hallmark.base.document import strings
 from hallmark.base.errors import HallmarkError, run_stage
 from hallmark.base.files import (
     ADAPTER,
@@ -31,9 +32,10 @@ from hallmark.base.files import (
 from hallmark.base.loaded_code import library
 from hallmark.base.measured import measured
 from hallmark.base.reports import Report
-from hallmark.data.leftover import check_written
+from hallmark.data.leftover import check_written, proves
 from hallmark.judge.cascade import CascadeReport, shipped
 from hallmark.judge.results import read_results
+from hallmark.mask.second_check import in_words
 from hallmark.params.loader import Params, load_params, resolved
 from hallmark.release import lineage
 from hallmark.release.licence import licence_text
@@ -63,9 +65,16 @@ def run(params: Params, params_file: Path = Path("params.yaml")) -> None:
             param=", ".join(names),
             remedy="write what holds for your data, and run `dvc repro certify`, which runs nothing else again",
         )
-    # The card and the provenance say what params.yaml says. An address of a machine in it is nobody's.
+    # The card and the provenance say what params.yaml says. An address of a machine in it is nobody's, and `certify` may
+    # say whom to ask.
     machines = {"actions": {**params.mask.actions, "IP_ADDRESS": "keep"}}
-    check_written(resolved(params_file).items(), params.mask.model_copy(update=machines))
+    others = {name: value for name, value in resolved(params_file).items() if name != "certify"}
+    proven = proves(params.mask)
+    if shown := {kind for text in strings(params.certify.model_dump(mode="json")) for kind in proven(text, in_words)}:
+        log.warning(
+            "the model card shows what looks like private data, as certify has it: %s", ", ".join(sorted(shown))
+        )
+    check_written(others.items(), params.mask.model_copy(update=machines))
     with measured("certify"):
         # The stages that the release rests on. `dvc.lock` can't be a dependency in `dvc.yaml`, since DVC writes it while
         # the pipeline runs; so it is checked here that the files are those that it names.
@@ -78,7 +87,7 @@ def run(params: Params, params_file: Path = Path("params.yaml")) -> None:
         older = REPORTS / "cascade.json" not in files  # pipelines that had no such stage
         cascade = None if older else Report("cascade").as_(CascadeReport)
         locked = [HOLDOUT_LOCK] if HOLDOUT_LOCK.exists() else []
-        made_up = private_data([*files, *locked], params.certify.private_data)
+        made_up = private_data([*files, *locked], params.certify.private_data, params.mask)
 
         # What went in: every file, the commit, the libraries, and the machine that trained.
         environment = lineage.environment(params)

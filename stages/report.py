@@ -121,7 +121,7 @@ def run(params: Params) -> None:
         "outcomes": OUTCOMES,
     }
     write_text(PAGE, whole_page(shown, for_script(records, comparison.records, titles, labels)))
-    private_data([PAGE], "error")  # DVC takes no page of a stage that fails
+    private_data([PAGE], "error", params.mask)  # DVC takes no page of a stage that fails
 
 
 if __name__ == "__main__":

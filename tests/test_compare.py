@@ -266,6 +266,11 @@ def test_a_known_effect_is_seen_as_often_as_the_power_says():
     assert found["better"] == pytest.approx(power, abs=0.08)
 
 
+def test_groups_as_uneven_as_can_be_tell_no_number_of_records() -> None:
+    bootstrap = ClusterBootstrap(["a"] * 40 + ["b"], confidence=0.95, draws=200, seed=1)
+    assert bootstrap.records_needed([0.0] * 41, [1.0] * 20 + [0.0] * 21, 0.05, 0.8) is None
+
+
 def test_the_records_needed_are_about_those_that_give_the_power():
     random = np.random.default_rng(5)
     before, hard = random.random(2000) < 0.6, random.random(2000)

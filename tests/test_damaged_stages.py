@@ -143,4 +143,4 @@ def test_the_last_check_of_private_data_names_a_damaged_report(
     file.parent.mkdir(parents=True)
     file.write_text(text, encoding="utf-8", errors="surrogateescape")
     with pytest.raises(HallmarkError, match=problem):
-        private_data([file], "error")
+        private_data([file], "error", load_params(ROOT / "params.yaml").mask)

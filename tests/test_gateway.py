@@ -545,6 +545,8 @@ def test_a_judgement_is_kept(keyed: Callable[..., Gateway]) -> None:
     assert 'hallmark_feedback_total{verdict="rejected"} 1' in gateway.metrics.text()
     error_of(judge(gateway, {"trace_id": trace, "verdict": "accepted"}, key=BOB), 403, "not_your_trace")
     assert len(gateway.kept.feedback) == 2
+    nobody = Keys().marked(new_id(), "")  # of a batch, or of a gateway without keys
+    assert judge(gateway, {"trace_id": nobody, "verdict": "accepted"}, key=BOB).status_code == 202
 
 
 NAMED = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("123")), min_size=1, unique_by=lambda one: one[1])

@@ -134,3 +134,17 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "long.py").write_text(CRASH.replace("raise {error}", "print('line\\n' * 100_000)"))
     done = run(root, "bash", "-c", f"set -o pipefail; python '{tmp_path}/long.py' | head -1", check=False)
     assert (done.returncode, done.stdout, done.stderr) == (141, "line\n", "")
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("https://ann:se/cr@t@host/x", "https://host/x"),
+        ("https://token@host/x", "https://host/x"),
+        ("https://host/org/repo@v1.2", "https://host/org/repo@v1.2"),
+        ("ssh://host:22/me@corp/x", "ssh://host:22/me@corp/x"),
+        ("file:///home/me@corp/x", "file:///home/me@corp/x"),
+    ],
+)
+def test_an_error_shows_an_address_without_user_and_password(address: str, shown: str) -> None:
+    assert str(HallmarkError("gone", file=address, remedy="r")).startswith(f"{shown}: gone")

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 TRACEBACK_VARIABLE = "HALLMARK_TRACEBACK"
-_CREDENTIALS = re.compile(r"(?<=://)[^\s'\"]*@")  # of an address, also a password with a slash in it
+# Of an address: user and password, which may hold a slash; a port is none.
+_CREDENTIALS = re.compile(r"(?<=://)(?:[^\s'\"/:@]*:(?!\d{1,5}/)[^\s'\"]*|[^\s'\"/:@]*)@")
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
 

@@ -43,4 +43,4 @@ class Report:
             told = {"missing": "missing", "value_error": str(first.get("ctx", {}).get("error"))}
             problem = told.get(first["type"], "of the wrong type, or out of range")
             name = ".".join(str(part) for part in first["loc"])
-            raise HallmarkError(problem, file=self.path, field=name, remedy=self.remedy) from None
+            raise HallmarkError(problem, file=self.path, field=name or None, remedy=self.remedy) from None

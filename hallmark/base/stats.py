@@ -265,7 +265,7 @@ class ClusterBootstrap:
         """
         _, draws = self._differences(before, after, of)
         spread = float(draws.std())
-        if spread == 0 or self.clusters == 1:
+        if spread == 0 or self.clusters == 1 or not self._tail:  # of groups as uneven as can be, no bound is left
             return None
         reach = -NormalDist().inv_cdf(self._tail) + NormalDist().inv_cdf(power)
         return math.ceil(self.records * (reach * spread / difference) ** 2)

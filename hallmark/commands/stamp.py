@@ -12,10 +12,12 @@ import sys
 from pathlib import Path
 
 from hallmark.base.errors import HallmarkError, run_stage
+from hallmark.base.reading import read_object
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Command line: the folder that will hold the repo, and answers. Where cookiecutter fails, one line says why."""
+    from click import Abort
     from cookiecutter.exceptions import CookiecutterException, FailedHookException
     from cookiecutter.main import cookiecutter
 
@@ -26,10 +28,14 @@ def main(arguments: argparse.Namespace) -> None:
     if not os.access(arguments.folder, os.W_OK):
         remedy = "name another folder to hold the new repo"
         raise HallmarkError("does not exist or is not writable", file=arguments.folder, remedy=remedy)
-    answers = dict(answer.partition("=")[::2] for answer in arguments.answers)
+    answers = dict(answer.partition("=")[::2] for answer in arguments.answers if "=" in answer)
     questions = "template/cookiecutter.json"
-    if unknown := [name for name in answers if f'"{name}"' not in Path(questions).read_text(encoding="utf-8")]:
-        raise HallmarkError(f"has no question '{unknown[0]}'", file=questions, remedy="give answers as KEY=VALUE")
+    known = read_object(Path(questions))
+    if unknown := [
+        answer for answer in arguments.answers if answer.partition("=")[0] not in known or "=" not in answer
+    ]:
+        remedy = f"give answers as KEY=VALUE, with a KEY of {questions}"
+        raise HallmarkError(f"'{unknown[0]}' answers no question", file=questions, remedy=remedy)
     logging.getLogger("cookiecutter").setLevel(logging.CRITICAL)  # it logs a traceback for a hook that says no
     try:
         cookiecutter(
@@ -38,6 +44,10 @@ def main(arguments: argparse.Namespace) -> None:
         )  # fmt: skip
     except FailedHookException:  # which has said why
         sys.exit(1)
+    except (EOFError, Abort):
+        raise HallmarkError(
+            "nobody answers its questions", file=questions, remedy="give one answer as KEY=VALUE"
+        ) from None
     except (CookiecutterException, ValueError) as error:
         remedy = f"see {questions} for the answers there are; a folder of that name must not exist"
         raise HallmarkError(str(error), remedy=remedy) from None

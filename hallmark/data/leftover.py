@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -162,17 +162,24 @@ def check_people(columns: Mapping[str, Collection[str]], mask: Mask, file: str) 
 # --- what a person wrote: params and schema
 
 
+def proves(mask: Mask) -> Callable[[str, Callable[..., list[str]]], set[str]]:
+    """What finds the kinds of values in a text that prove themselves, with `residue` or `in_words`, but for what `mask` lets through."""
+    kept = Kept(mask.allow_patterns)
+
+    def kinds(text: str, read: Callable[..., list[str]]) -> set[str]:
+        shown = kept.blanked(text)
+        for word in mask.allow:
+            shown = shown.replace(word, BLANK)
+        return {kind for kind in read(shown, allow_reserved=True) if mask.actions.get(kind) != "keep"}
+
+    return kinds
+
+
 def check_written(places: Iterable[tuple[str | Path, Any]], mask: Mask) -> None:
     """Fail if a text or key of these params and files holds a value that proves itself: git takes it as it is."""
-    kept = Kept(mask.allow_patterns)
+    proven = proves(mask)
     for place, document in places:
-        kinds = set()
-        for text in strings(document, keys=True):
-            shown = kept.blanked(text)
-            for word in mask.allow:
-                shown = shown.replace(word, BLANK)
-            kinds.update(in_words(shown, allow_reserved=True))
-        if kinds := {kind for kind in kinds if mask.actions.get(kind) != "keep"}:
+        if kinds := {kind for text in strings(document, keys=True) for kind in proven(text, in_words)}:
             raise HallmarkError(
                 f"holds what looks like private data ({', '.join(sorted(kinds))}), and git and the release have it as it is",
                 file=place if isinstance(place, Path) else None,

@@ -13,6 +13,7 @@ from typing import Any
 from hallmark.answer.measures import measures_of
 from hallmark.answer.params import Eval
 from hallmark.answer.scoring import Score
+from hallmark.base.errors import HallmarkError
 from hallmark.base.outcomes import FAILURES
 from hallmark.base.stats import ClusterBootstrap
 from hallmark.task.predictions import Prediction
@@ -42,7 +43,14 @@ def metrics(
         **slices(rows),
     }
     for measure in measures_of(task, rows, settings.spans):
-        interval = bootstrap.interval(measure.columns(rows, settings.spans), measure.statistic)
+        columns = measure.columns(rows, settings.spans)
+        if measure.statistic == "mean" and not all(0 <= value <= 1 for value in columns):
+            raise HallmarkError(
+                f"the measure {measure.name} has values that are no share of 1",
+                file="stages/measures",
+                remedy="let it return numbers from 0 to 1, the higher the better",
+            )
+        interval = bootstrap.interval(columns, measure.statistic)
         report[measure.name] = asdict(interval.rounded())
     if any(row.fields for row in rows):
         report["by_field"] = by_field(rows)

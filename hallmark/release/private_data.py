@@ -6,24 +6,30 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from hallmark.base.document import strings
 from hallmark.base.errors import HallmarkError
 from hallmark.base.reading import REMADE, NotJsonError, read_json, read_json_lines, read_text, strict_json
 from hallmark.task.predictions import predictions_of
 
+if TYPE_CHECKING:
+    from hallmark.mask.params import Mask
+
 DATA = re.compile(r'<script type="application/json"[^>]*>(.*?)</script>', re.DOTALL)
 
 
-def private_data(files: list[Path], made_up: Literal["error", "count"]) -> dict[str, int]:
+def private_data(files: list[Path], made_up: Literal["error", "count"], mask: Mask) -> dict[str, int]:
     """Repeat the independent check of `mask` on reports, pages, curves and the holdout lock; count what answers hold.
 
     `mask` checked the prompts, so what only an answer holds was made up by the model: for the tuned model that is an error
-    or a count, as `made_up` says; for the base it does not concern the release. Elsewhere it is an error.
+    or a count, as `made_up` says; for the base it does not concern the release. Elsewhere it is an error. What `mask` lets
+    through stays.
     """
+    from hallmark.data.leftover import proves
     from hallmark.mask.second_check import in_words, residue
 
+    proven = proves(mask)
     made_up_kinds: Counter[str] = Counter()
     for file in files:
         for number, row in enumerate(_rows(file), 1):
@@ -34,8 +40,8 @@ def private_data(files: list[Path], made_up: Literal["error", "count"]) -> dict[
                 given, answer = [row.get(name) for name in ("input", "context", "target")], row.get("prediction")
                 if not isinstance(answer, str):
                     raise HallmarkError("not a text", file=file, row=number, field="prediction", remedy=REMADE)
-            kinds = {kind for text in strings(given, keys=True) for kind in read(text, allow_reserved=True)}
-            in_answer = residue(answer, allow_reserved=True) if file == predictions_of("tuned") else []
+            kinds = {kind for text in strings(given, keys=True) for kind in proven(text, read)}
+            in_answer = proven(answer, residue) if file == predictions_of("tuned") else set()
             if kinds or (in_answer and made_up == "error"):
                 raise HallmarkError(
                     f"holds what looks like private data ({', '.join(sorted(kinds or in_answer))})",

@@ -30,7 +30,7 @@ from hallmark.params.loader import Params, load_params
 from hallmark.serve.chat_request import Message
 from hallmark.service.commands.answering import masking_of, models_of, names_key, traces_of
 from hallmark.service.commands.batch_file import Answers, Line, answers_in, requests_in
-from hallmark.service.gateway.callers import known_as
+from hallmark.service.gateway.callers import Keys, known_as
 from hallmark.service.gateway.exchange import Answered, Asked, trace_of
 
 if TYPE_CHECKING:
@@ -150,7 +150,10 @@ class Batch:
                 request=f"batch-{line.digest[:16]}-{line.row}", time=now, caller="", group=group,
                 chat=chat, masked=masked, deadline=time.monotonic() + SECONDS,
             )  # fmt: skip
-            answered = replace(await self._models.answer(asked), route="batch")
+            answered = await self._models.answer(asked)
+            answered = replace(
+                answered, route="batch", trace=Keys().marked(answered.trace, "")
+            )  # any caller may judge it
             done = Done(line, answered, masked)
             if pause is None or not done.unanswered:
                 break

@@ -113,8 +113,8 @@ class Proxy:
     """`url`: None if there is none. Who asks is told in `headers` of the request, or, with TLS, in `tunnel` headers before it."""
 
     url: str | None = None
-    headers: dict[str, str] = field(default_factory=dict)
-    tunnel: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict, repr=False)  # with a password
+    tunnel: dict[str, str] = field(default_factory=dict, repr=False)
 
 
 def proxy_of(url: str) -> Proxy:

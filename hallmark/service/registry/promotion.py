@@ -133,8 +133,7 @@ def deciding(repo: Path, seen: list[Tag] | None) -> Iterator[Registry]:
     seen = Registry.read(repo).decided if seen is None else seen
     with one_at_a_time(repo):
         registry = Registry.read(repo)
-        if registry.decided != seen:
-            others = [tag.name for tag in (*registry.decided, *seen) if (tag in seen) != (tag in registry.decided)]
+        if others := [tag.name for tag in (*registry.decided, *seen) if (tag in seen) != (tag in registry.decided)]:
             remedy = "look at `nox -s releases -- --events`, and run it again if it still is what you want"
             raise HallmarkError(
                 "prod or canary has changed meanwhile, so nothing was done", file=others[0], remedy=remedy

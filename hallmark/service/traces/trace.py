@@ -74,6 +74,7 @@ class Feedback:
 
 
 def new_id(time: datetime | None = None, kind: str = "tr") -> str:
-    """The id of a trace that came in at this time, or now: ids sort by time (milliseconds), and nobody can guess one (80 bits)."""
+    """The id of a trace that came in at this time, or now: ids sort by time (milliseconds), and the rest is
+    drawn (80 bits, of which the gateway takes 48 to mark whose it is)."""
     time = datetime.now(UTC) if time is None else time
     return f"{kind}-{int(time.timestamp() * 1000) & (2**48 - 1):012x}{secrets.token_hex(10)}"
