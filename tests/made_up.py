@@ -242,6 +242,11 @@ def write_split(root: Path, parts: dict[str, list[dict[str, Any]]] | None = None
 def write_holdout(root: Path, records: list[dict[str, Any]]) -> None:
     """Write the holdout and its lock."""
     write_masked(records, root / "data/split/holdout.parquet")
+    write_lock(root, records)
+
+
+def write_lock(root: Path, records: list[dict[str, Any]]) -> None:
+    """Write the lock of a holdout."""
     frozen = {one["id"]: hash_of(one) for one in records}
     cut = {"below": "0" * 16, "but_not": [], "salt": "a", "share": 0.1}
     write_text(root / "data/holdout.lock.json", HoldoutLock(frozen, cut, sources=frozen).text())
@@ -249,7 +254,7 @@ def write_holdout(root: Path, records: list[dict[str, Any]]) -> None:
 
 def hash_of(one: dict[str, Any]) -> str:
     """What the lock has of a record, as `split` writes it."""
-    return digest(one["group"], f"{one['prompt'][1]['content']}\n{one['completion'][0]['content']}")
+    return digest(one["group"], f"{one['prompt'][-1]['content']}\n{one['completion'][0]['content']}")
 
 
 def artefact(name: str, weights: str, **found: Any) -> dict[str, Any]:

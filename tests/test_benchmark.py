@@ -108,7 +108,6 @@ def wait_for(condition) -> None:
         time.sleep(0.1)
 
 
-@pytest.mark.full
 def test_both_models_are_measured_in_a_closed_and_an_open_loop(workspace):
     change_params(
         workspace,

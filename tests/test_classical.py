@@ -21,7 +21,7 @@ from hallmark.params.loader import Params, load_params
 from hallmark.task.predictions import ONLINE, predictions_of, write_predictions
 from hallmark.task.task import Task
 from stages import classical, compare, gate
-from tests.made_up import ROOT, without_comparators, write_other_reports, write_sft
+from tests.made_up import ROOT, without_comparators, write_lock, write_other_reports, write_sft
 from tests.test_sft import some_records
 
 PARAMS = without_comparators(load_params(ROOT / "params.yaml"))
@@ -176,6 +176,7 @@ def test_a_linear_model_that_wins_is_said_first_and_fails_the_gate(
     assert (intent["records"], intent["classical"]["value"], intent["others"]["base"]["value"]) == (48, 1.0, 0.0)
     assert intent["tuned"]["value"] == pytest.approx(0.5)
     assert intent["verdict"] == "worse"
+    write_lock(folder, read_records(HOLDOUT).rows(named=True))
     gate.run(params)
     rule = next(r for r in read_json(Path("reports/gate.json"))["rules"] if r["name"] == "superiority.classical")
     assert rule["outcome"] == "fail"
@@ -207,12 +208,13 @@ def test_where_a_task_has_no_labels_the_rule_does_not_apply(folder: Path) -> Non
     params = params_of(folder, "text", None, None)
     params = params.model_copy(update={"gate": params.gate.model_copy(update={"floors": {"exact_match": 0.5}})})
     classical.run(params)
-    assert Path("reports/eval/classical/predictions.jsonl").read_bytes() == b""
+    assert Path("reports/eval/classical/predictions.jsonl").read_bytes() == b"\n"
     answered(params, "base")
     answered(params, "tuned")
     write_other_reports(folder)
     compare.run(params)
     assert read_json(Path("reports/comparison.json"))["against"]["classical"]["verdict"] == "not_applicable"
+    write_lock(folder, read_records(HOLDOUT).rows(named=True))
     gate.run(params)
     report = read_json(Path("reports/gate.json"))
     rule = next(rule for rule in report["rules"] if rule["name"] == "superiority.classical")

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hallmark.base import figures
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import SFT_ADAPTER, TRAIN, VALIDATION, sha256_folder
 from hallmark.base.provenance import parse_yaml
@@ -141,7 +142,7 @@ def test_the_table_says_what_twice_the_data_brings(tmp_path: Path, monkeypatch: 
     text = tool.write(rising)
     cells = [[cell.strip() for cell in line.split("|")[1:6]] for line in text if line.startswith("|")]
     assert cells[-2][:4] == ["8", "800", "80", "3.0"] and cells[-2][4].startswith("70.0 [")
-    assert law.twice and cells[-1] == ["twice", "1,600", "", "", f"~{tool.share(law.twice)}"]
+    assert law.twice and cells[-1] == ["twice", "1,600", "", "", f"~{figures.in_brackets(law.twice)}"]
     found = json.loads(Path("reports/curve.json").read_text(encoding="utf-8"))
     assert [point["records"] for point in found["points"]] == [100, 200, 400, 800]
     assert found["points"][-1]["measures"]["exact_match"]["value"] == 0.7

@@ -246,7 +246,7 @@ BASE_MATCH = ("against", "base", "exact_match")
         ((*BASE_MATCH, "p"), 0.04, "against.base.exact_match"),
         ((*BASE_MATCH, "won"), 100_000, "against.base"),
         (("against", "base", "records"), 0, "against.base.records"),
-        (("tuned", "failures", 0, "records"), 600, ""),
+        (("tuned", "failures", 0, "records"), 600, None),
         (("groups",), 0, "groups"),
         (("groups",), 41, "records"),
         (("confidence",), 2, "confidence"),

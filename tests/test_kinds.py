@@ -18,6 +18,7 @@ from tests.workspace import ROOT
 # Labels of NER models, parts of Presidio's names, and what is no kind at all.
 OTHER_NAMES = {"PER", "ORG", "GPE", "LOC", "FAC", "NORP", "DATE", "TIME", "SCORE", "NFKC", "NFKD"}
 OTHER_NAMES |= {"AKIA", "ASIA"}  # how keys of a cloud start
+OTHER_NAMES |= {"STOP_WORDS"}  # of spaCy
 OTHER_NAMES |= {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"}  # variables of the environment
 
 

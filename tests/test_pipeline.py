@@ -161,7 +161,7 @@ def test_the_whole_pipeline_runs(copied: Path) -> None:
 @pytest.mark.full
 def test_later_tickets_of_held_out_customers_are_answered_and_train_nothing(copied: Path) -> None:
     """New rows of customers in the holdout: the holdout and the adapter stay, and `compare` has something to say."""
-    assert (copied / "reports/eval/online/predictions.jsonl").read_text(encoding="utf-8") == ""
+    assert (copied / "reports/eval/online/predictions.jsonl").read_text(encoding="utf-8") == "\n"
     assert report(copied, "comparison")["online"] is None
     assert 'id="live"' not in (copied / "reports/comparison.html").read_text(encoding="utf-8")
     frozen = (copied / "data/split/holdout.parquet").read_bytes()

@@ -31,9 +31,10 @@ from hallmark.params.loader import Params, load_params
 from hallmark.plan import advice, bases, estimate, machine, speed
 from hallmark.plan.batches import all_answering, in_batches, step_count
 from hallmark.plan.lengths import NO_PART, lengths, tokens_of
+from hallmark.plan.machine import GIB, GPUS
 from hallmark.plan.memory import training_bytes
 from hallmark.plan.sizes import Batch, configuration, sizes
-from hallmark.plan.speed import GIB, GPUS, Clock
+from hallmark.plan.speed import Clock
 from tests.bench.memory import CONFIGS, SHAPES, Shape, Storages, changed, foreseen, held
 from tests.tiny import make_tiny_base
 from tests.workspace import ROOT, change_params, make_tiny_workspace, run_here

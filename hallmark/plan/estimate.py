@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING
 from hallmark.base.model_folder import explained
 from hallmark.plan.batches import Answering, Training, all_answering, middle, training, validations
 from hallmark.plan.lengths import Lengths, lengths
-from hallmark.plan.machine import Machine, at_hand, usable
+from hallmark.plan.machine import GPUS, Machine, Speed, at_hand, usable
 from hallmark.plan.memory import answering_bytes, serving_bytes, training_bytes, width
 from hallmark.plan.sizes import Batch, Sizes, configuration, empty, sizes
 from hallmark.plan.speed import (
-    GPUS,
     PRODUCTS_OF_FEW,
     Clock,
-    Speed,
     answered_here,
     float32_ahead,
     measured,

@@ -10,12 +10,83 @@ from pathlib import Path
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.params import Compute
-from hallmark.plan.speed import GIB, GPUS, Gpu
 
+GIB = 2**30
 CGROUP = Path("/sys/fs/cgroup/memory.max")  # where a container has less than the machine
 # What is not there for tensors: on a GPU, CUDA's context, its libraries and what the allocator can't use; else Python,
 # torch and what else runs.
 RESERVED, SHARE = GIB, 0.95
+SHARE_TRAINING, SHARE_READING, SHARE_WRITING = 0.3, 0.4, 0.5  # of what is stated that such code gets, assumed
+FP32 = 8  # how many times slower than bf16 a GPU is in fp32 without TF32
+# Seconds that Python and the launches of kernels take however fast the GPU is: of a layer, forward and backward with an
+# adapter; and of a token that `generate` writes.
+LAYER, STEP = 0.005, 0.02
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Floating-point operations a second, by kind of work, and what else takes time."""
+
+    training: float
+    reading: float
+    writing: float
+    bandwidth: float  # bytes a second, as which weights and cache are read for each token that is written
+    layer: float  # seconds of a layer in a batch of training, however little work it has
+    step: float  # seconds of a token that is written, besides
+    basis: str = ""
+
+    def training_seconds(self, work: float, batches: float, layers: int) -> float:
+        """Seconds of the work in this number of batches of training."""
+        return max(work / self.training, self.layer * layers * batches)
+
+    def writing_seconds(self, work: float, size: float) -> float:
+        """Seconds of a token for each record of a batch, for which `size` bytes are read."""
+        return self.step + max(work / self.writing, size / self.bandwidth)
+
+
+# --- what the maker states ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """What the maker of a card states: dense bf16 operations and bytes a second, and its memory in bytes."""
+
+    name: str
+    operations: float
+    bandwidth: float
+    memory: int
+
+    def speed(self, dtype: str) -> Speed:
+        """The speed that is assumed of it: a share of what is stated."""
+        operations = self.operations / (FP32 if dtype == "float32" else 1)
+        return Speed(
+            training=SHARE_TRAINING * operations,
+            reading=SHARE_READING * operations,
+            writing=SHARE_READING * operations,
+            bandwidth=SHARE_WRITING * self.bandwidth,
+            layer=LAYER,
+            step=STEP,
+            basis=f"{SHARE_TRAINING:.0%} of the {self.operations / 1e12:.0f} TFLOP/s stated of {self.name}",
+        )
+
+
+# Dense figures, without sparsity, of the makers' data sheets. Those without bf16 (T4, V100) can't run bfloat16.
+GPUS = {
+    gpu.name: gpu
+    for gpu in (
+        Gpu("L4", 121e12, 300e9, 24 * GIB),
+        Gpu("A10", 125e12, 600e9, 24 * GIB),
+        Gpu("RTX 3090", 71e12, 936e9, 24 * GIB),
+        Gpu("RTX 4090", 165e12, 1008e9, 24 * GIB),
+        Gpu("RTX 5090", 210e12, 1792e9, 32 * GIB),
+        Gpu("A40", 150e12, 696e9, 48 * GIB),
+        Gpu("L40S", 362e12, 864e9, 48 * GIB),
+        Gpu("A100", 312e12, 2039e9, 80 * GIB),
+        Gpu("H100", 989e12, 3350e9, 80 * GIB),
+        Gpu("H200", 989e12, 4800e9, 141 * GIB),
+        Gpu("B200", 2250e12, 8000e9, 180 * GIB),
+    )
+}
 
 
 @dataclass(frozen=True)

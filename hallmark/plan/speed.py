@@ -22,6 +22,7 @@ from hallmark.model.tuning import leave_input_dtype
 from hallmark.plan.bases import is_reported
 from hallmark.plan.batches import middle
 from hallmark.plan.lengths import Lengths
+from hallmark.plan.machine import Speed
 from hallmark.plan.sizes import Batch, empty, sizes
 
 if TYPE_CHECKING:
@@ -36,13 +37,7 @@ WORDS = 64  # of its vocabulary: the head counts as being as fast as the layers
 TIMES = 3  # that a step is run, the fastest of which counts: others may use the machine too
 MOST_WORK = 6e10  # floating-point operations of one step: of a larger model, fewer records are taken
 MOST_WIDTH = 2048  # of the matrix that tells which data type is faster
-SHARE_TRAINING, SHARE_READING, SHARE_WRITING = 0.3, 0.4, 0.5  # of what is stated that such code gets, assumed
 PRODUCTS_OF_FEW = 0.6  # of the speed of large products that a processor reaches with a row for each record, assumed
-FP32 = 8  # how many times slower than bf16 a GPU is in fp32 without TF32
-# Seconds that Python and the launches of kernels take however fast the GPU is: of a layer, forward and backward with an
-# adapter; and of a token that `generate` writes.
-LAYER, STEP = 0.005, 0.02
-GIB = 2**30
 LOCK = Path("dvc.lock")
 # Params that decide how long a step takes: with others, an earlier run says nothing.
 OF_SFT = {"method", "dequantize_once", "batch_size", "batch_tokens", "packing", "gradient_checkpointing", "dtype"}
@@ -54,72 +49,6 @@ OF_MACHINE = ("threads", "device", "portable")
 NEAR = 0.1  # how far today's records and tokens may be from those of an earlier run
 # What reading an earlier run may raise: it is a help, and whatever is wrong with it means that there is none.
 UNREADABLE = (HallmarkError, OSError, KeyError, TypeError, AttributeError, ValueError)
-
-
-@dataclass(frozen=True)
-class Speed:
-    """Floating-point operations a second, by kind of work, and what else takes time."""
-
-    training: float
-    reading: float
-    writing: float
-    bandwidth: float  # bytes a second, as which weights and cache are read for each token that is written
-    layer: float  # seconds of a layer in a batch of training, however little work it has
-    step: float  # seconds of a token that is written, besides
-    basis: str = ""
-
-    def training_seconds(self, work: float, batches: float, layers: int) -> float:
-        """Seconds of the work in this number of batches of training."""
-        return max(work / self.training, self.layer * layers * batches)
-
-    def writing_seconds(self, work: float, size: float) -> float:
-        """Seconds of a token for each record of a batch, for which `size` bytes are read."""
-        return self.step + max(work / self.writing, size / self.bandwidth)
-
-
-# --- what the maker states ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """What the maker of a card states: dense bf16 operations and bytes a second, and its memory in bytes."""
-
-    name: str
-    operations: float
-    bandwidth: float
-    memory: int
-
-    def speed(self, dtype: str) -> Speed:
-        """The speed that is assumed of it: a share of what is stated."""
-        operations = self.operations / (FP32 if dtype == "float32" else 1)
-        return Speed(
-            training=SHARE_TRAINING * operations,
-            reading=SHARE_READING * operations,
-            writing=SHARE_READING * operations,
-            bandwidth=SHARE_WRITING * self.bandwidth,
-            layer=LAYER,
-            step=STEP,
-            basis=f"{SHARE_TRAINING:.0%} of the {self.operations / 1e12:.0f} TFLOP/s stated of {self.name}",
-        )
-
-
-# Dense figures, without sparsity, of the makers' data sheets. Those without bf16 (T4, V100) can't run bfloat16.
-GPUS = {
-    gpu.name: gpu
-    for gpu in (
-        Gpu("L4", 121e12, 300e9, 24 * GIB),
-        Gpu("A10", 125e12, 600e9, 24 * GIB),
-        Gpu("RTX 3090", 71e12, 936e9, 24 * GIB),
-        Gpu("RTX 4090", 165e12, 1008e9, 24 * GIB),
-        Gpu("RTX 5090", 210e12, 1792e9, 32 * GIB),
-        Gpu("A40", 150e12, 696e9, 48 * GIB),
-        Gpu("L40S", 362e12, 864e9, 48 * GIB),
-        Gpu("A100", 312e12, 2039e9, 80 * GIB),
-        Gpu("H100", 989e12, 3350e9, 80 * GIB),
-        Gpu("H200", 989e12, 4800e9, 141 * GIB),
-        Gpu("B200", 2250e12, 8000e9, 180 * GIB),
-    )
-}
 
 
 # --- what the last run here took ---------------------------------------------------------------------------------
