@@ -20,12 +20,13 @@ from hallmark.mask.lexicon import (
     is_common,
     is_given_name,
     is_plain,
+    is_stop,
     is_word,
     last_names,
     word_list,
 )
 from hallmark.mask.prefilter import compiled
-from hallmark.mask.rules import Found
+from hallmark.mask.rules import Found, is_prose
 
 SCORE = 0.985  # above all but an e-mail address and a URL: what else is in the value is a part of it
 REACH = 64  # characters of a key
@@ -42,17 +43,16 @@ _GENERAL = frozenset(("name", "age", "recipient"))  # with any other word before
 _HUMP = re.compile(r"(?<=[a-zß-ÿ\d])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[\W_]+")
 _NOTHING = re.compile(
     r"(?i:true|false|null|none|nil|nan|n/?a|yes|no|unknown|required|optional|string|str|text|number|integer|undefined|empty|"
-    r"default|hidden|\*+|x+|[\[<(].*[\])>])"
+    r"default|hidden|any|all|on|off|tb[acd]|not (?:applicable|available|given|known|set|specified)|\*+|x+|[\[<(].*[\])>])"
 )
 _NAMES = re.compile(r"n[ao]o?m|apell|cogn|pr[eé]n")  # of labels for names, not for the people who have them
 # Keys that often have a value that is no one's: it counts if it looks like one.
-_OPEN = frozenset(("token", "secret", "session", "csc", "user", "login", "handle", "uid", "acct"))
-_POINTS = frozenset(
-    ["coordinates", "geo", "geolocation", "gps", "lat", "latitude", "lng", "lon", "long", "longitude"]
-) | {
-    "gps coordinates",
-    "lat lng",
-}
+_OPEN = frozenset(("token", "session", "csc", "user", "login", "handle", "uid", "acct"))
+_OWNERS = frozenset(("owner", "author", "assignee", "reporter", "committer"))  # often a name, a team or a firm
+_POINTER = re.compile(r"0x[\da-fA-F]{1,16}")  # the address of a place in memory
+_POINTS = frozenset((
+    "coordinates", "geo", "geolocation", "gps", "lat", "latitude", "lng", "lon", "long", "longitude", "gps coordinates", "lat lng",
+))  # fmt: skip
 
 _WORDS = r"[^\W\d_][\w'’.-]*(?:,?[ ][^\W\d_][\w'’.-]*){0,4}"
 _CHECKS: dict[str, re.Pattern[str]] = {
@@ -84,7 +84,9 @@ def kind_of_value(key: str, value: str, of_person: bool = False, digits: int = 3
     label = _label(words)
     if label is None:
         return keyed_number(words, value, digits)
-    return _KEYS[label] if label and _fits(label, value, of_person) else None
+    if not label or (_KEYS[label] != "SECRET" and _POINTER.fullmatch(value)):
+        return None
+    return _KEYS[label] if _fits(label, value, of_person) else None
 
 
 def _words(key: str) -> list[str]:
@@ -116,7 +118,7 @@ def _fits(label: str, value: str, of_person: bool) -> bool:
     if kind == "PERSON":
         if label == "name":
             return "_" not in value and (_is_person(words) or (of_person and not plain))
-        return bool(_NAMES.search(label)) or not plain
+        return bool(_NAMES.search(label)) or not plain or _may_be_person(value)
     if kind == "SECRET":
         if label.startswith("pin"):
             return mixed and len(value) < 13
@@ -124,10 +126,21 @@ def _fits(label: str, value: str, of_person: bool) -> bool:
             return mixed and not value.isdigit()  # "pass: 1200" counts tests
         if label in _OPEN:
             return (mixed and len(value) > 5) or (len(value) > 15 and " " not in value)
-        return not (plain and len(words) > 2 and len(words) < 12)  # "must be at least 8 characters"
+        return not is_prose(value)
     if kind == "USERNAME":
+        if label in _OWNERS:
+            return bool(re.search(r"[\d_.@]", value))
         return not (label in _OPEN and not mixed and all(map(is_plain, words)))
     return kind != "STREET_ADDRESS" or mixed or not plain
+
+
+def _may_be_person(value: str) -> bool:
+    """Whether everyday words can be the name of someone, where a key says that one follows: "June Brown", not "To be set"."""
+    written = re.findall(r"[^\W\d_]+", value)
+    words = [fold(word) for word in written]
+    stops = [is_stop(word) and word not in first_names("en") for word in words]
+    capital = any(word != word.lower() and not stop for word, stop in zip(written, stops, strict=True))
+    return capital or (not any(stops) and any(word in first_names() or word in last_names() for word in words))
 
 
 def _is_person(words: list[str]) -> bool:
@@ -173,8 +186,9 @@ def fields(text: str) -> Iterator[Found]:
     kinds: list[str | None] = []
     persons: set[int] = set()  # the objects with another field of a person than a name
     for pair in pairs:
-        kinds.append(kind_of_value(pair.key, _read(text, pair)))
-        if kinds[-1] and _words(pair.key)[-1] != "name":
+        written = text[pair.start : pair.end].strip()
+        kinds.append(kind_of_value(pair.key, written) or kind_of_value(pair.key, _read(text, pair)))
+        if kinds[-1] and _words(pair.key)[-1] not in ("name", *_OWNERS):
             persons.add(bisect(braces, pair.start))
     for pair, kind in zip(pairs, kinds, strict=True):
         if kind is None and bisect(braces, pair.start) in persons:
@@ -335,9 +349,9 @@ _FORM_VALUES = {
     "PERSON": re.compile(
         r"(?:dr[a.]{0,2}[ ]?|d\.ª?[ ]?|dña\.?[ ])?(?i:)[^\W\d_][\w'’.-]*(?:[ ](?:(?:de|del|la|las|los|y|von|van|der|du|di|da)[ ]){0,3}[^\W\d_a-zß-öø-ÿ][\w'’-]*){0,4}"
     ),
-    "LOCATION": re.compile(r"[^\W\d_][^\n:;.,|\d]{1,40}"),
+    "LOCATION": re.compile(r"[^\W\d_][^\n:;.,|<\d]{1,40}"),
     "ZIP_CODE": re.compile(r"(?=[^\s.]*\d)[^\W_]{2,8}(?:[ -](?=[^\W_]*\d)[^\W_]{2,4})?(?![^\W_])"),
-    "STREET_ADDRESS": re.compile(r"(?=[^\n]{0,100}\d)(?![^\n]{0,100}(?:@|://))[^\W_][^\n:|]{4,100}"),
+    "STREET_ADDRESS": re.compile(r"(?=[^\n<]{0,100}\d)(?![^\n<]{0,100}(?:@|://))[^\W_][^\n:|<]{4,100}"),
 }
 _STOP = re.compile(r"[ ]{2}|(?<=[^\W_]{5})\.\s|(?<=\d)\.\s")  # a gap, or a full stop after no abbreviation
 

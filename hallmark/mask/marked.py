@@ -123,29 +123,10 @@ def _code(text: str, match: re.Match[str]) -> Iterator[Found]:
         yield Found(match.start("value"), match.start("value") + len(value), "SECRET", _SURE, "code_cue")
 
 
-_LINKS = frozenset(
-    [
-        "and",
-        "are",
-        "for",
-        "from",
-        "has",
-        "have",
-        "into",
-        "not",
-        "that",
-        "the",
-        "this",
-        "was",
-        "were",
-        "with",
-        "your",
-        "which",
-        "must",
-        "can",
-        "will",
-    ]
-)
+_LINKS = frozenset((
+    "and", "are", "for", "from", "has", "have", "into", "not", "that", "the", "this", "was",
+    "were", "with", "your", "which", "must", "can", "will",
+))  # fmt: skip
 
 
 def _user(text: str, match: re.Match[str]) -> Iterator[Found]:
@@ -166,13 +147,8 @@ def _plate(text: str, match: re.Match[str]) -> Iterator[Found]:
 
 
 def _last_four(text: str, match: re.Match[str]) -> Iterator[Found]:
-    kind = (
-        "US_SSN"
-        if re.search(r"(?i)social|ssn", match["what"])
-        else "CREDIT_CARD"
-        if "card" in match["what"].lower()
-        else "ACCOUNT"
-    )
+    kind = "CREDIT_CARD" if "card" in match["what"].lower() else "ACCOUNT"
+    kind = "US_SSN" if re.search(r"(?i)social|ssn", match["what"]) else kind
     yield Found(*match.span("value"), kind, _SURE, "last_digits")
 
 

@@ -59,8 +59,13 @@ _TAG = re.compile(
     re.IGNORECASE,
 )
 _INTEGER = re.compile(r"0|[1-9]\d{0,17}")
-_JSON_NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
-_BEFORE_JSON = re.compile(r"(?:[\"']\s{0,8}:\s{0,8}(?:\[[^\[\]{}]{0,400})?|\[[-\d.,\s]{0,400})$")
+_JSON_NUMBER = re.compile(r"(?<![-+\d.eE])-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
+_ITEMS = r"(?:(?:-?\d[\d.eE+-]*|true|false|null|\"[^\"\n]{0,200}\")\s{0,8},\s{0,8}){0,40}"
+_BEFORE_JSON = re.compile(
+    rf"(?:[\"']\s{{0,8}}:\s{{0,8}}(?:\[[^\[\]{{}}]{{0,400}})?|(?:\[|[}}\]]\s{{0,8}},)\s{{0,8}}{_ITEMS})$"
+)
+_DIGITS = "-+.0123456789eE"  # what a number of JSON is made of
+_ESCAPE = re.compile(r"\\u[\da-fA-F]{4}")
 _AFTER_JSON = re.compile(r"\s{0,8}[,}\]]")
 
 
@@ -214,6 +219,8 @@ class Masker:
             self._repeat(record, new)
             self._repeat(record, self._numbers(record))
             self._second_check(record)
+            for text in read:
+                _widen(text)
             self._agree(record)
             self._copy(record)
 
@@ -447,6 +454,24 @@ def _placed(view: View, span: Found) -> Found:
     """A span of a view in characters of the text behind it."""
     start, end = view.source(span.start, span.end)
     return span._replace(start=start, end=end)
+
+
+def _widen(text: Draft) -> None:
+    """Let spans take in the whole of a number of JSON and of an escape that they would cut: half of one spoils the text."""
+    escapes = [match.span() for match in _ESCAPE.finditer(text.text)] if "\\u" in text.text else []
+    for span in list(text.spans):
+        start, end = span.start, span.end
+        if not text.text[start:end].strip(_DIGITS):
+            before, after = text.text[max(0, start - 40) : start], text.text[end : end + 40]
+            whole = start - len(before) + len(before.rstrip(_DIGITS)), end + len(after) - len(after.lstrip(_DIGITS))
+            start, end = whole if _is_json_number(text.text, *whole) else (start, end)
+        for low, high in escapes[max(0, bisect_right(escapes, (start,)) - 1) : bisect_right(escapes, (end,))]:
+            if low < start < high:
+                start = low
+            if low < end < high:
+                end = high
+        if (start, end) != (span.start, span.end):
+            text.cover(start, end, span.kind, span.recognizer)
 
 
 def _is_json_number(text: str, start: int, end: int) -> bool:

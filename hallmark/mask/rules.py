@@ -258,7 +258,7 @@ _CUE = [
         kind,
         compiled(
             rf"\b(?:{cue})(?!\w)(?:\s+(?:is|was|=|are|to|for|of)\b)?\s*[:=#-]*\s*"
-            rf"(?:(?P<quote>[\"'`])(?P<quoted>{_QUOTED if kind == 'SECRET' else value})(?P=quote)|(?P<bare>{value}))(?!['’]?\w)",
+            rf"(?:(?P<quote>[\"'`])(?!\s*[:,\]}}])(?P<quoted>{_QUOTED if kind == 'SECRET' else value})(?P=quote)|(?P<bare>{value}))(?!['’]?\w)",
             re.IGNORECASE,
         ),
     )
@@ -274,6 +274,17 @@ _NOT_VALUES = re.compile(
 )
 
 
+_OF_PROSE = frozenset(("the", "at", "must", "should", "shall", "cannot", "your", "this", "that"))
+
+
+def is_prose(value: str) -> bool:
+    """Whether a value tells about a secret ("must be at least 8 characters") and is none, as a passphrase may be."""
+    if " " not in value or re.search(r"\d{3}|[^\W\d]\d|\d[^\W\d]", value):
+        return False
+    words = [fold(word) for word in re.findall(r"[^\W\d_]+", value)]
+    return 2 < len(words) < 12 and not _OF_PROSE.isdisjoint(words) and all(map(is_common, words))
+
+
 def cued(text: str) -> Iterator[Found]:
     """Values that follow a cue: "password: ...", "the PIN '4711'"."""
     for kind, pattern in _CUE:
@@ -282,7 +293,7 @@ def cued(text: str) -> Iterator[Found]:
             value = match["quoted"] or match["bare"].rstrip(".?):" if kind == "SECRET" else ".!?):")
             named = match["quote"] and match[0].lower().startswith(_NAMED)
             sure = named or match[0][: start - match.start()].rstrip()[-1:] in ":=#"
-            if not value or _NOT_VALUES.fullmatch(value):
+            if not value or _NOT_VALUES.fullmatch(value) or (match["quote"] and is_prose(value)):
                 continue
             if kind in ("SECRET", "USERNAME") and is_common(fold(value)) and not (sure and kind == "SECRET"):
                 continue  # "the password expired", "login code"

@@ -122,15 +122,14 @@ class Draft:
         ):
             self.add([Found(start, end, kind, 0.9, recognizer)])
             return
-        touched = [span for span in self.spans if span.start < end and start < span.end]
+        first = bisect_right(self.spans, start, key=lambda span: span.end)
+        last = bisect_left(self.spans, end, key=lambda span: span.start)
+        touched = self.spans[first:last]
         if any(span.start <= start and end <= span.end for span in touched):
             return
         for span in touched:
             start, end = min(start, span.start), max(end, span.end)
-        self.spans = sorted(
-            [*(span for span in self.spans if span not in touched), Span(start, end, kind, recognizer)],
-            key=lambda span: span.start,
-        )
+        self.spans[first:last] = [Span(start, end, kind, recognizer)]
 
     def blanked(self) -> tuple[str, list[tuple[int, int]]]:
         """The text with its masked spans blanked, and how to get back: (place in it, place in the text) of each piece."""
