@@ -168,3 +168,63 @@ def test_a_language_that_is_not_covered_is_warned_about_once() -> None:
         languages.add("Ich habe von der Rechnung, die Sie mir schicken wollten, noch nichts gesehen.")
         languages.add("Rechnung 4711")
     assert "5 in 'de'" in str(languages.warning())
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("watch Rajiv Kumar on ward 3", "watch <> on ward 3"),
+        ("queue Anna Mensah for surgery", "queue <> for surgery"),
+        ("what is the depressive episode of Anna Mensah", "what is the depressive episode of <>"),
+        ("rate Kumar 1 star for rudeness", "rate <> 1 star for rudeness"),
+        ("play golf with Larry again", "play golf with <> again"),
+        ("start the series of treatments for Larry", "start the series of treatments for <>"),
+        ("give Anna Mensah the book", "give <> the book"),
+        ("tell Kumar about the concert", "tell <> about the concert"),
+        ("is it cold near Rajiv Garcia", "is it cold near <>"),
+        ("Is Anna Mensah at the bar in Leeds?", "Is <> at the bar in <>?"),
+        ("regards, rajiv", "regards, <>"),
+        ("cheers rajiv", "cheers <>"),
+        ("thanks garcia", "thanks <>"),
+        ("dear zielenko, it broke", "dear <>, it broke"),
+        ("sincerely kowalska", "sincerely <>"),
+        ("attn petrova", "attn <>"),
+        ("ask for rajiv", "ask for <>"),
+        ("Dear Oğuz,", "Dear <>,"),
+        ("Good morning Oğuz", "Good morning <>"),
+        ("Congratulations Mark Ng!", "Congratulations <>!"),
+        ("contact: rosa_k", "contact: <>"),
+        ("mr j_smith called", "<> called"),
+        ("anna_k and kumar_r can't log in", "<> and <> can't log in"),
+        ("r.kumar can't log in", "<> can't log in"),
+        ("id 4 (name: rajiv)", "id 4 (name: <>)"),
+    ],
+)
+def test_a_persons_name_is_masked_whatever_the_request(text: str, left: str) -> None:
+    for level in ("quasi", "all"):
+        assert re.sub(r"<[A-Z_]+_\d+>", "<>", masker(level)(text).text) == left
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "add the song by Kumar to my playlist",
+        "play Anna Kowalska's new album",
+        "find me a movie in Leeds",
+        "book a table at the bar in Leeds",
+        "def f(name: str) -> None:",
+        "def f(size: int, name: foo) -> None:",
+        "class A:\n    name: bool",
+        "attention: sdpa",
+        "from: Date",
+        "first_name: str",
+        "thanks everybody",
+        "cheers mate",
+        "dear customer",
+        "with regards to pricing",
+        "x_train, j_max and p_value",
+        "Read main.py and utils.c",
+    ],
+)
+def test_what_names_no_one_stays(text: str) -> None:
+    assert masker("quasi")(text).text == text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from hallmark.mask.lexicon import any_of, word_list
+from hallmark.mask.lexicon import any_of, countries, fold, towns, word_list
 from hallmark.mask.name_cues import PLACE_AFTER, PLACE_CUE, is_related
 from hallmark.mask.rules import Found
 
@@ -25,20 +25,28 @@ _GEOGRAPHY = re.compile(
     re.IGNORECASE,
 )
 # A spoken request that wants a work or a place of the world: who made the one, and what the other is called, says nothing
-# of who asks. Not one about what people have ("show the orders of ..."), or who are to be reached.
+# of who asks. Not one about what people have ("show the orders of ..."), or who are to be reached, looked after or told.
 _ASKS = re.compile(
     r"\W*(?:(?:please|h(?:i|ey|ello)(?: \w+)?|ok(?:ay)?|now|(?:can|could|will|would) (?:you|u|i|we)|(?:i|we)(?: would|'d)? (?:want|like|need|wish|wanna)(?: you)?(?: to)?"
     r"|let'?s|let me|go|help me)[, ]+){0,3}"
-    r"(?:(?P<media>play|listen|hear|watch|stream|queue|rate)|add|put|include|find|get|look|search|show|see|give|tell|recommend|start|open|turn|book|reserve|"
+    r"(?:(?P<media>play|listen|stream)|hear|watch|rate|add|put|include|find|get|look|search|(?:show|give|tell) (?:me|us)|see|recommend|start|open|turn|book|reserve|"
     r"make|need|want|what(?:'?s)?|where|when|which|who|how|is|are|will|does|do|i|we)(?![\w'])",
     re.IGNORECASE,
 )
 _WORK = re.compile(
     r"(?<![\w-])(?:songs?|tracks?|tunes?|albums?|music|playlists?|soundtracks?|concerts?|artists?|bands?|singers?|movies?|films?|cinemas?|"
-    r"movie times|showtimes?|novels?|series|sagas?|episodes?|trailers?|video ?games?|paintings?|poems?|textbooks?|essays?|stars"
+    r"movie times|showtimes?|novels?|sagas?|trailers?|video ?games?|paintings?|poems?|textbooks?|essays?|stars"
     r"|(?:the|this|that|an?|any|some|tv|current)(?: \w+)? (?:book|show|game|picture|photograph))(?![\w-])",
     re.IGNORECASE,
 )
+# Where who made a work stands: "a song by", "the music of", and before "'s new album".
+_TUNE = r"(?:songs?|tracks?|tunes?|albums?|music|soundtracks?)"
+_MADE_BY = re.compile(
+    rf"(?<![\w-])(?:{_TUNE} of|(?:{_TUNE}|movies?|films?|novels?|poems?|paintings?|books?)(?: [\w'’]+){{0,5}}? by)[ ]$",
+    re.IGNORECASE,
+)
+_BY = re.compile(r"(?<!ed) by[ ]$", re.IGNORECASE)  # not "recorded by"
+_MAKES = re.compile(rf"['’]s?(?: [\w-]+){{0,2}} {_TUNE}(?![\w-])", re.IGNORECASE)
 _TOWN = re.compile(
     r"(?<![\w-])(?:weather|forecasts?|temperatures?|rain\w*|snow\w*|sunny|cloudy|windy|storm\w*|humid\w*|hot|hotter|cold|colder|warm\w*|chilly|freezing|"
     r"restaurants?|table|reservations?|bars?|pubs?|cafes?|taverns?|bistros?|diners?|hotels?|theat(?:re|er)s?|museums?)(?![\w-])",
@@ -46,10 +54,9 @@ _TOWN = re.compile(
 )
 _REACHES = re.compile(
     r"(?<![\w-])(?:call|phone|e-?mail|text|message|mail|send|sent|contact|ask|invite|accounts?|orders?|address|appointments?|patients?|customers?|"
-    r"employees?|tickets?|records?|files?|invoices?|lives?|born|name(?:d|'s)?|mrs?|ms)(?![\w-])",
+    r"employees?|tickets?|records?|files?|voice ?mails?|voice|recordings?|memos?|notes?|invoices?|lives?|born|name(?:d|'s)?|mrs?|ms)(?![\w-])",
     re.IGNORECASE,
 )
-_AT = re.compile(r"\b(?:in|at|near|of|around|to)[ ]+$", re.IGNORECASE)
 _GIVEN = frozenset(["known_value", "deny_list", "introduced", "answer"])
 _END = re.compile(r"[.!?\n](?!\w)")
 
@@ -84,11 +91,26 @@ def of_the_world(text: str, found: Sequence[Found]) -> set[Found]:
         for one in found
         if not (one.recognizer in _GIVEN or one.recognizer.startswith("pattern") or is_related(text[: one.start]))
     }
-    if asks["media"] or _WORK.search(text):
-        return general
-    if not _TOWN.search(text):
+    work = asks["media"] or _WORK.search(text)
+    if not work and not _TOWN.search(text):
         return set()
-    return {one for one in general if one.kind != "PERSON" or _AT.search(text, max(0, one.start - 10), one.start)}
+    return {
+        one
+        for one in general
+        if (work and _makes(text, one, asks["media"] is not None) if one.kind == "PERSON" else _is_known(text, one))
+    }
+
+
+def _is_known(text: str, found: Found) -> bool:
+    """Whether what was taken for a place is a listed one: what only stands like a place may be a person."""
+    parts = [fold(part.strip()) for part in text[found.start : found.end].split(",")]
+    return found.kind != "LOCATION" or all(part in towns() or part in countries() for part in parts)
+
+
+def _makes(text: str, found: Found, media: bool) -> bool:
+    """Whether a name stands where who made a work does; in a request to play something, "by" is enough."""
+    before = text[max(0, found.start - 80) : found.start]
+    return bool(_MADE_BY.search(before) or (media and _BY.search(before)) or _MAKES.match(text, found.end))
 
 
 def weighed(texts: Sequence[str], found: Sequence[Sequence[Found]]) -> list[list[Found]]:
@@ -96,16 +118,17 @@ def weighed(texts: Sequence[str], found: Sequence[Sequence[Found]]) -> list[list
 
     A year counts only with a name, a number or a firm; the origin of a thing only with a name or a number.
     """
-    found = [
-        [one for one in spans if one not in public]
-        for spans, public in ((spans, of_the_world(text, spans)) for text, spans in zip(texts, found, strict=True))
-    ]
-    kinds = {one.kind for spans in found for one in spans}
-    if kinds - NO_SIGN:
-        return [list(spans) for spans in found]
+    public = [of_the_world(text, spans) for text, spans in zip(texts, found, strict=True)]
+    left = [[one for one in spans if one not in lifted] for spans, lifted in zip(found, public, strict=True)]
+    kinds = {one.kind for spans in left for one in spans}
+    if kinds - NO_SIGN:  # what is near a person stays masked
+        return [
+            [one for one in spans if one.kind != "PERSON" or one not in lifted]
+            for spans, lifted in zip(found, public, strict=True)
+        ]
     return [
         [one for one in spans if not only_with_person(text, one) or _is_someones(text, one, "ORGANIZATION" in kinds)]
-        for text, spans in zip(texts, found, strict=True)
+        for text, spans in zip(texts, left, strict=True)
     ]
 
 

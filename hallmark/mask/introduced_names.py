@@ -14,6 +14,7 @@ from hallmark.mask.lexicon import (
     first_names,
     fold,
     is_common,
+    is_family_name,
     is_given_name,
     is_misspelt,
     is_plain,
@@ -56,11 +57,20 @@ _SURE = compiled(
     r"(?<![^\W_])(?:(?:my|his|her|their|your|our|full|first|last|middle|maiden|given|family|customer(?:'s)?|caller(?:'s)?)"
     r"(?: (?:full|first|last|middle|maiden|given|family))? ?(?:sur)?name|(?<![^\W_] )(?:sur)?name)"
     r"(?:['’]s|:| is:?| was:?)(?: (?:is|it['’]?s))?(?![\w'’])"
-    r"|(?<![^\W_])(?:call(?:s|ed)? me|(?:i am|i['’]m|is) called|i go by|(?:caller|contact|from|attn|attention|signed(?: by)?|payee|passenger):)(?!\w)",
+    r"|(?<![^\W_])(?:call(?:s|ed)? me|(?:i am|i['’]m|is) called|i go by|(?:caller|contact|from|attn|signed(?: by)?|payee|passenger):)(?!\w)",
     re.IGNORECASE,
 )
+# Types of programming languages and databases that are no English words, or are listed as names too: "name: str".
+_TYPE = re.compile(
+    r"(?<=:)[ ](?:bigint|bool|char|date|datetime|dict|enum|int|iterable|list|str|struct|timestamp|tuple|uuid|varchar|vec)"
+    r"[ ]*(?:[\n,;)=|\[]|$)",
+    re.IGNORECASE,
+)
+_PARAMETER = re.compile(r"\w\([^()]*$")  # "def f(size, name: Foo)"
+_ATTENTION = compiled(r"(?<![^\W_])attention:(?=[ <\n])", re.IGNORECASE)
 _LIKELY = compiled(
-    r"(?<![\w'’])(?:i am|i['’]?m|this is|(?:ask|asking|asked) for|(?:speak|speaking|spoke|talk|talking|talked) (?:to|with))(?![\w'’])",
+    r"(?<![\w'’])(?:i am|i['’]?m|this is|(?P<asks>(?:ask|asking|asked) for|(?:speak|speaking|spoke|talk|talking|talked) (?:to|with)))"
+    r"(?![\w'’])",
     re.IGNORECASE,
 )
 _TITLE = compiled(rf"(?<![^\W_])(?P<title>{any_of(titles())})\.?(?= [^\W\d_])", re.IGNORECASE)
@@ -74,6 +84,10 @@ _BYE = (
     r"|(?:yours )?(?:sincerely|truly|faithfully)|best|love|yours)"
 )
 _CLOSING = compiled(rf"(?<![\w'’]){_BYE}(?![\w'’])[ ]?[,.!-]{{0,2}}(?=[\s<])", re.IGNORECASE)
+# What only letters say, so that a name follows in any case and whatever comes after it.
+_LETTER = compiled(
+    r"(?<![\w'’-])(?:dear|regards|sincerely|cheers|attn)(?![\w'’])[ ]?[,.:!-]{0,2}(?=[\s<])", re.IGNORECASE
+)
 _ASKED = compiled(
     r"(?:(?:first|last|full|maiden|middle|given|family|your) (?:sur)?names?|surnames?|(?<![^\W_])whom? (?:am i|is)(?: this)?)(?![^\W_])"
     r"[^\n?.]{0,40}\?",
@@ -83,10 +97,11 @@ _ANSWER = re.compile(
     r"\s{0,3}(?:[^\W\d_]{2,20}:[ ])?(?:(?:yes|yeah|sure|ok|okay|it['’]?s|it is|my name is|i['’]?m|i am)[,.]?[ ])*",
     re.IGNORECASE,
 )
-# rosa_kumar, Rosa.Kumar, Rosa2024
+# rosa_kumar, Rosa.Kumar, Rosa2024, rosa_k, r.kumar
 _USER = compiled(
-    r"(?<![\w@./:-])(?P<one>[^\W\d_]{2,})(?:[._](?P<other>[^\W\d_]{2,})\d{0,4}|\d{2,4})(?![\w@/(]|[.-]\w)",
+    r"(?<![\w@./:-])(?P<one>[^\W\d_]+)(?:(?P<joint>[._])(?P<other>[^\W\d_]+)\d{0,4}|\d{2,4})(?![\w@/(]|[.-]\w)",
 )
+_USER_NAME = re.compile(r"[^\W\d_]+(?:[._][^\W\d_]+)+(?:['’](?!s\b)[^\W\d_]+)?\d{0,4}(?![\w@/(]|[.-]\w)")
 _PAIR = compiled(
     r"(?<![\w@.'’-])(?P<one>[a-z][a-zß-öø-ÿ'’-]+) (?:and|&|n|or) (?P<other>[a-z][a-zß-öø-ÿ'’-]+)(?![\w@'’-])"
 )
@@ -95,15 +110,21 @@ _PAIR = compiled(
 def introduced(text: str) -> Iterator[Found]:
     """The names of people by what is said right before them."""
     for match in _SURE.finditer(text):
-        yield from _after(text, match.end(), _is_sure, 0.66, "introduced")
+        parameter = _PARAMETER.search(text, max(0, match.start() - 200), match.start())
+        if not (parameter or _TYPE.match(text, match.end())):
+            yield from _after(text, match.end(), _is_sure, 0.66, "introduced")
+    for match in _ATTENTION.finditer(text):
+        yield from _after(text, match.end(), _is_listed, 0.66, "introduced")
     for match in _LIKELY.finditer(text):
-        yield from _after(text, match.end(), _is_likely, 0.6, "introduced")
+        yield from _after(text, match.end(), _is_asked if match["asks"] else _is_likely, 0.6, "introduced")
     for match in _TITLE.finditer(text):
         if not match["title"][0].isupper() or text.isupper():
             led = _is_titled if fold(match["title"]) in _ADDRESS else _is_unknown
             yield from (name._replace(start=match.start()) for name in _after(text, match.end(), led, 0.66, "title"))
     for match in _GREETING.finditer(text):
-        yield from _after(text, match.end(), _is_called, 0.58, "greeting", whole=True)
+        yield from _after(text, match.end(), _is_greeted, 0.58, "greeting", whole=True)
+    for match in _LETTER.finditer(text):
+        yield from _after(text, match.end(), _is_addressed, 0.58, "closing", breaks=True)
     for match in _CLOSING.finditer(text):
         yield from _after(text, match.end(), _is_called, 0.58, "closing", whole=True)
     for match in _ASKED.finditer(text):
@@ -111,6 +132,10 @@ def introduced(text: str) -> Iterator[Found]:
             yield from _after(text, answer.end(), _is_sure, 0.66, "answer", whole=True)
     for match in _USER.finditer(text):
         one, other = match["one"], match["other"]
+        if len(one) == 1 or (other and len(other) == 1):
+            if other and _is_initialed(one, match["joint"], other):
+                yield Found(*match.span(), "USERNAME", 0.6, "user_name")
+            continue
         listed = is_given_name(fold(one)) or (one[0].isupper() and other and fold(one) in first_names("en"))
         if listed and (other is None or _is_family(other, one[0].isupper())):
             yield Found(*match.span(), "USERNAME", 0.6, "user_name")
@@ -122,21 +147,34 @@ def introduced(text: str) -> Iterator[Found]:
 
 
 def _after(
-    text: str, at: int, accepts: Callable[[str, bool, bool], bool], score: float, name: str, *, whole: bool = False
+    text: str,
+    at: int,
+    accepts: Callable[[str, bool, bool], bool],
+    score: float,
+    name: str,
+    *,
+    whole: bool = False,
+    breaks: bool = False,
 ) -> Iterator[Found]:
     """The name that starts at a place, after blanks, markup and line breaks; `whole`: nothing follows on its line.
 
+    Line breaks are skipped only if it is `whole` or `breaks` says so. A user name made of a listed name is one too.
+
     `accepts` decides on the first word by its folded form, whether it has a capital, and whether what follows backs it.
     """
-    gap = (_BREAKS if whole else _GAPS).match(text, at)
+    gap = (_BREAKS if whole or breaks else _GAPS).match(text, at)
     start = end = gap.end() if gap else at
+    user = _USER_NAME.match(text, start) if accepts is not _is_likely else None
+    if user and _is_user(user[0], accepts is _is_titled):
+        yield Found(*user.span(), "USERNAME", score, name)
+        return
     words = list(_words(text, start))
     closed = [_CLOSED.match(text, stop) is not None for _, stop, _ in words] + [False]
     for number, (word, stop, capital) in enumerate(words):
         follows = words[number + 1][0] if number + 1 < len(words) else ""
         if not number:
             backed = follows in _BACKING or (bool(follows) and _is_further(follows, False, closed[1]))
-            if not accepts(word, capital, backed or (closed[0] and accepts is not _is_likely)):
+            if not accepts(word, capital, backed or (closed[0] and accepts not in (_is_likely, _is_asked))):
                 return
         elif follows and word in _PARTICLES:
             continue
@@ -185,6 +223,11 @@ def _is_likely(word: str, capital: bool, backed: bool) -> bool:
     return is_given_name(word) or (backed and word in first_names("en") and word not in MONTHS)
 
 
+def _is_asked(word: str, capital: bool, backed: bool) -> bool:
+    """Whether a word is a name after "speak to"."""
+    return _is_likely(word, capital, backed) or (not _is_no_name(word, capital) and _is_unmistaken(word))
+
+
 def _is_titled(word: str, capital: bool, backed: bool) -> bool:
     """Whether a word is a name after "mr"."""
     return not _is_no_name(word, capital) and (not is_common(word) or word in first_names() or word in last_names())
@@ -195,12 +238,58 @@ def _is_unknown(word: str, capital: bool, backed: bool) -> bool:
     return not _is_no_name(word, capital) and not (is_word(word) and is_common(word))
 
 
-def _is_called(word: str, capital: bool, backed: bool) -> bool:
-    """Whether a word is a name where nothing else stands between a greeting and the end of its line."""
+def _is_greeted(word: str, capital: bool, backed: bool) -> bool:
+    """Whether a word is a name where nothing else stands between "hi" and the end of its line, even one of a town."""
     if _is_no_name(word, capital):
         return False
     listed = word in first_names() or word in last_names() or not is_word(word)
-    return _is_given(word) or (capital and listed and word not in towns())
+    return _is_given(word) or (capital and listed) or _is_unmistaken(word)
+
+
+def _is_called(word: str, capital: bool, backed: bool) -> bool:
+    """Whether a word is a name where nothing else stands between "thanks" and the end of its line."""
+    return _is_greeted(word, capital, backed) and (_is_given(word) or word not in towns() or is_family_name(word))
+
+
+def _is_addressed(word: str, capital: bool, backed: bool) -> bool:
+    """Whether a word is a name after "dear", whatever follows: a listed one, or one that no dictionary has."""
+    return not _is_no_name(word, capital) and not is_common(word) and len(word) > 2 and word not in MONTHS
+
+
+def _is_listed(word: str, capital: bool, backed: bool) -> bool:
+    """Whether a word is in a list of names and no plain word."""
+    if _is_no_name(word, capital) or not (word in first_names() or word in last_names()):
+        return False
+    return capital or not is_plain(word)
+
+
+def _is_name(word: str) -> bool:
+    return len(word) > 2 and (word in first_names() or word in last_names()) and not is_stop(word)
+
+
+def _is_user(text: str, titled: bool) -> bool:
+    """Whether words joined by dots or underscores are a user name, not two sentences ("Rosa.Please")."""
+    if titled and "_" in text:
+        return True
+    parts = [part for part in re.split(r"[._\d]+", text) if part]
+    names = [_is_name(fold(part)) for part in parts]
+    return any(names) and all(
+        name or (len(part) == 1 and part != "I") or (len(part) > 1 and not is_word(fold(part)))
+        for part, name in zip(parts, names, strict=True)
+    )
+
+
+def _is_unmistaken(word: str) -> bool:
+    """Whether a word in lower case is a family name, or no other word and no mistyped one."""
+    return is_family_name(word) or (len(word) > 4 and not is_word(word) and not is_misspelt(word))
+
+
+def _is_initialed(one: str, joint: str, other: str) -> bool:
+    """Whether a name and an initial make a user name ("rosa_k", "r.kumar"), not a file or two sentences ("rosa.c")."""
+    initial, word = (one, other) if len(one) == 1 else (other, one)
+    if joint == "." and (initial is other or initial.isupper()):
+        return False
+    return is_given_name(fold(word)) or is_family_name(fold(word))
 
 
 def _is_further(word: str, capital: bool, ends: bool) -> bool:
@@ -209,6 +298,8 @@ def _is_further(word: str, capital: bool, ends: bool) -> bool:
         return word not in "ai" or capital
     if _is_no_name(word, capital):
         return False
+    if len(word) == 2 and capital:
+        return True  # "Mark Ng"
     listed = word in last_names() or word in first_names()
     return (listed and (ends or capital or not is_plain(word))) or not is_word(word)
 

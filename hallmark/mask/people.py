@@ -189,12 +189,14 @@ def person(text: str, found: Found) -> Found | None:
         return None
     if words[-1][1] == end and end - start > 3 and _POSSESSIVE.fullmatch(text, end - 2, end):
         end -= 2
-    return found._replace(start=start, end=end)
+    return whole_words(text, found._replace(start=start, end=end))
 
 
 def _is_no_one(text: str, start: int, end: int) -> bool:
     word = fold(text[start:end])
-    return word in FORM_WORDS or is_contraction(word) or _goes_on(text, start - 1) or _goes_on(text, end)
+    if word in FORM_WORDS or is_contraction(word):
+        return True
+    return (_goes_on(text, start - 1) or _goes_on(text, end)) and not (word in first_names() or word in last_names())
 
 
 def whole_words(text: str, found: Found) -> Found:
@@ -232,7 +234,8 @@ def _user_name(text: str, start: int, end: int) -> tuple[int, int] | None:
         return None
     names = [part in first_names() or part in last_names() for part in parts if len(part) > 2]
     if any(names) and all(
-        len(part) > 1 and (part in last_names() or part in first_names() or not is_word(part)) for part in parts
+        (len(part) == 1 and part != "i") or part in last_names() or part in first_names() or not is_word(part)
+        for part in parts
     ):
         return low, high
     return None
