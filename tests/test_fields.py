@@ -249,6 +249,7 @@ def test_a_number_announced_by_its_name_is_masked_whole_whatever_its_check_digit
         ("found at 52.520008, 13.404954.", "found at <LOCATION_1>."),
         ("P<UTOZORBLATT<<INA<<<<<<<<<<<<<<<<<<<<<<<<<<<\nL898902C36UTO7408122F1204159ZE184226B<<<<<10", "<PASSPORT_1>"),
         ("use IBAN DE89370400440532013000 by Friday", "use IBAN <IBAN_1> by Friday"),
+        ("My IBAN is DE89 3704 0044 0532 0130 07 by Friday", "My IBAN is <IBAN_1> by Friday"),
         ("the password of s3cret! is wrong", "the password of <SECRET_1> is wrong"),
         ("PIN '4711'", "PIN '<SECRET_1>'"),
         ('pass: s3cret! and api key "zzx-81 kkq"', 'pass: <SECRET_1> and api key "<SECRET_2>"'),

@@ -183,7 +183,7 @@ def _edges(text: str, lowest: int, token: re.Match[str]) -> tuple[int, int]:
 def _whole(text: str, start: int, end: int, said: Announced) -> int:
     """The end of the number with the groups after its first one: "46 28 52938", "12 C 34/05"."""
     first = end
-    for _ in range(6):
+    for group in range(6):
         more = _MORE.match(text, end)
         if not more or _NOT_AFTER.match(text, more.end()) or DATE.match(text, end + 1):
             break
@@ -195,7 +195,8 @@ def _whole(text: str, start: int, end: int, said: Announced) -> int:
         ):
             break
         if (
-            digits == len(more[0]) - 1 < 3
+            group < 2  # what has four groups may have a short last one: "3704 0044 0532 0130 07 by Friday"
+            and digits == len(more[0]) - 1 < 3
             and re.match(r"[ ][a-z]{2}", text[more.end() : more.end() + 3])
             and not said.label
         ):
