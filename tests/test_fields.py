@@ -249,6 +249,8 @@ def test_a_number_announced_by_its_name_is_masked_whole_whatever_its_check_digit
         ("found at 52.520008, 13.404954.", "found at <LOCATION_1>."),
         ("P<UTOZORBLATT<<INA<<<<<<<<<<<<<<<<<<<<<<<<<<<\nL898902C36UTO7408122F1204159ZE184226B<<<<<10", "<PASSPORT_1>"),
         ("use IBAN DE89370400440532013000 by Friday", "use IBAN <IBAN_1> by Friday"),
+        ("the password of s3cret!", "the password of <SECRET_1>"),
+        ("reset the password of Rosa Miller", "reset the password of <PERSON_1>"),
         ("My IBAN is DE89 3704 0044 0532 0130 07 by Friday", "My IBAN is <IBAN_1> by Friday"),
         ("the password of s3cret! is wrong", "the password of <SECRET_1> is wrong"),
         ("PIN '4711'", "PIN '<SECRET_1>'"),

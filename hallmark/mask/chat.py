@@ -64,7 +64,7 @@ _PHRASES = (
     (re.compile(r"(?:user|login) (?:name|id)\b"), "USERNAME"),
     (re.compile(r"date of birth\b|birth ?da(?:te|y)\b|dob\b|d o b\b|born(?: on)?\b"), "DATE_OF_BIRTH"),
 )
-_LINKS = frozenset(["is", "my", "no", "so", "to"])  # never the first part of a password: "password is 4412"
+_LINKS = frozenset(["is", "my", "no", "of", "so", "to"])  # never the first part of a password: "password is 4412"
 # How the words of these phrases start: most words don't, and twelve patterns are not tried on them.
 _OPENS = re.compile(
     "security|verif|access|secret|one|maiden|full|first|last|middle|given|family|name|account|card|policy|passenger|beneficiary|"

@@ -173,6 +173,8 @@ def _after(
     for number, (word, stop, capital) in enumerate(words):
         follows = words[number + 1][0] if number + 1 < len(words) else ""
         if not number:
+            if follows in _GROUPS and word not in first_names() and word not in last_names():
+                return  # "Dear suport team"
             backed = follows in _BACKING or (bool(follows) and _is_further(follows, False, closed[1]))
             if not accepts(word, capital, backed or (closed[0] and accepts not in (_is_likely, _is_asked))):
                 return
@@ -188,6 +190,7 @@ def _after(
         yield Found(start, end, "PERSON", score, name)
 
 
+_GROUPS = frozenset(("team", "service", "support", "department", "desk", "staff"))
 _GAPS, _BREAKS = re.compile(_GAP), re.compile(_BREAK)
 
 

@@ -274,6 +274,8 @@ _NOT_VALUES = re.compile(
 )
 
 
+_WHOSE = re.compile(r"\s(?:of|for)\s+$", re.IGNORECASE)
+_NAME = re.compile(r"[^\W\d_]+(?:['’.-][^\W\d_]+)*['’]?")
 _OF_PROSE = frozenset(("the", "at", "must", "should", "shall", "cannot", "your", "this", "that"))
 
 
@@ -295,6 +297,8 @@ def cued(text: str) -> Iterator[Found]:
             sure = named or match[0][: start - match.start()].rstrip()[-1:] in ":=#"
             if not value or _NOT_VALUES.fullmatch(value) or (match["quote"] and is_prose(value)):
                 continue
+            if not match["quote"] and _WHOSE.search(text, match.start(), start) and _NAME.fullmatch(value):
+                continue  # "the password of Rosa Miller"
             if kind in ("SECRET", "USERNAME") and is_common(fold(value)) and not (sure and kind == "SECRET"):
                 continue  # "the password expired", "login code"
             yield Found(start, start + len(value), kind, SCORE_QUOTED if match["quote"] else 0.75, "cue")
