@@ -221,7 +221,7 @@ def timed(start: Any, args: Any, work: Any, processes: int, *rounds: Sequence[st
 
 def our_spans(texts: list[str]) -> list[Spans]:
     """What the masker masks, by way of the preview."""
-    lines = preview_chunk([("", text, [], ()) for text in texts]).split("\n")[:-1]
+    lines = preview_chunk([("", text, ()) for text in texts]).split("\n")[:-1]
     return [[(span["start"], span["end"]) for span in json.loads(line)["spans"]] for line in lines]
 
 
