@@ -155,16 +155,6 @@ def value_of(params: str, name: str) -> str:
     return default.values[0]
 
 
-def written(params: str) -> dict[str, list[str]]:
-    """What is written of each param, by dotted name, as `replaced` takes it: with comments, and no indent of its own."""
-    lines, found = params.splitlines(), {}
-    for at, (line, name, key) in enumerate(_named(lines)):
-        if key is not None:
-            block = [inner[len(key[1]) :] for inner in lines[at + 1 : end_of(lines, at)]]
-            found[name] = [line[key.start(3) :].rstrip(), *block]
-    return found
-
-
 def places(lines: Sequence[str]) -> dict[str, int]:
     """The number of the line of each key, by dotted name."""
     return {name: at for at, (_, name, key) in enumerate(_named(lines)) if key is not None}
