@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
@@ -15,6 +13,7 @@ from hypothesis import strategies as st
 
 from hallmark.base.files import TRAIN, VALIDATION
 from hallmark.base.records import schema, write_records
+from hallmark.commands.tune import LOSS
 from tests.test_trainer import tiny_model, trainer_of
 from tests.tiny import make_tiny_base
 from tests.workspace import change_params, make_tiny_workspace, report, stage
@@ -104,36 +103,13 @@ def test_adapters_go_to_the_last_layers_only(tmp_path: Path) -> None:
 def test_training_changes_the_adapter_and_lowers_the_loss(tmp_path: Path) -> None:
     folder = trainable(tmp_path, {"sft.max_steps": 12, "sft.eval_steps": 4, "sft.learning_rate": 0.01})
     said = stage(folder, "sft").stderr
-    for line in ("sft: 0 of 12 steps, validation loss ", "sft: 4 of 12 steps, ", "sft: 12 of 12 steps in "):
-        assert said.count(line) == 1
-    assert not (folder / "reports/live").exists(), "what could be watched is gone"
+    assert said.count("sft: 12 of 12 steps in ") == 1
     curve = pl.read_csv(folder / "reports/sft_curve.csv").filter(pl.col("split") == "validation").sort("step")
     assert curve["step"].to_list() == [0, 4, 8, 12]
+    followed = [float(loss) for loss in LOSS.findall(said)]
+    assert followed == curve["loss"].to_list()[1:], "tune follows it by its log"
     assert curve["loss"][-1] < 0.8 * curve["loss"][0]
     assert report(folder, "sft")["validation_loss"] == curve["loss"][-1]
-
-
-def test_the_curve_can_be_watched_while_it_trains(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from hallmark.model.trainer import Curve
-
-    monkeypatch.chdir(tmp_path)
-    curve, live = Curve("sft", ["loss"]), Path("reports/live/sft_curve.csv")
-    state = SimpleNamespace(global_step=0, max_steps=2, is_world_process_zero=True)
-    with curve.shown(2, 2, writes=True):
-        curve.on_log(None, state, None, {"eval_loss": 1.5})
-        for state.global_step, loss in ((1, 1.25), (2, 1.0)):
-            curve.on_step_end(None, state, None)
-            curve.on_log(None, state, None, {"loss": loss, "grad_norm": 1.0})
-        assert live.read_text(encoding="utf-8") == curve.csv()
-        curve.on_prediction_step(None, state, None, [1, 2])
-        curve.on_log(None, state, None, {"eval_loss": 0.5})
-    assert not live.exists()
-    assert curve.csv() == "step,split,loss\n0,validation,1.5\n1,train,1.25\n2,train,1.0\n2,validation,0.5\n"
-    said = capsys.readouterr().err.splitlines()
-    assert said[0] == "sft: 0 of 2 steps, validation loss 1.500"
-    assert re.fullmatch(r"sft: 2 of 2 steps in \S+ s, loss 1.000, validation loss 0.500", said[1])
 
 
 def test_a_record_too_long_is_named_never_cut(tmp_path: Path) -> None:

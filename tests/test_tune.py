@@ -5,9 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
-import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,6 @@ from pydantic import ValidationError
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import BASE, TRAIN, VALIDATION
 from hallmark.base.records import schema, write_records
-from hallmark.commands import trial_watch
 from hallmark.commands import tune as tool
 from hallmark.commands.experiments import with_values
 from hallmark.commands.tune import Trial
@@ -37,16 +34,12 @@ from ruamel.yaml import YAML
 sft = YAML(typ="safe", pure=True).load(Path("params.yaml").read_text())["sft"]
 steps = 8 * sft["epochs"]
 floor = abs(sft["learning_rate"] - 0.002) * 100
-live, losses = Path("reports/live/sft_curve.csv"), []
-live.parent.mkdir(parents=True, exist_ok=True)
-with live.open("w") as file:
-    for number in range(5):
-        losses.append(round(floor + 1 / (1 + number), 6))
-        file.write(f"{number * sft['eval_steps']},validation,{losses[-1]}\\n")
-        file.flush()
-        time.sleep(Path("slow.txt").exists() and 0.4)
-live.unlink()
-Path("reports/measured").mkdir(exist_ok=True)
+losses = []
+for number in range(5):
+    losses.append(round(floor + 1 / (1 + number), 6))
+    print(f"sft: step {number * sft['eval_steps']}: validation loss {losses[-1]}", flush=True)
+    time.sleep(0.4)
+Path("reports/measured").mkdir(parents=True, exist_ok=True)
 Path("reports/sft.json").write_text(json.dumps({"validation_loss": losses[-1]}))
 Path("reports/measured/sft.json").write_text(json.dumps({"seconds": 6.0}))
 """
@@ -65,9 +58,8 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copyfile(ROOT / "params.yaml", root / "params.yaml")
     spell_out(root)
     (root / "make.py").write_text(TRAIN_HERE, encoding="utf-8")
-    (root / "slow.txt").touch()
     (root / "dvc.yaml").write_text(PIPELINE, encoding="utf-8")
-    (root / ".gitignore").write_text("/.hallmark/\n/reports/live/\n", encoding="utf-8")
+    (root / ".gitignore").write_text("/.hallmark/\n", encoding="utf-8")
     (root / ".dvcignore").write_text("/.hallmark/\n", encoding="utf-8")
     records = pl.DataFrame([record(str(number), "my kettle is broken") for number in range(32)], schema=schema())
     for file, part in ((TRAIN, records), (VALIDATION, records[:4])):
@@ -80,7 +72,6 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def here(repo: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(repo)
-    monkeypatch.setattr(trial_watch, "EVERY", 0.05)
     return repo
 
 
@@ -216,35 +207,6 @@ def test_steps_are_those_that_sft_will_take(tmp_path: Path, monkeypatch: pytest.
     values["sft"]["max_steps"] = 5
     with pytest.raises(HallmarkError, match=r"which tune\.space has, does nothing"):
         tool.steps_of(Params.model_validate(values))
-
-
-def test_a_curve_is_read_while_it_is_written() -> None:
-    text = "step,split,loss\n0,validation,3.5\n1,train,2.0\n2,validation,1.5\n4,validation,0.7"
-    assert trial_watch.validation_losses(text) == [1.5]
-    assert trial_watch.validation_losses(text + "5\n") == [1.5, 0.75]
-    assert trial_watch.validation_losses("") == []
-
-
-def test_a_stage_in_another_folder_is_followed_and_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process starts another that works elsewhere, as DVC does; the curve of this folder is not that of the trial."""
-    monkeypatch.setattr(trial_watch, "EVERY", 0.05)
-    monkeypatch.chdir(tmp_path)
-    for folder, loss in ((Path(), 9.0), (Path("copy"), 0.5)):
-        (folder / trial_watch.CURVE).parent.mkdir(parents=True)
-        (folder / trial_watch.CURVE).write_text(f"2,validation,{loss}\n4,validation,0.25\n", encoding="utf-8")
-    started = "import subprocess; print(subprocess.run(['sleep', '60'], cwd='copy').returncode)"
-    with subprocess.Popen([sys.executable, "-c", started], stdout=subprocess.PIPE) as process:
-        seen: list[float] = []
-
-        def worth(loss: float) -> bool:
-            seen.append(loss)
-            return len(seen) < 2
-
-        begun = time.monotonic()
-        trial_watch.follow(process, worth)
-        assert process.communicate(timeout=20)[0] == b"-15\n", "the stage was asked to stop, not the process around it"
-    assert seen == [0.5, 0.25]
-    assert time.monotonic() - begun < 30
 
 
 def test_the_table_has_the_best_first_and_says_what_became_of_the_others() -> None:

@@ -16,11 +16,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
+
+import psutil
 
 from hallmark.base import provenance as prov
 from hallmark.base.dvc_lock import Stages
@@ -28,7 +30,6 @@ from hallmark.base.errors import HallmarkError, printable
 from hallmark.base.files import HOLDOUT_LOCK
 from hallmark.base.key import FILE as KEY
 from hallmark.base.loaded_code import FOLDER as CODE
-from hallmark.commands import trial_watch
 from hallmark.params.loader import merged
 
 log = logging.getLogger("experiments")
@@ -42,7 +43,7 @@ NAMED = (
     *("mask.ner.model", "eval.general.folder", "base.path"),
 )
 Content = TypeVar("Content")
-Watch = Callable[[subprocess.Popen[bytes]], None]
+Watch = Callable[[str], bool]  # of a line of output: whether the stage that wrote it may go on
 
 
 def check_repository() -> None:
@@ -58,7 +59,7 @@ def tried(
     """Name and commit of the experiment with the params `wanted` up to the stage `last`: the one there is, or a new one.
 
     `raw`: all params as they are. A HallmarkError with the reason if a stage failed; its output goes to stderr as it comes.
-    `watch` is called in a thread of its own with the running process, and ends when that has ended.
+    `watch` is called with each line of it, and returns whether the stage may go on.
     """
     name, commit = find(prefix, key_of(stages_to(last), wanted))
     log.info("%s: %s", name, "it is there already" if commit else "running")
@@ -252,19 +253,29 @@ def dvc(*arguments: str, at: Path = Path(), watch: Watch | None = None) -> None:
         command, cwd=at, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
     ) as process:
         assert process.stdout is not None
-        if watch is not None:
-            threading.Thread(target=watch, args=(process,), daemon=True).start()
         try:
             for line in process.stdout:
                 sys.stderr.buffer.write(line)
                 sys.stderr.buffer.flush()
                 tail.append(line.decode("utf-8", "replace"))
+                if watch is not None and not watch(tail[-1]):
+                    stop(process)
         except BaseException:  # asked to stop: the run stops too
-            trial_watch.stop(process)
+            stop(process)
             process.terminate()
             raise
     if process.returncode:
         raise HallmarkError(reason([*tail]), remedy="see its output above")
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Ask the stage that runs to stop. DVC then says that it failed, removes the copy and ends by itself."""
+    with suppress(psutil.Error):
+        below = psutil.Process(process.pid).children(recursive=True)
+        for child in reversed(below):  # from the inside: a shell must not be left without its child
+            with suppress(psutil.Error, OSError):
+                if Path(child.cwd()) != Path.cwd():  # the copy is known by what runs in it
+                    child.terminate()
 
 
 def reason(lines: list[str]) -> str:

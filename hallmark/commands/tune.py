@@ -13,6 +13,7 @@ import copy
 import json
 import logging
 import math
+import re
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -29,7 +30,6 @@ from hallmark.base.records import read_records
 from hallmark.base.single_run import alone
 from hallmark.commands import sweep
 from hallmark.commands.experiments import check_repository, key_of, overrides, report_in, stages_to, tried, with_values
-from hallmark.commands.trial_watch import follow
 from hallmark.params.checked import changed
 from hallmark.params.loader import Params, load_params, resolved
 
@@ -42,6 +42,7 @@ log = logging.getLogger("tune")
 LAST = "sft"  # the stage that a trial ends with
 REPORT = REPORTS / "tune.json"
 FOLDER = Path(".hallmark/tune")  # held by the search that runs
+LOSS = re.compile(r"step [1-9]\d*: validation loss (\S+)")  # as `Curve` in hallmark/model/trainer.py logs it
 EVAL_STEPS = "sft.eval_steps"  # set for each trial, so that all validate as often
 FAILURES = 3  # failed trials in a row, with none that ended well, after which the search stops
 REPEATS = 5  # draws in a row that were drawn before, after which it stops too: a small space has nothing else
@@ -206,16 +207,17 @@ def ran(params: Params, raw: dict[str, Any], found: list[Trial]) -> Trial:
     done, begun = Trial(len(found), drawn.params, values), time.monotonic()
     log.info("trial %d: %s", done.number, in_words(values))
 
-    def worth(loss: float) -> bool:
-        """Whether the trial should go on after this loss. After the last validation there is nothing to save."""
-        done.losses.append(loss)
-        drawn.report(loss, len(done.losses))
-        if len(done.losses) < params.tune.validations and drawn.should_prune():
-            done.state = "stopped"
+    def goes_on(line: str) -> bool:
+        """Whether the trial should go on after a line of its output. After the last validation there is nothing to save."""
+        if found := LOSS.search(line):
+            done.losses.append(float(found[1]))
+            drawn.report(done.losses[-1], len(done.losses))
+            if len(done.losses) < params.tune.validations and drawn.should_prune():
+                done.state = "stopped"
         return done.state != "stopped"
 
     try:
-        done.experiment, commit = tried("tune", raw, wanted, LAST, lambda process: follow(process, worth))
+        done.experiment, commit = tried("tune", raw, wanted, LAST, goes_on)
         done.loss, done.state = report_in(commit, "sft", dict[str, Any])["validation_loss"], "complete"
         seconds = report_in(commit, "measured/sft", dict[str, Any]).get("seconds", 0.0)
     except HallmarkError as error:

@@ -6,9 +6,10 @@ that is half of a training step. The loss is the same.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any, cast
@@ -17,7 +18,6 @@ import torch
 from transformers import TrainerCallback
 from trl import SFTTrainer
 
-from hallmark.base.files import REPORTS
 from hallmark.base.progress import Progress
 from hallmark.model.batches import TokenBatches, record_weights, records_in
 from hallmark.model.checkpoint import Resumable
@@ -224,35 +224,23 @@ class LengthSampler(torch.utils.data.Sampler[int]):
             yield from batch
 
 
-LIVE = REPORTS / "live"  # of the training that runs now: no output, not in git
-
-
 class Curve(TrainerCallback):
-    """Keeps the measures logged in training and validation, says how far it is, and writes a copy that can be watched."""
+    """Keeps the measures logged in training and validation, and says how far it is."""
 
     def __init__(self, stage: str, measures: Sequence[str]) -> None:
         self.stage, self.measures = stage, measures
         self.train: list[dict[str, Any]] = []
         self.validation: list[dict[str, Any]] = []
         self.progress = Progress(stage, None, "steps", silent=True)
-        self.live = LIVE / f"{stage}_curve.csv"
         self.validated = 0  # batches of the validation under way
 
     @contextmanager
     def shown(self, steps: int, validations: int, *, writes: bool) -> Iterator[None]:
         """Show the progress while the block trains; `writes`: whether this process may, which one of several does."""
         work = {"step": steps, "validation": validations}
-        try:
-            with Progress(self.stage, steps, "steps", work=work, silent=not writes) as self.progress:
-                self.progress.to(0, loss=None, validation_loss=None)  # in this order
-                if writes:
-                    self._write_live(self.head(), "w")
-                yield
-        finally:
-            if writes:
-                with suppress(OSError):
-                    self.live.unlink(missing_ok=True)
-                    LIVE.rmdir()
+        with Progress(self.stage, steps, "steps", work=work, silent=not writes) as self.progress:
+            self.progress.to(0, loss=None, validation_loss=None)  # in this order
+            yield
 
     def resume(self, train: list[dict[str, Any]], validation: list[dict[str, Any]], steps: int, every: int) -> None:
         """Go on after what an earlier process measured; `steps` in all, with a validation after each `every`."""
@@ -262,7 +250,6 @@ class Curve(TrainerCallback):
         if validation:
             self.progress.left("validation", 1 + math.ceil(steps / every) - len(validation))
             self.progress.to(train[-1]["step"], validation_loss=validation[-1]["loss"])
-        self._write_live(self.csv(), "w")
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Count the step; its loss comes with `on_log`."""
@@ -275,42 +262,30 @@ class Curve(TrainerCallback):
         self.progress.to(state.global_step, validating=f"{self.validated} of {len(eval_dataloader)}")
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
-        """Keep the measures, which must be numbers; a line with a new validation loss stays."""
+        """Keep the measures, which must be numbers, and log each validation loss, which `tune` reads."""
         logs = logs or {}
         for name in ("loss", "grad_norm", "eval_loss", *self.measures, *(f"eval_{name}" for name in self.measures)):
             if name in logs and not math.isfinite(logs[name]):
                 raise diverged(self.stage, f"{name} is {float(logs[name])} at step {state.global_step}")
-        for rows, split, prefix in ((self.train, "train", ""), (self.validation, "validation", "eval_")):
+        for rows, prefix in ((self.train, ""), (self.validation, "eval_")):
             if f"{prefix}loss" in logs:
                 values = {name: round(logs[prefix + name], 6) for name in self.measures}
                 rows.append({"step": state.global_step} | values)
-                if state.is_world_process_zero:
-                    self._write_live(self.row(split, rows[-1]), "a")
         if "loss" in logs:
             self.progress.to(state.global_step, loss=logs["loss"])
         if "eval_loss" in logs:
             self.validated = 0
             self.progress.spent("validation", 1)
             self.progress.to(state.global_step, validation_loss=logs["eval_loss"], validating=None)
-            if state.global_step < state.max_steps:  # the end has a line of its own
-                self.progress.keep()
+            if state.is_world_process_zero:
+                logging.getLogger(self.stage).info(
+                    "step %d: validation loss %.6f", state.global_step, logs["eval_loss"]
+                )
 
     def csv(self) -> str:
         """The curve: one row per step and split; a measure's column is the last part of its name."""
         rows = [(row["step"], split, row) for split in ("train", "validation") for row in getattr(self, split)]
         rows.sort(key=lambda row: (row[0], row[1], *(row[2][name] for name in self.measures)))
-        return "".join(dict.fromkeys([self.head(), *(self.row(split, row) for _, split, row in rows)]))
-
-    def head(self) -> str:
-        """The names of the columns, as a line of CSV."""
-        return ",".join(["step", "split", *(name.rpartition("/")[2] for name in self.measures)]) + "\n"
-
-    def row(self, split: str, row: dict[str, Any]) -> str:
-        """One measurement, as a line of CSV."""
-        return ",".join(map(str, [row["step"], split, *(row[name] for name in self.measures)])) + "\n"
-
-    def _write_live(self, line: str, mode: str) -> None:
-        with suppress(OSError):  # it is only there to be watched
-            LIVE.mkdir(parents=True, exist_ok=True)
-            with self.live.open(mode, encoding="utf-8") as file:
-                file.write(line)
+        head = ["step", "split", *(name.rpartition("/")[2] for name in self.measures)]
+        lines = [head, *([step, split, *(row[name] for name in self.measures)] for step, split, row in rows)]
+        return "".join(dict.fromkeys(",".join(map(str, line)) + "\n" for line in lines))
