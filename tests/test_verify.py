@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -254,13 +254,13 @@ def test_the_key_reaches_the_rebuild_and_no_file_of_it(
     (repo / ".gitignore").write_text("__pycache__/\n/data/pseudonyms.key\n")
     shell("git add -A && git commit -qm keyed", repo)
     given: list[tuple[str, dict[str, str]]] = []
-    really = verify._run
+    really = verify.dvc
 
-    def noting(folder: Path, *command: str, **variables: str) -> None:
-        given.append((" ".join(command), variables))
-        really(folder, *command, **variables)
+    def noting(*command: str, at: Path, variables: Mapping[str, str] | None = None) -> None:
+        given.append((" ".join(command), dict(variables or {})))
+        really(*command, at=at, variables=variables)
 
-    monkeypatch.setattr(verify, "_run", noting)
+    monkeypatch.setattr(verify, "dvc", noting)
     assert "same      data/split/holdout.parquet" in rebuild(stage="split", into=tmp_path / "kept").out
     assert [variables for command, variables in given if "repro" in command] == [{VARIABLE: KEY}]
     assert not [command for command, variables in given if KEY in command or (variables and "repro" not in command)]

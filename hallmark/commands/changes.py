@@ -22,6 +22,7 @@ from hallmark.base.dvc_lock import YAML_BYTES
 from hallmark.base.errors import HallmarkError, printable, run_stage
 from hallmark.base.files import HOLDOUT, REPORTS, TRAIN, write_text
 from hallmark.base.stats import mcnemar
+from hallmark.commands.experiments import commits_of
 from hallmark.commands.rebuilt import Original
 from hallmark.page.text import STYLE, clip, csp_hash, environment, read_part
 from hallmark.params.loader import resolved
@@ -120,10 +121,7 @@ def find(name: str) -> str:
     commit = prov.git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
     if commit is not None:
         return commit.decode().strip()
-    listing = prov.git("for-each-ref", "--format=%(objectname) %(refname)", "refs/exps") or b""
-    refs = [line.split(" ", 1) for line in listing.decode().splitlines()]
-    # DVC keeps an experiment at refs/exps/<two digits>/<the others of its first commit>/<name>.
-    found = sorted({commit for commit, ref in refs if ref.split("/", 4)[4:] == [name]})
+    found = sorted({*commits_of(name)})
     if len(found) == 1:
         return found[0]
     problem = f"{len(found)} experiments are called so" if found else "no commit and no experiment is called so"

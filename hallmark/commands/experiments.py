@@ -1,4 +1,4 @@
-"""Run the pipeline with other params as a DVC experiment, or take the one there is, for `choose` and `tune`; run DVC for `curve`.
+"""Run the pipeline with other params as a DVC experiment, or take the one there is, for `choose` and `tune`; run DVC for all.
 
 An experiment runs in a copy of the repository below .dvc/tmp (`dvc exp run --temp`), so that the working directory stays as
 it is, and only as far as it is needed. DVC's run cache leaves out outputs with `persist`, which all of this pipeline's are.
@@ -90,8 +90,10 @@ def find(prefix: str, key: str) -> tuple[str, str | None]:
 
 
 def commits_of(name: str) -> list[str]:
-    """The commits of the experiments of that name."""
-    return (prov.git("for-each-ref", "--format=%(objectname)", f"refs/exps/*/*/{name}") or b"").decode().split()
+    """The commits of the experiments of that name: DVC's refs/exps/<two digits>/<the others of the first commit>/<name>."""
+    listing = prov.git("for-each-ref", "--format=%(objectname) %(refname)", "refs/exps") or b""
+    refs = (line.split(" ", 1) for line in listing.decode().splitlines())
+    return [commit for commit, ref in refs if ref.split("/", 4)[4:] == [name]]
 
 
 def stages_to(last: str) -> Stages:
@@ -241,13 +243,18 @@ def _in_git(path: str) -> bool:
 # --- DVC ---------------------------------------------------------------------------------------------------------
 
 
-def dvc(*arguments: str, at: Path = Path(), watch: Watch | None = None) -> None:
-    """Run DVC in a folder, with its output on stderr; a HallmarkError with the reason if it failed. `watch`: as in `tried`."""
+def dvc(
+    *arguments: str, at: Path = Path(), watch: Watch | None = None, variables: Mapping[str, str] | None = None
+) -> None:
+    """Run DVC in a folder, with its output on stderr; a HallmarkError with the reason if it failed.
+
+    `watch`: as in `tried`; `variables`: of the environment.
+    """
     command = [sys.executable, "-m", "dvc", *arguments]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     # Without PYTHONPATH: the stages are those of the copy.
     kept = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    environment = kept | {"PATH": path, "DVC_NO_ANALYTICS": "1"}
+    environment = kept | {**(variables or {}), "PATH": path, "DVC_NO_ANALYTICS": "1"}
     tail: deque[str] = deque(maxlen=TAIL)
     with subprocess.Popen(
         command, cwd=at, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment

@@ -12,9 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -29,7 +27,9 @@ from hallmark.base.errors import HallmarkError, run_stage
 from hallmark.base.files import BOUGHT, HOLDOUT_LOCK, REPORTS
 from hallmark.base.key import VARIABLE, key_of
 from hallmark.commands.dvc_files import noted
+from hallmark.commands.experiments import dvc
 from hallmark.commands.rebuilt import Original, difference
+from hallmark.commands.update import git
 from hallmark.params.loader import Params, load_params
 
 log = logging.getLogger("verify")
@@ -78,7 +78,7 @@ def run(stage: str | None = None, commit: str = "HEAD", into: Path | None = None
                 _remove(clone / path)
         params = load_params(clone / "params.yaml")
         changes = _environment(original, clone, params)  # before anything imports torch, which `portable` would refuse
-        _dvc(clone, "repro", "--force", *(["--single-item", stage] if stage else []), **key)
+        dvc("repro", "--force", *(["--single-item", stage] if stage else []), at=clone, variables=key)
         lines = [line for path, (md5, free) in outs.items() for line in _compare(clone, path, md5, free, original)]
         for line in lines:
             print(f"{line.state:9} {line.path}{'  ' + line.note if line.note else ''}")
@@ -116,8 +116,8 @@ def _clone(folder: Path, revision: str, stage: str | None, lock: prov.Stages) ->
 
     top = (prov.git("rev-parse", "--show-toplevel") or b"").decode().strip()
     prefix = (prov.git("rev-parse", "--show-prefix") or b"").decode().strip()
-    _run(folder, "git", "clone", "--quiet", "--no-checkout", top, "clone")
-    _run(folder / "clone", "git", "checkout", "--quiet", "--detach", revision)
+    git(folder, "clone", "--quiet", "--no-checkout", top, "clone")
+    git(folder / "clone", "checkout", "--quiet", "--detach", revision)
     clone = folder / "clone" / prefix
     if not (clone / ".dvc").is_dir():
         raise HallmarkError(
@@ -146,7 +146,7 @@ def _clone(folder: Path, revision: str, stage: str | None, lock: prov.Stages) ->
     try:
         if needed:
             with _without_own_remotes(clone):  # DVC would look there, and nowhere else
-                _dvc(clone, "pull", "--quiet", "--remote", "original", *needed)
+                dvc("pull", "--quiet", "--remote", "original", *needed, at=clone)
         for dep in made_deps:
             if prov.dvc_md5(clone / dep) != deps[dep]:
                 raise HallmarkError("is damaged in the cache", file=dep, remedy="")
@@ -352,33 +352,6 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _dvc(folder: Path, *arguments: str, **variables: str) -> None:
-    _run(folder, sys.executable, "-m", "dvc", *arguments, **variables)
-
-
-def _run(folder: Path, *command: str, **variables: str) -> None:
-    """Run a command in a folder with this Python first on the path, and its output on stderr."""
-    environment = (
-        os.environ
-        | variables
-        | {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
-            "PYTHONPATH": str(folder.resolve()),  # the clone's own code, whatever the caller's path is
-            "DVC_NO_ANALYTICS": "1",
-        }
-    )
-    try:
-        subprocess.run(command, cwd=folder, env=environment, stdout=sys.stderr, check=True)
-    except FileNotFoundError:
-        raise HallmarkError("is not installed", file=command[0], remedy=f"install {command[0]}") from None
-    except subprocess.CalledProcessError as error:
-        raise HallmarkError(
-            f"failed with exit code {error.returncode}: {' '.join(command[-4:])}",
-            file=folder,
-            remedy="see its message above; `--into FOLDER` keeps the clone for inspection",
-        ) from None
 
 
 def main(arguments: argparse.Namespace) -> None:
