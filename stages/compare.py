@@ -84,7 +84,7 @@ def against(
     bootstrap, settings = bootstrap_of(tuned, params), params.compare
     before, after = ([row.exact_match for row in rows] for rows in (other, tuned))
     difference, test = bootstrap.rate_difference(before, after), mcnemar(before, after)
-    needed = bootstrap.records_needed(before, after, settings.difference, settings.power)
+    needed = bootstrap.records_needed(before, after, settings.min_detectable_effect, settings.power)
     verdict = judge(difference, test.p, 1 - settings.confidence)
     return AgainstModel(
         name=name,
@@ -103,12 +103,12 @@ def against(
             p=float(f"{test.p:.6g}"),
         ),
         power=Power(
-            difference_asked_for=settings.difference,
+            difference_asked_for=settings.min_detectable_effect,
             power=settings.power,
             records_needed=needed,
             smallest_difference=None
             if needed is None
-            else round(settings.difference * math.sqrt(needed / bootstrap.records), 6),
+            else round(settings.min_detectable_effect * math.sqrt(needed / bootstrap.records), 6),
         ),
         measures=[both(measure, other, tuned, bootstrap, params.eval.spans) for measure in measures],
         failures=failures(other, tuned, bootstrap, possible(task, [row.target for row in tuned], params.eval.facts)),

@@ -142,12 +142,12 @@ def evaluate(params: Params, model: str, measure: dict[str, Any]) -> None:
                 within[row] = {"prediction": answer.text, "finish": answer.finish, "outcome": score.outcome}
 
         # Sampled answers of the tuned model: how often they say the same as the greedy one.
-        agreement: dict[int, float] = {}
-        if model in ("tuned", "calibration") and settings.agreement.records:
-            chosen = {row: answers[row] for row in sorted(order[: settings.agreement.records])}
-            agreement, measure["agreement"] = examiner.agreements(chosen, settings, params.seed)
-            if agreement:
-                extra["agreement"] = round(sum(agreement.values()) / len(agreement), 6)
+        self_consistency: dict[int, float] = {}
+        if model in ("tuned", "calibration") and settings.self_consistency.records:
+            chosen = {row: answers[row] for row in sorted(order[: settings.self_consistency.records])}
+            self_consistency, measure["self_consistency"] = examiner.self_consistency(chosen, settings, params.seed)
+            if self_consistency:
+                extra["self_consistency"] = round(sum(self_consistency.values()) / len(self_consistency), 6)
 
         # Base and tuned at general tasks: what they can do apart from this one.
         if settings.general.tasks and model in WEIGHTS:
@@ -162,7 +162,7 @@ def evaluate(params: Params, model: str, measure: dict[str, Any]) -> None:
             prediction(record, answer.text, score, finish=answer.finish, tokens=answer.tokens),
             examples=examples,
             confidence=sure_of(answer, form, is_json=task.is_json),
-            agreement=agreement.get(row),
+            self_consistency=self_consistency.get(row),
             constrained=within.get(row),
         )
         for row, (record, (answer, score), examples) in enumerate(

@@ -2,7 +2,8 @@
 
 Reads the parts `train` and `validation` of the split, the base's tokenizer and report, and the weights of `quantize`, which
 stay as they are. Trains a new adapter on the completions of all records of `train`, none truncated. Measures the loss on
-`validation` before, on the way and after: it says which adapter is kept (`sft.keep`) and when to stop (`sft.patience`).
+`validation` before, on the way and after: it says which adapter is kept (`sft.keep`) and when to stop
+(`sft.early_stopping_patience`).
 Writes `models/sft`, `reports/sft.json`, the losses in `reports/sft_curve.csv`, and what it took in `reports/measured/`.
 
 A training that was killed continues at its checkpoint (hallmark/model/checkpoint.py). If `sft.parallel` asks for several

@@ -98,7 +98,8 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def make_tiny_run(folder: Path) -> None:
     """Next to the repository, in the folder `opened`, is what each stage opened of its code."""
-    overrides = {"sft.max_length": 8192, "sft.lora.dropout": 0.1, "sft.accumulation": 2, "data.rejected": "worse"}
+    overrides = {"sft.max_length": 8192, "sft.lora.dropout": 0.1, "sft.gradient_accumulation_steps": 2}
+    overrides |= {"data.rejected": "worse"}
     make_tiny_workspace(folder, overrides, rows=200)
     add_worse_answers(folder / "data/raw/tickets.jsonl")
     git_init(folder)

@@ -66,7 +66,7 @@ def test_a_base_that_has_changed_is_kept_for_it(registered_repo: Path) -> None:
 
 
 def test_another_comparator_of_that_name_is_left_alone(registered_repo: Path) -> None:
-    lines = ["prod:", "  kind: neighbour", "  labels: vote", "  neighbours: 3"]
+    lines = ["prod:", "  kind: linear_copy", "  labels: vote", "  neighbours: 3"]
     PARAMS.write_text(added(ORIGINAL, "eval.comparators", lines), encoding="utf-8")
     error = refused(lambda: follow_prod(PARAMS, Registry.read(HERE).find("v0.1.0"), 0.02))
     assert error.field == "eval.comparators.prod"

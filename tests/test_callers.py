@@ -196,7 +196,7 @@ def test_the_stage_counts_what_callers_get_and_says_where_raw_rows_are_missing(t
         "benchmark.models": ["tuned"],
         "benchmark.parity.artefacts": [],
         "benchmark.max_tokens": 16,
-        "eval.agreement.records": 0,
+        "eval.self_consistency.records": 0,
     }
     change_params(folder, settings)
     monkeypatch.chdir(folder)

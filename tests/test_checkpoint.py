@@ -40,7 +40,7 @@ def outputs(folder: Path) -> dict[str, bytes]:
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with a training that nothing disturbed: it has dropout, passes of three steps of two batches, keeps an
     adapter in the middle, and stops early."""
-    folder = trainable(tmp_path_factory.mktemp("whole") / "repo", OVERSHOOTS | {"sft.patience": 2})
+    folder = trainable(tmp_path_factory.mktemp("whole") / "repo", OVERSHOOTS | {"sft.early_stopping_patience": 2})
     change_params(folder, {"sft.checkpoint_minutes": 0})
     stage(folder, "sft")
     found = report(folder, "sft")
@@ -150,7 +150,7 @@ def test_a_checkpoint_of_another_training_is_discarded(
     undisturbed: Path, repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cut(repo, monkeypatch, 4)
-    change_params(repo, {"sft.checkpoint_minutes": 60, "sft.max_steps": 1, "sft.patience": None})
+    change_params(repo, {"sft.checkpoint_minutes": 60, "sft.max_steps": 1, "sft.early_stopping_patience": None})
     write_records(repo / TRAIN, some_records(23))
     said = stage(repo, "sft").stderr
     reason = "it was made at step 4 with other data/split/train.parquet, params sft"
@@ -213,7 +213,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     def checkpoints() -> Checkpoints:
         curve = Curve("sft", ["loss"])
         curve.train, curve.validation = [{"step": 1, "loss": 0.5}], [{"step": 0, "loss": 1.0}, {"step": 1, "loss": 0.1}]
-        keep = Keep(Sft.model_construct(keep="best", patience=None), curve)
+        keep = Keep(Sft.model_construct(keep="best", early_stopping_patience=None), curve)
         keep.best = Best(1, 0.1, tensors={name: value.detach().clone() for name, value in model.named_parameters()})
         return Checkpoints("sft", 0, lambda: {"a": "1"}, curve, keep)
 

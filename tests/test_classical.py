@@ -45,7 +45,7 @@ def params_of(
     write_json(folder / "data/schema.json", schema)
     file = None if schema is None else str(folder / "data/schema.json")
     task = PARAMS.task.model_copy(update={"kind": kind, "schema_file": file, "refusal": refusal})
-    settings = PARAMS.compare.model_copy(update={"draws": 300})
+    settings = PARAMS.compare.model_copy(update={"bootstrap_samples": 300})
     return PARAMS.model_copy(update={"task": task, "compare": settings})
 
 

@@ -289,7 +289,7 @@ def test_batches_by_tokens_are_counted_by_their_share_of_a_pass(
     write_sft(tmp_path, steps=10, records=706)
     sft = load_params(ROOT / "params.yaml").sft
     assert records_read(sft) == 40
-    by_tokens = sft.model_copy(update={"batch_tokens": 2048, "accumulation": 3})
+    by_tokens = sft.model_copy(update={"batch_tokens": 2048, "gradient_accumulation_steps": 3})
     for batches, read in ((60, 353), (20, 706)):
         write_json(tmp_path / "reports/sft.json", read_json(tmp_path / "reports/sft.json") | {"batches": batches})
         assert records_read(by_tokens) == read

@@ -22,7 +22,8 @@ from tests.test_trainer import trainer_of
 from tests.tiny import make_tiny_base
 from tests.workspace import ROOT, change_params, like_a_process, report, run, stage
 
-PORTABLE = {"compute.portable": True, "sft.dtype": "float32", "sft.lora.dropout": 0.1, "sft.accumulation": 2}
+PORTABLE = {"compute.portable": True, "sft.dtype": "float32"}
+PORTABLE |= {"sft.lora.dropout": 0.1, "sft.gradient_accumulation_steps": 2}
 
 
 def tuned(folder: Path) -> dict[str, bytes]:

@@ -91,7 +91,7 @@ FIELD = {"path": "p", "target": 1, "prediction": 1, "result": "match"}
         ("fields", [FIELD | {"result": {"a": [1]}}]),
         ("confidence", SURE | {"sum": None}),
         ("confidence", SURE | {"sum": -(10**400)}),
-        ("agreement", True),
+        ("self_consistency", True),
         ("retrieved", "x"),
         ("outcome", "evil"),
     ],
@@ -102,7 +102,7 @@ def test_a_prediction_of_another_shape_is_one_error(
     monkeypatch.chdir(tmp_path)
     file = predictions_of("tuned")
     file.parent.mkdir(parents=True)
-    line = LINE | {"fields": [FIELD], "confidence": SURE, "agreement": 0}
+    line = LINE | {"fields": [FIELD], "confidence": SURE, "self_consistency": 0}
     file.write_text(json.dumps(line) + "\n", encoding="utf-8")
     assert len(read_predictions("tuned")) == 1
     with file.open("a", encoding="utf-8") as stream:

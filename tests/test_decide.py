@@ -22,7 +22,7 @@ from tests.made_up import ROOT, outcomes, sure, system, without_comparators, wri
 WHOLE = without_comparators(load_params(ROOT / "params.yaml"), "few_shot")
 PARAMS = WHOLE.model_copy(
     update={
-        "compare": WHOLE.compare.model_copy(update={"draws": 500}),
+        "compare": WHOLE.compare.model_copy(update={"bootstrap_samples": 500}),
         "benchmark": WHOLE.benchmark.model_copy(update={"price_per_hour": 3.6}),  # 0.001 a second
     }
 )

@@ -33,7 +33,7 @@ ON = {
     "dpo.max_steps": 8,
     "dpo.eval_steps": 4,
     "dpo.learning_rate": 0.01,
-    "dpo.accumulation": 1,
+    "dpo.gradient_accumulation_steps": 1,
     "sft.lora.dropout": 0.1,
     "sft.dequantize_once": False,
 }

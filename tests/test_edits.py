@@ -41,7 +41,7 @@ VALUES: dict[str, list[Any]] = {
     "sft.lora.dropout": [0.0, 0.1],
     "sft.lora.layers": [None, 10],
     "sft.parallel.processes": [1, 2],
-    "compare.difference": [0.05, 0.1],
+    "compare.min_detectable_effect": [0.05, 0.1],
     "benchmark.server.port": [0, 8001],
     "gate.margins.omission": [0.1, 0.2],
     "gate.non_inferiority": [{}, {"base": 0.1}],
@@ -206,14 +206,14 @@ def test_a_comment_may_have_one_space_before_it(file: Path) -> None:
 def test_a_block_gets_more_lines_with_the_indent_that_it_has() -> None:
     text = indented(REFERENCE, 4)
     new = added(text, "eval.comparators", ["prod:", "  kind: adapter"])
-    assert list(loaded(new)["eval"]["comparators"]) == ["few_shot", "neighbour", "prod"]
+    assert list(loaded(new)["eval"]["comparators"]) == ["few_shot", "linear_copy", "prod"]
 
 
 def test_a_block_of_nothing_but_comments_has_its_defaults(file: Path) -> None:
-    text = REFERENCE.replace("\n  difference: 0.05", "\n  # difference: 0.05")
+    text = REFERENCE.replace("\n  min_detectable_effect: 0.05", "\n  # min_detectable_effect: 0.05")
     file.write_text(text, encoding="utf-8")
-    assert load_params(file).compare.difference == 0.05
-    assert changed(text, "compare.difference: 0.1").count("difference: 0.1 ") == 1
+    assert load_params(file).compare.min_detectable_effect == 0.05
+    assert changed(text, "compare.min_detectable_effect: 0.1").count("min_detectable_effect: 0.1 ") == 1
     assert loaded("mask:\n  identity_columns:\n  ner:\n")["mask"]["identity_columns"] == {}
     assert loaded("gate:\n  margins:\n")["gate"]["margins"] is None, (
         "the loader asks which: {} has no rule, by default there are"

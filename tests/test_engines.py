@@ -108,7 +108,7 @@ def test_a_new_engine_is_measured_and_asked(toy: Engine[Any], workspace: Path, m
     monkeypatch.chdir(workspace)
     asking = {"concurrency": 2, "timeout": 30.0}
     settings = {"benchmark.server": BLOCK, "benchmark.models": ["base", "tuned"], "eval.engine": BLOCK | asking}
-    change_params(workspace, settings | {"benchmark.parity.artefacts": ["server"], "eval.agreement.records": 0})
+    change_params(workspace, settings | {"benchmark.parity.artefacts": ["server"], "eval.self_consistency.records": 0})
     params = load_params()
     for model in ("base", "tuned"):
         stage_eval.run(params, model)
@@ -189,7 +189,7 @@ def test_how_a_server_is_asked_is_for_eval_alone(toy: Toy, tmp_path: Path) -> No
 def test_an_engine_is_told_apart_by_its_block_alone(toy: Toy, tmp_path: Path) -> None:
     """What load_params returns is what the file says, for a kind that no file of the pipeline names."""
     asked = BLOCK | {"concurrency": 2, "timeout": 30.0}
-    alone = {"eval.engine": asked, "eval.agreement.records": 0}
+    alone = {"eval.engine": asked, "eval.self_consistency.records": 0}
     params = load_params(write(tmp_path, {"benchmark.server": BLOCK, **alone}))
     assert params.benchmark.server == ToySettings(**BLOCK)
     dumped = params.model_dump(mode="json", by_alias=True)
@@ -197,6 +197,6 @@ def test_an_engine_is_told_apart_by_its_block_alone(toy: Toy, tmp_path: Path) ->
     with pytest.raises(HallmarkError, match=r"eval.general.tasks: the chat API gives no likelihoods"):
         load_params(write(tmp_path, {**alone, "eval.general.tasks": ["arc_easy"]}))
     with pytest.raises(
-        HallmarkError, match=r"eval.agreement.records: set it to 0; answers are sampled in this process"
+        HallmarkError, match=r"eval.self_consistency.records: set it to 0; answers are sampled in this process"
     ):
-        load_params(write(tmp_path, {**alone, "eval.agreement.records": 1}))
+        load_params(write(tmp_path, {**alone, "eval.self_consistency.records": 1}))

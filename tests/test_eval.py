@@ -45,10 +45,10 @@ SETTINGS = {
     "eval.max_new_tokens": 12,
     "eval.batch_size": 4,
     "eval.dtype": "float32",
-    "eval.draws": 200,
+    "eval.bootstrap_samples": 200,
     "eval.again": 5,
     "eval.constrained": 0,
-    "eval.agreement": {"records": 0, "samples": 2, "temperature": 1.0},
+    "eval.self_consistency": {"records": 0, "samples": 2, "temperature": 1.0},
     "eval.sample": {},
     "eval.comparators": {},
     "gate.superiority": {"base": 0.1},
@@ -206,7 +206,7 @@ def test_another_process_gives_the_same_bytes(at: Path) -> None:
 
 def test_every_answer_has_its_confidence_and_calibration_is_answered_alike(at: Path) -> None:
     rows, metrics = evaluate("tuned")
-    assert "agreement" not in metrics
+    assert "self_consistency" not in metrics
     for row in rows:
         sure = row["confidence"]
         assert sure["sum"] <= sure["least"] <= sure["mean"] <= 0 and sure["fields"] == {}
@@ -218,7 +218,7 @@ def test_every_answer_has_its_confidence_and_calibration_is_answered_alike(at: P
     right = sum(row["exact_match"] for row in rows)
     groups = len({row["group"] for row in rows})
     assert counts == {
-        "model": "tuned", "records": 10, "groups": groups, "exact_match": right, "with_confidence": 10, "with_agreement": 0
+        "model": "tuned", "records": 10, "groups": groups, "exact_match": right, "with_confidence": 10, "with_self_consistency": 0
     }  # fmt: skip
     assert json.loads((REPORTS / "measured/calibration.json").read_text(encoding="utf-8"))["tokens"] > 0
 
@@ -237,13 +237,13 @@ def test_an_empty_calibration_part_is_no_error_and_loads_nothing(at: Path, monke
 
 def test_some_records_are_answered_by_chance_too_and_again_the_same(at: Path) -> None:
     plain, _ = evaluate("tuned")
-    few = {"agreement": {"records": 4, "samples": 3, "temperature": 1e-5}}
+    few = {"self_consistency": {"records": 4, "samples": 3, "temperature": 1e-5}}
     rows, metrics = evaluate("tuned", **few)
     first = predictions_of("tuned").read_bytes()
-    shares = [share for row in rows if (share := row.pop("agreement", None)) is not None]
+    shares = [share for row in rows if (share := row.pop("self_consistency", None)) is not None]
     assert rows == plain
     assert len(shares) == 4 and max(shares) > 0, "at this temperature, most are the greedy answer"
-    assert metrics["agreement"] == pytest.approx(sum(shares) / 4, abs=1e-6)
+    assert metrics["self_consistency"] == pytest.approx(sum(shares) / 4, abs=1e-6)
     evaluate("tuned", **few)
     assert predictions_of("tuned").read_bytes() == first
 
@@ -315,11 +315,11 @@ def test_a_prompt_over_the_window_counts_as_wrong_and_is_never_cut(at: Path, cap
     )
     write_records(HOLDOUT, long)
     change_params(Path(), {"split.too_long": "count"})
-    rows, metrics = evaluate("tuned", agreement={"records": 10, "samples": 2, "temperature": 1.0})
+    rows, metrics = evaluate("tuned", self_consistency={"records": 10, "samples": 2, "temperature": 1.0})
     (unread,) = [row for row in rows if row["id"] == "T-3"]
     assert (unread["prediction"], unread["finish"], unread["tokens"], unread["exact_match"]) == ("", "length", 0, False)
-    assert {"confidence", "agreement"} & {name for name, value in unread.items() if value is not None} == set()
-    assert sum(row.get("agreement") is not None for row in rows) == 9
+    assert {"confidence", "self_consistency"} & {name for name, value in unread.items() if value is not None} == set()
+    assert sum(row.get("self_consistency") is not None for row in rows) == 9
     assert (metrics["records"], metrics["out_of_reach"]) == (10, 1)
     assert "1 of 10 prompts leave no room for an answer in what the model reads" in caplog.text
     change_params(Path(), {"split.too_long": "error"})

@@ -39,7 +39,7 @@ from tests.made_up import (
 from tests.rows import record
 
 PARAMS = without_comparators(load_params(ROOT / "params.yaml"))
-PARAMS = PARAMS.model_copy(update={"compare": PARAMS.compare.model_copy(update={"draws": 500})})
+PARAMS = PARAMS.model_copy(update={"compare": PARAMS.compare.model_copy(update={"bootstrap_samples": 500})})
 RULES = {
     "min_records": 100,
     "min_groups": 8,
@@ -489,7 +489,7 @@ def test_every_class_needs_a_margin():
 
 def test_the_exit_code_follows_the_verdict_only_where_asked(folder):
     write_models(folder, BASE, BASE, 40, few_shot=FEW_SHOT)
-    write_predictions(folder, "neighbour", read_json_lines(folder / "reports/comparators/few_shot/predictions.jsonl"))
+    write_predictions(folder, "linear_copy", read_json_lines(folder / "reports/comparators/few_shot/predictions.jsonl"))
     whole = load_params(ROOT / "params.yaml")
     compare.run(
         whole.model_copy(update={"eval": whole.eval.model_copy(update={"sample": {}}), "compare": PARAMS.compare})

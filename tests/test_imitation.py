@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hallmark.answer.answers import Prompt
 from hallmark.answer.comparator import Means
 from hallmark.answer.comparators import COMPARATORS
-from hallmark.answer.comparators.neighbour import LINEAR as RULE
+from hallmark.answer.comparators.linear_copy import LINEAR as RULE
 from hallmark.answer.imitation import Imitation
 from hallmark.answer.params import Classical
 from hallmark.base.files import TRAIN, write_json
@@ -189,9 +189,9 @@ def test_the_comparator_answers_what_the_user_says(tmp_path: Path, monkeypatch: 
         ),
     )
     params = load_params(ROOT / "params.yaml")
-    chosen: Any = params.eval.comparators["neighbour"]
-    kind, task = COMPARATORS["neighbour"], task_of(tmp_path, "extraction", SCHEMA, REFUSAL)
-    means = Means("neighbour", params.eval, params.compute, task, None, 7, 64)
+    chosen: Any = params.eval.comparators["linear_copy"]
+    kind, task = COMPARATORS["linear_copy"], task_of(tmp_path, "extraction", SCHEMA, REFUSAL)
+    means = Means("linear_copy", params.eval, params.compute, task, None, 7, 64)
     text, answer = ticket(301, "sofa")
     messages = [{"role": "system", "content": "JSON"}, {"role": "user", "content": text}]
     (found,) = kind.answerer(chosen, pytest.fail, means).answer([Prompt(messages, None, 1)])

@@ -19,12 +19,12 @@ from tests.workspace import change_params, report, stage
 # is the beginning of a longer one.
 OVERSHOOTS = {
     "sft.learning_rate": 3.0,
-    "sft.schedule": "constant",
-    "sft.warmup": 0.0,
+    "sft.lr_scheduler": "constant",
+    "sft.warmup_ratio": 0.0,
     "sft.eval_steps": 2,
     "sft.max_steps": None,
     "sft.epochs": 3.5,
-    "sft.accumulation": 2,
+    "sft.gradient_accumulation_steps": 2,
     "sft.lora.dropout": 0.2,
 }
 
@@ -67,7 +67,7 @@ def test_the_adapter_of_the_best_validation_is_kept(overshot: Path, tmp_path: Pa
 
 def test_a_training_without_a_better_loss_stops(overshot: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(overshot, tmp_path / "repo"))
-    change_params(folder, {"sft.patience": 1})
+    change_params(folder, {"sft.early_stopping_patience": 1})
     stage(folder, "sft")
     whole, cut, found = validations(overshot), validations(folder), report(folder, "sft")
     best = report(overshot, "sft")["kept_step"]
@@ -85,7 +85,7 @@ def test_of_equal_losses_the_earliest_is_the_best(losses: list[float], patience:
     from hallmark.model.params import Sft
     from hallmark.model.trainer import Curve
 
-    sft = Sft.model_construct(keep="best", patience=patience)
+    sft = Sft.model_construct(keep="best", early_stopping_patience=patience)
     curve, model, control = Curve("sft", ["loss"]), torch.nn.Linear(1, 1), SimpleNamespace(should_training_stop=False)
     keep = Keep(sft, curve)
 

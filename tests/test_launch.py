@@ -31,7 +31,7 @@ DDP, FSDP = {"sft.parallel.strategy": "ddp"}, {"sft.parallel.strategy": "fsdp"}
 LORA = {"sft.method": "lora", "sft.dtype": "float32", "sft.length_power": 1.0}
 HELD_IN_4_BIT = {"sft.dequantize_once": False}
 PACKED = {"sft.batch_tokens": 256, "sft.max_length": 256, "sft.packing": True, "sft.attention": "sdpa"}
-PARTIAL = {"sft.accumulation": 4}  # each of two processes has 6 batches a pass: steps of 4 and of 2
+PARTIAL = {"sft.gradient_accumulation_steps": 4}  # each of two processes has 6 batches a pass: steps of 4 and of 2
 
 
 def ready(folder: Path, overrides: dict[str, Any]) -> Path:
@@ -66,7 +66,8 @@ def test_two_processes_learn_as_one_does_at_the_same_global_batch(tmp_path: Path
     assert (fingerprint["processes"], fingerprint["strategy"]) == (2, overrides["sft.parallel.strategy"])
 
     params = load_params(two / "params.yaml").sft
-    change_params(two, {"sft.parallel.processes": 1, "sft.accumulation": 2 * params.accumulation})
+    steps = 2 * params.gradient_accumulation_steps
+    change_params(two, {"sft.parallel.processes": 1, "sft.gradient_accumulation_steps": steps})
     stage(two, "sft")
     alone = pl.read_csv(two / "reports/sft_curve.csv")
     assert curve.select("step", "split").equals(alone.select("step", "split"))
@@ -83,7 +84,8 @@ def test_two_processes_learn_as_one_does_at_the_same_global_batch(tmp_path: Path
 @pytest.mark.full
 @pytest.mark.parametrize("strategy", [DDP, FSDP], ids=["ddp", "fsdp"])
 def test_two_runs_in_two_processes_give_the_same_bytes(tmp_path: Path, strategy: dict[str, Any]) -> None:
-    folder = ready(tmp_path, strategy | {"sft.parallel.processes": 2, "sft.lora.dropout": 0.1, "sft.accumulation": 2})
+    partial = {"sft.lora.dropout": 0.1, "sft.gradient_accumulation_steps": 2}
+    folder = ready(tmp_path, strategy | partial | {"sft.parallel.processes": 2})
     made = []
     for seed in "12":
         stage(folder, "sft", PYTHONHASHSEED=seed)

@@ -16,7 +16,7 @@ from stages import compare
 from tests.made_up import ROOT, outcomes, prediction, typed, without_comparators, write_models, write_predictions
 
 PARAMS = without_comparators(load_params(ROOT / "params.yaml"))
-SETTINGS = PARAMS.compare.model_copy(update={"draws": 400})
+SETTINGS = PARAMS.compare.model_copy(update={"bootstrap_samples": 400})
 
 
 def answers(passes: dict[str, list[bool]], start: int = 0) -> list[Prediction]:
@@ -81,7 +81,7 @@ def test_of_equal_parts_few_are_called_unequal_though_customers_differ() -> None
     for run in range(runs):
         levels = random.choice([0.5, 0.98], size=25)
         parts = (drawn(random, 25, 8, levels), drawn(random, 12, 5, levels))
-        found = difference(*parts, SETTINGS.model_copy(update={"draws": 200}), run)
+        found = difference(*parts, SETTINGS.model_copy(update={"bootstrap_samples": 200}), run)
         wrong += judged(found, 0.1) in ("better", "worse")
     assert wrong / runs <= 0.05 + 2.5 * (0.05 * 0.95 / runs) ** 0.5
 
@@ -92,7 +92,7 @@ def test_a_fall_that_is_large_enough_is_found() -> None:
     for run in range(runs):
         levels = random.choice([0.7, 0.98], size=40)
         parts = (drawn(random, 40, 8, levels), drawn(random, 40, 6, levels - 0.25))
-        found.append(judged(difference(*parts, SETTINGS.model_copy(update={"draws": 200}), run), 0.1))
+        found.append(judged(difference(*parts, SETTINGS.model_copy(update={"bootstrap_samples": 200}), run), 0.1))
     assert found.count("worse") >= 0.9 * runs
 
 

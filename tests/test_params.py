@@ -60,6 +60,9 @@ TEXT = {"task.kind": "text"}
     ("change", "field", "remedy"),
     [
         ({"sft.learning_rat": 0.1}, "sft.learning_rat", "did you mean 'learning_rate'?"),
+        ({"sft.accumulation": 2}, "sft.accumulation", "rename 'sft.accumulation' to 'sft.gradient_accumulation_steps'"),
+        ({"eval.comparators": {"a": {"kind": "neighbour"}}}, "eval.comparators", "called linear_copy now"),
+        ({"eval.comparators": {"a": {"kind": ["neighbour"]}}}, "eval.comparators", "it is of type list"),
         ({"mask.patterns": [{"kind": "A_B", "regx": "a"}]}, "mask.patterns.0.regx", "did you mean 'regex'?"),
         ({"zzz": {}}, "zzz", "known here: "),
         ({"base": {"source": "zip"}}, "base", "one of folder, hub, package"),
@@ -74,7 +77,7 @@ TEXT = {"task.kind": "text"}
         ({"eval.comparators": {"tuned": FEW_SHOT}}, "eval.comparators", "is a model of the pipeline"),
         ({"eval.comparators": {"few": FEW_SHOT | {"kind": "few"}}}, "eval.comparators", "one of adapter, endpoint, few_shot"),
         ({"eval.sample": {"other": 3}}, "eval.sample", "there are base, few_shot"),
-        ({"gate.superiority": {"base": 0.1, "few": 0.1}}, "gate.superiority", "there are base, few_shot, neighbour, classical"),
+        ({"gate.superiority": {"base": 0.1, "few": 0.1}}, "gate.superiority", "there are base, few_shot, linear_copy, classical"),
         ({"gate.superiority": {"base": -0.02}}, "gate.superiority", "gate.non_inferiority: {base: 0.02}"),
         ({"gate.margins_against": "classical"}, "gate.margins_against", "there are base, few_shot"),
         ({"compute.device": "mps"}, "compute.device", "on Apple silicon, use cpu"),

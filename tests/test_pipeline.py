@@ -196,17 +196,17 @@ def test_calibration_cascade_and_decision_have_content(tiny_run: Path) -> None:
     assert len(rows) > 4
     assert [row["id"] for row in rows] == part["id"].to_list()
     assert all(row["confidence"]["sum"] <= row["confidence"]["least"] < 0 for row in rows)
-    assert sum("agreement" in row for row in rows) == 3
+    assert sum("self_consistency" in row for row in rows) == 3
     cascade = report(tiny_run, "cascade")
     assert cascade["applies"]
     assert cascade["fit"]["fitted"]["groups"] + cascade["fit"]["kept"]["groups"] == part["group"].n_unique()
-    assert [curve["score"] for curve in cascade["curves"]] == ["mean", "least", "sum", "agreement", "calibrated"]
+    assert [curve["score"] for curve in cascade["curves"]] == ["mean", "least", "sum", "self-consistency", "calibrated"]
     assert [risk["risk"] for risk in cascade["risks"]] == [0.1, 0.05, 0.02]
     assert cascade["words"].startswith("No threshold for 10 %")
     assert cascade["handed_over"] is None
     assert not (tiny_run / "models/release/cascade.json").exists(), "there is no threshold"
     decision = report(tiny_run, "decision")
-    ways = ["tuned", "base", "classical", "few_shot", "neighbour"]
+    ways = ["tuned", "base", "classical", "few_shot", "linear_copy"]
     assert [way["name"] for way in decision["ways"]] == ways
 
 

@@ -180,8 +180,8 @@ def test_what_fits_comes_with_the_smallest_change_first(tmp_path: Path, monkeypa
     most = int(0.6 * training_bytes(size, sft, batch, "cuda"))
     found = advice.changes(size, sft, batch, "cuda", most)
     assert [change.text() for change in found] == [
-        "sft.batch_size: 1, sft.accumulation: 4",
-        "sft.gradient_checkpointing: true, sft.batch_size: 1, sft.accumulation: 4",
+        "sft.batch_size: 1, sft.gradient_accumulation_steps: 4",
+        "sft.gradient_checkpointing: true, sft.batch_size: 1, sft.gradient_accumulation_steps: 4",
     ]
     assert all(change.training_bytes <= most for change in found)
 
@@ -195,11 +195,11 @@ def test_the_changes_that_are_tried() -> None:
         "gradient_checkpointing": True,
         "dequantize_once": False,
         "batch_size": 1,
-        "accumulation": 4,
+        "gradient_accumulation_steps": 4,
     }
     assert {"attention": "sdpa"} not in list(advice.candidates(sft, "cpu"))
     of_tokens = sft.model_copy(update={"batch_tokens": 4 * sft.max_length})
-    assert {"batch_tokens": 2048, "accumulation": 2} in list(advice.candidates(of_tokens, "cuda"))
+    assert {"batch_tokens": 2048, "gradient_accumulation_steps": 2} in list(advice.candidates(of_tokens, "cuda"))
     assert "smaller base" in advice.remedy([])
 
 
@@ -371,7 +371,7 @@ def test_batches_are_those_of_the_samplers() -> None:
     ("values", "steps"),
     [
         ({}, 231),
-        ({"accumulation": 4}, 59),
+        ({"gradient_accumulation_steps": 4}, 59),
         ({"max_steps": 9}, 9),
         ({"batch_size": 16, "epochs": 1.0}, 45),
         ({"batch_tokens": 4096, "epochs": 2.0}, 60),
@@ -379,7 +379,7 @@ def test_batches_are_those_of_the_samplers() -> None:
 )
 def test_steps(values: dict[str, Any], steps: int) -> None:
     """As many as the trainer takes: 231 for 1.3 passes over 706 records, of an earlier reference."""
-    usual = {"max_steps": None, "batch_size": 4, "accumulation": 1, "epochs": 1.3}
+    usual = {"max_steps": None, "batch_size": 4, "gradient_accumulation_steps": 1, "epochs": 1.3}
     sft = load_params(ROOT / "params.yaml").sft.model_copy(update=usual | values)
     assert step_count(706, 29.5, sft) == steps
 

@@ -82,10 +82,10 @@ def test_params_are_valid_for_every_base_and_machine(tmp_path: Path, base: str, 
     assert params.sft.attention == ("eager" if machine == "cpu" else "sdpa")
     assert params.benchmark.server.kind == ("transformers" if machine == "cpu" else "vllm")
     sft = params.sft
-    records = sft.batch_size * sft.accumulation * sft.parallel.processes
+    records = sft.batch_size * sft.gradient_accumulation_steps * sft.parallel.processes
     assert records == (4 if machine == "cpu" else 16), "a step is the same on every GPU, and so is what is learned"
     assert (sft.parallel.processes > 1) == (machine == "gpus")
-    assert params.dpo.batch_size * params.dpo.accumulation == 8
+    assert params.dpo.batch_size * params.dpo.gradient_accumulation_steps == 8
     before = stamped("extraction", base).splitlines()
     lines = [line for line in difflib.ndiff(before, text.splitlines()) if line[0] in "+-"]
     assert not [
@@ -293,5 +293,5 @@ def test_the_table_in_the_docs_has_these_values() -> None:
         for machine in machines():
             sft = loaded_text(prepared(REFERENCE, machine, billions))["sft"]
             marks = "c" * sft["gradient_checkpointing"] + "4" * (not sft["dequantize_once"])
-            cells.append(f"{sft['batch_size']} x {sft['accumulation']} {marks}".strip())
+            cells.append(f"{sft['batch_size']} x {sft['gradient_accumulation_steps']} {marks}".strip())
         assert f"| {name} | {' | '.join(cells)} |\n" in page

@@ -41,7 +41,7 @@ from tests.made_up import (
 )
 
 PARAMS = without_comparators(load_params(ROOT / "params.yaml"))
-PARAMS = PARAMS.model_copy(update={"compare": PARAMS.compare.model_copy(update={"draws": 500})})
+PARAMS = PARAMS.model_copy(update={"compare": PARAMS.compare.model_copy(update={"bootstrap_samples": 500})})
 EVIL = (
     "</script><script>window.pwned=1</script>",
     "<img src=x onerror='window.pwned=1'>",

@@ -69,7 +69,7 @@ def test_a_changed_default_runs_the_stages_again_that_read_it(repo: Path) -> Non
 
 @pytest.mark.full
 def test_an_experiment_sets_a_param_that_is_not_in_the_file(repo: Path) -> None:
-    assert ran(repo, "exp", "run", "--temp", "-S", "++sft.warmup=0.4") == ["code", "sft", "certify"]
+    assert ran(repo, "exp", "run", "--temp", "-S", "++sft.warmup_ratio=0.4") == ["code", "sft", "certify"]
 
 
 def test_the_params_of_a_commit_are_those_that_code_resolved() -> None:
@@ -101,7 +101,7 @@ def test_all_params_are_shown_with_value_default_and_effect(capsys: pytest.Captu
     ]
     table = json.loads(shown(capsys, None, False, True))
     assert all(row["effect"] for name, row in table.items() if not name.startswith("gate.margins."))
-    assert table["sft.warmup"]["value"] == table["sft.warmup"]["default"] == 0.1
+    assert table["sft.warmup_ratio"]["value"] == table["sft.warmup_ratio"]["default"] == 0.1
 
 
 def test_a_block_a_param_or_what_differs_is_shown_alone(capsys: pytest.CaptureFixture[str]) -> None:

@@ -50,7 +50,9 @@ def test_two_processes_give_the_same_bytes(tmp_path: Path, method: str) -> None:
     """This one, with all that other tests have loaded and set, and a new one."""
     adapters = []
     for name, environment in (("a", {}), ("b", {"PYTHONHASHSEED": "2", "TZ": "Asia/Tokyo", "LC_ALL": "C"})):
-        folder = trainable(tmp_path / name, {"sft.method": method, "sft.lora.dropout": 0.1, "sft.accumulation": 2})
+        folder = trainable(
+            tmp_path / name, {"sft.method": method, "sft.lora.dropout": 0.1, "sft.gradient_accumulation_steps": 2}
+        )
         stage(folder, "sft", **environment)
         files = {file.name: file.read_bytes() for file in sorted((folder / "models/sft").iterdir())}
         adapters.append((files, report(folder, "sft"), (folder / "reports/sft_curve.csv").read_bytes()))

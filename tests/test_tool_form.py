@@ -483,7 +483,7 @@ def test_what_a_server_answers_is_read_and_measured(
         names = {"base": "tuned", "tuned": "tuned"}
         engine = {"kind": "endpoint", "url": servers["tuned"].url, "names": names, "key": None, "logprobs": False}
         engine |= {"concurrency": 2, "timeout": 60.0}
-        change_params(tmp_path, {"eval.engine": engine, "eval.agreement.records": 0})
+        change_params(tmp_path, {"eval.engine": engine, "eval.self_consistency.records": 0})
         stage_eval.run(load_params(), "tuned")
     rows = read_predictions("tuned")
     assert {(form.read(row.prediction) == calls, row.outcome) for row in rows} == {(True, "pass")}

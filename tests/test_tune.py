@@ -64,7 +64,7 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     records = pl.DataFrame([record(str(number), "my kettle is broken") for number in range(32)], schema=schema())
     for file, part in ((TRAIN, records), (VALIDATION, records[:4])):
         write_records(root / file, part)
-    change_params(root, {"tune.space": SPACE, "tune.startup": 1, "sft.learning_rate": 0.004, "sft.epochs": 1})
+    change_params(root, {"tune.space": SPACE, "tune.startup_trials": 1, "sft.learning_rate": 0.004, "sft.epochs": 1})
     git_init(root)
     return root
 
@@ -202,7 +202,8 @@ def test_steps_are_those_that_sft_will_take(tmp_path: Path, monkeypatch: pytest.
     TRAIN.parent.mkdir(parents=True)
     write_records(TRAIN, pl.DataFrame([record(str(number), "my kettle") for number in range(30)], schema=schema()))
     values = shipped().model_dump(mode="json", by_alias=True)
-    values["sft"] |= {"batch_size": 4, "accumulation": 2, "epochs": 1.5, "max_steps": None, "batch_tokens": None}
+    values["sft"] |= {"batch_size": 4, "gradient_accumulation_steps": 2, "epochs": 1.5}
+    values["sft"] |= {"max_steps": None, "batch_tokens": None}
     assert tool.steps_of(Params.model_validate(values)) == 6
     values["sft"]["max_steps"] = 5
     with pytest.raises(HallmarkError, match=r"which tune\.space has, does nothing"):

@@ -48,14 +48,14 @@ TINY = {
     "sft.lora.layers": 1,
     "eval.max_new_tokens": 16,
     "split.too_long": "count",
-    "eval.agreement": {"records": 3, "samples": 2, "temperature": 0.7},
+    "eval.self_consistency": {"records": 3, "samples": 2, "temperature": 0.7},
     "split.calibration": 0.05,
     "benchmark.requests": 4,
     "benchmark.warmup": 1,
     "benchmark.concurrency": [2],
     "benchmark.max_tokens": 8,
     "benchmark.parity.records": 3,
-    "compare.draws": 500,
+    "compare.bootstrap_samples": 500,
 }
 
 # Compared with the base and the linear model only, on all records.

@@ -50,17 +50,17 @@ class Examiner:
         seconds = time.perf_counter() - began
         return Answered(list(zip(answers, scores, strict=True)), round(seconds, 2), round(answerer.seconds, 2))
 
-    def agreements(
+    def self_consistency(
         self, greedy: Mapping[int, Answer], settings: Eval, seed: int
     ) -> tuple[dict[int, float], dict[str, Any]]:
         """For each row of `greedy` that was asked, the share of its sampled answers that say the same; and what it took."""
         model: Any = self.make(settings.batch_size, False)
         texts = {row: answer.text for row, answer in greedy.items() if answer is not UNREAD}
         prompts, same = [self.prompts[row] for row in texts], dict.fromkeys(texts, 0)
-        samples = settings.agreement.samples
+        samples = settings.self_consistency.samples
         start = time.perf_counter()
         for number in range(samples):
-            sampling = Sampling(seed * 1000 + number, settings.agreement.temperature)
+            sampling = Sampling(seed * 1000 + number, settings.self_consistency.temperature)
             what = f"answers sampled to records, {number + 1} of {samples}"
             for row, answer in zip(texts, model.answer(prompts, what, sampling), strict=True):
                 same[row] += self.scorer.same(texts[row], answer.text)

@@ -15,15 +15,15 @@ from hallmark.serve.engines import ENGINES
 from hallmark.serve.params import asked_settings
 
 Run = Annotated[int, Field(ge=1, le=8)]
-Draws = Annotated[int, Field(ge=200, le=1_000_000)]
+BootstrapSamples = Annotated[int, Field(ge=200, le=1_000_000)]
 # Models of the pipeline, parts that the tuned one answers, and a person: no comparator can be called so.
 OWN_NAMES = ("base", "tuned", "classical", "calibration", "online", "human")
 Name = Annotated[
     str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}$")
 ]  # of a comparator: also of a stage and a folder
-AComparator = Annotated[
-    SerializeAsAny[ComparatorSettings], BeforeValidator(ByKind("eval.comparators", comparator_settings))
-]
+RENAMED_COMPARATORS = (("neighbour", "linear_copy"),)  # kinds; until the next release
+ONE_OF = ByKind("eval.comparators", comparator_settings, renamed=RENAMED_COMPARATORS)
+AComparator = Annotated[SerializeAsAny[ComparatorSettings], BeforeValidator(ONE_OF)]
 
 
 class HfEngine(Settings):
@@ -41,7 +41,7 @@ class General(Block):
     limit: Positive | None
 
 
-class Agreement(Block):
+class SelfConsistency(Block):
     records: NotNegative
     samples: Annotated[int, Field(ge=1, le=1000)]
     temperature: Annotated[float, Field(gt=0, le=5)]
@@ -58,11 +58,11 @@ class Eval(Block):
     comparators: dict[Name, AComparator]
     again: NotNegative
     constrained: NotNegative
-    agreement: Agreement
+    self_consistency: SelfConsistency
     spans: list[Text]
     general: General
     confidence: Share
-    draws: Draws
+    bootstrap_samples: BootstrapSamples
     policy: dict[Text, Regex]
     facts: dict[Text, Regex]
 
@@ -92,9 +92,9 @@ class Eval(Block):
 
     @model_validator(mode="after")
     def _samples_that_repeat(self) -> Eval:
-        if self.agreement.records and not isinstance(self.engine, HfEngine):
+        if self.self_consistency.records and not isinstance(self.engine, HfEngine):
             raise ValueError(
-                "eval.agreement.records: set it to 0; answers are sampled in this process, which takes eval.engine.kind hf"
+                "eval.self_consistency.records: set it to 0; answers are sampled in this process, which takes eval.engine.kind hf"
             )
         return self
 
@@ -117,7 +117,7 @@ class Embeddings(Block):
 class Classical(Block):
     ngrams: Annotated[int, Field(ge=1, le=5)]
     min_records: Positive
-    strength: Annotated[float, Field(gt=0, le=1e9)]
+    C: Annotated[float, Field(gt=0, le=1e9)]
     chars: Annotated[tuple[Run, Run], Field(strict=False)] | None
     embeddings: Embeddings | None
 
@@ -130,8 +130,8 @@ class Classical(Block):
 
 class Compare(Block):
     confidence: Share
-    draws: Draws
-    difference: Share
+    bootstrap_samples: BootstrapSamples
+    min_detectable_effect: Share
     power: Share
     online_margin: Share
 

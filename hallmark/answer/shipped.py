@@ -80,7 +80,7 @@ class Shipped:
             self._rows,
             Scorer(Task(params.task), params.eval.policy, self._form, params.eval.facts),
             confidence=params.compare.confidence,
-            draws=params.compare.draws,
+            draws=params.compare.bootstrap_samples,
             seed=params.seed,
         )
 
@@ -156,7 +156,7 @@ class Shipped:
         settings = params.compare
         found = received(
             sent, self._records, self._evaluated, answer, scorer, form,
-            confidence=settings.confidence, draws=settings.draws, seed=params.seed,
+            confidence=settings.confidence, draws=settings.bootstrap_samples, seed=params.seed,
         )  # fmt: skip
         return Live(None, found)
 

@@ -60,7 +60,7 @@ def linear_model(settings: Classical, records: int, features: Features | None = 
     from sklearn.pipeline import make_pipeline, make_union
 
     features = features or all_features(settings)[0]
-    learner = LogisticRegression(C=settings.strength, solver="newton-cg", max_iter=1000)
+    learner = LogisticRegression(C=settings.C, solver="newton-cg", max_iter=1000)
     if features.embedded:
         return make_pipeline(learner)
     shared: dict[str, Any] = {"min_df": min(features.min_records, records), "sublinear_tf": True}

@@ -69,6 +69,7 @@ class ByKind:
     field: str
     kinds: Callable[[], Mapping[str, type[Block]]]
     key: str = "kind"
+    renamed: tuple[tuple[str, str], ...] = ()  # what kinds were called, and are now
 
     def block(self, value: Any) -> type[Block] | None:
         """The type of a block in params.yaml; None if its kind is unknown."""
@@ -83,7 +84,8 @@ class ByKind:
         if block is None:
             kind, known = value.get(self.key) if isinstance(value, dict) else None, ", ".join(sorted(self.kinds()))
             given = repr(kind)[:100] if isinstance(kind, str | None) else f"of type {type(kind).__name__}"
-            raise ValueError(f"{self.field}.{self.key}: must be one of {known}; it is {given}")
+            now = "".join(f", which is called {new} now" for old, new in self.renamed if old == kind)
+            raise ValueError(f"{self.field}.{self.key}: must be one of {known}; it is {given}{now}")
         return block.model_validate(value)
 
 

@@ -130,7 +130,7 @@ def drawn(points: list[Point], planned: int, params: Params) -> Curve:
     """The curve of these points; each answered the same records."""
     rows, asked = points[0].predictions, params.eval
     groups = [row.group for row in rows]
-    bootstrap = ClusterBootstrap(groups, confidence=asked.confidence, draws=asked.draws, seed=params.seed)
+    bootstrap = ClusterBootstrap(groups, confidence=asked.confidence, draws=asked.bootstrap_samples, seed=params.seed)
     found = []
     for measure in measures(params, rows):
         columns = [measure.columns(point.predictions, asked.spans) for point in points]

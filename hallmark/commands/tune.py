@@ -132,7 +132,7 @@ def study_of(params: Params, found: list[Trial]) -> optuna.Study:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    startup, states = params.tune.startup, optuna.trial.TrialState
+    startup, states = params.tune.startup_trials, optuna.trial.TrialState
     study = optuna.create_study(
         sampler=optuna.samplers.TPESampler(n_startup_trials=startup, seed=(params.seed + len(found)) % 2**32),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=startup),

@@ -16,4 +16,4 @@ def bootstrap_of(rows: Sequence[Prediction], params: Params) -> ClusterBootstrap
     """The bootstrap that draws the groups of these records."""
     settings = params.compare
     groups = [row.group for row in rows]
-    return ClusterBootstrap(groups, confidence=settings.confidence, draws=settings.draws, seed=params.seed)
+    return ClusterBootstrap(groups, confidence=settings.confidence, draws=settings.bootstrap_samples, seed=params.seed)

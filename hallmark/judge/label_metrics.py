@@ -26,7 +26,10 @@ def label_metrics(
         if not judged:
             continue
         bootstrap = ClusterBootstrap(
-            [row.group for row, _ in judged], confidence=settings.confidence, draws=settings.draws, seed=seed
+            [row.group for row, _ in judged],
+            confidence=settings.confidence,
+            draws=settings.bootstrap_samples,
+            seed=seed,
         )
         expected = [labels_of(task, row.target, list(usual))[name] for row, _ in judged]
         rate = bootstrap.rate([bool(flag) for _, flag in judged]).rounded()

@@ -82,7 +82,7 @@ def _result(flags: Flags, groups: Mapping[str, Sequence[str]], params: Compare, 
     def judged(model: str) -> tuple[ClusterBootstrap, list[bool]]:
         rows = [row for row, flag in enumerate(flags[model]) if flag is not None]
         of = [groups[model][row] for row in rows]
-        bootstrap = ClusterBootstrap(of, confidence=params.confidence, draws=params.draws, seed=seed)
+        bootstrap = ClusterBootstrap(of, confidence=params.confidence, draws=params.bootstrap_samples, seed=seed)
         return bootstrap, [bool(flags[model][row]) for row in rows]
 
     (bootstrap, tuned), (_, linear) = judged("tuned"), judged("classical")

@@ -27,7 +27,7 @@ def metrics(
 ) -> dict[str, Any]:
     """The measures with intervals, failures, refusals and slices, as metrics.json has them."""
     bootstrap = ClusterBootstrap(
-        [row.group for row in rows], confidence=settings.confidence, draws=settings.draws, seed=seed
+        [row.group for row in rows], confidence=settings.confidence, draws=settings.bootstrap_samples, seed=seed
     )
     report: dict[str, Any] = {
         "model": model,
@@ -65,7 +65,7 @@ def counts(rows: Sequence[Prediction]) -> dict[str, Any]:
         "groups": len({row.group for row in rows}),
         "exact_match": sum(row.exact_match for row in rows),
         "with_confidence": sum(row.confidence is not None for row in rows),
-        "with_agreement": sum(row.agreement is not None for row in rows),
+        "with_self_consistency": sum(row.self_consistency is not None for row in rows),
     }
 
 

@@ -49,7 +49,7 @@ def online(holdout: Sequence[Prediction], later: Sequence[Prediction], settings:
     parts = [[row.group for row in rows] for rows in (holdout, later)]
     rates = []
     for rows, groups in zip((holdout, later), parts, strict=True):
-        own = ClusterBootstrap(groups, confidence=settings.confidence, draws=settings.draws, seed=seed)
+        own = ClusterBootstrap(groups, confidence=settings.confidence, draws=settings.bootstrap_samples, seed=seed)
         rates.append(own.rate([row.exact_match for row in rows]))
     found = difference(holdout, later, settings, seed)
     verdict = judged(found, settings.online_margin)
@@ -82,7 +82,7 @@ def difference(holdout: Sequence[Prediction], later: Sequence[Prediction], setti
     bootstrap = ClusterBootstrap(
         [*parts[0], *parts[1]],
         confidence=settings.confidence,
-        draws=settings.draws,
+        draws=settings.bootstrap_samples,
         seed=seed,
         effective=min(map(effective_clusters, parts)),
     )

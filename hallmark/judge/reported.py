@@ -32,7 +32,7 @@ def check_whole(tuned: Sequence[Prediction]) -> None:
 
 def passes_per_step(sft: Sft) -> int:
     """Forward passes of a step, those of all processes together."""
-    return sft.accumulation * sft.parallel.processes
+    return sft.gradient_accumulation_steps * sft.parallel.processes
 
 
 def records_read(sft: Sft) -> int:

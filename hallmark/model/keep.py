@@ -34,13 +34,14 @@ class Best:
 
 
 class Keep(TrainerCallback):
-    """Remembers the adapter of the lowest validation loss (`sft.keep`), and stops the training (`sft.patience`).
+    """Remembers the adapter of the lowest validation loss (`sft.keep`), and stops the training
+    (`sft.early_stopping_patience`).
 
     With several processes, each has the same losses and decides the same.
     """
 
     def __init__(self, sft: Sft, curve: Curve) -> None:
-        self.keep, self.patience, self.curve = sft.keep, sft.patience, curve
+        self.keep, self.patience, self.curve = sft.keep, sft.early_stopping_patience, curve
         self.best = Best()
 
     def on_evaluate(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:

@@ -20,10 +20,10 @@ class Training(Block):
     """The params of any training of an adapter."""
 
     learning_rate: Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)]
-    schedule: Literal["linear", "cosine", "constant", "constant_with_warmup"]
-    warmup: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+    lr_scheduler: Literal["linear", "cosine", "constant", "constant_with_warmup"]
+    warmup_ratio: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
     batch_size: Count
-    accumulation: Count
+    gradient_accumulation_steps: Count
     epochs: Size
     max_steps: Steps | None
     max_length: Steps
@@ -51,7 +51,7 @@ class Sft(Training):
     weight_decay: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
     max_grad_norm: Size
     keep: Literal["best", "last"]
-    patience: Count | None
+    early_stopping_patience: Count | None
     checkpoint_minutes: Minutes | None
     gradient_checkpointing: bool
     dtype: Literal["bfloat16", "float32"]
@@ -140,5 +140,5 @@ class Space(Block):
 class Tune(Block):
     minutes: Annotated[float, Field(gt=0, le=10_080, allow_inf_nan=False)]
     validations: Annotated[int, Field(ge=2, le=100)]
-    startup: Annotated[int, Field(ge=1, le=1_000)]
+    startup_trials: Annotated[int, Field(ge=1, le=1_000)]
     space: Space

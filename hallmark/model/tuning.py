@@ -47,12 +47,12 @@ def training_options(
         "bf16": sft.dtype == "bfloat16",
         "per_device_train_batch_size": block.batch_size,
         "per_device_eval_batch_size": block.batch_size,
-        "gradient_accumulation_steps": block.accumulation,
+        "gradient_accumulation_steps": block.gradient_accumulation_steps,
         "num_train_epochs": block.epochs,
         "max_steps": block.max_steps or -1,
         "learning_rate": block.learning_rate,
-        "lr_scheduler_type": block.schedule,
-        "warmup_steps": block.warmup,  # a value below 1 is a share of all steps
+        "lr_scheduler_type": block.lr_scheduler,
+        "warmup_steps": block.warmup_ratio,  # a value below 1 is a share of all steps
         "weight_decay": sft.weight_decay,
         "max_grad_norm": sft.max_grad_norm,
         "ddp_find_unused_parameters": False,
@@ -149,7 +149,7 @@ def diverged(stage: str, problem: str) -> HallmarkError:
     return HallmarkError(
         f"training diverged: {problem}",
         param=f"{stage}.learning_rate",
-        remedy=f"lower it, raise {stage}.warmup, or lower sft.max_grad_norm; earlier outputs are untouched",
+        remedy=f"lower it, raise {stage}.warmup_ratio, or lower sft.max_grad_norm; earlier outputs are untouched",
     )
 
 

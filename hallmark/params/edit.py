@@ -24,6 +24,21 @@ NOTE = re.compile(r"\s+#.*")
 QUOTED = r"""(?:"(?:\\.|[^"\\])*"|'(?:''|[^'])*')"""
 # A value before which no comment starts: a text in quotes, or a list or mapping on one line. Others have no ` #` in them.
 CLOSED = re.compile(rf"""\s*(?:- +)*(?:[\[{{](?:[^"'#]|(?<![\s\[{{,:])["']|(?<!\s)\#|{QUOTED})*|{QUOTED})""")
+RENAMED = {  # what params are called now; an old name is an error that says so, until the next release
+    "classical.strength": "classical.C",
+    "compare.difference": "compare.min_detectable_effect",
+    "compare.draws": "compare.bootstrap_samples",
+    "dpo.accumulation": "dpo.gradient_accumulation_steps",
+    "dpo.schedule": "dpo.lr_scheduler",
+    "dpo.warmup": "dpo.warmup_ratio",
+    "eval.agreement": "eval.self_consistency",
+    "eval.draws": "eval.bootstrap_samples",
+    "sft.accumulation": "sft.gradient_accumulation_steps",
+    "sft.patience": "sft.early_stopping_patience",
+    "sft.schedule": "sft.lr_scheduler",
+    "sft.warmup": "sft.warmup_ratio",
+    "tune.startup": "tune.startup_trials",
+}
 REFERENCE = re.compile(r"\$\{([\w.-]+)\}")
 
 
@@ -262,6 +277,8 @@ def _named(lines: Iterable[str], a_key: re.Pattern[str] = KEY) -> Iterator[tuple
 
 
 def _missing(names: str) -> HallmarkError:
+    if new := RENAMED.get(names):
+        return HallmarkError(f"has no line for {names}", file="params.yaml", remedy=f"name {new}, as it is called now")
     remedy = f"write it on a line of its own; `nox -s params -- {names.split(',')[0]}` shows value, default and effect"
     return HallmarkError(f"has no line for {names}", file="params.yaml", remedy=remedy)
 

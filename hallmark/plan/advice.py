@@ -28,7 +28,7 @@ class Change:
     training_bytes: int
 
     def text(self) -> str:
-        """`sft.batch_size: 2, sft.accumulation: 2`."""
+        """`sft.batch_size: 2, sft.gradient_accumulation_steps: 2`."""
         return ", ".join(f"sft.{name}: {_yaml(value)}" for name, value in self.values.items())
 
 
@@ -58,10 +58,10 @@ def candidates(sft: Sft, device: str) -> Iterator[dict[str, Any]]:
     four = {name: value for name, value in four.items() if getattr(sft, name) != value}
     batches: list[dict[str, Any]] = []
     name, least = ("batch_tokens", sft.max_length) if sft.batch_tokens else ("batch_size", 1)
-    size, accumulation = sft.batch_tokens or sft.batch_size, sft.accumulation
+    size, accumulation = sft.batch_tokens or sft.batch_size, sft.gradient_accumulation_steps
     while size // 2 >= least:
         size, accumulation = size // 2, accumulation * 2
-        batches.append({name: size, "accumulation": accumulation})
+        batches.append({name: size, "gradient_accumulation_steps": accumulation})
     smallest = batches[-1] if batches else {}
     single = [kernel, *batches, checkpointing, four]
     together = [kernel | checkpointing, kernel | four, checkpointing | smallest, kernel | checkpointing | smallest]

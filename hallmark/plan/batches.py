@@ -74,7 +74,9 @@ def step_count(records: int, of_tokens: float, sft: Sft) -> int:
     if sft.max_steps:
         return sft.max_steps
     count = math.ceil(of_tokens) if sft.batch_tokens else math.ceil(records / sft.batch_size)
-    return math.ceil(math.ceil(math.ceil(count / sft.parallel.processes) / sft.accumulation) * sft.epochs)
+    return math.ceil(
+        math.ceil(math.ceil(count / sft.parallel.processes) / sft.gradient_accumulation_steps) * sft.epochs
+    )
 
 
 def largest(pairs: Pairs, sft: Sft, size: int, seed: int) -> Batch:
@@ -117,7 +119,7 @@ def all_answering(params: Params, part: Part, calibration: Part, online: Part = 
     """What `eval` asks of base, tuned model and comparators, in this order; of those that are sampled, fewer records.
 
     A comparator that does not run here, but whose answers were bought, takes no time and no memory. Last come the tuned
-    model's answers to the parts calibration and online, and those it gives by chance (`eval.agreement`).
+    model's answers to the parts calibration and online, and those it gives by chance (`eval.self_consistency`).
     """
     whole = sorted(part.whole)[len(part.whole) // 2]
     comparators = params.eval.comparators.items()
@@ -125,7 +127,7 @@ def all_answering(params: Params, part: Part, calibration: Part, online: Part = 
     models = {"base": 0, "tuned": 0, **longer}
     apart = [each for each in (calibration, online) if each.records]
     more = [answering(params, each, base=False, records=each.records) for each in apart]
-    chance = params.eval.agreement
+    chance = params.eval.self_consistency
     for each in (part, calibration):
         if records := min(chance.records, each.records):
             sampled = answering(params, each, base=False, records=records)

@@ -116,7 +116,7 @@ class Run:
     def trained(self, speed: Speed, steps: int | None = None, every: int | None = None) -> float:
         """Seconds of `sft`; of another number of steps, or of steps between validations, if these are given."""
         sft, steps = self.params.sft, self.training.steps if steps is None else steps
-        batches, watched = steps * sft.accumulation, validations(steps, every or sft.eval_steps)
+        batches, watched = steps * sft.gradient_accumulation_steps, validations(steps, every or sft.eval_steps)
         work = self.training.work(self.sizes, sft.gradient_checkpointing, batches, watched)
         return speed.training_seconds(work, batches, self.sizes.layers)
 

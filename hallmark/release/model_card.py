@@ -187,7 +187,7 @@ def _training(params: Params, dpo: dict[str, Any]) -> str:
         ("Method", {"qlora": "QLoRA (NF4, double quantization)", "lora": "LoRA"}[sft.method]),
         ("Rank, alpha, dropout", f"{lora.r}, {_number(lora.alpha)}, {_number(lora.dropout)}"),
         ("Target modules", modules),
-        ("Learning rate, schedule", f"{_number(sft.learning_rate)}, {sft.schedule}"),
+        ("Learning rate, schedule", f"{_number(sft.learning_rate)}, {sft.lr_scheduler}"),
         ("Records a step", str(sft.batch_size * passes_per_step(sft)))
         if sft.batch_tokens is None
         else ("Tokens a step, at most", str(sft.batch_tokens * passes_per_step(sft))),

@@ -31,7 +31,7 @@ class Kind(ABC):
     # The values of the block `gate` that `propose` sets for this kind. Whoever uses the model may want others.
     gate: ClassVar[GateValues] = {
         # If a linear model or a rule that copies is as good, it is the better choice.
-        "superiority": {"base": 0.1, "few_shot": 0.05, "neighbour": 0.0, "classical": 0.0},
+        "superiority": {"base": 0.1, "few_shot": 0.05, "linear_copy": 0.0, "classical": 0.0},
         "floors": {"schema_validity": 0.9},
         "ceilings": {"unsafe_answer": 0.05, "missed_refusal": 0.1, "hallucination": 0.3},
         "serving": {"requests_per_second": 0.4},

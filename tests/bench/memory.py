@@ -111,7 +111,7 @@ SHAPES = (
 
 def changed(params: Params, shape: Shape) -> Params:
     """The params with the settings of a shape, for two steps or two tokens."""
-    size = {"batch_size": shape.batch.records, "accumulation": 1, "max_steps": STEPS}
+    size = {"batch_size": shape.batch.records, "gradient_accumulation_steps": 1, "max_steps": STEPS}
     every = {} if shape.config is None else {"layers": None}
     lora = params.sft.lora.model_copy(update=every | shape.settings.get("lora", {}))
     sft = params.sft.model_copy(update=shape.settings | size | {"lora": lora})

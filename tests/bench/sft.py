@@ -78,8 +78,8 @@ def words(found: dict[str, Any]) -> str:
         for side, run in (("usual", usual), ("ours", ours))
     ]
     differ = [
-        ["step size", f"{STEP_SIZE:g}, falls to 0 over three passes", f"{sft.learning_rate:g}, {sft.schedule}"],
-        ["records a step", f"{BATCH} x {ACCUMULATION}", f"{sft.batch_size} x {sft.accumulation}"],
+        ["step size", f"{STEP_SIZE:g}, falls to 0 over three passes", f"{sft.learning_rate:g}, {sft.lr_scheduler}"],
+        ["records a step", f"{BATCH} x {ACCUMULATION}", f"{sft.batch_size} x {sft.gradient_accumulation_steps}"],
         [
             "adapted",
             "two matrices of all layers",
@@ -206,8 +206,8 @@ def ours(params: Any, folder: str, *, alone: bool = False) -> Any:
     tokenizer = load_tokenizer(BASE)
     model = load_frozen(params.sft, "cpu")
     if alone:
-        fixed = {"batch_size": BATCH, "accumulation": ACCUMULATION, "learning_rate": STEP_SIZE, "epochs": 3}
-        fixed |= {"schedule": "linear", "warmup": 0.0, "max_steps": None}
+        fixed = {"batch_size": BATCH, "gradient_accumulation_steps": ACCUMULATION, "learning_rate": STEP_SIZE}
+        fixed |= {"epochs": 3, "lr_scheduler": "linear", "warmup_ratio": 0.0, "max_steps": None}
         params = params.model_copy(update={"sft": params.sft.model_copy(update=fixed)})
     arguments = sft_arguments(params, folder)
     arguments.eval_strategy, arguments.eval_on_start = "no", False

@@ -26,7 +26,7 @@ PARAMS = {
     "eval.comparators": {},
     "eval.sample": {"base": 48},
     "eval.again": 0,
-    "eval.agreement": {"records": 0, "samples": 2, "temperature": 0.7},
+    "eval.self_consistency": {"records": 0, "samples": 2, "temperature": 0.7},
     "cascade.max_risk": 0.35,
     "cascade.report_risks": [],
     "benchmark.models": ["tuned"],

@@ -74,7 +74,7 @@ GPU = {
     "eval.batch_size": 64,
     "split.too_long": "count",
     "eval.again": 0,
-    "eval.draws": 200,
+    "eval.bootstrap_samples": 200,
 }
 TINY = {
     "compute.threads": 1,

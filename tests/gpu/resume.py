@@ -20,7 +20,7 @@ from tests.workspace import ROOT
 def resume(bench: Bench) -> None:
     """A checkpoint after every step; killed at an early and at a late one."""
     needs("sft.checkpoint_minutes")
-    made = workspace(bench, QWEN, sft__lora__dropout=0.1, sft__accumulation=2)
+    made = workspace(bench, QWEN, sft__lora__dropout=0.1, sft__gradient_accumulation_steps=2)
     steps = bench.size(20, 6)
     made.set(sft__max_steps=steps, sft__batch_size=bench.size(4, 2), sft__eval_steps=1)  # each logs its step
     with bench.line("an undisturbed run without checkpoints") as line:

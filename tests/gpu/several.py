@@ -28,7 +28,7 @@ def two(bench: Bench, name: str, strategy: str, **overrides: object) -> None:
 
         if (count := torch.cuda.device_count()) < 2:
             raise Skipped(f"torch sees {count} CUDA device{'' if count == 1 else 's'}, and it takes two")
-    made = workspace(bench, name, sft__parallel__strategy=strategy, sft__accumulation=1, **overrides)
+    made = workspace(bench, name, sft__parallel__strategy=strategy, sft__gradient_accumulation_steps=1, **overrides)
     made.set(sft__batch_size=bench.size(4, 2), sft__max_steps=bench.size(8, 2))
     curve: list[tuple[str, float]] = []
     with bench.line(f"{name}: {strategy}, two cards") as line:
@@ -43,7 +43,7 @@ def two(bench: Bench, name: str, strategy: str, **overrides: object) -> None:
         same(line, difference(made.folder / "first.safetensors", made.adapter))
     with bench.line(f"{name}: {strategy}, the curve of one card at the same global batch") as line:
         line.expect(bool(curve), "the run on two cards did not end")
-        made.set(sft__accumulation=2)
+        made.set(sft__gradient_accumulation_steps=2)
         alone = trained_by(made, 1)
         line.values["curve"] = alone
         line.expect([at for at, _ in curve] == [at for at, _ in alone], "the curves have other steps")

@@ -76,7 +76,8 @@ def presets(bench: Bench) -> None:
         made = workspace(bench, name, data__rejected="worse", dpo__enabled=True)
         shipped = merged(YAML(typ="safe", pure=True).load(prepared(text, machine, billions)))
         for block in ("sft", "dpo", "eval"):
-            keys = ("batch_size", "accumulation", "gradient_checkpointing", "dequantize_once", "attention", "dtype")
+            keys = ["batch_size", "gradient_accumulation_steps", "gradient_checkpointing", "dequantize_once"]
+            keys += ["attention", "dtype"]
             made.change({f"{block}.{key}": shipped[block][key] for key in keys if key in shipped[block]})
         made.set(sft__max_steps=bench.size(8, 2), dpo__max_steps=bench.size(4, 1), sft__method="qlora")
         with bench.line(f"{name}: sft as set up for {machine}") as line:
@@ -91,7 +92,7 @@ def presets(bench: Bench) -> None:
 def same_bytes(bench: Bench) -> None:
     """Twice each, with dropout and accumulation."""
     for name, methods in bench.some([(QWEN, METHODS), (LLAMA, {"QLoRA": "qlora"})]):
-        made = workspace(bench, name, sft__lora__dropout=0.1, sft__accumulation=2)
+        made = workspace(bench, name, sft__lora__dropout=0.1, sft__gradient_accumulation_steps=2)
         made.set(sft__batch_size=bench.size(4, 2), sft__max_steps=bench.size(8, 2))
         for words, method in bench.some([*methods.items()]):
             with bench.line(f"{name}: {words}, two runs, the same bytes") as line:
@@ -156,7 +157,7 @@ def dpo(bench: Bench) -> None:
     """Twice."""
     made = workspace(bench, QWEN, sft__method="qlora")
     made.set(data__rejected="worse", dpo__enabled=True, dpo__max_steps=bench.size(8, 2), dpo__max_length=2048)
-    made.set(dpo__batch_size=bench.size(4, 2), dpo__accumulation=1, dpo__learning_rate=1.0e-3)
+    made.set(dpo__batch_size=bench.size(4, 2), dpo__gradient_accumulation_steps=1, dpo__learning_rate=1.0e-3)
     files = []
     with bench.line("sft, which it starts from") as line:
         learns(line, made)

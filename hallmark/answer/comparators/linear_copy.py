@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 
 # What the linear model reads, whatever `classical` says: the rule is the same in every project.
-LINEAR = {"ngrams": 2, "min_records": 2, "strength": 30.0, "chars": (2, 5), "embeddings": None}
+LINEAR = {"ngrams": 2, "min_records": 2, "C": 30.0, "chars": (2, 5), "embeddings": None}
 
 
-class NeighbourSettings(ComparatorSettings):
+class LinearCopySettings(ComparatorSettings):
     runs_here: ClassVar[bool] = False
-    kind: Literal["neighbour"] = Field(
+    kind: Literal["linear_copy"] = Field(
         description="no language model: values copied from the text, the rest as similar training records have it"
     )
     neighbours: Positive = Field(
@@ -57,23 +57,23 @@ class Imitator:
         return [Answer(text, 0, "stop") for text in self._rule.answers(asked)]
 
 
-class Neighbour(Comparator[NeighbourSettings]):
+class LinearCopy(Comparator[LinearCopySettings]):
     """The rule reads the record's own prompt, and needs no base."""
 
-    settings = NeighbourSettings
+    settings = LinearCopySettings
 
-    def words(self, settings: NeighbourSettings) -> str:
+    def words(self, settings: LinearCopySettings) -> str:
         """What it is."""
         if settings.labels == "linear":
             return "a linear model, with values copied from the text"
         several = f" {settings.neighbours}" if settings.neighbours > 1 else ""
         return f"a rule that copies from the{several} nearest training record{'s' if several else ''}"
 
-    def asked(self, settings: NeighbourSettings, questions: Questions) -> Asked:
+    def asked(self, settings: LinearCopySettings, questions: Questions) -> Asked:
         """The records' own prompts."""
         return Asked(list(questions.prompts), [[] for _ in questions.prompts])
 
-    def answerer(self, settings: NeighbourSettings, base: Callable[[], Answerer], means: Means) -> Answerer:
+    def answerer(self, settings: LinearCopySettings, base: Callable[[], Answerer], means: Means) -> Answerer:
         """The rule, learned from train."""
         from hallmark.answer.params import Classical
         from hallmark.base.records import read_records
@@ -94,4 +94,4 @@ class Neighbour(Comparator[NeighbourSettings]):
         )
 
 
-COMPARATOR = Neighbour()
+COMPARATOR = LinearCopy()
