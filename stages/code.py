@@ -3,8 +3,8 @@
 `code/sft` has a line for each file that `stages/sft.py` loads: its SHA-256 and its name. In dvc.yaml a stage depends on the
 list of its own module, so it runs again if something that it loads has changed, and only then. `code/params.yaml` has the
 values of params.yaml over the defaults of the library: a stage names its params in it, so it also runs again if a default of
-one has changed. It first makes the repo's key, if one is needed and none has been set up. This stage runs if params.yaml or any file of the recipes or the library has changed, and takes a second or
-two; what has the same content stays as it is.
+one has changed. It first makes the repo's key, if one is needed and none has been set up. This stage runs if params.yaml or
+any file of the recipes or the library has changed, and takes a second or two; what has the same content stays as it is.
 """
 
 from __future__ import annotations

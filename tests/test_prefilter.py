@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hallmark.mask
-from hallmark.mask.prefilter import Filtered, Prefilter, _Automaton, compiled, needed
+from hallmark.mask.prefilter import Filtered, Prefilter, _Automaton, compiled, fewest_digits, needed, parser
 from tests import labelled
 
 # Letters that `re` takes for others if it ignores case are among them.
@@ -42,7 +42,10 @@ def test_a_text_with_a_match_passes(pattern: str, text: str, ignored: bool) -> N
     flags = re.IGNORECASE if ignored else re.NOFLAG
     if re.compile(pattern, flags).search(text):
         automaton = _Automaton()
-        assert automaton.numbers(needed(pattern, flags)) <= automaton.held(text)
+        sets = automaton.numbers(needed(pattern, flags))
+        held, digits = automaton.held(text)
+        assert sets <= held
+        assert fewest_digits(parser.parse(pattern, flags)) <= digits
 
 
 def test_a_filter_knows_expressions_that_come_later() -> None:

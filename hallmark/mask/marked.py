@@ -41,28 +41,28 @@ _PLATE = re.compile(r"(?=[A-ZÄÖÜ -]{0,6}\d)(?=[\d -]{0,6}[A-ZÄÖÜ])[A-ZÄÖ
 _POINT = compiled(
     r"(?<![\w.,-])(?<!\d[,;] )(?P<first>[-+]?[1-9]?\d\.\d{3,})[ ]?[,; /][ ]?(?P<second>[-+]?(?:1[0-7]\d|[1-9]?\d)\.\d{3,})(?![\w]|[.,;]?[ ]?[-+]?\d)"
 )
-_FORMS: list[tuple[str, float, re.Pattern[str]]] = [
-    ("ACCOUNT", _LIKELY, re.compile(r"(?<![\w-])[A-Z]{2}\d\d[ ][A-Z]{3}(?![\w-])")),  # plates: Great Britain,
-    ("ACCOUNT", _LIKELY, re.compile(r"(?<![\w-])[A-HJ-NP-TV-Z]{2}-\d{3}-[A-HJ-NP-TV-Z]{2}(?![\w-])")),  # France,
-    ("ACCOUNT", _LIKELY, re.compile(r"(?<![\w-])[A-Z]{2}[ -]?\d{1,2}[ -]?[A-Z]{1,2}[ -]?\d{4}(?![\w-])")),  # India,
-    ("ACCOUNT", 0.5, re.compile(r"(?<![\w-])(?!DIN|ISO)[A-ZÄÖÜ]{1,3}-[A-Z]{1,2}[ ]\d{2,4}(?![\w-])")),  # Germany
-    ("ACCOUNT", 0.9, re.compile(r"(?<![\w:])\d{1,2}:\d\d-[a-z]{2}-\d{3,6}(?:-[A-Z]{1,4}){0,3}(?![\w-])")),  # US docket
-    ("NATIONAL_ID", _SURE, re.compile(r"(?<!\w)\d\d[A-Z]{5}\d{4}[A-Z][1-9A-Z]Z[A-Z\d](?!\w)")),  # Indian GSTIN
-    ("ZIP_CODE", 0.7, re.compile(r"(?<![\w-])[A-Z]{1,2}\d[A-Z\d]?[ ]\d[ABD-HJLNP-UW-Z]{2}(?![\w-])")),  # Great Britain
-    ("ZIP_CODE", 0.7, re.compile(r"(?<![\w-])[ABCEGHJ-NPR-TV-Z]\d[A-Z][ -]\d[A-Z]\d(?![\w-])")),  # Canada
-    ("ZIP_CODE", 0.7, re.compile(r"(?<![\w-])(?:[AC-FHKNPRTV-Y]\d{2}|D6W)[ ](?=[A-Z]*\d)(?=\d*[A-Z])[0-9AC-FHKNPRTV-Y]{4}(?![\w-])")),  # Ireland
-    ("CREDIT_CARD", 0.7, re.compile(r"(?:(?:[*•]{4}|(?<!\w)[xX]{4})[ -]?){1,3}\d{4}(?!\w)|[*•xX]{6,12}\d{4}(?!\w)")),
-    ("LOCATION", 0.985, re.compile(  # degrees with minutes or directions
+_FORMS: list[tuple[str, float, Filtered]] = [
+    ("ACCOUNT", _LIKELY, compiled(r"(?<![\w-])[A-Z]{2}\d\d[ ][A-Z]{3}(?![\w-])")),  # plates: Great Britain,
+    ("ACCOUNT", _LIKELY, compiled(r"(?<![\w-])[A-HJ-NP-TV-Z]{2}-\d{3}-[A-HJ-NP-TV-Z]{2}(?![\w-])")),  # France,
+    ("ACCOUNT", _LIKELY, compiled(r"(?<![\w-])[A-Z]{2}[ -]?\d{1,2}[ -]?[A-Z]{1,2}[ -]?\d{4}(?![\w-])")),  # India,
+    ("ACCOUNT", 0.5, compiled(r"(?<![\w-])(?!DIN|ISO)[A-ZÄÖÜ]{1,3}-[A-Z]{1,2}[ ]\d{2,4}(?![\w-])")),  # Germany
+    ("ACCOUNT", 0.9, compiled(r"(?<![\w:])\d{1,2}:\d\d-[a-z]{2}-\d{3,6}(?:-[A-Z]{1,4}){0,3}(?![\w-])")),  # US docket
+    ("NATIONAL_ID", _SURE, compiled(r"(?<!\w)\d\d[A-Z]{5}\d{4}[A-Z][1-9A-Z]Z[A-Z\d](?!\w)")),  # Indian GSTIN
+    ("ZIP_CODE", 0.7, compiled(r"(?<![\w-])[A-Z]{1,2}\d[A-Z\d]?[ ]\d[ABD-HJLNP-UW-Z]{2}(?![\w-])")),  # Great Britain
+    ("ZIP_CODE", 0.7, compiled(r"(?<![\w-])[ABCEGHJ-NPR-TV-Z]\d[A-Z][ -]\d[A-Z]\d(?![\w-])")),  # Canada
+    ("ZIP_CODE", 0.7, compiled(r"(?<![\w-])(?:[AC-FHKNPRTV-Y]\d{2}|D6W)[ ](?=[A-Z]*\d)(?=\d*[A-Z])[0-9AC-FHKNPRTV-Y]{4}(?![\w-])")),  # Ireland
+    ("CREDIT_CARD", 0.7, compiled(r"(?:(?:[*•]{4}|(?<!\w)[xX]{4})[ -]?){1,3}\d{4}(?!\w)|[*•xX]{6,12}\d{4}(?!\w)")),
+    ("LOCATION", 0.985, compiled(  # degrees with minutes or directions
         r"(?<!\w)\d{1,3}[°º](?:[ ]?\d{1,2}(?:\.\d+)?['′](?:[ ]?\d{1,2}(?:\.\d+)?(?:[\"″]|''))?|\.\d+[°º]?)?[ ]?[NS][,;]?[ ]{0,2}"
         r"\d{1,3}(?:\.\d+)?[°º]?(?:[ ]?\d{1,2}(?:\.\d+)?['′](?:[ ]?\d{1,2}(?:\.\d+)?(?:[\"″]|''))?)?[ ]?[EWO](?!\w)"
         r"|(?<![\w.])\d{1,2}\.\d{2,}[°º]?[ ]?[NS][,;]?[ ]{0,2}\d{1,3}\.\d{2,}[°º]?[ ]?[EWO](?!\w)")),
-    ("PASSPORT", 0.99, re.compile(  # the machine-readable zone of a passport or an identity card (ICAO 9303)
+    ("PASSPORT", 0.99, compiled(  # the machine-readable zone of a passport or an identity card (ICAO 9303)
         r"(?<![\w<])(?=[A-Z0-9<]{0,46}(?:\s[A-Z0-9<]{0,46}){0,2}<<)[ACIPV][A-Z<][A-Z<]{3}[A-Z0-9<]{23,41}(?:\s{1,2}[A-Z0-9<]{26,46}){0,2}(?![\w<])")),
-    ("SECRET", 0.7, re.compile(r"(?<!\w)(?:tok|sess|sid)_(?=[A-Za-z]*\d)[A-Za-z0-9]{8,}(?!\w)")),
-    ("ACCOUNT", 0.7, re.compile(r"(?<!\w)(?:cus|cust|acct|usr|sub|ch|pi|pm)_(?=[A-Za-z]*\d)[A-Za-z0-9]{6,}(?!\w)")),
-    ("ACCOUNT", _UNSURE, re.compile(r"(?<![\w/.-])#?(?=[A-Z/-]*\d)[A-Z\d]{1,8}(?:[-/][A-Z\d]{1,10}){1,4}(?![\w/-])")),
-    ("ACCOUNT", _UNSURE, re.compile(r"(?<![\w/.-])(?=[A-Z]*\d)(?=\d*[A-Z])[A-Z\d]{5,20}(?![\w/-])")),
-    ("ACCOUNT", _UNSURE, re.compile(r"(?<![\w/.,-])(?:[A-Z]{1,4}[ ])?\d{2,}(?:[ ]\d{2,}){0,4}(?<=\d{4})(?![\w/-]|[.,]\d)")),
+    ("SECRET", 0.7, compiled(r"(?<!\w)(?:tok|sess|sid)_(?=[A-Za-z]*\d)[A-Za-z0-9]{8,}(?!\w)")),
+    ("ACCOUNT", 0.7, compiled(r"(?<!\w)(?:cus|cust|acct|usr|sub|ch|pi|pm)_(?=[A-Za-z]*\d)[A-Za-z0-9]{6,}(?!\w)")),
+    ("ACCOUNT", _UNSURE, compiled(r"(?<![\w/.-])#?(?=[A-Z/-]*\d)[A-Z\d]{1,8}(?:[-/][A-Z\d]{1,10}){1,4}(?![\w/-])")),
+    ("ACCOUNT", _UNSURE, compiled(r"(?<![\w/.-])(?=[A-Z]*\d)(?=\d*[A-Z])[A-Z\d]{5,20}(?![\w/-])")),
+    ("ACCOUNT", _UNSURE, compiled(r"(?<![\w/.,-])(?:[A-Z]{1,4}[ ])?\d{2,}(?:[ ]\d{2,}){0,4}(?<=\d{4})(?![\w/-]|[.,]\d)")),
 ]  # fmt: skip
 _STREET_WORD = r"(?:Road|Street|Lane|Avenue|Close|Drive|Crescent|Terrace|Court|Way|Place|Gardens|Grove|Row|Hill|Mews|Square|Park|Rd|St|Ave|Ln|Dr|Ct)\b\.?"
 # "Flat 9, Tudor Court", "Rose Cottage, Mill Lane", "B-42, Sector 19", "Maliebaan 71" before a postcode
@@ -100,10 +100,9 @@ def marked(text: str) -> Iterator[Found]:
     for pattern, finder in _FINDERS:
         for match in pattern.finditer(text):
             yield from finder(text, match)
-    if _DIGIT.search(text):
-        for kind, score, form in _FORMS:
-            for match in form.finditer(text):
-                yield Found(*match.span(), kind, score, "form")
+    for kind, score, form in _FORMS:
+        for match in form.finditer(text):
+            yield Found(*match.span(), kind, score, "form")
 
 
 def _point(text: str, match: re.Match[str]) -> Iterator[Found]:
@@ -112,9 +111,6 @@ def _point(text: str, match: re.Match[str]) -> Iterator[Found]:
     if (listed or precise) and max(abs(float(match[name])) for name in ("first", "second")) > 1:
         for name in ("first", "second") if listed else (0,):
             yield Found(*match.span(name), "LOCATION", 0.985, "form")
-
-
-_DIGIT = re.compile(r"\d")
 
 
 def _code(text: str, match: re.Match[str]) -> Iterator[Found]:

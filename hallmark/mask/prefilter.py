@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ahocorasick_rs import AhoCorasick
 
 Literals = frozenset[str]
+_Held = tuple[set[int], int]
 DIGIT = "\\d"  # stands for any digit
 _EMPTY: Literals = frozenset([""])
 _MOST = 64  # literals that concatenation may make; more are asked for one part at a time
@@ -48,10 +49,12 @@ class Prefilter:
 
     def __init__(self, pattern: str, flags: int = 0) -> None:
         self._sets = _AUTOMATON.numbers(needed(pattern, flags))
+        self._digits = fewest_digits(parser.parse(pattern, flags))
 
     def may_match(self, text: str) -> bool:
         """Whether the text holds what every match must hold."""
-        return self._sets <= _AUTOMATON.held(text)
+        held, digits = _AUTOMATON.held(text)
+        return self._digits <= digits and self._sets <= held
 
 
 class Filtered(Prefilter):
@@ -94,8 +97,8 @@ class _Automaton:
         self._found: AhoCorasick | None = None
         self._members: list[list[int]] = []  # of each literal: the sets that it is in
         self._digits: list[int] = []
-        self._known: dict[str, set[int]] = {}
-        self._last: tuple[str, set[int]] = (_NO_TEXT, set())
+        self._known: dict[str, _Held] = {}
+        self._last: tuple[str, _Held] = (_NO_TEXT, (set(), 0))
 
     def numbers(self, sets: Sequence[Literals]) -> frozenset[int]:
         """The numbers of the sets, which are new or known."""
@@ -103,14 +106,14 @@ class _Automaton:
         self._forget()
         return frozenset(self._sets.setdefault(literals, len(self._sets)) for literals in sets)
 
-    def held(self, text: str) -> set[int]:
-        """The numbers of the sets of which the text holds a literal."""
+    def held(self, text: str) -> _Held:
+        """The numbers of the sets of which the text holds a literal, and how many digits it holds."""
         last = self._last
         if last[0] is not text:
             self._last = last = (text, self._remembered(text))
         return last[1]
 
-    def _remembered(self, text: str) -> set[int]:
+    def _remembered(self, text: str) -> _Held:
         if len(text) > _SHORT:
             return self._read(text)
         held = self._known.get(text)
@@ -122,18 +125,19 @@ class _Automaton:
 
     def _forget(self) -> None:
         self._known = {}
-        self._last = (_NO_TEXT, set())
+        self._last = (_NO_TEXT, (set(), 0))
 
-    def _read(self, text: str) -> set[int]:
+    def _read(self, text: str) -> _Held:
         plain = text.lower()
         if not text.isascii():  # half a surrogate pair, which the automaton can't read, is in no literal
             plain = text.translate(_SAME).lower().encode(errors="replace").decode()
         automaton = self._found or self._built()
         found = {literal for literal, _, _ in automaton.find_matches_as_indexes(plain, overlapping=True)}
-        held = set(self._digits) if _DIGIT.search(text) else set()
+        digits = len(_DIGIT.findall(text))
+        held = set(self._digits) if digits else set()
         for literal in found:
             held.update(self._members[literal])
-        return held
+        return held, digits
 
     def _built(self) -> AhoCorasick:
         from ahocorasick_rs import AhoCorasick, Implementation
@@ -152,6 +156,33 @@ _AUTOMATON = _Automaton()
 
 
 # --- what an expression asks for
+
+
+def fewest_digits(parsed: Any) -> int:
+    """How many digits every match of a parsed expression has; what it only looks at is not counted."""
+    return sum(_digits_of(op, value) for op, value in parsed)
+
+
+def _digits_of(op: Any, value: Any) -> int:
+    if op is ops.LITERAL:
+        return chr(value).isdecimal()
+    if op is ops.IN:
+        return all(_is_digits(*member) for member in value)
+    if op in (ops.SUBPATTERN, ops.ATOMIC_GROUP):
+        return fewest_digits(value[-1] if op is ops.SUBPATTERN else value)
+    if op is ops.BRANCH:
+        return min(map(fewest_digits, value[1]))
+    if op in (ops.MAX_REPEAT, ops.MIN_REPEAT, ops.POSSESSIVE_REPEAT):
+        return value[0] * fewest_digits(value[-1])
+    return 0
+
+
+def _is_digits(op: Any, value: Any) -> bool:
+    """Whether a member of a class matches digits alone."""
+    first, last = value if op is ops.RANGE else (value, value)
+    if op in (ops.LITERAL, ops.RANGE):
+        return ord("0") <= first and last <= ord("9")
+    return op is ops.CATEGORY and value is ops.CATEGORY_DIGIT
 
 
 def _sequence(parsed: Any) -> _Needs:

@@ -25,20 +25,12 @@ from hallmark.mask.lexicon import any_of
 from hallmark.mask.marked import marked
 from hallmark.mask.names import names
 from hallmark.mask.params import Mask
+from hallmark.mask.prefilter import Prefilter
 from hallmark.mask.rules import Finder, Found, ages, cued, dates, phones, structured
 
 _DIGITS = re.compile(
     r"\d(?:[^a-zA-Z\n]{0,4}\d){3,}[^\n]{0,24}"
 )  # what can be a telephone number, and an extension after it
-# What a text must hold for a recognizer to find anything: a digit, for all but these.
-_NEEDS: dict[type, re.Pattern[str]] = {
-    presidio.EmailRecognizer: re.compile("@"),
-    presidio.UrlRecognizer: re.compile(r"[\w-]\.[a-zA-Z]"),
-    presidio.IpRecognizer: re.compile(r"\d\.\d|::|:\w*:"),
-    presidio.MacAddressRecognizer: re.compile(r"[:.-]"),
-    presidio.UuidRecognizer: re.compile("-"),
-}
-_DIGIT = re.compile(r"\d")
 
 
 class Recognizers:
@@ -59,7 +51,7 @@ class Recognizers:
             *deny_finders(params),
         ]
         self.others = [
-            (one, _NEEDS.get(type(one), _DIGIT))
+            (one, _filters(one))
             for one in _presidio(params.language, tuple(params.countries))
             if (everything or _proves(one))
             and any(threshold(listed(kind)) <= _best(one) for kind in one.supported_entities)
@@ -73,8 +65,8 @@ class Recognizers:
 
     def presidio(self, text: str) -> Iterator[Found]:
         """The spans that Presidio's recognizers find, with their scores before any word of context is looked at."""
-        for one, needed in self.others:
-            if not needed.search(text):
+        for one, filters in self.others:
+            if not any(each.may_match(text) for each in filters):
                 continue
             if isinstance(one, presidio.PhoneRecognizer):
                 yield from _phones(one, text)
@@ -125,6 +117,15 @@ def _proves(recognizer: Any) -> bool:
         and type(recognizer).validate_result is not PatternRecognizer.validate_result
         and not isinstance(recognizer, ours)
     )
+
+
+def _filters(recognizer: Any) -> list[Prefilter]:
+    """One of them must let a text through for a recognizer to find anything in it; without patterns, it needs a digit."""
+    patterns = [pattern.regex for pattern in getattr(recognizer, "patterns", [])]
+    try:
+        return [Prefilter(pattern, re.IGNORECASE) for pattern in patterns or [r"\d"]]
+    except re.error:  # Presidio uses `regex`, which reads more than `re`
+        return [Prefilter("")]
 
 
 def _best(recognizer: Any) -> float:

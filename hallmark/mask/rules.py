@@ -269,7 +269,7 @@ SCORE_QUOTED = 0.985  # what is in quotes is the value, whatever else is in it
 _NOT_VALUES = re.compile(
     r"(?:reset|change[ds]?|is|was|to|for|and|or|the|my|your|a|an|has|have|not|no|does|doesn't|page|field|link|expired?|wrong|"
     r"please|number|issue|again|incorrect|in|on|at|of|with|that|this|it|can|could|will|would|should|must|from|by|so|as|but|"
-    r"problem|protected|manager|policy|required|works?|working|recovery|forgotten|null|none|true|false|required|optional|undefined|request(?:ed)?|update[ds]?)",
+    r"problem|protected|manager|policy|required|works?|working|recovery|forgotten|null|none|true|false|optional|undefined|request(?:ed)?|update[ds]?)",
     re.IGNORECASE,
 )
 
