@@ -56,6 +56,7 @@ def run(params: Params) -> None:
     from hallmark.model.batches import check_apart
     from hallmark.model.checkpoint import Checkpoints, key_of, remove
     from hallmark.model.keep import Keep
+    from hallmark.model.plateau import Plateau
     from hallmark.model.trainer import CompletionTrainer, Curve
     from hallmark.plan.advice import check_training
 
@@ -97,6 +98,10 @@ def run(params: Params) -> None:
         )
         hold_adapter_in_fp32(trainer.model, sft.method)
         start, steps, counts = adapter_hash(trainer.model), step_count(trainer), trainer.counts()
+        if sft.lr_scheduler == "warmup_stable_decay":
+            trainer.plateau = keep.plateau = Plateau(
+                steps, sft.warmup_ratio, sft.decay_ratio, sft.early_stopping_patience
+            )
         if is_worker():
             prepare_worker(trainer, sft, params.seed)
         if writes:

@@ -210,7 +210,7 @@ def write_sft(root: Path, steps: int = 231, records: int = 706) -> None:
     """What `sft` reports; each step reads a batch of four, as in the reference."""
     trained = {"train": records, "validation": 66}
     found = {"steps": steps, "records": trained, "validation_loss": 0.054, "trainable_parameters": 3_256_320}
-    found |= {"kept_step": steps, "stopped_early": False}
+    found |= {"kept_step": steps, "stopped_early": False, "undertrained": False}
     write_json(root / "reports/sft.json", found)
 
 

@@ -107,3 +107,51 @@ def test_of_equal_losses_the_earliest_is_the_best(losses: list[float], patience:
     assert control.should_training_stop == (patience is not None and len(seen) - best >= patience)
     keep.restore(model, sharded=False)
     assert model.weight.item() == best
+
+
+@settings(max_examples=100)
+@given(
+    st.lists(st.floats(0.1, 2.0), min_size=1, max_size=30),
+    st.integers(2, 90),
+    st.floats(0.05, 0.9),
+    st.integers(1, 3) | st.none(),
+)
+def test_a_plateau_ends_when_the_loss_stays_or_time_is_up(
+    losses: list[float], steps: int, decay: float, patience: int | None
+) -> None:
+    """The rate never jumps, is zero at the end, and the validations alone say when it falls."""
+    from hallmark.model.plateau import Plateau
+
+    plateau, again = (Plateau(steps, 0.1, decay, patience) for _ in range(2))
+    factors, seen = [plateau(0)], []
+    for step in range(1, steps + 1):
+        factors.append(plateau(step))
+        if step % 3 == 0 and step // 3 <= len(losses):
+            seen.append({"step": step, "loss": losses[step // 3 - 1]})
+            plateau.validated(**seen[-1])
+        if step >= plateau.end:
+            break
+    assert factors[-1] == 0 and min(factors) >= 0 and max(factors) <= 1
+    peak = factors.index(max(factors))
+    assert factors == sorted(factors[: peak + 1]) + sorted(factors[peak + 1 :], reverse=True)
+    assert len(factors) - 1 <= steps and (patience is not None or len(factors) - 1 == steps)
+    again.replay([{"step": 0, "loss": 9.0}, *seen])
+    assert again == plateau
+    assert not (plateau.cut_short and plateau.end < steps)
+
+
+def test_a_plateau_falls_early_and_continues_after_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.test_checkpoint import cut, outputs
+
+    change = {"sft.lr_scheduler": "warmup_stable_decay", "sft.decay_ratio": 0.2, "sft.early_stopping_patience": 1}
+    whole = trainable(tmp_path / "whole", OVERSHOOTS | change | {"sft.checkpoint_minutes": 0})
+    repo = Path(shutil.copytree(whole, tmp_path / "repo"))
+    stage(whole, "sft")
+    found = report(whole, "sft")
+    assert found["stopped_early"] and not found["undertrained"]
+    cut(repo, monkeypatch, found["steps"] - 1)
+    stage(repo, "sft")
+    assert outputs(repo) == outputs(whole)
+    change_params(whole, {"sft.learning_rate": 1e-2, "sft.early_stopping_patience": 3})
+    stage(whole, "sft")
+    assert report(whole, "sft")["undertrained"]

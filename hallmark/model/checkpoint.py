@@ -190,6 +190,8 @@ class Checkpoints(TrainerCallback):
     def load_optimizer(self) -> None:
         """Give the optimizer its state, and the step sizes that come next, which depend on the step alone."""
         assert self.state is not None
+        if self.keep is not None and self.keep.plateau is not None:
+            self.keep.plateau.replay(self.state.validation)
         optimizer, scheduler, step = self.trainer.optimizer, self.trainer.lr_scheduler, self.state.step
         names = {tensor: name for name, tensor in adapter_parameters(self.trainer.model).items()}
         ordered = [names[tensor] for group in optimizer.param_groups for tensor in group["params"]]

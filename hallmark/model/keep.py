@@ -17,6 +17,7 @@ from hallmark.model.tuning import adapter_parameters, whole_adapter
 if TYPE_CHECKING:
     import torch
 
+    from hallmark.model.plateau import Plateau
     from hallmark.model.trainer import Curve
 
 
@@ -34,8 +35,8 @@ class Best:
 
 
 class Keep(TrainerCallback):
-    """Remembers the adapter of the lowest validation loss (`sft.keep`), and stops the training
-    (`sft.early_stopping_patience`).
+    """Remembers the adapter of the lowest validation loss (`sft.keep`), and stops the training, or lets the learning rate
+    fall (`sft.early_stopping_patience`).
 
     With several processes, each has the same losses and decides the same.
     """
@@ -43,6 +44,12 @@ class Keep(TrainerCallback):
     def __init__(self, sft: Sft, curve: Curve) -> None:
         self.keep, self.patience, self.curve = sft.keep, sft.early_stopping_patience, curve
         self.best = Best()
+        self.plateau: Plateau | None = None  # of the trainer, if it has one
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Stop where the learning rate has fallen to zero."""
+        if self.plateau is not None and state.global_step >= self.plateau.end:
+            control.should_training_stop = True
 
     def on_evaluate(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         """Compare the validation that has just ended with the best one; of equal ones, the earliest is the best."""
@@ -54,7 +61,9 @@ class Keep(TrainerCallback):
             self.best = Best(row["step"], row["loss"], tensors=copies)
         else:
             best.since += 1
-        if self.patience is not None and self.best.since >= self.patience:
+        if self.plateau is not None:
+            self.plateau.validated(row["step"], row["loss"])
+        elif self.patience is not None and self.best.since >= self.patience:
             control.should_training_stop = True
 
     def restore(self, model: Any, *, sharded: bool) -> dict[str, torch.Tensor] | None:
@@ -83,6 +92,7 @@ class Keep(TrainerCallback):
             "kept_step": kept["step"],
             "validation_loss": kept["loss"],
             "stopped_early": self.curve.validation[-1]["step"] < steps,
+            "undertrained": self.plateau is not None and self.plateau.cut_short,
         }
 
     @property

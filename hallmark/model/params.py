@@ -44,6 +44,8 @@ class Parallel(Block):
 
 
 class Sft(Training):
+    lr_scheduler: Literal["linear", "cosine", "constant", "constant_with_warmup", "warmup_stable_decay"]  # type: ignore[assignment]
+    decay_ratio: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
     method: Literal["qlora", "lora"]
     lora: Lora
     dequantize_once: bool

@@ -23,6 +23,7 @@ from hallmark.model.batches import TokenBatches, record_weights, records_in
 from hallmark.model.checkpoint import Resumable
 from hallmark.model.kernels import token_losses, use_kernels
 from hallmark.model.loading import IGNORED
+from hallmark.model.plateau import Plateau
 from hallmark.model.prefix import as_row, can_share, in_row
 from hallmark.model.tuning import diverged, leave_input_dtype
 
@@ -52,6 +53,7 @@ class CompletionTrainer(Resumable, SFTTrainer):
         self.mean_weight = sum(length**length_power for length in lengths) / len(lengths)
         self.token_batches: TokenBatches | None = None
         self.packing = packing
+        self.plateau: Plateau | None = None
         tuned: Any = self.model
         watched: Any = self.eval_dataset
         longest = max(len(ids) for data in (dataset, watched) if data for ids in data["input_ids"])
@@ -62,6 +64,14 @@ class CompletionTrainer(Resumable, SFTTrainer):
         if self.processes > 1:
             # DDP and FSDP gather and reduce around `forward`, so everything that uses the weights must happen inside it.
             tuned.forward = partial(self._token_losses, tuned)
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """transformers' schedule, unless there is a `plateau`."""
+        if self.plateau is None:
+            return super().create_scheduler(num_training_steps, optimizer)
+        over: Any = optimizer or self.optimizer
+        self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(over, self.plateau)
+        return self.lr_scheduler
 
     def counts(self) -> dict[str, Any]:
         """How many records, tokens and batches of them there are to learn from, for the report."""
