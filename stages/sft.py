@@ -127,6 +127,13 @@ def run(params: Params) -> None:
         with atomic_folder(SFT_ADAPTER) as adapter:
             precision = "nf4" if sft.method == "qlora" else sft.dtype
             save_adapter(trainer.model, *source_of(base), precision, adapter, whole)
+    if keep.report(steps)["undertrained"]:
+        log.warning(
+            "undertrained: the validation loss still fell when the training ended; twice as long (sft.epochs: %g) would take "
+            "about %.0f minutes",
+            2 * metrics["epoch"],
+            2 * seconds / 60,
+        )
     write_json(REPORTS / "sft.json", report | keep.report(steps))
     write_text(REPORTS / "sft_curve.csv", losses.csv())
     remove("sft")  # the checkpoint

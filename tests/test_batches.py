@@ -136,6 +136,10 @@ def test_a_model_that_would_mix_packed_records_is_refused(family: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
+        (
+            {"sft.lr_scheduler": "warmup_stable_decay", "sft.decay_ratio": 0.95},
+            "sft.decay_ratio: with sft.warmup_ratio it is more than all steps",
+        ),
         ({"sft.batch_tokens": 1023}, "sft.batch_tokens: 1023 could not hold a record of sft.max_length = 1024 tokens"),
         ({"sft.packing": True}, "sft.packing: needs a length to pack to; set sft.batch_tokens"),
         ({"sft.packing": True, "sft.batch_tokens": 4096}, "sft.packing: eager attention would hold a score"),

@@ -88,7 +88,8 @@ def test_what_is_written_runs_and_fits(tmp_path: Path) -> None:
     assert "of the tokenizer in models/base" in text
     params = load_params(workspace / "params.yaml")
     assert params.data.missing == "drop"
-    assert params.sft.epochs == 4.0, "some 250 lines of a few labels"
+    assert params.sft.epochs == 6.0, "some 250 lines of a few labels"
+    assert (params.sft.lr_scheduler, params.sft.early_stopping_patience) == ("warmup_stable_decay", 2)
     assert params.sft.max_length % 64 == params.eval.max_new_tokens % 8 == 0
     assert params.benchmark.max_tokens == params.eval.max_new_tokens
     assert not (workspace / HOLDOUT_LOCK).exists()
@@ -118,7 +119,7 @@ def test_records_that_the_base_cannot_read_are_warned_of(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("records", "labels", "wanted"),
-    [(1, 0, 4.0), (706, 0, 1.4), (1_000, 0, 1.0), (40_000, 0, 0.5), (8_636, 77, 2.7), (40_000, 77, 0.58)],
+    [(1, 0, 6.0), (1_911, 0, 3.1), (8_000, 0, 1.0), (40_000, 0, 0.5), (8_636, 77, 2.7), (40_000, 77, 0.58)],
 )
 def test_passes_follow_from_records_and_labels(records: int, labels: int, wanted: float) -> None:
     assert passes(records, labels) == wanted

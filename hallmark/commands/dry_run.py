@@ -34,6 +34,7 @@ from hallmark.data.raw import ESSENTIAL, Raw, raw_rows
 from hallmark.data.split_checks import check_not_empty
 from hallmark.mask.params import Mask
 from hallmark.model.lengths import STEP_ANSWER, STEP_RECORD, rounded_up
+from hallmark.model.params import Sft
 from hallmark.params.loader import Params
 from hallmark.plan.lengths import counter, estimated, record_of
 from hallmark.task.answers import compact_json
@@ -53,9 +54,12 @@ ROOM_ANSWER = 1.25  # of answers: a model may write a longer one than expected, 
 TOO_LONG = {"error": "stop at", "drop": "leave out", "count": "not train on"}  # what split does, by `split.too_long`
 
 # The rule for passes over the training records is one of thumb, from the trainings in docs/training.md.
-SEEN = 1_000  # records that a training should see in all, the same one again counted again
+SEEN = (
+    6_000  # records that a training may see in all, the same one again counted again: about half an hour on two cores
+)
 PER_LABEL = 300  # where every answer is a label, if that is more
-MOST_PASSES = 4.0  # with more, a small set is learned by heart
+MOST_PASSES = 6.0  # with more, a small set is learned by heart
+PATIENCE, VALIDATIONS = 2, 10  # validations without a gain that end the plateau, and how many there are in all
 LARGE = 20_000  # records above which one pass takes hours on a CPU, and part of one will do
 
 
@@ -99,7 +103,7 @@ def rehearse(proposal: Proposal, params: Params) -> None:
         if sample.rows:
             split = drawn(sample.rows, task, params)
             times = sample.of / sample.looked_at
-            set_passes(proposal, round(times * split.rows.get("train", 0)))
+            set_passes(proposal, round(times * split.rows.get("train", 0)), params.sft)
             proposal.tried += split_lines(split)
             proposal.warnings += split_warnings(split, times, params)
             set_lengths(proposal, sample.rows, tried.masked, block, params)
@@ -270,22 +274,28 @@ def set_missing(proposal: Proposal, sample: Sample) -> None:
 
 
 def passes(records: int, labels: int = 0) -> float:
-    """Passes over this number of training records; `labels`: if every answer is one. At least one, unless they are many."""
+    """The most passes over this number of training records; `labels`: if every answer is one. At least one, unless they are many."""
     wanted = max(SEEN, PER_LABEL * labels)
     if records > LARGE:
         return round(max(LARGE, min(wanted, records)) / records, 2)
     return round(min(MOST_PASSES, max(1.0, wanted / records)), 1)
 
 
-def set_passes(proposal: Proposal, records: int) -> None:
-    """Propose `sft.epochs` for this number of training records."""
+def set_passes(proposal: Proposal, records: int, sft: Sft) -> None:
+    """Propose `sft.epochs` for this number of training records, and a schedule that ends earlier if validation says so."""
     if not records:
         return
     labels = len(proposal.task.schema.get("enum", ())) if KINDS[proposal.kind].listed else 0
     number = passes(records, labels)
     of_labels = f" of {labels} labels" if labels else ""
-    reason = f"about {records:,} training records{of_labels}: {round(number * records):,} seen in all; `nox -s tune` finds out more"
+    seen = round(number * records)
+    reason = f"at most; about {records:,} training records{of_labels}: {seen:,} seen in all"
     proposal.set("sft", "epochs", number, reason)
+    proposal.set("sft", "lr_scheduler", "warmup_stable_decay", "it can end at any step")
+    why = f"training ends when the validation loss has not fallen {PATIENCE} times in a row"
+    proposal.set("sft", "early_stopping_patience", PATIENCE, why)
+    steps = seen / (sft.batch_size * sft.gradient_accumulation_steps * sft.parallel.processes)
+    proposal.set("sft", "eval_steps", max(1, round(steps / VALIDATIONS)), f"about {VALIDATIONS} validations in all")
 
 
 def split_lines(split: Drawn) -> Iterator[str]:

@@ -72,6 +72,12 @@ class Sft(Training):
         return self
 
     @model_validator(mode="after")
+    def _rises_before_it_falls(self) -> Sft:
+        if self.lr_scheduler == "warmup_stable_decay" and self.warmup_ratio + self.decay_ratio > 1:
+            raise ValueError("sft.decay_ratio: with sft.warmup_ratio it is more than all steps; lower one of them")
+        return self
+
+    @model_validator(mode="after")
     def _batches_that_hold_a_record(self) -> Sft:
         if self.batch_tokens is not None and self.batch_tokens < self.max_length:
             raise ValueError(

@@ -16,11 +16,14 @@ class Trained:
     kept_step: int
     validation_loss: float
     stopped_early: bool
+    undertrained: bool
 
 
 def kept(trained: Trained) -> str:
     """Which adapter of the training is kept, as a phrase."""
     early = "stopped early; " if trained.stopped_early else ""
+    if trained.undertrained:
+        early = "undertrained: the validation loss still fell when sft.epochs ended the training; "
     return f"{early}the adapter of step {trained.kept_step:,} is kept: validation loss {trained.validation_loss:.3f}"
 
 
