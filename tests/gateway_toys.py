@@ -83,7 +83,7 @@ class Wants:
 
 @dataclass
 class Stubs:
-    """A launcher of stubs. `refuse`: versions that can't be started; `slow`: seconds that a start takes.
+    """A launcher of stubs. `refuse`: versions that can't be started; `slow`: seconds that a start takes; `room`: for one more.
 
     `shared`: one that runs, for all versions; nothing is started then.
     """
@@ -93,6 +93,7 @@ class Stubs:
     constrains: bool = True
     refuse: set[str] = field(default_factory=set)
     slow: float = 0.0
+    room: bool = True
     shared: Stub | None = None
     started: list[tuple[str, Stub]] = field(default_factory=list)
 
@@ -106,12 +107,21 @@ class Stubs:
         if self.shared is not None:
             upstream = Upstream(self.shared.url, "tickets", own=True)
             return Launched(
-                upstream, self.judge, "tickets", self.constrains, self.logs, self.shared.trouble, lambda: None
+                upstream,
+                self.judge,
+                "tickets",
+                self.constrains,
+                self.logs,
+                self.shared.trouble,
+                lambda: True,
+                lambda: None,
             )
         stub = start(wanted.version)
         self.started.append((wanted.version, stub))
         upstream = Upstream(stub.url, "tickets", own=True)
-        return Launched(upstream, self.judge, "tickets", self.constrains, self.logs, stub.trouble, stub.stop)
+        return Launched(
+            upstream, self.judge, "tickets", self.constrains, self.logs, stub.trouble, lambda: self.room, stub.stop
+        )
 
     def running(self, version: str) -> list[Stub]:
         return [stub for name, stub in self.started if name == version and stub.process.poll() is None]
@@ -160,9 +170,10 @@ def stubs(
 def asked(
     seconds: float = 20.0, *, group: str | None = None, caller: str = "", request: str = "", **what: Any
 ) -> Asked:
-    """A request that tells the stub what to do."""
+    """A request that tells the stub what to do; what is a field of a request is one."""
+    fields = {name: what.pop(name) for name in list(what) if name in ChatRequest.model_fields}
     messages = [{"role": "user", "content": told(**what)}]
-    chat = ChatRequest.model_validate({"model": "tickets", "messages": messages})
+    chat = ChatRequest.model_validate({"model": "tickets", "messages": messages} | fields)
     masked = Masked(messages=messages, tools=None, values={})
     return Asked(
         request=request or f"rq-{time.monotonic_ns()}", time=datetime.now(UTC), caller=caller, group=group, chat=chat,
@@ -181,13 +192,20 @@ def play(
     emit: Callable[[Asked, Answered], None] | None = None,
     poll_seconds: float = 0.1,
     drain_seconds: float = 10.0,
+    warm_seconds: float = 0.0,
     follow: bool = True,
 ) -> Result:
     """Start the models, run the script, and close them."""
 
     async def run() -> Result:
         deployments = Deployments(
-            source, launcher, poll_seconds=poll_seconds, drain_seconds=drain_seconds, metrics=metrics, follow=follow
+            source,
+            launcher,
+            poll_seconds=poll_seconds,
+            drain_seconds=drain_seconds,
+            warm_seconds=warm_seconds,
+            metrics=metrics,
+            follow=follow,
         )
         settings = serve or serve_params()
         models = Served(deployments, settings, per_hour=3.6, usual_tokens=64, broad=broad, metrics=metrics, emit=emit)

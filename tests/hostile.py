@@ -22,7 +22,7 @@ PATHS = ("/", "/reset", "/load_model", "/v1/completions", "/v1/responses", "/v1/
          "/v1/models/../../reset", "/health%00", "/v1/systemone", "/.env")  # fmt: skip
 TYPES = ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "", "application/jsonp")
 WRONG: tuple[Any, ...] = (None, True, -1, 0, 1.5, 10**400, "", "x", "\x00", "‮", [], {}, [[]], [{}], [None], {"a": []})
-UNKNOWN = ("generation_config", "chat_template_kwargs", "logit_bias", "functions", "top_logprobs", "user", "__class__", "\x1b[2J",
+UNKNOWN = ("generation_config", "chat_template_kwargs", "logit_bias", "functions", "top_logprobs", "function_call", "__class__", "\x1b[2J",
            "frequency_penalty", "guided_json", "prompt", "file", "x" * 5000)  # fmt: skip
 PARTS = (
     [{"type": "image_url", "image_url": {"url": "file:///etc/passwd"}}],
@@ -76,7 +76,7 @@ def requests(seed: int, count: int, port: int, limit: int) -> Iterator[Hostile]:
         lambda c: post(chat(**{c.choice(UNKNOWN): 1})),
         lambda c: post(chat(model=c.choice(("base", "../base", "gpt2", "org/model", "tuned@main", "/etc", "tuned:x.gguf")))),
         lambda c: post(chat(messages=c.choice(([], None, {}, "Hello", [None], [[]], [{}], [{"content": "x"}])))),
-        lambda c: post(chat(messages=[{"role": c.choice(("root", "System", "", "developer", None, 1)), "content": "x"}])),
+        lambda c: post(chat(messages=[{"role": c.choice(("root", "System", "", "Developer", None, 1)), "content": "x"}])),
         lambda c: post(chat(messages=[{"role": "user", "content": c.choice((None, 1, {}, [], *PARTS))}])),
         lambda c: post(chat(messages=[{"role": "user", "content": "x", c.choice(("tool_calls", "x", "audio")): [{}]}])),
         lambda c: post(chat(messages=[called(c.choice(("", "{", "[]", "1", '{"a": NaN}', '{"a":1,"a":2}', "{" * 5000)))])),

@@ -2,7 +2,7 @@
 
 `ChatServer` is the first. The other has a process of its own, and does what the last message of a request tells it to.
 
-That message is JSON: `text` (what to answer), `log` (of each of its tokens), `sleep`, `status`, `headers`, `raw` (bytes to
+That message is JSON: `text` (what to answer), `finish`, `log` (of each of its tokens), `sleep`, `status`, `error`, `headers`, `raw` (bytes to
 send in place of an answer), `calls`, `cut` (hang up in the middle), `usage`, and `second` (what to answer to a request that
 is not the greedy one). Any other text is answered as it is, with the model's name before it.
 """
@@ -60,7 +60,8 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
             seen = COUNTS["seen"][body.decode()] = COUNTS["seen"].get(body.decode(), 0) + 1
             status = status[min(seen, len(status)) - 1]
         if status != 200:
-            await reply(send, status, b'{"error": {"message": "no"}}', told.get("headers", {}))
+            error = json.dumps({"error": {"message": "no"} | told.get("error", {})}).encode()
+            await reply(send, status, error, told.get("headers", {}))
             return
     if "raw" in told:
         content = told["raw"].encode() * told.get("times", 1)
@@ -69,7 +70,8 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
     text = told.get("text", f"{asked['model']} {NAME}: {told.get('plain', '')}")
     if not greedy and "second" in told:
         text = told["second"]
-    choice: dict[str, Any] = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+    finish = told.get("finish", "stop")
+    choice: dict[str, Any] = {"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": text}}
     if "calls" in told:
         choice["message"]["tool_calls"] = told["calls"]
     if asked.get("logprobs") and told.get("log") is not None:

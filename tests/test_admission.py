@@ -18,12 +18,20 @@ from hypothesis import strategies as st
 
 from hallmark.serve import admission
 from hallmark.serve.admission import MODELS_VARIABLE, Admission, ForVllm, Limits
+from hallmark.serve.chat_request import ANY, WITHOUT_EFFECT
 from tests import hostile
 from tests.workspace import ROOT
 
 PORT, LIMIT = 8123, 200
 URL = f"http://127.0.0.1:{PORT}"
 CHAT = "/v1/chat/completions"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
 
 
 class Inner:
@@ -87,10 +95,14 @@ def chat(**changes: Any) -> dict[str, Any]:
 
 def test_an_ordinary_request_passes_as_it_was_understood_and_with_none_of_its_headers() -> None:
     inner = Inner()
-    body = chat(
-        temperature=0, max_tokens=7, seed=3, top_p=0.9, n=1, stream=True, stream_options={"include_usage": True}
+    body = chat(temperature=0, max_tokens=7, seed=3, top_p=0.9, stream=True, stream_options={"include_usage": True})
+    response = ask(
+        guarded(inner),
+        body | {"parallel_tool_calls": True},
+        x_request_id="another caller's",
+        authorization="Bearer x",
+        accept="text/html",
     )
-    response = ask(guarded(inner), body, x_request_id="another caller's", authorization="Bearer x", accept="text/html")
     assert response.json() == {"object": "an answer"}
     assert inner.asked == [body]
     assert {name for name, _ in inner.headers[0]} == {b"host", b"content-type", b"content-length"}
@@ -125,6 +137,53 @@ def test_an_answer_sent_back_as_it_came_passes_without_its_empty_fields() -> Non
     assert inner.asked[0]["messages"] == [answer]
 
 
+VALUES = (
+    st.none()
+    | st.booleans()
+    | st.integers(-9, 9)
+    | st.lists(st.text(), max_size=2)
+    | st.dictionaries(st.text(), st.text())
+)
+NEUTRAL = st.fixed_dictionaries(
+    {},
+    optional={
+        name: VALUES if value is ANY else st.sampled_from([value, None]) for name, value in WITHOUT_EFFECT.items()
+    },
+)
+TELLING = {name: value for name, value in WITHOUT_EFFECT.items() if value is not ANY}
+
+
+@given(NEUTRAL, st.sampled_from([*TELLING]), VALUES)
+def test_a_field_that_changes_no_answer_is_left_out_and_one_that_would_is_refused_by_name(
+    neutral: dict[str, Any], name: str, value: Any
+) -> None:
+    inner = Inner()
+    assert ask(guarded(inner), chat(max_tokens=1) | neutral).status_code == 200
+    assert inner.asked == [chat(max_tokens=1)]
+    if value is not None and json.dumps(value) != json.dumps(TELLING[name]):
+        response = ask(guarded(inner), chat() | neutral | {name: value})
+        assert check_refused(response, 400, "unsupported_parameter")["param"] == name
+        assert len(inner.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("message", "passed"),
+    [
+        ({"role": "developer", "content": "Be short."}, {"role": "system", "content": "Be short."}),
+        ({"role": "assistant", "content": None, "refusal": "No."}, {"role": "assistant", "content": "No."}),
+        ({"role": "user", "content": [{"type": "text", "text": "Hel"}]}, {"role": "user", "content": "Hel"}),
+        (
+            {"role": "user", "content": [{"type": "text", "text": "a@b.example"}, {"type": "text", "text": "c"}]},
+            {"role": "user", "content": "a@b.example\nc"},
+        ),
+    ],
+)
+def test_newer_forms_of_a_message_pass_as_models_know_them(message: dict[str, Any], passed: dict[str, Any]) -> None:
+    inner = Inner()
+    assert ask(guarded(inner), chat(messages=[message])).status_code == 200
+    assert inner.asked[0]["messages"] == [passed]
+
+
 def test_nulls_inside_a_schema_stay() -> None:
     function = {"name": "f", "description": "", "parameters": {"enum": [None, {"x": None}], "default": None}}
     inner, tool = Inner(), {"type": "function", "function": function}
@@ -137,7 +196,8 @@ def test_nulls_inside_a_schema_stay() -> None:
     [
         ({"model": "base"}, 404, "model_not_found", "model"),
         ({"generation_config": "{}"}, 400, "unknown_parameter", "generation_config"),
-        ({"n": True}, 400, "invalid_value", "n"),
+        ({"n": True}, 400, "unsupported_parameter", "n"),
+        ({"parallel_tool_calls": False}, 400, "unsupported_parameter", "parallel_tool_calls"),
         ({"seed": 2**64}, 400, "invalid_value", "seed"),
         ({"stop": ["a", 5]}, 400, "invalid_value", "stop[1]"),
         ({"temperature": 0.7}, 400, "unsupported_parameter", "temperature"),
@@ -346,11 +406,6 @@ def test_a_failure_behind_is_an_error_that_quotes_nothing(caplog: pytest.LogCapt
     assert "Hello" not in str(caught.value)
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
-    max_leaves=8,
-)
 FIELDS = ("model", "messages", "tools", "tool_choice", "max_tokens", "max_completion_tokens", "temperature", "top_p", "seed",
           "stop", "n", "stream", "stream_options", "response_format")  # fmt: skip
 MESSAGES = st.lists(

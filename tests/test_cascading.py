@@ -93,6 +93,30 @@ def test_without_a_cascade_every_answer_goes_out(server: Stub) -> None:
     assert found.score is None
 
 
+def test_an_answer_that_its_caller_cuts_is_no_broken_schema(server: Stub, broad_server: Stub) -> None:
+    """One as long as those that were evaluated is."""
+    for shipped, tokens, outcome, valid in (
+        (None, 5, "answered", None), (cascade(), 5, "answered", None), (None, 64, "handed_over", False),
+        (None, None, "handed_over", False),
+    ):  # fmt: skip
+        with stubs(shipped, check_schema=True, constrains=False, shared=server) as launcher:
+            told = {"text": TICKET[:9], "log": SURE, "finish": "length", "max_tokens": tokens}
+            found = answer(launcher, **told)
+        assert (found.outcome, found.schema_valid, found.finish) == (outcome, valid, "length")
+    with stubs(cascade(), check_schema=True, shared=server) as launcher:
+        found = answer(launcher, broad(broad_server), text=TICKET[:9], log=UNSURE, finish="length", max_tokens=5)
+    assert (found.outcome, found.fallback) == ("answered", TICKET[:9])
+
+
+def test_json_is_asked_for_only_where_not_every_answer_is(server: Stub) -> None:
+    """A server that decodes greedily refuses the field, whose callers get what they want all the same."""
+    for checked in (True, False):
+        with stubs(check_schema=checked, shared=server) as launcher:
+            answer(launcher, text=TICKET, response_format={"type": "json_object"}, tool_choice="auto")
+        body = server.counts()["bodies"][-1]
+        assert ("response_format" in body, "tool_choice" in body) == (not checked, False)
+
+
 @pytest.mark.parametrize(
     ("what", "constrains", "outcome", "reason", "text", "asked_for"),
     [

@@ -186,7 +186,7 @@ def test_what_was_judged_becomes_rows_and_the_rest_waits(folder: Path) -> None:
         "no_answer": 1, "near": 1, "exact": 1,
     }  # fmt: skip
     assert found["verdict"] == {"accepted": 10, "corrected": 1, "rejected": 1, "contradicted": 1, "none": 2}
-    assert [row["input"] for row in in_queue(folder)] == [ticket(3), ticket(4), ticket(14)]
+    assert {row["input"] for row in in_queue(folder)} == {ticket(3), ticket(4), ticket(14)}
     assert "set data.rejected to rejected" in said
     assert "the header `x-customer`" in said
 
@@ -199,9 +199,22 @@ def test_what_was_judged_becomes_rows_and_the_rest_waits(folder: Path) -> None:
         list(raw_rows(params.data.model_copy(update={"rejected": "worse"}), params.mask, Task(params.task)))
     assert (caught.value.field, "data.rejected" in str(caught.value.remedy)) == ("worse", True)
 
-    after = (folder / RAW).read_bytes()
+    def files() -> dict[Path, tuple[int, bytes]]:
+        found = [
+            RAW,
+            *(path.relative_to(folder) for part in ("data/review", "reports") for path in (folder / part).iterdir()),
+        ]
+        return {path: ((folder / path).stat().st_mtime_ns, (folder / path).read_bytes()) for path in found}
+
+    after = files()
     assert "collected before: 3" in collect(folder)
-    assert (folder / RAW).read_bytes() == after
+    assert files() == after, "nothing is new"
+    traffic = Traffic(folder)
+    traffic.count = 20
+    traffic.ask()
+    traffic.close()
+    collect(folder)
+    assert report(folder, "collect")["traces"] == 16
 
 
 @pytest.fixture(autouse=True)

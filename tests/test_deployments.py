@@ -220,6 +220,45 @@ def test_a_server_that_is_wanted_again_drains_no_more() -> None:
         assert len(launcher.started) == 2
 
 
+@pytest.mark.parametrize(
+    ("case", "starts"), [("kept", 1), ("died", 2), ("no room", 2), ("none left", 2), ("time over", 2)]
+)
+def test_a_rollback_waits_for_no_start_while_the_old_server_is_kept(
+    caplog: pytest.LogCaptureFixture, case: str, starts: int
+) -> None:
+    source = Wants(prod="v1.0.0")
+
+    async def script(models: Served) -> float:
+        async with Load(models) as load:
+            source.sides = {"prod": "v2.0.0"}
+            await until(lambda: models.deployments.versions["prod"] == "v2.0.0")
+            if case in ("no room", "time over"):
+                await until(lambda: not launcher.running("v1.0.0"))
+            else:
+                await until(lambda: "server of v1.0.0 stays ready" in caplog.text)
+            if case == "died":
+                os.kill(launcher.running("v1.0.0")[0].process.pid, signal.SIGKILL)
+            if case == "none left":  # something else took the memory, which a canary needs now
+                launcher.room = False
+                source.sides = {"prod": "v2.0.0", "canary": "v3.0.0"}
+                await until(lambda: "canary" in models.deployments.versions)
+            launcher.slow = 3.0
+            source.sides = {"prod": "v1.0.0"}
+            start = time.monotonic()
+            await until(lambda: models.deployments.versions["prod"] == "v1.0.0")
+            seconds = time.monotonic() - start
+            await until(lambda: load.answers[-1].version == "v1.0.0")
+        assert load.outcomes() == {"answered": len(load.answers)}
+        return seconds
+
+    with stubs() as launcher, caplog.at_level(logging.INFO):
+        launcher.room = case != "no room"
+        seconds = play(source, launcher, script, warm_seconds=0.2 if case == "time over" else 60.0)
+        assert [version for version, _ in launcher.started].count("v1.0.0") == starts
+        assert (seconds < 3.0) == (case == "kept")
+        assert not [stub for _, stub in launcher.started if stub.process.poll() is None]
+
+
 def test_customers_stay_on_their_side_and_the_share_is_met() -> None:
     async def script(models: Served) -> list[tuple[Asked, Answered]]:
         requests = [asked(group=f"customer-{number % 40}") for number in range(200)]

@@ -186,8 +186,9 @@ def test_the_length_of_an_answer_is_set_and_limited() -> None:
     [
         ({"model": "base"}, 404, "model_not_found", "model"),
         ({"logprobs": True}, 400, "unsupported_parameter", "logprobs"),
-        ({"n": 2}, 400, "invalid_value", "n"),
-        ({"frequency_penalty": 1}, 400, "unknown_parameter", "frequency_penalty"),
+        ({"n": 2}, 400, "unsupported_parameter", "n"),
+        ({"frequency_penalty": 0.5}, 400, "unsupported_parameter", "frequency_penalty"),
+        ({"functions": []}, 400, "unknown_parameter", "functions"),
         ({"messages": [{"role": "root", "content": "x"}]}, 400, "invalid_value", "messages[0].role"),
         ({"temperature": "hot"}, 400, "invalid_value", "temperature"),
     ],
@@ -467,7 +468,7 @@ def test_a_request_that_takes_too_long_ends(monkeypatch: pytest.MonkeyPatch) -> 
     ("text", "status", "code", "reason"),
     [
         ("DOWN", 502, "no_answer", "upstream"),
-        ("TOO LONG", 400, "refused_by_model", "refused"),
+        ("REFUSED None None", 400, "refused_by_model", "refused"),
         ("RAISE", 500, "server_error", "error"),
     ],
 )
@@ -480,6 +481,31 @@ def test_a_failure_behind_is_an_error_with_a_trace(
     (trace,) = gateway.kept.traces
     assert (trace.outcome, trace.reason) == ("failed", reason)
     assert f'reason="{reason}"' in gateway.metrics.text()
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "param"),
+    [
+        ("context_length_exceeded messages", "context_length_exceeded", "messages"),
+        ("context_length_exceeded max_tokens", "context_length_exceeded", "max_tokens"),
+        ("None messages", "context_length_exceeded", "messages"),
+        ("invalid_messages messages", "invalid_messages", "messages"),
+        ("None response_format", "unsupported_parameter", "response_format"),
+        ("None stop", "unsupported_parameter", "stop"),
+    ],
+)
+def test_what_the_model_server_refuses_is_named(gateway: Gateway, said: str, code: str, param: str) -> None:
+    body = chat(f"REFUSED {said}", max_tokens=5, stop=["x"], response_format={"type": "json_object"})
+    assert error_of(ask(gateway, body), 400, code)["param"] == param
+    message = error_of(ask(gateway, body | chat("REFUSED None None")), 400, "refused_by_model")["message"]
+    assert "stop or response_format" in message
+    assert "tool_choice" not in message
+
+
+def test_a_caller_of_one_call_gets_one(gateway: Gateway) -> None:
+    for changes, count in (({}, 2), ({"parallel_tool_calls": True}, 2), ({"parallel_tool_calls": False}, 1)):
+        (choice,) = ask(gateway, chat("CALL CALL", **changes)).json()["choices"]
+        assert len(choice["message"]["tool_calls"]) == count
 
 
 def test_what_can_not_be_masked_reaches_no_model(gateway: Gateway, caplog: pytest.LogCaptureFixture) -> None:
@@ -728,7 +754,7 @@ def test_nothing_private_is_written_anywhere(
     caplog.set_level(0)
     caplog.set_level("WARNING", "httpx")  # the client, which may write what it asks for
     private, gateway = "planted.person@corp.example", keyed(seconds=5)
-    words = ("", "UNSURE", "DOWN", "RAISE", "CALL", "TOO LONG", "BROKEN")
+    words = ("", "UNSURE", "DOWN", "RAISE", "CALL", "REFUSED None None", "BROKEN")
     for word in words:
         ask(gateway, chat(f"{word} {private}", stop=[private]), key=ADA)
         ask(gateway, chat(f"{word} {private}", stream=True), key=ADA)

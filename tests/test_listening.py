@@ -138,7 +138,7 @@ def test_openais_own_client_reads_what_it_answers(gateway: Running) -> None:
         client.chat.completions.create(model="gpt-4", messages=[{"role": "user", "content": "x"}])
     with pytest.raises(openai.BadRequestError) as caught:
         ask("x", frequency_penalty=1)
-    assert caught.value.code == "unknown_parameter"
+    assert caught.value.code == "unsupported_parameter"
     with pytest.raises(openai.InternalServerError) as failed:
         ask("DOWN")
     assert failed.value.code == "no_answer"

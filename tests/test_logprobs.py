@@ -160,7 +160,7 @@ def test_streamed_ones_too_many_tokens_and_alternatives_are_refused(running: ser
     )
     assert check_refused(streamed, 400, "unsupported_parameter")["param"] == "logprobs"
     check_refused(long, 400, "context_length_exceeded")
-    assert check_refused(top, 400, "unknown_parameter")["param"] == "top_logprobs"
+    assert check_refused(top, 400, "unsupported_parameter")["param"] == "top_logprobs"
     (one,) = asked(running, body_of(TEXTS[1], logprobs=True, max_tokens=3))
     assert len(given_logs(one)) == 3
 

@@ -106,7 +106,10 @@ def test_trials_run_as_experiments_and_bad_ones_are_stopped(here: Path) -> None:
     assert (best["number"], best["state"]) == (report["best"], "complete"), again.stderr
     assert f"or `dvc exp apply {best['experiment']}`" in again.stdout
     before = (here / "params.yaml").read_text(encoding="utf-8").splitlines()
-    assert run_here(here, "hallmark.commands.tune", "--write").returncode == 0
+    said = run_here(here, "hallmark.commands.tune", "--write")
+    assert said.returncode == 0
+    assert f"  sft.learning_rate: 0.004 -> {best['params']['sft.learning_rate']:g}\n" in said.stdout
+    assert "  sft.eval_steps: " in said.stdout
     assert load_params().sft.learning_rate == best["params"]["sft.learning_rate"]
     after = (here / "params.yaml").read_text(encoding="utf-8").splitlines()
     changed = [new for old, new in zip(before, after, strict=True) if old != new]

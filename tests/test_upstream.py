@@ -101,6 +101,22 @@ def test_what_is_no_answer_is_told_by_its_kind_without_its_words(
     assert time.monotonic() - start < 5
 
 
+@pytest.mark.parametrize(
+    ("error", "code", "field"),
+    [
+        ({"code": "context_length_exceeded", "param": "messages"}, "context_length_exceeded", "messages"),
+        ({"code": "unsupported_parameter", "param": "stop"}, None, "stop"),
+        ({"code": 400, "param": "response_format.json_schema"}, None, "response_format"),
+        ({"code": "rosa@miller.example", "param": "rosa@miller.example"}, None, None),
+        ({"code": ["x"], "param": {"messages": 1}}, None, None),
+        ({}, None, None),
+    ],
+)
+def test_of_a_refusal_only_known_words_are_taken(server: Stub, error: dict[str, Any], code: str, field: str) -> None:
+    found = problem(server.url, question(status=400, error=error))
+    assert (found.problem, found.code, found.field) == ("refused", code, field)
+
+
 def test_an_answer_of_another_model_is_said_once(server: Stub, caplog: pytest.LogCaptureFixture) -> None:
     """Providers have aliases, so it is an answer all the same."""
     other = question(raw='{"model": "base", "choices": [{"message": {"content": "x"}}]}')

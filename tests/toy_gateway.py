@@ -102,11 +102,15 @@ class Models:
             return dataclasses.replace(made, outcome="handed_over", reason="unsure", text=None, route="canary")
         if "DOWN" in text:
             return dataclasses.replace(made, outcome="failed", reason="upstream", text=None, answer=None)
-        if "TOO LONG" in text:
-            return dataclasses.replace(made, outcome="failed", reason="refused", text=None, answer=None)
+        if refused := re.search(r"REFUSED (\w+) (\w+)", text):
+            why = [None if word == "None" else word for word in refused.groups()]
+            return dataclasses.replace(
+                made, outcome="failed", reason="refused", text=None, answer=None, refused=(why[0], why[1])
+            )
         if "CALL" in text:
             call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": json.dumps({"a": text})}}
-            return dataclasses.replace(made, text=None, tool_calls=[call], finish="tool_calls")
+            calls = [call] * text.count("CALL")
+            return dataclasses.replace(made, text=None, tool_calls=calls, finish="tool_calls")
         return made
 
     async def close(self) -> None:

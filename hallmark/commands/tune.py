@@ -306,14 +306,23 @@ def write(params: Params, key: str, found: list[Trial]) -> None:
     sweep.write("tune", report, table(found, params.tune.validations))
 
 
-def write_best(file: Path, found: list[Trial]) -> None:
+def write_best(file: Path, raw: dict[str, Any], found: list[Trial]) -> None:
     """Set the params of the best trial in params.yaml, line by line; comments stay."""
     if (best := best_of(found)) is None:
         problem = "no trial has ended well for the data, code and params of today"
         raise HallmarkError(problem, file=REPORT, remedy="run `nox -s tune`")
     values = "\n".join(f"{name}: {json.dumps(value)}" for name, value in best.params.items())
     write_text(file, changed(file.read_text(encoding="utf-8"), values))
-    print(f"written: {file}: {in_words(best.params)} (trial {best.number}, validation loss {best.loss:.4f})")
+    print(f"written: {file}, by trial {best.number}, validation loss {best.loss:.4f}:")
+    for name, value in best.params.items():
+        before: Any = raw
+        for key in name.split("."):
+            before = before[key]
+        print(
+            f"  {name}: {_cell(before)} -> {_cell(value)}"
+            if value != before
+            else f"  {name}: {_cell(before)}, as it was"
+        )
     print("then `nox -s repro`")
 
 
@@ -329,7 +338,7 @@ def main(arguments: argparse.Namespace) -> None:
     remedy = "wait for it, or stop it: a second search would only slow it down"
     with alone(FOLDER, "another search runs in this repository", remedy):
         if arguments.write:
-            write_best(arguments.params, earlier(search_of(params, raw)))
+            write_best(arguments.params, raw, earlier(search_of(params, raw)))
             return
         begun = time.monotonic()
         minutes = params.tune.minutes if arguments.minutes is None else arguments.minutes

@@ -80,6 +80,7 @@ class Serve(Block):
     otlp: Otlp | None
     poll_seconds: Seconds
     drain_seconds: Seconds
+    warm_seconds: Annotated[float, Field(ge=0, le=604_800)]
 
     @model_validator(mode="after")
     def _canary_needs_prod(self) -> Serve:

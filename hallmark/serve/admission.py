@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from hallmark.base.refusal import Refusal
-from hallmark.serve.chat_request import ChatRequest, read_request
+from hallmark.serve.chat_request import ChatRequest, read_request, unsupported
 
 CHAT, MODELS, HEALTH = "/v1/chat/completions", "/v1/models", "/health"
 MODELS_VARIABLE = "HALLMARK_MODELS"  # the names that a server answers to, as a JSON list
@@ -157,8 +157,7 @@ class Admission:
             known = ", ".join(f"'{name}'" for name in self.limits.models)
             raise Refusal(404, "model_not_found", f"there is no such model; the models here: {known}", "model")
         if self.limits.greedy and (field := request.ignored_by_greedy(self.limits.logs)):
-            message = f"{field}: this server decodes greedily and would ignore it; leave it out"
-            raise Refusal(400, "unsupported_parameter", message, field)
+            raise unsupported(field, "this server decodes greedily and would ignore it")
         value: dict[str, Any] = request.model_dump(
             exclude_none=True, exclude={"messages", "max_tokens", "max_completion_tokens"}
         )

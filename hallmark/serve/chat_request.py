@@ -1,6 +1,7 @@
 """What a chat request may hold: fields of OpenAI's chat API, each of its type, and no others.
 
-A request that doesn't fit raises `Refusal`, which becomes an answer in OpenAI's error form. No message quotes a value.
+Clients send more fields than matter here: those that change no answer are left out of the request (`WITHOUT_EFFECT`). One
+that doesn't fit raises `Refusal`, which becomes an answer in OpenAI's error form. No message quotes a value.
 """
 
 from __future__ import annotations
@@ -26,6 +27,14 @@ from hallmark.base.refusal import Refusal
 from hallmark.base.tools import normal_tools
 
 NAME_CHARS = 100  # longest name of a field that an answer repeats
+ANY = object()
+# Fields that are taken and left out, by the value with which they change no answer; ANY: whatever it is.
+WITHOUT_EFFECT: dict[str, Any] = {
+    "user": ANY, "safety_identifier": ANY, "metadata": ANY, "store": ANY, "service_tier": ANY,
+    "prompt_cache_key": ANY, "prompt_cache_retention": ANY, "prediction": ANY, "reasoning_effort": ANY,
+    "n": 1, "presence_penalty": 0, "frequency_penalty": 0, "logit_bias": {}, "top_logprobs": 0, "modalities": ["text"],
+    "verbosity": "medium",
+}  # fmt: skip
 CODES = {"extra_forbidden": "unknown_parameter", "missing": "missing_required_parameter"}
 
 
@@ -57,15 +66,30 @@ class Call(Strict):
     function: Function
 
 
+def _role(role: Any) -> Any:
+    return "system" if role == "developer" else role  # OpenAI's newer word for it, which no chat template knows
+
+
+def _text(content: Any) -> Any:
+    """The text of content that comes in parts. A line end keeps a value of one part apart from the next one's."""
+    if not isinstance(content, list):
+        return content
+    parts = [part for part in content if isinstance(part, dict) and part.keys() == {"type", "text"}]
+    texts = [part["text"] for part in parts if part["type"] == "text" and isinstance(part["text"], str)]
+    if not texts or len(texts) < len(content):
+        raise ValueError('must be text, or parts that are {"type": "text", "text": "..."}')
+    return "\n".join(texts)
+
+
 class Message(Strict):
     """A message; keys that servers put into their answers, so that callers send them back, may be there as null."""
 
-    role: Literal["system", "user", "assistant", "tool"]
-    content: str | None = None
+    role: Annotated[Literal["system", "user", "assistant", "tool"], BeforeValidator(_role)]
+    content: Annotated[str | None, BeforeValidator(_text)] = None
     name: str | None = None
     tool_calls: list[Call] | None = None
     tool_call_id: str | None = None
-    refusal: None = None
+    refusal: Annotated[str | None, Field(exclude=True)] = None  # stands in for the content of an answer that has none
     annotations: None = None
     audio: None = None
     function_call: None = None
@@ -77,6 +101,9 @@ class Message(Strict):
             raise ValueError("only a message of the assistant has tool_calls")
         if self.tool_call_id is not None and self.role != "tool":
             raise ValueError("only a message of a tool has tool_call_id")
+        if self.refusal is not None and self.role != "assistant":
+            raise ValueError("only a message of the assistant has refusal")
+        self.content = self.refusal if self.content is None else self.content
         if self.content is None and not self.tool_calls:
             raise ValueError("content must be text; only a message with tool_calls may leave it out")
         return self
@@ -84,6 +111,7 @@ class Message(Strict):
 
 class StreamOptions(Strict):
     include_usage: bool | None = None
+    include_obfuscation: Annotated[bool | None, Field(exclude=True)] = None
 
 
 def _listed(value: Any) -> Any:
@@ -107,11 +135,25 @@ class ChatRequest(Strict):
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     stop: Annotated[list[str], Field(max_length=16), BeforeValidator(_listed)] | None = None
-    n: Annotated[int, Field(ge=1, le=1)] | None = None
+    parallel_tool_calls: Annotated[
+        Literal[False] | None, BeforeValidator(lambda given: None if given is True else given)
+    ] = None
     logprobs: bool | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     response_format: dict[str, Any] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_what_changes_nothing(cls, given: Any) -> Any:
+        """The request without such fields; a Refusal for one that asks for another answer than there is."""
+        if not isinstance(given, dict):
+            return given
+        for name, neutral in WITHOUT_EFFECT.items():
+            value = given.get(name)
+            if value is not None and neutral is not ANY and (isinstance(value, bool) or value != neutral):
+                raise unsupported(name, f"only {json.dumps(neutral)} can be had here, which is the default")
+        return {name: value for name, value in given.items() if name not in WITHOUT_EFFECT}
 
     @property
     def answer_tokens(self) -> int | None:
@@ -134,11 +176,17 @@ class ChatRequest(Strict):
             "logprobs": bool(self.logprobs) and (bool(self.stream) or not logs),
             "response_format": form is not None and form.get("type") != "text",
             "tool_choice": self.tool_choice not in (None, "none", "auto"),
+            "parallel_tool_calls": self.parallel_tool_calls is False,
         }
         return next((field for field, is_asked in asked.items() if is_asked), None)
 
 
 Form = TypeVar("Form", bound=Strict)
+
+
+def unsupported(field: str, why: str, headers: dict[str, str] | None = None) -> Refusal:
+    """An error about a field that would change the answer, and can't here."""
+    return Refusal(400, "unsupported_parameter", f"{field}: {why}; leave it out", field, headers)
 
 
 def plain(messages: Iterable[Message]) -> list[dict[str, Any]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,20 @@ def _count(config: dict[str, Any], key: str) -> int:
     """A number above 0 in config.json; 0 if it has none."""
     value = config.get(key)
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+
+
+def free_bytes(device: str) -> int:
+    """Memory that nothing uses now: of the GPU that is used here, or of the machine; 0 if nobody can say."""
+    if device == "cpu":
+        import psutil
+
+        return int(psutil.virtual_memory().available)
+    card = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0] or "0"
+    command = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits", f"--id={card}"]
+    try:  # torch would take some of it to look
+        return int(subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout) * 2**20
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return 0
 
 
 def card_bytes() -> int | None:

@@ -318,7 +318,7 @@ def until_stopped(start: Callable[[], AbstractContextManager[Server]], words: st
         if len(deaths) > len(RESTARTS):
             raise HallmarkError(
                 f"the server {trouble}, and has died {len(deaths)} times within {DEATH_WINDOW / 60:g} minutes",
-                remedy="give it more memory, or lower cache_blocks and batch_tokens in benchmark.server",
+                remedy="give it more memory, or make its cache smaller in benchmark.server",
             )
         print(f"{datetime.now().astimezone():%F %T%z} the server {trouble}; starting it again", flush=True)
         time.sleep(RESTARTS[len(deaths) - 1])

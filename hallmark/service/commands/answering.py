@@ -106,8 +106,8 @@ def models_of(
     else:
         launcher = Starter(params, source, lambda release: name_of(params, release))
     deployments = Deployments(
-        source, launcher, poll_seconds=serve.poll_seconds, drain_seconds=serve.drain_seconds, metrics=metrics,
-        follow=follow,
+        source, launcher, poll_seconds=serve.poll_seconds, drain_seconds=serve.drain_seconds,
+        warm_seconds=serve.warm_seconds, metrics=metrics, follow=follow,
     )  # fmt: skip
     broad = Broad(serve.fallback, form_of(params, None)) if serve.fallback else None
     return Served(

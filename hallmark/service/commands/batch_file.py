@@ -158,7 +158,10 @@ class Answers:
 
 @contextmanager
 def answers_in(path: Path) -> Iterator[Answers]:
-    """The file of answers, made if it isn't there, readable by nobody else: it holds what callers wrote. One process at a time."""
+    """The file of answers, made if it isn't there, readable by nobody else: it holds what callers wrote. One process at a time.
+
+    It is gone after a run that wrote nothing into it.
+    """
     if path.exists():
         check_regular(path, "name another file with --out")
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
@@ -174,7 +177,13 @@ def answers_in(path: Path) -> Iterator[Answers]:
             raise HallmarkError(
                 "another run is writing it", file=path, remedy="wait for it, or name another file with --out"
             ) from None
-        yield Answers(path, handle)
-        os.fsync(handle)
+        if not os.fstat(handle).st_nlink:  # another run has just removed it
+            raise HallmarkError("removed by another run", file=path, remedy="run the same command again")
+        try:
+            yield Answers(path, handle)
+            os.fsync(handle)
+        finally:
+            if not os.fstat(handle).st_size:
+                path.unlink(missing_ok=True)
     finally:
         os.close(handle)

@@ -19,6 +19,7 @@ from typing import Any
 from hallmark.base.errors import HallmarkError, run_stage
 from hallmark.base.files import REPORTS, TRAIN, json_bytes, write_all
 from hallmark.base.key import read_key
+from hallmark.base.reading import read_object
 from hallmark.base.records import scan_records, whole_parquet
 from hallmark.base.single_run import alone
 from hallmark.commands.proposal import is_sample
@@ -41,6 +42,7 @@ from hallmark.task.task import Task
 
 log = logging.getLogger("collect")
 REPORT = REPORTS / "collect.json"
+OF_A_RUN = ("added", "collected_before", "online", "pairs", "reviewed")  # what it says of one run, not of the traces
 
 
 def run(
@@ -61,7 +63,8 @@ def run(
     form, logs = read_log(source, form, since, scores, left)
     rows = Rows(params, known, Recorder(data, params.task, params.mask, None, key), name_key)
     done = collect(logs, left, said, new.keys(), rows, known, params)
-    opened = queue(done.waiting, trained(known), params.dedupe, params.collect.review)
+    new_texts = [row.text for row in done.rows]
+    opened = queue(done.waiting, trained(known, new_texts), params.dedupe, params.collect.review)
     shown = opened[: params.collect.review.most]
     report = done.report(form) | {
         "queue": len(shown),
@@ -71,7 +74,9 @@ def run(
     if not dry:
         outputs: dict[Path, bytes | memoryview] = {REVIEWED: lines_of(said)} if said else {}
         outputs |= {TABLE: table(shown).encode(), PAGE: page(shown, task).encode(), REPORT: json_bytes(report)}
-        write_all(outputs)
+        if not done.rows:
+            outputs[REPORT] = json_bytes(last_word(report))
+        write_all({path: content for path, content in outputs.items() if not has(path, content)})
         names = (NAME if data.id == "row.id" else data.id, data.group)
         count = add(Path(data.path), [row.content for row in done.rows], renamed, names)
         if count:
@@ -90,10 +95,22 @@ def check(params: Params) -> None:
         )
 
 
-def trained(known: Known) -> list[str]:
-    """The requests that training has, or if there is no split yet, those of all rows."""
+def last_word(report: dict[str, Any]) -> dict[str, Any]:
+    """The report of a run that added no rows: that of the run before, unless there was more to read since then."""
+    before = read_object(REPORT, "remove it") if REPORT.exists() else {}
+    own = {name: before[name] for name in OF_A_RUN if name in before}
+    return before if report | own == before else report
+
+
+def has(path: Path, content: bytes | memoryview) -> bool:
+    """Whether a file has that content."""
+    return path.exists() and path.read_bytes() == content
+
+
+def trained(known: Known, new: list[str]) -> list[str]:
+    """The requests that training has, or if there is no split yet, those of all rows, `new` ones too."""
     if not TRAIN.exists():
-        return known.texts
+        return [*known.texts, *new]
     with whole_parquet(TRAIN):
         texts: list[str] = scan_records(TRAIN).select(text=text_of("prompt")).collect()["text"].to_list()
     return texts

@@ -22,7 +22,7 @@ from starlette.routing import Route
 from hallmark.base.errors import HallmarkError
 from hallmark.base.refusal import Refusal
 from hallmark.mask.restoring import Masked
-from hallmark.serve.chat_request import Message, read_request
+from hallmark.serve.chat_request import Message, read_request, unsupported
 from hallmark.service.gateway import responses
 from hallmark.service.gateway.callers import check_sender, customer, read_keys
 from hallmark.service.gateway.exchange import Answered, Asked, trace_of
@@ -183,9 +183,7 @@ class Gateway:
         if time.monotonic() >= deadline:
             raise self._late(headers)
         if answered.reason == "refused":
-            message = "the model server refused it: prompt and answer may be longer than it holds, or it does not take"
-            message += " stop, tool_choice or response_format"
-            raise Refusal(400, "refused_by_model", message, headers=headers)
+            raise responses.refused(answered, chat, headers)
         raise Refusal(502, "no_answer", "the model server gave no answer", headers=headers | RETRY)
 
     async def _answered(self, asked: Asked, masking_s: float | None, start: float) -> Answered:
@@ -221,8 +219,7 @@ class Gateway:
             known = ", ".join(f"'{name}'" for name in self.models.names)
             raise Refusal(404, "model_not_found", f"there is no such model; the models here: {known}", "model")
         if chat.logprobs:
-            message = "logprobs: the tokens are those of the masked answer, which is not what goes out; leave it out"
-            raise Refusal(400, "unsupported_parameter", message, "logprobs")
+            raise unsupported("logprobs", "the tokens are those of the masked answer, which is not what goes out")
         if (chat.answer_tokens or 0) > limit:
             field = "max_tokens" if chat.max_completion_tokens is None else "max_completion_tokens"
             raise Refusal(400, "invalid_value", f"{field}: an answer has at most {limit} tokens here", field)

@@ -35,7 +35,7 @@ class Judged:
     """Of one answer. `reason`: `sure` or `no_cascade` if it goes out, else why not."""
 
     reason: Reason
-    schema_valid: bool
+    schema_valid: bool | None
     score: float | None
     probability: float | None
 
@@ -57,9 +57,14 @@ class Judge:
         """Whether it can say nothing without log-probabilities."""
         return self.cascade is not None
 
-    def judge(self, answer: Answer, masked: Masked) -> Judged:
-        """What becomes of a model's answer to a request."""
-        valid, score, probability = self.is_valid(answer.text), None, None
+    @property
+    def only_json(self) -> bool:
+        """Whether no answer goes out that isn't JSON."""
+        return self._check and self._task.is_json
+
+    def judge(self, answer: Answer, masked: Masked, *, cut: bool = False) -> Judged:
+        """What becomes of a model's answer to a request. `cut`: it is as long as the caller allows, so no schema holds for it."""
+        valid, score, probability = None if cut else self.is_valid(answer.text), None, None
         reason: Reason = "no_cascade"
         if self.cascade is not None:
             decision = apply(self.cascade, sure_of(answer, self._form, is_json=self._task.is_json))
@@ -67,7 +72,7 @@ class Judge:
             probability = None if score is None else decision.probability
             reason = "sure" if decision.answer else "no_score" if score is None else "unsure"
         if reason in ("sure", "no_cascade"):
-            reason = self.wrong(answer.text, masked, valid=valid) or reason
+            reason = self.wrong(answer.text, masked, valid=valid is not False) or reason
         return Judged(reason, valid, score, probability)
 
     def is_valid(self, text: str) -> bool:

@@ -35,7 +35,7 @@ LEAST_WAIT = 0.2  # seconds before a server that was busy is asked again, also i
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What came back. `after`: the header `Retry-After`. `content`: that of a success, None if it can't be read."""
+    """What came back. `after`: the header `Retry-After`. `content`: None if it can't be read, or the server failed."""
 
     status: int
     after: str
@@ -73,7 +73,7 @@ class Client:
         )  # fmt: skip
         async with asked as response:
             said = Response(response.status, response.headers.get("retry-after", ""))
-            if not said.success or response.headers.get("content-encoding", "identity") != "identity":
+            if not 200 <= said.status < 500 or response.headers.get("content-encoding", "identity") != "identity":
                 return said
             content = bytearray()
             async for piece in response.content.iter_any():

@@ -2,7 +2,8 @@
 
 What the registry wants is looked up every `serve.poll_seconds`. The server of a new release is started first, while the
 old one answers. Once it does too, one assignment makes it the one for all requests from then on. The old one finishes those
-that it has, for at most `serve.drain_seconds`, and is stopped. A release that moves from canary to prod keeps its server.
+that it has, for at most `serve.drain_seconds`. If memory allows, it then stays ready for `serve.warm_seconds`, so that a
+rollback waits for no start, and is stopped. A release that moves from canary to prod keeps its server.
 A server that dies is started again; a release that can't be started changes nothing for the one that answers.
 """
 
@@ -37,8 +38,8 @@ log = logging.getLogger("serve")
 class Running:
     """A server and the requests under way in it."""
 
-    def __init__(self, launched: Launched) -> None:
-        self.launched, self.meter, self.under_way = launched, Meter(), 0
+    def __init__(self, launched: Launched, version: str) -> None:
+        self.launched, self.version, self.meter, self.under_way = launched, version, Meter(), 0
         self.suspect = asyncio.Event()  # a request found it down
         self._idle = asyncio.Event()
         self._idle.set()
@@ -84,11 +85,13 @@ class Deployments:
         *,
         poll_seconds: float,
         drain_seconds: float,
+        warm_seconds: float,
         metrics: Metrics | None = None,
         follow: bool = True,
     ) -> None:
         self._source, self._launcher, self._metrics = source, launcher, metrics or Metrics()
-        self._poll_seconds, self._drain_seconds, self._follows = poll_seconds, drain_seconds, follow
+        self._poll_seconds, self._drain_seconds, self._warm_seconds = poll_seconds, drain_seconds, warm_seconds
+        self._follows = follow
         self._sides: dict[Side, Serving] = {}
         self._running: dict[str, Running] = {}
         self._failed: dict[str, tuple[int, float]] = {}  # by key: times it could not be started, and when to try again
@@ -193,12 +196,15 @@ class Deployments:
             drain, running.drain = running.drain, None
             await _cancelled([drain])
             self._tell_draining()
+            if drain is not None and await in_thread(running.launched.trouble) is not None:  # nobody was on guard
+                await self._stopped(key)
         running = self._running.get(key)  # if it was not too late
         if running is None:
             times, again = self._failed.get(key, (0, 0.0))
             if time.monotonic() < again:
                 raise HallmarkError("could not be started just now", remedy="see the log")
             start = time.monotonic()
+            await self._make_room()
             try:
                 launched = await in_thread(lambda: self._launcher.launch(want, side), _discard)
             except Exception as error:
@@ -211,7 +217,7 @@ class Deployments:
                 raise HallmarkError("could not be started", remedy="see the log") from None
             self._failed.pop(key, None)
             self._metrics.observe("hallmark_release_start_seconds", time.monotonic() - start, side=side)
-            running = self._running[key] = Running(launched)
+            running = self._running[key] = Running(launched, want.version)
             running.guard = asyncio.create_task(self._guard(running, want, side))
         before, self._sides[side] = self._sides.get(side), Serving(want, running)
         self._tell(side, before, self._sides[side])
@@ -232,14 +238,33 @@ class Deployments:
         )
 
     async def _drain(self, key: str, running: Running) -> None:
-        """Let a server that was replaced finish its requests, then stop it."""
+        """Let a server that was replaced finish its requests, keep it ready for a while, then stop it."""
         self._tell_draining()
         with suppress(TimeoutError):
             async with asyncio.timeout(self._drain_seconds):
                 await running.idle()
         if running.under_way:
             log.warning("a replaced server is stopped with %d requests under way", running.under_way)
+        elif self._warm_seconds and await in_thread(running.launched.trouble) is None:
+            if await in_thread(running.launched.room):
+                log.info(
+                    "the server of %s stays ready for %g s, in case it is wanted again",
+                    running.version,
+                    self._warm_seconds,
+                )
+                await asyncio.sleep(self._warm_seconds)
+            log.info("the server of %s is stopped", running.version)
         await self._stopped(key)
+        self._tell_draining()
+
+    async def _make_room(self) -> None:
+        """Before another server starts: stop those that are only kept ready, if there is no memory for it otherwise."""
+        for key, running in list(self._running.items()):
+            if running.drain is not None and not running.under_way and not await in_thread(running.launched.room):
+                log.info("the server of %s is stopped: its memory is needed", running.version)
+                drain, running.drain = running.drain, None  # cancelled here, the next turn drains it again
+                await _cancelled([drain])
+                await self._stopped(key)
         self._tell_draining()
 
     def _tell_draining(self) -> None:
@@ -267,7 +292,7 @@ class Deployments:
                     await running.suspect.wait()
             running.suspect.clear()
             trouble = await in_thread(running.launched.trouble)
-            if trouble is None:
+            if trouble is None or running.drain is not None:
                 continue
             now = time.monotonic()
             running.deaths.append(now)

@@ -44,6 +44,7 @@ class Answered:
     text: str | None = None
     tool_calls: list[dict[str, Any]] | None = None
     finish: str | None = None
+    refused: tuple[str | None, str | None] = (None, None)  # why the server refused it, and which field, if it said so
     answer: str | None = None  # the model's own, whatever went out
     fallback: str | None = None
     schema_valid: bool | None = None

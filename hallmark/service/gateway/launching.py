@@ -15,6 +15,7 @@ from hallmark.base.files import BASE
 from hallmark.model.tool_form import ToolForm
 from hallmark.release.statements import read_provenance
 from hallmark.serve.engine import StartedSettings
+from hallmark.serve.memory import free_bytes
 from hallmark.serve.server import free_port, served_alone, started
 from hallmark.service.gateway.cascading import Judge, read_cascade
 from hallmark.service.gateway.fallback import key_of
@@ -34,7 +35,7 @@ class Launched:
     """A server that answers for a release. `name`: the model's, for callers; `logs`: None if nobody knows yet.
 
     `constrains`: it can be asked for another answer than the greedy one. `trouble`: why it can answer no more; None if it
-    can, or isn't ours to look into.
+    can, or isn't ours to look into. `room`: whether another like it could start while it runs.
     """
 
     upstream: Upstream
@@ -43,6 +44,7 @@ class Launched:
     constrains: bool
     logs: bool | None
     trouble: Callable[[], str | None]
+    room: Callable[[], bool]
     stop: Callable[[], None]
 
 
@@ -88,6 +90,7 @@ class Starter:
                 remedy="set it to vllm; or set serve.cascade to false, and every answer goes out",
             )
         set_up(self._params.compute, self._params.seed)  # merging is done in this process
+        before = free_bytes(self._params.compute.device)
         with ExitStack() as stack:
             serving = served_alone(
                 name, files.release, free_port(0), self._settings, self._params.compute, files.weights
@@ -102,7 +105,13 @@ class Starter:
                 found = server.trouble()
                 return found and found + server.last_words
 
-            return Launched(upstream, judge, name, engine.constrains, logs, trouble, stop)
+            left = free_bytes(self._params.compute.device)
+            taken = max(before - left, 2**20 * (server.peak_memory_mib or 0))
+
+            def room() -> bool:
+                return free_bytes(self._params.compute.device) > taken
+
+            return Launched(upstream, judge, name, engine.constrains, logs, trouble, room, stop)
         raise AssertionError  # the stack hides no error
 
 
@@ -126,7 +135,7 @@ class Given:
         key = key_of(settings, f"serve.upstreams.{side}")
         upstream = Upstream(settings.url.rstrip("/"), settings.model, key=key, form=form)
         name = read_provenance(files.release).build.params.certify.name if files.release else self._params.certify.name
-        return Launched(upstream, judge, name, True, None, lambda: None, lambda: None)
+        return Launched(upstream, judge, name, True, None, lambda: None, lambda: True, lambda: None)
 
 
 def judge_of(params: Params, release: Path | None) -> tuple[ToolForm | None, Judge]:

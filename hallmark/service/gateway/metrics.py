@@ -37,7 +37,7 @@ HELP = {
     "hallmark_release_start_seconds": "From the start of a release's server to its first answer",
     "hallmark_release_failures_total": "Releases that could not be started, by side",
     "hallmark_registry_errors_total": "Times that the registry could not be read",
-    "hallmark_servers_draining": "Replaced servers that finish the requests they have",
+    "hallmark_servers_draining": "Replaced servers that finish the requests they have, or stay ready to answer again",
     "hallmark_server_restarts_total": "Servers that died, by version",
     "hallmark_upstream_errors_total": "Requests that a model server did not answer, by version and problem",
     "hallmark_second_answers_total": "Answers that broke the schema and were asked for once more, by version",

@@ -108,7 +108,7 @@ class Served:
         reply, wrong = bought.reply, bought.problem
         if reply is None:
             self._complain("the fallback", str(wrong))
-        elif (wrong := judge.wrong(reply.answer.text, asked.masked)) is None:
+        elif (wrong := judge.wrong(reply.answer.text, asked.masked, valid=self._cut(asked, reply) or None)) is None:
             return replace(
                 own, outcome="answered", text=reply.text, tool_calls=reply.tool_calls, finish=reply.finish,
                 fallback=reply.answer.text,
@@ -136,13 +136,15 @@ class Served:
         reply: Reply | None = None
         judged: Judged | None = None
         problem: Problem | None = None
+        refused: tuple[str | None, str | None] = (None, None)
         with running.taken():
             began = running.meter.begin()
             try:
                 judge = launched.judge
                 question = self._question(
-                    asked, self._usual_tokens, logs=judge.needs_logs and launched.logs is not False
-                )
+                    asked, self._usual_tokens, logs=judge.needs_logs and launched.logs is not False,
+                    is_json=judge.only_json,
+                )  # fmt: skip
                 reply = await launched.upstream.ask(question, asked.deadline - time.monotonic())
                 if question.logs and launched.logs is None:
                     launched.logs = reply.answer.logs is not None
@@ -152,7 +154,7 @@ class Served:
                             "them, or set serve.cascade to false",
                             wanted.version,
                         )
-                judged = judge.judge(reply.answer, asked.masked)
+                judged = judge.judge(reply.answer, asked.masked, cut=self._cut(asked, reply))
                 if judged.reason == "schema" and (extra := judge.second(launched.constrains)) is not None:
                     self._metrics.count("hallmark_second_answers_total", version=wanted.version)
                     again = replace(question, extra={**(question.extra or {}), **extra})
@@ -160,7 +162,7 @@ class Served:
                     reply, judged = second, judge.judge(second.answer, asked.masked)
             except UpstreamError as error:
                 if reply is None:
-                    problem = error.problem
+                    problem, refused = error.problem, (error.code, error.field)
                     if problem == "down":
                         running.suspect.set()
                 self._metrics.count("hallmark_upstream_errors_total", version=wanted.version, problem=error.problem)
@@ -170,7 +172,7 @@ class Served:
         failed = Answered(
             trace=new_id(asked.time), outcome="failed", reason="refused" if problem == "refused" else "upstream",
             route=side, version=wanted.version, digest=wanted.digest, model=launched.name,
-            model_s=time.monotonic() - start, price=of_time(self._per_hour, share),
+            model_s=time.monotonic() - start, price=of_time(self._per_hour, share), refused=refused,
         )  # fmt: skip
         if reply is None or judged is None:
             return failed, problem
@@ -183,12 +185,22 @@ class Served:
             answered = replace(answered, outcome="answered", text=reply.text, tool_calls=reply.tool_calls)
         return answered, None
 
-    def _question(self, asked: Asked, usual_tokens: int, *, logs: bool = False) -> Question:
-        """What is asked: greedily, whatever temperature or seed a caller names; how an answer is to end and look is theirs."""
+    def _cut(self, asked: Asked, reply: Reply) -> bool:
+        """Whether an answer ends where its caller wanted it to, before the model would have been told to stop."""
+        tokens = asked.chat.answer_tokens
+        return reply.finish == "length" and tokens is not None and tokens < self._usual_tokens
+
+    def _question(self, asked: Asked, usual_tokens: int, *, logs: bool = False, is_json: bool = False) -> Question:
+        """What is asked: greedily, whatever temperature or seed a caller names; how an answer is to end and look is theirs.
+
+        `is_json`: all answers are, so that nobody need ask for it.
+        """
         tokens = min(asked.chat.answer_tokens or usual_tokens, self._serve.limits.answer_tokens)
         chat = asked.chat
-        form = chat.response_format if (chat.response_format or {}).get("type") != "text" else None
-        chosen = {"stop": chat.stop, "tool_choice": chat.tool_choice, "response_format": form}
+        usual = ("text", "json_object") if is_json else ("text",)
+        form = chat.response_format if (chat.response_format or {}).get("type") not in usual else None
+        choice = None if chat.tool_choice == "auto" else chat.tool_choice  # which is how it was trained
+        chosen = {"stop": chat.stop, "tool_choice": choice, "response_format": form}
         extra = {name: value for name, value in chosen.items() if value is not None}
         return Question(asked.masked.messages, asked.masked.tools, tokens, logs, extra)
 

@@ -18,6 +18,8 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from hallmark.base.refusal import Refusal
+from hallmark.serve.chat_request import unsupported
+from hallmark.service.gateway.upstream import OPTIONAL
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -50,7 +52,7 @@ def answer(answered: Answered, masked: Masked, chat: ChatRequest) -> Response:
         usage = {
             "prompt_tokens": answered.prompt_tokens, "completion_tokens": answered.answer_tokens, "total_tokens": total,
         }  # fmt: skip
-    message, finish = _message(answered, masked)
+    message, finish = _message(answered, masked, chat)
     head = {
         "id": answered.trace.replace("tr-", "chatcmpl-", 1),
         "object": "chat.completion",
@@ -73,17 +75,35 @@ def answer(answered: Answered, masked: Masked, chat: ChatRequest) -> Response:
     return Response(text, headers=headers | {"cache-control": "no-cache"}, media_type="text/event-stream")
 
 
-def _message(answered: Answered, masked: Masked) -> tuple[dict[str, Any], str]:
+def _message(answered: Answered, masked: Masked, chat: ChatRequest) -> tuple[dict[str, Any], str]:
     if answered.outcome == "handed_over":
         refusal = f"A person must look at this: {REVIEWS.get(answered.reason, 'there is no answer that may go out')}."
         return {"role": "assistant", "content": None, "refusal": refusal}, HANDED_OVER
     message: dict[str, Any] = {"role": "assistant", "content": _restored(answered.text, masked), "refusal": None}
     if answered.tool_calls:
+        most = 1 if chat.parallel_tool_calls is False else None
         message["tool_calls"] = [
             call | {"function": {name: _restored(text, masked) for name, text in call["function"].items()}}
-            for call in answered.tool_calls
+            for call in answered.tool_calls[:most]
         ]
     return message, answered.finish or "stop"
+
+
+def refused(answered: Answered, chat: ChatRequest, headers: dict[str, str]) -> Refusal:
+    """The error for a request that the model server refused, about the field that it named."""
+    code, field = answered.refused
+    if code == "invalid_messages":
+        return Refusal(400, code, "messages: the model's chat template can't write them", "messages", headers)
+    if code is not None or field in ("messages", "max_tokens"):
+        field = "max_tokens" if field == "max_tokens" and chat.max_tokens else "messages"
+        message = f"{field}: prompt and answer are longer than the model holds"
+        return Refusal(400, "context_length_exceeded", message, field, headers)
+    if field is not None:
+        return unsupported(field, "the model server does not take it", headers)
+    message = "the model server refused it, and does not say why: prompt and answer may be longer than it holds"
+    if names := [name for name in OPTIONAL if getattr(chat, name) is not None]:
+        message += f", or it does not take {' or '.join(names)}"
+    return Refusal(400, "refused_by_model", message, headers=headers)
 
 
 def _restored(text: str | None, masked: Masked) -> str | None:

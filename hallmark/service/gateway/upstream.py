@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -28,15 +29,23 @@ if TYPE_CHECKING:
 log = logging.getLogger("serve")
 
 REFUSES = (400, 413, 422)  # the request can't be answered by this server: too long, say
+CODES = ("context_length_exceeded", "invalid_messages")
+OPTIONAL = ("tools", "stop", "tool_choice", "response_format")  # fields of a request that not every server takes
+FIELDS = ("messages", "max_tokens", *OPTIONAL)
 Problem = Literal["down", "late", "busy", "refused", "status", "malformed", "too_large"]
 
 
 class UpstreamError(Exception):
-    """A model server gave no answer. `problem`: the kind, for metrics; `charged`: whether it may have computed one."""
+    """A model server gave no answer. `problem`: the kind, for metrics; `charged`: whether it may have computed one.
 
-    def __init__(self, problem: Problem, words: str, *, charged: bool) -> None:
+    `field`: what of the request the server refused, if it said so; `code`: why, in OpenAI's words, if they are known.
+    """
+
+    def __init__(
+        self, problem: Problem, words: str, *, charged: bool, code: str | None = None, field: str | None = None
+    ) -> None:
         super().__init__(words)
-        self.problem, self.charged = problem, charged
+        self.problem, self.charged, self.code, self.field = problem, charged, code, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +148,7 @@ class Upstream:
                 return response.content
             wait = retry_after(response.status, response.after)
             if wait is None or time.monotonic() + wait >= deadline:
-                raise _of_status(response.status)
+                raise _of_status(response.status, response.content)
             await asyncio.sleep(wait)
 
     def _read(self, response: Any) -> Reply:
@@ -183,7 +192,19 @@ def _count(value: Any) -> int | None:
     return value if type(value) is int and 0 <= value < 2**31 else None
 
 
-def _of_status(status: int) -> UpstreamError:
+def _of_status(status: int, content: bytes | None) -> UpstreamError:
     problem: Problem = "busy" if status == 429 else "refused" if status in REFUSES else "status"
     between = status in (502, 504)  # said by what stands in front of the server, which may have answered
-    return UpstreamError(problem, f"HTTP {status}", charged=between)
+    code, field = _refused(content) if problem == "refused" else (None, None)
+    return UpstreamError(problem, f"HTTP {status}", charged=between, code=code, field=field)
+
+
+def _refused(content: bytes | None) -> tuple[str | None, str | None]:
+    """Code and field in an error of OpenAI's form, as far as they are words known here: others may quote the request."""
+    try:
+        error = strict_json((content or b"").decode())["error"]
+        code, field = error.get("code"), re.match(r"\w*", error.get("param") or "")
+    except MALFORMED:
+        return None, None
+    name = field[0] if field else None
+    return code if code in CODES else None, name if name in FIELDS else None
