@@ -1,10 +1,10 @@
-"""Let linear models predict the holdout's labels, as the bar to beat: `python -m stages.classical`.
+"""Let linear models predict the holdout's labels, as the baseline to beat: `python -m stages.classical`.
 
 Reads the parts `train`, `validation` and `holdout` of the split. Trains logistic regression on the training records alone,
 one model for each label (see `hallmark/answer/labels.py`), and that several times, with models that read different things of
 a text: TF-IDF of words, of characters (`hallmark/answer/text_model.py`) and, if params.yaml names a model, its sentence
 embeddings (`hallmark/answer/embeddings.py`). The one that has all labels right most often on the validation records is the
-bar. The floor under it is the most frequent value in training. If a task has no labels, the report says so and there are no
+baseline. The floor under it is the most frequent value in training. If a task has no labels, the report says so and there are no
 predictions. Writes predictions.jsonl and metrics.json to `reports/eval/classical`, and what it took to `reports/measured/`.
 """
 
@@ -55,7 +55,7 @@ def run(params: Params) -> None:
         values = {name: column for name, column in values.items() if any(column)}
         varying = [name for name, column in values.items() if len({*column} - {None}) > 1]
 
-        # What each candidate answers, and the one that is the bar.
+        # What each candidate answers, and the one that is the baseline.
         candidates = all_features(params.classical) if values else []
         parts = [validation, holdout]
         answers = [answered(params, task, features, train, values, parts) for features in candidates]
@@ -87,7 +87,7 @@ def run(params: Params) -> None:
             ],
         }
         said = "no validation record has labels" if scores[0] is None else f"of {len(scores)} the best on validation"
-        log.info("the bar is %s: %s", candidates[chosen].words, said)
+        log.info("the linear model is %s: %s", candidates[chosen].words, said)
     write_json(metrics_of("classical"), content)
 
 

@@ -35,7 +35,7 @@ from hallmark.judge.data_rules import enough, holdout_rule, leaks_rule
 from hallmark.judge.headline import headline
 from hallmark.judge.judge import Judge
 from hallmark.judge.params import Gate
-from hallmark.judge.quality_rules import ceiling_rule, floor_rule, growth_rule, lead_rule, opponent, paired_judge
+from hallmark.judge.quality_rules import baseline, ceiling_rule, floor_rule, growth_rule, lead_rule, paired_judge
 from hallmark.judge.recount import Frozen, Leaks, recount
 from hallmark.judge.results import read_benchmark, read_parity
 from hallmark.judge.shipped_rules import (
@@ -94,7 +94,7 @@ def read_comparison(holdout: Frozen) -> Comparison:
 def gravity(rule: Rule) -> tuple[int, int]:
     """The place of a rule among the others: what makes the rest worthless or harms someone first, what costs time last.
 
-    Too small a sample explains whatever else is open; leaks make every number wrong.
+    Too small a sample explains whatever else is undecided; leaks make every number wrong.
     """
     kind, name = rule.name.split(".", 1)
     if kind in ("ceiling", "growth"):
@@ -110,7 +110,7 @@ def sample_rules(gate: Gate, comparison: Comparison) -> Iterator[Rule]:
 
 
 def quality_rules(gate: Gate, comparison: Comparison) -> Iterator[Rule]:
-    """Superiority over opponents, or not being behind them; floors, ceilings and growth of failures of the tuned model.
+    """Superiority over baselines, or not being behind them; floors, ceilings and growth of failures of the tuned model.
 
     A rule about the tuned model alone counts all records; one that compares it with another, those that both answered.
     """
@@ -123,7 +123,7 @@ def quality_rules(gate: Gate, comparison: Comparison) -> Iterator[Rule]:
         yield floor_rule(name, least, comparison, judge)
     for kind, most in gate.ceilings.items():
         yield ceiling_rule(kind, most, comparison, judge)
-    against = opponent(gate.margins_against, "margins_against", comparison)
+    against = baseline(gate.margins_against, "margins_against", comparison)
     judge = paired_judge(gate, against, comparison)
     for kind, margin in gate.margins.items():
         yield growth_rule(kind, margin, against, judge)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hallmark.answer.grounding import Grounding
+from hallmark.base.figures import percent
 from hallmark.base.files import REPORTS, write_text
 from hallmark.base.outcomes import OUTCOMES
 from hallmark.base.reports import Report
@@ -24,7 +25,7 @@ from hallmark.page.data_stages import read_data_stages
 from hallmark.page.labels import by_label
 from hallmark.page.live import live
 from hallmark.page.origin import origin
-from hallmark.page.records import SORTS, Labeller, answered, check_compared, filters, for_script, island
+from hallmark.page.records import SORTS, Labeller, answered, check_compared, examples, filters, for_script, island
 from hallmark.page.text import whole_page
 from hallmark.page.training import Trained, kept, read_curve
 from hallmark.params.loader import Params, run_with_params
@@ -78,7 +79,7 @@ def run(params: Params) -> None:
     ]
     benchmark, curve, dpo = read_benchmark(), read_curve(REPORTS / "sft_curve.csv"), Report("dpo")
     shown: dict[str, Any] = {
-        # The head: the verdict, the comparison in words, and where it all comes from.
+        # The head: score, decision and verdict; then examples. Where it all comes from is at the foot.
         "title": params.base.name,
         "group": params.data.group,
         "titles": titles,
@@ -86,12 +87,13 @@ def run(params: Params) -> None:
         "verdicts": VERDICTS,
         "comparison": comparison,
         "linear": comparison.against.classical,
+        "examples": examples(tuned),
         "origin": origin(params, results.served_measured),
         # What to use.
         "decision": results.decision,
         # Results, and the outcomes that they count.
         "results": results,
-        "percent": f"{100 * comparison.confidence:g}%",
+        "percent": percent(comparison.confidence),
         "sampled": any(column.records < comparison.records for column in results.models),
         "base": base,
         "tuned": comparison.tuned,

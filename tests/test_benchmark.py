@@ -452,7 +452,7 @@ def test_the_largest_load_is_the_last_before_the_objective_breaks():
         level("concurrency", 4, 0.95),
         level("rate", 1, 0.5),
     ]
-    assert largest_load(levels, 0.95) == {"concurrency": 4, "rate": None, "words": "4 at once, not even 1 a second"}
+    assert largest_load(levels, 0.95) == {"concurrency": 4, "rate": None, "words": "4 at once, below 1 a second"}
     assert largest_load([*levels, level("concurrency", 16, 1.0)], 0.95)["concurrency"] == 4
     assert largest_load(levels[1:3], 0.95)["words"] == "4 or more at once"
 

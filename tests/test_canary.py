@@ -321,7 +321,7 @@ def test_the_cascade_is_held_to_its_bound(verdict, outcome):
     found = judged(traces, feedback=said)
     assert [(risk.side, risk.outcome, risk.customers) for risk in found.risks] == [("canary", outcome, 150)]
     note = say.risk(found.risks[0])
-    assert ("no fair sample" in note) == (outcome == OVER)
+    assert ("not a fair sample" in note) == (outcome == OVER)
     assert ("v1.1.0 (in canary)" in say.over(found)) == (outcome == OVER)
     assert judged(traces, feedback=said, max_risk=None).risks == []
 

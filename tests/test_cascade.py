@@ -95,7 +95,7 @@ def test_what_is_sure_goes_out_and_a_person_answers_the_rest(folder):
     assert whole.exact_match.value == pytest.approx(1 - whole.wrong.value, abs=1e-5)
     assert whole.over_tuned.low > 0 >= whole.over_fallback.value
     assert [one.score for one in report.curves] == ["mean", "least", "sum", "self-consistency", "calibrated"]
-    assert "a person, taken to be always right, the rest" in whole.words
+    assert "a person, assumed to be always right, the rest" in whole.words
     first = (folder / "reports/cascade.json").read_bytes()
     ran(folder, HOLDOUT, CALIBRATION)
     assert (folder / "reports/cascade.json").read_bytes() == first

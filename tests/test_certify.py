@@ -352,9 +352,9 @@ def test_a_waived_rule_is_said_first_in_red_and_ships(repo: Path, tmp_path: Path
     assert text.startswith(
         "**The gate passed this adapter only with waivers (verdict: pass with waivers).**\n\n- <span"
     )
-    assert '<span style="color: #c00">🔴 Exact match&#58; fail, waived because&#58; ' in text
+    assert '<span style="color: #c00">🔴 Exact match: fail, waived because: ' in text
     assert text.count("🔴") == 2  # at the start, and with the rules
-    assert not any(part in text for part in ("<script", "![x]", "x.test)", "**ok**", "`a`"))
+    assert not any(part in text for part in ("<script", "![x]", "](http:", "**ok**"))
     verdict = read_json(RELEASE / prov.VERDICT)["predicate"]
     assert (verdict["result"], verdict["warnedTests"], verdict["failedTests"]) == ("WARNED", ["superiority.base"], [])
     found = check(RELEASE)

@@ -86,13 +86,13 @@ def test_an_experiment_is_found_by_its_name(repo: Path, tmp_path: Path) -> None:
     assert other.commit == git(repo, "rev-parse", "HEAD")
     assert changes.compare(other.rows, other.rows).headline == "No answer changed."
     git(repo, "update-ref", f"refs/exps/{'ba'}/{'c' * 38}/rank-8", "HEAD~1")
-    with pytest.raises(HallmarkError, match="2 experiments are called so"):
+    with pytest.raises(HallmarkError, match="2 experiments have that name"):
         changes.find("rank-8")
 
 
 @pytest.mark.parametrize("name", ["nowhere", "--help", "", "a b", "rank-*"])
 def test_a_name_that_is_none_is_an_error(name: str) -> None:
-    with pytest.raises(HallmarkError, match=r"no commit and no experiment is called so\n.*dvc exp show"):
+    with pytest.raises(HallmarkError, match=r"there is no commit or experiment of that name\n.*dvc exp show"):
         changes.find(name)
 
 

@@ -251,7 +251,7 @@ def test_what_cannot_be_read_is_an_error(repo: Path, file: str, text: str, messa
 
 
 def test_dvc_pushes_what_the_check_says(repo: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """What the check takes as a fact about DVC, and docs/your-data.md says."""
+    """What the check takes as a fact about DVC, and docs/dvc.md says."""
     from dvc.repo import Repo
 
     caplog.set_level("ERROR", logger="dvc")  # its handlers may hold a stream that another test has closed

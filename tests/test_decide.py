@@ -1,4 +1,4 @@
-"""The stage `decide`: the ways are what was measured, and the sentence is in the report, the summary, the page and the card."""
+"""The stage `decide`: the options are what was measured, and the sentence is in the report, the summary, the page and the card."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ def change(file: Path, **values: object) -> None:
 
 def test_the_ways_are_what_was_measured_with_where_each_price_is_from(folder: Path) -> None:
     found = decide.run(PARAMS)
-    ways = {way.name: way for way in found.ways}
-    assert list(ways) == ["tuned", "base", "few_shot"]
-    tuned, few_shot = ways["tuned"], ways["few_shot"]
+    options = {option.name: option for option in found.ways}
+    assert list(options) == ["tuned", "base", "few_shot"]
+    tuned, few_shot = options["tuned"], options["few_shot"]
     assert (tuned.latency_p95_s, tuned.latency_from, tuned.price_from) == (0.9, "served", "served")
     assert tuned.price_per_1000 == pytest.approx(1000 * 0.001 / 1.5, abs=1e-6)  # 1.5 requests a second
     assert tuned.in_batches == pytest.approx(1000 * 0.001 * 0.2)
@@ -69,7 +69,7 @@ def test_the_ways_are_what_was_measured_with_where_each_price_is_from(folder: Pa
         "wrong_value": 120,
         "hallucination": 40,
     }
-    assert ways["base"].price_per_1000_right is None, "nothing is right"
+    assert options["base"].price_per_1000_right is None, "nothing is right"
     assert found.use == "tuned"
     assert read_json(folder / "reports/decision.json")["words"] == found.words
 
@@ -84,11 +84,11 @@ def test_the_same_reports_give_the_same_bytes(folder: Path) -> None:
 def test_a_comparator_whose_answers_are_bought_states_its_own_price_and_latency(folder: Path) -> None:
     own = {"price": {"per_1000": 0.1, "input": 0.2}, "latency_s": {"p50": 0.4, "p95": 0.8}}
     change(folder / "reports/comparators/few_shot/metrics.json", **own)
-    few_shot = next(way for way in decide.run(PARAMS).ways if way.name == "few_shot")
+    few_shot = next(option for option in decide.run(PARAMS).ways if option.name == "few_shot")
     assert (few_shot.price_per_1000, few_shot.price_from, few_shot.in_batches) == (0.1, "bought", None)
     assert (few_shot.latency_p95_s, few_shot.latency_from) == (0.8, "bought")
     change(folder / "reports/comparators/few_shot/metrics.json", price=None, latency_s=None)
-    few_shot = next(way for way in decide.run(PARAMS).ways if way.name == "few_shot")
+    few_shot = next(option for option in decide.run(PARAMS).ways if option.name == "few_shot")
     assert (few_shot.price_per_1000, few_shot.price_from, few_shot.latency_from) == (None, "none", "none")
 
 
@@ -128,7 +128,7 @@ def gated(**changes: object) -> Params:
 def test_where_no_way_reaches_the_floors_of_the_gate_none_is_used_and_everyone_is_told(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Few-shot prompting that got 8.6 % right was once the way to use."""
+    """Few-shot prompting that got 8.6 % right was once the option to use."""
     found = again(folder, PARAMS, tuned=NO_BETTER, few_shot=POOR)
     assert (found.choice, found.use) == ("none", None)
     said = r"Use none of them: none is good enough\. The best, few_shot \(the base with 3 examples\): exact match 8\.5 % \(.*\), needed: at least 40 %\."
@@ -153,14 +153,14 @@ def test_each_way_is_judged_by_the_floors_and_ceilings_of_the_gate_as_the_gate_j
     rules = [rule for rule in gate.run(PARAMS).rules if rule.name.startswith(("floor.", "ceiling."))]
     outcomes_of = {rule.outcome for rule in rules} - {"not_applicable"}
     worst = next(outcome for outcome in ("fail", "too_little_data", "pass") if outcome in outcomes_of)
-    ways = {way.name: way for way in decide.run(PARAMS).ways}
-    assert ways["tuned"].limits == ways["few_shot"].limits == worst, "the same answers"
-    assert bool(ways["tuned"].missed) == (worst != "pass")
+    options = {option.name: option for option in decide.run(PARAMS).ways}
+    assert options["tuned"].limits == options["few_shot"].limits == worst, "the same answers"
+    assert bool(options["tuned"].missed) == (worst != "pass")
 
 
-def test_a_waived_floor_binds_no_way(folder: Path) -> None:
+def test_a_waived_floor_binds_no_option(folder: Path) -> None:
     waived = gated(waive={"floor.exact_match": "hardly anyone gets this right", "floor.field_f1": "nor this"})
-    few_shot = next(way for way in again(folder, waived, few_shot=POOR).ways if way.name == "few_shot")
+    few_shot = next(option for option in again(folder, waived, few_shot=POOR).ways if option.name == "few_shot")
     assert few_shot.limits == "pass"
 
 
@@ -170,11 +170,13 @@ def test_where_no_floor_asks_for_right_answers_a_class_must_beat_the_most_freque
     compare.run(PARAMS)
     unfloored = gated(floors={"schema_validity": 0.1}, ceilings={})
     params = unfloored.model_copy(update={"task": PARAMS.task.model_copy(update={"kind": "classification"})})
-    ways = {way.name: way for way in decide.run(params).ways}
-    found = {name: way.limits for name, way in ways.items()}
+    options = {option.name: option for option in decide.run(params).ways}
+    found = {name: option.limits for name, option in options.items()}
     assert found == {"tuned": "pass", "base": "fail", "classical": "fail", "few_shot": "too_little_data"}
-    assert ways["few_shot"].missed.endswith(", needed: more than the most frequent class gets right, 40 %")
-    assert {way.limits for way in decide.run(unfloored).ways if way.name in ("classical", "few_shot")} == {"pass"}
+    assert options["few_shot"].missed.endswith(", needed: more than the most frequent class gets right, 40 %")
+    assert {option.limits for option in decide.run(unfloored).ways if option.name in ("classical", "few_shot")} == {
+        "pass"
+    }
 
 
 def test_the_summary_the_page_and_the_card_say_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

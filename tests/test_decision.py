@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hallmark.base.stats import Interval
-from hallmark.judge.decision import Failed, Gate, Handed, Main, Rules, Way, per_right
+from hallmark.judge.decision import Failed, Gate, Handed, Main, Option, Rules, per_right
 from stages.decide import decide
 
 RULES = Rules(margin=0.02, min_records=100, min_groups=8)
@@ -21,12 +21,12 @@ def around(value: float, by: float = 0.03) -> Interval:
     return Interval(value, value - by, value + by)
 
 
-def way(name: str = "tuned", right: float = 0.8, price: float | None = 0.05, **changes: object) -> Way:
-    """A way that gets this share right; its lead is what that says against a tuned model that gets 80 % right."""
+def option(name: str = "tuned", right: float = 0.8, price: float | None = 0.05, **changes: object) -> Option:
+    """An option that gets this share right; its lead is what that says against a tuned model that gets 80 % right."""
     kind = {"tuned": "tuned", "base": "base", "classical": "linear"}.get(name, "comparator")
     exact = around(right)
     opponent = {"tuned": "the tuned model", "base": "the base"}.get(name, f"what {name} is")
-    made = Way(
+    made = Option(
         name=name,
         title=name.capitalize(),
         kind=kind,  # type: ignore[arg-type]
@@ -50,27 +50,27 @@ def way(name: str = "tuned", right: float = 0.8, price: float | None = 0.05, **c
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
-def cascade(to: str, right: float, price: float | None, behind: float | None, alone: float = 0.7) -> Way:
-    """A cascade that falls back to a way, or to a person (`behind` is None)."""
+def cascade(to: str, right: float, price: float | None, behind: float | None, alone: float = 0.7) -> Option:
+    """A cascade that falls back to an option, or to a person (`behind` is None)."""
     handed = Handed(to, alone, 0.05, 0.9, None if behind is None else around(behind))
-    return way(f"cascade_{to}", right, price, kind="cascade", lead=None, handed=handed)
+    return option(f"cascade_{to}", right, price, kind="cascade", lead=None, handed=handed)
 
 
-TUNED, BASE = way(), way("base", 0.0, 0.06)
+TUNED, BASE = option(), option("base", 0.0, 0.06)
 
 
-LARGE, DEAR, FEW = way("large", 0.9, 0.02), way("large", 0.92, 2.0), way("few_shot", 0.5, 0.01)
+LARGE, DEAR, FEW = option("large", 0.9, 0.02), option("large", 0.92, 2.0), option("few_shot", 0.5, 0.01)
 KEEPS_UP = cascade("large", 0.91, 0.65, 0.01)
 PERSON = cascade("person", 0.9, 30.0, None, alone=0.62)
 FLOOR = {"missed": "exact match 8.6 % (5.1 to 14.2), needed: at least 40 %"}
-UNSURE = way("few_shot", 0.8, 0.01, limits="too_little_data", **FLOOR)
-CHEAP = way("cheap", 0.85, 0.01, limits="fail", **FLOOR)
-POOR = way("few_shot", 0.086, 0.01, lead=around(-0.026), limits="fail", **FLOOR)
-POOR_TUNED = way(right=0.06, limits="fail", missed="exact match 6.0 % (4.1 to 8.5), needed: at least 40 %")
-IN_BATCHES = way("few_shot", 0.8, 0.05, price_from="batches", in_batches=0.05)
+UNSURE = option("few_shot", 0.8, 0.01, limits="too_little_data", **FLOOR)
+CHEAP = option("cheap", 0.85, 0.01, limits="fail", **FLOOR)
+POOR = option("few_shot", 0.086, 0.01, lead=around(-0.026), limits="fail", **FLOOR)
+POOR_TUNED = option(right=0.06, limits="fail", missed="exact match 6.0 % (4.1 to 8.5), needed: at least 40 %")
+IN_BATCHES = option("few_shot", 0.8, 0.05, price_from="batches", in_batches=0.05)
 
-# The ways, the gate's verdict, what is decided and used, and a part of what is said.
-CASES: list[tuple[list[Way], Gate, str, str | None, str]] = [
+# The options, the gate's verdict, what is decided and used, and a part of what is said.
+CASES: list[tuple[list[Option], Gate, str, str | None, str]] = [
     # a rival that is better, or as good, and no dearer
     (
         [TUNED, BASE, LARGE],
@@ -80,7 +80,7 @@ CASES: list[tuple[list[Way], Gate, str, str | None, str]] = [
         "10.0 points (7.0 to 13.0) behind it in exact match, on 400",
     ),
     *(
-        ([TUNED, way(name, 0.8, 0.05)], gate, "do_not_tune", name, "is level (-3.0 to +3.0 points) with it")
+        ([TUNED, option(name, 0.8, 0.05)], gate, "do_not_tune", name, "is level (-3.0 to +3.0 points) with it")
         for name in ("base", "classical", "few_shot")
         for gate in ("pass", "fail", "too_little_data")
     ),
@@ -100,16 +100,16 @@ CASES: list[tuple[list[Way], Gate, str, str | None, str]] = [
     ([TUNED, DEAR, replace(KEEPS_UP, limits="fail")], "pass", "trade_off", None, ""),
     # the tuned model, if it is shown to be ahead of what is cheaper
     (
-        [TUNED, BASE, way("few_shot", 0.6, 0.01)],
+        [TUNED, BASE, option("few_shot", 0.6, 0.01)],
         "pass",
         "tuned",
         "tuned",
         "20.0 points (17.0 to 23.0) ahead of few_shot",
     ),
-    ([TUNED, way("large", 0.82, 0.5)], "pass", "tuned", "tuned", ""),
-    ([TUNED, way("few_shot", 0.77, 0.5)], "pass", "tuned", "tuned", ""),
+    ([TUNED, option("large", 0.82, 0.5)], "pass", "tuned", "tuned", ""),
+    ([TUNED, option("few_shot", 0.77, 0.5)], "pass", "tuned", "tuned", ""),
     (
-        [TUNED, way("few_shot", 0.77, 0.04)],
+        [TUNED, option("few_shot", 0.77, 0.04)],
         "pass",
         "too_little_data",
         None,
@@ -117,21 +117,27 @@ CASES: list[tuple[list[Way], Gate, str, str | None, str]] = [
     ),
     ([TUNED, BASE, PERSON], "pass", "tuned", "tuned", "the tuned model answers 62 % of the requests alone"),
     # what the gate did not pass
-    ([TUNED, FEW, DEAR], "fail", "do_not_ship", "large", "the gate says fail. The best other way"),
-    ([TUNED, FEW], "fail", "do_not_ship", None, "No other way is better: it is 30.0 points"),
+    ([TUNED, FEW, DEAR], "fail", "do_not_ship", "large", "the gate says fail. The best baseline"),
+    ([TUNED, FEW], "fail", "do_not_ship", None, "No baseline is better: it is 30.0 points"),
     ([TUNED, FEW], "too_little_data", "too_little_data", None, "the gate could not decide"),
     # too few records, or too few of a rival
     ([replace(TUNED, records=99), LARGE], "pass", "too_little_data", None, "99 records of 40 groups"),
     ([replace(TUNED, groups=7), LARGE], "pass", "too_little_data", None, "400 records of 7 groups"),
-    ([TUNED, way("large", 0.8, 0.02, paired=50, groups=20)], "pass", "too_little_data", None, ""),
+    ([TUNED, option("large", 0.8, 0.02, paired=50, groups=20)], "pass", "too_little_data", None, ""),
     ([TUNED, replace(LARGE, paired=50, groups=20)], "pass", "do_not_tune", "large", ""),
     # no prices, or one alone; and prices in batches, which are compared with those in batches
-    ([way(price=None), way("large", 0.9, None)], "pass", "do_not_tune", "large", f"on 400 records. {NO_PRICES}"),
-    ([way(price=None), way("few_shot", 0.5, None)], "pass", "tuned", "tuned", NO_PRICES),
-    ([way(price=None), way("large", 0.9, 3.0)], "pass", "do_not_tune", "large", "an unstated price against 3.33"),
-    ([way(price=0.5, in_batches=0.01), IN_BATCHES], "pass", "tuned", "tuned", "0.013 against 0.062, both in batches"),
+    ([option(price=None), option("large", 0.9, None)], "pass", "do_not_tune", "large", f"on 400 records. {NO_PRICES}"),
+    ([option(price=None), option("few_shot", 0.5, None)], "pass", "tuned", "tuned", NO_PRICES),
+    ([option(price=None), option("large", 0.9, 3.0)], "pass", "do_not_tune", "large", "an unstated price against 3.33"),
     (
-        [way(price=0.5, in_batches=0.01), replace(IN_BATCHES, price_from="served")],
+        [option(price=0.5, in_batches=0.01), IN_BATCHES],
+        "pass",
+        "tuned",
+        "tuned",
+        "0.013 against 0.062, both in batches",
+    ),
+    (
+        [option(price=0.5, in_batches=0.01), replace(IN_BATCHES, price_from="served")],
         "pass",
         "do_not_tune",
         "few_shot",
@@ -140,9 +146,9 @@ CASES: list[tuple[list[Way], Gate, str, str | None, str]] = [
     # what the gate would fail for its answers is never used, and takes nothing from what will do
     ([POOR_TUNED, BASE, POOR], "fail", "none", None, "The best, few_shot (what few_shot is): exact match 8.6 %"),
     ([POOR_TUNED, BASE, POOR], "pass", "none", None, "Use none of them: none is good enough."),
-    ([TUNED, CHEAP, way("good", 0.81, 0.04)], "pass", "do_not_tune", "good", ""),
+    ([TUNED, CHEAP, option("good", 0.81, 0.04)], "pass", "do_not_tune", "good", ""),
     ([TUNED, CHEAP], "pass", "tuned", "tuned", f"is not good enough: {FLOOR['missed']}."),
-    ([TUNED, CHEAP], "fail", "do_not_ship", None, "the gate says fail. No other way will do."),
+    ([TUNED, CHEAP], "fail", "do_not_ship", None, "the gate says fail. No baseline is good enough."),
     ([TUNED, UNSURE], "pass", "too_little_data", None, "few_shot (what few_shot is) is not shown to be good enough"),
     ([TUNED, replace(UNSURE, price_per_1000_right=9.0)], "pass", "tuned", "tuned", ""),
     (
@@ -153,19 +159,25 @@ CASES: list[tuple[list[Way], Gate, str, str | None, str]] = [
         "The tuned model is not shown",
     ),
     (
-        [replace(TUNED, limits="fail", **FLOOR), way("few_shot", 0.7, 0.01)],
+        [replace(TUNED, limits="fail", **FLOOR), option("few_shot", 0.7, 0.01)],
         "pass",
         "do_not_ship",
         None,
         "it is not good enough",
     ),
-    ([way(right=0.0), BASE, way("large", 0.0, 1.0)], "pass", "none", None, "no way gets a single record right."),
+    (
+        [option(right=0.0), BASE, option("large", 0.0, 1.0)],
+        "pass",
+        "none",
+        None,
+        "no option gets a single record right.",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("ways", "gate", "choice", "use", "said"), CASES)
-def test_what_is_decided(ways: list[Way], gate: Gate, choice: str, use: str | None, said: str) -> None:
-    found = decide(ways, gate, RULES)
+@pytest.mark.parametrize(("options", "gate", "choice", "use", "said"), CASES)
+def test_what_is_decided(options: list[Option], gate: Gate, choice: str, use: str | None, said: str) -> None:
+    found = decide(options, gate, RULES)
     assert (found.choice, found.use) == (choice, use)
     assert said in found.words
 
@@ -184,15 +196,15 @@ amounts = st.none() | st.floats(0, 100).map(lambda number: round(number, 4))
 @given(
     right=numbers,
     price=amounts,
-    rivals=st.lists(st.tuples(numbers, amounts, st.integers(1, 500), outcomes), max_size=4),
+    baselines=st.lists(st.tuples(numbers, amounts, st.integers(1, 500), outcomes), max_size=4),
     gate=outcomes,
     limits=outcomes,
 )
-def test_whatever_was_measured_the_decision_stands_by_its_word(right, price, rivals, gate, limits) -> None:
-    tuned = way(right=right, price=price, limits=limits)
+def test_whatever_was_measured_the_decision_stands_by_its_word(right, price, baselines, gate, limits) -> None:
+    tuned = option(right=right, price=price, limits=limits)
     others = [
-        way(f"rival{at}", share, cost, lead=around(right - share), paired=paired, limits=kept)
-        for at, (share, cost, paired, kept) in enumerate(rivals)
+        option(f"rival{at}", share, cost, lead=around(right - share), paired=paired, limits=kept)
+        for at, (share, cost, paired, kept) in enumerate(baselines)
     ]
     found = decide([tuned, *others], gate, RULES)
     of = {one.name: one for one in (tuned, *others)}

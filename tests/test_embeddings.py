@@ -228,6 +228,6 @@ def test_it_is_one_more_candidate_and_can_be_the_bar(params: Params, caplog: pyt
     assert (found["chosen"], found["chosen_on"]) == ("embeddings", 20)
     rows = [json.loads(line) for line in files[0].read_text(encoding="utf-8").splitlines()]
     assert sum(row["exact_match"] for row in rows) / len(rows) == embedded["holdout"]
-    assert "the bar is sentence embeddings: of 2 the best on validation" in caplog.text
+    assert "the linear model is sentence embeddings: of 2 the best on validation" in caplog.text
     classical.run(params)
     assert [file.read_bytes() for file in files] == first

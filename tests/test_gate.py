@@ -104,7 +104,7 @@ def test_a_handful_of_records_decides_nothing(folder):
     assert verdict == "too_little_data"
     assert found["sample.records"] == "too_little_data"
     assert "fail" not in found.values()
-    said = "The gravest: Records in the holdout. Needed: at least 100. Measured: 30. 70 more are needed."
+    said = "The most serious: Records in the holdout. Needed: at least 100. Measured: 30. 70 more are needed."
     assert report["words"].endswith(said)
 
 
@@ -303,7 +303,7 @@ def test_no_rule_that_holds_is_vacuous(folder, rule):
 @pytest.mark.parametrize(
     ("rule", "base", "changes", "reason"),
     [
-        ("sample.records", BASE, {"min_records": 1}, "a comparison has one at least."),
+        ("sample.records", BASE, {"min_records": 1}, "a comparison needs at least one."),
         ("non_inferiority.base", ["wrong_value"] * 600, {"non_inferiority": {"base": 0.9}}, "at the worst, level ("),
         ("floor.schema_validity", BASE, {"floors": {"schema_validity": 0.0}}, "at the worst, 0.0 % (0.0 to 0.0)."),
         ("ceiling.missed_refusal", BASE, {"ceilings": {"missed_refusal": 0.2}}, "at the worst, 5.0 % ("),
@@ -398,7 +398,7 @@ def test_the_headline_for_dvc_is_short_and_says_what_matters_first(folder):
         assert few[name] == rules[rule]
 
 
-def test_the_gravest_failed_rule_is_the_headline(folder):
+def test_the_most_serious_failed_rule_is_the_headline(folder):
     tuned = outcomes(2, 600, wrong_format=0.2, unsafe_answer=0.2)
     verdict, found, report = judged(folder, tuned=tuned, min_records=1000)
     failed = [rule["name"] for rule in report["rules"] if rule["outcome"] == "fail"]
@@ -407,7 +407,7 @@ def test_the_gravest_failed_rule_is_the_headline(folder):
     could = sum(outcome != "not_applicable" for outcome in found.values())
     assert verdict == "fail"
     assert report["words"].startswith(
-        f"{len(failed)} of {could} rules that could have failed fail. The gravest: Unsafe "
+        f"{len(failed)} of {could} rules that could have failed fail. The most serious: Unsafe "
     )
 
 

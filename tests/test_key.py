@@ -122,7 +122,7 @@ def test_a_key_is_made_once_and_only_its_digest_is_written_into_params(capsys: p
     tool.run(PARAMS, if_missing=True)
     assert capsys.readouterr().out == ""
     tool.run(PARAMS)
-    assert capsys.readouterr().out == "the key is there, and is the one that data.key stands for\n"
+    assert capsys.readouterr().out == "the key is there and matches data.key\n"
     assert (FILE.read_text().strip(), PARAMS.read_text(encoding="utf-8")) == (made, after)
     FILE.unlink()
     tool.run(PARAMS, if_missing=True)  # a clone whose stages are all up to date needs no key

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import re
 import shutil
@@ -12,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from hallmark.base import provenance as prov
 from hallmark.base.errors import HallmarkError
@@ -35,10 +35,23 @@ COMMIT = "a" * 40
 PLAIN: dict[str, Any] = {"attention": "eager", "device": "cpu", "merge": False}
 
 
-@given(text=st.text() | st.sampled_from(["The linear model can't", '"&#39;" & <b>']))
+MARKDOWN = st.text(alphabet="_*`~[]()<>!#|\\&;:/. ab1")
+
+
+@given(text=st.text(st.characters(exclude_categories=["C"])) | MARKDOWN)
+@example(text="The linear model can't")
+@example(text='"&#39;" & <b> &amp;')
+@example(text="![x](http://x.test) <script> __init__ few_shot www.x.test")
 def test_a_text_of_others_reads_on_the_card_as_it_was_written(text: str) -> None:
-    """An apostrophe was once escaped twice."""
-    assert html.unescape(_plain(text)) == " ".join(text.split())
+    inline = MarkdownIt().enable("strikethrough").parse(f"a {_plain(text)}")[1]
+    assert {token.type for token in inline.children or []} == {"text"}
+    assert "".join(token.content for token in inline.children or []) == f"a {' '.join(text.split())}".strip()
+
+
+def test_what_is_no_markdown_is_not_escaped() -> None:
+    text = "Use the tuned model: it is 11.9 points (5.8 to 17.9) ahead of few_shot, at 10 %, +1 & #2!"
+    assert _plain(text) == text
+    assert "http://" not in _plain("http://x.test") and "www." not in _plain("www.x.test")  # GitHub links these
 
 
 def blocks(text: str, language: str) -> list[str]:

@@ -276,7 +276,7 @@ def test_the_size_of_a_base_that_is_there_is_counted(repo: Path) -> None:
 
     repo.write_text(REFERENCE.replace("name: HuggingFaceTB/SmolLM2-135M-Instruct", "name: mine"), encoding="utf-8")
     params = load_params(repo)
-    assert tool.size_of_base(params) == (None, "base mine: nothing tells how large it is")
+    assert tool.size_of_base(params) == (None, "base mine: nothing says how large it is")
     Path("models/base").mkdir(parents=True)
     write_json(Path("models/base/config.json"), {})
     save_file({"w": torch.zeros(100, 1000)}, "models/base/model.safetensors")

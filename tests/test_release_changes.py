@@ -82,7 +82,7 @@ def test_what_changed_is_told(registered_repo: Path) -> None:
     shutil.rmtree(".dvc/cache")
     assert len(since(first, load_params())) == 5, "what was fetched once is there"
     shutil.rmtree("models/versions")
-    assert since(second, load_params())[0].startswith("not known: v0.2.0 can't be read (not to be had at commit")
+    assert since(second, load_params())[0].startswith("not known: v0.2.0 can't be read (not available at commit")
 
 
 def test_the_command_registers_and_copies_out(

@@ -15,6 +15,7 @@ import pytest
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import write_json
 from hallmark.base.machine import same_machine
+from hallmark.base.outcomes import OUTCOMES, in_words
 from hallmark.base.provenance import dvc_md5
 from hallmark.base.reading import read_json, read_json_lines
 from hallmark.commands import changes, summary
@@ -132,19 +133,40 @@ def open_page(browser):
     assert complaints == []
 
 
-def test_the_verdict_and_why_stand_in_one_line_at_the_top(built, open_page):
+def test_the_score_and_the_verdict_stand_at_the_top(built, open_page):
     page = open_page(built)
     verdict = read_json(built.parent / "gate.json")
-    first, _, rest = verdict["words"].partition(". ")
-    assert page.inner_text("h1") == first + ("." if rest else "")
-    assert rest in page.inner_text("body")
-    assert page.inner_text(".stamp") == VERDICTS[verdict["verdict"]]
     comparison = read_json(built.parent / "comparison.json")["against"]["base"]
-    assert page.inner_text(".lead") == comparison["words"]
+    right = [f"{100 * sum(outcome == 'pass' for outcome in side) / 150:.1f} %" for side in (TUNED, BASE)]
+    score = page.inner_text("h1")
+    assert score.startswith(f"Exact match: {right[0]} (")
+    assert f"The best baseline (the base): {right[1]} (" in score
+    assert verdict["words"] in page.inner_text("header .lead")
+    assert page.inner_text(".stamp") == VERDICTS[verdict["verdict"]]
+    assert page.inner_text("#measures .lead") == comparison["words"]
     table = page.inner_text(".measures")
     for measure in comparison["measures"]:
         assert f"{100 * measure['tuned']['value']:.1f}" in table
     assert page.locator(".rules li").count() == len(verdict["rules"])
+
+
+def test_the_examples_are_chosen_by_a_rule(built, open_page):
+    """The first right answer, the first of the most frequent failure, and the first of the most serious other failure."""
+    page = open_page(built)
+    rows = list(read_json_lines(built.parent.parent / predictions_of("tuned")))
+    counts = Counter(row["outcome"] for row in rows)
+    most = max((name for name in counts if name != "pass"), key=counts.get)
+    serious = next(name for name in OUTCOMES if counts[name] and name != most)
+    shown = page.locator("#examples .cards > div").all()
+    assert [card.locator("h3").inner_text().split(":")[0] for card in shown] == [
+        "Right",
+        f"{in_words(most)}, the most frequent failure",
+        f"{in_words(serious)}, the most serious other failure",
+    ]
+    for card, outcome in zip(shown, ("pass", most, serious), strict=True):
+        first = next(row for row in rows if row["outcome"] == outcome)
+        texts = card.locator("pre").all_inner_texts()
+        assert texts == [first["input"], first["target"], first["prediction"]]
 
 
 def test_a_linear_model_that_wins_is_said_before_anything_else(tmp_path, monkeypatch, open_page):
@@ -230,10 +252,10 @@ def test_failures_of_retrieval_lead_to_their_records(tmp_path, monkeypatch, open
         "not all that is expected",
         "nothing, and no answer is expected",
     ]
-    assert lines[2][5:7] == ["15 (100.0%)", "right"]
+    assert lines[2][5:7] == ["15 (100.0 %)", "right"]
     failing = found["lacking"]["failing"]
     assert f"{failing} are of retrieval" in page.inner_text("#retrieval")
-    assert f"at most {100 * found['fixable']:.1f}% of the failures: an upper bound" in page.inner_text("#retrieval")
+    assert f"at most {100 * found['fixable']:.1f} % of the failures: an upper bound" in page.inner_text("#retrieval")
     page.click(f'button[aria-label="{failing} records that the tuned model fails: not all that is expected"]')
     assert page.inner_text("#count") == f"{failing} of 150 records"
     page.click(f"[aria-labelledby=retrieval-title] button:has-text('{found['held']['examples'][0]}')")
@@ -360,7 +382,7 @@ def test_every_opponent_has_a_column_with_its_number_of_records(built_with_few_s
     ]
     comparison = read_json(built_with_few_shot.parent / "comparison.json")
     (few,) = comparison["against"]["comparators"]
-    assert few["words"] in page.locator("header").inner_text()
+    assert few["words"] in page.locator("#measures").inner_text()
     cells = page.locator(".measures tbody tr", has_text="Exact match").locator("td").all_inner_texts()
     exact = [
         comparison["against"]["base"]["exact_match"]["other"],
@@ -382,10 +404,9 @@ def test_every_opponent_has_a_column_with_its_number_of_records(built_with_few_s
     assert "not asked →" in page.locator("#list li").first.inner_text()
 
 
-def test_the_head_leads_to_the_commit(built, tmp_path):
+def test_the_page_leads_to_the_commit(built, tmp_path):
     page = built.read_text(encoding="utf-8")
-    head = page[: page.index("</header>")]
-    terms = dict(re.findall(r"<dt>(.*?)</dt><dd><bdi>(.*?)</bdi>", head))
+    terms = dict(re.findall(r"<dt>(.*?)</dt><dd><bdi>(.*?)</bdi>", page))
     assert terms["Adapter"] == PARAMS.certify.name
     assert terms["Trained"] == "2026-11-25 on AMD EPYC 9B45, 2 threads, AVX512"
     assert terms["Served"] == TAKEN
@@ -445,7 +466,7 @@ def test_live_traffic_is_shown_if_there_is_any_and_words_in_it_stay_text(tmp_pat
     section = open_page(file).locator("#live")
     text = section.inner_text()
     assert "1,234 traces of served requests" in text and "Today differs." in text
-    assert "66.7% of 60 online records of 12 customers" in text
+    assert "66.7 % of 60 online records of 12 customers" in text
     rows = section.locator(".moved tbody tr").all_inner_texts()
     assert [row.split("\t")[:4] for row in rows] == [
         ["<b>outage", "word", "5.0", "25.0"],

@@ -116,7 +116,7 @@ def test_trials_run_as_experiments_and_bad_ones_are_stopped(here: Path) -> None:
     assert [line.split(":")[0] for line in changed] == ["  learning_rate", "  eval_steps"]
     assert all("  # " in line for line in changed), "comments stay"
     refused = run_here(here, "hallmark.commands.tune", "--write")
-    assert "no trial has ended well for the data, code and params of today" in refused.stderr
+    assert "no trial has succeeded with the current data, code and params" in refused.stderr
     run(here, "git", "checkout", "--quiet", "params.yaml")
 
 
@@ -230,4 +230,4 @@ def test_the_table_has_the_best_first_and_says_what_became_of_the_others() -> No
     assert (rows[1][-1], rows[3][-1]) == ("params.yaml as it is", "failed: not a number\\x1b")
     assert tool.verdict(found)[0] == "best: trial 2, validation loss 0.0400, 20 % below that of params.yaml as it is"
     assert tool.verdict(found[:2])[0] == "none is better than params.yaml as it is: validation loss 0.0500"
-    assert tool.verdict(found[1:2])[0] == "no trial has ended well"
+    assert tool.verdict(found[1:2])[0] == "no trial has succeeded"

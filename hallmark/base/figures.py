@@ -32,6 +32,11 @@ def percent(share: float, digits: int = 6) -> str:
     return f"{100 * share:.{digits}g} %"
 
 
+def rate(share: float) -> str:
+    """A share of 1, with one decimal: `75.7 %`."""
+    return f"{100 * share:.1f} %"
+
+
 def points(margin: float) -> str:
     """A margin without its sign: `2 points`."""
     return f"{100 * abs(margin):g} point{'' if abs(margin) == 0.01 else 's'}"
@@ -39,7 +44,7 @@ def points(margin: float) -> str:
 
 def share(measured: Interval) -> str:
     """A share and its interval: `99.2 % (95.7 to 100.0)`."""
-    return f"{100 * measured.value:.1f} % ({100 * measured.low:.1f} to {100 * measured.high:.1f})"
+    return f"{rate(measured.value)} ({100 * measured.low:.1f} to {100 * measured.high:.1f})"
 
 
 def in_brackets(measured: Interval, unit: str = "") -> str:

@@ -143,7 +143,7 @@ def check_here(name: str) -> None:
     if not file.exists() and (file.is_symlink() or file.name in noted(BOUGHT)):
         note = f"{file}.dvc"
         raise HallmarkError(
-            f"was bought before, by what {note} says, but isn't here",
+            f"was bought before, according to {note}, but isn't here",
             file=file,
             remedy=f"fetch it (`dvc checkout {note}`, `dvc pull {note}`, or copy it from where it was bought); to buy it all "
             f"again, remove {file} and {note}",
@@ -156,7 +156,7 @@ def check_split() -> None:
         return
     if stale := [name for name in stale_stages() if name in ASKED_OF]:
         raise HallmarkError(
-            f"{', '.join(stale)}: not run since a change, so other records may be asked than those of now",
+            f"{', '.join(stale)}: not run since a change, so it may not ask the current records",
             file=LOCK,
             remedy=f"run `dvc repro split` first, or `{ASK}`, which does",
         )

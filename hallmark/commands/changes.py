@@ -124,7 +124,7 @@ def find(name: str) -> str:
     found = sorted({*commits_of(name)})
     if len(found) == 1:
         return found[0]
-    problem = f"{len(found)} experiments are called so" if found else "no commit and no experiment is called so"
+    problem = f"{len(found)} experiments have that name" if found else "there is no commit or experiment of that name"
     remedy = "name one by its commit, as `dvc exp show --only-changed` and `git log` list them"
     raise HallmarkError(f"--against {printable(name)}: {problem}", remedy=remedy)
 

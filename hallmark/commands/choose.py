@@ -158,7 +158,7 @@ def main(arguments: argparse.Namespace) -> None:
         raise HallmarkError(
             "no base passes the gate within the limits",
             param="choose.bases",
-            remedy="below the table stands what each lacks: add a larger base, or more data, or change a limit that need not hold",
+            remedy="the lines below the table say what each lacks: add a larger base, or more data, or change a limit that need not hold",
         )
 
 

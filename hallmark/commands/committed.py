@@ -56,7 +56,7 @@ UNTRACK = (
     "take it out of git: `git rm --cached FILE`. If it was ever committed, it stays in the history: rewrite that before "
     "you push (`git filter-repo --invert-paths --path FILE`), or treat the content as public"
 )
-SHARING = 'docs/your-data.md, "Share the raw data"'
+SHARING = 'docs/dvc.md, "Share the raw data"'
 OWN_REMOTE = f"give it `push: false`, or `remote:` with the name of a remote of its own: {SHARING}"
 
 

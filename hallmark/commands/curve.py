@@ -156,9 +156,9 @@ def headline(curve: Curve) -> str:
             f"{in_brackets(law.gain, ' points')} above the curve at today's {law.records:,} records."
         )
     return {
-        FLAT: f"What more data would bring can't be told: by {by}, the curve of {name} may as well be flat.",
+        FLAT: f"What more data would bring can't be said: by {by}, the curve of {name} may as well be flat.",
         FALLS: f"More data of this kind would bring nothing: {name} falls with the records.",
-        FEW: f"What more data would bring can't be told: fewer than three points have a right answer ({name}).",
+        FEW: f"What more data would bring can't be said: fewer than three points have a right answer ({name}).",
         RIGHT: f"More data can't show: {name} is {100 * first.values[-1].value:.1f} % of {by} already.",
     }[law.verdict]
 
@@ -170,22 +170,22 @@ def notes(curve: Curve) -> list[str]:
         return []
     fewer, side = ("less", "more") if missed.value > 0 else ("more", "less")
     return [
-        f"The smaller parts alone foretell {abs(100 * missed.value):.1f} points {fewer} than was measured with all records: "
+        f"The smaller parts alone predict {abs(100 * missed.value):.1f} points {fewer} than was measured with all records: "
         f"the curve bends, so expect {side} of twice the data than it says."
     ]
 
 
 def table(curve: Curve) -> sweep.Table:
-    """What terminal and reports/curve.md show; the last row is what is foretold."""
+    """What terminal and reports/curve.md show; the last row is what is predicted."""
     head = ("groups", "records", "steps", "minutes", *(f"{measured.words} %" for measured in curve.measures))
     rows = []
     for number, point in enumerate(curve.points):
         part, values = point.part, (in_brackets(measured.values[number]) for measured in curve.measures)
         row = (f"{len(part.groups):,}", f"{part.records:,}", f"{point.steps:,}", f"{point.seconds / 60:.1f}")
         rows.append((*row, *values))
-    foretold = [measured.outlook.twice for measured in curve.measures]
-    if any(foretold):
-        values = (f"~{in_brackets(value)}" if value else sweep.UNKNOWN for value in foretold)
+    predicted = [measured.outlook.twice for measured in curve.measures]
+    if any(predicted):
+        values = (f"~{in_brackets(value)}" if value else sweep.UNKNOWN for value in predicted)
         rows.append(("twice", f"{2 * curve.measures[0].outlook.records:,}", "", "", *values))
     return sweep.Table(headline(curve), head, rows, notes(curve))
 

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from hallmark.base.figures import percent
 from hallmark.commands.columns import ENTITIES, MAX_LABELS, Column, entity, inside, says
 from hallmark.data.copied import opened
 
@@ -155,7 +156,10 @@ def add_told(given: Evidence, texts: Sequence[Column], column: Column) -> None:
     usual = max(Counter(labels).values()) / len(labels)
     gain = (right - usual) / max(1 - usual, 0.01)
     if gain > 0.2:
-        given.add(min(2.0, 2.5 * gain), f"the text tells it in {right:.0%} of the rows, guessing in {usual:.0%}")
+        given.add(
+            min(2.0, 2.5 * gain),
+            f"predicted from the text in {percent(right, 2)} of the rows, by guessing in {percent(usual, 2)}",
+        )
 
 
 def of_group(column: Column, private: bool) -> Evidence | None:

@@ -44,7 +44,7 @@ def state(params: Params, wanted: bool) -> str:
     if not wanted:
         return "no key is needed: data.pseudonyms is none, and no value becomes a surrogate"
     read_key(params.data, surrogates=True)
-    return "the key is there, and is the one that data.key stands for"
+    return "the key is there and matches data.key"
 
 
 def make(file: Path) -> None:

@@ -64,7 +64,7 @@ def size_of_base(params: Params) -> tuple[float | None, str]:
         return count, f"base {name}: {count:.2g} billion parameters, counted in {BASE}"
     if (billions := size_by_name(name)) is not None:
         return billions, f"base {name}: {billions:g} billion parameters, by its name"
-    return None, f"base {name}: nothing tells how large it is"
+    return None, f"base {name}: nothing says how large it is"
 
 
 def differences(old: str, new: str) -> list[str]:

@@ -134,11 +134,11 @@ class Proposal:
             self.set("certify", "tags", [], "the sample's are gone; may stay empty")
 
     def set_gate(self, params: Params) -> None:
-        """Propose the gate that the kind starts with, against the opponents that there are."""
-        opponents = ("base", "classical", *params.eval.comparators)
+        """Propose the gate that the kind starts with, against the baselines that there are."""
+        baselines = ("base", "classical", *params.eval.comparators)
         for key, values in KINDS[self.kind].gate.items():
             if key == "superiority":
-                values = {name: margin for name, margin in values.items() if name in opponents}
+                values = {name: margin for name, margin in values.items() if name in baselines}
             reason = f"what {self.kind} starts with"
             if key == "floors" and KINDS[self.kind].free_text:
                 reason += "; once eval.facts names the facts of a reply, add a floor for them"

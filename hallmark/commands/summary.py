@@ -53,10 +53,10 @@ def main(arguments: argparse.Namespace) -> None:
         print(in_red(printable(f"  waived: {rule.words} Waived because: {rule.waiver}"), sys.stdout))
     if results.parity and results.parity.live:
         print(printable(callers(results.parity.live)))
-    if results.decision and (ways := results.ways):
+    if results.decision and (options := results.options):
         print()
-        show(without(ways, 3, 4))
-        print(f"  {ways.note}\nuse: {printable(results.decision.words)}")
+        show(without(options, 3, 4))
+        print(f"  {options.note}\nuse: {printable(results.decision.words)}")
     print(f"report: {REPORTS / 'comparison.html'}")
 
 
@@ -109,7 +109,7 @@ def rows(results: Results, short: bool) -> list[Line]:
     table.append(line("Latency p50", lambda row: shown(row.latency_p50, ".2f", " s")))
     table.append(line("Latency p95", lambda row: shown(row.latency_p95, ".2f", " s")))
     table.append(line("Output tokens/s", lambda row: f"{row.tokens_per_second:.0f}"))
-    table.append(line("Largest load kept", lambda row: row.largest_load))
+    table.append(line("Largest load", lambda row: row.largest_load))
     for task in results.comparison.general:
         values = {"base": f"{task.base:.3f}", "tuned": f"{task.tuned:.3f}"}
         table.append((task.name, *(values.get(column.name, NONE) for column in columns)))
@@ -117,7 +117,7 @@ def rows(results: Results, short: bool) -> list[Line]:
 
 
 def failed(count: int, records: int) -> str:
-    """How many records failed in a way, and their share, since models may have answered different numbers."""
+    """How many records failed so, and their share, since models may have answered different numbers."""
     return f"{count} ({100 * count / records:.1f} %)"
 
 

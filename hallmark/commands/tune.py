@@ -281,7 +281,7 @@ def verdict(found: list[Trial]) -> tuple[str, list[str]]:
     """Which trial is the best and by how much, and what to do with it."""
     best = best_of(found)
     if best is None or best.loss is None:
-        return "no trial has ended well", []
+        return "no trial has succeeded", []
     if best.number == 0:
         return f"none is better than params.yaml as it is: validation loss {best.loss:.4f}", []
     first = found[0].loss
@@ -309,7 +309,7 @@ def write(params: Params, key: str, found: list[Trial]) -> None:
 def write_best(file: Path, raw: dict[str, Any], found: list[Trial]) -> None:
     """Set the params of the best trial in params.yaml, line by line; comments stay."""
     if (best := best_of(found)) is None:
-        problem = "no trial has ended well for the data, code and params of today"
+        problem = "no trial has succeeded with the current data, code and params"
         raise HallmarkError(problem, file=REPORT, remedy="run `nox -s tune`")
     values = "\n".join(f"{name}: {json.dumps(value)}" for name, value in best.params.items())
     write_text(file, changed(file.read_text(encoding="utf-8"), values))

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from hallmark.base.figures import percent
+from hallmark.base.figures import percent, rate
 from hallmark.base.params import Share
 from hallmark.base.stats import Interval
 from hallmark.judge.calibration import MethodResult, Reliability
@@ -215,13 +215,15 @@ def why_not(tuned: Sequence[Prediction], calibration: Sequence[Prediction]) -> s
     if not calibration:
         return "there is no calibration part (split.calibration is 0)"
     if len({row.group for row in calibration}) < 2:
-        return "the calibration part has one group, and it takes two at least"
+        return "the calibration part has one group, and at least two are needed"
     return "none is asked for (cascade.max_risk is null)"
 
 
 def in_order(difference: Interval, confidence: float) -> str:
     """Whether the calibrated score is worth having, in a sentence."""
-    found = f"area {difference.value:+.4f}, {confidence:.0%} interval {difference.low:+.4f} to {difference.high:+.4f}"
+    found = (
+        f"area {difference.value:+.4f}, {percent(confidence)} interval {difference.low:+.4f} to {difference.high:+.4f}"
+    )
     if difference.high < 0:
         return f"The calibrated score orders answers better than the mean log-probability ({found})."
     if difference.low > 0:
@@ -236,11 +238,11 @@ def of_bound(found: Bound, probability: float | None, confidence: float) -> str:
         return (
             f"With {percent(confidence)} confidence, at most {asked} of the answers that a customer gets are wrong, on average "
             f"over customers who get any, if the model answers from a score of {found.threshold:.4g} on, a probability of {probability:.2g}. That is "
-            f"{found.coverage:.1%} of the records, and {found.groups} customers, of those kept for bounds."
+            f"{rate(found.coverage)} of the records, and {found.groups} customers, of those kept for bounds."
         )
     if found.outcome == NOT_REACHED:
         return (
-            f"No threshold for {asked}: even the answers that look surest are wrong too often ({found.risk:.1%} of the answers "
+            f"No threshold for {asked}: even the most confident answers are wrong too often ({rate(found.risk)} of the answers "
             f"of each of {found.groups} customers, on average)."
         )
     needed = f"about {found.groups_needed}" if found.groups_needed is not None else f"more than {found.fewest}"
@@ -252,9 +254,9 @@ def of_bound(found: Bound, probability: float | None, confidence: float) -> str:
 
 def of_system(found: System) -> str:
     """The cascade in a sentence."""
-    rest = "a person, taken to be always right," if found.fallback == HUMAN else found.fallback
+    rest = "a person, assumed to be always right," if found.fallback == HUMAN else found.fallback
     return (
-        f"Of {found.records} records, the tuned model answers {found.coverage.value:.1%} and {rest} the rest: exact match "
-        f"{found.exact_match.value:.1%} (tuned model alone {found.tuned.value:.1%}, fallback alone "
-        f"{found.fallback_alone.value:.1%}); {found.wrong.value:.1%} of all records get a wrong answer of the tuned model."
+        f"Of {found.records} records, the tuned model answers {rate(found.coverage.value)} and {rest} the rest: exact match "
+        f"{rate(found.exact_match.value)} (tuned model alone {rate(found.tuned.value)}, fallback alone "
+        f"{rate(found.fallback_alone.value)}); {rate(found.wrong.value)} of all records get a wrong answer of the tuned model."
     )

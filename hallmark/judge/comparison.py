@@ -132,7 +132,7 @@ class Slice:
 
 @dataclass(frozen=True)
 class AgainstModel:
-    """The tuned model against the base or a comparator, on the `records` that this opponent answered.
+    """The tuned model against the base or a comparator, on the `records` that both answered.
 
     `opponent`: what it is, as a phrase.
     """
@@ -211,7 +211,7 @@ class AgainstLinear:
 
 @dataclass(frozen=True)
 class Against:
-    """The opponents of the tuned model. `comparators`: those of `eval.comparators`, in their order."""
+    """The baselines of the tuned model. `comparators`: those of `eval.comparators`, in their order."""
 
     base: AgainstModel
     classical: AgainstLinear
@@ -219,11 +219,11 @@ class Against:
 
     @property
     def models(self) -> list[AgainstModel]:
-        """The opponents that answer as the tuned model does: the base, and the comparators."""
+        """The baselines that answer as the tuned model does: the base, and the comparators."""
         return [self.base, *self.comparators]
 
     def model(self, name: str) -> AgainstModel | None:
-        """The opponent of that name among them."""
+        """The baseline of that name among them."""
         return next((model for model in self.models if model.name == name), None)
 
 

@@ -16,7 +16,7 @@ def enough(things: str, count: int, least: int) -> Rule:
     )
     rule, lacking = asked.rule(PASS, str(count), count), least - count
     if least <= 1:
-        return replace(rule, outcome=NOT_APPLICABLE, note=f"{COULD_NOT}: a comparison has one at least.")
+        return replace(rule, outcome=NOT_APPLICABLE, note=f"{COULD_NOT}: a comparison needs at least one.")
     if lacking > 0:
         rule = replace(rule, outcome=UNSURE, note=f"{lacking} more are needed.")
         return replace(rule, more_records=lacking) if things == "records" else replace(rule, more_groups=lacking)

@@ -1,9 +1,11 @@
-"""The content of decision.json, and what the rule of `stages/decide.py` asks of a way, in words too.
+"""The content of decision.json, and what the rule of `stages/decide.py` asks of an option, in words too.
 
-`margin` is `decide.margin`, a lead is the tuned model's exact match minus another way's on the records that both answered,
-and the price of a way is that of 1,000 right answers of it.
+An option is what can answer a user: the tuned model, a baseline (the base, the linear model, a comparator) or the cascade.
 
-Where one of two prices is not stated, neither is dearer, and quality decides alone. A price that was measured in batches
+`margin` is `decide.margin`, a lead is the tuned model's exact match minus another option's on the records that both answered,
+and the price of an option is that of 1,000 of its right answers.
+
+Where one of two prices is not stated, neither costs more, and quality decides alone. A price that was measured in batches
 is compared with the tuned model's price in batches: a server that answers a few callers at once costs more for the same.
 """
 
@@ -33,7 +35,7 @@ class Main:
 
 @dataclass(frozen=True)
 class Failed:
-    """How many of its records a way fails in one way."""
+    """How many of its records an option fails in each way."""
 
     name: str
     records: int
@@ -41,7 +43,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class Handed:
-    """What a cascade hands over to `to`, a way or a person: the share that the tuned model keeps, and what is wrong of it.
+    """What a cascade hands over to `to`, an option or a person: the share that the tuned model keeps, and what is wrong of it.
 
     `wrong_at_most`: the bound on the answers that it keeps, which holds with that `confidence`; None if none does. `behind`: exact match of `to` minus that of
     the cascade; None for a person.
@@ -55,8 +57,8 @@ class Handed:
 
 
 @dataclass(frozen=True)
-class Way:
-    """A way to answer: what it gets right of the `records` that it was asked, how it fails, how fast, and at which price.
+class Option:
+    """What can answer: what it gets right of the `records` that it was asked, how it fails, how fast, and at which price.
 
     `opponent`: what it is, as a phrase. `exact_match` is None for a linear model that gives labels only: then `labels` is how often it has all of them right.
     `lead`: exact match of the tuned model minus its own, on the `paired` records of `groups` groups that both answered.
@@ -98,9 +100,9 @@ class Rules:
 
 @dataclass(frozen=True)
 class Decision:
-    """All of decision.json. `use`: the way's name; None if none can be named. `reasons`: one sentence for each other way."""
+    """All of decision.json. `use`: the option's name; None if none can be named. `reasons`: one sentence for each other option."""
 
-    ways: list[Way]
+    ways: list[Option]
     choice: Choice
     use: str | None
     words: str
@@ -108,10 +110,10 @@ class Decision:
     margin: float
 
 
-def short(way: Way) -> str:
-    """Which floor or ceiling of the gate a way misses, in a sentence; empty if it keeps them all."""
-    shown = "" if way.limits == "fail" else " shown to be"
-    return f"{capital(named(way))} is not{shown} good enough: {way.missed}." if way.limits != "pass" else ""
+def short(option: Option) -> str:
+    """Which floor or ceiling of the gate an option misses, in a sentence; empty if it keeps them all."""
+    shown = "" if option.limits == "fail" else " shown to be"
+    return f"{capital(named(option))} is not{shown} good enough: {option.missed}." if option.limits != "pass" else ""
 
 
 def capital(text: str) -> str:
@@ -119,49 +121,49 @@ def capital(text: str) -> str:
     return f"T{text[1:]}" if text.startswith("the ") else text
 
 
-def ahead_first(way: Way) -> tuple[float, float]:
-    """The order of ways: the one furthest ahead of the tuned model first, of equal ones the cheapest."""
-    price = way.price_per_1000_right
-    return (way.lead.value if way.lead else 0.0), (float("inf") if price is None else price)
+def ahead_first(option: Option) -> tuple[float, float]:
+    """The order of options: the one furthest ahead of the tuned model first, of equal ones the cheapest."""
+    price = option.price_per_1000_right
+    return (option.lead.value if option.lead else 0.0), (float("inf") if price is None else price)
 
 
-def suffices(way: Way, rules: Rules) -> bool:
-    """Whether the tuned model is not worth its work over a way: measured at most the margin ahead of it.
+def suffices(option: Option, rules: Rules) -> bool:
+    """Whether the tuned model is not worth its work over an option: measured at most the margin ahead of it.
 
     As in the gate, the measured value is enough for a no if the sample is large enough; else the whole interval must say so.
     """
-    if way.lead is None:
+    if option.lead is None:
         return False
-    large = way.paired >= rules.min_records and way.groups >= rules.min_groups
-    return (way.lead.value if large else way.lead.high) <= rules.margin
+    large = option.paired >= rules.min_records and option.groups >= rules.min_groups
+    return (option.lead.value if large else option.lead.high) <= rules.margin
 
 
-def shown_behind(way: Way, margin: float) -> bool:
-    """Whether the tuned model is shown to be ahead of a way by more than the margin."""
-    return way.lead is not None and way.lead.low > margin
+def shown_behind(option: Option, margin: float) -> bool:
+    """Whether the tuned model is shown to be ahead of an option by more than the margin."""
+    return option.lead is not None and option.lead.low > margin
 
 
-def keeps_up(cascade: Way, way: Way, margin: float) -> bool:
-    """Whether a cascade is good enough, at most the margin behind the way that it falls back to, and cheaper."""
+def keeps_up(cascade: Option, option: Option, margin: float) -> bool:
+    """Whether a cascade is good enough, at most the margin behind the option that it falls back to, and cheaper."""
     behind = cascade.handed.behind if cascade.handed else None
-    one, two = right_price(cascade), right_price(way)
+    one, two = right_price(cascade), right_price(option)
     if cascade.limits != "pass":
         return False
     return behind is not None and behind.value <= margin and one is not None and two is not None and one < two
 
 
-def dearer(way: Way, tuned: Way) -> bool:
-    """Whether 1,000 right answers of a way are known to cost more than those of the tuned model, both priced alike."""
-    batches = "batches" in (way.price_from, tuned.price_from)
-    one, two = right_price(way, batches), right_price(tuned, batches)
+def costs_more(option: Option, tuned: Option) -> bool:
+    """Whether 1,000 right answers of an option are known to cost more than those of the tuned model, both priced alike."""
+    batches = "batches" in (option.price_from, tuned.price_from)
+    one, two = right_price(option, batches), right_price(tuned, batches)
     return one is not None and two is not None and one > two
 
 
-def right_price(way: Way, batches: bool = False) -> float | None:
+def right_price(option: Option, batches: bool = False) -> float | None:
     """The price of 1,000 right answers; None if none is right or no price is stated. `batches`: as answered in batches."""
-    if not batches or way.in_batches is None:
-        return way.price_per_1000_right
-    return per_right(way.in_batches, way.exact_match)
+    if not batches or option.in_batches is None:
+        return option.price_per_1000_right
+    return per_right(option.in_batches, option.exact_match)
 
 
 def per_right(price: float | None, exact_match: Interval | None) -> float | None:
@@ -171,17 +173,17 @@ def per_right(price: float | None, exact_match: Interval | None) -> float | None
     return round(price / exact_match.value, 6)
 
 
-def handing_over(cascade: Way, way: Way, tuned: Way) -> str:
+def handing_over(cascade: Option, option: Option, tuned: Option) -> str:
     """Why a cascade is used, in words."""
     if cascade.handed is None or cascade.handed.behind is None:
         return ""
-    said = f"Use the cascade: the tuned model answers {percent(cascade.handed.alone, 3)} of the requests, {named(way)} the rest."
-    level = f"It is {lead(cascade.handed.behind, 'behind', 'ahead of')} {way.name} in exact match, and cheaper"
-    cost = f"1,000 right answers cost {price_words(cascade)} against {price_words(way)}"
-    return f"{said} {level}: {cost}. {against(way, tuned, 'The tuned model alone', way.name)}"
+    said = f"Use the cascade: the tuned model answers {percent(cascade.handed.alone, 3)} of the requests, {named(option)} the rest."
+    level = f"It is {lead(cascade.handed.behind, 'behind', 'ahead of')} {option.name} in exact match, and cheaper"
+    cost = f"in your currency, 1,000 right answers cost {price_words(cascade)} against {price_words(option)}"
+    return f"{said} {level}: {cost}. {against(option, tuned, 'The tuned model alone', option.name)}"
 
 
-def alone(cascade: Way) -> str:
+def alone(cascade: Option) -> str:
     """What the tuned model may answer by itself if a person answers the rest, in words; empty if no bound holds."""
     handed = cascade.handed
     if handed is None or handed.behind is not None or handed.wrong_at_most is None or handed.alone <= 0:
@@ -191,28 +193,26 @@ def alone(cascade: Way) -> str:
     return f"{kept}; {bound}, with {percent(handed.confidence, 3)} confidence."
 
 
-def against(way: Way, tuned: Way, who: str = "The tuned model", whom: str = "") -> str:
-    """The tuned model against another way: points with their interval, and both prices if they are stated."""
-    if way.lead is None:
+def against(option: Option, tuned: Option, who: str = "The tuned model", whom: str = "") -> str:
+    """The tuned model against another option: points with their interval, and both prices if they are stated."""
+    if option.lead is None:
         return ""
-    text = (
-        f"{who} is {lead(way.lead, 'ahead of', 'behind')} {whom or named(way)} in exact match, on {way.paired} records"
-    )
-    if tuned.price_per_1000 is None and way.price_per_1000 is None:
+    text = f"{who} is {lead(option.lead, 'ahead of', 'behind')} {whom or named(option)} in exact match, on {option.paired} records"
+    if tuned.price_per_1000 is None and option.price_per_1000 is None:
         return f"{text}."
-    alike = way.price_from == "batches" and tuned.in_batches is not None
-    cost = f"{price_words(tuned, batches=alike)} against {price_words(way)}"
-    return f"{text}; 1,000 right answers cost {cost}{', both in batches' if alike else ''}."
+    alike = option.price_from == "batches" and tuned.in_batches is not None
+    cost = f"{price_words(tuned, batches=alike)} against {price_words(option)}"
+    return f"{text}; in your currency, 1,000 right answers cost {cost}{', both in batches' if alike else ''}."
 
 
-def price_words(way: Way, batches: bool = False) -> str:
-    """The price of 1,000 right answers of a way, or why there is none."""
-    price = right_price(way, batches)
+def price_words(option: Option, batches: bool = False) -> str:
+    """The price of 1,000 right answers of an option, or why there is none."""
+    price = right_price(option, batches)
     if price is not None:
         return money(price)
-    return "an unstated price" if way.price_per_1000 is None else "no price at all, since none is right"
+    return "an unstated price" if option.price_per_1000 is None else "no price at all, since none is right"
 
 
-def named(way: Way) -> str:
-    """A way within a sentence: a comparator by its name, since that is what the params know it by."""
-    return f"{way.name} ({way.opponent})" if way.kind == "comparator" else way.opponent
+def named(option: Option) -> str:
+    """An option within a sentence: a comparator by its name, since that is what the params know it by."""
+    return f"{option.name} ({option.opponent})" if option.kind == "comparator" else option.opponent

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from hallmark.answer.labels import right_labels
 from hallmark.answer.params import Compare
+from hallmark.base.figures import rate
 from hallmark.base.reports import Report
 from hallmark.base.stats import ClusterBootstrap, McNemar, judge, mcnemar
 from hallmark.judge.comparison import AgainstLinear, LabelResult, LinearCandidate
@@ -124,6 +125,6 @@ def _words(whole: LabelResult, labels: Sequence[LabelResult], lost: Sequence[str
         start = f"A linear model wins at {', '.join(lost)}. {start}"
     what = f"the label ({names})" if len(labels) == 1 else f"all labels ({names})"
     return (
-        f"{start}: {what} right in {whole.tuned.value:.1%} against the linear model's {whole.classical.value:.1%} of "
+        f"{start}: {what} right in {rate(whole.tuned.value)} against the linear model's {rate(whole.classical.value)} of "
         f"{whole.records} records, {evidence(whole.verdict, difference, McNemar(whole.lost, whole.won, whole.p), confidence)}"
     )

@@ -1,4 +1,4 @@
-"""Did the holdout foretell what came later? The tuned model on the frozen holdout and on the online part (docs/service-loop.md).
+"""Did the holdout predict later results? The tuned model on the frozen holdout and on the online part (docs/service-loop.md).
 
 Both parts have the same held-out customers, so they are not independent: one bootstrap draws customers from those of both
 parts, each with all its records of either (Field & Welsh 2007, "cluster bootstrap"), and reads both rates and their
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from hallmark.base.figures import signed
+from hallmark.base.figures import percent, rate, signed
 from hallmark.base.stats import ClusterBootstrap, Interval, effective_clusters, newcombe_independent, ratio
 from hallmark.task.predictions import Prediction
 
@@ -101,7 +101,7 @@ def _later_minus_earlier(sums: NDArray[Any]) -> NDArray[Any]:
 def judged(found: Interval, margin: float) -> Foretold:
     """`better` or `worse` if 0 is outside the interval; `foretold` if no true difference over `margin` is left in it.
 
-    The second is a test of equivalence, by the interval (Schuirmann 1987): a wide interval around 0 foretells nothing.
+    The second is a test of equivalence, by the interval (Schuirmann 1987): a wide interval around 0 predicts nothing.
     """
     if found.low > 0 or found.high < 0:
         return "better" if found.low > 0 else "worse"
@@ -114,17 +114,15 @@ def words(
     """The verdict in a sentence or two."""
     value, low, high = signed(found)
     start = {
-        "foretold": "The holdout foretold what came later",
-        "better": "What came later went better than the holdout foretold",
-        "worse": "What came later went worse than the holdout foretold",
-        "too_little_data": "Too little data to say whether the holdout foretold what came later",
+        "foretold": "The holdout predicted the later results",
+        "better": "Later results were better than the holdout predicted",
+        "worse": "Later results were worse than the holdout predicted",
+        "too_little_data": "Too little data to say whether the holdout predicted the later results",
     }[verdict]
     said = (
-        f"{start}: exact match {after.value:.1%} of {records:,} online records of {groups:,} customers against "
-        f"{before.value:.1%} on the holdout, {value} points ({settings.confidence:.0%} interval {low} to {high})."
+        f"{start}: exact match {rate(after.value)} of {records:,} online records of {groups:,} customers against "
+        f"{rate(before.value)} on the holdout, {value} points ({percent(settings.confidence)} interval {low} to {high})."
     )
     if verdict != "too_little_data":
         return said
-    return (
-        f"{said} For that, the interval must leave out 0 or stay within {100 * settings.online_margin:g} points of it."
-    )
+    return f"{said} For that, the interval must exclude 0 or stay within {100 * settings.online_margin:g} points of it."

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from hallmark.base.figures import signed
+from hallmark.base.figures import percent, rate, signed
 from hallmark.base.files import atomic
 from hallmark.base.stats import Interval, McNemar, newcombe_paired
 from hallmark.judge.comparison import Slice, Transition
@@ -32,18 +32,18 @@ def words(
         "not_shown": f"No difference between the tuned model and {opponent} is shown",
     }[verdict]
     shown, n = evidence(verdict, difference, test, confidence), len(after)
-    return f"{start}: exact match {sum(after) / n:.1%} against {sum(before) / n:.1%} of {n} records, {shown}"
+    return f"{start}: exact match {rate(sum(after) / n)} against {rate(sum(before) / n)} of {n} records, {shown}"
 
 
 def evidence(verdict: str, difference: Interval, test: McNemar, confidence: float) -> str:
     """What a verdict of `stats.judge` rests on, in words. If interval and test disagree, it says which of them is in doubt."""
     p = "p < 0.0001" if test.p < 1e-4 else f"p = {test.p:.4f}"
     value, low, high = signed(difference)
-    text = f"{value} points ({confidence:.0%} interval {low} to {high}); {test.won} records won, {test.lost} lost"
+    text = f"{value} points ({percent(confidence)} interval {low} to {high}); {test.won} records won, {test.lost} lost"
     if verdict == "not_shown" and test.p < 1 - confidence:
-        return f"{text}. These alone would show it ({p}), but records of one group resemble each other: the interval has zero in it."
+        return f"{text}. These alone would show it ({p}), but records of one group resemble each other: the interval includes zero."
     if verdict == "not_shown" and not difference.low <= 0 <= difference.high:
-        return f"{text}. The interval leaves out zero, but too few records changed to rule out chance ({p})."
+        return f"{text}. The interval excludes zero, but too few records changed to rule out chance ({p})."
     return f"{text}, {p}."
 
 

@@ -3,8 +3,8 @@
 error(n) = a * n ** -b, fitted by least squares, each point weighted by the spread of a share of its records. Sources:
 Cortes et al. 1994 (learning curves of classifiers), Hestness et al. 2017 (of deep networks: a power law, once the data is
 enough to learn anything). Their law has a third number, the error that no data removes. Four points can't tell it from
-the exponent, so it is left out, and what is foretold is rather too good than too bad. That is why no more than twice the
-records are foretold, and only if the curve can be told from a flat one.
+the exponent, so it is left out, and what is predicted is more often too good than too bad. That is why no more than twice the
+records are predicted, and only if the curve can be told from a flat one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Outlook:
     `verdict`: `rises`; `flat`: can't be told from flat; `falls`; `few points`: fewer than three with a right answer; `all
     right`: nothing is left to gain. Only a curve that rises has `twice`, the measure with twice the records, and `gain`,
     by how much that is more than the curve at the records there are. `missed`: the measure with all records minus what
-    the smaller parts alone foretell of it.
+    the smaller parts alone predict of it.
     """
 
     verdict: str
@@ -77,9 +77,9 @@ def outlook(
     found = bootstrap.of_draws(exponent, law[:, 1], EXPONENTS)
     missed = None
     if len(n) > FEWEST:
-        foretold, _ = fitted(n[:-1], errors[:-1], weights[:-1])
-        all_foretold = np.array([fitted(n[:-1], row[:-1], weights[:-1])[0] for row in draws])
-        missed = bootstrap.of_draws(foretold - 1 + values[-1], all_foretold - draws[:, -1], (-1.0, 1.0)).rounded()
+        predicted, _ = fitted(n[:-1], errors[:-1], weights[:-1])
+        all_predicted = np.array([fitted(n[:-1], row[:-1], weights[:-1])[0] for row in draws])
+        missed = bootstrap.of_draws(predicted - 1 + values[-1], all_predicted - draws[:, -1], (-1.0, 1.0)).rounded()
     verdict = RISES if found.low > 0 else FALLS if found.high < 0 else FLAT
     shared: dict[str, Any] = {"scale": scale, "exponent": found.rounded(), "missed": missed}
     if verdict != RISES:

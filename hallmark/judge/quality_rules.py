@@ -22,7 +22,7 @@ def lead_rule(kind: str, name: str, margin: float, gate: Gate, comparison: Compa
     The same against the linear model (`classical`), in records with all labels right.
     """
     if name != "classical":
-        against = opponent(name, kind, comparison)
+        against = baseline(name, kind, comparison)
         asked = lead(kind, name, against.opponent, "Exact match", margin)
         return compared(asked, against.exact_match, comparison.confidence, paired_judge(gate, against, comparison))
     asked = lead(kind, name, "the linear model", "Records with all labels right", margin)
@@ -32,7 +32,7 @@ def lead_rule(kind: str, name: str, margin: float, gate: Gate, comparison: Compa
     return compared(asked, found, comparison.confidence, Judge(gate, comparison.records, comparison.groups))
 
 
-def opponent(name: str, param: str, comparison: Comparison) -> AgainstModel:
+def baseline(name: str, param: str, comparison: Comparison) -> AgainstModel:
     """What was found against the base or a comparator; an error if the comparison is not about it."""
     against = comparison.against.model(name)
     if against is None:
@@ -45,19 +45,19 @@ def opponent(name: str, param: str, comparison: Comparison) -> AgainstModel:
 
 
 def paired_judge(gate: Gate, against: AgainstModel, comparison: Comparison) -> Judge:
-    """The judge of a comparison with an opponent, which may have answered some of the records only."""
+    """The judge of a comparison with a baseline, which may have answered some of the records only."""
     if against.records == comparison.records:
         return Judge(gate, against.records, against.groups)
     sampled = f"{against.records} of {comparison.records} records were asked of both (eval.sample.{against.name})."
     return Judge(gate, against.records, against.groups, "in a sample", sampled)
 
 
-def lead(kind: str, name: str, opponent: str, about: str, margin: float) -> Asked:
+def lead(kind: str, name: str, baseline: str, about: str, margin: float) -> Asked:
     """What is asked of a lead: more than the margin (superiority), or at most that much behind (non-inferiority)."""
     if kind == "superiority":
-        needed = f"more than {figures.points(margin)} ahead of {opponent}" if margin else f"ahead of {opponent}"
+        needed = f"more than {figures.points(margin)} ahead of {baseline}" if margin else f"ahead of {baseline}"
         return Asked(f"{kind}.{name}", about, needed, ">", margin, "points")
-    return Asked(f"{kind}.{name}", about, behind(margin, opponent), ">=", -margin, "points")
+    return Asked(f"{kind}.{name}", about, behind(margin, baseline), ">=", -margin, "points")
 
 
 def compared(asked: Asked, found: Change | LabelResult, confidence: float, judge: Judge) -> Rule:
@@ -95,7 +95,7 @@ def ceiling_rule(kind: str, most: float, comparison: Comparison, judge: Judge) -
 
 
 def growth_rule(kind: str, margin: float, against: AgainstModel, judge: Judge) -> Rule:
-    """Non-inferiority: a class of failure may not grow by more than its margin over the opponent."""
+    """Non-inferiority: a class of failure may not grow by more than its margin over the baseline."""
     failure = {failure.name: failure for failure in against.failures}[kind]
     needed = (
         f"at most {figures.points(margin)} more than {against.opponent}"

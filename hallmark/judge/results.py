@@ -10,12 +10,13 @@ from typing_extensions import TypedDict
 
 from hallmark.answer.measures import known_measures
 from hallmark.answer.parity import Parity
+from hallmark.base.figures import share
 from hallmark.base.files import REPORTS
 from hallmark.base.machine import Fingerprint, when_and_where
 from hallmark.base.reports import Count, Report
 from hallmark.judge.comparison import Comparison, MeasureAlone, Model
 from hallmark.judge.decision import Decision
-from hallmark.judge.tables import Table, shipped_table, ways_table
+from hallmark.judge.tables import Table, options_table, shipped_table
 from hallmark.judge.verdict import Verdict
 
 Seconds = Annotated[float, Field(ge=0)] | None
@@ -80,8 +81,8 @@ class Stamp(TypedDict):
     machine: Machine
 
 
-class Way(TypedDict):
-    """One way of answering, in numbers of records."""
+class AnsweredOnce(TypedDict):
+    """What came of answering in one way, in numbers of records."""
 
     schema_validity: Count
     exact_match: Count
@@ -92,15 +93,15 @@ class HeldAnswers(TypedDict):
     """Records answered freely and held to the schema."""
 
     records: Count
-    free: Way
-    constrained: Way
+    free: AnsweredOnce
+    constrained: AnsweredOnce
     fixed: Count
     hidden: Count
     lost: Count
 
 
-class WayMeasured(TypedDict):
-    """What was measured of one way of answering."""
+class MeasuredOnce(TypedDict):
+    """What was measured of answering in one way."""
 
     requests: Count
     errors: Count
@@ -108,11 +109,11 @@ class WayMeasured(TypedDict):
     latency_s: Percentiles
 
 
-class WaysMeasured(TypedDict):
-    """Both ways."""
+class MeasuredTwice(TypedDict):
+    """The same, without and with the schema."""
 
-    free: WayMeasured
-    constrained: WayMeasured
+    free: MeasuredOnce
+    constrained: MeasuredOnce
 
 
 class Held(TypedDict):
@@ -120,7 +121,7 @@ class Held(TypedDict):
 
     load: dict[str, float]
     answers: HeldAnswers
-    measured: WaysMeasured
+    measured: MeasuredTwice
 
 
 class Benchmark(TypedDict):
@@ -191,9 +192,23 @@ class Results:
         return [row.name for row in self.comparison.tuned.failures if any(of[row.name] for of in failed)]
 
     @property
-    def ways(self) -> Table | None:
-        """The ways to answer that the decision is about."""
-        return ways_table(self.decision) if self.decision else None
+    def score(self) -> str:
+        """The tuned model's exact match and that of the best baseline, the one that it is least ahead of, in a sentence."""
+        found = [(model.lead, model.measures["exact_match"], model.opponent) for model in self.models[:-1]]
+        if self.decision:
+            baselines = (one for one in self.decision.ways if one.kind not in ("tuned", "cascade"))
+            found = [(one.lead, one.exact_match, one.opponent) for one in baselines if one.exact_match]
+        own = f"Exact match: {share(self.models[-1].measures['exact_match'])}"
+        compared = [(lead.value, exact, words) for lead, exact, words in found if lead]
+        if not compared:
+            return f"{own}."
+        _, exact, words = min(compared, key=lambda one: one[0])
+        return f"{own}. The best baseline ({words}): {share(exact)}."
+
+    @property
+    def options(self) -> Table | None:
+        """What the decision is about: the tuned model, the baselines and the cascade."""
+        return options_table(self.decision) if self.decision else None
 
     @property
     def shipped(self) -> Table | None:

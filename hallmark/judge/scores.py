@@ -1,7 +1,7 @@
 """Scores of an answer: the raw ones that its tokens' log-probabilities give, the calibrated one, and its probability.
 
 The calibrated score is a logistic regression on the raw scores; it orders the answers. Platt's sigmoid or an isotonic
-curve makes a probability of it, which keeps the order, but may rise in steps, and so has no say in who goes first. All
+curve turns it into a probability. That keeps the order but may rise in steps, so the score decides who goes first. All
 of it is a few plain numbers, so whatever serves the model can compute it without a library.
 """
 

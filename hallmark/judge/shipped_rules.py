@@ -104,7 +104,7 @@ def lost(gate: Gate, name: str, about: str) -> Asked:
 
 
 def unmeasured(asked: Asked, live: Live | None) -> Rule:
-    """A rule about what callers get if that was not measured: it is open, if it was to be measured."""
+    """A rule about what callers get if that was not measured: it is undecided, if it was to be measured."""
     if live is None:
         return asked.not_applicable("nobody asked for it (serve.mask, benchmark.parity.records)")
     return replace(asked.rule(UNSURE, "nothing", None), note=f"Not measured: {live.reason}.")
@@ -135,7 +135,7 @@ def risk_rule(gate: Gate, report: CascadeReport, most: float) -> Rule:
 
 
 def without_threshold(asked: Asked, report: CascadeReport) -> Rule:
-    """A rule about a cascade that has no threshold: it is open, unless there are customers enough to say that nothing is answered."""
+    """A rule about a cascade that has no threshold: it is undecided, unless there are customers enough to say that nothing is answered."""
     if report.chosen is None or report.chosen.bound.outcome == TOO_LITTLE:
         return replace(asked.rule(UNSURE, "no threshold", None), note=report.words)
     if asked.sign == "<=":

@@ -1,4 +1,4 @@
-"""The ways to answer and what ships as tables, each the same in the terminal, on the page and in the model card."""
+"""The options and what ships as tables, each the same in the terminal, on the page and in the model card."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import NamedTuple
 from hallmark.answer.parity import Artefact, Changes, Cost, Live, Parity
 from hallmark.base.figures import NONE, money, share, shown
 from hallmark.base.outcomes import in_words
-from hallmark.judge.decision import Decision, Source, Way
+from hallmark.judge.decision import Decision, Option, Source
 
-MOST = 2  # classes of failure named for a way, the most frequent first
+MOST = 2  # classes of failure named for an option, the most frequent first
 FROM: dict[Source, str] = {
     "served": "",
     "batches": " in batches",
@@ -39,33 +39,33 @@ class Table(NamedTuple):
     note: str
 
 
-def ways_table(decision: Decision) -> Table:
-    """A row for each way; the one to use has a mark. The third measure is that of the kind of task."""
-    ways = decision.ways
-    main = next((way.main.words for way in ways if way.main), "Main measure")
-    note = "Prices: in the currency of benchmark.price_per_hour."
-    if any("batches" in (way.price_from, way.latency_from) for way in ways):
-        note += " In batches: many at once, cheaper than on a server, with no latency."
+def options_table(decision: Decision) -> Table:
+    """A row for each option; the one to use has a mark. The third measure is that of the kind of task."""
+    options = decision.ways
+    main = next((option.main.words for option in options if option.main), "Main measure")
+    note = "Prices are in your currency, that of benchmark.price_per_hour."
+    if any("batches" in (option.price_from, option.latency_from) for option in options):
+        note += " In batches: many at once, which costs less than serving."
     return Table(
-        ("Way", "Records", "Exact match", main, "Fails most in", "Latency p95", "1,000 requests", "1,000 right"),
-        [_way(way, way.name == decision.use) for way in ways],
+        ("Option", "Records", "Exact match", main, "Fails most in", "Latency p95", "1,000 requests", "1,000 right"),
+        [_option(option, option.name == decision.use) for option in options],
         note,
     )
 
 
-def _way(way: Way, use: bool) -> Cells:
-    worst = sorted((one for one in way.failures if one.records), key=lambda one: -one.records)[:MOST]
-    failures = [f"{in_words(one.name).lower()} {100 * one.records / way.records:.1f} %" for one in worst]
-    unserved = "not served" if way.latency_from == "batches" else NONE
-    prices = (way.price_per_1000, way.price_per_1000_right)
+def _option(option: Option, use: bool) -> Cells:
+    worst = sorted((one for one in option.failures if one.records), key=lambda one: -one.records)[:MOST]
+    failures = [f"{in_words(one.name).lower()} {100 * one.records / option.records:.1f} %" for one in worst]
+    unserved = "not served" if option.latency_from == "batches" else NONE
+    prices = (option.price_per_1000, option.price_per_1000_right)
     return (
-        f"{way.title}{' (use)' if use else ''}",
-        str(way.records),
-        share(way.exact_match) if way.exact_match else "labels only",
-        share(way.main.value) if way.main else NONE,
+        f"{option.title}{' (use)' if use else ''}",
+        str(option.records),
+        share(option.exact_match) if option.exact_match else "labels only",
+        share(option.main.value) if option.main else NONE,
         ", ".join(failures) or NONE,
-        unserved if way.latency_p95_s is None else f"{way.latency_p95_s:.2f} s{FROM[way.latency_from]}",
-        *(NONE if price is None else f"{money(price)}{FROM[way.price_from]}" for price in prices),
+        unserved if option.latency_p95_s is None else f"{option.latency_p95_s:.2f} s{FROM[option.latency_from]}",
+        *(NONE if price is None else f"{money(price)}{FROM[option.price_from]}" for price in prices),
     )
 
 
@@ -78,9 +78,9 @@ def shipped_table(parity: Parity) -> Table:
             f"to these, {parity.right} are an exact match."
         )
     if any(artefact.logits for artefact, _ in parity.measured):
-        note += " Logits: the largest difference from the model as it was evaluated, and the tokens at which another is likeliest."
+        note += " Logits: the largest difference from the model as it was evaluated, and the tokens at which another one is the most likely."
     if any(artefact.name in UNPACKED for artefact, _ in parity.measured):
-        note += " Of GGUF files the weights were scored; their speed is that of llama.cpp, which did not run."
+        note += " For GGUF files, only the weights were scored; llama.cpp did not run, so there is no speed."
     rows = [_artefact(parity, artefact, changes) for artefact, changes in parity.measured]
     return Table(SHIPPED, rows, " ".join(filter(None, (note, parity.left_out, callers(parity.live)))))
 
@@ -111,7 +111,7 @@ def callers(live: Live | None) -> str:
         return f"What callers get was not measured: {live.reason}."
     refused = ", ".join(f"{count} ({code})" for code, count in found.refused.items())
     return (
-        f"Exact match as evaluated: {share(found.evaluated)}. As callers get it, masked without what only the data tells, and "
+        f"Exact match as evaluated: {share(found.evaluated)}. As callers get it, with masking that can't use the columns of the data, and "
         f"with their own values put back: {share(found.exact_match)}, {found.changes.lost} lost and {found.changes.won} won of "
         f"{found.records} records. {found.same} of the prompts are those that were evaluated; {found.leftover} answers hold what "
         f"is left of a placeholder and are not handed out; the masker refuses {refused or 'none'}."

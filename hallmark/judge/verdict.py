@@ -27,7 +27,7 @@ class Rule:
 
     `low` and `high`: the interval of `value`, if it is about a sample. `unit`: share (of 1), points (of 1), count, s
     (seconds) or requests/s. `note`: what else there is to know, in sentences, or empty. `more_records`, `more_groups`:
-    about how many more would decide a rule with too little data; None if it is not open, or no number would (a timing that
+    about how many more would decide a rule with too little data; None if it is decided, or no number would (a timing that
     was missed on a busy machine).
     `waiver`: the reason that `gate.waive` gives for shipping without it.
     """
@@ -70,7 +70,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Verdict:
-    """All of gate.json. `words`: what the verdict rests on, in a few sentences. `rules`: the gravest first."""
+    """All of gate.json. `words`: what the verdict rests on, in a few sentences. `rules`: the most serious first."""
 
     verdict: str
     words: str
@@ -97,7 +97,7 @@ class Verdict:
 def overall(outcomes: Iterable[tuple[str, bool]]) -> str:
     """The verdict that follows from the outcomes of rules, each with whether the rule has a waiver.
 
-    Fail for one failed rule without a waiver, too little data for one that is open, or if none applies.
+    Fail for one failed rule without a waiver, too little data for one that is undecided, or if none applies.
     """
     seen = {(outcome, has_waiver and outcome in (FAIL, UNSURE)) for outcome, has_waiver in outcomes}
     blocking = {outcome for outcome, waived in seen if not waived}
@@ -106,7 +106,7 @@ def overall(outcomes: Iterable[tuple[str, bool]]) -> str:
 
 
 def words(verdict: str, rules: list[Rule]) -> str:
-    """What the verdict rests on: how many of the rules that could have failed, and the gravest of them."""
+    """What the verdict rests on: how many of the rules that could have failed, and the most serious of them."""
     could = [rule for rule in rules if rule.outcome != NOT_APPLICABLE]
     number = len(rules) - len(could)
     idle = f"; {number} {'is' if number == 1 else 'are'} not applicable" if number else ""
@@ -119,13 +119,13 @@ def words(verdict: str, rules: list[Rule]) -> str:
         text = (
             f"{len(could) - len(waived)} {of} hold, {len(waived)} {'is' if len(waived) == 1 else 'are'} waived{idle}."
         )
-        text += f" The gravest waived: {waived[0].words} Waived because: {waived[0].waiver}"
-    elif open_rules := [rule for rule in could if rule.outcome == verdict and not rule.waived]:
-        many = len(open_rules) > 1
+        text += f" The most serious waived: {waived[0].words} Waived because: {waived[0].waiver}"
+    elif undecided := [rule for rule in could if rule.outcome == verdict and not rule.waived]:
+        many = len(undecided) > 1
         what = ("fail" if many else "fails") if verdict == FAIL else f"{'are' if many else 'is'} undecided"
-        text = f"{len(open_rules)} {of} {what}{idle}. {'The gravest: ' if many else ''}{open_rules[0].words}"
+        text = f"{len(undecided)} {of} {what}{idle}. {'The most serious: ' if many else ''}{undecided[0].words}"
         if verdict == UNSURE:
-            text += f" {open_rules[0].note}"
+            text += f" {undecided[0].note}"
     else:
         text = "No rule could have failed and holds."
     if unneeded:

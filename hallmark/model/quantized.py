@@ -30,7 +30,7 @@ def pin_rounding(environment: MutableMapping[str, str]) -> None:
 def write_quantized(base: Path, folder: Path, *, nf4: bool, dtype: str) -> int:
     """Write the model in `base` to `folder` in `dtype`, with the linear layers rounded to NF4 (`nf4`); in the same layout.
 
-    Returns how many parameters were rounded. Always on the CPU, whatever trains: a GPU rounds other last bits, and the
+    Returns how many parameters were rounded. Always on the CPU, whatever trains: a GPU rounds the last bits differently, and the
     weights would then depend on it. What is in `dtype` already and isn't rounded is copied byte for byte. The whole model in
     `dtype` must fit into memory, as it must for an evaluation.
     """

@@ -1,4 +1,4 @@
-"""What the page shows of live traffic: whether the holdout foretold what came later, and whether requests have drifted."""
+"""What the page shows of live traffic: whether the holdout predicted later results, and whether requests have drifted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the results come from, at the head of the page: with it, a printed page leads back to its commit."""
+"""Where the results come from, at the foot of the page: with it, a printed page leads back to its commit."""
 
 from __future__ import annotations
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
 from hallmark.base.errors import HallmarkError
-from hallmark.base.outcomes import OUTCOMES
+from hallmark.base.outcomes import OUTCOMES, in_words
 from hallmark.base.reports import Report
 from hallmark.page.labels import ByLabel
 from hallmark.page.text import LABEL, UNSEEN, UNSEEN_IN_NAME, clip, cut, value
@@ -16,6 +17,7 @@ from hallmark.task.predictions import Prediction, paired, read_predictions
 from hallmark.task.values import FieldResult
 
 MOST_CHARS = 40_000_000  # of all records on a page: more makes a browser slow
+EXAMPLE = 1_000  # longest text shown whole of a record at the top of the page
 SORTS = {  # of records with retrieval, by what they are called in comparison.json
     "held": {"what": "all that is expected", "abstaining": "wrong"},
     "lacking": {"what": "not all that is expected", "abstaining": "better than to make something up"},
@@ -38,6 +40,36 @@ def answered(name: str, count: int, tuned: Sequence[Prediction]) -> list[Predict
     check_compared(rows, count)
     given = {row.id: row for row in rows}
     return [given.get(row.id) for row in tuned]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A record at the top of the page: its texts by what they are, and why the answer is wrong."""
+
+    title: str
+    texts: list[tuple[str, str]]
+    reason: str | None
+
+
+def examples(tuned: Sequence[Prediction]) -> list[Example]:
+    """The first record that is right, the first of the most frequent failure, and the first of the most serious other one."""
+    counts = Counter(row.outcome for row in tuned)
+    failures = [name for name in OUTCOMES if counts[name] and name != "pass"]  # the most serious first
+    chosen = {"pass": ""} if counts["pass"] else {}
+    if failures:
+        most = max(failures, key=lambda name: counts[name])
+        others = [name for name in failures if name != most]
+        chosen |= {most: ", the most frequent failure"} | dict.fromkeys(others[:1], ", the most serious other failure")
+    found = []
+    for outcome, words in chosen.items():
+        row = next(row for row in tuned if row.outcome == outcome)
+        title = f"{'Right' if outcome == 'pass' else in_words(outcome)}{words}: {counts[outcome]:,} of {len(tuned):,} records"
+        context = [("Context", row.context)] if row.context else []
+        texts = [("Input", row.input), *context, ("Expected", row.target), ("Answer", row.answer or row.prediction)]
+        found.append(
+            Example(title, [(name, clip(text, EXAMPLE)) for name, text in texts], row.reason and clip(row.reason, 300))
+        )
+    return found
 
 
 @dataclass(frozen=True)

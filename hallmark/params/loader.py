@@ -95,17 +95,17 @@ class Params(Block):
         return self
 
     @model_validator(mode="after")
-    def _opponents_that_there_are(self) -> Params:
+    def _baselines_that_there_are(self) -> Params:
         known = ["base", *self.eval.comparators]
         for param in ("superiority", "non_inferiority"):
             if unknown := [name for name in getattr(self.gate, param) if name not in (*known, "classical")]:
                 raise ValueError(
-                    f"gate.{param}: no opponent '{unknown[0]}'; there are {', '.join((*known, 'classical'))} "
+                    f"gate.{param}: no baseline '{unknown[0]}'; there are {', '.join((*known, 'classical'))} "
                     "(eval.comparators adds others)"
                 )
         if self.gate.margins_against not in known:
             raise ValueError(
-                f"gate.margins_against: no opponent '{self.gate.margins_against}'; there are {', '.join(known)}"
+                f"gate.margins_against: no baseline '{self.gate.margins_against}'; there are {', '.join(known)}"
             )
         return self
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hallmark.base.errors import HallmarkError
+from hallmark.base.figures import percent
 from hallmark.base.params import Compute
 
 GIB = 2**30
@@ -66,7 +67,7 @@ class Gpu:
             bandwidth=SHARE_WRITING * self.bandwidth,
             layer=LAYER,
             step=STEP,
-            basis=f"{SHARE_TRAINING:.0%} of the {self.operations / 1e12:.0f} TFLOP/s stated of {self.name}",
+            basis=f"{percent(SHARE_TRAINING)} of the {self.operations / 1e12:.0f} TFLOP/s stated for {self.name}",
         )
 
 

@@ -5,13 +5,13 @@ It is made from reports and params only, never from a record, so no text of the 
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from hallmark.base.figures import percent, share
+from hallmark.base.figures import percent, rate, share
 from hallmark.base.outcomes import in_words
+from hallmark.judge.cascade import HUMAN, CascadeReport
 from hallmark.judge.reported import passes_per_step
 from hallmark.judge.results import Results
 from hallmark.judge.tables import Table
@@ -20,7 +20,6 @@ from hallmark.model.base_params import HubBase
 from hallmark.release.usage import base_words, usage
 
 if TYPE_CHECKING:
-    from hallmark.judge.cascade import CascadeReport
     from hallmark.judge.params import Certify
     from hallmark.params.loader import Params
 
@@ -73,11 +72,11 @@ def model_card(params: Params, results: Results, reports: dict[str, Any], privat
         "`provenance.json` says what it was made of, file by file; `verdict.json` holds the gate's verdict; "
         "`sbom.cdx.json` is its bill of materials.",
     ]
-    decision, ways, shipped = results.decision, results.ways, results.shipped
+    decision, options, shipped = results.decision, results.options, results.shipped
     for title, text in (
         ("Use", usage(params, reports["base"], reports.get("ends", []), reports.get("installed", {}))),
         ("Results", _results(results)),
-        ("What to use", f"{_plain(decision.words)}\n\n{_whole(ways)}" if decision and ways else ""),
+        ("What to use", f"{_plain(decision.words)}\n\n{_whole(options)}" if decision and options else ""),
         ("What ships", f"{_whole(shipped)} Speed: {results.served_measured}." if shipped else ""),
         ("Failures", _failures(results)),
         ("Gate", _gate(results.verdict)),
@@ -108,9 +107,9 @@ def _waived(rule: Rule) -> str:
 
 
 def _plain(text: str) -> str:
-    """A text as it stands, on one line: no HTML, no Markdown, no link."""
-    escaped = html.escape(" ".join(text.split()), quote=False)
-    return re.sub(r"([\\`*_{}\[\]()#!|~:@/])", lambda match: f"&#{ord(match[0])};", escaped)
+    """A text as it stands, on one line: what would be HTML, Markdown or a link in it is escaped, and nothing else."""
+    line = re.sub(r"&(?=#?\w+;)", "&amp;", " ".join(text.split())).replace("<", "&lt;")
+    return re.sub(r"[\\`*\[\]|~]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.", r"\\\g<0>", line)
 
 
 def _results(results: Results) -> str:
@@ -156,14 +155,15 @@ def _cascade(report: CascadeReport | None) -> str:
     if report is None or chosen is None or chosen.holdout is None:
         return ""
     found, bound = chosen.holdout, chosen.bound
+    rest = "A person" if report.fallback == HUMAN else f"The comparator {_plain(report.fallback)}"
     return (
-        "`cascade.json` says from which score on this adapter should answer, and how to compute it from the "
-        f"log-probabilities of an answer's tokens; the rest goes to {_plain(report.fallback)}.\n\n"
+        "`cascade.json` says at which score and above this adapter should answer, and how to compute the score from the "
+        f"log-probabilities of an answer's tokens. {rest} answers the rest.\n\n"
         f"With {percent(report.confidence)} confidence, at most {percent(chosen.risk)} of the answers that a customer gets are "
         f"wrong, on average over customers who get any. It was shown on {bound.groups} customers that neither training nor the "
-        f"score has seen, of whose records {100 * bound.coverage:.1f} % were answered. On the holdout it answers "
+        f"score had seen; the adapter answered {rate(bound.coverage)} of their records. On the holdout it answers "
         f"{share(found.coverage)} of the records; of these answers {share(found.risk)} are wrong.\n\n"
-        "The bound is about customers like those it was shown on. It says nothing about a single customer or a single answer, "
+        "The bound holds for customers like these. It says nothing about a single customer or a single answer, "
         "nor about other kinds of text, and it does not hold for a merged or quantized model whose log-probabilities differ."
     )
 
@@ -173,8 +173,8 @@ def _data(params: Params, records: dict[str, int]) -> str:
     counts = [(name, str(records[name])) for name in parts if records.get(name)]
     lines = [_table(("Split", "Records"), counts)] if counts else []
     lines.append(
-        "The private data that was found was masked before anything else read the records; near duplicates were "
-        f"joined; the splits do not share a `{params.data.group}` or a near duplicate. The data is not part of this "
+        "The private data that was found was masked before anything else read the records. Near duplicates were "
+        f"dropped, and no two splits share a `{params.data.group}` or a near duplicate. The data is not part of this "
         "release; its hashes are in `provenance.json`."
     )
     return "\n\n".join(lines)

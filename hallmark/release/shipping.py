@@ -139,7 +139,7 @@ def trained_over(source: Path, folder: Path) -> Iterator[Path]:
         made = sha256_folder(weights)
         if provenance.quantized_files and made != provenance.quantized_files:
             raise HallmarkError(
-                "rounded here, it is not what the adapter was trained over: processors of another kind round other last bits",
+                "rounded here, it is not what the adapter was trained over: other kinds of processor round the last bits differently",
                 file=folder,
                 remedy="name a copy of its models/quantized with --base, or merge on x86-64, where it was trained",
             )

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from hallmark.params.loader import Params
 
 NF4 = (
-    "It was trained over the base in 4-bit NF4 and has learned around that rounding, so the base is loaded with it; over "
-    "the unrounded weights it is a worse model. It was rounded on a CPU, as here: a GPU rounds other last bits.\n\n"
+    "It was trained over the base in 4-bit NF4 and has adapted to that rounding, so the code below loads the "
+    "base in NF4; over unrounded weights it is a worse model. As in training, the CPU rounds: a GPU rounds the last bits "
+    "differently.\n\n"
 )
 NOTE = re.compile(
     r"It was trained over the base in 4-bit NF4 .*?\n\n", re.DOTALL

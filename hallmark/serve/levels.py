@@ -23,7 +23,7 @@ def largest_load(levels: list[Level], share: float) -> dict[str, Any]:
             largest[kind] = kept[-1]
             words.append(f"{kept[-1]:g} {'or more ' if broken is None else ''}{unit}")
         elif ordered:
-            words.append(f"not even {broken:g} {unit}")
+            words.append(f"below {broken:g} {unit}")
     return largest | {"words": ", ".join(words)}
 
 

@@ -31,7 +31,7 @@ TOKENS_PER_MESSAGE = 16  # what an API adds to a message: its role, its ends
 MILLION = 1_000_000
 LIMITS = ("max_tokens", "max_completion_tokens")
 OWN = ("model", "messages", "tools", "response_format", "stream", "n")  # of the request, which `fields` can't set
-LARGER = ("top_logprobs", "best_of")  # nor these: an answer is larger or costs more with them than is reckoned
+LARGER = ("top_logprobs", "best_of")  # nor these: with them, an answer is larger or costs more than estimated
 
 Money = Annotated[float, Field(ge=0, le=1e9)]
 
@@ -85,7 +85,7 @@ class EndpointSettings(ComparatorSettings):
             raise ValueError(f"fields can't set '{taken[0]}', which is the request's own")
         if larger := [name for name in self.fields if name in LARGER]:
             raise ValueError(
-                f"fields can't set '{larger[0]}', with which answers are larger or cost more than is reckoned"
+                f"fields can't set '{larger[0]}', since answers would be larger or cost more than estimated"
             )
         values = self.limits
         if not values or not all(type(value) is int and value >= 1 for value in values):

@@ -38,7 +38,7 @@ class LinearCopySettings(ComparatorSettings):
         description="training records that vote; more steady the vote, fewer follow rare cases"
     )
     labels: Literal["linear", "vote"] = Field(
-        description="what says the values that are not copied: linear (a linear model of words and characters) or vote (the "
+        description="what chooses the values that are not copied: linear (a linear model of words and characters) or vote (the "
         "nearest training records)"
     )
 

@@ -18,7 +18,7 @@ REASONS = {
     "no_answer": "without an answer, and judged by nobody",
     "not_text": "with images, sound, or anything else that is not text",
     "no_content": "without the texts: what wrote the log was set up to leave them out",
-    "no_customer": "without a customer, so that no split could keep him on one side",
+    "no_customer": "without a customer, so no split could keep it on one side",
     "customer_name": "with a customer's name that looks private, or that records may not have",
     "system_prompt": "with another system prompt than task.system_prompt",
     "conversation": "with several turns, where data.input is not turns.input; or with turns that were joined to one text",
@@ -28,10 +28,10 @@ REASONS = {
     "target": "whose answer breaks the schema, or does not fit the columns of data.target",
     "private": "with private values that masking can't reach",
     "dropped": "of a kind that mask.actions drops",
-    "row": "that would make no sound row: a text that is empty, too long, or not valid Unicode",
-    "exact": "with the text and the answer of a record that there is",
-    "near": "with nearly the text of a record that there is, and its answer",
-    "asked_before": "unjudged, with the text of a record that there is",
+    "row": "that would not make a valid row: a text that is empty, too long, or not valid Unicode",
+    "exact": "with the text and the answer of an existing record",
+    "near": "with nearly the text of an existing record, and its answer",
+    "asked_before": "unjudged, with the text of an existing record",
 }
 
 

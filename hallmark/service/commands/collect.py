@@ -80,7 +80,7 @@ def run(
         names = (NAME if data.id == "row.id" else data.id, data.group)
         count = add(Path(data.path), [row.content for row in done.rows], renamed, names)
         if count:
-            log.info("%d collected rows have the name of their customer now, who is new in the data", count)
+            log.info("%d collected rows got their customer's name back: the customer is now in the data", count)
     for line in summary(done, report, target, params, rows.rejected):
         print(line)
 
@@ -153,7 +153,7 @@ def summary(
             yield f"left out {count} {REASONS[reason]}"
     if report["left_out"]["no_customer"]:
         header = params.serve.routing.group_header
-        yield f"  callers name the customer in the header `{header}`; in logs of others, collect.customer says where he stands"
+        yield f"  callers name the customer in the header `{header}`; in other logs, collect.customer says where the name is"
     if unknown := done.reviewed["unknown"]:
         yield f"{unknown} reviewed answers are of traces that this log does not have: name it with --from"
     if report["waiting"]:

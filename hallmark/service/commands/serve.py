@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from hallmark.base.compute import set_up
 from hallmark.base.errors import HallmarkError, run_stage
+from hallmark.base.figures import percent
 from hallmark.base.files import RELEASE
 from hallmark.params.gateway import Serve
 from hallmark.params.loader import Params, load_params
@@ -116,7 +117,7 @@ def ready(where: str, models: Served, serve: Serve) -> str:
     sides = ", ".join(f"{side} {versions[side]}" for side in SIDES if side in versions)
     if "canary" in versions:
         shadow = "; it is also asked what prod answers" if serve.routing.shadow else ""
-        sides += f" for {serve.routing.canary:.0%} of the customers{shadow}"
+        sides += f" for {percent(serve.routing.canary)} of the customers{shadow}"
     prod = models.deployments.serving("prod")
     cascade = prod is not None and prod.running.launched.judge.needs_logs
     keys = bool(serve.keys and os.environ.get(serve.keys, "").strip())

@@ -78,7 +78,7 @@ class FolderSource:
         self._check(self.folder)
         if digest_of(self.folder) != wanted.digest:
             raise HallmarkError(
-                "another release than the one that was to be served",
+                "not the release that was to be served",
                 file=self.folder,
                 remedy="start the gateway again, to serve this one",
             )
@@ -114,7 +114,7 @@ class RegistrySource:
                 self._versions[version.version] = version
                 found[side] = Wanted(version.version, version.digest)
         if trouble is not None and trouble != self._trouble:
-            log.error("nobody knows what the canary is, so there is none: %s", trouble)
+            log.error("it is not known which release is the canary, so there is none: %s", trouble)
         self._trouble = trouble
         self._had_prod |= "prod" in found
         return found if self._had_prod else self._folder().wanted() | found

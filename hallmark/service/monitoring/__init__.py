@@ -1,1 +1,1 @@
-"""What live traffic says of a release: sequential tests of a canary, and foretold and found quality."""
+"""What live traffic says of a release: sequential tests of a canary, and predicted and found quality."""

@@ -43,7 +43,7 @@ class Rule:
     """A rule: the mean of prod's customers and of the canary's, and how much worse the canary is.
 
     `unit`: points (of 1), or ratio (of prod's mean). `high`: None if there is no limit yet. `more_customers` of
-    the canary, after `more_hours` as until now, would about decide an open rule; None if no number would.
+    the canary, after `more_hours` as until now, would about decide an undecided rule; None if no number would.
     """
 
     name: str

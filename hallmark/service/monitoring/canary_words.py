@@ -1,4 +1,4 @@
-"""The verdict on a canary in words: the table of its rules, and what would decide those that are open."""
+"""The verdict on a canary in words: the table of its rules, and what would decide those that are undecided."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def headline(report: Report) -> str:
     why = {
         PROMOTE: f"{report.canary} is not worse than {report.prod} by more than the margins, in all {rules}.",
         ROLL_BACK: f"{report.canary} is worse than {report.prod} by more than the margin: {names[WORSE]}.",
-        TOO_LITTLE: f"Of {len(applies)} rules, {len(by[NOT_WORSE])} hold and none fails. Open: {names[TOO_LITTLE]}."
+        TOO_LITTLE: f"Of {len(applies)} rules, {len(by[NOT_WORSE])} hold and none fails. Undecided: {names[TOO_LITTLE]}."
         if applies
         else "No rule applies.",
     }[report.verdict]
@@ -130,7 +130,7 @@ def risk(one: Risk) -> str:
         f"cascade.risk of {where}: {share(one.measured)} of the judged answers that the cascade let out were wrong, "
         f"on average over {one.customers:,} customers; at most {percent(one.max_risk)} is allowed: {RISKS[one.outcome]}."
     )
-    fair = " Answers that people judge are no fair sample of all: wrong ones are judged more often."
+    fair = " Answers that people judge are not a fair sample: wrong ones are judged more often."
     return text + (fair if one.outcome != WITHIN else "")
 
 

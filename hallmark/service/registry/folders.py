@@ -248,7 +248,7 @@ def take(place: Path | str, commit: str, path: Path, target: Path) -> None:
     except Exception as error:  # DVC and its file systems raise many types, and each means: it can't be had
         if unwritable(error) is not None:
             raise
-        problem = f"not to be had at commit {commit[:12]}: it is neither in DVC's cache nor in a remote that could be read ({type(error).__name__})"
+        problem = f"not available at commit {commit[:12]}: it is neither in DVC's cache nor in a remote that could be read ({type(error).__name__})"
         remedy = f"run `dvc push {path}` where it was made, and set the remote here (docs/dvc.md); or make it again at that commit"
         raise HallmarkError(problem, file=path, remedy=remedy) from None
     finally:

@@ -1,4 +1,4 @@
-"""The ways to answer a user, put together from what earlier stages measured of each: quality, failures, latency and price."""
+"""What can answer a user, put together from what earlier stages measured of each: quality, failures, latency and price."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hallmark.base.reports import Report
 from hallmark.base.stats import Interval
 from hallmark.judge.cascade import CascadeReport
 from hallmark.judge.comparison import Comparison, MeasureAlone, Model
-from hallmark.judge.decision import Failed, Gate, Handed, Kind, Main, Source, Way, per_right
+from hallmark.judge.decision import Failed, Gate, Handed, Kind, Main, Option, Source, per_right
 from hallmark.judge.judge import WORST, Asked, Judge, ceiling, floor
 from hallmark.judge.results import Benchmark
 from hallmark.task.kinds import KINDS
@@ -50,7 +50,7 @@ class Own(TypedDict):
 
 @dataclass(frozen=True)
 class Cost:
-    """The latency of a way and its price for 1,000 requests, each with where it is from, named as in `Way`."""
+    """The latency of an option and its price for 1,000 requests, each with where it is from, named as in `Option`."""
 
     latency_p95_s: float | None
     latency_from: Source
@@ -59,36 +59,36 @@ class Cost:
     in_batches: float | None = None
 
     def of(self, exact_match: Interval | None) -> dict[str, Any]:
-        """The same as fields of a way that gets this share right."""
+        """The same as fields of an option that gets this share right."""
         return vars(self) | {"price_per_1000_right": per_right(self.price_per_1000, exact_match)}
 
 
-def read_ways(params: Params, comparison: Comparison, benchmark: Benchmark) -> list[Way]:
-    """The ways that answer by themselves: the tuned model first, then the base, the linear model and the comparators; and
+def read_options(params: Params, comparison: Comparison, benchmark: Benchmark) -> list[Option]:
+    """The options that answer by themselves: the tuned model first, then the base, the linear model and the comparators; and
     the cascade."""
     base, *comparators, tuned = comparison.models
     main = main_measure(params, comparison)
     right = comparison.against.classical.right
-    own = model_way("tuned", tuned, main, served(params, benchmark, tuned))
-    ways = [
+    own = model_option("tuned", tuned, main, served(params, benchmark, tuned))
+    options = [
         replace(own, labels=right.tuned if right else None),
-        model_way("base", base, main, served(params, benchmark, base)),
-        *linear_way(params, comparison),
-        *(model_way("comparator", model, main, bought_or_here(params, model)) for model in comparators),
+        model_option("base", base, main, served(params, benchmark, base)),
+        *linear_option(params, comparison),
+        *(model_option("comparator", model, main, bought_or_here(params, model)) for model in comparators),
     ]
-    return [judged(params, comparison, way) for way in ways + cascade_way(ways, benchmark)]
+    return [judged(params, comparison, option) for option in options + cascade_option(options, benchmark)]
 
 
-def judged(params: Params, comparison: Comparison, way: Way) -> Way:
-    """The way, and whether it keeps the floors and ceilings of the gate: those that it is measured by, judged as the gate does.
+def judged(params: Params, comparison: Comparison, option: Option) -> Option:
+    """The option, and whether it keeps the floors and ceilings of the gate: those that it is measured by, judged as the gate does.
 
     Where nothing but the form of an answer has a floor, a class must be right more often than the most frequent one would be.
     """
-    gate, model = params.gate, next((model for model in comparison.models if model.name == way.name), None)
+    gate, model = params.gate, next((model for model in comparison.models if model.name == option.name), None)
     if model:
         measures, rates = model.measures, model.rates
     else:
-        measures, rates = {"exact_match": way.exact_match} if way.exact_match else {}, {}
+        measures, rates = {"exact_match": option.exact_match} if option.exact_match else {}, {}
     words = {row.name: row.words for row in comparison.tuned.measures if not row.given}
     asked = [(floor(name, words[name], gate.floors[name]), measures[name]) for name in gate.floors if name in {*words} & {*measures}]  # fmt: skip
     usual = next((label.floor for label in comparison.against.classical.labels), None)
@@ -97,13 +97,13 @@ def judged(params: Params, comparison: Comparison, way: Way) -> Way:
         about = Asked("floor.exact_match", words["exact_match"], needed, ">", usual, "share")
         asked.append((about, measures["exact_match"]))
     asked += [(ceiling(name, gate.ceilings[name]), rates[name]) for name in gate.ceilings if name in rates]
-    judge = Judge(gate, way.paired, way.groups)
+    judge = Judge(gate, option.paired, option.groups)
     rules = [judge(it, found, WORST, share) for it, found in asked if it.name not in gate.waive]
     outcomes: tuple[Gate, Gate] = ("fail", "too_little_data")
     for outcome, rule in ((outcome, rule) for outcome in outcomes for rule in rules if rule.outcome == outcome):
         said = f"{rule.about[0].lower()}{rule.about[1:]} {rule.measured}, needed: {rule.needed}"
-        return replace(way, limits=outcome, missed=said)
-    return way
+        return replace(option, limits=outcome, missed=said)
+    return option
 
 
 def main_measure(params: Params, comparison: Comparison) -> MeasureAlone | None:
@@ -114,10 +114,10 @@ def main_measure(params: Params, comparison: Comparison) -> MeasureAlone | None:
     return next((measured[measure.name] for measure in (*own, *common) if measure.name in measured), None)
 
 
-def model_way(kind: Kind, model: Model, main: MeasureAlone | None, cost: Cost) -> Way:
+def model_option(kind: Kind, model: Model, main: MeasureAlone | None, cost: Cost) -> Option:
     """The tuned model, the base or a comparator, on the records that it answered."""
     exact = model.measures["exact_match"]
-    return Way(
+    return Option(
         name=model.name,
         title=model.title,
         kind=kind,
@@ -133,7 +133,7 @@ def model_way(kind: Kind, model: Model, main: MeasureAlone | None, cost: Cost) -
     )
 
 
-def linear_way(params: Params, comparison: Comparison) -> list[Way]:
+def linear_option(params: Params, comparison: Comparison) -> list[Option]:
     """The linear model, if the task has labels. Only where a label is the whole answer does it answer at all."""
     found = comparison.against.classical.right
     if found is None:
@@ -142,7 +142,7 @@ def linear_way(params: Params, comparison: Comparison) -> list[Way]:
     exact = found.classical if answers else None
     seconds = seconds_of(Report("measured/classical", "classical"), "seconds")
     return [
-        Way(
+        Option(
             name="classical",
             title="Linear",
             kind="linear",
@@ -158,16 +158,16 @@ def linear_way(params: Params, comparison: Comparison) -> list[Way]:
     ]
 
 
-def cascade_way(ways: list[Way], benchmark: Benchmark) -> list[Way]:
+def cascade_option(options: list[Option], benchmark: Benchmark) -> list[Option]:
     """Tuned model and fallback as one, if there is a threshold. Each request costs the tuned model's price, and each that
     is handed over what the fallback asks, too: both as served or bought, or both in batches."""
     report = Report("cascade").as_(CascadeReport)
     system = report.system
     if system is None:
         return []
-    fallback = next((way for way in ways if way.name == system.fallback), None)
+    fallback = next((option for option in options if option.name == system.fallback), None)
     human, batches = report.human_price, fallback is not None and fallback.price_from == "batches"
-    own = ways[0].in_batches if batches else ways[0].price_per_1000
+    own = options[0].in_batches if batches else options[0].price_per_1000
     theirs = fallback.price_per_1000 if fallback else None if human is None else 1000 * human
     handed_over = 1 - system.coverage.value
     price = None if own is None or theirs is None else round(own + handed_over * theirs, 6)
@@ -180,7 +180,7 @@ def cascade_way(ways: list[Way], benchmark: Benchmark) -> list[Way]:
         price if batches else None,
     )
     return [
-        Way(
+        Option(
             name="cascade",
             title="Cascade",
             kind="cascade",
@@ -202,7 +202,7 @@ def cascade_way(ways: list[Way], benchmark: Benchmark) -> list[Way]:
     ]
 
 
-def one_after_the_other(benchmark: Benchmark, fallback: Way | None) -> float | None:
+def one_after_the_other(benchmark: Benchmark, fallback: Option | None) -> float | None:
     """Seconds within which 95 of 100 requests are answered: the tuned model first, then the fallback for what it hands over.
 
     At most 1 % of the requests take the model longer than its p99, and 1 % the fallback longer than its own, also if those
