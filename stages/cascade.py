@@ -13,6 +13,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
+from hallmark.base.betting import mean_interval
 from hallmark.base.files import REPORTS, write_json
 from hallmark.base.measured import measured
 from hallmark.base.stats import Interval
@@ -31,7 +32,7 @@ from hallmark.judge.cascade import (
     of_system,
     why_not,
 )
-from hallmark.judge.risk import Answers, Bound, bound, mean_interval
+from hallmark.judge.risk import Answers, Bound, bound
 from hallmark.judge.risk_curve import Curve, area_difference, curve
 from hallmark.judge.scores import RAW, Calibrated, missing, raw_of
 from hallmark.params.loader import Params, run_with_params

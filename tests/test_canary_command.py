@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from hallmark.base.errors import HallmarkError
+from hallmark.service.commands import promote as promote_command
 from hallmark.service.commands.canary import Pair, act, pair_of
 from hallmark.service.registry import promotion
 from hallmark.service.registry.registry import Registry
@@ -97,7 +98,7 @@ def test_a_worse_canary_is_rolled_back_by_itself(repo: Path) -> None:
     traffic(repo, 150, schema_valid=False)
     done = canary(repo, "--act")
     assert done.returncode == 1, done.stderr
-    assert "canary: roll back. v1.1.0 is worse than v1.0.0 by more than the margin: schema_breaks." in done.stdout
+    assert "canary: roll back. v1.1.0 is worse than v1.0.0: schema_breaks." in done.stdout
     assert "done: v1.1.0 is out of canary; v1.0.0 answers all" in done.stdout
     assert Registry.read(repo).in_stage("canary") is None
     again = canary(repo)
@@ -128,6 +129,19 @@ def test_with_too_little_data_nothing_is_done(repo: Path) -> None:
     (day / "x.parquet").write_bytes(b"PAR1")  # trouble, and no verdict
     assert canary(repo, "--act").returncode == 2
     assert len(Registry.read(repo).events) == 2
+
+
+def test_whoever_promotes_a_canary_is_told_what_its_margins_take(
+    repo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    traffic(repo, 300)
+    promote_command.tell_what_it_takes(Path("params.yaml"))
+    told = capsys.readouterr().out
+    assert "if 50% of prod's customers of the last 30 days get the canary" in told
+    assert "failed: 5 points take" in told and "In 30 days, 300 customers show a margin of" in told
+    shutil.rmtree(repo / "data/traces")
+    promote_command.tell_what_it_takes(Path("params.yaml"))
+    assert "failed: 0 customers say too little" in capsys.readouterr().out
 
 
 def test_since_starts_over(repo: Path) -> None:

@@ -129,7 +129,7 @@ def test_without_what_it_takes_the_report_says_why(folder, tuned, calibration, c
 def test_too_few_customers_and_a_risk_out_of_reach_have_no_threshold(folder):
     few = ran(folder, HOLDOUT, CALIBRATION[:160])
     assert few.chosen is not None and few.chosen.bound.outcome == "too_little_data"
-    assert "at least 58, if none gets a wrong one" in few.chosen.words
+    assert "at least 48, if none gets a wrong one" in few.chosen.words
     bad = ran(folder, answers(3, 40, sure=0.0), answers(4, 150, sure=0.0, start=10_000))
     assert bad.chosen is not None and bad.chosen.bound.outcome == "not_reached"
     assert few.threshold is bad.threshold is bad.handed_over is None

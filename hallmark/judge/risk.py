@@ -5,10 +5,8 @@ probability asked for. It holds with the confidence asked for in finite samples,
 do with each other. It assumes that the customers to come are like those of the calibration part, and nothing else.
 
 - Each threshold has the hypothesis "the mean of r is at least `risk`", where r is the share of wrong answers of a customer.
-  It is tested by betting (Waudby-Smith and Ramdas 2024, "Estimating means of bounded random variables by betting"): a
-  player stakes `bet` on every customer, and his wealth is the product of 1 + bet * (risk - r). If the hypothesis holds,
-  the expected wealth is at most 1, so by Markov's inequality 1 / wealth is a p value. The wealth is a mean over fixed bets,
-  so nothing has to be chosen, and the order of the customers does not matter.
+  It is tested by betting (`hallmark/base/betting.py`). Customers come in the order of the SHA-256 of their names, without a
+  seed: neither the order of a file nor a param changes it, and the names of exchangeable customers say nothing of r.
 - Thresholds are tested in a fixed sequence, from one that looks safe to ever lower ones, until a test does not reject
   (Angelopoulos, Bates, Candès, Jordan and Lei 2021, "Learn then Test"). Start and sequence come from other customers than
   those that the tests count, so the chance that any rejected one is wrong stays at most 1 - confidence.
@@ -21,21 +19,19 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from hallmark.base.stats import Interval
+from hallmark.base.betting import log_wealth, lowest, p_value
+from hallmark.judge.calibration import by_hash
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Bets as shares of the largest, 1 / (1 - risk): the best bet against a risk m is 1 - m / risk if customers have one answer
-# each, and larger otherwise. Squares put most of them near the largest, as Jeffreys' prior for m does.
-BETS = tuple(1 - (number / 32) ** 2 for number in range(32))
 MOST_THRESHOLDS = 100
-MOST_TIMES = 2.0**20  # as many customers again: beyond this, more are no help
+MOST_TIMES = 1_000  # as many customers: beyond this, more are no help
 Outcome = Literal["bounded", "too_little_data", "not_reached"]
 BOUNDED: Outcome = "bounded"
 TOO_LITTLE: Outcome = "too_little_data"
@@ -50,18 +46,20 @@ class Answers:
         import numpy as np
 
         self.scores, self.wrong = np.asarray(scores, dtype=float), np.asarray(wrong, dtype=bool)
-        names, self._group = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
-        self.records, self.groups = len(self.scores), len(names)
+        names = np.asarray(groups, dtype=str)
+        place = {name: number for number, name in enumerate(by_hash(names.tolist(), 0, "bets"))}
+        self._group = np.asarray([place[name] for name in names.tolist()], dtype=int)
+        self.records, self.groups = len(self.scores), len(place)
 
     def rates(self, threshold: float) -> NDArray[Any]:
-        """For every customer with an answer at that threshold, the share of these answers that is wrong; sorted."""
+        """For every customer with an answer at that threshold, the share of these answers that is wrong; in order."""
         import numpy as np
 
         answered = self.scores >= threshold
         of = self._group[answered]
         counts = np.bincount(of, minlength=self.groups)
         sums = np.bincount(of, self.wrong[answered], minlength=self.groups)
-        return np.sort(sums[counts > 0] / counts[counts > 0])
+        return sums[counts > 0] / counts[counts > 0]
 
     def coverage(self, threshold: float) -> float:
         """The share of the records that is answered."""
@@ -89,61 +87,19 @@ class Bound:
     groups_needed: int | None
 
 
-def log_wealth(rates: Sequence[float] | NDArray[Any], risk: float, times: float = 1.0) -> float:
-    """The logarithm of the e-value against "the mean of `rates` is at least `risk`"; rates are from 0 to 1, in any order.
-
-    `times`: as if there were that many times as many customers, with the same rates.
-    """
-    import numpy as np
-
-    if not len(rates) or risk >= 1:
-        return 0.0
-    values, counts = np.unique(np.asarray(rates, dtype=float), return_counts=True)
-    growth = np.maximum(np.outer(BETS, (risk - values) / (1 - risk)), -1.0)  # -1: all is lost
-    with np.errstate(divide="ignore"):
-        logs = (times * counts * np.log1p(growth)).sum(axis=1)
-    most = logs.max()
-    return float(most + np.log(np.exp(logs - most).mean()))
-
-
-def p_value(rates: Sequence[float] | NDArray[Any], risk: float, times: float = 1.0) -> float:
-    """The p value of "the mean of `rates` is at least `risk`": valid for any number of independent customers."""
-    return math.exp(-max(0.0, log_wealth(rates, risk, times)))
-
-
 @cache
 def fewest_groups(risk: float, confidence: float) -> int:
     """The fewest customers with an answer that can bound the risk: if no answer of theirs is wrong.
 
-    No method can do with fewer than log(1 / (1 - confidence)) / -log(1 - risk); fixed bets take some more.
+    No method can do with fewer than log(1 / (1 - confidence)) / -log(1 - risk); this one takes up to a tenth more.
     """
-    return 1 + bisect_left(range(1, 2**40), True, key=lambda number: p_value([0.0], risk, number) <= 1 - confidence)
-
-
-def mean_interval(rates: Sequence[float] | NDArray[Any], confidence: float) -> Interval:
-    """The mean of rates of customers and its interval by betting, valid for any number of them; never without a width."""
     import numpy as np
 
-    values, tail = np.sort(np.asarray(rates, dtype=float)), (1 - confidence) / 2
-    if not len(values):
-        return Interval(0.0, 0.0, 1.0)
-    return Interval(float(values.mean()), 1 - _highest(1 - values, tail), _highest(values, tail))
+    alpha = 1 - confidence
+    return 1 + bisect_left(range(1, 2**24), True, key=lambda size: p_value(np.zeros(size), risk, alpha) <= alpha)
 
 
-def _highest(values: NDArray[Any], tail: float) -> float:
-    """The lowest mean that is rejected: every higher one is rejected too, since wealth grows with it."""
-    return _lowest(float(values.mean()), 1.0, 40, lambda mean: p_value(values, mean) <= tail)
-
-
-def _lowest(low: float, high: float, steps: int, holds: Callable[[float], bool]) -> float:
-    """About the lowest number from `low` to `high` that holds, if all above it do."""
-    for _ in range(steps):
-        middle = (low + high) / 2
-        low, high = (low, middle) if holds(middle) else (middle, high)
-    return high
-
-
-def candidates(fitted: Answers, risk: float, least: float, times: float) -> list[float]:
+def candidates(fitted: Answers, risk: float, confidence: float, least: float, times: float) -> list[float]:
     """The thresholds to test, in order: from the one that looks safest on these customers to the lowest.
 
     It looks safest where the test would reject most clearly if the customers of the test, `times` as many, had the same rates:
@@ -157,7 +113,9 @@ def candidates(fitted: Answers, risk: float, least: float, times: float) -> list
         scores = scores[np.unique(np.linspace(0, len(scores) - 1, MOST_THRESHOLDS).round().astype(int))]
     found = [(score, fitted.rates(score)) for score in scores]
     found = [(score, rates) for score, rates in found if len(rates) >= least] or found[-1:]
-    evidence = [round(log_wealth(rates, risk, times), 9) for _, rates in found]
+    evidence = [
+        round(log_wealth(np.resize(rates, round(times * len(rates))), risk, 1 - confidence), 9) for _, rates in found
+    ]
     start = int(np.argmax(evidence)) if evidence else 0  # the first, if several are equal
     return [float(score) for score, _ in found[start:]]
 
@@ -169,8 +127,8 @@ def bound(fitted: Answers, rest: Answers, risk: float, confidence: float) -> Bou
     """
     fewest, kept, first = fewest_groups(risk, confidence), None, None
     times = max(1, rest.groups) / max(1, fitted.groups)
-    for threshold in candidates(fitted, risk, fewest / times, times):
-        tested = _tested(rest, threshold, risk, fewest)
+    for threshold in candidates(fitted, risk, confidence, fewest / times, times):
+        tested = _tested(rest, threshold, risk, confidence, fewest)
         first = first or tested
         if tested.p > 1 - confidence:
             break
@@ -183,7 +141,7 @@ def bound(fitted: Answers, rest: Answers, risk: float, confidence: float) -> Bou
     return replace(first, outcome=outcome, threshold=None, groups_needed=needed)
 
 
-def _tested(rest: Answers, threshold: float, risk: float, fewest: int) -> Bound:
+def _tested(rest: Answers, threshold: float, risk: float, confidence: float, fewest: int) -> Bound:
     rates = rest.rates(threshold)
     return Bound(
         asked=risk,
@@ -192,7 +150,7 @@ def _tested(rest: Answers, threshold: float, risk: float, fewest: int) -> Bound:
         groups=len(rates),
         coverage=round(rest.coverage(threshold), 6),
         risk=round(float(rates.mean()) if len(rates) else 0.0, 6),
-        p=float(f"{p_value(rates, risk):.6g}"),
+        p=float(f"{p_value(rates, risk, 1 - confidence):.6g}"),
         fewest=fewest,
         groups_needed=None,
     )
@@ -200,13 +158,17 @@ def _tested(rest: Answers, threshold: float, risk: float, fewest: int) -> Bound:
 
 def _why_not(rest: Answers, first: Bound, confidence: float) -> tuple[Outcome, int | None]:
     """Whether more customers like these would do, and about how many with an answer; `first`: the threshold tried first."""
+    import numpy as np
+
     risk, rates = first.asked, rest.rates(first.threshold or 0.0)
     if not len(rates):
         return TOO_LITTLE, None
     if float(rates.mean()) >= risk:
         return (NOT_REACHED if rest.groups >= first.fewest else TOO_LITTLE), None
-    low, high, wanted = 1.0, 2.0, -math.log(1 - confidence)
-    while log_wealth(rates, risk, high) < wanted and high < MOST_TIMES:
-        low, high = high, 2 * high
-    high = _lowest(low, high, 30, lambda times: log_wealth(rates, risk, times) >= wanted)
-    return TOO_LITTLE, max(first.fewest, math.ceil(high * len(rates))) if high < MOST_TIMES else None
+    alpha, most = 1 - confidence, MOST_TIMES * len(rates)
+
+    def enough(size: float) -> bool:
+        return p_value(np.resize(rates, math.ceil(size)), risk, alpha) <= alpha
+
+    needed = math.ceil(lowest(len(rates), most, 30, enough))
+    return TOO_LITTLE, max(first.fewest, needed) if needed < most else None

@@ -25,9 +25,16 @@ class CanaryMargins(Block):
 class Canary(Block):
     confidence: Share
     first_look_hours: Hours
+    days: Annotated[float, Field(ge=0.001, le=365)]
     margins: CanaryMargins
     slow_seconds: Seconds
     price_at_most: Price
+
+    @model_validator(mode="after")
+    def _has_a_look(self) -> Canary:
+        if self.first_look_hours > 24 * self.days:
+            raise ValueError("canary.first_look_hours: later than canary.days; take fewer hours, or more days")
+        return self
 
 
 class DriftTest(Block):

@@ -39,6 +39,7 @@ PARAMS = {
     "serve.poll_seconds": 1.0,
     "canary.confidence": 0.9,
     "canary.first_look_hours": 0.005,
+    "canary.days": 0.01,
     "canary.slow_seconds": 30.0,
 }
 # It hardly knows the form of an answer; what it makes up may look private, which `certify` would refuse.

@@ -98,7 +98,8 @@ def show(report: Report, slow: float) -> None:
     """Print the verdict as a table."""
     print(f"prod {report.prod}, canary {report.canary}, both since {say.clock(report.since)}")
     if report.looked_at:
-        print(f"look {report.look} at {say.clock(report.looked_at)}, the next at {say.clock(report.next_look)}")
+        following = f"the next at {say.clock(report.next_look)}" if report.next_look else "the last"
+        print(f"look {report.look} at {say.clock(report.looked_at)}, {following}")
         print("\n".join(say.counted(report)), end="\n\n")
         lines = say.table(report, slow)
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -122,7 +123,9 @@ def main(arguments: argparse.Namespace) -> NoReturn:
     pair, now = pair_of(HERE), datetime.now(UTC)
     since = start(pair, arguments.since, now)
     report = judge(
-        read_traces(arguments.traces, since=since, until=now + timedelta(seconds=1)),
+        read_traces(
+            arguments.traces, since=since - timedelta(days=params.canary.days), until=now + timedelta(seconds=1)
+        ),
         every_word(arguments.traces),
         (pair.prod.version, pair.canary.version),
         since,

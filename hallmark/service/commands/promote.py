@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from hallmark.base.errors import HallmarkError, in_red, printable, run_stage
+from hallmark.params.loader import load_params
 from hallmark.service.commands.against_prod import MARGIN, follow_prod
 from hallmark.service.registry.promotion import promote, stop
 from hallmark.service.registry.registry import CANARY, PROD, STAGES, Registry
 from hallmark.service.registry.tags import one_at_a_time
+from hallmark.service.traces.trace import TRACES
 
 HERE = Path()
 
@@ -48,6 +51,8 @@ def main(arguments: argparse.Namespace) -> None:
     print_shared(done.tags, arguments.push)
     if stage == PROD:
         follow(arguments.params, arguments.compare)
+    else:
+        tell_what_it_takes(arguments.params)
 
 
 def followed(params: Path, margin: float | None) -> list[str]:
@@ -66,6 +71,23 @@ def follow(params: Path, margin: float | None) -> None:
         print("".join(f"{line}\n" for line in followed(params, margin)), end="")
     except HallmarkError as error:
         print(f"note: params.yaml does not follow what is in prod: {error}", file=sys.stderr)
+
+
+def tell_what_it_takes(file: Path) -> None:
+    """Print how many customers and days the canary's margins take. It is canary already: what goes wrong here fails nothing."""
+    from hallmark.service.monitoring.canary_plan import needed, words
+    from hallmark.service.traces.feedback import every_word
+    from hallmark.service.traces.store import read_traces
+
+    now = datetime.now(UTC)
+    try:
+        params = load_params(file)
+        settings, share = params.canary, params.serve.routing.canary
+        traces = read_traces(TRACES, since=now - timedelta(days=settings.days), until=now)
+        found = needed(traces, every_word(TRACES), now, settings, share)
+        print("\n".join(words(found, settings.days, share)))
+    except HallmarkError as error:
+        print(f"note: what the margins take is not known: {error}", file=sys.stderr)
 
 
 def shared(tags: list[str]) -> str:

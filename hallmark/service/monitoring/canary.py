@@ -1,13 +1,14 @@
-"""The verdict on a canary: promote, roll back, or too little data, by rules that each allow it to be worse by a margin.
+"""The verdict on a canary: promote, roll back, or too little data, by rules with a margin each.
 
-With the chance 1 - confidence at most, over all looks that there ever are,
+With the chance 1 - confidence at most, over all looks,
 
-- a canary that is worse than prod by no more than each margin is rolled back: each of k rules gets a k-th of that
-  chance;
+- a canary that is no worse than prod is rolled back: each of k rules gets a k-th of that chance. Of the price, which an
+  owner may mean to raise, "no worse" is up to the margin;
 - a canary that is worse by a margin or more, by any rule, is promoted: all rules must hold, so nothing is divided.
 
-The difference of a rule has an interval whose ends are what these two tests leave: a confidence sequence, valid at
-all looks at once. `evidence.py` has the looks and their tests.
+One that is worse by less than the margin may get either verdict: a rule that holds can't roll it back, so the nearer
+end decides more often. The difference of a rule has an interval whose ends are what the two tests leave, valid at all
+looks at once. `evidence.py` has the looks and their tests.
 """
 
 from __future__ import annotations
@@ -16,18 +17,19 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from hallmark.base.betting import lowest, mean_interval, p_value
 from hallmark.base.stats import Interval
-from hallmark.judge.risk import log_wealth, mean_interval
 from hallmark.params.monitoring import Canary
-from hallmark.service.monitoring import evidence
-from hallmark.service.monitoring.evidence import Look, latest
-from hallmark.service.monitoring.live import Live, Side, first_answer, live
+from hallmark.service.monitoring.evidence import Customers, Look, adjusted, looks, lower
+from hallmark.service.monitoring.live import Live, Means, Side, first_answer, live
 from hallmark.service.traces.trace import Feedback
 
 if TYPE_CHECKING:
     import polars as pl
+    from numpy.typing import NDArray
 
 PROMOTE, ROLL_BACK, TOO_LITTLE = "promote", "roll_back", "too_little_data"
 NOT_WORSE, WORSE, NOT_APPLICABLE = "not_worse", "worse", "not_applicable"
@@ -43,7 +45,8 @@ class Rule:
     """A rule: the mean of prod's customers and of the canary's, and how much worse the canary is.
 
     `unit`: points (of 1), or ratio (of prod's mean). `high`: None if there is no limit yet. `more_customers` of
-    the canary, after `more_hours` as until now, would about decide an undecided rule; None if no number would.
+    the canary, after `more_hours` as until now, would about decide an undecided rule; None if no number would. `curve`: the
+    evidence at each look until now.
     """
 
     name: str
@@ -59,6 +62,17 @@ class Rule:
     outcome: str
     more_customers: int | None
     more_hours: float | None
+    curve: list[Point]
+
+
+@dataclass(frozen=True)
+class Point:
+    """The evidence of a rule at a look, by hours: for "worse" and for "not worse by the margin". From 1 on it is shown."""
+
+    hours: float
+    value: float
+    worse: float
+    not_worse: float
 
 
 @dataclass(frozen=True)
@@ -75,7 +89,8 @@ class Risk:
 
 @dataclass(frozen=True)
 class Report:
-    """All of reports/live/canary.json. `look`: None before the first. `next_look`: when the next verdict may differ."""
+    """All of reports/live/canary.json. `look`: None before the first. `next_look`: when the next verdict may differ;
+    None after the last."""
 
     verdict: str
     prod: str
@@ -83,7 +98,7 @@ class Report:
     since: datetime
     look: int | None
     looked_at: datetime | None
-    next_look: datetime
+    next_look: datetime | None
     confidence: float
     requests: dict[str, int]
     customers: dict[str, int]
@@ -111,21 +126,27 @@ def judge(
 ) -> Report:
     """The verdict at the last look until now, on prod and canary (`versions`), from the canary's first answer on."""
     since = first_answer(traces, versions[1], since) or since
-    look = latest((now - since).total_seconds() / 3600, settings.first_look_hours)
-    until = since + timedelta(hours=look.hours) if look else since
-    found = live(traces, feedback, versions, since, until, settings.slow_seconds, settings.price_at_most)
-    following = look.next() if look else Look(1, settings.first_look_hours)
-    rules = _rules(found, look, settings) if look else []
-    risks = _risks(found, look, settings, max_risk) if look else []
+    every = looks(settings.first_look_hours, settings.days)
+    past = [look for look in every if look.hours <= (now - since).total_seconds() / 3600]
+    until = since + timedelta(hours=past[-1].hours) if past else since
+    history = since - timedelta(days=settings.days)
+
+    def at(until: datetime) -> Live:
+        return live(traces, feedback, versions, (history, since, until), settings.slow_seconds, settings.price_at_most)
+
+    earlier = [at(since + timedelta(hours=look.hours)) for look in past[:-1]]
+    found = at(until)
+    rules = _rules([*earlier, found], past, settings)
+    risks = _risks(found, past[-1], settings, max_risk) if past else []
     sides = {"prod": found.prod, "canary": found.canary}
     return Report(
         verdict=overall([rule.outcome for rule in rules]),
         prod=versions[0],
         canary=versions[1],
         since=since,
-        look=look.number if look else None,
-        looked_at=until if look else None,
-        next_look=since + timedelta(hours=following.hours),
+        look=len(past) or None,
+        looked_at=until if past else None,
+        next_look=since + timedelta(hours=every[len(past)].hours) if len(past) < len(every) else None,
         confidence=settings.confidence,
         requests={name: side.requests for name, side in sides.items()},
         customers={name: side.customers for name, side in sides.items()},
@@ -146,33 +167,60 @@ def overall(outcomes: Sequence[str]) -> str:
     return PROMOTE if applies and all(outcome == NOT_WORSE for outcome in applies) else TOO_LITTLE
 
 
-def _rules(found: Live, look: Look, settings: Canary) -> list[Rule]:
-    asked = {name: margin for name, margin in settings.margins.model_dump().items() if margin is not None}
-    alpha = 1 - settings.confidence
+def _rules(found: Sequence[Live], past: Sequence[Look], settings: Canary) -> list[Rule]:
+    """The rules at the last of these looks, with what was found at each."""
+    if not past:
+        return []
+    answered = bool(found[-1].prod.requests or found[-1].canary.requests)
     return [
         _rule(
-            Measure(name, found.canary.means[name], found.prod.means[name], look, alpha, alpha / len(asked)),
+            measured(name, [(one.canary.means[name], one.prod.means[name]) for one in found], past, settings),
             margin,
-            answered=bool(found.prod.requests or found.canary.requests),
+            answered=answered,
             price_at_most=settings.price_at_most,
         )
-        for name, margin in asked.items()
+        for name, margin in asked(settings).items()
+    ]
+
+
+def asked(settings: Canary) -> dict[str, float]:
+    """The rules that count, with their margins."""
+    return {name: margin for name, margin in settings.margins.model_dump().items() if margin is not None}
+
+
+def measured(name: str, arms: Sequence[tuple[Means, Means]], at: Sequence[Look], settings: Canary) -> list[Measure]:
+    """A measure of canary and prod at these looks."""
+    alpha = 1 - settings.confidence
+    return [
+        Measure.of(name, *means, look, alpha, alpha / len(asked(settings)))
+        for means, look in zip(arms, at, strict=True)
     ]
 
 
 @dataclass(frozen=True)
 class Measure:
-    """The means of both releases' customers by one measure, and the tests of the difference at a look.
+    """The means of both releases' customers by one measure, now, and the tests of the difference at a look.
 
-    `factor`: as if there were that many times as many customers, at the look after that many times the hours.
+    `arms`: canary and prod, less what their means before the canary explain. `parts`: the part of the customers in each
+    arm that counts.
     """
 
     name: str
     canary: list[float]
     prod: list[float]
+    arms: list[NDArray[Any]]
     look: Look
     alpha: float
     alpha_of_rule: float
+    parts: tuple[float, float] = (1.0, 1.0)
+
+    @classmethod
+    def of(cls, name: str, canary: Means, prod: Means, look: Look, alpha: float, alpha_of_rule: float) -> Measure:
+        """From the means now and before."""
+        import numpy as np
+
+        now, before = ([np.array([mean[part] for mean in arm]) for arm in (canary, prod)] for part in (0, 1))
+        return cls(name, now[0].tolist(), now[1].tolist(), adjusted(now, before), look, alpha, alpha_of_rule)
 
     @property
     def is_ratio(self) -> bool:
@@ -184,68 +232,75 @@ class Measure:
         """The largest difference that is counted."""
         return LARGEST_RATIO if self.is_ratio else 1.0
 
-    @property
+    @cached_property
     def difference(self) -> float:
-        """How much worse the canary is."""
-        canary, prod = (math.fsum(arm) / len(arm) for arm in (self.canary, self.prod))
+        """How much worse the canary is, by what the tests compare."""
+        canary, prod = (math.fsum(arm) / len(arm) for arm in self.arms)
         if not self.is_ratio:
             return canary - prod
-        return min(canary / prod - 1, LARGEST_RATIO) if prod else LARGEST_RATIO
+        return min(canary / prod - 1, LARGEST_RATIO) if prod > 0 else LARGEST_RATIO
 
-    def worse(self, margin: float, factor: float = 1.0) -> bool:
-        """Whether the canary is worse by more than the margin, for sure."""
-        shown = evidence.worse(self.canary, self.prod, self._line(margin), factor)
-        return shown >= self.look.after(factor).wanted(self.alpha_of_rule)
+    def worse(self, margin: float, factor: float = 1.0) -> float:
+        """How clearly the canary is worse by more than the margin; `factor`: with that many times as many customers."""
+        canary, prod, slope, offset = self._line(margin, factor)
+        return float(lower(prod, canary, slope + offset, 0.0, self.alpha_of_rule * self.look.share)[0])
 
-    def not_worse(self, margin: float, factor: float = 1.0) -> bool:
-        """Whether it is worse by less than the margin, for sure."""
-        shown = evidence.not_worse(self.canary, self.prod, self._line(margin), factor)
-        return shown >= self.look.after(factor).wanted(self.alpha)
+    def not_worse(self, margin: float, factor: float = 1.0) -> float:
+        """How clearly it is worse by less than the margin."""
+        canary, prod, _, offset = self._line(margin, factor)
+        return float(lower(canary, prod, 1.0, offset, self.alpha * self.look.share)[0])
 
-    def _line(self, margin: float) -> evidence.Line:
-        return evidence.ratio(margin) if self.is_ratio else evidence.points(margin)
+    def _line(self, margin: float, factor: float) -> tuple[Customers, Customers, float, float]:
+        """Canary, prod with the margin on top, and how that is done: slope and offset."""
+        slope, offset = (1 + margin, 0.0) if self.is_ratio else (1.0, margin)
+        canary, prod = (Customers.of(arm, factor * part) for arm, part in zip(self.arms, self.parts, strict=True))
+        return canary, prod.mapped(slope, offset), slope, offset
 
-    def end(self, out: float, excluded: Callable[[float], bool]) -> float:
+    def end(self, out: float, shown: Callable[[float], float]) -> float:
         """The margin farthest from the difference, towards `out`, that a test does not exclude."""
-        if not excluded(out):
+        if shown(out) < 1:
             return out
         inside = self.difference
         for _ in range(HALVINGS):
             middle = (inside + out) / 2
-            inside, out = (inside, middle) if excluded(middle) else (middle, out)
+            inside, out = (inside, middle) if shown(middle) >= 1 else (middle, out)
         return out
 
-    def more(self, margin: float) -> tuple[int | None, float | None]:
+    def more(self, margin: float, allowed: float) -> tuple[int | None, float | None]:
         """About how many more customers of the canary, and hours, decide a rule if all comes as until now."""
-        test = self.worse if self.difference > margin else self.not_worse
+
+        def decided(factor: float) -> bool:
+            return max(self.worse(allowed, factor), self.not_worse(margin, factor)) >= 1
+
         low, high = 1.0, 2.0
-        while not test(margin, high):
+        while not decided(high):
             if high >= MOST_TIMES:
                 return None, None
             low, high = high, 2 * high
-        for _ in range(6):
-            middle = (low + high) / 2
-            low, high = (low, middle) if test(margin, middle) else (middle, high)
+        high = lowest(low, high, 6, decided)
         return max(1, math.ceil(len(self.canary) * (high - 1))), self.look.hours * (high - 1)
 
 
-def _rule(of: Measure, margin: float, *, answered: bool, price_at_most: float) -> Rule:
+def _rule(measures: list[Measure], margin: float, *, answered: bool, price_at_most: float) -> Rule:
+    of = measures[-1]
+    allowed = margin if of.is_ratio else 0.0
     outcome, value, low, high = TOO_LITTLE, None, -1.0, None if of.is_ratio else 1.0
     more: tuple[int | None, float | None] = None, None
     known = bool(of.canary or of.prod)
     nothing = not known and answered and of.name not in ("wrong", "complaints")
+    both = [one for one in measures if one.canary and one.prod]
     if nothing or (of.is_ratio and known and not any([*of.canary, *of.prod])):
         outcome = NOT_APPLICABLE
     elif of.canary and of.prod:
         value = of.difference
         low, high = of.end(-1.0, of.worse), of.end(of.most, of.not_worse)
-        # The ends are found by halving: a rule that is decided is so by the test at the margin itself.
-        if of.worse(margin):
-            outcome, low, high = WORSE, max(low, margin), max(high, margin)
-        elif of.not_worse(margin):
+        # The ends are found by halving: a rule that is decided is so by the test at its line.
+        if of.not_worse(margin) >= 1:
             outcome, low, high = NOT_WORSE, min(low, margin), min(high, margin)
+        elif of.worse(allowed) >= 1:
+            outcome, low, high = WORSE, max(low, allowed), max(high, margin)
         else:
-            low, high, more = min(low, margin), max(high, margin), of.more(margin)
+            low, high, more = min(low, allowed), max(high, margin), of.more(margin, allowed)
         if of.is_ratio and high == LARGEST_RATIO:
             high = None
     scale = price_at_most if of.is_ratio else 1.0
@@ -263,6 +318,9 @@ def _rule(of: Measure, margin: float, *, answered: bool, price_at_most: float) -
         outcome=outcome,
         more_customers=more[0],
         more_hours=more[1],
+        curve=[Point(one.look.hours, one.difference, one.worse(allowed), one.not_worse(margin)) for one in both]
+        if value is not None
+        else [],
     )
 
 
@@ -275,11 +333,11 @@ def _risks(found: Live, look: Look, settings: Canary, max_risk: float | None) ->
 
 
 def _risk(name: str, side: Side, max_risk: float, alpha: float, look: Look) -> Risk:
-    rates = side.risk or []
-    outcome, wanted = TOO_LITTLE, look.wanted(alpha)
-    if log_wealth([1 - rate for rate in rates], 1 - max_risk) >= wanted:
+    rates, most = side.risk or [], alpha * look.share
+    outcome = TOO_LITTLE
+    if p_value([1 - rate for rate in rates], 1 - max_risk, most) <= most:
         outcome = OVER
-    elif log_wealth(rates, max_risk) >= wanted:
+    elif p_value(rates, max_risk, most) <= most:
         outcome = WITHIN
-    measured = mean_interval(rates, 1 - 2 * alpha * look.share)
+    measured = mean_interval(rates, 1 - 2 * most)
     return Risk(name, side.version, len(rates), measured, max_risk, outcome)

@@ -31,6 +31,7 @@ OUTCOMES = {NOT_WORSE: "Not worse", WORSE: "Worse", TOO_LITTLE: "Too little data
 RISKS = {OVER: "over the limit", WITHIN: "within the limit", TOO_LITTLE: "too little data"}
 VERDICTS = {PROMOTE: "promote", ROLL_BACK: "roll back", TOO_LITTLE: "too little data"}
 DAY = 48.0  # hours from which on days are counted
+SHOWN_LOOKS = 5  # the report has all
 
 
 def headline(report: Report) -> str:
@@ -43,7 +44,7 @@ def headline(report: Report) -> str:
     rules = f"{len(applies)} rules"
     why = {
         PROMOTE: f"{report.canary} is not worse than {report.prod} by more than the margins, in all {rules}.",
-        ROLL_BACK: f"{report.canary} is worse than {report.prod} by more than the margin: {names[WORSE]}.",
+        ROLL_BACK: f"{report.canary} is worse than {report.prod}: {names[WORSE]}.",
         TOO_LITTLE: f"Of {len(applies)} rules, {len(by[NOT_WORSE])} hold and none fails. Undecided: {names[TOO_LITTLE]}."
         if applies
         else "No rule applies.",
@@ -59,7 +60,7 @@ def over(report: Report) -> str:
 
 def table(report: Report, slow: float) -> list[tuple[str, ...]]:
     """The rules, a line each, below a heading."""
-    heading = ("", "prod", "canary", "worse by", "allowed", "")
+    heading = ("", "prod", "canary", "worse by", "margin", "")
     return [heading, *(_line(rule, ABOUT[rule.name].format(slow=slow)) for rule in report.rules)]
 
 
@@ -92,6 +93,8 @@ def notes(report: Report) -> list[str]:
     """What else there is to know, a sentence or two each."""
     lines = [note for rule in report.rules if (note := open_rule(rule))]
     lines += [risk(one) for one in report.risks]
+    if report.next_look is None and report.verdict == TOO_LITTLE:
+        lines.append("This was the last look (canary.days). Take the canary out, or start over with --since.")
     if report.changed_sides:
         lines.append(
             f"{report.changed_sides:,} customers were answered by both releases and count for the first: was "
@@ -114,11 +117,18 @@ def open_rule(rule: Rule) -> str:
         return f"{rule.name}: {customers} say something about it; both are needed."
     if rule.more_customers is None or rule.more_hours is None:
         return f"{rule.name}: {customers}; the difference is so close to the margin that no number would decide it."
-    time = f"{rule.more_hours / 24:,.0f} days" if rule.more_hours >= DAY else f"{rule.more_hours:,.1f} hours"
-    return (
-        f"{rule.name}: {customers}; about {rounded_up(rule.more_customers):,} more of the canary's, or {time} more as "
-        "until now, would decide it if the difference stays as it is."
+    curve = ", ".join(
+        f"{max(point.worse, point.not_worse):.0%} after {_time(point.hours)}" for point in rule.curve[-SHOWN_LOOKS:]
     )
+    return (
+        f"{rule.name}: {customers}; about {rounded_up(rule.more_customers):,} more of the canary's, or "
+        f"{_time(rule.more_hours)} more as until now, would decide it if the difference stays as it is. Evidence of what it "
+        f"takes: {curve}."
+    )
+
+
+def _time(hours: float) -> str:
+    return f"{hours / 24:,.0f} days" if hours >= DAY else f"{hours:,.1f} hours"
 
 
 def risk(one: Risk) -> str:

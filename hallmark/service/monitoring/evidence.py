@@ -1,207 +1,178 @@
-"""The looks at a canary, and the evidence that each gives: whether one release is worse than another by a margin.
+"""The looks at a canary, and the evidence of each: whether customers of one release fare worse than those of another.
 
-Each customer counts once, with a mean from 0 to 1. The customers of both releases are independent, since a hash of
-the name decides who is answered by which; what the requests of one customer have to do with each other does not
-matter.
+Each customer counts once, with a mean from 0 to 1. Customers of both releases are independent, since a hash of the
+name decides who is answered by which. What the requests of one customer have to do with each other does not matter.
 
-The hypothesis to reject is "the canary's mean is at least `line` of prod's", such as 0.05 above it. It is tested by
-betting (Waudby-Smith and Ramdas 2024, "Estimating means of bounded random variables by betting"):
+The hypothesis to reject is "the mean of the first is at least that of the second". Two players bet against it, one on
+each release, with the stakes that turn out to be the best for the likeliest means that the hypothesis allows. Twice
+the logarithm of their wealth is the empirical likelihood ratio. For independent customers with a finite variance it
+becomes chi-square with one degree of freedom as customers grow (Owen 1990, "Empirical likelihood ratio confidence
+regions", theorem 1; Jing 1995, "Two-sample empirical likelihood method", for two). So its root is held against the
+normal distribution, or, more carefully with few customers, against Student's t, one degree of freedom below the
+smaller release. Markov's inequality would ask for half as many customers again.
 
-- The values that prod's mean may have are cut into cells, once and for all. In a cell from l to u, the hypothesis
-  says that prod's mean is at most u, and the canary's at least `line(l)`. A player stakes b on every customer x of
-  the canary, and c on every customer y of prod; his wealth is the product of 1 + b * (line(l) - x) and 1 + c * (y -
-  u). Under the hypothesis of the cell no factor has a mean over 1, so the wealth is an e-value: its mean is at most
-  1. So is the mean of the wealth of several players with other stakes.
-- The truth lies in one of the cells, so the least e-value of all cells is one against the whole hypothesis. By
-  Markov's inequality it reaches 1 / alpha with a probability of at most alpha, for any number of customers.
+Where hardly anything ever goes wrong, a limit theorem says little about the few customers that there are. Each
+release therefore gets one more customer, who speaks against the verdict as clearly as a customer can. With it, n
+customers without a failure show a limit only if nearly as many would by an exact test.
 
-The stakes follow from the numbers of customers, never from their means. The order of customers does not matter, and
-they need not have the same mean: by the inequality of the arithmetic and the geometric mean, a product of such factors
-is largest, on average, if they do.
+A customer's mean changes as more requests come, so the test at each look is of all customers from the start. The times
+of looks are fixed before the canary starts, and each look gets the share of what may go wrong that its time has of the
+whole. These shares sum to 1, so the chance that any look errs is at most what was asked for (Bonferroni), however the
+looks depend on each other. It is how Lan and DeMets 1983 spend alpha by time, without their assumption that what comes
+between two looks is independent of what came before. What the data say may not choose the times; a clock may.
 
-A customer's mean changes as more of his requests come, so a test that adds up customers one by one, as most sequential
-tests do, is not valid here. Instead the test at each look is made of all customers from the start. The times of looks are
-fixed before the canary starts, and the looks share what may go wrong: look k gets 1 / (k (k + 1)) of it, and the sum of
-all these is 1, so the chance that any look ever errs is at most what was asked for (Bonferroni). Such times and weights are
-also how confidence sequences are "stitched" in Howard, Ramdas, McAuliffe and Sekhon 2021, "Time-uniform, nonparametric,
-nonasymptotic confidence sequences". What the data say may not choose the times; a clock may.
+What customers did before the canary started says nothing of the releases, but much of the customers: `adjusted`
+takes off what it explains (CUPED; Deng, Xu, Kohavi and Walker 2013).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Customers = Sequence[float] | NDArray[Any]  # the mean of each
-
-# Each look is so much longer after the promotion than the one before. Closer looks have less of what may go wrong; with
-# looks farther apart, one waits longer for the next.
+# Each look is so much longer after the start than the one before. With closer looks, each has less of what may go
+# wrong; with looks farther apart, one waits longer for the next.
 GROWTH = 1.5
-STEPS = 1_000  # means are rounded to this part of 1, to the side that makes the evidence weaker
-CELLS = 4_096  # some of them are looked at first, then all around the least of these
-# Stakes as shares of the largest, which could lose everything. With each, one player bets on both, one on the canary
-# alone, one on prod alone, and has that part of all purses at first. The largest is best if nothing ever goes wrong.
-STAKES = tuple(0.99 * 2 ** (-number / 2) for number in range(16))
-PURSES = (0.25, *[0.05] * 15)
-PLAYERS = (0.8, 0.1, 0.1)
+HALVINGS, STEPS = 16, 30
+APART = 1e6  # the logarithm of a ratio without a limit, as a number that JSON has
 
 
 @dataclass(frozen=True)
 class Look:
-    """The number of a look, from 1 on, and the hours after the promotion."""
+    """The number of a look, from 1 on; the hours after the start; and its share of what may go wrong."""
 
     number: int
     hours: float
-
-    @property
-    def share(self) -> float:
-        """Its share of what may go wrong."""
-        return 1 / (self.number * (self.number + 1))
-
-    def wanted(self, alpha: float) -> float:
-        """The logarithm of an e-value that errs at any look with a probability of at most alpha."""
-        return -math.log(alpha * self.share)
-
-    def next(self) -> Look:
-        """The look after it."""
-        return Look(self.number + 1, self.hours * GROWTH)
-
-    def after(self, factor: float) -> Look:
-        """The first look at this many times its hours, or later."""
-        later = self
-        while later.hours < self.hours * factor:
-            later = later.next()
-        return later
+    share: float
 
 
-def latest(hours: float, first: float) -> Look | None:
-    """The last look in the hours since the promotion; None before the first."""
-    if hours < first:
-        return None
-    look = Look(1, first)
-    while look.next().hours <= hours:
-        look = look.next()
-    return look
+def looks(first_hours: float, days: float) -> list[Look]:
+    """All looks: the last after `days`, the first no sooner than after `first_hours`."""
+    times = [24 * days]
+    while times[0] / GROWTH >= first_hours:
+        times.insert(0, times[0] / GROWTH)
+    return [
+        Look(number, time, (time - before) / times[-1])
+        for number, (before, time) in enumerate(zip([0.0, *times], times, strict=False), 1)
+    ]
 
 
 @dataclass(frozen=True)
-class Line:
-    """A mean of the canary for each mean of prod: `offset + slope * mean`."""
-
-    offset: float
-    slope: float = 1.0
-
-    def mirrored(self) -> Line:
-        """The same line, if 1 less the mean is counted."""
-        return Line(1 - self.offset - self.slope, self.slope)
-
-
-def points(margin: float) -> Line:
-    """So much above prod's mean."""
-    return Line(margin)
-
-
-def ratio(margin: float) -> Line:
-    """Above prod's mean by that share of it."""
-    return Line(0.0, 1 + margin)
-
-
-@dataclass(frozen=True)
-class Means:
-    """How many customers have which mean: `counts` has a row for each sample (one, but in simulations)."""
+class Customers:
+    """Their means, and how often each is there: an array with a row for each sample (one, but in simulations)."""
 
     values: NDArray[Any]
     counts: NDArray[Any]
 
     @classmethod
-    def of(cls, means: Customers, *, up: bool) -> Means:
-        """One sample of customers, each mean rounded up or down."""
+    def of(cls, means: Sequence[float] | NDArray[Any], factor: float = 1.0) -> Customers:
+        """One sample; `factor`: as if there were that many times as many customers, with the same means."""
         import numpy as np
 
-        exact = np.asarray(means, dtype=float) * STEPS
-        whole = np.ceil(exact - 1e-6) if up else np.floor(exact + 1e-6)
-        values, counts = np.unique(whole / STEPS, return_counts=True)
-        return cls(values, counts[None, :].astype(float))
+        values, counts = np.unique(np.asarray(means, dtype=float), return_counts=True)
+        return cls(values[None, :], factor * counts[None, :])
 
-    def times(self, factor: float) -> Means:
-        """As if there were that many times as many customers, with the same means."""
-        return Means(self.values, self.counts * factor)
+    def mapped(self, slope: float, offset: float = 0.0) -> Customers:
+        """The same customers with `offset + slope * mean`."""
+        return Customers(offset + slope * self.values, self.counts)
+
+    @property
+    def sizes(self) -> NDArray[Any]:
+        """How many customers each sample has."""
+        return self.counts.sum(axis=1)
+
+    def and_one(self, value: float) -> Customers:
+        """With one more customer in each sample."""
+        import numpy as np
+
+        one = np.full((len(self.counts), 1), value)
+        return Customers(np.hstack([self.values, one]), np.hstack([self.counts, np.ones_like(one)]))
+
+    def rows(self, which: NDArray[Any]) -> Customers:
+        """Some of the samples."""
+        return Customers(self.values[which], self.counts[which])
 
 
-def not_worse(canary: Customers, prod: Customers, line: Line, factor: float = 1.0) -> float:
-    """The logarithm of the e-value against "the canary's mean is at least the line"."""
-    arms = Means.of(canary, up=True).times(factor), Means.of(prod, up=False).times(factor)
-    return float(log_evidence(*arms, line)[0])
+def lower(first: Customers, second: Customers, most: float, least: float, alpha: float) -> NDArray[Any]:
+    """How clearly the mean of the first is below that of the second, in each sample: from 1 on, it is shown.
 
-
-def worse(canary: Customers, prod: Customers, line: Line, factor: float = 1.0) -> float:
-    """The logarithm of the e-value against "the canary's mean is at most the line"."""
+    `most` and `least`: the highest mean that a customer of the first can have, and the lowest of the second.
+    """
     import numpy as np
+    from scipy.stats import t
 
-    return not_worse(1 - np.asarray(canary, float), 1 - np.asarray(prod, float), line.mirrored(), factor)
-
-
-def log_evidence(canary: Means, prod: Means, line: Line, cells: int = CELLS) -> NDArray[Any]:
-    """The logarithm of the e-value of each sample against "the canary's mean is at least the line"."""
-    import numpy as np
-
-    found, every = np.zeros(len(canary.counts)), max(1, math.isqrt(cells) // 2)
-    sizes = canary.counts.sum(axis=1), prod.counts.sum(axis=1)
-    some = (sizes[0] > 0) & (sizes[1] > 0)
-    ties = np.zeros(len(some))
-    ties[some] = np.round(np.log2(sizes[0][some] / sizes[1][some]))
-    for tie in np.unique(ties[some]):
-        rows = np.flatnonzero(some & (ties == tie))
-        arms = Means(canary.values, canary.counts[rows]), Means(prod.values, prod.counts[rows])
-        first = np.unique([*range(0, cells, every), cells - 1])
-        coarse = np.pad(_in_cells(*arms, line, 2.0**tie, cells, first), ((0, 0), (1, 1)), constant_values=math.inf)
-        dips = (coarse[:, 1:-1] <= coarse[:, :-2]) & (coarse[:, 1:-1] <= coarse[:, 2:]) & np.isfinite(coarse[:, 1:-1])
-        low = first[dips.any(axis=0)]  # players with other stakes are weakest in other cells, so there may be several
-        around = np.unique(np.clip(low[:, None] + np.arange(-every, every + 1), 0, cells - 1))
-        found[rows] = _in_cells(*arms, line, 2.0**tie, cells, around).min(axis=1)
+    freedom = np.minimum(first.sizes, second.sizes) - 1
+    found = np.zeros(len(freedom))
+    some = np.flatnonzero(freedom >= 1)
+    if len(some):
+        ratio = likelihood_ratio(first.rows(some).and_one(most), second.rows(some).and_one(least))
+        found[some] = np.sqrt(2 * ratio) / t.isf(alpha, freedom[some])
     return found
 
 
-def _in_cells(canary: Means, prod: Means, line: Line, tie: float, cells: int, which: NDArray[Any]) -> NDArray[Any]:
-    """The logarithms of the e-values, a row for each sample and a column for each of the cells.
+def likelihood_ratio(first: Customers, second: Customers) -> NDArray[Any]:
+    """The logarithm of the empirical likelihood ratio against "the mean of the first is at least that of the second".
 
-    `tie`: about how many customers the canary has for each of prod's. Prod's stakes are so much of the canary's: then
-    the wealth hardly depends on prod's true mean, which nobody knows.
+    It is the sum of what both releases say against their having one and the same mean, at the mean where that is least.
+    The sum is convex in that mean, which lies between theirs.
     """
     import numpy as np
 
-    edges = _edges(cells)
-    least = np.minimum(line.offset + line.slope * edges[which], 1 - 1e-9)  # a lower limit is a wider hypothesis
-    most = edges[which + 1]
-    shares = np.asarray(STAKES)[:, None]
-    stakes = shares / (1 - least)
-    tied = np.minimum(tie * stakes, STAKES[0] / most)
-    on_canary, on_prod, on_prod_alone = (
-        np.log1p(stake[..., None] * gain) @ arm.counts.T  # stakes, cells, samples
-        for stake, gain, arm in (
-            (stakes, least[:, None] - canary.values, canary),
-            (tied, prod.values - most[:, None], prod),
-            (shares / most, prod.values - most[:, None], prod),
-        )
-    )
-    of_players = (on_canary + on_prod, on_canary, on_prod_alone)
-    purses = np.log(PURSES)[:, None, None]
-    logs = np.concatenate([math.log(part) + purses + wealth for part, wealth in zip(PLAYERS, of_players, strict=True)])
-    top = logs.max(axis=0)
-    found = top + np.log(np.exp(logs - top).sum(axis=0))
-    found[line.offset + line.slope * edges[which] > 1] = math.inf  # no mean is there
-    return found.T
+    arms = [np.where(arm.counts > 0, arm.values, np.nan) for arm in (first, second)]
+    means = [(arm.values * arm.counts).sum(axis=1) / arm.sizes for arm in (first, second)]
+    low, high = np.maximum(means[0], np.nanmin(arms[1], axis=1)), np.minimum(means[1], np.nanmax(arms[0], axis=1))
+    apart = (means[0] < means[1]) & (low > high + 1e-9)  # no mean is possible for both
+    found = np.where(apart, APART, 0.0)
+    open_ = np.flatnonzero((means[0] < means[1]) & ~apart)
+    low, high, pair = np.minimum(low, high)[open_], high[open_], [first.rows(open_), second.rows(open_)]
+    bets = [np.zeros(len(open_)), np.zeros(len(open_))]
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        bets = [_best_bet(arm, middle, bet) for arm, bet in zip(pair, bets, strict=True)]
+        falls = pair[0].sizes * bets[0] + pair[1].sizes * bets[1] > 0  # the slope of the sum is minus this
+        low, high = np.where(falls, middle, low), np.where(falls, high, middle)
+    for arm, bet in zip(pair, bets, strict=True):
+        found[open_] += (arm.counts * np.log1p(bet[:, None] * (arm.values - middle[:, None]))).sum(axis=1)
+    return np.maximum(found, 0.0)
 
 
-@cache
-def _edges(cells: int) -> NDArray[Any]:
-    """The ends of the cells: narrow near 0 and 1, where means of rare events lie."""
+def _best_bet(arm: Customers, mean: NDArray[Any], bet: NDArray[Any]) -> NDArray[Any]:
+    """The stake that makes most of these customers against this mean, by Newton's method from `bet` on."""
     import numpy as np
 
-    return np.sin(np.linspace(0, math.pi / 2, cells + 1)) ** 2
+    off = np.where(arm.counts > 0, arm.values - mean[:, None], 0.0)
+    most, least = -1 / np.minimum(off.min(axis=1), -1e-12), -1 / np.maximum(off.max(axis=1), 1e-12)
+    bet = np.clip(bet, 0.999 * least, 0.999 * most)
+    for _ in range(STEPS):
+        gain = off / (1 + bet[:, None] * off)
+        slope, curve = (arm.counts * gain).sum(axis=1), (arm.counts * gain**2).sum(axis=1)
+        step = bet + slope / np.maximum(curve, 1e-300)
+        step = np.where(step >= most, (bet + most) / 2, np.where(step <= least, (bet + least) / 2, step))
+        if np.all(np.abs(step - bet) <= 1e-8 * np.maximum(1, np.abs(bet))):
+            return step
+        bet = step
+    return bet
+
+
+def adjusted(now: Sequence[NDArray[Any]], before: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+    """The means of both releases' customers, less what their means from before the canary explain of them.
+
+    `before` has nan for who was not there then. All have the same slope, fitted within each release, so the difference of
+    the releases has no say in it; its mean stays what it was, since chance assigns customers.
+    """
+    import numpy as np
+
+    known = np.concatenate(before)
+    if np.isfinite(known).sum() < 2 or not all(map(len, now)):
+        return [*now]
+    center = np.nanmean(known)
+    filled = [np.where(np.isfinite(arm), arm, center) - center for arm in before]
+    own = [arm - arm.mean() for arm in filled]
+    spread = sum(float((arm**2).sum()) for arm in own)
+    shared = sum(float((arm * values).sum()) for arm, values in zip(own, now, strict=True))
+    slope = shared / spread if spread else 0.0
+    return [values - slope * arm for values, arm in zip(now, filled, strict=True)]

@@ -6,11 +6,13 @@ raised) is counted there alone, with the requests that it answered. Requests wit
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from hallmark.judge.calibration import by_hash
 from hallmark.service.traces.trace import Feedback
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 SIDES = ("prod", "canary")
 SURE, UNSURE = "sure", "unsure"
+Means = list[tuple[float, float]]  # of each customer: now, and before the canary; nan if he was not there then
 OUT = (SURE, "no_cascade")  # reasons with which a release's own answer goes out; with others, the fallback's may
 MEASURES = ("wrong", "complaints", "schema_breaks", "handed_over", "failed", "slow", "price")
 
@@ -26,7 +29,7 @@ MEASURES = ("wrong", "complaints", "schema_breaks", "handed_over", "failed", "sl
 class Side:
     """The customers of one release: for each measure, a mean from 0 to 1 for each customer that has any.
 
-    `risk`: of those to whom the cascade let an answer out that was judged, the share of these that is wrong; None if
+    Each comes with the mean before the canary. `risk`: of those to whom the cascade let an answer out that was judged, the share of these that is wrong; None if
     the release has no cascade. `p95`: of seconds. A price of 1 is the most that is counted.
     """
 
@@ -34,7 +37,7 @@ class Side:
     requests: int
     customers: int
     judged: int
-    means: dict[str, list[float]]
+    means: dict[str, Means]
     risk: list[float] | None
     p95: float | None
 
@@ -62,39 +65,51 @@ def live(
     traces: pl.DataFrame,
     feedback: Sequence[Feedback],
     versions: tuple[str, str],
-    since: datetime,
-    until: datetime,
+    times: tuple[datetime, datetime, datetime],
     slow_seconds: float,
     price_at_most: float,
 ) -> Live:
-    """What was there of prod and canary, whose `versions` these are, after `since` and until `until`."""
+    """What was there of prod and canary, whose `versions` these are.
+
+    `times`: from when on a customer's history counts, from when on the releases are compared, and until when.
+    """
     import polars as pl
 
+    history, since, until = times
     of_side = pl.lit(False)
     for side, version in zip(SIDES, versions, strict=True):
         of_side |= (pl.col("route") == side) & (pl.col("version") == version)
     between = (pl.col("time") >= since) & (pl.col("time") <= until)
-    rows = traces.filter(of_side & between).with_columns(
-        customer=pl.when(pl.col("group").is_null())
+    customer = (
+        pl.when(pl.col("group").is_null())
         .then(pl.lit("key ") + pl.col("caller"))
         .otherwise(pl.lit("group ") + pl.col("group"))
     )
+    traces = traces.with_columns(customer=customer)
+    rows = traces.filter(of_side & between)
     first = rows.sort("time", "id").group_by("customer", maintain_order=True).agg(first=pl.col("route").first())
     sides_of = rows.group_by("customer").agg(pl.col("route").n_unique())
     rows = rows.join(first, on="customer").filter(pl.col("route") == pl.col("first"))
-    rows = rows.join(_verdicts(feedback, until), left_on="id", right_on="trace", how="left", maintain_order="left")
-    answered = pl.col("outcome") != "failed"
-    rows = rows.with_columns(
-        wrong=pl.col("judged_wrong").cast(pl.Float64),
-        complaints=pl.when(answered).then(pl.col("judged_wrong").fill_null(value=False).cast(pl.Float64)),
-        schema_breaks=(~pl.col("schema_valid")).cast(pl.Float64),
-        handed_over=(answered & ~pl.col("reason").is_in(OUT)).cast(pl.Float64),
-        failed=(~answered).cast(pl.Float64),
-        slow=pl.when(answered).then((pl.col("total_s") > slow_seconds).cast(pl.Float64)),
-        price=pl.col("price").clip(0, price_at_most) / price_at_most,
-    )
+    began = min(since, first_answer(traces, versions[1], history) or since)  # from then on, arms may differ
+    earlier = (pl.col("time") >= history) & (pl.col("time") < began) & (pl.col("route") == "prod")
+
+    def measured(rows: pl.DataFrame, until: datetime) -> pl.DataFrame:
+        rows = rows.join(_verdicts(feedback, until), left_on="id", right_on="trace", how="left", maintain_order="left")
+        answered = pl.col("outcome") != "failed"
+        return rows.with_columns(
+            wrong=pl.col("judged_wrong").cast(pl.Float64),
+            complaints=pl.when(answered).then(pl.col("judged_wrong").fill_null(value=False).cast(pl.Float64)),
+            schema_breaks=(~pl.col("schema_valid")).cast(pl.Float64),
+            handed_over=(answered & ~pl.col("reason").is_in(OUT)).cast(pl.Float64),
+            failed=(~answered).cast(pl.Float64),
+            slow=pl.when(answered).then((pl.col("total_s") > slow_seconds).cast(pl.Float64)),
+            price=pl.col("price").clip(0, price_at_most) / price_at_most,
+        )
+
+    rows, before = measured(rows, until), _means(measured(traces.filter(earlier), began))
     prod, canary = (
-        _side(rows.filter(pl.col("route") == side), version) for side, version in zip(SIDES, versions, strict=True)
+        _side(rows.filter(pl.col("route") == side), before, version)
+        for side, version in zip(SIDES, versions, strict=True)
     )
     return Live(
         prod,
@@ -115,27 +130,35 @@ def _verdicts(feedback: Sequence[Feedback], until: datetime) -> pl.DataFrame:
     )
 
 
-def _side(rows: pl.DataFrame, version: str) -> Side:
+def _side(rows: pl.DataFrame, before: pl.DataFrame, version: str) -> Side:
     import polars as pl
 
     cascaded = rows.filter(pl.col("reason").is_in([SURE, UNSURE]))
     out = rows.filter((pl.col("reason") == SURE) & (pl.col("outcome") == "answered"))
+    means = _means(rows).join(before, on="customer", how="left", suffix="_before", maintain_order="left")
+    rates = {customer: wrong for customer, wrong in _means(out).select("customer", "wrong").rows() if wrong is not None}
     timed = rows.filter((pl.col("outcome") != "failed") & pl.col("total_s").is_finite())
     return Side(
         version=version,
         requests=rows.height,
         customers=rows["customer"].n_unique(),
         judged=int(rows["judged_wrong"].is_not_null().sum()),
-        means=_means(rows),
-        risk=_means(out)["wrong"] if cascaded.height else None,
+        means={
+            name: [
+                (now, math.nan if earlier is None else earlier)
+                for now, earlier in means.select(name, f"{name}_before").rows()
+                if now is not None
+            ]
+            for name in MEASURES
+        },
+        risk=[rates[customer] for customer in by_hash([*rates], 0, "bets")] if cascaded.height else None,
         p95=timed["total_s"].quantile(0.95, "higher"),
     )
 
 
-def _means(rows: pl.DataFrame) -> dict[str, list[float]]:
-    """Of each measure, the mean of each customer with any value."""
+def _means(rows: pl.DataFrame) -> pl.DataFrame:
+    """Of each customer, the mean of each measure; null if there is no value."""
     import polars as pl
 
     finite = [pl.col(name).filter(pl.col(name).is_finite()).mean() for name in MEASURES]
-    means = rows.group_by("customer").agg(finite).sort("customer")
-    return {name: means[name].drop_nulls().to_list() for name in MEASURES}
+    return rows.group_by("customer").agg(finite).sort("customer")

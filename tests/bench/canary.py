@@ -1,0 +1,189 @@
+"""How often the canary's test is wrong, and how soon it decides: `python -m tests.bench.canary [--runs N]`.
+
+Made-up customers of uneven size, some of whom come later than others. Each has a share of wrong answers of his own, and 30 %
+of the answers are judged. Welch's t test of the same customers, at the same looks and with the same chances to err, shows
+what the test costs, and what it is good for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy.stats import t
+
+from hallmark.service.monitoring.evidence import Customers, Look, adjusted, looks, lower
+from tests.bench.page import show, table
+
+ALPHA, RULES, DAYS = 0.05, 6, 30.0
+LOOKS = looks(12.0, DAYS)
+PART = 50  # runs at once
+# How sizes spread (sigma of a log-normal), and how alike customers are (beta's a + b); "heavy": the largest come first, and
+# each of them is nearly always right or nearly always wrong; "whole": a customer's answers are all right or all wrong.
+KINDS = {"alike": (0.8, 8.0), "uneven": (1.2, 2.5), "heavy": (1.5, 3.0), "whole": (1.2, 0.02)}
+
+
+@dataclass(frozen=True)
+class Case:
+    """Two releases. `wrong`: prod's mean over customers; `known`: whether they were there before the canary, too."""
+
+    kind: str = "uneven"
+    prod: int = 1_800
+    canary: int = 200
+    wrong: float = 0.15
+    worse_by: float = 0.0
+    margin: float = 0.1
+    known: bool = False
+
+
+@dataclass(frozen=True)
+class Days:
+    """The day on which each run was rolled back or promoted, whichever was first; inf if never."""
+
+    rolled_back: Any
+    promoted: Any
+
+
+def arm(draw: np.random.Generator, case: Case, customers: int, mean: float) -> tuple[list[Any], Any]:
+    """The means of one release's customers at each look (runs, customers; nan: none yet), and before the canary."""
+    sigma, alike = KINDS[case.kind]
+    shape = PART, customers
+    rate = np.exp(draw.normal(-0.5, sigma, shape))  # requests a day
+    large = (rate > 3) & (case.kind == "heavy")
+    own = draw.beta(*(np.where(large, 0.5, alike) * part + np.zeros(shape) for part in (mean, 1 - mean)))
+    first = draw.exponential(np.where(large, 2.0, 4.0))  # day of the first request
+    # What he had of prod before: his own share of wrong answers, without what the canary changed.
+    earlier = draw.poisson(0.3 * rate * DAYS * (first < 4))
+    before = _share(draw.binomial(earlier, own * case.wrong / mean), earlier)
+    judged, wrong, found, last = np.zeros(shape, int), np.zeros(shape, int), [], 0.0
+    for look in LOOKS:
+        day = look.hours / 24
+        new = draw.poisson(0.3 * rate * np.clip(day - np.maximum(first, last), 0, None))
+        judged, wrong, last = judged + new, wrong + draw.binomial(new, own), day
+        found.append(_share(wrong, judged))
+    return found, before
+
+
+def _share(wrong: Any, of: Any) -> Any:
+    return np.where(of > 0, wrong / np.maximum(of, 1), np.nan)
+
+
+def decided(seed: int, runs: int, case: Case) -> tuple[Days, Days]:
+    """What came of these runs by the canary's test, and by Welch's t test."""
+    draw = np.random.default_rng(seed)
+    parts = [_part(draw, case) for _ in range(0, runs, PART)]
+    return tuple(
+        Days(*(np.concatenate([getattr(part[which], name) for part in parts]) for name in ("rolled_back", "promoted")))
+        for which in (0, 1)
+    )  # type: ignore[return-value]
+
+
+def _part(draw: np.random.Generator, case: Case) -> tuple[Days, Days]:
+    prod, prod_before = arm(draw, case, case.prod, case.wrong)
+    canary, canary_before = arm(draw, case, case.canary, case.wrong + case.worse_by)
+    days = np.full((2, 2, PART), math.inf)  # by test, and by verdict
+    for look, now in zip(LOOKS, zip(canary, prod, strict=True), strict=True):
+        arms = [_customers(values) for values in now]
+        if case.known:
+            arms = _adjusted(now, (canary_before, prod_before))
+        for test, shown in enumerate((lower, welch)):
+            for verdict, found in enumerate(_verdicts(arms, case.margin, look, shown)):
+                days[test, verdict][found & np.isinf(days[test]).all(axis=0)] = look.hours / 24
+    return Days(*days[0]), Days(*days[1])
+
+
+def _customers(values: Any) -> Customers:
+    there = np.isfinite(values)
+    return Customers(np.where(there, values, 0.0), there.astype(float))
+
+
+def _adjusted(now: tuple[Any, Any], before: tuple[Any, Any]) -> list[Customers]:
+    rows = []
+    for run in range(PART):
+        there = [np.isfinite(values[run]) for values in now]
+        known = [values[run][some] for values, some in zip(before, there, strict=True)]
+        rows.append(adjusted([values[run][some] for values, some in zip(now, there, strict=True)], known))
+    arms = []
+    for values, of in zip(now, zip(*rows, strict=True), strict=True):
+        filled = np.where(np.isfinite(values), values, np.nan)
+        filled[np.isfinite(values)] = np.concatenate(of)
+        arms.append(_customers(filled))
+    return arms
+
+
+def _verdicts(arms: list[Customers], margin: float, look: Look, shown: Any) -> tuple[Any, Any]:
+    canary, prod = arms
+    worse = shown(prod, canary, 1.0, 0.0, ALPHA / RULES * look.share)
+    not_worse = shown(canary, prod.mapped(1.0, margin), 1.0, margin, ALPHA * look.share)
+    return worse >= 1, not_worse >= 1
+
+
+def welch(first: Customers, second: Customers, _most: float, _least: float, alpha: float) -> Any:
+    """As `lower`, by Welch's t test."""
+    sizes = [np.maximum(one.sizes, 2) for one in (first, second)]
+    means = [(one.values * one.counts).sum(axis=1) / size for one, size in zip((first, second), sizes, strict=True)]
+    errors = [
+        (one.counts * (one.values - mean[:, None]) ** 2).sum(axis=1) / (size - 1) / size
+        for one, mean, size in zip((first, second), means, sizes, strict=True)
+    ]
+    freedom = sum(errors) ** 2 / np.maximum(sum(e**2 / (n - 1) for e, n in zip(errors, sizes, strict=True)), 1e-30)
+    return (means[1] - means[0]) / np.sqrt(sum(errors) + 1e-12) / t.isf(alpha, np.maximum(freedom, 1))
+
+
+def share(days: Any) -> float:
+    """In how many of the runs it came to that."""
+    return float(np.isfinite(days).mean())
+
+
+def _cell(days: Any) -> str:
+    day = f", day {np.median(days[np.isfinite(days)]):.0f}" if share(days) > 0.1 else ""
+    return f"{100 * share(days):.1f} %{day}"
+
+
+def rows(cases: dict[str, Case], runs: int) -> list[list[str]]:
+    """A row for each case."""
+    found = []
+    for name, case in cases.items():
+        ours, others = decided(1, runs, case)
+        cells = [ours.rolled_back, ours.promoted, others.rolled_back, others.promoted]
+        found.append([name, *map(_cell, cells)])
+        print(found[-1], file=sys.stderr)
+    return found
+
+
+HEAD = ["customers", "rolled back", "promoted", "Welch: rolled back", "Welch: promoted"]
+
+
+def main() -> None:
+    """Print how often each verdict comes."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.canary", description=__doc__)
+    parser.add_argument("--runs", type=int, default=400, help="how many runs of each case (default: %(default)s)")
+    runs = parser.parse_args().runs
+    parts = [f"{runs} runs of {DAYS:g} days and {len(LOOKS)} looks for each row; the median day of the verdict."]
+    for worse_by in (0.0, 0.1):
+        cases = {}
+        for kind in ("alike", "uneven", "heavy"):
+            for sizes in ((1_800, 200), (200, 200), (280, 120)):
+                case = Case(kind, *sizes, worse_by=worse_by)
+                cases[f"{kind}, {sizes[0]:,} and {sizes[1]}"] = case
+                if kind == "uneven":
+                    cases[f"{kind}, {sizes[0]:,} and {sizes[1]}, known before"] = replace(case, known=True)
+        parts.append(f"{100 * worse_by:g} points worse:\n\n{table(HEAD, rows(cases, runs))}")
+    rare = {
+        f"{kind}, {prod:,} and 200, {100 * wrong:g} % for prod": Case(kind, prod, 200, wrong, 0.05, 0.05)
+        for kind in ("uneven", "whole")
+        for prod in (1_800, 200)
+        for wrong in (0.002, 0.02)
+    }
+    parts.append(f"Rare, 5 points worse, which is the margin:\n\n{table(HEAD, rows(rare, runs))}")
+    equal = {name: replace(case, worse_by=0.0) for name, case in rare.items()}
+    parts.append(f"Rare, equal:\n\n{table(HEAD, rows(equal, runs))}")
+    show("The canary's test", "\n\n".join(parts))
+
+
+if __name__ == "__main__":
+    main()
