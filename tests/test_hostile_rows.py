@@ -49,7 +49,15 @@ ROWS = [
     {"id": f"r{n}", "group": "g", "text": 'a "b", c', "target": {"a": [n, None], "b": {"c": 1.5}}} for n in range(3)
 ]
 PARAMS = load_params(ROOT / "params.yaml")
-DATA = {"path": "", "id": "id", "group": "group", "input": "text", "target": "target", "context": "context"}
+DATA = {
+    "path": "",
+    "id": "id",
+    "group": "group",
+    "input": "text",
+    "target": "target",
+    "labels": {},
+    "context": "context",
+}
 DATA |= {"missing": "error", "pseudonyms": "none", "key": None}
 DATA |= {"tools": "tools", "rejected": "rejected", "tags": "tags", "tag_separator": ",", "split": "part"}
 SCHEMA = {

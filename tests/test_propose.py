@@ -17,17 +17,21 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from hallmark.base.errors import HallmarkError
+from hallmark.base.records import columns_of
 from hallmark.commands import propose
 from hallmark.commands.columns import Column
 from hallmark.commands.evidence import separator
 from hallmark.commands.infer import infer, schema_of
 from hallmark.commands.proposal import Proposal
 from hallmark.commands.roles import IDENTITY, Known
+from hallmark.data.raw import raw_rows
 from hallmark.mask.kinds import KINDS
 from hallmark.params.checked import changed
 from hallmark.params.edit import replaced
 from hallmark.params.loader import load_params
 from hallmark.task.kinds import KINDS as TASK_KINDS
+from hallmark.task.params import Task as TaskParams
+from hallmark.task.task import Task
 from tests import tool_exports
 from tests.workspace import ROOT, change_params, make_workspace, stage
 
@@ -97,13 +101,14 @@ def test_a_refusal_is_asked_about_and_never_assumed(equal: int, odd: int, usual:
         ({"targets": ("categori",)}, "categori", "--target: category"),
         ({"inputs": ("{categori}",)}, "categori", "--input: category"),
         ({"group": "categori"}, "categori", "--group: category"),
+        ({"targets": ("category", "nothing")}, "nothing", "leave it out"),
         ({"refusal": "no"}, None, "as it is in the file"),
     ],
 )
 def test_what_the_user_says_must_be_there(
     tmp_path: Path, known: dict[str, Any], field: str | None, remedy: str
 ) -> None:
-    file = tool_exports.helpdesk(tmp_path)
+    file = write(tmp_path, requests(nothing=lambda n, _: None))
     with pytest.raises(HallmarkError) as raised:
         proposed(file, **known)
     assert (raised.value.file, raised.value.field) == (file, field)
@@ -234,15 +239,34 @@ def test_what_cannot_be_read_ends_in_one_clear_error(tmp_path: Path, text: str) 
     assert raised.value.remedy
 
 
-def test_a_dataset_in_parts_says_which_to_name(tmp_path: Path) -> None:
+def test_a_saved_dataset_is_read_with_the_names_of_its_splits(tmp_path: Path) -> None:
+    """As the stages read it: `data.split` has its splits, unless a name is no part of one."""
     from datasets import Dataset, DatasetDict
 
-    part = Dataset.from_list([{"text": "a", "label": "b"}])
-    DatasetDict({"train": part, "test": part}).save_to_disk(str(tmp_path / "all"))
+    def saved(**parts: str) -> Proposal:
+        rows = {
+            name: Dataset.from_list([row | {"id": f"{word}{row['id']}"} for row in labelled(60, words=word)])
+            for name, word in parts.items()
+        }
+        DatasetDict(rows).save_to_disk(str(tmp_path / "-".join(parts)))
+        return proposed(tmp_path / "-".join(parts), inputs=("{words} {text}",))
+
+    found = saved(train="a", test="b")
+    assert (found.edits["data"]["split"], len(found.rows)) == ("split", 120)
+    mask = load_params(rules()).mask.model_copy(update={"identity_columns": {}})
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "schema.json").write_text(json.dumps(found.task.schema), encoding="utf-8")
+        block = TaskParams.model_construct(
+            kind="classification", system_prompt="", schema_file=f"{folder}/schema.json", refusal=None
+        )
+        raws = list(raw_rows(found.data.model_copy(update={"missing": "error"}), mask, Task(block)))
+    assert {(raw.part, raw.input[0]) for raw in raws} == {("train", "a"), ("holdout", "b")}
+    assert saved(train="a", extra="b").edits["data"]["split"] is None
+    (tmp_path / "other").mkdir()
+    (tmp_path / "train-test").rename(tmp_path / "other/dataset")
     with pytest.raises(HallmarkError) as raised:
-        propose.read(tmp_path / "all")
-    assert str(tmp_path / "all/train") in raised.value.remedy
-    assert len(propose.read(tmp_path / "all/train")) == 1
+        propose.read(tmp_path / "other")
+    assert str(tmp_path / "other/dataset/train") in raised.value.remedy
 
 
 def test_the_reference_data() -> None:
@@ -252,7 +276,7 @@ def test_the_reference_data() -> None:
     assert f"add --refusal '{REFUSAL}'" in asked.warnings[0]
     found = proposed(file, refusal=REFUSAL)
     assert found.edits["data"] | {"path": ""} == {
-        "path": "", "id": "id", "group": "customer", "input": "{subject}\n{body}", "target": "target", "context": None,
+        "path": "", "id": "id", "group": "customer", "input": "{subject}\n{body}", "target": "target", "labels": {}, "context": None,
         "tools": None, "rejected": None, "tags": "tags", "tag_separator": ",", "split": None,
     }  # fmt: skip
     assert (found.kind, found.task.refusal) == ("extraction", REFUSAL)
@@ -363,3 +387,190 @@ def test_a_long_schema_is_cut_and_types_of_python_are_told(tmp_path: Path, capsy
     assert any(line.endswith("JSON Schema names them: 90 dict (object), 90 float (number)") for line in said)
     assert any(line.startswith("... and ") and line.endswith("more lines, which --write writes") for line in said)
     assert len(said) < propose.MOST_LINES + 80
+
+
+def words(number: int) -> str:
+    """Some words that are others in each row."""
+    return " ".join(f"{word}{number * 7919 % 997}" for word in ("lamp", "desk", "chair"))
+
+
+def requests(count: int = 240, **columns: Any) -> list[dict[str, Any]]:
+    """Requests with a kind; of further columns, each is made from a row's number and its kind."""
+    kinds = [("late parcel", "broken goods", "wrong bill", "lost login")[n * 7 % 4] for n in range(count)]
+    return [
+        {"body": f"Please look at {words(n)}.", "category": kind} | {name: of(n, kind) for name, of in columns.items()}
+        for n, kind in enumerate(kinds)
+    ]
+
+
+CODES = {"late parcel": "K7", "broken goods": "K2", "wrong bill": "K9", "lost login": "K1"}
+
+
+@pytest.mark.parametrize(
+    ("holds", "sure"),
+    [
+        (lambda n, kind: f"<case no='{n}'><note>{words(n)}</note><kind>{kind}</kind></case>", True),
+        (lambda n, kind: f'<case code="{CODES[kind]}">{words(n)} and more of it</case>', True),
+        (lambda n, kind: json.dumps({"note": words(n), "path": {"kind": kind.upper()}}), True),
+        (lambda n, kind: f"{words(n)} was filed under: {kind}. {words(n + 1)}", False),
+        (lambda n, kind: f"{words(n)} late parcel, broken goods, wrong bill, lost login", None),
+        (lambda n, kind: f"{words(n)} {kind if n % 3 else ''} {words(n + 1)}", None),
+    ],
+    ids=["an element", "a code in an attribute", "JSON", "words", "a list of all", "some"],
+)
+def test_no_column_that_holds_the_answer_is_read(tmp_path: Path, holds: Any, sure: bool | None) -> None:
+    file = write(tmp_path, requests(record=holds))
+    found = proposed(file, targets=("category",))
+    said = [line for line in found.warnings if "'record'" in line]
+    assert ("record" in found.roles.leaks) == (sure is not None)
+    if sure is None:
+        assert (said, set(columns_of(found.roles.input))) == ([], {"body", "record"})
+        return
+    assert found.roles.input == "body"
+    if sure:
+        with pytest.raises(HallmarkError) as raised:
+            proposed(file, inputs=("{body} {record}",), targets=("category",))
+        assert (raised.value.file, raised.value.field) == (file, "record")
+        assert "--target" in raised.value.remedy
+    else:  # a text may name its kind for a good reason
+        assert "is left out of the input" in said[0] and "add it with --input" in said[0]
+        assert "the model reads the answer" in str(proposed(file, inputs=("record",), targets=("category",)).warnings)
+
+
+def test_the_only_text_is_read_unless_the_answer_is_a_value_in_it(tmp_path: Path) -> None:
+    rows = [
+        {"text": f"{words(n)}: {'late' if n % 2 else 'lost'}", "label": "late" if n % 2 else "lost"} for n in range(80)
+    ]
+    found = proposed(write(tmp_path, rows))
+    assert found.roles.input == "text" and "the model reads the answer" in str(found.warnings)
+    rows = [row | {"text": f"<a><b>{row['label']}</b><c>{row['text']}</c></a>"} for row in rows]
+    with pytest.raises(HallmarkError) as raised:
+        proposed(write(tmp_path, rows))
+    assert raised.value.field == "text"
+    copied = [
+        {"text": f"{words(n)}: 5{n}.10 EUR", "reply": f"You wrote: {words(n)} {words(n + 1)} {words(n)}."}
+        for n in range(80)
+    ]
+    rows = [row | {"thread_text": f"{row['text']}\n{row['reply']}\nregards"} for row in copied]
+    assert proposed(write(tmp_path, rows), targets=("reply",)).roles.input == "text"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "role"),
+    [
+        ("supplier_no", lambda n: f"S{n % 40:03}", "group"),
+        ("shopper_id", lambda n: 300 + n % 40, "group"),
+        ("vendor", lambda n: f"Firm {n % 40}", "group"),
+        ("site", lambda n: f"Mill {n % 40}", "group"),
+        ("patient", lambda n: f"P{n % 40}", "group"),
+        ("wholesaler_no", lambda n: f"W-{n % 40:04}", "group"),  # no word that is known, but an id that repeats
+        ("cabinet", lambda n: f"K{n % 40:04}", "asked"),
+        ("amount", lambda n: 10 + n % 40, None),
+        ("opened", lambda n: f"{n % 28 + 1:02}.{n % 2 + 1:02}.2025", None),
+        ("remark", lambda n: f"it is the number {n % 40} of them", None),
+        ("region", lambda n: f"R{n % 5}", None),
+    ],
+)
+def test_the_group_is_known_by_name_and_by_how_values_repeat(
+    tmp_path: Path, name: str, value: Any, role: str | None
+) -> None:
+    found = proposed(
+        write(tmp_path, requests(**{name: lambda n, _: value(n)})), targets=("category",), inputs=("body",)
+    )
+    assert (found.roles.group == name) == (role == "group")
+    asked = [line for line in found.warnings if f"add --group {name}" in line]
+    assert bool(asked) == (role == "asked")
+    assert ("no column says which rows" in str(found.warnings)) == (role is None)
+
+
+def test_several_targets_without_any_value_are_no_answer(tmp_path: Path) -> None:
+    """They are left out, in what is said and in what `mask` reads."""
+    rows = [
+        {"text": f"{words(n)} for {n}.50 EUR"}
+        | ({"sum": None, "unit": ""} if n % 16 == 0 else {"sum": n + 0.5, "unit": "EUR"})
+        for n in range(160)
+    ]
+    found = proposed(write(tmp_path, rows), targets=("sum", "unit"))
+    assert "null" not in json.dumps(found.task.schema)
+    propose.try_out(found, rules())
+    assert "150 can be read, 10 left out: 10 without target (sum, unit)" in "\n".join(found.tried)
+    assert found.edits["data"]["missing"] == "drop"
+
+
+def test_labels_in_several_spellings_are_one(tmp_path: Path) -> None:
+    rows = requests(category=lambda n, kind: f" {kind.title()} " if n % 9 == 0 else kind)
+    found = proposed(write(tmp_path, rows))
+    assert set(found.task.schema["enum"]) == {*CODES}
+    assert "'category' has 8 spellings of 4 labels" in str(found.warnings)
+    propose.try_out(found, rules())
+    assert "mask will stop" not in str(found.warnings)
+    fields = proposed(write(tmp_path, [row | {"degree": "High" if n % 2 else "high"} for n, row in enumerate(rows)]),
+                      targets=("category", "degree"))  # fmt: skip
+    assert fields.task.schema["properties"]["degree"]["enum"] in (["High"], ["high"])
+    propose.try_out(fields, rules())
+    assert "mask will stop" not in str(fields.warnings)
+
+
+@pytest.mark.parametrize(
+    "names", [["late", "broken", "bill", "login"], {"0": "late", "1": "broken", "2": "bill", "3": "login"},
+              {"features": {"category": {"names": ["late", "broken", "bill", "login"]}}}]
+)  # fmt: skip
+def test_labels_that_are_numbers_take_the_names_next_to_the_file(tmp_path: Path, names: Any) -> None:
+    file = write(tmp_path, requests(category=lambda n, kind: [*CODES].index(kind)))
+    assert "the labels are numbers" in str(proposed(file).warnings)
+    (tmp_path / "others.json").write_text(json.dumps({"0": "none", "names": ["a"], "words": 3}), encoding="utf-8")
+    (tmp_path / "zz.json").write_text(json.dumps(names), encoding="utf-8")
+    found = proposed(file)
+    assert set(found.task.schema["enum"]) == {"late", "broken", "bill", "login"}
+    assert found.edits["data"]["labels"] == {"0": "late", "1": "broken", "2": "bill", "3": "login"}
+    propose.try_out(found, rules())
+    assert "240 can be read" in "\n".join(found.tried)
+
+
+def test_an_id_that_repeats_is_said_with_its_rows(tmp_path: Path) -> None:
+    rows = requests(ticket_no=lambda n, _: f"T{n - 5 if n in (20, 30) else n}", channel=lambda n, _: ("web", "phone")[n % 2],
+                    tags=lambda n, _: json.dumps([("new", "vip", "old")[n % 3]]))  # fmt: skip
+    found = proposed(write(tmp_path, rows))
+    assert (found.roles.id, found.roles.tags) == ("row.id", "tags")
+    assert "'ticket_no' would be the id, but 2 of its values repeat: rows 16 and 21; 26 and 31" in str(found.warnings)
+    propose.try_out(found, rules())
+    assert "mask will stop" not in str(found.warnings)
+
+
+def test_ids_and_time_stamps_are_no_part_of_an_answer(tmp_path: Path) -> None:
+    rows = [
+        {"scan": f"Bill no. B{n}0 of {words(n)}, 2025-03-{n % 28 + 1:02}, {n}.25 EUR, 3 {words(n + 1)}",
+         "found": {"id": f"x{n * 7919}", "created_at": "2025-07-01T10:00:00Z", "bill_no": f"B{n}0", "bill_date": f"2025-03-{n % 28 + 1:02}", "sum": n + 0.25}}
+        for n in range(90)
+    ]  # fmt: skip
+    found = proposed(write(tmp_path, rows))
+    assert found.roles.target == ["found.bill_no", "found.bill_date", "found.sum"]
+    assert "without found.id, found.created_at" in found.roles.why["target"]
+
+
+@given(st.integers(2, 20), st.integers(1, 9), st.booleans())
+def test_few_short_values_that_repeat_are_an_enum_and_descriptions_are_not(
+    count: int, length: int, varied: bool
+) -> None:
+    """However often they repeat."""
+    values = [" ".join([f"v{number}", *["w"] * (length - 1)]) for number in range(count)] * (30 if varied else 8)
+    assert ("enum" in schema_of(values)) == (length <= 3)
+    assert "enum" not in schema_of([{"description": value} for value in values])["properties"]["description"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "target", "wanted"),
+    [("text", "category", "text"), ("extraction", "category", "extraction"), ("classification", "body", "classification"),
+     ("extraction", None, "extraction"), ("tool_call", "category", None)],
+)  # fmt: skip
+def test_the_kind_can_be_said(tmp_path: Path, kind: str, target: str | None, wanted: str | None) -> None:
+    file = write(tmp_path, requests(note=lambda n, _: f"this is note {n} of them"))
+    known = {"kind": kind, "inputs": ("note",)} | ({"targets": (target,)} if target else {})
+    if wanted is None:
+        with pytest.raises(HallmarkError) as raised:
+            proposed(file, **known)
+        assert (raised.value.field, "--kind" in raised.value.remedy) == (target, True)
+        return
+    found = proposed(file, **known)
+    propose.try_out(found, rules())
+    assert (found.kind, "mask will stop" in str(found.warnings)) == (wanted, False)

@@ -285,7 +285,10 @@ def test_it_says_if_mask_would_stop(tmp_path: Path) -> None:
         return {"id": f"r{number}", "text": f"My name is Rosa {last}, order {number}.", "target": {"who": last}}
 
     warned = "\n".join(tried(tmp_path, [row(number) for number in range(60)]).warnings)
-    assert "mask will stop: 60 of 60 values of 'who' that the target copies from its input are lost" in warned
+    assert (
+        "mask will stop: values that the target copies from its input are lost in masking, 60 of 60 values of 'who'"
+        in warned
+    )
     few = [row(n) | ({"text": f"Where is {n}?", "target": {"who": "nobody"}} if n % 20 else {}) for n in range(2000)]
     assert "mask will stop: " in "\n".join(tried(tmp_path, few).warnings), "a few of 300 rows are many of 2,000"
     tags = [copying(number) | {"tags": ["new"] if number else ["ina.roe@acme-tools.io"]} for number in range(40)]
@@ -340,3 +343,21 @@ def test_fields_of_calls_have_names(tmp_path: Path) -> None:
     assert found.kind == "tool_call"
     assert "arguments.day: 60 values stand in the input, 60 after masking" in "\n".join(found.tried)
     assert "actions" not in found.edits["mask"], "a placeholder fits, and stands in the request too"
+
+
+def test_conflicts_are_those_that_dedupe_finds(tmp_path: Path) -> None:
+    """The same question with another context is no conflict, and no repeat."""
+    data = [
+        {"id": f"q{n}", "patient": f"P{n % 20}", "history": made(n)["text"], "question": f"May they {('work', 'travel')[n % 2]}?",
+         "answer": ("yes", "no", "later")[n % 3]}
+        for n in range(120)
+    ]  # fmt: skip
+    data[7] |= {"history": data[5]["history"], "question": data[5]["question"]}
+    data[9] |= {"history": data[3]["history"], "question": data[3]["question"]}
+    text, workspace = said(tmp_path, data, "--write")
+    params = load_params(workspace / "params.yaml")
+    assert (params.data.input, params.data.context) == ("question", "history")
+    for name in ("mask", "dedupe"):
+        stage(workspace, name)
+    found = json.loads((workspace / "reports/dedupe.json").read_text(encoding="utf-8"))
+    assert f"{found['conflicts']['records']} rows (" in text and "2 rows (" in text

@@ -116,6 +116,7 @@ class Data(Block):
     group: Text
     input: Text
     target: Text | list[Text]
+    labels: dict[Text, Text]
     context: Text | None
     tools: Text | None
     rejected: Text | None

@@ -46,9 +46,14 @@ def read_texts(path: Path, field: str) -> Iterator[tuple[int, dict[str, Any], st
 
 
 def files_of(path: Path) -> list[Path]:
-    """The file itself, or the data files in a folder, by name (Hugging Face puts its own JSON files next to them)."""
+    """The file itself, or the data files in a folder, by name (Hugging Face puts its own JSON files next to them).
+
+    Of a saved `DatasetDict`, those of all its splits.
+    """
     if not is_folder(path):
         return [path]
+    if (path / SPLITS).is_file():
+        return [file for split in sorted(path.iterdir()) if is_folder(split) for file in files_of(split)]
     files = sorted(file for file in path.iterdir() if file.suffix in READERS and file.name not in NO_ROWS)
     for file in files:
         check_regular(file, "remove it, or put a file with rows there")
@@ -165,7 +170,10 @@ def _read_parquet(path: Path) -> Numbered:
 
 
 def _read_arrow(path: Path) -> Numbered:
-    """A shard of a dataset that the `datasets` library saved to disk: an Arrow stream."""
+    """A shard of a dataset that the `datasets` library saved to disk: an Arrow stream.
+
+    In a saved `DatasetDict`, each row has the name of its split in a column `split`, unless it has such a column.
+    """
     import polars as pl
     import pyarrow as pa
 
@@ -177,7 +185,9 @@ def _read_arrow(path: Path) -> Numbered:
         raise HallmarkError(
             f"not an Arrow stream ({type(error).__name__})", file=path, remedy="save the dataset again, or as Parquet"
         ) from None
-    yield from named_labels(_rows_of(frame, path), metadata.get(KEY.encode()), path)
+    split = {"split": path.parent.name} if (path.parent.parent / SPLITS).is_file() else {}
+    for number, row in named_labels(_rows_of(frame, path), metadata.get(KEY.encode()), path):
+        yield number, split | row
 
 
 def _rows_of(frame: polars.DataFrame, path: Path) -> Numbered:
@@ -199,4 +209,5 @@ READERS: dict[str, Callable[[Path], Numbered]] = {
     ".parquet": _read_parquet,
     ".arrow": _read_arrow,
 }
-NO_ROWS = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")
+SPLITS = "dataset_dict.json"  # of `datasets`: the folders next to it are the splits of one dataset
+NO_ROWS = ("dataset_info.json", "dataset_infos.json", SPLITS, "state.json")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -12,19 +13,21 @@ from typing import Any
 
 from hallmark.data.conversations import LAYOUTS
 from hallmark.data.copied import opened
+from hallmark.data.missing import is_blank
 from hallmark.data.nested import ALL, value_at
 from hallmark.task.answers import canonical
 
 Rows = list[dict[str, Any]]
 
 MAX_LABELS = 200  # most different short texts that count as labels
+MOST_WORDS = 5  # of a label, on average: longer texts that repeat are stock replies
 MOST_COLUMNS = 400  # looked at, those inside others included
 DEEPEST = 8  # levels of nesting that are looked at
 MOSTLY = 0.9  # share of the values that give a column its form
 FORMS = (  # of texts, in this order
+    ("time", re.compile(r"\d{4}-\d\d?-\d\d?(?:[T ].*)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}(?:[ ,].*)?|\d{1,2}/\w{3}/\d{2,4}.*|\d{1,2}:\d\d.*")),
     ("number", re.compile(r"[+-]?(?:\d+(?:[.,]\d+)*|\d*[.,]\d+)(?:[eE][+-]?\d+)?\s?[%€$£]?")),
     ("bool", re.compile(r"true|false|yes|no|ja|nein|oui|non|sí|y|n", re.IGNORECASE)),
-    ("time", re.compile(r"\d{4}-\d\d?-\d\d?(?:[T ].*)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}(?:[ ,].*)?|\d{1,2}/\w{3}/\d{2,4}.*|\d{1,2}:\d\d.*")),
     ("url", re.compile(r"(?:https?|ftp|s3|file)://\S+|www\.\S+")),
     ("mail", re.compile(r"[^\s@]+@[^\s@]+\.[a-z]{2,}", re.IGNORECASE)),
     ("code", re.compile(r"(?=\S*\d)[\w.:#/=+-]{4,}")),
@@ -102,7 +105,8 @@ class Column:
     def is_label(self, rows_each: float) -> bool:
         """Whether every value is one of a few short texts or whole numbers, each in several rows."""
         few = self.distinct <= MAX_LABELS and self.repeated >= rows_each
-        return self.all((str, int)) and few and self.mean_chars <= 60
+        short = self.mean_chars <= 60 and mean_words(self.texts) <= MOST_WORDS
+        return self.all((str, int)) and few and short
 
 
 def columns_in(rows: Rows) -> dict[str, Column]:
@@ -133,6 +137,15 @@ def columns_in(rows: Rows) -> dict[str, Column]:
     return columns
 
 
+def answers_of(columns: dict[str, Column], target: str | list[str]) -> Column:
+    """The answers: the target's column, or one of objects that its columns make, without those that have no value."""
+    if isinstance(target, str):
+        return columns[target]
+    rows = zip(*(columns[name].values for name in target), strict=True)
+    answers = [None if all(map(is_blank, row)) else dict(zip(target, row, strict=True)) for row in rows]
+    return Column(", ".join(target), answers)
+
+
 def tools_in(value: Any) -> list[dict[str, Any]]:
     """The tools in a value, as OpenAI's API has them, in JSON or as a list: objects with a name and parameters."""
     tools = opened(value)
@@ -146,6 +159,11 @@ def tools_in(value: Any) -> list[dict[str, Any]]:
 def parameters_of(tool: dict[str, Any]) -> Any:
     """The JSON Schema of a tool's arguments, by the key that OpenAI or Anthropic gives it."""
     return tool.get("parameters", tool.get("input_schema"))
+
+
+def mean_words(texts: Collection[str]) -> float:
+    """The mean number of words of some texts."""
+    return sum(len(text.split()) for text in texts) / max(len(texts), 1)
 
 
 def canonical_or_text(value: Any) -> str:

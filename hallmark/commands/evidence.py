@@ -10,10 +10,11 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from hallmark.base.figures import percent
-from hallmark.commands.columns import ENTITIES, MAX_LABELS, Column, entity, inside, says
-from hallmark.data.copied import opened
+from hallmark.commands.columns import ENTITIES, MAX_LABELS, Column, entity, inside, mean_words, says
+from hallmark.data.copied import opened, pairs, spellings
 
 # What it says if a column's own name has a word of a list in role_words.toml, and the points for it by role
 # (`text_target`: a target that is running text); then the points if an object has it that the column lies in.
@@ -33,25 +34,28 @@ POINTS: dict[str, tuple[str, dict[str, float], dict[str, float]]] = {
     "time": ("a time", {"target": -5, "group": -5, "input": -5}, {}),
     "answer": ("named like an answer", {"target": 5, "group": -4, "input": -3, "tags": -3},
                {"target": 2, "group": -5, "input": -4, "tags": -3}),
-    "reply": ("named like a reply", {"text_target": 4, "input": -1.5}, {}),
+    "reply": ("named like a reply", {"text_target": 4, "long_input": -1.5}, {}),
     "kind_of": ("named like a kind of something", {"target": 2.5, "group": -1}, {}),
     "degree": ("a degree", {"target": 1}, {}),
     "body": ("named like a text", {"input": 3, "text_target": -3}, {}),
     "headline": ("named like a headline", {"input": 2.5, "text_target": -3}, {}),
     "context": ("named like context", {"input": -4}, {}),
     "channel": ("where it came from", {"tags": 2, "target": -2, "group": -3, "input": -2}, {}),
-    "keywords": ("named like tags", {"tags": 3, "target": -3}, {}),
+    "keywords": ("named like tags", {"tags": 3, "target": -3, "group": -4}, {}),
     "identifier": ("named like an id", {"target": -4}, {}),
-    "workings": ("of the tool that wrote it", {"target": -3, "group": -1, "input": -3}, {}),
+    "workings": ("of the tool that wrote it", {"target": -3, "group": -2, "input": -3}, {}),
     "part": ("a part of a split", {"tags": 1, "target": -4}, {}),
 }  # fmt: skip
 SHORT = 40  # characters: a label, a headline; longer is running text
+FEW_COPIED = 0.05
+COPIED = 0.5  # share of an object's values that stand in the texts, from which on it is an answer read off them
+MOST_WORDS_OF_A_NAME = 3
 ENOUGH_GROUPS = 8  # values of a column by which a split can hold some out
 READ = 400  # rows that are read to see whether the text tells a label
 # Keys of objects that a tool wraps around an answer.
 _OF_A_TOOL = re.compile(
-    r"id|_.*|uuid|(?:user|task|project|annotator)_?id|(?:created|updated|modified)_?(?:at|by|on)?|timestamp|completed_by"
-    r"|lead_time|annotator|model_version|agent",
+    r"id|_.*|uuid|(?:user|task|project|annotator)_?id|timestamp|completed_by|lead_time|annotator|model_version|agent"
+    r"|(?:created|updated|modified|extracted|processed|exported|imported|inserted|loaded)_?(?:at|by|on|date|time)?",
     re.IGNORECASE,
 )
 
@@ -104,6 +108,19 @@ def of_target(column: Column, private: bool) -> Evidence | None:
     if column.distinct < 2 or column.mostly_empty:
         given.add(-4, "mostly empty, or always the same")
     return given
+
+
+def fits(column: Column, kind: str) -> bool:
+    """Whether its values can be answers of a kind of task."""
+    if column.form in ("object", "list"):
+        return kind in ("extraction", "tool_call")
+    return column.is_text if kind == "text" else kind != "tool_call" and column.is_label(2)
+
+
+def of_a_tool(column: Column, texts: Sequence[Column]) -> bool:
+    """Whether a field of an answer is an id or a time stamp that no text tells."""
+    name = column.name.rpartition(".")[2]
+    return bool(_OF_A_TOOL.fullmatch(name) or named_like_id(name)) and copied(column, texts) < FEW_COPIED
 
 
 def is_answer(column: Column) -> bool:
@@ -162,6 +179,31 @@ def add_told(given: Evidence, texts: Sequence[Column], column: Column) -> None:
         )
 
 
+def copied(column: Column, texts: Sequence[Column]) -> float:
+    """The share of a column's values, those inside others too, that stand in the texts of their rows."""
+    rows = list(zip(column.values, *(text.values for text in texts), strict=True))
+    found = [
+        any(word in " ".join(map(str, read)) for word in spelled)
+        for value, *read in rows[:: max(1, len(rows) // READ)]
+        for _, one, _ in pairs(value, None)
+        if (spelled := [word for word in spellings(one) if word])
+    ]
+    return sum(found) / max(len(found), 1)
+
+
+def repeats_like_a_customer(column: Column) -> bool:
+    """Whether it has many short values with a few rows each: more values than rows of each.
+
+    Not a headline; nor a number, unless it is named like an id: amounts repeat too.
+    """
+    few_each = column.distinct >= ENOUGH_GROUPS and column.distinct >= column.repeated
+    form = column.form in ("code", "text", "mail") or (column.form == "number" and named_like_id(column.name))
+    prose = (
+        says(column.name, "headline") or says(column.name, "body") or mean_words(column.texts) > MOST_WORDS_OF_A_NAME
+    )
+    return few_each and form and not prose
+
+
 def of_group(column: Column, private: bool) -> Evidence | None:
     """Evidence for the group: an entity with many values and several rows of each."""
     if not column.all((str, int)) or column.form in ("time", "bool", "url"):
@@ -173,6 +215,8 @@ def of_group(column: Column, private: bool) -> Evidence | None:
     given = Evidence()
     given.add(2 if column.distinct >= ENOUGH_GROUPS else -0.5, column.shape)
     given.add_name(column.name, "group")
+    if entity(column.name) is None and named_like_id(column.name) and repeats_like_a_customer(column):
+        given.add(1.5, "an id that repeats")
     if column.empty:
         given.add(-0.5, f"missing in {column.empty} rows")
     if private:
@@ -208,6 +252,8 @@ def of_input(column: Column) -> Evidence | None:
     elif column.is_label(3):
         given.add(-4, f"only {column.distinct} values")
     given.add_name(column.name, "input")
+    if chars > SHORT:
+        given.add_name(column.name, "long_input")
     return given if given.score > 0 else None
 
 
@@ -228,18 +274,28 @@ def of_tags(column: Column) -> Evidence | None:
     if column.distinct < 2 or "turns." in column.name:
         return None
     given = Evidence()
-    if column.all(list):
-        if not all(isinstance(item, str) and len(item) < 60 for value in column.given for item in value):
+    named = says(column.name, "keywords")
+    if column.form == "list" or named:
+        lists = [listed(value, separator(column)) for value in column.given]
+        if not all(isinstance(item, str) and len(item) < 60 for value in lists for item in value):
             return None
-        if _vocabulary(column) > MAX_LABELS:
+        if len({item for value in lists for item in value}) > MAX_LABELS:
             return None
         given.add(1, "lists of short texts")
-    elif column.form != "text" or not column.is_label(1 if says(column.name, "keywords") else 2):
+    elif column.form != "text" or not column.is_label(2):
         return None
     if column.mostly_empty:
         given.add(-1, "mostly empty")
     given.add_name(column.name, "tags")
     return given
+
+
+def listed(value: Any, sign: str) -> list[Any]:
+    """The tags in a list, in JSON, or in a text with a sign between them."""
+    tags = opened(value)
+    if isinstance(tags, str):
+        tags = [part.strip() for part in tags.split(None if sign == " " else sign)]
+    return tags if isinstance(tags, list) else [tags]
 
 
 def separator(column: Column) -> str:

@@ -6,15 +6,18 @@ import json
 import re
 import shlex
 from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from hallmark.base.tools import normal_schema
-from hallmark.commands.columns import Column, canonical_or_text, parameters_of, tools_in
+from hallmark.commands.columns import Column, canonical_or_text, mean_words, parameters_of, says, tools_in
 from hallmark.data.copied import opened
 from hallmark.mask import second_check
+from hallmark.task.values import folded
 
 MOST_IN_ENUM = 20  # most different values of an enum; a text field with more is free text
+MOST_WORDS_IN_ENUM = 3  # of its values, on average: more are a description
 NAMED = 10  # functions named in a warning
 DATE = re.compile(r"\d{4}-\d\d-\d\d")
 REFUSALS = (5, 0.01)  # fewest equal targets, and their least share of all, that may be a refusal: fewer are odd records
@@ -29,28 +32,80 @@ class Inferred:
     why: str
     doubts: list[str] = field(default_factory=list)
     refusal: str | None = None
+    names: dict[str, str] = field(default_factory=dict)  # of labels that are numbers in the data
 
 
-def infer(column: Column, tools: Column | None = None, *, said: bool = False, refusal: str | None = None) -> Inferred:
+def infer(
+    column: Column,
+    tools: Column | None = None,
+    *,
+    said: bool = False,
+    refusal: str | None = None,
+    kind: str | None = None,
+    names: Mapping[str, str] | None = None,
+) -> Inferred:
     """Kind and schema from all targets but the refusal, which the user names: one that looks like it is only a doubt.
 
-    `tools`: the column of the rows' tools; `said`: the user named the target.
+    `tools`: the column of the rows' tools; `said`: the user named the target; `kind`: which kind it must be, if they said so;
+    `names`: what labels that are numbers stand for. ValueError if the targets can't be of that kind.
     """
     if refusal is not None:
         column = Column(column.name, [value for value in column.given if not is_refusal(value, refusal)])
     values = [opened(value) for value in column.given]
     documents = [value for value in values if isinstance(value, dict | list)]
-    if len(documents) > 0.5 * len(values):
-        calls = all(map(_is_calls, documents)) and any(documents)
-        found = _tool_calls(values, tools) if calls else _extraction(values)
-    elif column.is_label(2 if said else 5):
-        labels = [label for label, _ in sorted(column.keys.items(), key=lambda item: (-item[1], item[0]))]
-        numbers = "" if column.texts else ", written as numbers: what they mean is for the system prompt to say"
-        found = Inferred("classification", {"enum": labels}, f"{len(labels)} labels{numbers}")
-    else:
-        found = Inferred("text", {"type": "string", "minLength": 1}, "targets are free text")
+    many = len(documents) > 0.5 * len(values)
+    calls = many and all(map(_is_calls, documents)) and any(documents)
+    label = column.is_label(2 if said else 5)
+    own = "tool_call" if calls else "extraction" if many else "classification" if label else "text"
+    possible = {own, "extraction"} if many else {"text", "classification"} if column.all((str, int)) else {"text"}
+    if kind is not None and kind not in possible:
+        raise ValueError(f"the targets are like those of kind {own}")
+    found = {
+        "tool_call": lambda: _tool_calls(values, tools),
+        "extraction": lambda: _extraction(values),
+        "classification": lambda: _classification(column, names or {}),
+        "text": lambda: Inferred("text", {"type": "string", "minLength": 1}, "targets are free text"),
+    }[kind or own]()
     found.refusal = refusal
     return found
+
+
+def _classification(column: Column, names: Mapping[str, str]) -> Inferred:
+    counts = merged(column.keys)
+    labels = [label for label, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
+    used = {label: names[label] for label in labels if label in names}
+    found = Inferred("classification", {"enum": [used.get(label, label) for label in labels]}, f"{len(labels)} labels")
+    found.names = used
+    if used:
+        found.why += ", whose names are in a file next to the data"
+    elif column.form == "number":
+        found.why += ", written as numbers"
+        found.doubts.append(
+            'the labels are numbers: write their names, ["first", ...] or {"0": "first", ...}, to a JSON file next to the data, or '
+            "to data.labels and the schema. A model that answers with numbers learns less from the words of a label"
+        )
+    found.doubts += _respelled(column.name, sum(bool(key.strip()) for key in column.keys), labels)
+    return found
+
+
+def merged(counts: Mapping[str, int]) -> Counter[str]:
+    """Labels that differ only in case or space around them as one, in the most frequent spelling."""
+    spelling: dict[str, str] = {}
+    found: Counter[str] = Counter()
+    for label, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+        if label.strip():
+            found[spelling.setdefault(folded(label), label.strip())] += count
+    return found
+
+
+def _respelled(name: str, before: int, labels: Sequence[str]) -> list[str]:
+    """What to say of labels that were merged."""
+    if before == len(labels):
+        return []
+    return [
+        f"'{name}' has {before} spellings of {len(labels)} labels, which differ only in case or in spaces around them. Each "
+        "label is one here, and mask writes it as the schema does. If two of them are not the same, list both in the schema"
+    ]
 
 
 def is_refusal(value: Any, refusal: str) -> bool:
@@ -147,7 +202,13 @@ def _extraction(values: list[Any]) -> Inferred:
     odd = [value for value in values if not isinstance(value, dict) or 2 * len(usual & value.keys()) < len(usual)]
     shapes = len({frozenset(value) for value in objects})
     why = f"objects with {shapes} sets of keys" if shapes > 1 else "every target is an object with the same keys"
-    return Inferred("extraction", schema_of(objects), why, _odd(odd, len(values)))
+    schema = schema_of(objects)
+    doubts = _odd(odd, len(values))
+    for key, part in schema["properties"].items():
+        listed = [value for value in part.get("enum", ()) if value is not None]
+        given = {value[key] for value in objects if listed and value.get(key) is not None}
+        doubts += _respelled(key, len(given), listed)
+    return Inferred("extraction", schema, why, doubts)
 
 
 def _odd(values: list[Any], rows: int) -> list[str]:
@@ -176,8 +237,8 @@ def _odd(values: list[Any], rows: int) -> list[str]:
     return doubts
 
 
-def schema_of(values: list[Any]) -> dict[str, Any]:
-    """A JSON Schema that all the values satisfy."""
+def schema_of(values: list[Any], field_name: str = "") -> dict[str, Any]:
+    """A JSON Schema that all the values satisfy, texts in its lists in any case; `field_name`: where they stand."""
     types: list[str] = []
     schema: dict[str, Any] = {}
     kinds: list[tuple[str, type | tuple[type, ...]]] = [
@@ -194,15 +255,16 @@ def schema_of(values: list[Any]) -> dict[str, Any]:
             keys = list(dict.fromkeys(key for value in some for key in value))
             schema["additionalProperties"] = False
             schema["required"] = [key for key in keys if all(key in value for value in some)]
-            schema["properties"] = {key: schema_of([value[key] for value in some if key in value]) for key in keys}
+            schema["properties"] = {key: schema_of([value[key] for value in some if key in value], key) for key in keys}
         elif name == "array":
-            schema["items"] = schema_of([item for value in some for item in value])
+            schema["items"] = schema_of([item for value in some for item in value], field_name)
         elif name == "string":
-            schema |= _of_texts(some)
+            schema |= _of_texts(some, field_name)
     if "integer" in types and "number" in types:
         types.remove("integer")
     if "enum" in schema and types == ["string"]:
         return {"enum": [*schema["enum"], *([None] if None in values else [])]}
+    schema.pop("enum", None)  # of the texts alone
     if any(value is None for value in values):
         types.append("null")
     if types:
@@ -210,10 +272,17 @@ def schema_of(values: list[Any]) -> dict[str, Any]:
     return schema
 
 
-def _of_texts(texts: list[str]) -> dict[str, Any]:
-    counts = Counter(texts)
-    private = any(second_check.residue(text) for text in counts)
-    few = len(counts) <= MOST_IN_ENUM and min(counts.values()) >= 3 and len(texts) >= 5 * len(counts)
-    if few and not private and max(map(len, counts)) <= 40:
+def _of_texts(texts: list[str], name: str) -> dict[str, Any]:
+    """An enum if the texts are labels: a few, each in several rows, of few words, and not in a field named for free text."""
+    counts = merged(Counter(texts))
+    few = 0 < len(counts) <= MOST_IN_ENUM and min(counts.values()) >= 3 and len(texts) >= 5 * len(counts)
+    short = few and max(map(len, counts)) <= 40 and mean_words(counts) <= MOST_WORDS_IN_ENUM
+    prose = says(name, "body") and not says(name, "channel")
+    if (
+        short
+        and not prose
+        and "" not in map(str.strip, texts)
+        and not any(second_check.residue(text) for text in counts)
+    ):
         return {"enum": sorted(counts)}
     return {"format": "date"} if all(DATE.fullmatch(text) for text in texts) else {}

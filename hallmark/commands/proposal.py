@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import os
+import shlex
+from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hallmark.base.params import Data
 from hallmark.base.reading import read_text
+from hallmark.base.records import columns_of
+from hallmark.base.rows import files_of, read_rows
+from hallmark.commands.answer_leaks import Leak
 from hallmark.commands.columns import Column, Rows, entity, says, words_of
 from hallmark.commands.committed import SAMPLES
-from hallmark.commands.infer import Inferred
-from hallmark.commands.roles import Guess
+from hallmark.commands.evidence import named_like_id, of_input, repeats_like_a_customer
+from hallmark.commands.infer import Inferred, merged
+from hallmark.commands.roles import ENOUGH, Guess
 from hallmark.data.leftover import private_labels
+from hallmark.data.missing import is_blank
 from hallmark.release.model_card import FILL_IN
 from hallmark.task.kinds import KINDS
 
@@ -21,6 +28,8 @@ if TYPE_CHECKING:
     from hallmark.params.loader import Params
 
 SCHEMA = Path("data/schema.json")
+NEARLY_UNIQUE = 0.9  # share of different values in a column that was meant to be the id
+NAMED = 5  # repeated ids whose rows are named
 FEW = 10  # rows of a label that can hardly be learned
 GIANT = 0.2  # share of the rows above which a group gets a warning
 SOME, MOST = (
@@ -70,6 +79,8 @@ class Proposal:
             value = getattr(roles, key)
             absent = "no column fits; a hash of the row" if key in ("id", "group") and value == "row.id" else None
             self.set("data", key, value, roles.why.get(key, absent))
+            if key == "target":
+                self.set("data", "labels", task.names, "as the file next to the data says" if task.names else None)
         self.set("task", "kind", task.kind, task.why)
         # In the prompt, a target has its name without the objects that it lies in.
         said = ", ".join(" ".join(words_of(name)[0]) if "." in name else name for name in roles.targets)
@@ -101,22 +112,72 @@ class Proposal:
                 "change too"
             )
         self.warnings += self.task.doubts
+        self.warnings += [
+            self.leak_of(name, leak) for name, leak in self.roles.leaks.items() if self.would_be_read(name)
+        ]
+        self.warnings += self.repeated_ids()
         if self.roles.group == "row.id":
-            self.warnings.append(
-                "no column says which rows belong together (a customer, document, conversation): every row counts as its own "
-                "group, and a split may put the same customer on both sides. Add such a column if you have one"
-            )
+            found = [self.columns[name] for name, _ in self.roles.runners_up.get("group", ())]
+            if like := next(filter(repeats_like_a_customer, found), None):
+                self.warnings.append(
+                    f"'{like.name}' repeats like a customer ({like.shape}): is it the group? Then add --group "
+                    f"{shlex.quote(like.name)}. Without a group, a split may put the same customer on both sides"
+                )
+            else:
+                self.warnings.append(
+                    "no column says which rows belong together (a customer, document, conversation): every row counts as its "
+                    "own group, and a split may put the same customer on both sides. Add such a column if you have one"
+                )
         elif self.roles.group in self.columns:
             largest = max(self.columns[self.roles.group].keys.values(), default=0) / len(self.rows)
             if largest > GIANT:
                 self.warnings.append(
                     f"the largest group of '{self.roles.group}' has {100 * largest:.0f} % of the rows: all of it is held out, or none"
                 )
-        counts = self.columns[self.roles.targets[0]].keys if KINDS[self.kind].listed else {}
+        counts = merged(self.columns[self.roles.targets[0]].keys) if KINDS[self.kind].listed else {}
         if rare := sorted(label for label, count in counts.items() if count < FEW):
             self.warnings.append(
                 f"{len(rare)} labels have fewer than {FEW} rows each and can hardly be learned: {', '.join(rare)}"
             )
+
+    def would_be_read(self, name: str) -> bool:
+        """Whether a column is in the input or context, or would be, if it didn't hold the answer."""
+        given = of_input(self.columns[name])
+        return name in self.read or (given is not None and given.score >= ENOUGH["input"])
+
+    @property
+    def read(self) -> list[str]:
+        """The columns that the model reads."""
+        return [*columns_of(self.roles.input), *columns_of(self.roles.context or "")]
+
+    def leak_of(self, name: str, leak: Leak) -> str:
+        """What to say of a column that holds the answer."""
+        if name in self.read:
+            return (
+                f"the model reads the answer: '{name}' is in the input, and {leak.why}. If people write it there before the answer "
+                "is known, that is right, and a simple rule may do. Else leave it out with --input"
+            )
+        return (
+            f"'{name}' is left out of the input: {leak.why}. A model would copy it, and it may not be there yet when the model is "
+            f"asked. {'If it is, add it with --input' if not leak.sure else 'Another answer can be named with --target'}"
+        )
+
+    def repeated_ids(self) -> list[str]:
+        """What to say of a column that would be the id if some of its values didn't repeat."""
+        meant = [name for name, column in self.columns.items() if named_like_id(name) and column.all((str, int))]
+        meant = [name for name in meant if NEARLY_UNIQUE * len(self.rows) <= self.columns[name].distinct]
+        if (self.roles.id in self.columns and named_like_id(self.roles.id)) or not meant:
+            return []
+        places = [(path, number) for path in files_of(self.file) for number, _ in read_rows(path)]
+        rows: dict[Any, list[str]] = defaultdict(list)
+        for value, (path, number) in zip(self.columns[meant[0]].values, places, strict=True):
+            if not is_blank(value):
+                rows[value].append(f"{number}" if path == self.file else f"{number} of {path.name}")
+        twice = [" and ".join(where) for where in rows.values() if len(where) > 1]
+        return [
+            f"'{meant[0]}' would be the id, but {len(twice)} of its values repeat: rows {'; '.join(twice[:NAMED])}. Two records "
+            f"can't have one id, so data.id is {self.roles.id}: if these rows are copies, remove them"
+        ] * bool(twice)
 
     def set_for_new_data(self, params: Params) -> None:
         """Propose the gate of the kind, and words to fill in, unless params.yaml speaks of the user's own data already.

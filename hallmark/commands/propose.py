@@ -1,7 +1,7 @@
 """Not a stage: look at a data file and propose params.yaml values for it: `python -m hallmark.commands.propose FILE`.
 
 FILE is JSON lines, JSON, CSV, TSV, Parquet, or the folder of a Hugging Face dataset. What you know, say with `--input`,
-`--target`, `--group` and `--refusal`; the rest is chosen by scored evidence, and the runners-up are shown. With `--write`, the proposal
+`--target`, `--group`, `--kind` and `--refusal`; the rest is chosen by scored evidence, and the runners-up are shown. With `--write`, the proposal
 is written to params.yaml, which keeps its comments, and the schema to data/schema.json; without it, nothing is written.
 """
 
@@ -14,11 +14,13 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from hallmark.base.document import objects
 from hallmark.base.errors import HallmarkError, printable, run_stage
 from hallmark.base.files import HOLDOUT_LOCK, write_json
+from hallmark.base.reading import NotJsonError, strict_json
 from hallmark.base.records import columns_of
 from hallmark.base.rows import READERS, files_of, read_rows
-from hallmark.commands.columns import Column, Rows, columns_in
+from hallmark.commands.columns import Column, Rows, answers_of, columns_in
 from hallmark.commands.dry_run import rehearse
 from hallmark.commands.infer import infer, is_refusal
 from hallmark.commands.proposal import SCHEMA, Proposal
@@ -31,6 +33,7 @@ from hallmark.params.loader import load_params
 from hallmark.release.model_card import FILL_IN
 
 MOST_LINES = 200  # of the schema shown
+MOST_NAMES = 2**20  # bytes of a file with the names of labels
 SHOWN = 30  # columns named in an error
 
 
@@ -68,6 +71,15 @@ def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
     columns = columns_in(rows)
     check_known(known, columns, file)
     roles = guess(columns, known)
+    for name in columns_of(roles.input):
+        if name in roles.leaks and roles.leaks[name].sure:
+            raise HallmarkError(
+                f"the input would hold the answer: {roles.leaks[name].why}",
+                file=file,
+                field=name,
+                remedy="leave this column out with --input, add one with the text as it is before the answer is known, or name "
+                "another answer with --target",
+            )
     if not roles.input or not all(name in columns and columns[name].given for name in roles.targets):
         raise HallmarkError(
             "no column for an input and an answer",
@@ -78,19 +90,46 @@ def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
     for name in (name for name in columns if "." in name):  # what a record is made of, as the stages see it
         for row, value in zip(rows, columns[name].values, strict=True):
             row.setdefault(name, value)
-    answers = columns[roles.targets[0]]
-    if isinstance(roles.target, list):
-        answers = Column(", ".join(roles.target), [{name: row.get(name) for name in roles.target} for row in rows])
+    answers = answers_of(columns, roles.target)
     if known.refusal is not None and not any(is_refusal(value, known.refusal) for value in answers.given):
         raise HallmarkError(
             "no target is the text of --refusal", file=file, remedy="give the target that refuses, as it is in the file"
         )
     tools = columns[roles.tools] if roles.tools else None
-    task = infer(answers, tools, said=bool(known.targets), refusal=known.refusal)
+    names = label_names(file, answers) if answers.form == "number" else {}
+    try:
+        task = infer(answers, tools, said=bool(known.targets), refusal=known.refusal, kind=known.kind, names=names)
+    except ValueError as error:
+        raise HallmarkError(
+            f"not of kind {known.kind}: {error}",
+            file=file,
+            field=answers.name,
+            remedy="name another column with --target, or another --kind",
+        ) from None
     proposal = Proposal(file, rows, columns, roles, task)
     proposal.set_values()
     proposal.warn(load_params(params))
     return proposal
+
+
+def label_names(file: Path, answers: Column) -> dict[str, str]:
+    """The names of labels that are numbers, from a JSON file next to the data: a list, or an object `{"0": "name"}`."""
+    folder = file if file.is_dir() else file.parent
+    for path in sorted(set(folder.glob("*.json")) - set(files_of(file))):
+        if path.stat().st_size > MOST_NAMES:
+            continue
+        try:
+            value = strict_json(path.read_text(encoding="utf-8"))
+        except (NotJsonError, UnicodeDecodeError):
+            continue
+        lists = [part for inner in objects(value) for part in inner.values() if isinstance(part, list)]
+        for part in (value, *objects(value), *lists):
+            pairs = enumerate(part) if isinstance(part, list) else part.items() if isinstance(part, dict) else ()
+            names = {str(number): name for number, name in pairs if isinstance(name, str) and name.strip()}
+            fits = answers.keys.keys() <= names.keys() and len(names) <= 2 * answers.distinct
+            if fits and len(set(names.values())) == len(names):
+                return names
+    return {}
 
 
 def check_known(known: Known, columns: dict[str, Column], file: Path) -> None:
@@ -104,6 +143,8 @@ def check_known(known: Known, columns: dict[str, Column], file: Path) -> None:
                 raise HallmarkError(
                     "no such column", file=file, field=name, remedy=f"name another with {option}: {', '.join(near)}"
                 )
+            if option == "--target" and not columns[name].given:
+                raise HallmarkError("no row has a value", file=file, field=name, remedy="leave it out of --target")
 
 
 def try_out(proposal: Proposal, params: Path) -> None:
@@ -196,7 +237,7 @@ def on_a_line(value: Any) -> str:
 def main(arguments: argparse.Namespace) -> None:
     """Command line: FILE, what the user knows, and `--write`."""
     inputs = tuple(text.replace("\\n", "\n") for text in arguments.input)  # a shell leaves `\n` as two characters
-    known = Known(inputs, tuple(arguments.target), arguments.group, arguments.refusal)
+    known = Known(inputs, tuple(arguments.target), arguments.group, arguments.refusal, arguments.kind)
     run(arguments.file, arguments.params, arguments.write, known, yes=arguments.yes)
 
 
@@ -221,6 +262,11 @@ if __name__ == "__main__":
     )
     parser.add_argument(
         "--group", metavar="COLUMN", help="what the split must not cut: a customer, document or conversation"
+    )
+    parser.add_argument(
+        "--kind",
+        choices=["classification", "extraction", "text", "tool_call"],
+        help="the kind of task, if the guess is wrong",
     )
     parser.add_argument(
         "--refusal", metavar="TEXT", help="the target of what must not or can't be done, as it is in the file"

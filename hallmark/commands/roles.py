@@ -7,9 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from hallmark.base.records import columns_of
 from hallmark.commands import evidence
-from hallmark.commands.columns import Column, says, tools_in
-from hallmark.commands.evidence import Evidence
+from hallmark.commands.answer_leaks import Leak, leak
+from hallmark.commands.columns import Column, answers_of, says, tools_in
+from hallmark.commands.evidence import COPIED, Evidence
 from hallmark.data.raw import PARTS
 from hallmark.mask import second_check
 
@@ -48,6 +50,7 @@ class Guess:
     identity: dict[str, str] = field(default_factory=dict)
     why: dict[str, str] = field(default_factory=dict)
     runners_up: dict[str, list[tuple[str, Evidence]]] = field(default_factory=dict)
+    leaks: dict[str, Leak] = field(default_factory=dict)  # columns that hold the answer
     unused: list[str] = field(default_factory=list)
 
     @property
@@ -58,12 +61,15 @@ class Guess:
 
 @dataclass(frozen=True)
 class Known:
-    """What the user says: columns for the input (or one template), for the target, and the group; the target that refuses."""
+    """What the user says: columns for the input (or one template), for the target, and the group; the target that refuses;
+    the kind of task.
+    """
 
     inputs: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
     group: str | None = None
     refusal: str | None = None
+    kind: str | None = None
 
 
 def guess(columns: dict[str, Column], known: Known | None = None) -> Guess:
@@ -87,11 +93,12 @@ class _Choice:
             self.turns()
         texts = self.ranked(evidence.of_input)
         self.target(texts)
+        self.find_leaks()
         self.id()
         self.group()
+        self.context(texts)
         self.input(texts)
         self.taken |= {"turns.earlier", "turns.system", "turns.input", "turns.target"} if conversation else set()
-        self.context()
         self.split()
         self.tags()
         used = self.taken | {roles.group}
@@ -148,23 +155,62 @@ class _Choice:
 
     def target(self, texts: list[tuple[str, Evidence]]) -> None:
         if self.known.targets:
-            targets = list(self.known.targets)
-            self.roles.target = targets if len(targets) > 1 else targets[0]
+            self.roles.target = self.one_or_list(list(self.known.targets))
             self.roles.why["target"] = "as you said"
-            self.taken |= set(targets)
+            self.taken |= set(self.known.targets)
         if self.roles.target:
             return
         found = self.ranked(lambda column: evidence.of_target(column, column.name in self.private))
+        likely = [name for name, given in texts[:3] if given.score >= ENOUGH["input"]] or [
+            name for name, _ in texts[:1]
+        ]
         whole = [name for name, column in self.columns.items() if evidence.is_answer(column)]
+        for name, given in found[:MOST_TOLD]:
+            column = self.columns[name]
+            read = [self.columns[text] for text in likely if not related(name, text)]
+            read = [text for text in read if not leak(text, column)]
+            if read and column.is_label(3):
+                evidence.add_told(given, read, column)
+            elif (
+                read and column.form == "object" and len(read) == len(likely) and evidence.copied(column, read) > COPIED
+            ):
+                given.add(3, "most of its values stand in the text")
+                whole.append(name)
         for name, given in found:
             if any(name.startswith(f"{other}.") for other in whole):
                 given.add(-5, "a part of an answer")
-        read = [name for name, given in texts[:3] if given.score >= ENOUGH["input"]] or [name for name, _ in texts[:1]]
-        for name, given in found[:MOST_TOLD]:
-            if read and self.columns[name].is_label(3):
-                evidence.add_told(given, [self.columns[text] for text in read], self.columns[name])
+        if kind := self.known.kind:
+            found = [(name, given) for name, given in found if evidence.fits(self.columns[name], kind)]
         found.sort(key=lambda pair: -pair[1].score)
         self.best("target", found)
+        if self.roles.target:
+            self.leave_out_of_target([self.columns[text] for text in likely])
+
+    def one_or_list(self, targets: list[str]) -> str | list[str]:
+        """Several columns as a list, which become one object; so does one, if the kind needs objects and it has none."""
+        single = self.known.kind == "extraction" and self.columns[targets[0]].form not in ("object", "list")
+        return targets if len(targets) > 1 or single else targets[0]
+
+    def leave_out_of_target(self, texts: list[Column]) -> None:
+        """Of an object, take only the fields that a text can tell: no id or time stamp of the tool that wrote it."""
+        inner = [name for name in self.columns if name.rpartition(".")[0] == self.roles.target]
+        out = [name for name in inner if evidence.of_a_tool(self.columns[name], texts)]
+        if out and len(out) < len(inner):
+            self.roles.target = [name for name in inner if name not in out]
+            self.roles.why["target"] += f"; without {', '.join(out)}, which no text tells"
+        else:
+            self.roles.target = self.one_or_list(self.roles.targets)
+
+    def find_leaks(self) -> None:
+        """Note which columns that may be read hold the answer."""
+        if not self.roles.target:
+            return
+        answers = answers_of(self.columns, self.roles.target)
+        for name, column in self.columns.items():
+            named = any(name in columns_of(text) for text in self.known.inputs)
+            read = column.all(str) and not name.startswith("turns.") and name not in self.roles.targets
+            if (named or read) and (found := leak(column, answers)) and (found.sure or not says(name, "context")):
+                self.roles.leaks[name] = found  # a passage may well quote what is read off it
 
     def id(self) -> None:
         found = [name for name in self.free() if evidence.is_id(self.columns[name]) and name != self.known.group]
@@ -197,6 +243,9 @@ class _Choice:
         if roles.input:
             return
         free = set(self.free())
+        others = [name for name in free - roles.leaks.keys() if self.columns[name].is_text]
+        if any(says(name, "body") or not self.columns[name].is_label(3) for name in others):
+            free -= roles.leaks.keys()  # else the answer stands in the only text, which a user must be told
         target = self.columns.get(str(roles.target))
         replies = (
             target is not None and target.form == "text" and target.mean_chars > evidence.SHORT
@@ -228,10 +277,14 @@ class _Choice:
             for other in chosen
         )
 
-    def context(self) -> None:
-        if self.roles.context is None:
-            for name in [name for name in self.free() if says(name, "context") and self.columns[name].is_text][:1]:
-                self.take("context", name, "by its name")
+    def context(self, texts: list[tuple[str, Evidence]]) -> None:
+        """A column named like context, if there is another text to be the input."""
+        free = [name for name in self.free() if name not in self.roles.leaks]
+        named = [name for name in free if says(name, "context") and self.columns[name].is_text]
+        others = [name for name, given in texts if given.score >= ENOUGH["input"]]
+        others += [name for name in free if says(name, "body") and self.columns[name].is_text]  # a few questions, say
+        if self.roles.context is None and named and (set(others) - set(named) or self.known.inputs):
+            self.take("context", named[0], "by its name")
 
     def split(self) -> None:
         words = {word for part in PARTS.values() for word in part}

@@ -204,14 +204,18 @@ def _kinds(of: Field) -> str:
     return ", ".join(f"{kind} {n}" for kind, n in sorted(of.kinds.items(), key=lambda item: (-item[1], item[0])))
 
 
-def remedy(of: Field, actions: Mapping[str, str]) -> str:
-    """What keeps the values of a field, as params.yaml has it."""
-    kinds = [kind for kind, _ in sorted(of.kinds.items(), key=lambda item: (-item[1], item[0]))]
-    if kinds and kinds[0] in DATES and actions.get(kinds[0]) != "surrogate":
-        return f"set mask.actions: {{{kinds[0]}: surrogate}}, which moves dates and keeps their spelling, or {{{kinds[0]}: keep}}"
-    if kinds:
-        return f"if such values identify no one, set mask.actions: {{{kinds[0]}: keep}} or name their form in mask.allow_patterns"
-    return "name the form of the values in mask.allow_patterns"
+def remedy(fields: Sequence[Field], actions: Mapping[str, str]) -> str:
+    """What keeps the values of all these fields, as params.yaml has it, with the actions that are set."""
+    usual = [min(of.kinds, key=lambda kind: (-of.kinds[kind], kind)) for of in fields if of.kinds]
+    moved = {kind: "surrogate" for kind in usual if kind in DATES and actions.get(kind) != "surrogate"}
+    kept = {kind: "keep" for kind in usual if kind not in moved}
+    merged = ", ".join(f"{kind}: {action}" for kind, action in sorted((dict(actions) | kept | moved).items()))
+    set_them = f"set mask.actions: {{{merged}}}"
+    if not usual:
+        return "name the form of the values in mask.allow_patterns"
+    if not kept:
+        return f"{set_them}, which moves dates and keeps their spelling"
+    return f"if such values identify no one, {set_them} or name their form in mask.allow_patterns"
 
 
 def check(values: Values, mask: Mask, file: str) -> None:
@@ -226,7 +230,7 @@ def check(values: Values, mask: Mask, file: str) -> None:
                 file=where,
                 row=row,
                 field=name,
-                remedy=f"{remedy(of, mask.actions)}; or raise mask.max_lost ({mask.max_lost:g})",
+                remedy=f"{remedy([of], mask.actions)}; or raise mask.max_lost ({mask.max_lost:g})",
             )
         if of.collapsed:
             raise HallmarkError(
@@ -234,28 +238,32 @@ def check(values: Values, mask: Mask, file: str) -> None:
                 "not to read",
                 file=file,
                 field=name,
-                remedy=remedy(of, mask.actions),
+                remedy=remedy([of], mask.actions),
             )
 
 
 def advice(values: Values, mask: Mask, times: float = 1) -> list[str]:
-    """A line for each field of which more than a few values are lost or masked without an input, the most first.
+    """A line on all fields of which more than a few values are lost, and one for each that is masked without an input.
 
     `times`: how many times as many rows `mask` will see.
     """
+    fields = sorted(values.items(), key=lambda item: -item[1].lost)
+    lost = [(name, of) for name, of in fields if of.lost > MANY * of.copied]
     lines = []
-    for name, of in sorted(values.items(), key=lambda item: -item[1].lost):
-        if of.lost > MANY * of.copied:
-            stops = "mask will stop: " if of.over(mask.max_lost, times) or of.collapsed else ""
-            lines.append(
-                f"{stops}{of.lost} of {of.copied} values of '{name}' that the target copies from its input are lost in masking "
-                f"({_kinds(of) or 'no kind'}): {remedy(of, mask.actions)}"
-            )
-        if of.alone > MANY * (of.copied + of.elsewhere + of.alone):
-            lines.append(
-                f"{of.alone} values of '{name}' stand in no input and are masked all the same: the model is taught to make them "
-                "up"
-            )
+    if lost:
+        stops = "mask will stop: " if any(of.over(mask.max_lost, times) or of.collapsed for _, of in lost) else ""
+        counts = [
+            f"{of.lost} of {of.copied} values of '{name}' ({_kinds(of) or 'no kind'})" for name, of in lost[:MOST]
+        ]
+        lines.append(
+            f"{stops}values that the target copies from its input are lost in masking, {', '.join(counts)}: "
+            f"{remedy([of for _, of in lost], mask.actions)}"
+        )
+    lines += [
+        f"{of.alone} values of '{name}' stand in no input and are masked all the same: the model is taught to make them up"
+        for name, of in fields
+        if of.alone > MANY * (of.copied + of.elsewhere + of.alone)
+    ]
     return lines[:MOST]
 
 

@@ -15,6 +15,11 @@ OR_DROP = "or set data.missing to drop, which leaves such rows out"
 PARTS: tuple[Part, ...] = ("group", "input", "target")
 
 
+def is_blank(value: Any) -> bool:
+    """Whether a value says nothing: null, or no more than white space."""
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
 class MissingValueError(HallmarkError):
     """A row has no value for the part of a record that `part` names."""
 

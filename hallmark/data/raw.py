@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from itertools import count
@@ -21,7 +21,8 @@ from hallmark.base.rows import files_of, only_texts, read_rows
 from hallmark.base.tools import function_of, normal_tools
 from hallmark.base.visible import MOST_NAME, hidden_at, shows
 from hallmark.data.conversations import Extra
-from hallmark.data.missing import OR_DROP, Missing, MissingValueError, Part
+from hallmark.data.copied import opened
+from hallmark.data.missing import OR_DROP, Missing, MissingValueError, Part, is_blank
 from hallmark.data.nested import is_path
 from hallmark.mask.params import Mask
 from hallmark.task.answers import compact_json
@@ -137,7 +138,7 @@ class _Row:
             target=self.target(data, task),
             context=self.text(data.context, "data.context", mask.max_chars, empty=True) if data.context else None,
             tools=tools,
-            rejected=self.rejected(data.rejected, task) if data.rejected else None,
+            rejected=self.rejected(data.rejected, data.labels, task) if data.rejected else None,
             tags=self.tags(data.tags, data.tag_separator) if data.tags else None,
             identity=tuple(
                 (kind, value)
@@ -230,7 +231,7 @@ class _Row:
             value: Any = {column: self.typed(value, column, task) for column, value in values.items()}
         else:
             value = values[data.target]
-        if value is None or (isinstance(value, str) and not value.strip()):
+        if all(map(is_blank, values.values())):
             self.lack("target", "is null or empty", where, f"give every row a target, or drop the row; {OR_DROP}")
         if isinstance(value, str) and task.is_json:
             try:
@@ -240,7 +241,7 @@ class _Row:
                     return value.strip()  # in plain words, among answers that are JSON
                 self.fail("not valid JSON", where, f"for task.kind {task.kind}, give an object or its JSON text")
         if task.kind.listed:
-            value = label_text(value)
+            value = label_text(value, data.labels)
         if not task.is_json and not isinstance(value, str | dict if task.schema else str):
             self.fail(f"not a text but {type(value).__name__}", where, f"for task.kind {task.kind}, give a text")
         parsed = task.parse(self.renders(value, where, task.render))
@@ -288,14 +289,14 @@ class _Row:
                 "use null, finite numbers, texts, lists and objects",
             )
 
-    def rejected(self, column: str, task: Task) -> Any:
+    def rejected(self, column: str, labels: Mapping[str, str], task: Task) -> Any:
         if column not in self.row:  # rows from before answers were judged
             return None
         value = self.column(column, "data.rejected")
-        if value is None or (isinstance(value, str) and not value.strip()):
+        if is_blank(value):
             return None
         if task.kind.listed:
-            value = label_text(value)
+            value = label_text(value, labels)
         if not task.is_json and not isinstance(value, str | dict if task.schema else str):
             self.fail(f"not a text but {type(value).__name__}", column, f"for task.kind {task.kind}, give a text")
         if not task.is_json or not isinstance(value, str):
@@ -309,6 +310,8 @@ class _Row:
 
     def tags(self, column: str, separator: str = ",") -> list[str] | None:
         value = self.column(column, "data.tags")
+        if isinstance(value, str) and isinstance(parsed := opened(value), list):
+            value = parsed
         if isinstance(value, str):
             value = [part.strip() for part in value.split(None if separator == " " else separator)]
         if value is None:
@@ -367,9 +370,10 @@ class _Row:
         return [str(value)]
 
 
-def label_text(value: Any) -> Any:
-    """A label that is a whole number, true or false as the text that JSON has for it; any other value as it is."""
-    return compact_json(value) if isinstance(value, int) else value
+def label_text(value: Any, names: Mapping[str, str]) -> Any:
+    """A label by the name that `data.labels` has for it; a whole number, true or false as the text that JSON has for it."""
+    text = compact_json(value) if isinstance(value, int) else value
+    return names.get(text.strip(), text) if isinstance(text, str) else text
 
 
 def _offsets(template: str, row: dict[str, Any]) -> dict[str, tuple[int, int]]:

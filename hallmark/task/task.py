@@ -15,7 +15,7 @@ from hallmark.base.reading import NotJsonError, strict_json
 from hallmark.task.answers import Parsed, canonical, compact_json, strict_answer
 from hallmark.task.kinds import KINDS
 from hallmark.task.schema import Schema, load_schema
-from hallmark.task.values import properties_of
+from hallmark.task.values import as_listed, properties_of
 
 if TYPE_CHECKING:
     from hallmark.task.params import Task as TaskParams
@@ -59,7 +59,8 @@ class Task:
     def render(self, target: Any) -> str:
         """The completion text for a target: compact JSON with the schema's key order, or the text itself."""
         if not self.is_json or self._is_refusal(target):
-            return target.strip() if isinstance(target, str) else compact_json(target)
+            text = target.strip() if isinstance(target, str) else compact_json(target)
+            return as_listed(text, self.schema) if self.kind.listed else text
         if isinstance(target, str):
             target = strict_json(target)
         return compact_json(self._ordered(target, self.schema or {}))
@@ -105,4 +106,4 @@ class Task:
             return {key: self._ordered(value[key], known.get(key)) for key in order}
         if isinstance(value, list):
             return [self._ordered(item, schema.get("items") if isinstance(schema, dict) else None) for item in value]
-        return value
+        return as_listed(value, schema)

@@ -41,6 +41,20 @@ def key(value: Any, string: Callable[[str], Any] | None = None) -> Any:
     return (value,) if isinstance(value, bool) else value  # else True would equal 1
 
 
+def folded(text: str) -> str:
+    """A label without what doesn't make it another one: its case, and white space around it."""
+    return text.strip().casefold()
+
+
+def as_listed(value: Any, schema: Any) -> Any:
+    """A text in the spelling of the one value that the schema lists and that differs only in case or space around it."""
+    listed = schema.get("enum") if isinstance(schema, dict) else None
+    if not isinstance(value, str) or not isinstance(listed, list) or value in listed:
+        return value
+    same = [option for option in listed if isinstance(option, str) and folded(option) == folded(value)]
+    return same[0] if len(same) == 1 else value
+
+
 def same_answer(one: Parsed, other: Parsed) -> bool:
     """Whether two completions that were read say the same."""
     if one is other:

@@ -1,0 +1,91 @@
+"""Whether a column that the model would read holds the answer, which nobody has yet when the model is asked."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+from hallmark.commands.columns import Column
+from hallmark.data.copied import opened, pairs
+from hallmark.data.missing import is_blank
+from hallmark.task.values import folded
+
+READ = 400  # rows that are read
+HELD = 0.95  # share of them from which on a column holds the answer
+LONG = 40  # characters of an answer that no text has by chance
+_WORD = re.compile(r"\w+")
+_ELEMENT = re.compile(r"<([\w:.-]+)[^<>]*>([^<>]*)</")
+_ATTRIBUTE = re.compile(r"""([\w:.-]+)\s*=\s*["']([^"'<>]*)["']""")
+
+
+@dataclass(frozen=True)
+class Leak:
+    """How a column holds the answer, in words that quote no value.
+
+    `sure`: as a value by itself. Else as words, which a text may have for a good reason: they name its subject, say.
+    """
+
+    why: str
+    sure: bool
+
+
+def leak(column: Column, answers: Column) -> Leak | None:
+    """How a column holds the answers of its rows, if it does."""
+    rows = [pair for pair in zip(column.values, answers.values, strict=True) if not any(map(is_blank, pair))]
+    rows = rows[:: max(1, len(rows) // READ)]
+    least = max(1.0, HELD * len(rows))
+    texts = [folded(str(value)) for value, _ in rows]
+    wanted = [folded(str(answer)) for _, answer in rows]
+    if answers.is_label(3):
+        return _label(list(map(values_in, texts)), wanted, least) or _label_in_words(texts, wanted, least)
+    if answers.form == "object":
+        fields = [
+            ({*values_in(text).values()}, {*values_in(want).values()}) for text, want in zip(texts, wanted, strict=True)
+        ]
+        whole = sum(len(held) > 1 and wanted_there <= held for held, wanted_there in fields) >= least
+        return Leak("it has all values of the answer, as fields", sure=False) if whole else None
+    quoted = answers.mean_chars > LONG and sum(map(str.__contains__, texts, wanted)) >= least
+    return Leak("it quotes the answer", sure=False) if quoted else None
+
+
+def values_in(text: str) -> dict[str, str]:
+    """The values in JSON by path, or in XML by element or attribute; a plain text is one value without a name."""
+    if (document := opened(text)) is not text:
+        return {path: str(value) for path, value, _ in pairs(document, None)}
+    elements = _ELEMENT.findall(text)
+    attributes = _ATTRIBUTE.findall(text) if text.lstrip().startswith("<") else []
+    return {name: value.strip() for name, value in (*attributes, *elements)} or {"": text}
+
+
+def _label(held: list[dict[str, str]], wanted: list[str], least: float) -> Leak | None:
+    """Whether some value in the column is the label, or there is one value for each label, such as its number."""
+    labels = len(set(wanted))
+    for path in dict.fromkeys(path for values in held for path in values):
+        where = f"its '{path}'" if path else "it"
+        values = [of.get(path, "") for of in held]
+        if sum(map(str.__eq__, values, wanted)) >= least:
+            return Leak(f"{where} is the answer", sure=True)
+        usual = Counter(zip(values, wanted, strict=True)).most_common(labels)
+        for_each = all(len({pair[side] for pair, _ in usual}) == labels for side in (0, 1))
+        if labels > 1 and for_each and sum(count for _, count in usual) >= least:
+            return Leak(f"{where} has one value for each answer", sure=True)
+    return None
+
+
+def _words(text: str) -> str:
+    """The words of a text, with a space on each side of each."""
+    return f" {' '.join(_WORD.findall(text))} "
+
+
+def _label_in_words(texts: list[str], wanted: list[str], least: float) -> Leak | None:
+    """Whether the texts name their own label and no other."""
+    words = list(map(_words, texts))
+    names = {label: _words(label) for label in set(wanted)}
+
+    def only_own(text: str, own: str) -> bool:
+        return own in text and not any(name in text for name in names.values() if name not in own)
+
+    if sum(only_own(text, names[want]) for text, want in zip(words, wanted, strict=True)) >= least:
+        return Leak("its text names the answer, and no other label", sure=False)
+    return None
