@@ -18,6 +18,7 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.key import pseudonym
 from hallmark.base.params import Data
 from hallmark.base.records import columns_of, fill
+from hallmark.data.recording import Recorder
 from hallmark.page.text import UNSEEN
 from hallmark.params.collecting import Review
 from hallmark.params.loader import load_params
@@ -26,7 +27,7 @@ from hallmark.service.collecting.columns import Habits, columns, split_prompt
 from hallmark.service.collecting.existing_records import Customers, Known
 from hallmark.service.collecting.logged import LeftOutError, Logged
 from hallmark.service.collecting.queue import Reviewed, lines_of, queue, read_reviewed
-from hallmark.service.collecting.rows import Row
+from hallmark.service.collecting.rows import Row, Rows
 from hallmark.service.collecting.writing import add, destination
 from hallmark.service.commands.review import table
 from hallmark.task.task import Task
@@ -147,6 +148,20 @@ def test_what_a_verdict_teaches(changes: dict[str, Any], kind: Any, due: Any) ->
     assert learned(logged(**changes), task) == due
     with pytest.raises(LeftOutError, match="no_answer"):  # nobody got it, so nobody accepted it
         learned(logged(verdict="accepted", answer=None), task)
+
+
+def test_collected_rows_are_written_in_the_markup_that_is_read_again() -> None:
+    mask = PARAMS.mask.model_copy(update={"ner": PARAMS.mask.ner.model_copy(update={"engine": "none", "model": None})})
+    task = PARAMS.task.model_copy(update={"schema_file": str(ROOT / "data/schema.json")})
+    changed = {"data": data(input="text", markup="html"), "mask": mask, "task": task}
+    params = PARAMS.model_copy(update=changed)
+    rows = Rows(params, Known(), Recorder(params.data, params.task, mask, None, None), None)
+    said = "Is <b> bold & fine?\n<EMAIL_1>"
+    own = logged(messages=[{"role": "user", "content": said}])
+    made = rows.row(own, "C-1", json.dumps(TARGET), None)
+    assert (made.text, made.content["text"]) == (said, "Is &lt;b&gt; bold &amp; fine?\n&lt;EMAIL_1&gt;")
+    other = logged(own=False, messages=[{"role": "user", "content": "<p>Is &lt;b&gt; fine?</p>"}])
+    assert rows.asked(rows.masked(other)[0]) == "Is <b> fine?"
 
 
 def row(number: int, text: str, target: str = "{}", online: bool = False) -> Row:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hallmark.base.rows import read_rows
 from hallmark.data.raw import Raw
@@ -55,6 +58,23 @@ def test_openai_tool_calls_and_results(tmp_path: Path) -> None:
     assert answer.input.endswith("tool: sunny")
 
 
+@given(st.lists(st.sampled_from([None, 0, 1, 1.0]), min_size=1, max_size=6))
+def test_the_last_answer_that_is_trained_is_the_last_without_weight_0(weights: list[float | None]) -> None:
+    turns = []
+    for number, weight in enumerate(weights):
+        answer = {"role": "assistant", "content": f"A{number}"} | ({} if weight is None else {"weight": weight})
+        turns += [{"role": "user", "content": f"Q{number}", "weight": 0}, answer]
+    last = max((number for number, weight in enumerate(weights) if weight != 0), default=None)
+    with tempfile.TemporaryDirectory() as folder:
+        if last is None:
+            with refused(row=1, field="messages"):
+                read(Path(folder), [{"messages": turns}])
+            return
+        (row,) = read(Path(folder), [{"messages": turns}], context="turns.earlier")
+    assert (row.input, row.target) == (f"Q{last}", f"A{last}")
+    assert (row.context or "").count("assistant: ") == last
+
+
 def test_sharegpt(tmp_path: Path) -> None:
     (row,) = read(tmp_path, [SHAREGPT], context="turns.earlier")
     assert (row.input, row.target, row.context) == ("Ciao?", "Hello.", "")
@@ -82,6 +102,8 @@ def test_rows_without_a_name_have_one_that_stays(tmp_path: Path) -> None:
         [{"role": "user", "content": "hi"}, {"content": "x"}],
         [{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}],
         [{"role": "user", "content": "hi"}, {"role": "assistant", "tool_calls": "x"}],
+        [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hi", "weight": 0}],
+        [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hi", "weight": 0.5}],
         [{"role": "user", "content": "hi"}, 7],
     ],
 )
@@ -98,3 +120,82 @@ def test_a_dataset_that_was_saved_to_disk_is_a_folder_of_rows(tmp_path: Path) ->
     assert rows == [SHAREGPT, SHAREGPT]
     pl.DataFrame([ALPACA]).write_parquet(tmp_path / "saved/more.parquet")
     assert len(list(read_rows(tmp_path / "saved"))) == 3
+
+
+def labelled(words: list[str], labels: list[str | None]) -> dict[str, Any]:
+    """A text of which some words are labelled, in each form that tools write, and the fields that all of them mean."""
+    starts = [len(" ".join(words[:number])) + (number > 0) for number in range(len(words))]
+    spans = [
+        (start, start + len(word), word, label)
+        for start, word, label in zip(starts, words, labels, strict=False)
+        if label
+    ]
+    fields: dict[str, list[str]] = {}
+    for *_, word, label in spans:
+        fields[label] = list(dict.fromkeys([*fields.get(label, []), word]))
+    results = [
+        {"id": f"r{start}", "type": "labels", "value": {"start": start, "end": end, "text": word, "labels": [label]}}
+        for start, end, word, label in spans
+    ]
+    cancelled = {"id": 1, "was_cancelled": True, "result": [{"value": {"start": 0, "end": 1, "labels": ["wrong"]}}]}
+    return {
+        "text": " ".join(words),
+        "words": words,
+        "fields": fields,
+        "studio": [cancelled, {"id": 2, "created_at": "2024-05-01T10:00:00Z", "result": results}],
+        "texts": [{"id": start, "text": word, "label": label} for start, _, word, label in spans],
+        "bounds": [{"start_offset": start, "end_offset": end, "label": label} for start, end, _, label in spans],
+        "triples": [[start, end, label] for start, end, _, label in spans],
+        "written": json.dumps([[start, end, label] for start, end, _, label in spans]),
+        "tags": [f"B-{label}" if label else "O" for label in labels[: len(words)]],
+    }
+
+
+def read_spans(folder: Path, row: dict[str, Any], target: str, source: str = "text", **data: Any) -> list[Raw]:
+    """A row whose target is made of the spans in a column."""
+    (folder / "schema.json").write_text('{"type": "object"}', encoding="utf-8")
+    task = {"kind": "extraction", "schema_file": str(folder / "schema.json"), "refusal": None}
+    columns = {"id": "row.id", "group": "row.id", "input": source, "target": f"{target}.by_label"}
+    return list(checked_rows(write_lines(folder / "rows.jsonl", [row]), task=task, **columns | data))
+
+
+@given(
+    st.lists(
+        st.tuples(st.text("abcü", min_size=1, max_size=4), st.sampled_from([None, "city", "x-y"])),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_every_form_of_spans_has_the_same_fields(pairs: list[tuple[str, str | None]]) -> None:
+    row = labelled(*map(list, zip(*pairs, strict=True)))
+    with tempfile.TemporaryDirectory() as folder:
+        for form in ("studio", "texts", "bounds", "triples", "written"):
+            assert read_spans(Path(folder), row, form)[0].target == row["fields"], form
+        (raw,) = read_spans(Path(folder), row, "tags", "words.joined")
+    assert (raw.input, raw.target) == (row["text"], row["fields"])
+
+
+@pytest.mark.parametrize(
+    ("spans", "fields"),
+    [
+        (["B-a", "I-a", "I-a"], {"a": ["Anna to Rome"]}),
+        (["S-a", "B-a", "E-a"], {"a": ["Anna", "to Rome"]}),  # IOBES
+        (["I-a", "I-b", None], {"a": ["Anna"], "b": ["to"]}),
+        ([[0, 4, "a"], [2, 7, "a"]], {"a": ["Anna", "na to"]}),
+        ([], {}),
+        ([{"result": []}], {}),
+        ([{"result": [], "was_cancelled": True}], "target"),
+        (None, "target"),
+        ([[0, 99, "a"]], "characters"),
+        (["B-a"], "TOKENS.joined"),
+        ([{"offset": 3}], "label"),
+    ],
+)
+def test_spans_of_a_text(tmp_path: Path, spans: Any, fields: Any) -> None:
+    row = {"text": "Anna to Rome", "words": ["Anna", "to", "Rome"], "spans": spans}
+    source = "words.joined" if spans and isinstance(spans[0], str) else "text"
+    if isinstance(fields, str):
+        with refused(fields, row=1, field="spans.by_label"):
+            read_spans(tmp_path, row, "spans", source)
+    else:
+        assert read_spans(tmp_path, row, "spans", source)[0].target == fields

@@ -14,10 +14,11 @@ from hallmark.base.errors import HallmarkError
 from hallmark.data.missing import OR_DROP, Missing
 from hallmark.params.loader import load_params
 from stages import mask
-from tests.rows import checked_rows, write_lines
+from tests.rows import checked_rows, refused, write_lines
 from tests.workspace import make_workspace
 
 ROW: dict[str, Any] = {"id": "1", "who": "A", "subject": "Lamp", "body": "It is broken.", "reply": "Sorry."}
+CALL = {"name": "find", "arguments": {"city": "Rome"}}
 TALK = {"messages": [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Hello."}]}
 COLUMNS: dict[str, Any] = {"group": "who", "input": "About: {subject}\n{body}", "target": "reply", "tags": None}
 TURNS = {"id": "row.id", "group": "row.id", "input": "turns.input", "target": "turns.target"}
@@ -63,6 +64,32 @@ def test_a_conversation_of_one_side(tmp_path: Path, role: str, part: str) -> Non
         read(tmp_path, rows, missing="error", **TURNS)
     stay, missing = read(tmp_path, rows, missing="drop", **TURNS)
     assert (len(stay), dict(missing.counts)) == (1, {part: 1})
+
+
+@pytest.mark.parametrize(
+    ("answer", "no_call", "missing", "targets"),
+    [
+        ("I can't do that.", "missing", "drop", [[CALL]]),
+        ("I can't do that.", "empty", "error", [[CALL], []]),
+        ("I can't do that.", "missing", "error", None),
+        ('[{"name": "find"', "empty", "drop", None),  # a call that was cut off is none in words
+        ("5", "empty", "drop", None),
+    ],
+)
+def test_an_answer_that_calls_no_tool(
+    tmp_path: Path, answer: str, no_call: str, missing: str, targets: list[Any] | None
+) -> None:
+    (tmp_path / "schema.json").write_text('{"type": "array", "items": {"type": "object"}}', encoding="utf-8")
+    task = {"kind": "tool_call", "schema_file": str(tmp_path / "schema.json"), "refusal": None}
+    rows = [ROW | {"reply": json.dumps([CALL])}, ROW | {"id": "2", "reply": answer}]
+    file, left = write_lines(tmp_path / "rows.jsonl", rows), Missing()
+    found = checked_rows(file, left, task, **COLUMNS | {"no_call": no_call, "missing": missing})
+    if targets is None:
+        with refused("data.no_call" if no_call == "missing" else "", row=2, field="reply"):
+            list(found)
+        return
+    assert [raw.target for raw in found] == targets
+    assert left.report()["target"] == 2 - len(targets)
 
 
 def test_what_no_row_has_is_an_error_whatever_the_param_says(tmp_path: Path) -> None:

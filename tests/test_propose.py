@@ -33,6 +33,7 @@ from hallmark.task.kinds import KINDS as TASK_KINDS
 from hallmark.task.params import Task as TaskParams
 from hallmark.task.task import Task
 from tests import tool_exports
+from tests.test_conversations import labelled as labelled_spans
 from tests.workspace import ROOT, change_params, make_workspace, stage
 
 RULES: dict[str, Any] = {"mask.ner": {"engine": "none", "model": None}, "mask.workers": 1}
@@ -93,6 +94,61 @@ def test_a_refusal_is_asked_about_and_never_assumed(equal: int, odd: int, usual:
         assert "--refusal" not in str(said.doubts)
         assert said.schema == infer(Column("target", values[equal:])).schema
         assert all(jsonschema_rs.is_valid(said.schema, value) for value in values[equal:])
+
+
+@pytest.mark.parametrize(("tagged", "markup"), [(40, "html"), (8, "none"), (0, "none")])
+def test_html_in_the_input_is_noticed(tmp_path: Path, tagged: int, markup: str) -> None:
+    rows = labelled()
+    for row in rows[:tagged]:
+        row["text"] = f"<p>{row['text']}</p> <NAME_1>"
+    found = proposed(write(tmp_path, rows))
+    assert found.edits["data"]["markup"] == markup
+    assert bool(tagged) == (f"{tagged} of 40 rows have tags" in f"{found.reasons} {found.warnings}")
+
+
+@pytest.mark.parametrize("form", ["studio", "texts", "bounds", "triples", "tags"])
+def test_spans_are_proposed_as_fields_of_their_text(tmp_path: Path, form: str) -> None:
+    rows = []
+    for number in range(30):
+        row = labelled_spans(tool_exports.body(number).split(), [("x", None, "city")[n % 3] for n in range(40)])
+        text = "words" if form == "tags" else "text"
+        rows.append({"id": number, text: row[text], form: row[form], "note": "a longer text than that " * 9})
+    data = proposed(write(tmp_path, rows)).edits["data"]
+    assert (data["input"], data["target"]) == ("words.joined" if form == "tags" else "text", f"{form}.by_label")
+    assert proposed(write(tmp_path, rows), targets=(form,)).edits["data"]["target"] == form
+
+
+@pytest.mark.parametrize(
+    ("systems", "prompt", "context"),
+    [
+        (["Be kind."], "Be kind.", None),
+        (["Be kind.", "Be brief."], "Answer the request.", "turns.system"),
+        (["Be kind.", None], "Answer the request.", "turns.system"),
+        (
+            ["Send them to help@northwind-traders.com."],
+            "Answer the request.",
+            "turns.system",
+        ),  # no mask reads params.yaml
+    ],
+)
+@pytest.mark.parametrize("earlier", [False, True])
+def test_system_messages_are_the_prompt_if_all_are_one(
+    tmp_path: Path, systems: list[str | None], prompt: str, context: str | None, earlier: bool
+) -> None:
+    rows = []
+    for number in range(20):
+        system = systems[number % len(systems)]
+        before = [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Yes?"}] if earlier else []
+        asked = [
+            {"role": "user", "content": tool_exports.body(number)},
+            {"role": "assistant", "content": f"Reply {number}."},
+        ]
+        rows.append({"messages": [*([{"role": "system", "content": system}] if system else []), *before, *asked]})
+    found = proposed(write(tmp_path, rows))
+    if earlier:
+        context = f"{{{context}}}\n{{turns.earlier}}" if context else "turns.earlier"
+    assert (found.edits["task"]["system_prompt"], found.edits["data"]["context"]) == (prompt, context)
+    assert "no other turn is trained" in found.reasons["data", "target"]
 
 
 @pytest.mark.parametrize(
@@ -221,7 +277,7 @@ def test_calls_have_the_parameters_of_their_tools_unless_they_break_them(tmp_pat
     task = proposed(write(tmp_path, rows), refusal=tool_exports.CANNOT).task
     assert task.schema["items"]["oneOf"][0]["properties"]["arguments"] == {"type": "object"}
     assert "calls of find_order break" in task.doubts[0]
-    assert task.doubts[1].startswith("1 of 51 targets are unlike the others")
+    assert task.doubts[1].startswith("1 of 51 targets are words and call no tool")
     for row in rows:
         row["tools"] = None
     doubts = proposed(write(tmp_path, rows), refusal=tool_exports.CANNOT).task.doubts
@@ -277,7 +333,7 @@ def test_the_reference_data() -> None:
     found = proposed(file, refusal=REFUSAL)
     assert found.edits["data"] | {"path": ""} == {
         "path": "", "id": "id", "group": "customer", "input": "{subject}\n{body}", "target": "target", "labels": {}, "context": None,
-        "tools": None, "rejected": None, "tags": "tags", "tag_separator": ",", "split": None,
+        "tools": None, "rejected": None, "tags": "tags", "tag_separator": ",", "split": None, "markup": "none",
     }  # fmt: skip
     assert (found.kind, found.task.refusal) == ("extraction", REFUSAL)
     assert found.roles.identity == load_params(ROOT / "params.yaml").mask.identity_columns

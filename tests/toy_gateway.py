@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hallmark.base.document import changed
+from hallmark.base.markup import Markup
 from hallmark.mask.restoring import Masked
 from hallmark.params.gateway import Serve
 from hallmark.params.loader import Params, load_params
@@ -177,12 +178,13 @@ class Gateway:
         mask: bool = True,
         traces: bool = True,
         names_key: bytes | None = None,
+        markup: Markup = "none",
         **changes: Any,
     ) -> None:
         self.models, self.metrics, self.kept = Models(), Metrics(), Kept(folder)
         kept = self.kept if traces else None
         masking = Masking() if mask else None
-        parts: Any = params(**changes), masking, self.models, kept, kept, self.metrics, task(), names_key
+        parts: Any = params(**changes), masking, self.models, kept, kept, self.metrics, task(), names_key, markup
         self.app = app_module.app(app_module.Gateway(*parts))
 
 

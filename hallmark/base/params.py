@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
+from hallmark.base.markup import Markup
+
 Share = Annotated[float, Field(gt=0, lt=1)]
 LARGEST = 2**31 - 1  # of a count: what a library may hold in a C int
 Positive = Annotated[int, Field(ge=1, le=LARGEST)]
@@ -124,5 +126,7 @@ class Data(Block):
     tag_separator: Annotated[str, StringConstraints(min_length=1, max_length=1), AfterValidator(_no_control)]
     split: Text | None
     missing: Literal["error", "drop"]
+    no_call: Literal["missing", "empty"]
+    markup: Markup
     pseudonyms: Literal["keyed", "none"]
     key: Sha256 | None

@@ -5,16 +5,20 @@ from __future__ import annotations
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from itertools import product, zip_longest
 from pathlib import Path
 from typing import Any
 
+from hallmark.base.errors import HallmarkError
 from hallmark.data.conversations import LAYOUTS
 from hallmark.data.copied import opened
 from hallmark.data.missing import is_blank
 from hallmark.data.nested import ALL, value_at
+from hallmark.data.spans import BY_LABEL, JOINED, annotations_in, are_spans, are_tags, by_label, joined
 from hallmark.task.answers import canonical
 
 Rows = list[dict[str, Any]]
@@ -48,6 +52,7 @@ class Column:
 
     name: str
     values: list[Any] = field(repr=False, default_factory=list)
+    source: str | None = None  # the column that its spans are counted in
 
     def __post_init__(self) -> None:
         self.given = [value for value in self.values if value is not None and value != "" and value != []]
@@ -144,6 +149,65 @@ def answers_of(columns: dict[str, Column], target: str | list[str]) -> Column:
     rows = zip(*(columns[name].values for name in target), strict=True)
     answers = [None if all(map(is_blank, row)) else dict(zip(target, row, strict=True)) for row in rows]
     return Column(", ".join(target), answers)
+
+
+def with_fields_of_spans(columns: dict[str, Column], named: Iterable[str]) -> dict[str, Column]:
+    """The columns, with one of fields in place of each that holds labelled spans, unless a named one lies in it."""
+    lists = {
+        name: [opened(value) for value in column.values] for name, column in columns.items() if column.form == "list"
+    }
+    texts = sorted((column for column in columns.values() if column.is_text), key=lambda column: -column.mean_chars)
+    made: dict[str, Column] = {}
+    gone = {name for name in named if not name.endswith(BY_LABEL)}
+    for name, values in lists.items():
+        if any(_lies_in(*pair) for other in gone for pair in ((name, other), (other, name))):
+            continue
+        tags = any(values) and all(map(are_tags, filter(None, values)))
+        if tags:
+            sources = [f"{other}{JOINED}" for other in _by_vocabulary(lists)]
+        elif are_spans(values):
+            sources = [column.name for column in texts]
+        else:
+            continue
+        for source, whole in [*product(sources, (True,)), *product([*sources, None], (False,))]:
+            sides = lists[source.removesuffix(JOINED)] if tags and source else columns[source].values if source else []
+            if fields := _fields(values, sides, name, whole=whole):
+                made[f"{name}{BY_LABEL}"] = Column(f"{name}{BY_LABEL}", fields, source)
+                gone.add(name)
+                if tags and source:
+                    made[source] = Column(source, [joined(tokens) for tokens in sides])
+                    gone.add(source.removesuffix(JOINED))
+                break
+    gone -= {*named}
+    return {name: column for name, column in columns.items() if not any(_lies_in(name, one) for one in gone)} | made
+
+
+def _lies_in(name: str, other: str) -> bool:
+    return f"{name}.".startswith(f"{other}.")
+
+
+def _by_vocabulary(lists: dict[str, list[Any]]) -> list[str]:
+    """Columns of lists, the one with the most different items first: tokens, not tags."""
+    return sorted(lists, key=lambda name: -len({str(item) for items in lists[name] for item in items or ()}))
+
+
+def _fields(values: list[Any], sides: list[Any], name: str, *, whole: bool) -> list[Any] | None:
+    """The fields of spans in each row; None unless nearly all can be made, of texts where they are counted in.
+
+    `whole`: these must be whole words there: spans that are counted in another text cut some.
+    """
+    start, end = (r"(?<!\w)", r"(?!\w)") if whole else ("", "")
+    made: list[Any] = []
+    failed = 0
+    for value, side in zip_longest(values, sides):
+        fields = None
+        with suppress(HallmarkError):
+            fields = by_label(value, side, Path(), 0, name)
+        texts = [text for texts in (fields or {}).values() for text in texts] if isinstance(side, str) else []
+        strange = any(not re.search(f"{start}{re.escape(text)}{end}", side) for text in texts)
+        failed += strange or (fields is None and value is not None and not annotations_in(value))
+        made.append(fields)
+    return made if failed <= (1 - MOSTLY) * len(values) else None
 
 
 def tools_in(value: Any) -> list[dict[str, Any]]:

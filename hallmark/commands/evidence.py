@@ -6,7 +6,6 @@ quotes a value: values may be private.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import Any
 from hallmark.base.figures import percent
 from hallmark.commands.columns import ENTITIES, MAX_LABELS, Column, entity, inside, mean_words, says
 from hallmark.data.copied import opened, pairs, spellings
+from hallmark.data.spans import OF_A_TOOL
 
 # What it says if a column's own name has a word of a list in role_words.toml, and the points for it by role
 # (`text_target`: a target that is running text); then the points if an object has it that the column lies in.
@@ -52,12 +52,6 @@ COPIED = 0.5  # share of an object's values that stand in the texts, from which 
 MOST_WORDS_OF_A_NAME = 3
 ENOUGH_GROUPS = 8  # values of a column by which a split can hold some out
 READ = 400  # rows that are read to see whether the text tells a label
-# Keys of objects that a tool wraps around an answer.
-_OF_A_TOOL = re.compile(
-    r"id|_.*|uuid|(?:user|task|project|annotator)_?id|timestamp|completed_by|lead_time|annotator|model_version|agent"
-    r"|(?:created|updated|modified|extracted|processed|exported|imported|inserted|loaded)_?(?:at|by|on|date|time)?",
-    re.IGNORECASE,
-)
 
 
 @dataclass
@@ -120,7 +114,7 @@ def fits(column: Column, kind: str) -> bool:
 def of_a_tool(column: Column, texts: Sequence[Column]) -> bool:
     """Whether a field of an answer is an id or a time stamp that no text tells."""
     name = column.name.rpartition(".")[2]
-    return bool(_OF_A_TOOL.fullmatch(name) or named_like_id(name)) and copied(column, texts) < FEW_COPIED
+    return bool(OF_A_TOOL.fullmatch(name) or named_like_id(name)) and copied(column, texts) < FEW_COPIED
 
 
 def is_answer(column: Column) -> bool:
@@ -129,7 +123,7 @@ def is_answer(column: Column) -> bool:
         return False
     values = [opened(value) for value in column.given]
     keys = {key for value in values if isinstance(value, dict) for key in value}
-    return len(keys) > 1 and not any(_OF_A_TOOL.fullmatch(key) for key in keys)
+    return len(keys) > 1 and not any(OF_A_TOOL.fullmatch(key) for key in keys)
 
 
 def _has_objects(column: Column) -> bool:

@@ -20,6 +20,15 @@ MOST_IN_ENUM = 20  # most different values of an enum; a text field with more is
 MOST_WORDS_IN_ENUM = 3  # of its values, on average: more are a description
 NAMED = 10  # functions named in a warning
 DATE = re.compile(r"\d{4}-\d\d-\d\d")
+OTHERWISE = "; else the schema takes such objects as answers, and mask stops at such texts"
+UNLIKE = (
+    "are unlike the others, and too few are equal to be a refusal: read them, and correct them or leave those rows out"
+    + OTHERWISE
+)
+NO_CALL = (
+    "are words and call no tool: data.missing: drop leaves these rows out and counts them; data.no_call: empty keeps them, with "
+    "the answer [], if the model must also learn when to call nothing"
+)
 REFUSALS = (5, 0.01)  # fewest equal targets, and their least share of all, that may be a refusal: fewer are odd records
 
 
@@ -154,7 +163,7 @@ def _tool_calls(values: list[Any], tools: Column | None) -> Inferred:
     schema = (
         {"type": "array", "items": call_schema} if any(isinstance(value, list) for value in values) else call_schema
     )
-    doubts += _odd([value for value in values if isinstance(value, str)], len(values))
+    doubts += _odd([value for value in values if isinstance(value, str)], len(values), NO_CALL)
     if not given:
         once = sum(len(called[name]) == 1 for name in names)
         doubts.append(
@@ -211,8 +220,11 @@ def _extraction(values: list[Any]) -> Inferred:
     return Inferred("extraction", schema, why, doubts)
 
 
-def _odd(values: list[Any], rows: int) -> list[str]:
-    """What to ask about targets that are unlike the others of the kind: whether the most frequent is a refusal, or an error."""
+def _odd(values: list[Any], rows: int, others: str = UNLIKE) -> list[str]:
+    """What to ask about targets that are unlike the others of the kind: whether the most frequent is a refusal, or an error.
+
+    `others`: what to say of those that are too few for a refusal.
+    """
     counts = Counter(
         value.strip()
         if isinstance(value, str)
@@ -222,18 +234,14 @@ def _odd(values: list[Any], rows: int) -> list[str]:
     text, count = counts.most_common(1)[0] if counts else ("", 0)
     doubts: list[str] = []
     rest = len(values)
-    otherwise = "; else the schema takes such objects as answers, and mask stops at such texts"
     if count >= max(REFUSALS[0], REFUSALS[1] * rows) and not second_check.residue(text):
         rest -= count
         doubts.append(
             f"{count} of {rows} targets are the same and unlike the others. Do they refuse what must not or can't be done? Then "
-            f"add --refusal {shlex.quote(text)}{otherwise}"
+            f"add --refusal {shlex.quote(text)}{OTHERWISE}"
         )
     if rest:
-        doubts.append(
-            f"{rest} of {rows} targets are unlike the others, and too few are equal to be a refusal: read them, and correct "
-            f"them or leave those rows out{otherwise}"
-        )
+        doubts.append(f"{rest} of {rows} targets {others}")
     return doubts
 
 

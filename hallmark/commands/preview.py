@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hallmark.base.errors import HallmarkError, run_stage
 from hallmark.base.key import read_key
+from hallmark.base.markup import plain_text
 from hallmark.base.printing import show
 from hallmark.base.rows import read_texts
 from hallmark.mask.identity_values import KnownValues
@@ -35,7 +36,7 @@ def preview(params: Params, file: Path, field: str) -> None:
                     file=file, row=number, field=field, remedy="raise mask.max_chars, or shorten the text",
                 )  # fmt: skip
             values = [(kind, row[column]) for column, kind in known.items() if isinstance(row.get(column), str)]
-            yield str(row.get(params.data.id, row.get("id", number))), text, values
+            yield str(row.get(params.data.id, row.get("id", number))), plain_text(text, params.data.markup), values
 
     lines = spread(params.mask.workers, start_masker, (params.mask, key), preview_chunk, chunks(texts()))
     show(line for _, line in lines)

@@ -21,6 +21,7 @@ from hallmark.commands.infer import Inferred, merged
 from hallmark.commands.roles import ENOUGH, Guess
 from hallmark.data.leftover import private_labels
 from hallmark.data.missing import is_blank
+from hallmark.mask.masking import TAG
 from hallmark.release.model_card import FILL_IN
 from hallmark.task.kinds import KINDS
 
@@ -69,7 +70,8 @@ class Proposal:
     @property
     def data(self) -> Data:
         """The proposed block `data`, to read this file with; names stay as they are."""
-        return Data.model_construct(**self.edits["data"] | {"path": str(self.file), "pseudonyms": "none", "key": None})
+        said = {"no_call": "missing"} | self.edits["data"]
+        return Data.model_construct(**said | {"path": str(self.file), "pseudonyms": "none", "key": None})
 
     def set_values(self) -> None:
         """Propose what follows from roles and task, each with its reason."""
@@ -81,11 +83,24 @@ class Proposal:
             self.set("data", key, value, roles.why.get(key, absent))
             if key == "target":
                 self.set("data", "labels", task.names, "as the file next to the data says" if task.names else None)
+        read = {name for text in (roles.input, roles.context) if text for name in columns_of(text)}
+        texts = zip(*(self.columns[name].values for name in sorted(read & self.columns.keys())), strict=True)
+        tagged = sum(any(isinstance(text, str) and TAG.search(text) for text in row) for row in texts)
+        self.set("data", "markup", "none")
+        if 2 * tagged >= len(self.rows):
+            why = f"{tagged} of {len(self.rows)} rows have tags of HTML, which mask removes; requests are treated the same"
+            self.set("data", "markup", "html", why)
+        elif tagged:
+            self.warnings.append(
+                f"{tagged} of {len(self.rows)} rows have tags of HTML in what is read: if they are no part of what the model must "
+                "see, set data.markup to html, which turns them into plain text, in requests too"
+            )
         self.set("task", "kind", task.kind, task.why)
         # In the prompt, a target has its name without the objects that it lies in.
         said = ", ".join(" ".join(words_of(name)[0]) if "." in name else name for name in roles.targets)
         refused = f" If that must not or can't be done: {task.refusal}" if task.refusal else ""
-        self.set("task", "system_prompt", KINDS[task.kind].prompt_hint(said, task.schema) + refused)
+        made = KINDS[task.kind].prompt_hint(said, task.schema) + refused
+        self.set("task", "system_prompt", roles.system_prompt or made, roles.why.get("system_prompt"))
         self.set("task", "schema", SCHEMA.as_posix())
         self.set("task", "refusal", task.refusal)
         why = "; ".join(f"{name} {roles.why[name]}" for name in roles.identity) or "none found"

@@ -20,7 +20,7 @@ from hallmark.base.files import HOLDOUT_LOCK, write_json
 from hallmark.base.reading import NotJsonError, strict_json
 from hallmark.base.records import columns_of
 from hallmark.base.rows import READERS, files_of, read_rows
-from hallmark.commands.columns import Column, Rows, answers_of, columns_in
+from hallmark.commands.columns import Column, Rows, answers_of, columns_in, with_fields_of_spans
 from hallmark.commands.dry_run import rehearse
 from hallmark.commands.infer import infer, is_refusal
 from hallmark.commands.proposal import SCHEMA, Proposal
@@ -68,7 +68,7 @@ def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
     """What is proposed for a file before anything is tried."""
     known = known or Known()
     rows = read(file)
-    columns = columns_in(rows)
+    columns = with_fields_of_spans(columns_in(rows), known.targets)
     check_known(known, columns, file)
     roles = guess(columns, known)
     for name in columns_of(roles.input):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -12,6 +13,7 @@ from hallmark.commands import evidence
 from hallmark.commands.answer_leaks import Leak, leak
 from hallmark.commands.columns import Column, answers_of, says, tools_in
 from hallmark.commands.evidence import COPIED, Evidence
+from hallmark.data.conversations import LAYOUTS
 from hallmark.data.raw import PARTS
 from hallmark.mask import second_check
 
@@ -47,6 +49,7 @@ class Guess:
     tags: str | None = None
     tag_separator: str = ","
     split: str | None = None
+    system_prompt: str | None = None  # that all conversations have
     identity: dict[str, str] = field(default_factory=dict)
     why: dict[str, str] = field(default_factory=dict)
     runners_up: dict[str, list[tuple[str, Evidence]]] = field(default_factory=dict)
@@ -93,6 +96,9 @@ class _Choice:
             self.turns()
         texts = self.ranked(evidence.of_input)
         self.target(texts)
+        sources = [self.columns[name].source for name in roles.targets if name in self.columns]
+        if (source := next(filter(None, sources), None)) and not self.known.inputs:
+            self.take("input", source, "the text of the spans")
         self.find_leaks()
         self.id()
         self.group()
@@ -149,9 +155,26 @@ class _Choice:
         if not self.known.inputs:
             self.take("input", "turns.input", "the last thing the user says")
         if not self.known.targets:
-            self.take("target", "turns.target", "the assistant's last answer")
-        if earlier := self.columns["turns.earlier"].given:
-            self.take("context", "turns.earlier", f"{len(earlier)} rows have earlier turns")
+            talks = [talk for name in LAYOUTS if name in self.columns for talk in self.columns[name].given]
+            marked = sum('"weight": 0' in json.dumps(talk, default=str) for talk in talks)
+            weighed = f" without weight 0, which {marked} rows have" if marked else ""
+            self.take("target", "turns.target", f"the assistant's last answer{weighed}: no other turn is trained")
+        system, earlier = self.columns["turns.system"], self.columns["turns.earlier"].given
+        prompts = {text for text in system.values if text is not None}
+        found = {}
+        if len(prompts) == 1 and system.given and not (private := second_check.residue(system.given[0])):
+            self.roles.system_prompt = system.given[0]
+            self.roles.why["system_prompt"] = "the system message of all rows"
+        elif system.given:
+            same = f"system messages look private ({', '.join(private)})" if len(prompts) == 1 else ""
+            found["turns.system"] = (
+                same or f"{len(system.given)} rows have system messages, {system.distinct} different"
+            )
+        if earlier:
+            found["turns.earlier"] = f"{len(earlier)} rows have earlier turns"
+        if found:
+            self.roles.context = "\n".join(map(_slot, found)) if len(found) > 1 else next(iter(found))
+            self.roles.why["context"] = "; ".join(found.values())
 
     def target(self, texts: list[tuple[str, Evidence]]) -> None:
         if self.known.targets:

@@ -1,14 +1,16 @@
-"""Extra columns for rows: turns of conversations in OpenAI's or ShareGPT's layout, nested values, an id made from the row.
+"""Extra columns for rows: turns of conversations in OpenAI's or ShareGPT's layout, nested values, spans, an id made from the row.
 
 `data:` can use these if a row has `messages` (OpenAI: role, content, tool_calls) or `conversations` (ShareGPT: from,
 value); an Alpaca row (instruction, input, output) needs no conversion, since its keys are plain columns.
 
-    turns.input    the user's last message before the last answer
-    turns.target   the assistant's last answer; if it calls tools, the calls as JSON
+    turns.input    the user's last message before that answer
+    turns.target   the assistant's last answer, or the last without `weight: 0` (OpenAI's mark of turns that are not
+                   trained); if it calls tools, the calls as JSON
     turns.earlier  everything before that, one line per turn ("user: ..."); for data.context
     turns.system   the system prompt
     row.id         a hash of the row, for data without ids
     user.login     a value inside another one: see hallmark/data/nested.py
+    spans.by_label, tokens.joined: see hallmark/data/spans.py
 """
 
 from __future__ import annotations
@@ -24,8 +26,10 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.params import Data
 from hallmark.base.reading import NotJsonError, strict_json
 from hallmark.base.records import columns_of
+from hallmark.data.copied import opened
 from hallmark.data.missing import OR_DROP, MissingValueError, Part
 from hallmark.data.nested import is_path, value_at
+from hallmark.data.spans import BY_LABEL, JOINED, by_label, joined
 
 TURNS = ("turns.input", "turns.target", "turns.earlier", "turns.system")
 LAYOUTS = {"messages": ("role", "content"), "conversations": ("from", "value")}
@@ -55,18 +59,32 @@ class Extra:
         named = {column for template in templates if template for column in columns_of(template)}
         self.turns, self.name = not named.isdisjoint(TURNS), "row.id" in named
         self.paths = sorted(name for name in named.union(others) if "." in name and name not in (*TURNS, "row.id"))
+        self.markup = data.markup
+        self.source = data.input if columns_of(data.input) == [data.input] else None  # of offsets
         self.seen: Counter[str] = Counter()
 
     def __call__(self, row: dict[str, Any], file: Path, number: int) -> dict[str, Any]:
         """The row with its extra columns; a `HallmarkError` if it needs a conversation and has none."""
         extra = turns(row, file, number) if self.turns else {}
-        extra |= {path: value_at(row, path) for path in self.paths if is_path(path, row)}
+        extra |= {path: self.value(path, row, file, number) for path in self.paths if is_path(path, row)}
         if self.name:
             text = json.dumps(row, sort_keys=True, ensure_ascii=False, default=str)
             name = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
             self.seen[name] += 1  # a repeated row counts as two rows
             extra["row.id"] = name if self.seen[name] == 1 else f"{name}-{self.seen[name]}"
         return row | extra if extra else row
+
+    def value(self, path: str, row: dict[str, Any], file: Path, number: int) -> Any:
+        """The value at a path, or what is made of the spans or tokens there."""
+        if (found := value_at(row, path)) is not None:
+            return found
+        if path.endswith(JOINED):
+            return joined(opened(value_at(row, path.removesuffix(JOINED))))
+        if not path.endswith(BY_LABEL) or row.get("total_annotations") == 0:  # Label Studio's: not labelled yet
+            return None
+        source = value_at(row, self.source.removesuffix(JOINED)) if self.source else None
+        source = opened(source) if self.source and self.source.endswith(JOINED) else source
+        return by_label(opened(value_at(row, path.removesuffix(BY_LABEL))), source, file, number, path, self.markup)
 
 
 def turns(row: dict[str, Any], file: Path, number: int) -> dict[str, Any]:
@@ -87,6 +105,7 @@ def turns(row: dict[str, Any], file: Path, number: int) -> dict[str, Any]:
 
     role_key, text_key = LAYOUTS[column]
     messages: list[tuple[str, str]] = []
+    answer = None
     for number_in_row, message in enumerate(row[column], 1):
         if not isinstance(message, dict) or not isinstance(message.get(role_key), str):
             fail(
@@ -103,12 +122,15 @@ def turns(row: dict[str, Any], file: Path, number: int) -> dict[str, Any]:
                 "images and sound can't be read; write text, or drop the row",
             )
         messages.append((role, text))
-    answer = next((index for index in reversed(range(len(messages))) if messages[index][0] == "assistant"), None)
+        if (weight := message.get("weight")) not in (None, 0, 1):
+            fail(f"message {number_in_row} has a weight other than 0 and 1", "give an answer that is not trained 0")
+        if role == "assistant" and weight != 0:
+            answer = number_in_row - 1
     if answer is None:
         lack(
             "target",
-            "no answer from the assistant",
-            "the last answer is what the model learns: add it, or drop the row",
+            "no answer from the assistant without weight 0",
+            "the last such answer is what the model learns: add it, or drop the row",
         )
     question = next((index for index in reversed(range(answer)) if messages[index][0] == "user"), None)
     if question is None:

@@ -18,6 +18,11 @@ from hallmark.data.raw import Raw
 
 def gold_spans(path: Path, data: Data) -> dict[str, list[tuple[str, int, int, str]]]:
     """Gold spans by record id: (column, start, end, kind), in characters of that column."""
+    if data.markup != "none":
+        problem = "its spans count characters of the text with its markup, which is masked without"
+        raise HallmarkError(
+            problem, file=path, param="mask.gold", remedy="set mask.gold to null, or data.markup to none"
+        )
     columns = columns_of(data.input)
     spans: dict[str, list[tuple[str, int, int, str]]] = defaultdict(list)
     rows = 0

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from hallmark.base.document import strings
 from hallmark.base.errors import HallmarkError
+from hallmark.base.markup import Markup, plain_text
 from hallmark.base.params import Data
 from hallmark.base.reading import NotJsonError, RepeatedKeyError, strict_json
 from hallmark.base.records import FIELD, columns_of, fill
@@ -134,9 +135,11 @@ class _Row:
             number=self.number,
             id=self.name(data.id, "data.id"),
             group=self.name(data.group, "data.group"),
-            input=self.text(data.input, "data.input", mask.max_chars),
+            input=self.text(data.input, "data.input", mask.max_chars, data.markup),
             target=self.target(data, task),
-            context=self.text(data.context, "data.context", mask.max_chars, empty=True) if data.context else None,
+            context=self.text(data.context, "data.context", mask.max_chars, data.markup, empty=True)
+            if data.context
+            else None,
             tools=tools,
             rejected=self.rejected(data.rejected, data.labels, task) if data.rejected else None,
             tags=self.tags(data.tags, data.tag_separator) if data.tags else None,
@@ -200,7 +203,7 @@ class _Row:
             "remove it: no line breaks, zero-width or direction characters, and no white space but a plain space",
         )
 
-    def text(self, template: str, param: str, most: int, *, empty: bool = False) -> str:
+    def text(self, template: str, param: str, most: int, markup: Markup, *, empty: bool = False) -> str:
         for column in columns_of(template):
             value = self.column(column, param)
             if isinstance(value, list | dict | bytes):
@@ -209,10 +212,10 @@ class _Row:
                     column,
                     "write it as a text, or leave it out of the template",
                 )
-        text = fill(template, self.row)
+        text = plain_text(fill(template, self.row), markup)
         where = ", ".join(columns_of(template))
         values = "".join(fill(column, self.row) for column in columns_of(template))  # without the template's own words
-        if not empty and not any(map(shows, values)):
+        if not empty and not any(map(shows, plain_text(values, markup))):
             problem = "nothing but white space or characters that don't show"
             self.lack("input", problem, where, f"drop the row, or fix its text; {OR_DROP}")
         if len(text) > most:
@@ -239,11 +242,20 @@ class _Row:
             except NotJsonError:
                 if task.parse(value).kind == "refusal":
                     return value.strip()  # in plain words, among answers that are JSON
+                if task.kind.calls_tools and "{" not in value:
+                    if data.no_call == "missing":
+                        keep = "set data.no_call to empty, which makes it the answer [], no call"
+                        self.lack("target", "words and no tool call", where, f"{keep}; {OR_DROP}")
+                    return self.valid([], where, task)
                 self.fail("not valid JSON", where, f"for task.kind {task.kind}, give an object or its JSON text")
         if task.kind.listed:
             value = label_text(value, data.labels)
         if not task.is_json and not isinstance(value, str | dict if task.schema else str):
             self.fail(f"not a text but {type(value).__name__}", where, f"for task.kind {task.kind}, give a text")
+        return self.valid(value, where, task)
+
+    def valid(self, value: Any, where: str, task: Task) -> Any:
+        """The target, if it is an answer of the task."""
         parsed = task.parse(self.renders(value, where, task.render))
         if parsed.kind == "invalid":
             self.fail(f"the target breaks {task.schema_file}: {parsed.problem}", where, "fix the target or the schema")

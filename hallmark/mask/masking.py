@@ -51,7 +51,7 @@ NAME_LIKE = frozenset(("PERSON", "LOCATION", "ORGANIZATION", "TITLE", "NRP", "MI
 KEPT_RESULTS = 20_000  # texts whose rule findings are remembered: in chat, most turns are there many times
 _WORD = re.compile(r"[^\W\d_][\w'’-]*")
 # A tag of HTML: its frame stays, since half a tag spoils the text; the values of its attributes don't.
-_TAG = re.compile(
+TAG = re.compile(
     r"(?P<opens></?(?:a|abbr|address|article|b|big|blockquote|body|br|button|caption|center|code|col|dd|del|div|dl|dt|em|font|"
     r"footer|form|h[1-6]|head|header|hr|html|i|iframe|img|input|ins|label|li|link|main|mark|meta|nav|ol|option|p|pre|q|s|section|"
     r"select|small|span|strike|strong|style|sub|sup|table|tbody|td|textarea|tfoot|th|thead|title|tr|u|ul|video)(?=[\s/>]))"
@@ -230,7 +230,7 @@ class Masker:
         if kept and record.known:
             known = merged((span.start, span.end) for span in record.known.find(text))
             kept = [part for place in kept for part in outside(text, *place, known)]
-        for tag in _TAG.finditer(text) if "<" in text else ():
+        for tag in TAG.finditer(text) if "<" in text else ():
             kept += [tag.span("opens"), tag.span("closes")]
         return kept
 

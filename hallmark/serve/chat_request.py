@@ -22,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from hallmark.base.markup import Markup, plain_text
 from hallmark.base.reading import NotJsonError, strict_json
 from hallmark.base.refusal import Refusal
 from hallmark.base.tools import normal_tools
@@ -195,9 +196,22 @@ def plain(messages: Iterable[Message]) -> list[dict[str, Any]]:
     return [{"role": message["role"], "content": None} | message for message in dumped]
 
 
-def read_request(body: bytes) -> ChatRequest:
-    """The request in a body; a Refusal if it is not strict JSON or not a request."""
-    return read_as(ChatRequest, body)
+def read_request(body: bytes, markup: Markup = "none") -> ChatRequest:
+    """The request in a body, with its texts as those of records are; a Refusal if it is not strict JSON or not a request."""
+    chat = read_as(ChatRequest, body)
+    if markup == "none":
+        return chat
+    return chat.model_copy(update={"messages": without_markup(chat.messages, markup)})
+
+
+def without_markup(messages: list[Message], markup: Markup) -> list[Message]:
+    """The messages with plain texts, but for the system's: the task's own prompt is none of a row."""
+    return [
+        message
+        if message.role == "system" or message.content is None
+        else message.model_copy(update={"content": plain_text(message.content, markup)})
+        for message in messages
+    ]
 
 
 def read_as(form: type[Form], body: bytes) -> Form:

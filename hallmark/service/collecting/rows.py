@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hallmark.base.errors import HallmarkError
+from hallmark.base.markup import Markup, plain_text, with_markup
 from hallmark.base.records import fill
 from hallmark.data.conversations import TURNS, Extra
 from hallmark.data.raw import Raw, Values, checked_row
@@ -55,6 +57,8 @@ class Rows:
 
     def masked(self, logged: Logged) -> tuple[Logged, str]:
         """The request, masked, and the raw name of its customer; LeftOutError if no row can be made of it."""
+        if not logged.own:  # our gateway has done so
+            logged = replace(logged, messages=self._each(logged.messages, plain_text))
         texts = [message["content"] for message in logged.messages]
         texts += [text for text in (logged.group, logged.answer, logged.fallback, logged.target) if text]
         if any(len(text) > self.params.mask.max_chars or not is_sound(text) for text in texts):
@@ -114,12 +118,18 @@ class Rows:
         """The columns that hold what was asked, and the context and the input that they make."""
         said = [message for message in logged.messages if message["role"] != "system"]
         if self.turns:
-            return {"messages": self._turns(said)}, None, said[-1]["content"] if said else ""
+            turns = self._each(self._turns(said), with_markup)
+            return {"messages": turns}, None, said[-1]["content"] if said else ""
         if [message["role"] for message in said] != ["user"]:
             raise LeftOutError("conversation")
         columns = split_prompt(said[0]["content"], self.data, self.known.habits)
         context = fill(self.data.context, columns) if self.data.context else None
-        return dict(columns), context or None, fill(self.data.input, columns)
+        written = {name: value and with_markup(value, self.data.markup) for name, value in columns.items()}
+        return written, context or None, fill(self.data.input, columns)
+
+    def _each(self, messages: list[Message], change: Callable[[str, Markup], str]) -> list[Message]:
+        """The messages, each text with its markup changed."""
+        return [message | {"content": change(message["content"], self.data.markup)} for message in messages]
 
     def _turns(self, said: list[Message]) -> list[Message]:
         """The turns of a conversation, unless the caller had joined them to one text, which can't be undone."""

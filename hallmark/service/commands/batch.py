@@ -172,12 +172,12 @@ class Batch:
 
 def answer_file(params: Params, file: Path, out: Path, folder: Path | None, *, ungated: bool) -> None:
     """Answer what is left of a file, and print what came of it."""
-    prompt = params.task.system_prompt
+    prompt, markup = params.task.system_prompt, params.data.markup
     if file.resolve() == out.resolve():
         raise HallmarkError("the file of the requests", file=out, remedy="name another file with --out")
     with answers_in(out) as answers:
         total = 0
-        for line in requests_in(file, prompt):  # all of it, before a model is loaded
+        for line in requests_in(file, prompt, markup):  # all of it, before a model is loaded
             if line.row <= answers.done:
                 answers.check(line)
             total = line.row
@@ -189,7 +189,7 @@ def answer_file(params: Params, file: Path, out: Path, folder: Path | None, *, u
                 by = ", ".join(sorted(answers.versions - Counter({"": answers.versions[""]})))
                 log.info("%s: %d of %d lines are answered already (by %s)", out, answers.done, total, by)
             first = answers.done
-            left = (line for line in requests_in(file, prompt) if line.row > first)
+            left = (line for line in requests_in(file, prompt, markup) if line.row > first)
             with suppress(KeyboardInterrupt), Progress("batch", total - first, "lines") as progress:
                 asyncio.run(_run(params, left, answers, folder, ungated, lambda _: progress.add()))
         counts = _counts(out)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from hallmark.base.errors import HallmarkError
+from hallmark.base.markup import Markup
 from hallmark.base.reading import NotJsonError, check_regular, strict_json
 from hallmark.base.refusal import Refusal
 from hallmark.serve.chat_request import ChatRequest, read_request
@@ -42,17 +43,17 @@ class Line:
     digest: str
 
 
-def requests_in(file: Path, system_prompt: str, model: str = "batch") -> Iterator[Line]:
+def requests_in(file: Path, system_prompt: str, markup: Markup = "none") -> Iterator[Line]:
     """The requests of a file; a HallmarkError about the first that is none."""
     check_regular(file, "name a file with one request a line")
     with file.open("rb") as opened:
         for row, raw in enumerate(iter(lambda: opened.readline(LINE_BYTES + 1), b""), 1):
             if len(raw) > LINE_BYTES:
                 raise _wrong(file, row, None, f"longer than {LINE_BYTES >> 20} MiB")
-            yield _request(file, row, raw.rstrip(b"\r\n"), system_prompt, model)
+            yield _request(file, row, raw.rstrip(b"\r\n"), system_prompt, markup)
 
 
-def _request(file: Path, row: int, raw: bytes, system_prompt: str, model: str) -> Line:
+def _request(file: Path, row: int, raw: bytes, system_prompt: str, markup: Markup) -> Line:
     try:
         value = strict_json(raw.decode())
     except (UnicodeDecodeError, NotJsonError) as error:
@@ -71,7 +72,7 @@ def _request(file: Path, row: int, raw: bytes, system_prompt: str, model: str) -
         raise _wrong(file, row, "id", "neither a text nor a whole number")
     if group is not None and not (isinstance(group, str) and 0 < len(group) <= MOST_NAME):
         raise _wrong(file, row, "group", "not the name of a customer")
-    body = {"model": model, "messages": value.get("messages", []), "tools": value.get("tools")}
+    body = {"model": "batch", "messages": value.get("messages", []), "tools": value.get("tools")}
     if "input" in value:
         parts = [value.get("context"), value["input"]]
         if not all(part is None or isinstance(part, str) for part in parts) or not value["input"]:
@@ -79,7 +80,7 @@ def _request(file: Path, row: int, raw: bytes, system_prompt: str, model: str) -
         user = "\n\n".join(part for part in parts if part)  # as a record is made
         body["messages"] = [{"role": "system", "content": system_prompt}, {"role": "user", "content": user}]
     try:
-        chat = read_request(json.dumps(body).encode())
+        chat = read_request(json.dumps(body).encode(), markup)
     except Refusal as refusal:
         raise _wrong(file, row, refusal.param, refusal.message) from None
     return Line(row, name, group, chat, hashlib.sha256(raw).hexdigest())

@@ -92,7 +92,9 @@ def serve_behind_gateway(params: Params, folder: Path | None, *, ungated: bool) 
     models = models_of(params, folder, ungated=ungated, serve=serve, metrics=metrics, emit=emit)
     feedback = FeedbackJournal() if serve.traces else None
     traces = traces_of(serve, models, metrics)
-    gateway = Gateway(serve, masking, models, traces, feedback, metrics, Task(params.task), names_key(params))
+    gateway = Gateway(
+        serve, masking, models, traces, feedback, metrics, Task(params.task), names_key(params), params.data.markup
+    )
     # What failed is told below, in one line.
     logging.getLogger("uvicorn.error").addFilter(lambda _: gateway.failed is None)
     try:

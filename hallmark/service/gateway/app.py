@@ -35,6 +35,7 @@ from hallmark.service.traces.trace import Feedback, new_id
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from hallmark.base.markup import Markup
     from hallmark.params.gateway import Serve
     from hallmark.serve.chat_request import ChatRequest
     from hallmark.service.gateway.exchange import Traces
@@ -97,6 +98,7 @@ class Gateway:
     metrics: Metrics
     task: Task
     names_key: bytes | None
+    markup: Markup = "none"  # data.markup
     failed: BaseException | None = field(default=None, init=False)  # why it could not be started
 
     def __post_init__(self) -> None:
@@ -169,7 +171,7 @@ class Gateway:
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
                 large = len(body) > LARGE
-                chat = await _aside(large, read_request, body)
+                chat = await _aside(large, lambda: read_request(body, self.markup))
                 chat, masked, masking_s = await self._masked(self._checked(chat), large)
         except TimeoutError:
             raise self._late() from None
@@ -276,7 +278,7 @@ class Gateway:
         self.keys.check_own(judgement.trace_id, caller)
         self.judgements.check_trace(caller, judgement.trace_id)
         with _masking():
-            target = await masked_target(judgement, self.masking, self.task)
+            target = await masked_target(judgement, self.masking, self.task, self.markup)
         kept = Feedback(
             trace=judgement.trace_id, time=datetime.now(UTC), caller=caller, verdict=judgement.verdict, target=target
         )

@@ -8,10 +8,11 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from hallmark.base.reading import NotJsonError, strict_json
 from hallmark.base.refusal import Refusal
-from hallmark.serve.chat_request import Message, Strict, plain, read_as
+from hallmark.serve.chat_request import Message, Strict, plain, read_as, without_markup
 from hallmark.service.traces.trace import Verdict
 
 if TYPE_CHECKING:
+    from hallmark.base.markup import Markup
     from hallmark.service.gateway.masking import MaskPool
     from hallmark.task.task import Task
 
@@ -45,7 +46,9 @@ def read_judgement(body: bytes) -> Judgement:
     return read_as(Judgement, body)
 
 
-async def masked_target(judgement: Judgement, masking: MaskPool | None, task: Task) -> str | None:
+async def masked_target(
+    judgement: Judgement, masking: MaskPool | None, task: Task, markup: Markup = "none"
+) -> str | None:
     """The target as training would have it, None if there is none. A Refusal if it is no answer of the task.
 
     With the request's messages, a value in both has the stand-in that it has in the trace.
@@ -59,7 +62,8 @@ async def masked_target(judgement: Judgement, masking: MaskPool | None, task: Ta
     )  # the task's words, nobody's data
     if masking is not None and not public:
         # as a whole: a value is masked by its key too, and a key may be private
-        masked = (await masking.mask(plain(judgement.messages or []), None, also=[text]))[1]
+        messages = plain(without_markup(judgement.messages or [], markup))
+        masked = (await masking.mask(messages, None, also=[text]))[1]
         text = masked[0]
         parsed = task.parse(text)
     if parsed.kind == "invalid":  # what is wrong with it may quote it

@@ -1,0 +1,152 @@
+"""Labelled spans as an object of fields, and tokens as a text: two more columns that `data:` can name.
+
+    entities.by_label   of spans in the column `entities`: {"city": ["Rome"], "traveller": ["Anna", "Finn"]}, each text once
+    tokens.joined       of a list of tokens: the text, with a space between two
+
+Spans have the forms that tools write: objects or lists with start, end and label, objects with text and label, either inside
+others (Label Studio's annotations), or a BIO tag for each token. Nothing else of an export is read: no id, time or person.
+Start and end count characters of `data.input` as it is in the file; `data.markup` then changes the texts of the spans too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hallmark.base.errors import HallmarkError
+from hallmark.base.markup import Markup, plain_text
+
+BY_LABEL, JOINED = ".by_label", ".joined"
+LABEL = ("label", "labels", "type", "tag", "entity", "entity_group", "category")
+TEXT = ("text", "word", "value", "mention")
+BOUNDS = (("start", "end"), ("start_offset", "end_offset"), ("begin", "end"))
+OF_A_TOOL = re.compile(  # keys of objects that a tool wraps around an answer
+    r"id|_.*|uuid|(?:user|task|project|annotator)_?id|timestamp|completed_by|lead_time|annotator|model_version|agent"
+    r"|(?:created|updated|modified|extracted|processed|exported|imported|inserted|loaded)_?(?:at|by|on|date|time)?",
+    re.IGNORECASE,
+)
+TAG = re.compile(r"O|([BIESLU])-(.+)", re.DOTALL)
+
+
+class Span(NamedTuple):
+    """A span with its own text, or with start and end; `keys` are those of its object."""
+
+    label: str
+    text: str | None
+    start: int | None
+    end: int | None
+    keys: frozenset[str] = frozenset()
+
+
+def spans_in(value: Any) -> Iterator[Span]:
+    """The spans in a value, however deep."""
+    if isinstance(value, list) and len(value) == 3 and _are_bounds(*value[:2]) and isinstance(value[2], str):
+        yield Span(value[2], None, *value[:2])
+    elif isinstance(value, list):
+        done = annotations_in(value)
+        for item in _counting(done) if done else value:
+            yield from spans_in(item)
+    elif isinstance(value, dict):
+        labels = next((value[key] for key in value if key in LABEL or key.endswith("labels")), None)
+        labels = [label for label in (labels if isinstance(labels, list) else [labels]) if isinstance(label, str)]
+        text = next((value[key] for key in TEXT if isinstance(value.get(key), str)), None)
+        pairs = ((value.get(start), value.get(end)) for start, end in BOUNDS)
+        start, end = next((pair for pair in pairs if _are_bounds(*pair)), (None, None))
+        if labels and (text is not None or end is not None):
+            yield from (Span(label, text, start, end, frozenset(value)) for label in labels)
+        else:
+            for item in [value["result"]] if "result" in value else value.values():
+                yield from spans_in(item)
+
+
+def annotations_in(value: Any) -> list[dict[str, Any]]:
+    """What several people said of one text, as Label Studio has it."""
+    return [item for item in value if isinstance(item, dict) and "result" in item] if isinstance(value, list) else []
+
+
+def _counting(done: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The annotation that counts, if there is one: the ground truth, else the first that was not cancelled."""
+    kept = [one for one in done if not one.get("was_cancelled")]
+    return sorted(kept, key=lambda one: not one.get("ground_truth"))[:1]
+
+
+def _are_bounds(start: Any, end: Any) -> bool:
+    return type(start) is type(end) is int and 0 <= start <= end
+
+
+def are_tags(value: Any) -> bool:
+    """Whether it is a list of BIO tags (also IOBES and BILOU), one for each token; None: a token without a tag."""
+    return isinstance(value, list) and all(
+        tag is None or (isinstance(tag, str) and TAG.fullmatch(tag)) for tag in value
+    )
+
+
+def are_spans(values: list[Any]) -> bool:
+    """Whether a column has labelled spans: counted ones, or objects with nothing but a text, a label and what tools add."""
+    spans = [list(spans_in(value)) for value in values if value]
+    found = [span for row in spans for span in row]
+    own = (*LABEL, *TEXT)
+    plain = all(
+        span.end is not None or all(key in own or OF_A_TOOL.fullmatch(key) for key in span.keys) for span in found
+    )
+    repeated = 2 * len({span.label for span in found}) <= len(found)
+    return bool(found) and 2 * sum(map(bool, spans)) > len(spans) and plain and repeated
+
+
+def by_label(
+    value: Any, source: Any, file: Path, number: int, field: str, markup: Markup = "none"
+) -> dict[str, list[str]] | None:
+    """The texts of each label, in their order in the text; None if nobody has labelled it.
+
+    `source` is what the spans are counted in: a text, or a list of tokens; None if `data.input` is no single column.
+    """
+
+    def wrong(problem: str, remedy: str) -> HallmarkError:
+        return HallmarkError(problem, file=file, row=number, field=field, remedy=remedy)
+
+    done = annotations_in(value)
+    if value is None or (done and not _counting(done)):
+        return None
+    if value and are_tags(value):
+        if not isinstance(source, list) or len(source) != len(value):
+            tokens = f"{len(source)} tokens" if isinstance(source, list) else "no tokens"
+            raise wrong(
+                f"{len(value)} tags for {tokens}", f"name the column of the tokens in data.input: TOKENS{JOINED}"
+            )
+        spans = list(_of_tags(value, source))
+    else:
+        spans = list(spans_in(value))
+        if value and not spans and not done:
+            raise wrong("no labelled spans", "give each span a label, and a text or start and end")
+    found: dict[str, list[str]] = {}
+    for span in sorted(spans, key=lambda span: span.start or 0):
+        text = span.text
+        if text is None:
+            if not isinstance(source, str):
+                raise wrong("start and end of spans count in one text", "name its column alone in data.input")
+            if (span.end or 0) > len(source):
+                raise wrong("a span ends past the end of the text", "count characters of the column in data.input")
+            text = source[span.start : span.end]
+        text = plain_text(text, markup).strip()
+        if text and text not in found.setdefault(span.label, []):
+            found[span.label].append(text)
+    return {label: texts for label, texts in found.items() if texts}
+
+
+def _of_tags(tags: list[str | None], tokens: list[Any]) -> Iterator[Span]:
+    first, label = 0, ""
+    for index, tag in enumerate([*tags, None]):
+        match = TAG.fullmatch(tag or "O")
+        head, name = (match[1] or "", match[2] or "") if match else ("", "")
+        if label and (name != label or head in "BSU"):
+            yield Span(label, joined(tokens[first:index]), first, index)
+            label = ""
+        if name and not label:
+            first, label = index, name
+
+
+def joined(tokens: Any) -> str | None:
+    """Tokens as a text; None if they are no list of texts."""
+    return " ".join(map(str, tokens)) if isinstance(tokens, list) else None
