@@ -84,7 +84,7 @@ def stamped(repo: Path, clone: Path, commit: str, answers: dict[str, str]) -> st
             f"commit {commit[:7]} of the template can't be stamped with its answers:\n{done.stderr.strip()[-2000:]}"
         )
         raise HallmarkError(problem, file=repo / ".cruft.json", remedy="change the answers there, and commit it")
-    (folder,) = out.iterdir()
+    (folder,) = sorted(out.iterdir())
     for name in git(repo, "ls-files", "-z", "stages/hallmark").split("\0")[:-1]:
         if (source := clone / name.removeprefix("stages/")).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
