@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hallmark.base.errors import HallmarkError
-from hallmark.base.figures import percent
 from hallmark.base.params import Compute
 
 GIB = 2**30
@@ -67,7 +66,7 @@ class Gpu:
             bandwidth=SHARE_WRITING * self.bandwidth,
             layer=LAYER,
             step=STEP,
-            basis=f"{percent(SHARE_TRAINING)} of the {self.operations / 1e12:.0f} TFLOP/s stated for {self.name}",
+            basis=f"{100 * SHARE_TRAINING:.0f} % of the {self.operations / 1e12:.0f} TFLOP/s stated for {self.name}",
         )
 
 
