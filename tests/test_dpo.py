@@ -112,7 +112,7 @@ def check_run(tuned: Path, tmp_path: Path) -> Path:
     for name, environment in (("a", {}), ("b", {"PYTHONHASHSEED": "2", "TZ": "Asia/Tokyo", "LC_ALL": "C"})):
         folder = Path(shutil.copytree(tuned, tmp_path / name))
         said = stage(folder, "dpo", **environment).stderr
-        assert "dpo: 0 of 8 steps, validation loss 0.6" in said
+        assert "dpo: step 0: validation loss 0.6" in said
         assert "dpo: 8 of 8 steps in " in said
         files = {file.name: file.read_bytes() for file in sorted((folder / ADAPTER).iterdir())}
         results.append((files, report(folder, "dpo"), (folder / "reports/dpo_curve.csv").read_bytes()))
