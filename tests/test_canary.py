@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from hallmark.params.monitoring import Canary
 from hallmark.service.monitoring import canary_words as say
@@ -116,6 +117,15 @@ def test_what_was_before_explains_customers_and_not_the_releases():
     assert adjusted(now, [np.full(len(arm), np.nan) for arm in now])[0] is now[0]
 
 
+@pytest.mark.parametrize("missing", [0, 5])
+def test_means_before_that_are_all_the_same_explain_nothing(missing):
+    now = [np.linspace(0, 1, size) for size in (30, 31)]
+    before = [np.full(30, 0.1), np.full(31, 0.1 if missing else 0.3)]
+    before[0][:missing] = np.nan
+    for found, arm in zip(adjusted(now, before), now, strict=True):
+        assert found == pytest.approx(arm, abs=1e-9)
+
+
 # --- looks -------------------------------------------------------------------------------------------------------
 
 
@@ -217,6 +227,17 @@ def test_a_release_that_is_worse_in_one_thing_is_rolled_back(rule, of):
     assert rule in say.headline(found)
 
 
+@pytest.mark.parametrize(("margin", "verdict"), [(0.1, PROMOTE), (0.03, ROLL_BACK)])
+def test_one_that_is_worse_for_sure_is_promoted_only_within_the_margin(margin, verdict):
+    traces = both(2_000)
+    broken = [replace(one, schema_valid=number % 25 > 0) for number, one in enumerate(traces[2_000:])]
+    found = judged([*traces[:2_000], *broken], margins=MARGINS | {"wrong": None, "schema_breaks": margin})
+    rule = next(one for one in found.rules if one.name == "schema_breaks")
+    assert rule.curve[-1].worse > 1 and 0 < rule.low < rule.high
+    assert (found.verdict, rule.high <= margin) == (verdict, verdict == PROMOTE)
+    assert say.table(found, 10.0)[1][-1] == ("Within the margin" if verdict == PROMOTE else "Worse")
+
+
 def test_corrected_and_rejected_answers_are_wrong_ones():
     traces = both(60)
     said = {
@@ -268,9 +289,15 @@ def test_history_is_what_prod_answered_before_the_canary_did():
     assert width([*earlier, *now]) < width(now) / 2
 
 
+def test_a_verdict_that_is_wrong_as_often_as_not_can_not_be_asked_for():
+    with pytest.raises(ValidationError, match=r"greater than 0\.5"):
+        block(confidence=0.5)
+
+
 def test_after_the_last_look_there_is_no_other():
     found = judged(both(5), hours=100)
     assert (found.next_look, found.look) == (None, 5)
+    assert any("--stop canary" in note and "--since" in note for note in say.notes(found))
 
 
 def test_a_plan_says_what_prods_customers_can_show():
@@ -282,6 +309,10 @@ def test_a_plan_says_what_prods_customers_can_show():
     failed = found["failed"]
     assert failed.days and failed.least_margin < 0.1 and failed.customers < failed.known
     assert found["price"].least_worse > 0.5, "the margin is allowed"
+    assert failed.least_worse > failed.margin - failed.least_margin, "what is shown to be within the margin is promoted"
+    for nobody in (0.0, 1.0):
+        (line,) = words(needed(table(traces), [], START + timedelta(hours=5), block(), nobody), 1.0, nobody)
+        assert "customers of both" in line
     few = needed(table(traces[:40]), [], START + timedelta(hours=5), block(), 0.5)
     assert next(one for one in few if one.rule == "failed").customers > 40
     assert "failed: 10 points take" in "\n".join(words(list(found.values()), 1.0, 0.5))

@@ -6,10 +6,12 @@ do with each other. It assumes that the customers to come are like those of the 
 
 - Each threshold has the hypothesis "the mean of r is at least `risk`", where r is the share of wrong answers of a customer.
   It is tested by betting (`hallmark/base/betting.py`). Customers come in the order of the SHA-256 of their names, without a
-  seed: neither the order of a file nor a param changes it, and the names of exchangeable customers say nothing of r.
+  seed: neither the order of a file nor a param changes it. Names must not depend on r: who renames customers after seeing
+  their answers chooses the order.
 - Thresholds are tested in a fixed sequence, from one that looks safe to ever lower ones, until a test does not reject
   (Angelopoulos, Bates, Candès, Jordan and Lei 2021, "Learn then Test"). Start and sequence come from other customers than
-  those that the tests count, so the chance that any rejected one is wrong stays at most 1 - confidence.
+  those that the tests count (of these, only their number), so the chance that any rejected one is wrong stays at most
+  1 - confidence.
 
 Conformal risk control (Angelopoulos et al. 2024) bounds the mean risk over calibration sets as well as new records; here,
 of all calibration sets that could have been drawn, the risk is over the limit in a share of at most 1 - confidence.
@@ -96,7 +98,14 @@ def fewest_groups(risk: float, confidence: float) -> int:
     import numpy as np
 
     alpha = 1 - confidence
-    return 1 + bisect_left(range(1, 2**24), True, key=lambda size: p_value(np.zeros(size), risk, alpha) <= alpha)
+
+    def enough(size: int) -> bool:
+        return p_value(np.zeros(size), risk, alpha) <= alpha
+
+    most = 1
+    while most < 2**24 and not enough(most):
+        most *= 2
+    return 1 + bisect_left(range(1, most), True, key=enough)
 
 
 def candidates(fitted: Answers, risk: float, confidence: float, least: float, times: float) -> list[float]:

@@ -23,7 +23,7 @@ class CanaryMargins(Block):
 
 
 class Canary(Block):
-    confidence: Share
+    confidence: Annotated[Share, Field(gt=0.5)]
     first_look_hours: Hours
     days: Annotated[float, Field(ge=0.001, le=365)]
     margins: CanaryMargins

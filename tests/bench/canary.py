@@ -119,7 +119,7 @@ def _verdicts(arms: list[Customers], margin: float, look: Look, shown: Any) -> t
     canary, prod = arms
     worse = shown(prod, canary, 1.0, 0.0, ALPHA / RULES * look.share)
     not_worse = shown(canary, prod.mapped(1.0, margin), 1.0, margin, ALPHA * look.share)
-    return worse >= 1, not_worse >= 1
+    return (worse >= 1) & (not_worse < 1), not_worse >= 1
 
 
 def welch(first: Customers, second: Customers, _most: float, _least: float, alpha: float) -> Any:

@@ -6,9 +6,9 @@ With the chance 1 - confidence at most, over all looks,
   owner may mean to raise, "no worse" is up to the margin;
 - a canary that is worse by a margin or more, by any rule, is promoted: all rules must hold, so nothing is divided.
 
-One that is worse by less than the margin may get either verdict: a rule that holds can't roll it back, so the nearer
-end decides more often. The difference of a rule has an interval whose ends are what the two tests leave, valid at all
-looks at once. `evidence.py` has the looks and their tests.
+One that is worse by less than the margin may get either verdict, whichever is shown first. If both are, the rule holds:
+the margin says how much harm is accepted. The difference of a rule has an interval whose ends are what the two tests
+leave, valid at all looks at once. `evidence.py` has the looks and their tests.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a canary's margins take: how many customers, how many days, and what those that there are can show.
 
-It supposes that customers come as prod's did in the days before, as long as a canary takes at most, and that the releases are equal, or differ by as
-much for each customer. "Shown" is in four of five canaries.
+It supposes that customers come as prod's did in the days before, as long as a canary takes at most, and that the
+releases are equal, or differ by as much for each customer. "Shown" is in four of five canaries.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ class Needed:
     """What a rule takes to promote an equal canary. None where nothing is known, or no number is enough.
 
     `customers`: of both releases, in all days; `days`: with the `known` ones that come in that time; `least_margin` and
-    `least_worse`: the margin that they show in the end, and by how much a canary is worse that they roll back.
+    `least_worse`: the margin that they show in the end, and by how much a canary is worse that they roll back: clearly
+    worse than prod, and not clearly within the margin.
     """
 
     rule: str
@@ -85,7 +86,8 @@ def _needed(margin: float, measures: list[Measure]) -> Needed:
     def rolls_back(worse_by: float) -> bool:
         canary = last.arms[1] * (1 + worse_by) if last.is_ratio else last.arms[1] + worse_by
         worse = replace(last, arms=[canary, last.arms[1]])
-        return worse.worse(margin if last.is_ratio else 0.0) >= _with_power(last.alpha_of_rule * last.look.share)
+        clear = worse.worse(margin if last.is_ratio else 0.0) >= _with_power(last.alpha_of_rule * last.look.share)
+        return clear and worse.not_worse(margin) <= max(0.0, 2 - _with_power(last.alpha * last.look.share))
 
     times = lowest(0.0, MOST_TIMES, 2 * STEPS, lambda factor: shows(last, margin, max(factor, 1e-3)))
     days = [at.look.hours / 24 for at in measures if len(at.prod) > 1 and shows(at, margin)]
@@ -108,13 +110,15 @@ def _with_power(alpha: float) -> float:
 
 def words(found: Sequence[Needed], days: float, share: float) -> list[str]:
     """What the margins take, a line for each rule."""
+    if not 0 < share < 1:
+        return [f"serve.routing.canary is {share:g}: a verdict takes customers of both releases."]
     lines = [f"what the margins take, if {share:.0%} of prod's customers of the last {days:g} days get the canary:"]
     for one in found:
         unit = "%" if one.rule == "price" else "points"
         if one.customers is None or one.least_margin is None:
             lines.append(f"  {one.rule}: {one.known:,} customers say too little about it to tell.")
             continue
-        when = f"about {one.days:.2g} days" if one.days else f"{rounded_up(one.customers):,} customers"
+        when = f"about {one.days:.1f} days" if one.days else f"{rounded_up(one.customers):,} customers"
         worse = f"; {100 * one.least_worse:.1f} {unit} worse is rolled back" if one.least_worse else ""
         lines.append(
             f"  {one.rule}: {100 * one.margin:g} {unit} take {when}. In {days:g} days, {one.known:,} customers show a margin "

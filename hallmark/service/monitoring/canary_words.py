@@ -27,7 +27,12 @@ ABOUT = {
     "slow": "Slower than {slow:g} s",
     "price": "Price of a request",
 }
-OUTCOMES = {NOT_WORSE: "Not worse", WORSE: "Worse", TOO_LITTLE: "Too little data", NOT_APPLICABLE: "Not applicable"}
+OUTCOMES = {
+    NOT_WORSE: "Within the margin",
+    WORSE: "Worse",
+    TOO_LITTLE: "Too little data",
+    NOT_APPLICABLE: "Not applicable",
+}
 RISKS = {OVER: "over the limit", WITHIN: "within the limit", TOO_LITTLE: "too little data"}
 VERDICTS = {PROMOTE: "promote", ROLL_BACK: "roll back", TOO_LITTLE: "too little data"}
 DAY = 48.0  # hours from which on days are counted
@@ -94,7 +99,10 @@ def notes(report: Report) -> list[str]:
     lines = [note for rule in report.rules if (note := open_rule(rule))]
     lines += [risk(one) for one in report.risks]
     if report.next_look is None and report.verdict == TOO_LITTLE:
-        lines.append("This was the last look (canary.days). Take the canary out, or start over with --since.")
+        lines.append(
+            "This was the last look (canary.days): the verdict stays. Take the canary out (`nox -s promote -- --stop "
+            "canary`), or give it more customers (serve.routing.canary) and start over with --since."
+        )
     if report.changed_sides:
         lines.append(
             f"{report.changed_sides:,} customers were answered by both releases and count for the first: was "

@@ -161,8 +161,8 @@ def _best_bet(arm: Customers, mean: NDArray[Any], bet: NDArray[Any]) -> NDArray[
 def adjusted(now: Sequence[NDArray[Any]], before: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
     """The means of both releases' customers, less what their means from before the canary explain of them.
 
-    `before` has nan for who was not there then. All have the same slope, fitted within each release, so the difference of
-    the releases has no say in it; its mean stays what it was, since chance assigns customers.
+    `before` has nan for those who were not there then. All have the same slope, fitted within each release, so the
+    difference of the releases has no say in it; its mean stays what it was, since chance assigns customers.
     """
     import numpy as np
 
@@ -174,5 +174,6 @@ def adjusted(now: Sequence[NDArray[Any]], before: Sequence[NDArray[Any]]) -> lis
     own = [arm - arm.mean() for arm in filled]
     spread = sum(float((arm**2).sum()) for arm in own)
     shared = sum(float((arm * values).sum()) for arm, values in zip(own, now, strict=True))
-    slope = shared / spread if spread else 0.0
+    # Means that are all the same differ by rounding, and a slope on that would be any number.
+    slope = shared / spread if spread > 1e-24 * np.nansum(known**2) else 0.0
     return [values - slope * arm for values, arm in zip(now, filled, strict=True)]
