@@ -106,6 +106,13 @@ def run(params: Params) -> None:
             prepare_worker(trainer, sft, params.seed)
         if writes:
             log.info("%d records, %d tokens per epoch, %d steps", len(train), counts["tokens"]["train"], steps)
+            if keep.plateau is not None and not keep.plateau.can_end(sft.eval_steps):
+                log.warning(
+                    "sft.early_stopping_patience: %d changes nothing: with sft.eval_steps: %d, too few validations come before "
+                    "the learning rate falls anyway; lower one of them",
+                    sft.early_stopping_patience,
+                    sft.eval_steps,
+                )
 
         # Training, from the first step or from a checkpoint on; then back to the adapter that is kept.
         checkpoint = checkpoints.attach(trainer, folder)
@@ -128,10 +135,11 @@ def run(params: Params) -> None:
             precision = "nf4" if sft.method == "qlora" else sft.dtype
             save_adapter(trainer.model, *source_of(base), precision, adapter, whole)
     if keep.report(steps)["undertrained"]:
+        longer = f"sft.max_steps: {2 * steps}" if sft.max_steps else f"sft.epochs: {2 * metrics['epoch']:g}"
         log.warning(
-            "undertrained: the validation loss still fell when the training ended; twice as long (sft.epochs: %g) would take "
-            "about %.0f minutes",
-            2 * metrics["epoch"],
+            "undertrained: the validation loss still fell when the training ended; twice as long (%s) would take about "
+            "%.0f minutes",
+            longer,
             2 * seconds / 60,
         )
     write_json(REPORTS / "sft.json", report | keep.report(steps))

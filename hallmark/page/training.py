@@ -23,7 +23,7 @@ def kept(trained: Trained) -> str:
     """Which adapter of the training is kept, as a phrase."""
     early = "stopped early; " if trained.stopped_early else ""
     if trained.undertrained:
-        early = "undertrained: the validation loss still fell when sft.epochs ended the training; "
+        early = "undertrained: the validation loss still fell when the training had to end; "
     return f"{early}the adapter of step {trained.kept_step:,} is kept: validation loss {trained.validation_loss:.3f}"
 
 
