@@ -119,7 +119,15 @@ def test_records_that_the_base_cannot_read_are_warned_of(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("records", "labels", "wanted"),
-    [(1, 0, 6.0), (1_911, 0, 3.1), (8_000, 0, 1.0), (40_000, 0, 0.5), (8_636, 77, 2.7), (40_000, 77, 0.58)],
+    [
+        (1, 0, 6.0),
+        (1_911, 0, 3.1),
+        (8_000, 0, 1.0),
+        (40_000, 0, 0.5),
+        (8_636, 77, 2.7),
+        (40_000, 77, 0.58),
+        (10**7, 0, 0.002),
+    ],
 )
 def test_passes_follow_from_records_and_labels(records: int, labels: int, wanted: float) -> None:
     assert passes(records, labels) == wanted

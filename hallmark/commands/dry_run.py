@@ -277,7 +277,7 @@ def passes(records: int, labels: int = 0) -> float:
     """The most passes over this number of training records; `labels`: if every answer is one. At least one, unless they are many."""
     wanted = max(SEEN, PER_LABEL * labels)
     if records > LARGE:
-        return round(max(LARGE, min(wanted, records)) / records, 2)
+        return float(f"{max(LARGE, min(wanted, records)) / records:.2g}")  # two digits, however small it is
     return round(min(MOST_PASSES, max(1.0, wanted / records)), 1)
 
 
