@@ -198,6 +198,7 @@ def test_nulls_inside_a_schema_stay() -> None:
         ({"generation_config": "{}"}, 400, "unknown_parameter", "generation_config"),
         ({"n": True}, 400, "unsupported_parameter", "n"),
         ({"parallel_tool_calls": False}, 400, "unsupported_parameter", "parallel_tool_calls"),
+        ({"parallel_tool_calls": 0}, 400, "invalid_value", "parallel_tool_calls"),
         ({"seed": 2**64}, 400, "invalid_value", "seed"),
         ({"stop": ["a", 5]}, 400, "invalid_value", "stop[1]"),
         ({"temperature": 0.7}, 400, "unsupported_parameter", "temperature"),
@@ -407,10 +408,16 @@ def test_a_failure_behind_is_an_error_that_quotes_nothing(caplog: pytest.LogCapt
 
 
 FIELDS = ("model", "messages", "tools", "tool_choice", "max_tokens", "max_completion_tokens", "temperature", "top_p", "seed",
-          "stop", "n", "stream", "stream_options", "response_format")  # fmt: skip
+          "stop", "stream", "stream_options", "response_format", "parallel_tool_calls", *WITHOUT_EFFECT)  # fmt: skip
+PARTS = st.lists(
+    st.fixed_dictionaries({"type": st.just("text") | JSON, "text": st.text(max_size=9) | JSON}), max_size=2
+)
 MESSAGES = st.lists(
     st.dictionaries(st.sampled_from(["role", "content", "name", "tool_calls", "tool_call_id", "refusal"]), JSON)
-    | st.fixed_dictionaries({"role": st.sampled_from(["system", "user", "tool"]), "content": st.text(max_size=9)}),
+    | st.fixed_dictionaries(
+        {"role": st.sampled_from(["system", "developer", "user", "tool"]), "content": st.text(max_size=9) | PARTS}
+    )
+    | st.fixed_dictionaries({"role": st.just("assistant"), "content": st.none() | PARTS, "refusal": JSON}),
     max_size=3,
 )
 
@@ -430,6 +437,7 @@ def test_any_body_is_refused_or_passed_on_whole(body: bytes) -> None:
         (asked,) = inner.asked
         assert response.status_code == 200
         assert asked["model"] == "tuned"
+        assert not asked.keys() & WITHOUT_EFFECT.keys()
         assert all(isinstance(message["content"], str | None) and message["role"] for message in asked["messages"])
         assert characters(asked["messages"], asked.get("tools")) + asked["max_tokens"] <= LIMIT
     else:

@@ -497,6 +497,8 @@ def test_a_failure_behind_is_an_error_with_a_trace(
 def test_what_the_model_server_refuses_is_named(gateway: Gateway, said: str, code: str, param: str) -> None:
     body = chat(f"REFUSED {said}", max_tokens=5, stop=["x"], response_format={"type": "json_object"})
     assert error_of(ask(gateway, body), 400, code)["param"] == param
+    newer = {name: value for name, value in body.items() if name != "max_tokens"} | {"max_completion_tokens": 5}
+    assert error_of(ask(gateway, newer), 400, code)["param"] == param.replace("max_tokens", "max_completion_tokens")
     message = error_of(ask(gateway, body | chat("REFUSED None None")), 400, "refused_by_model")["message"]
     assert "stop or response_format" in message
     assert "tool_choice" not in message
@@ -758,6 +760,10 @@ def test_nothing_private_is_written_anywhere(
     for word in words:
         ask(gateway, chat(f"{word} {private}", stop=[private]), key=ADA)
         ask(gateway, chat(f"{word} {private}", stream=True), key=ADA)
+        parts = [{"type": "text", "text": word}, {"type": "text", "text": private}]
+        said = [{"role": role, "content": parts} for role in ("developer", "assistant")]
+        said += [{"role": "assistant", "content": None, "refusal": private}, {"role": "user", "content": parts}]
+        ask(gateway, chat(messages=said, user=private, metadata={private: private}, prediction=parts), key=ADA)
     target, trace = TICKET | {"issues": [private]}, gateway.kept.traces[0].id
     for body in (
         {"trace_id": trace, "verdict": "corrected", "target": target, "messages": chat(private)["messages"]},
@@ -771,7 +777,7 @@ def test_nothing_private_is_written_anywhere(
         ask(gateway, private.encode(), key=key, path=f"/{private}")
     written = caplog.text + "".join(capfd.readouterr()) + gateway.metrics.text()
     written += str(gateway.kept.traces) + str(gateway.kept.feedback)
-    assert len(gateway.kept.traces) == 2 * (len(words) - 1)
+    assert len(gateway.kept.traces) == 3 * (len(words) - 1)
     assert len(gateway.kept.feedback) == 1
     for secret in (private, "planted", ADA, BOB):
         assert secret not in written

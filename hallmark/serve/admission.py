@@ -180,8 +180,9 @@ class Admission:
         limit = self.limits.tokens()
         if prompt + (asked or 1) > limit:
             message = f"this server holds {limit} tokens of prompt and answer together; the prompt has {prompt}"
-            message += f", max_tokens asks for {asked}" if asked else ""
-            raise Refusal(400, "context_length_exceeded", message, "messages" if prompt >= limit else "max_tokens")
+            message += f", {request.limit_field} asks for {asked}" if asked else ""
+            field = "messages" if prompt >= limit else request.limit_field
+            raise Refusal(400, "context_length_exceeded", message, field)
         return asked or min(ANSWER_TOKENS, limit - prompt)
 
     async def _pass_on(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:

@@ -136,9 +136,9 @@ class ChatRequest(Strict):
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     stop: Annotated[list[str], Field(max_length=16), BeforeValidator(_listed)] | None = None
-    parallel_tool_calls: Annotated[
-        Literal[False] | None, BeforeValidator(lambda given: None if given is True else given)
-    ] = None
+    parallel_tool_calls: Annotated[bool | None, AfterValidator(lambda given: None if given else given)] = (
+        None  # null: true
+    )
     logprobs: bool | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -160,6 +160,11 @@ class ChatRequest(Strict):
     def answer_tokens(self) -> int | None:
         """The longest answer that the caller wants."""
         return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
+
+    @property
+    def limit_field(self) -> str:
+        """The field by which the caller says so."""
+        return "max_tokens" if self.max_completion_tokens is None else "max_completion_tokens"
 
     def prompt(self) -> list[dict[str, Any]]:
         """The messages as plain values."""

@@ -172,7 +172,8 @@ class Gateway:
             async with asyncio.timeout(deadline - time.monotonic()):
                 large = len(body) > LARGE
                 chat = await _aside(large, lambda: read_request(body, self.markup))
-                chat, masked, masking_s = await self._masked(self._checked(chat), large)
+                self._check(chat)
+                chat, masked, masking_s = await self._masked(chat, large)
         except TimeoutError:
             raise self._late() from None
         asked = Asked(
@@ -214,8 +215,8 @@ class Gateway:
         message = f"there was no answer within {self.serve.limits.seconds:g} s"
         return Refusal(504, "timeout", message, headers=(headers or {}) | RETRY)
 
-    def _checked(self, chat: ChatRequest) -> ChatRequest:
-        """The request with its limit, if it names one, under one name; a Refusal for what a gateway can't do for it."""
+    def _check(self, chat: ChatRequest) -> None:
+        """A Refusal for what a gateway can't do for a request."""
         limit = self.serve.limits.answer_tokens
         if chat.model not in self.models.names:
             known = ", ".join(f"'{name}'" for name in self.models.names)
@@ -223,9 +224,8 @@ class Gateway:
         if chat.logprobs:
             raise unsupported("logprobs", "the tokens are those of the masked answer, which is not what goes out")
         if (chat.answer_tokens or 0) > limit:
-            field = "max_tokens" if chat.max_completion_tokens is None else "max_completion_tokens"
-            raise Refusal(400, "invalid_value", f"{field}: an answer has at most {limit} tokens here", field)
-        return chat.model_copy(update={"max_tokens": chat.answer_tokens, "max_completion_tokens": None})
+            message = f"{chat.limit_field}: an answer has at most {limit} tokens here"
+            raise Refusal(400, "invalid_value", message, chat.limit_field)
 
     async def _masked(self, chat: ChatRequest, large: bool) -> tuple[ChatRequest, Masked, float | None]:
         """The request as the model may see it, and how long masking took (None: nothing was looked for).

@@ -95,7 +95,7 @@ def refused(answered: Answered, chat: ChatRequest, headers: dict[str, str]) -> R
     if code == "invalid_messages":
         return Refusal(400, code, "messages: the model's chat template can't write them", "messages", headers)
     if code is not None or field in ("messages", "max_tokens"):
-        field = "max_tokens" if field == "max_tokens" and chat.max_tokens else "messages"
+        field = chat.limit_field if field == "max_tokens" and chat.answer_tokens else "messages"
         message = f"{field}: prompt and answer are longer than the model holds"
         return Refusal(400, "context_length_exceeded", message, field, headers)
     if field is not None:
