@@ -8,13 +8,18 @@ import os
 import signal
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from hallmark.base.errors import HallmarkError
+from hallmark.serve import memory
+from hallmark.service.gateway.deployments import in_thread
 from hallmark.service.gateway.exchange import Answered, Asked
+from hallmark.service.gateway.launching import Launched
 from hallmark.service.gateway.models import Served
-from hallmark.service.gateway.routing import customer_of, side_of
+from hallmark.service.gateway.releases import Wanted
+from hallmark.service.gateway.routing import Side, customer_of, side_of
 from tests.gateway_toys import Counts, Wants, asked, play, serve_params, stubs, until
 
 
@@ -257,6 +262,54 @@ def test_a_rollback_waits_for_no_start_while_the_old_server_is_kept(
         assert [version for version, _ in launcher.started].count("v1.0.0") == starts
         assert (seconds < 3.0) == (case == "kept")
         assert not [stub for _, stub in launcher.started if stub.process.poll() is None]
+
+
+def test_a_server_that_is_only_kept_ready_makes_way_for_one_that_could_not_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source = Wants(prod="v1.0.0")
+
+    async def script(models: Served) -> None:
+        for version in ("v2.0.0", "v3.0.0"):
+            source.sides = {"prod": version}
+            await until(lambda version=version: models.deployments.versions["prod"] == version)
+            launcher.launch = tight  # type: ignore[method-assign]
+
+    with stubs() as launcher:
+        start = launcher.launch
+
+        def tight(wanted: Wanted, side: Side) -> Launched:
+            if launcher.running("v1.0.0"):
+                raise HallmarkError("out of memory", remedy="add some")
+            return start(wanted, side)
+
+        monkeypatch.setattr("hallmark.service.gateway.deployments.RETRIES", (0.2,))
+        play(source, launcher, script, warm_seconds=60.0)
+
+
+def test_free_memory_is_that_of_the_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "CGROUP", tmp_path)
+    assert memory.free_bytes("cpu") > 2**20
+    for name, text in (("max", "5000"), ("current", "4000"), ("stat", "anon 3000\ninactive_file 700\n")):
+        (tmp_path / f"memory.{name}").write_text(text)
+    assert memory.free_bytes("cpu") == 1700
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory.free_bytes("cpu") > 2**20
+
+
+def test_a_server_that_comes_in_the_moment_of_the_cancelling_is_stopped() -> None:
+    stopped: list[str] = []
+
+    async def script() -> None:
+        task = asyncio.create_task(in_thread(lambda: "server", stopped.append))
+        await asyncio.sleep(0)
+        time.sleep(0.3)  # its thread is done, and says so next
+        asyncio.get_running_loop().call_soon(task.cancel)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await until(lambda: stopped == ["server"], 5.0)
+
+    asyncio.run(script())
 
 
 def test_customers_stay_on_their_side_and_the_share_is_met() -> None:

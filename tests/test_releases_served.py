@@ -157,4 +157,5 @@ def test_a_server_elsewhere_is_a_client_by_its_side(monkeypatch: pytest.MonkeyPa
     launched = given.launch(wanted, "prod")
     assert (launched.upstream.model, launched.name, launched.logs) == ("served-as", params.certify.name, None)
     assert launched.trouble() is None
+    assert not launched.room()  # there is nothing to keep ready
     assert not launched.judge.needs_logs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from hallmark.base.model_folder import tensor_sizes, weight_files
 from hallmark.base.reading import read_object
 
 WIDTHS = {"bfloat16": 2, "float16": 2, "float32": 4}  # bytes of a value
+CGROUP = Path("/sys/fs/cgroup")  # where a container has its limit
 BLOCK = 16  # tokens: servers hand out the cache in blocks of this number
 
 
@@ -54,13 +56,23 @@ def free_bytes(device: str) -> int:
     if device == "cpu":
         import psutil
 
-        return int(psutil.virtual_memory().available)
+        return min(int(psutil.virtual_memory().available), _left_in_container())
     card = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0] or "0"
     command = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits", f"--id={card}"]
     try:  # torch would take some of it to look
         return int(subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout) * 2**20
     except (OSError, subprocess.SubprocessError, ValueError):
         return 0
+
+
+def _left_in_container() -> int:
+    """What the limit of this container leaves; cached files, which go when memory is needed, don't count as used."""
+    try:
+        limit, used = (int((CGROUP / f"memory.{name}").read_text("ascii")) for name in ("max", "current"))
+        stat = dict(line.split() for line in (CGROUP / "memory.stat").read_text("ascii").splitlines())
+        return max(0, limit - used + int(stat["inactive_file"]))
+    except (OSError, ValueError, KeyError):  # the limit is the machine's
+        return sys.maxsize
 
 
 def card_bytes() -> int | None:

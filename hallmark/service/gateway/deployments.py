@@ -134,8 +134,9 @@ class Deployments:
 
     async def close(self) -> None:
         """Let what is under way finish, as long as draining may take, and stop the servers."""
+        await _cancelled([self._follow])  # first: what it is about to start has a guard, too
         running = list(self._running.values())
-        await _cancelled([self._follow, *(one.guard for one in running), *(one.drain for one in running)])
+        await _cancelled([*(one.guard for one in running), *(one.drain for one in running)])
         with suppress(TimeoutError):
             async with asyncio.timeout(self._drain_seconds):
                 await asyncio.gather(*(one.idle() for one in self._running.values()))
@@ -204,7 +205,7 @@ class Deployments:
             if time.monotonic() < again:
                 raise HallmarkError("could not be started just now", remedy="see the log")
             start = time.monotonic()
-            await self._make_room()
+            await self._make_room(failed=times > 0)
             try:
                 launched = await in_thread(lambda: self._launcher.launch(want, side), _discard)
             except Exception as error:
@@ -253,14 +254,19 @@ class Deployments:
                     self._warm_seconds,
                 )
                 await asyncio.sleep(self._warm_seconds)
-            log.info("the server of %s is stopped", running.version)
+            log.info("the server of %s is used no more", running.version)
         await self._stopped(key)
         self._tell_draining()
 
-    async def _make_room(self) -> None:
-        """Before another server starts: stop those that are only kept ready, if there is no memory for it otherwise."""
+    async def _make_room(self, *, failed: bool) -> None:
+        """Before another server starts: stop those that are only kept ready, if there is no memory for it otherwise.
+
+        `failed`: it could not be started before, perhaps since it needs more memory than they do.
+        """
         for key, running in list(self._running.items()):
-            if running.drain is not None and not running.under_way and not await in_thread(running.launched.room):
+            if running.drain is None or running.under_way:
+                continue
+            if failed or not await in_thread(running.launched.room):
                 log.info("the server of %s is stopped: its memory is needed", running.version)
                 drain, running.drain = running.drain, None  # cancelled here, the next turn drains it again
                 await _cancelled([drain])
@@ -362,4 +368,9 @@ async def in_thread(call: Callable[[], Result], unwanted: Callable[[Result], Non
                 unwanted(result)  # type: ignore[arg-type]
 
     threading.Thread(target=work, daemon=True).start()
-    return await future
+    try:
+        return await future
+    except asyncio.CancelledError:
+        if unwanted is not None and future.done() and not (future.cancelled() or future.exception()):
+            threading.Thread(target=unwanted, args=[future.result()], daemon=True).start()  # it came in the same moment
+        raise

@@ -35,7 +35,7 @@ class Launched:
     """A server that answers for a release. `name`: the model's, for callers; `logs`: None if nobody knows yet.
 
     `constrains`: it can be asked for another answer than the greedy one. `trouble`: why it can answer no more; None if it
-    can, or isn't ours to look into. `room`: whether another like it could start while it runs.
+    can, or isn't ours to look into. `room`: whether another like it could start while it runs; False if it isn't ours to keep.
     """
 
     upstream: Upstream
@@ -135,7 +135,7 @@ class Given:
         key = key_of(settings, f"serve.upstreams.{side}")
         upstream = Upstream(settings.url.rstrip("/"), settings.model, key=key, form=form)
         name = read_provenance(files.release).build.params.certify.name if files.release else self._params.certify.name
-        return Launched(upstream, judge, name, True, None, lambda: None, lambda: True, lambda: None)
+        return Launched(upstream, judge, name, True, None, lambda: None, lambda: False, lambda: None)
 
 
 def judge_of(params: Params, release: Path | None) -> tuple[ToolForm | None, Judge]:
