@@ -272,7 +272,7 @@ def test_a_server_that_is_only_kept_ready_makes_way_for_one_that_could_not_start
     async def script(models: Served) -> None:
         for version in ("v2.0.0", "v3.0.0"):
             source.sides = {"prod": version}
-            await until(lambda version=version: models.deployments.versions["prod"] == version)
+            await until(lambda: models.deployments.versions == source.sides)
             launcher.launch = tight  # type: ignore[method-assign]
 
     with stubs() as launcher:
