@@ -129,7 +129,7 @@ def test_a_plateau_ends_when_the_loss_stays_or_time_is_up(
         factors.append(plateau(step))
         if step % 3 == 0 and step // 3 <= len(losses):
             seen.append({"step": step, "loss": losses[step // 3 - 1]})
-            plateau.validated(**seen[-1])
+            plateau.validated(step, losses[step // 3 - 1])
         if step >= plateau.end:
             break
     assert factors[-1] == 0 and min(factors) >= 0 and max(factors) <= 1

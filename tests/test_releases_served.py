@@ -129,7 +129,7 @@ def test_a_folder_in_which_another_release_lies_is_not_served_as_the_first(relea
     wanted = source.wanted()["prod"]
     with (release / "provenance.json").open("a") as file:
         file.write("\n")
-    with pytest.raises(HallmarkError, match="another release"):
+    with pytest.raises(HallmarkError, match="not the release that was to be served"):
         source.files(wanted)
 
 
