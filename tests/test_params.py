@@ -18,7 +18,8 @@ from ruamel.yaml import YAML
 from hallmark.base.errors import HallmarkError
 from hallmark.base.loaded_code import NO_OUTPUT
 from hallmark.base.params import Block
-from hallmark.params.edit import defaults
+from hallmark.commands.params import chosen
+from hallmark.params.edit import RENAMED, changed, defaults
 from hallmark.params.loader import load_params, merged, resolved
 from tests.workspace import ROOT
 
@@ -60,7 +61,6 @@ TEXT = {"task.kind": "text"}
     ("change", "field", "remedy"),
     [
         ({"sft.learning_rat": 0.1}, "sft.learning_rat", "did you mean 'learning_rate'?"),
-        ({"sft.accumulation": 2}, "sft.accumulation", "rename 'sft.accumulation' to 'sft.gradient_accumulation_steps'"),
         ({"eval.comparators": {"a": {"kind": "neighbour"}}}, "eval.comparators", "called linear_copy now"),
         ({"eval.comparators": {"a": {"kind": ["neighbour"]}}}, "eval.comparators", "it is of type list"),
         ({"mask.patterns": [{"kind": "A_B", "regx": "a"}]}, "mask.patterns.0.regx", "did you mean 'regex'?"),
@@ -90,6 +90,22 @@ def test_an_error_names_its_key_and_what_to_write_instead(
         load_params(write(tmp_path, change))
     assert field in str(caught.value.field)
     assert remedy in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [*RENAMED.items(), ("eval.agreement.records", "eval.self_consistency.records")]
+)
+def test_an_old_name_is_an_error_that_says_the_new_one(tmp_path: Path, old: str, new: str) -> None:
+    block = {old: 1} if old in RENAMED else {old.rpartition(".")[0]: {"records": 1}}
+    for read in (
+        lambda: load_params(write(tmp_path, block)),
+        lambda: changed("seed: 7\n", f"{old}: 1"),
+        lambda: changed("seed: 7\n", f"no.such: 1\n{old}: 1"),
+        lambda: chosen([], old, False),
+    ):
+        with pytest.raises(HallmarkError) as caught:
+            read()
+        assert new.removesuffix(".records") in caught.value.remedy
 
 
 def test_a_missing_key_and_the_first_of_many_problems_are_said(tmp_path: Path) -> None:

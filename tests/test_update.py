@@ -216,6 +216,71 @@ def test_an_ignored_file_is_never_overwritten(small: tuple[Path, Path], ignored:
     assert (git(repo, "status", "--porcelain"), git(repo, "rev-parse", "HEAD")) == ("", head)
 
 
+def test_own_files_stay_where_they_are_when_the_template_or_the_owner_moves_a_folder(small: tuple[Path, Path]) -> None:
+    top, repo = small
+    stamped = top / "template/{{ cookiecutter.project_slug }}"
+    git(top, "mv", f"{stamped}/stages", f"{stamped}/recipes")
+    written(stamped, {"docs/a.md": "a\n" * 9, "docs/new.md": "new\n"})
+    git_commit(top, "moved")
+    git(top, "checkout", "--quiet", "-b", "start", "old")
+    written(stamped, {"docs/a.md": "a\n" * 9})
+    git_commit(top, "start")
+    record = json.loads((repo / ".cruft.json").read_text(encoding="utf-8"))
+    written(repo, {"docs/a.md": "a\n" * 9, "stages/own.py": "OWN = 1\n", ".gitignore": "/pages/new.md\n"})
+    written(repo, {".cruft.json": json.dumps(record | {"commit": git(top, "rev-parse", "start").strip()})})
+    git_commit(repo, "ours")
+    git(repo, "mv", "docs", "pages")
+    git_commit(repo, "moved")
+    written(repo, {"pages/new.md": "ours, ignored\n"})
+    git(top, "checkout", "--quiet", "-")
+    assert update(repo, None, None) == []
+    assert (repo / "stages/own.py").read_text(encoding="utf-8") == "OWN = 1\n"
+    assert (repo / "pages/new.md").read_text(encoding="utf-8") == "ours, ignored\n"
+    assert (repo / "docs/new.md").read_text(encoding="utf-8") == "new\n"
+
+
+def test_an_update_takes_no_notice_of_the_owners_git_settings(
+    small: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo = small[1]
+    for name in ("pre-commit", "post-checkout", "reference-transaction"):
+        written(tmp_path, {f"hooks/{name}": "#!/bin/sh\nexit 1\n"}).joinpath("hooks", name).chmod(0o755)
+    settings = {"core.autocrlf": "true", "core.safecrlf": "true", "core.hooksPath": str(tmp_path / "hooks")}
+    settings |= {"commit.gpgSign": "true", "gpg.program": "false", "user.useConfigOnly": "true"}
+    settings |= {"rerere.enabled": "true", "rerere.autoUpdate": "true"}
+    lines = "".join("[{}]\n{} = {}\n".format(*name.split("."), value) for name, value in settings.items())
+    written(tmp_path, {"gitconfig": lines})
+    change(repo / "params.yaml", "seed: 7", "seed: 9")
+    git_commit(repo, "ours")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))
+    assert update(repo, None, None) == ["params.yaml:1"]
+    monkeypatch.delenv("GIT_DIR")
+    run(tmp_path, "rm", "-r", "hooks")
+    git(repo, "reset", "--merge")
+    assert git(repo, "status", "--porcelain", "--ignored") == ""
+
+
+def test_an_update_that_was_killed_is_put_away_and_runs_again(small: tuple[Path, Path], tmp_path: Path) -> None:
+    repo = small[1]
+    written(tmp_path, {"kill": ""})
+    git(repo, "config", "filter.k.clean", "cat")
+    git(repo, "config", "filter.k.smudge", f"if [ -e '{tmp_path}/kill' ]; then kill -9 $PPID; fi; cat")
+    written(repo, {".git/info/attributes": "stages/gate.py filter=k\n"})
+    with pytest.raises(HallmarkError, match="git failed"):
+        update(repo, None, None)
+    (tmp_path / "kill").unlink()
+    with pytest.raises(HallmarkError, match="not committed") as error:
+        update(repo, None, None)
+    assert "git stash --include-untracked" in error.value.remedy
+    (repo / ".git/index.lock").unlink()
+    git(repo, "stash", "--include-untracked")
+    assert update(repo, None, None) == []
+    git_commit(repo, "updated")
+    done = run(repo, "python", "-m", "hallmark.commands.update", PYTHONPATH=str(ROOT))
+    assert (done.stdout.strip(), git(repo, "status", "--porcelain")) == (f"{repo}: nothing to update", "")
+
+
 def test_a_project_in_a_folder_of_a_repository_is_updated_there(small: tuple[Path, Path]) -> None:
     repo, above = small[1], small[1].parent
     run(repo, "rm", "-r", ".git")
@@ -225,6 +290,10 @@ def test_a_project_in_a_folder_of_a_repository_is_updated_there(small: tuple[Pat
     git_commit(above, "start")
     (repo / "params.yaml").chmod(0o755)
     written(above, {"other.txt": "not committed, and not ours\n"})
+    git(above, "add", "other.txt")
+    with pytest.raises(HallmarkError, match=r"not committed.*other\.txt"):  # which `git reset --merge` would take back
+        update(repo, None, None)
+    git(above, "reset", "--quiet")
     assert update(repo, None, None) == []
     assert git(above, "status", "--porcelain").splitlines() == [
         " M other.txt", "M  repo/.cruft.json", "M  repo/logo.bin", "A  repo/notes.txt", "M  repo/params.yaml",
@@ -250,7 +319,10 @@ def test_what_can_not_be_updated_is_left_alone(small: tuple[Path, Path]) -> None
     assert refused(None, "cruft link").file == repo / ".cruft.json"
     assert refused("{}", "history").file == repo / ".cruft.json"
     commit = json.loads(record)["commit"]
-    assert "1234567" in refused(record.replace(commit, "1234567"), "--unshallow").problem
+    missing = refused(record.replace(commit, "1234567"), "--unshallow")
+    assert ("1234567" in missing.problem, missing.file) == (True, repo / ".cruft.json")
+    assert "nobranch" in refused(json.dumps(json.loads(record) | {"checkout": "nobranch"}), "--checkout").problem
+    assert refused(json.dumps(json.loads(record) | {"template": "/nowhere"}), "names another").file
     (repo / "new.txt").write_text("", encoding="utf-8")
     git(repo, "config", "status.showUntrackedFiles", "no")
     with pytest.raises(HallmarkError, match="not committed"):

@@ -18,38 +18,50 @@ from pathlib import Path
 
 from hallmark.base.errors import HallmarkError, run_stage
 from hallmark.base.files import write_text
+from hallmark.base.provenance import OF_ANOTHER
 from hallmark.base.reading import read_object
 
 KEPT = (".cruft.json", "LICENSE", "README.md", "data", "dvc.lock", "reports")  # the owner's: left alone
 RESTORE = "restore it from git's history"
 LINK = "write it with `cruft link TEMPLATE --directory template`, which asks for the commit and the answers; commit it"
+COMMIT = "commit them, or put them away with `git stash --include-untracked`; `git reset --merge` takes an update back"
+ANOTHER = "`nox -s update -- TEMPLATE` names another folder or address of the template"
 RESOLVE = (
     "resolve the lines between <<<<<<< (yours) and >>>>>>> (the template's); `git checkout --ours FILE` takes yours, "
     "`--theirs` the template's; `git add` or `git rm` each, and commit. `git reset --merge` takes the update back"
+)
+SETTINGS = (  # whatever the owner has: no hook stops an update halfway, and no own file moves with a folder of the template
+    *("user.name=Hallmark", "user.email=hallmark@localhost", f"core.hooksPath={os.devnull}", "core.safecrlf=false"),
+    *("core.quotePath=false", "merge.directoryRenames=false", "rerere.enabled=false"),
 )
 
 
 def update(repo: Path, template: str | None, checkout: str | None) -> list[str]:
     """Merge into `repo` what changed in the template since its last update; returns the conflicts."""
-    if git(repo, "status", "--porcelain", "--untracked-files=all", "--", "."):
-        raise HallmarkError("has changes that are not committed", file=repo, remedy="commit or stash them first")
+    changes = git(repo, "status", "--porcelain", "--untracked-files=all", "--", ".")
+    if changes := changes or staged(repo):  # `git reset --merge` would take those of other folders back too
+        first = changes.splitlines()[0]
+        raise HallmarkError(f"has changes that are not committed, such as `{first}`", file=repo, remedy=COMMIT)
     record = repo / ".cruft.json"
     if not record.is_file():
         raise HallmarkError("is not there, so nothing says what was stamped", file=record, remedy=LINK)
     state = read_object(record, RESTORE)
     try:
         old, answers, source = str(state["commit"]), dict(state["context"]["cookiecutter"]), str(state["template"])
+        followed = str(state["checkout"]) if state.get("checkout") else None
     except (KeyError, TypeError, ValueError):
         raise HallmarkError("damaged", file=record, remedy=RESTORE) from None
-    followed = state.get("checkout")
     if followed and old.startswith(followed):  # stamped from a commit, which is no branch to follow
         followed = None
     with tempfile.TemporaryDirectory() as place:
         clone = Path(place, "template")
-        git(repo, "clone", "--quiet", "--", template or source, str(clone))
+        git(repo, "clone", "--quiet", "--", template or source, str(clone), file=record, remedy=ANOTHER)
         if branch := checkout or followed:
-            git(clone, "checkout", "--quiet", branch, "--")
+            remedy = "name a branch, tag or commit that the template has, with `--checkout`"
+            git(clone, "checkout", "--quiet", branch, "--", file=record, remedy=remedy)
         new = git(clone, "rev-parse", "HEAD")
+        if new == old:
+            return []
         old_tree, new_tree = (stamped(repo, clone, commit, answers) for commit in (old, new))
     check_nothing_is_in_the_way(repo, old_tree, new_tree)
     base = git(repo, "commit-tree", old_tree, "-m", "the template before")
@@ -73,18 +85,22 @@ def stamped(repo: Path, clone: Path, commit: str, answers: dict[str, str]) -> st
     Modules of the library that the repo has taken over are in it, as the library has them.
     """
     remedy = "`git fetch --unshallow` gets the whole history of a clone; `nox -s update -- TEMPLATE` names another"
-    git(clone, "checkout", "--quiet", "--detach", commit, remedy=remedy)
+    git(clone, "checkout", "--quiet", "--detach", commit, file=repo / ".cruft.json", remedy=remedy)
     out = Path(tempfile.mkdtemp(dir=clone.parent))
-    given = [f"{name}={answer}" for name, answer in (answers | {"initialise_git": "no"}).items() if name[0] != "_"]
+    given = [
+        f"{name}={answer}" for name, answer in (answers | {"initialise_git": "no"}).items() if not name.startswith("_")
+    ]
     options = ("--directory", "template", "--output-dir", str(out), "--no-input", "--default-config")
     command = [sys.executable, "-m", "cookiecutter", str(clone), *options, *given]
     done = subprocess.run(command, cwd=clone, capture_output=True, text=True)
-    if done.returncode:
+    folders = sorted(out.iterdir())
+    if done.returncode or len(folders) != 1:
         problem = (
-            f"commit {commit[:7]} of the template can't be stamped with its answers:\n{done.stderr.strip()[-2000:]}"
+            f"commit {commit[:7]} of the template can't be stamped with its answers:\n"
+            f"{(done.stdout + done.stderr).strip()[-2000:]}"
         )
         raise HallmarkError(problem, file=repo / ".cruft.json", remedy="change the answers there, and commit it")
-    (folder,) = sorted(out.iterdir())
+    (folder,) = folders
     for name in git(repo, "ls-files", "-z", "stages/hallmark").split("\0")[:-1]:
         if (source := clone / name.removeprefix("stages/")).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -119,20 +135,36 @@ def conflicts(repo: Path, said: str) -> Iterator[str]:
         yield from marked or [f"{name}: {why}"]
 
 
-def git(folder: Path, *command: str, index: str | None = None, remedy: str = "see what git says") -> str:
-    """What git prints, run in a folder, without its last line end."""
-    environment = os.environ | {"LC_ALL": "C"} | ({"GIT_INDEX_FILE": index} if index else {})
-    identity = ("-c", "user.name=Hallmark", "-c", "user.email=hallmark@localhost")
-    done = subprocess.run(
-        ["git", *identity, *command],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        errors="surrogateescape",
-    )
+def staged(repo: Path) -> str:
+    """The files with staged changes, in all of the repository, one a line."""
+    return git(repo, "diff-index", "--cached", "--name-only", "HEAD")
+
+
+def git(
+    folder: Path,
+    *command: str,
+    index: str | None = None,
+    file: Path | None = None,
+    remedy: str = "see what git says",
+) -> str:
+    """What git prints, run in a folder, without its last line end. `file`: the one to blame, if not the folder."""
+    environment = {name: value for name, value in os.environ.items() if name not in OF_ANOTHER} | {"LC_ALL": "C"}
+    settings = (part for setting in SETTINGS for part in ("-c", setting))
+    try:
+        done = subprocess.run(
+            ["git", *settings, *command],
+            cwd=folder,
+            env=environment | ({"GIT_INDEX_FILE": index} if index else {}),
+            capture_output=True,
+            text=True,
+            errors="surrogateescape",
+        )
+    except OSError as error:
+        remedy = "install git, or name the right folder"
+        raise HallmarkError("can't be used", file=error.filename, remedy=remedy) from None
     if done.returncode:
-        raise HallmarkError(f"git: {done.stdout}{done.stderr.strip()}", file=folder, remedy=remedy)
+        problem = f"git failed ({done.returncode}):\n{done.stdout}{done.stderr.strip()}"
+        raise HallmarkError(problem, file=file or folder, remedy=remedy)
     return done.stdout.rstrip("\n")
 
 
@@ -144,7 +176,11 @@ def main(arguments: argparse.Namespace) -> None:
     repo = Path(where if here else ".").resolve()
     if found := update(repo, str(Path.cwd()) if here else where, arguments.checkout):
         print("\n".join(found), file=sys.stderr)
-        raise HallmarkError(f"{len(found)} conflicts, listed above", file=repo, remedy=RESOLVE)
+        count = "1 conflict" if len(found) == 1 else f"{len(found)} conflicts"
+        raise HallmarkError(f"{count}, listed above", file=repo, remedy=RESOLVE)
+    if not staged(repo):
+        print(f"{repo}: nothing to update")
+        return
     print("no conflicts; next: look at `git diff --staged`, commit, and run `python -m nox -s repro`")
 
 

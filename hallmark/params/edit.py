@@ -130,7 +130,7 @@ def replaced(params: str, values: Mapping[str, Sequence[str]]) -> str:
         lines += [f"{line[: key.start(3)]}{value}{note}", *(key[1] + extra for extra in block)]
         skipping = indent
     if unknown := [name for name in wanted if name not in defaults()]:
-        raise _missing(", ".join(unknown))
+        raise _missing(*unknown)
     for name, value_and_block in wanted.items():
         if _bare(value_and_block) != defaults()[name].values:
             lines = _inserted(lines, name, value_and_block)
@@ -168,6 +168,13 @@ def value_of(params: str, name: str) -> str:
     if default is None or default.required:
         raise _missing(name)
     return default.values[0]
+
+
+def name_now(name: str) -> str | None:
+    """What a param with an old name is called now, or one in a block with an old name."""
+    return next(
+        (new + name.removeprefix(old) for old, new in RENAMED.items() if f"{name}.".startswith(f"{old}.")), None
+    )
 
 
 def places(lines: Sequence[str]) -> dict[str, int]:
@@ -276,11 +283,11 @@ def _named(lines: Iterable[str], a_key: re.Pattern[str] = KEY) -> Iterator[tuple
         yield line, ".".join(name for _, name in path), key
 
 
-def _missing(names: str) -> HallmarkError:
-    if new := RENAMED.get(names):
-        return HallmarkError(f"has no line for {names}", file="params.yaml", remedy=f"name {new}, as it is called now")
-    remedy = f"write it on a line of its own; `nox -s params -- {names.split(',')[0]}` shows value, default and effect"
-    return HallmarkError(f"has no line for {names}", file="params.yaml", remedy=remedy)
+def _missing(*names: str) -> HallmarkError:
+    remedy = f"write it on a line of its own; `nox -s params -- {names[0]}` shows value, default and effect"
+    if new := ", ".join(filter(None, map(name_now, names))):
+        remedy = f"name {new}, as it is called now"
+    return HallmarkError(f"has no line for {', '.join(names)}", file="params.yaml", remedy=remedy)
 
 
 def _on_one_line(block: str) -> HallmarkError:
