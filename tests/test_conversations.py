@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from hallmark.base.rows import read_rows
 from hallmark.data.raw import Raw
+from hallmark.data.spans import joined
 from tests.rows import checked_rows, refused, write_lines
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "find", "arguments": '{"city": "Rome"}'}}
@@ -173,6 +174,7 @@ def test_every_form_of_spans_has_the_same_fields(pairs: list[tuple[str, str | No
             assert read_spans(Path(folder), row, form)[0].target == row["fields"], form
         (raw,) = read_spans(Path(folder), row, "tags", "words.joined")
     assert (raw.input, raw.target) == (row["text"], row["fields"])
+    assert joined([*row["words"], None]) is None
 
 
 @pytest.mark.parametrize(
@@ -186,14 +188,17 @@ def test_every_form_of_spans_has_the_same_fields(pairs: list[tuple[str, str | No
         ([{"result": []}], {}),
         ([{"result": [], "was_cancelled": True}], "target"),
         (None, "target"),
+        ("", "target"),
         ([[0, 99, "a"]], "characters"),
+        ([[0, 4, "a"], [7, 5, "b"]], "characters"),  # not one of two, silently
+        ([{"start": 0, "end": 4.5, "label": "a"}, [0, 4, "a"]], "whole numbers"),
         (["B-a"], "TOKENS.joined"),
         ([{"offset": 3}], "label"),
     ],
 )
 def test_spans_of_a_text(tmp_path: Path, spans: Any, fields: Any) -> None:
     row = {"text": "Anna to Rome", "words": ["Anna", "to", "Rome"], "spans": spans}
-    source = "words.joined" if spans and isinstance(spans[0], str) else "text"
+    source = "words.joined" if spans and isinstance(spans, list) and isinstance(spans[0], str) else "text"
     if isinstance(fields, str):
         with refused(fields, row=1, field="spans.by_label"):
             read_spans(tmp_path, row, "spans", source)

@@ -135,7 +135,11 @@ def test_rows_of_any_shape(tmp_path_factory: pytest.TempPathFactory, rows: list[
     task = Task(PARAMS.task.model_copy(update={"schema_file": str(schema)}))
     for line in lines:
         file.write_text(json.dumps(line, default=str) + "\n", encoding="utf-8")
-        only_a_hallmark_error(lambda: list(raw_rows(Data(**DATA | {"path": str(file)}), mask, task)))
+        only_a_hallmark_error(
+            lambda: list(
+                raw_rows(Data(**DATA | {"path": str(file), "markup": "html", "no_call": "missing"}), mask, task)
+            )
+        )
 
 
 @given(damaged((ROOT / "params.yaml").read_bytes()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
+import time
 from contextlib import chdir
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,7 @@ from ruamel.yaml import YAML
 from hallmark.base.errors import HallmarkError
 from hallmark.base.records import columns_of
 from hallmark.commands import propose
+from hallmark.commands.answer_leaks import leak, values_in
 from hallmark.commands.columns import Column
 from hallmark.commands.evidence import separator
 from hallmark.commands.infer import infer, schema_of
@@ -511,6 +513,45 @@ def test_the_only_text_is_read_unless_the_answer_is_a_value_in_it(tmp_path: Path
     assert proposed(write(tmp_path, rows), targets=("reply",)).roles.input == "text"
 
 
+@pytest.mark.parametrize("written", [dict, json.dumps])
+def test_an_object_of_answers_in_another_column_is_a_leak(written: Any) -> None:
+    fields = [{"order": f"A-{n}", "due": f"day {n}"} for n in range(80)]
+    answers = Column("answer", [written(row) for row in fields])
+    held = Column("record", [json.dumps(row | {"note": words(n)}) for n, row in enumerate(fields)])
+    plain = Column("text", [f"<p>{row['order']}</p><b>is late</b>" for row in fields])
+    assert leak(held, answers) and not leak(plain, answers)
+    assert not leak(plain, Column("answer", [written({})] * 80))
+
+
+def test_a_system_message_that_names_the_answer_is_said(tmp_path: Path) -> None:
+    rows = [
+        {"messages": [{"role": "system", "content": f"Case {n}, {row['category']}"}, {"role": "user", "content": row["body"]},
+                      {"role": "assistant", "content": row["category"]}]} for n, row in enumerate(requests())
+    ]  # fmt: skip
+    found = proposed(write(tmp_path, rows))
+    assert found.roles.context == "turns.system"
+    assert "'turns.system' is in data.context" in str(found.warnings)
+
+
+@pytest.mark.parametrize("unit", ["<", "<a", "<a ", "<a>", "<a='", "a:", "='", "=  "])
+def test_a_hostile_text_is_searched_for_values_in_time(unit: str) -> None:
+    start = time.process_time()
+    values_in("<" + unit * (200_000 // len(unit)))
+    assert time.process_time() - start < 5  # with the square of the length, it would be minutes
+
+
+@pytest.mark.parametrize("column", ["spans", "tags", "words", "messages"])
+@pytest.mark.parametrize("value", [5, 0.5, True, "x", {"a": 1}, [None]])
+def test_a_value_of_another_form_in_a_list_is_no_crash(tmp_path: Path, column: str, value: Any) -> None:
+    rows: list[dict[str, Any]] = [
+        labelled_spans(["Anna", "flew", f"to{n}"], ["who", None, "where"])
+        | {"messages": [{"role": "user", "content": words(n)}]}
+        for n in range(40)
+    ]
+    found = proposed(write(tmp_path, [*rows, rows[0] | {column: value}]), inputs=("text",), targets=("words",))
+    assert len(found.rows) == 41
+
+
 @pytest.mark.parametrize(
     ("name", "value", "role"),
     [
@@ -568,7 +609,7 @@ def test_labels_in_several_spellings_are_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "names", [["late", "broken", "bill", "login"], {"0": "late", "1": "broken", "2": "bill", "3": "login"},
+    "names", [["late ", "broken", "bill", "login"], {"0": "late", "1": "broken", "2": "bill", "3": "login"},
               {"features": {"category": {"names": ["late", "broken", "bill", "login"]}}}]
 )  # fmt: skip
 def test_labels_that_are_numbers_take_the_names_next_to_the_file(tmp_path: Path, names: Any) -> None:

@@ -551,6 +551,8 @@ def test_the_page_of_two_runs_can_be_read_and_holds_no_script(tmp_path, monkeypa
 def test_hostile_content_stays_text(tmp_path, monkeypatch, open_page):
     for model, drawn in (("base", BASE), ("tuned", TUNED)):
         rows = [prediction(i, g, o) for i, (g, o) in enumerate(zip(customers(150, 12), drawn, strict=True))]
+        for row in rows:  # so that the examples have it too
+            row |= dict.fromkeys(("input", "reason"), "\n".join(EVIL))
         for row, evil in zip(rows, EVIL, strict=False):
             texts = dict.fromkeys(("id", "group", "input", "context", "prediction", "reason"), evil)
             row |= texts | {"outcome": "wrong_format", "tags": [evil], "exact_match": False}
@@ -563,6 +565,8 @@ def test_hostile_content_stays_text(tmp_path, monkeypatch, open_page):
     text = page.inner_text("#list")
     for evil in EVIL[:3]:
         assert evil in text
+    shown = page.inner_text("#examples")
+    assert all(evil in shown for evil in EVIL[:3]) and "U+202E" in shown and "\u202e" not in shown
     assert "U+202E" in text and "U+0000" in text and "\u202e" not in text
     assert page.evaluate("window.pwned") is None
     assert page.locator("main img, main script, main iframe").count() == 0

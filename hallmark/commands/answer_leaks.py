@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
-from hallmark.commands.columns import Column
+from hallmark.commands.columns import Column, canonical_or_text
 from hallmark.data.copied import opened, pairs
 from hallmark.data.missing import is_blank
 from hallmark.task.values import folded
@@ -15,8 +16,9 @@ READ = 400  # rows that are read
 HELD = 0.95  # share of them from which on a column holds the answer
 LONG = 40  # characters of an answer that no text has by chance
 _WORD = re.compile(r"\w+")
-_ELEMENT = re.compile(r"<([\w:.-]+)[^<>]*>([^<>]*)</")
-_ATTRIBUTE = re.compile(r"""([\w:.-]+)\s*=\s*["']([^"'<>]*)["']""")
+# No part can match the same character in two ways, or start inside a name: texts may be long.
+_ELEMENT = re.compile(r"<([\w:.-]++)[^<>]*>([^<>]*)</")
+_ATTRIBUTE = re.compile(r"""(?<![\w:.-])([\w:.-]++)\s*+=\s*["']([^"'<>]*)["']""")
 
 
 @dataclass(frozen=True)
@@ -35,18 +37,23 @@ def leak(column: Column, answers: Column) -> Leak | None:
     rows = [pair for pair in zip(column.values, answers.values, strict=True) if not any(map(is_blank, pair))]
     rows = rows[:: max(1, len(rows) // READ)]
     least = max(1.0, HELD * len(rows))
-    texts = [folded(str(value)) for value, _ in rows]
-    wanted = [folded(str(answer)) for _, answer in rows]
+    texts = [_written(value) for value, _ in rows]
+    wanted = [_written(answer) for _, answer in rows]
     if answers.is_label(3):
         return _label(list(map(values_in, texts)), wanted, least) or _label_in_words(texts, wanted, least)
     if answers.form == "object":
         fields = [
             ({*values_in(text).values()}, {*values_in(want).values()}) for text, want in zip(texts, wanted, strict=True)
         ]
-        whole = sum(len(held) > 1 and wanted_there <= held for held, wanted_there in fields) >= least
+        whole = sum(len(held) > 1 and set() < wanted_there <= held for held, wanted_there in fields) >= least
         return Leak("it has all values of the answer, as fields", sure=False) if whole else None
     quoted = answers.mean_chars > LONG and sum(map(str.__contains__, texts, wanted)) >= least
     return Leak("it quotes the answer", sure=False) if quoted else None
+
+
+def _written(value: Any) -> str:
+    """A value as a text, in JSON if it is none."""
+    return folded(value if isinstance(value, str) else canonical_or_text(value))
 
 
 def values_in(text: str) -> dict[str, str]:

@@ -188,7 +188,8 @@ def _lies_in(name: str, other: str) -> bool:
 
 def _by_vocabulary(lists: dict[str, list[Any]]) -> list[str]:
     """Columns of lists, the one with the most different items first: tokens, not tags."""
-    return sorted(lists, key=lambda name: -len({str(item) for items in lists[name] for item in items or ()}))
+    items = {name: {str(item) for value in lists[name] if isinstance(value, list) for item in value} for name in lists}
+    return sorted(lists, key=lambda name: -len(items[name]))
 
 
 def _fields(values: list[Any], sides: list[Any], name: str, *, whole: bool) -> list[Any] | None:
@@ -205,7 +206,7 @@ def _fields(values: list[Any], sides: list[Any], name: str, *, whole: bool) -> l
             fields = by_label(value, side, Path(), 0, name)
         texts = [text for texts in (fields or {}).values() for text in texts] if isinstance(side, str) else []
         strange = any(not re.search(f"{start}{re.escape(text)}{end}", side) for text in texts)
-        failed += strange or (fields is None and value is not None and not annotations_in(value))
+        failed += strange or (fields is None and not is_blank(value) and not annotations_in(value))
         made.append(fields)
     return made if failed <= (1 - MOSTLY) * len(values) else None
 

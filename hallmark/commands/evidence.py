@@ -130,8 +130,8 @@ def _has_objects(column: Column) -> bool:
     """Whether most values are lists of objects."""
     if column.form != "list":
         return False
-    values = [opened(value) for value in column.given]
-    return sum(isinstance(item, dict) for value in values for item in value[:1]) > 0.5 * len(values)
+    lists = [value for value in map(opened, column.given) if isinstance(value, list)]
+    return sum(isinstance(item, dict) for value in lists for item in value[:1]) > 0.5 * len(column.given)
 
 
 def _is_set(column: Column) -> bool:

@@ -168,9 +168,12 @@ class Proposal:
     def leak_of(self, name: str, leak: Leak) -> str:
         """What to say of a column that holds the answer."""
         if name in self.read:
+            part, how = (
+                ("the input", "with --input") if name in columns_of(self.roles.input) else ("data.context", "there")
+            )
             return (
-                f"the model reads the answer: '{name}' is in the input, and {leak.why}. If people write it there before the answer "
-                "is known, that is right, and a simple rule may do. Else leave it out with --input"
+                f"the model reads the answer: '{name}' is in {part}, and {leak.why}. If people write it there before the answer "
+                f"is known, that is right, and a simple rule may do. Else leave it out {how}"
             )
         return (
             f"'{name}' is left out of the input: {leak.why}. A model would copy it, and it may not be there yet when the model is "

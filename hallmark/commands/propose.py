@@ -41,7 +41,7 @@ def run(file: Path, params: Path, write: bool, known: Known | None = None, *, ye
     """Print the proposal with reasons and warnings, and write it if `write` is true; what looks private only with `yes`."""
     proposal = proposed(file, params, known)
     try:
-        text(proposal).encode()
+        (text(proposal) + json.dumps(proposal.task.schema, ensure_ascii=False)).encode()
     except UnicodeEncodeError:
         raise HallmarkError(
             "half a surrogate pair in the file's name, a column's name, a label or a key",
@@ -125,7 +125,7 @@ def label_names(file: Path, answers: Column) -> dict[str, str]:
         lists = [part for inner in objects(value) for part in inner.values() if isinstance(part, list)]
         for part in (value, *objects(value), *lists):
             pairs = enumerate(part) if isinstance(part, list) else part.items() if isinstance(part, dict) else ()
-            names = {str(number): name for number, name in pairs if isinstance(name, str) and name.strip()}
+            names = {str(number): name.strip() for number, name in pairs if isinstance(name, str) and name.strip()}
             fits = answers.keys.keys() <= names.keys() and len(names) <= 2 * answers.distinct
             if fits and len(set(names.values())) == len(names):
                 return names

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -156,7 +155,8 @@ class _Choice:
             self.take("input", "turns.input", "the last thing the user says")
         if not self.known.targets:
             talks = [talk for name in LAYOUTS if name in self.columns for talk in self.columns[name].given]
-            marked = sum('"weight": 0' in json.dumps(talk, default=str) for talk in talks)
+            turns = [[turn for turn in talk if isinstance(turn, dict)] for talk in talks if isinstance(talk, list)]
+            marked = sum(any(turn.get("weight") == 0 for turn in talk) for talk in turns)
             weighed = f" without weight 0, which {marked} rows have" if marked else ""
             self.take("target", "turns.target", f"the assistant's last answer{weighed}: no other turn is trained")
         system, earlier = self.columns["turns.system"], self.columns["turns.earlier"].given
@@ -231,7 +231,7 @@ class _Choice:
         answers = answers_of(self.columns, self.roles.target)
         for name, column in self.columns.items():
             named = any(name in columns_of(text) for text in self.known.inputs)
-            read = column.all(str) and not name.startswith("turns.") and name not in self.roles.targets
+            read = column.all(str) and name not in ("turns.input", "turns.target", *self.roles.targets)
             if (named or read) and (found := leak(column, answers)) and (found.sure or not says(name, "context")):
                 self.roles.leaks[name] = found  # a passage may well quote what is read off it
 

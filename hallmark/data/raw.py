@@ -130,6 +130,8 @@ class _Row:
         for column in mask.identity_columns:
             self.column(column, "mask.identity_columns")
         tools, python_types = self.tools(data.tools) if data.tools else (None, Counter())
+        if data.context and data.markup != "none":
+            self.markup_ends(data.context, data)
         return Raw(
             file=str(self.file),
             number=self.number,
@@ -144,7 +146,7 @@ class _Row:
             rejected=self.rejected(data.rejected, data.labels, task) if data.rejected else None,
             tags=self.tags(data.tags, data.tag_separator) if data.tags else None,
             identity=tuple(
-                (kind, value)
+                (kind, plain_text(value, data.markup))  # as the texts have it
                 for column, kind in mask.identity_columns.items()
                 for value in self.strings(self.row[column], column)
             ),
@@ -225,6 +227,16 @@ class _Row:
                 "raise mask.max_chars, or shorten the text",
             )
         return text
+
+    def markup_ends(self, context: str, data: Data) -> None:
+        """Markup of the context must end there: callers send context and input as one text, of which it would take more."""
+        parts = [fill(template, self.row) for template in (context, data.input)]
+        plain = [text for part in parts if (text := plain_text(part, data.markup))]
+        if all(parts) and plain_text("\n\n".join(parts), data.markup) != "\n\n".join(plain):
+            remedy = f"end it in the context, or drop the row; {OR_DROP}"
+            self.lack(
+                "input", "a comment, script or tag runs on into the input", ", ".join(columns_of(context)), remedy
+            )
 
     def target(self, data: Data, task: Task) -> Any:
         columns = data.target if isinstance(data.target, list) else [data.target]

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.markup import Markup, plain_text
+from hallmark.data.missing import is_blank
 
 BY_LABEL, JOINED = ".by_label", ".joined"
 LABEL = ("label", "labels", "type", "tag", "entity", "entity_group", "category")
@@ -31,7 +32,7 @@ TAG = re.compile(r"O|([BIESLU])-(.+)", re.DOTALL)
 
 
 class Span(NamedTuple):
-    """A span with its own text, or with start and end; `keys` are those of its object."""
+    """A span with its own text, or with start and end, unless these are no numbers; `keys` are those of its object."""
 
     label: str
     text: str | None
@@ -42,7 +43,7 @@ class Span(NamedTuple):
 
 def spans_in(value: Any) -> Iterator[Span]:
     """The spans in a value, however deep."""
-    if isinstance(value, list) and len(value) == 3 and _are_bounds(*value[:2]) and isinstance(value[2], str):
+    if isinstance(value, list) and len(value) == 3 and _are_whole(*value[:2]) and isinstance(value[2], str):
         yield Span(value[2], None, *value[:2])
     elif isinstance(value, list):
         done = annotations_in(value)
@@ -52,9 +53,9 @@ def spans_in(value: Any) -> Iterator[Span]:
         labels = next((value[key] for key in value if key in LABEL or key.endswith("labels")), None)
         labels = [label for label in (labels if isinstance(labels, list) else [labels]) if isinstance(label, str)]
         text = next((value[key] for key in TEXT if isinstance(value.get(key), str)), None)
-        pairs = ((value.get(start), value.get(end)) for start, end in BOUNDS)
-        start, end = next((pair for pair in pairs if _are_bounds(*pair)), (None, None))
-        if labels and (text is not None or end is not None):
+        pairs = [(value[start], value[end]) for start, end in BOUNDS if start in value and end in value]
+        start, end = next((pair for pair in pairs if _are_whole(*pair)), (None, None))
+        if labels and (text is not None or pairs):
             yield from (Span(label, text, start, end, frozenset(value)) for label in labels)
         else:
             for item in [value["result"]] if "result" in value else value.values():
@@ -72,8 +73,8 @@ def _counting(done: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(kept, key=lambda one: not one.get("ground_truth"))[:1]
 
 
-def _are_bounds(start: Any, end: Any) -> bool:
-    return type(start) is type(end) is int and 0 <= start <= end
+def _are_whole(start: Any, end: Any) -> bool:
+    return type(start) is type(end) is int
 
 
 def are_tags(value: Any) -> bool:
@@ -107,7 +108,7 @@ def by_label(
         return HallmarkError(problem, file=file, row=number, field=field, remedy=remedy)
 
     done = annotations_in(value)
-    if value is None or (done and not _counting(done)):
+    if is_blank(value) or (done and not _counting(done)):
         return None
     if value and are_tags(value):
         if not isinstance(source, list) or len(source) != len(value):
@@ -126,8 +127,9 @@ def by_label(
         if text is None:
             if not isinstance(source, str):
                 raise wrong("start and end of spans count in one text", "name its column alone in data.input")
-            if (span.end or 0) > len(source):
-                raise wrong("a span ends past the end of the text", "count characters of the column in data.input")
+            if span.start is None or span.end is None or not 0 <= span.start <= span.end <= len(source):
+                problem = "start and end of a span are no part of the text"
+                raise wrong(problem, "give whole numbers that count characters of the column in data.input")
             text = source[span.start : span.end]
         text = plain_text(text, markup).strip()
         if text and text not in found.setdefault(span.label, []):
@@ -148,5 +150,6 @@ def _of_tags(tags: list[str | None], tokens: list[Any]) -> Iterator[Span]:
 
 
 def joined(tokens: Any) -> str | None:
-    """Tokens as a text; None if they are no list of texts."""
-    return " ".join(map(str, tokens)) if isinstance(tokens, list) else None
+    """Tokens as a text; None if they are no list of texts or numbers."""
+    whole = isinstance(tokens, list) and all(isinstance(token, str | int | float) for token in tokens)
+    return " ".join(map(str, tokens)) if whole else None
