@@ -51,6 +51,7 @@ class Sft(Training):
     dequantize_once: bool
     length_power: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
     weight_decay: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+    adam_beta2: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
     max_grad_norm: Size
     keep: Literal["best", "last"]
     early_stopping_patience: Count | None

@@ -54,6 +54,7 @@ def training_options(
         "lr_scheduler_type": block.lr_scheduler,
         "warmup_steps": block.warmup_ratio,  # a value below 1 is a share of all steps
         "weight_decay": sft.weight_decay,
+        "adam_beta2": sft.adam_beta2,
         "max_grad_norm": sft.max_grad_norm,
         "ddp_find_unused_parameters": False,
         "activation_checkpointing": sft.gradient_checkpointing,
