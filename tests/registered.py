@@ -32,7 +32,7 @@ def make_registered(small: Path, repo: Path) -> None:
     shell("git config user.name Ann && git config user.email ann@example.com", repo)
     with working_in(repo):
         register(Path())
-        another({"sft.learning_rate": "2.0e-3"})
+        another({"sft.learning_rate": "3.0e-3"})
         register(Path())
         branch("waived")
         another({"gate.waive": f'{{superiority.base: "{WAIVED["superiority.base"]}"}}'})

@@ -137,7 +137,7 @@ def test_a_model_that_would_mix_packed_records_is_refused(family: str) -> None:
     ("changes", "said"),
     [
         (
-            {"sft.lr_scheduler": "warmup_stable_decay", "sft.decay_ratio": 0.95},
+            {"sft.lr_scheduler": "warmup_stable_decay", "sft.decay_ratio": 0.99},
             "sft.decay_ratio: with sft.warmup_ratio it is more than all steps",
         ),
         ({"sft.batch_tokens": 1023}, "sft.batch_tokens: 1023 could not hold a record of sft.max_length = 1024 tokens"),

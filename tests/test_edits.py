@@ -188,15 +188,15 @@ def test_a_value_with_an_alias_from_elsewhere_is_an_error() -> None:
 
 
 def test_a_comment_may_have_one_space_before_it(file: Path) -> None:
-    text = REFERENCE.replace("  epochs: 1.1  #", "  epochs: 1.1 #").replace(
+    text = REFERENCE.replace("  epochs: 2  #", "  epochs: 2 #").replace(
         "kind: extraction ", 'kind: "classification" '
     )
-    assert (value_of(text, "sft.epochs"), value_of(text, "task.kind")) == ("1.1", "classification")
-    assert "\n  epochs: 2 # passes" in changed(text, "sft.epochs: 2")
+    assert (value_of(text, "sft.epochs"), value_of(text, "task.kind")) == ("2", "classification")
+    assert "\n  epochs: 3 # passes" in changed(text, "sft.epochs: 3")
     file.write_text(text, encoding="utf-8")
     machine.run(file, "cpu", dry=False)
     assert load_params(file).sft.batch_size == 8, "as for that kind"
-    file.write_text(text.replace("epochs: 1.1", "epochs: 0x2"), encoding="utf-8")
+    file.write_text(text.replace("epochs: 2", "epochs: 0x2"), encoding="utf-8")
     before = file.read_text(encoding="utf-8")
     with pytest.raises(HallmarkError, match=r"'sft.epochs': '0x2' is no number here"):
         machine.run(file, "cpu", dry=False)

@@ -21,6 +21,7 @@ OVERSHOOTS = {
     "sft.learning_rate": 3.0,
     "sft.lr_scheduler": "constant",
     "sft.warmup_ratio": 0.0,
+    "sft.adam_beta2": 0.999,
     "sft.eval_steps": 2,
     "sft.max_steps": None,
     "sft.epochs": 3.5,

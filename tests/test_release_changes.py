@@ -70,7 +70,7 @@ def test_what_changed_is_told(registered_repo: Path) -> None:
     assert lines[:4] == [
         "base: the same",
         "data: the same",
-        "param sft.learning_rate: 0.002; before, 0.003",
+        "param sft.learning_rate: 0.003; before, 0.002",
         "code: the same",
     ]
     waived = 'param gate.waive.superiority.base: not there; before, "it can\'t write the product: see #12"'

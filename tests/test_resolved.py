@@ -101,7 +101,7 @@ def test_all_params_are_shown_with_value_default_and_effect(capsys: pytest.Captu
     ]
     table = json.loads(shown(capsys, None, False, True))
     assert all(row["effect"] for name, row in table.items() if not name.startswith("gate.margins."))
-    assert table["sft.warmup_ratio"]["value"] == table["sft.warmup_ratio"]["default"] == 0.1
+    assert table["sft.max_grad_norm"]["value"] == table["sft.max_grad_norm"]["default"] == 1.0
 
 
 def test_a_block_a_param_or_what_differs_is_shown_alone(capsys: pytest.CaptureFixture[str]) -> None:
