@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from argparse import Namespace
 from itertools import pairwise
@@ -58,7 +59,7 @@ def test_a_small_part_is_passed_over_more_often() -> None:
     small, half = (Part(share, ("g",), round(share * 800), False) for share in (0.125, 0.5))
     assert settings(RAW, small, 800, 0.5)["sft"]["epochs"] == pytest.approx(4 * sft["epochs"])
     assert settings(RAW, half, 800, 0.5)["sft"]["epochs"] == pytest.approx(sft["epochs"])
-    assert settings(RAW, small, 800, 0.5)["sft"]["eval_steps"] == sft["eval_steps"] / 2
+    assert settings(RAW, small, 800, 0.5)["sft"]["eval_steps"] == math.ceil(sft["eval_steps"] / 2)
     capped = RAW | {"sft": sft | {"max_steps": 100}}
     assert settings(capped, small, 800, 0.5)["sft"]["max_steps"] == 50
 

@@ -188,9 +188,7 @@ def test_a_value_with_an_alias_from_elsewhere_is_an_error() -> None:
 
 
 def test_a_comment_may_have_one_space_before_it(file: Path) -> None:
-    text = REFERENCE.replace("  epochs: 2  #", "  epochs: 2 #").replace(
-        "kind: extraction ", 'kind: "classification" '
-    )
+    text = REFERENCE.replace("  epochs: 2  #", "  epochs: 2 #").replace("kind: extraction ", 'kind: "classification" ')
     assert (value_of(text, "sft.epochs"), value_of(text, "task.kind")) == ("2", "classification")
     assert "\n  epochs: 3 # passes" in changed(text, "sft.epochs: 3")
     file.write_text(text, encoding="utf-8")

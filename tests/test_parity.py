@@ -105,5 +105,5 @@ def test_a_report_comes_back_as_it_was_written_and_is_told_in_words(tmp_path, mo
     ]  # fmt: skip
     said = shipped_table(whole).note
     assert "the same 10 records of the holdout, of 5 groups; of the evaluated answers to these, 10 are" in said
-    assert "their speed is that of llama.cpp, which did not run" in said
+    assert "only the weights were scored; llama.cpp did not run" in said
     assert said.endswith("Not measured: GGUF file (Q4_K_M): llama-quantize is not on the PATH.")

@@ -114,7 +114,7 @@ def changed(params: Params, shape: Shape) -> Params:
     size = {"batch_size": shape.batch.records, "gradient_accumulation_steps": 1, "max_steps": STEPS}
     every = {} if shape.config is None else {"layers": None}
     lora = params.sft.lora.model_copy(update=every | shape.settings.get("lora", {}))
-    sft = params.sft.model_copy(update=shape.settings | size | {"lora": lora})
+    sft = params.sft.model_copy(update=shape.settings | size | {"lora": lora, "lr_scheduler": "constant"})
     answers = params.eval.model_copy(update={"max_new_tokens": STEPS, "attention": sft.attention})
     return params.model_copy(update={"sft": sft, "eval": answers})
 

@@ -199,9 +199,10 @@ def usual(params: Any, folder: str) -> Any:
 def ours(params: Any, folder: str, *, alone: bool = False) -> Any:
     """What `stages.sft` does; `alone`: with the usual script's step size, its schedule and its batches."""
     from hallmark.model.lora import lora_config
+    from hallmark.model.plateau import Plateau
     from hallmark.model.tokenized import tokenized_records
     from hallmark.model.trainer import CompletionTrainer
-    from hallmark.model.tuning import adapter_parameters, load_frozen, sft_arguments
+    from hallmark.model.tuning import adapter_parameters, load_frozen, sft_arguments, step_count
 
     tokenizer = load_tokenizer(BASE)
     model = load_frozen(params.sft, "cpu")
@@ -219,6 +220,9 @@ def ours(params: Any, folder: str, *, alone: bool = False) -> Any:
         peft_config=lora_config(model, params.sft.lora),
         length_power=params.sft.length_power,
     )
+    sft = params.sft
+    if sft.lr_scheduler == "warmup_stable_decay":
+        trainer.plateau = Plateau(step_count(trainer), sft.warmup_ratio, sft.decay_ratio, None)
     for tensor in adapter_parameters(trainer.model).values():
         tensor.data = tensor.data.float()
     return trainer
