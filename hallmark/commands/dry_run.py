@@ -54,9 +54,7 @@ ROOM_ANSWER = 1.25  # of answers: a model may write a longer one than expected, 
 TOO_LONG = {"error": "stop at", "drop": "leave out", "count": "not train on"}  # what split does, by `split.too_long`
 
 # The rule for passes over the training records is one of thumb, from the trainings in docs/training.md.
-SEEN = (
-    6_000  # records that a training may see in all, the same one again counted again: about half an hour on two cores
-)
+SEEN = 6_000  # records that a training may see in all, the same one again counted again
 PER_LABEL = 300  # where every answer is a label, if that is more
 MOST_PASSES = 6.0  # with more, a small set is learned by heart
 PATIENCE, VALIDATIONS = 2, 10  # validations without a gain that end the plateau, and how many there are in all

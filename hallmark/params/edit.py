@@ -19,7 +19,6 @@ from hallmark.base.errors import HallmarkError
 DEFAULTS = Path(__file__).with_name("defaults.yaml")
 KEY = re.compile(r"""( *)["']?([\w-]+)["']? *:(\s|$)""")
 KEY_OR_REQUIRED = re.compile(r"( *)#?([\w-]+):( |$)")  # in defaults.yaml, `#key:` has a comment and no default
-COMMENT = re.compile(r"  #.*")  # as the template writes it
 NOTE = re.compile(r"\s+#.*")
 QUOTED = r"""(?:"(?:\\.|[^"\\])*"|'(?:''|[^'])*')"""
 # A value before which no comment starts: a text in quotes, or a list or mapping on one line. Others have no ` #` in them.
