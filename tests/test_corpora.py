@@ -11,7 +11,7 @@ from hallmark.params.edit import changed
 from hallmark.params.loader import load_params
 from hallmark.task.evidence import Source
 from tests.bench.corpora import causes, row
-from tests.bench.corpora.__main__ import command_line, main
+from tests.bench.corpora.__main__ import call, command_line, main
 from tests.bench.corpora.recipe import VARIABLE, corpus_file, difference, names, read_recipe, set_up
 from tests.workspace import ROOT, committed
 
@@ -89,3 +89,8 @@ def test_the_figures_are_of_what_answered_the_holdout(tmp_path: Path) -> None:
     found = row.figures(tmp_path, 60)
     assert found["right"].keys() == {"base", "tuned", row.LINEAR}
     assert all(0 <= rate["low"] <= rate["value"] <= rate["high"] <= 1 for rate in found["right"].values())
+
+
+def test_what_runs_in_a_stamped_repo_finds_the_library(tmp_path: Path) -> None:
+    """Nothing is installed there: its own wheel is for people."""
+    call(tmp_path, "python", "-c", "import hallmark.commands.propose")

@@ -121,7 +121,7 @@ def stamp(name: str, recipe: Recipe, file: Path, repo: Path, changes: dict[str, 
         answers = [f"project_slug={name}", f"kind={recipe.kind}"]
         source = [str(ROOT), "--directory", "template", "--no-input", "--output-dir", str(repo.parent)]
         call(Path.cwd(), "cookiecutter", *source, *answers)
-        call(repo, "python", "-m", "hallmark.commands.propose", str(file.resolve()), "--write")
+        call(repo, "python", "-m", "hallmark.commands.propose", str(file.resolve()), "--write", *recipe.propose)
         set_up(repo, recipe, changes)
         call(repo, "git", "add", "--all")
         call(repo, "git", *IDENTITY, "commit", "--quiet", "--message", f"Set up for {recipe.title}")
@@ -131,9 +131,10 @@ def stamp(name: str, recipe: Recipe, file: Path, repo: Path, changes: dict[str, 
 
 
 def call(folder: Path, *command: str) -> None:
-    """Run a command in a folder, with the packages of this environment and the code of the folder."""
+    """Run a command in a folder, with the packages and the library of this environment, and the recipes of the folder."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = os.environ | {"PATH": path, "PYTHONPATH": str(folder.resolve())}
+    code = os.pathsep.join([str(folder.resolve()), str(ROOT)])
+    environment = os.environ | {"PATH": path, "PYTHONPATH": code}
     done = subprocess.run(command, cwd=folder, env=environment, check=False)
     if done.returncode:
         raise HallmarkError(
