@@ -92,6 +92,7 @@ FILES = {
     "csv": b'id,text,target\n1,"a ""b""\nc",3\n2,x,\n',
     "tsv": b'id\ttext\ttarget\n1\t"a" b\t3\n2\tx\t\n',
     "txt": 'id\ttext\n1\t"a\tb"\n'.encode("utf-16"),
+    "conll": b"-DOCSTART- O\n\nAnna B-who\nflew O\n\nto\tO\n",
     "ndjson": b'{"id": 1}\n{"id": 2}\n',
     "parquet": written(lambda frame, buffer: frame.write_parquet(buffer)),
     "arrow": written(lambda frame, buffer: frame.write_ipc_stream(buffer)),

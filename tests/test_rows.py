@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hallmark.base.class_labels import named_labels
 from hallmark.base.errors import HallmarkError
@@ -147,3 +150,58 @@ def test_a_refusal_in_plain_words_among_objects(tmp_path: Path) -> None:
     assert [next(found).target, next(found).target] == ["I can't.", {"a": 1}]
     with refused(row=3, field="label"):
         next(found)
+
+
+TOKEN = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters=" \ufeff"), min_size=1, max_size=5)
+SENTENCE = st.lists(
+    st.tuples(TOKEN.filter(lambda token: token.strip() == token), st.sampled_from(["O", "B-x", "I-x", "S-a b"])),
+    min_size=1, max_size=4,
+)  # fmt: skip
+
+
+@given(
+    st.lists(st.lists(SENTENCE, min_size=1, max_size=3), min_size=1, max_size=3),
+    st.sampled_from([("\t", ""), ("\t", "NN\t-\t"), (" ", ""), ("  ", "NN _ ")]),
+    st.sampled_from(["\n", "\r\n"]),
+    st.booleans(),
+)
+def test_tokens_with_tags_are_read_as_their_sentences(
+    documents: list[Any], columns: tuple[str, str], end: str, marked: bool
+) -> None:
+    """The row of a sentence is its first line, and documents are kept apart where the file marks them."""
+    separator, between = columns
+    lines: list[str] = []
+    wanted = []
+    for number, document in enumerate(documents, 1):
+        lines += ["-DOCSTART- -X- O O", ""] if marked else []
+        for sentence in document:
+            tags = [tag.replace(" ", "-") if separator != "\t" else tag for _, tag in sentence]
+            row = {"document": f"some.train {number}"} if marked else {}
+            row |= {"tokens": [token for token, _ in sentence], "tags": tags}
+            wanted.append((len(lines) + 1, row))
+            lines += [f"{token}{separator}{between}{tag}" for (token, _), tag in zip(sentence, tags, strict=True)]
+            lines += [""]
+    with tempfile.TemporaryDirectory() as folder:
+        assert read(Path(folder) / "some.train.conll", end.join(lines)) == wanted
+        assert [row["tags"] for _, row in read(Path(folder) / "x.bio", "\ufeff" + "\n".join(lines))] == [
+            row["tags"] for _, row in wanted
+        ]
+
+
+@pytest.mark.parametrize(
+    ("content", "row", "words"),
+    [
+        ("a O\nb\n", 2, "but 1"),
+        ("a O\n\nb NN O\n", 3, "but 3"),
+        ("a\tO\nb\tO\t\n", 2, "but 3"),
+        ("-DOCSTART-\n\na\n", 3, "no tag"),
+        ("a NN\n", 1, "no BIO tag"),
+        ("a B-\n", 1, "no BIO tag"),
+        ("a\tO\n\tO\n", 2, "no token"),
+        (b"a O\n\xff O\n", 1, "not UTF-8"),
+    ],
+)
+def test_a_broken_line_of_tokens_is_named(tmp_path: Path, content: str | bytes, row: int, words: str) -> None:
+    with refused(file=tmp_path / "a.conll", row=row) as caught:
+        read(tmp_path / "a.conll", content)
+    assert words in caught.value.problem

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hallmark.base.class_labels import KEY, named_labels
+from hallmark.base.conll import read_conll
 from hallmark.base.errors import HallmarkError
 from hallmark.base.reading import LARGEST, NotJsonError, check_regular, is_folder, read_text, strict_json
 from hallmark.base.records import read_parquet, whole_parquet
@@ -22,9 +23,9 @@ SPEAKERS = ("role", "from")  # keys of the turns of a conversation, which is one
 
 
 def read_rows(path: Path) -> Numbered:
-    """(row number, row) for each row of a JSON, CSV, TSV, Parquet or Arrow file, or of a folder of them, by name.
+    """(row number, row) for each row of a JSON, CSV, TSV, CoNLL, Parquet or Arrow file, or of a folder of them, by name.
 
-    Of a table, the row number is the line number in an editor; the header is line 1. A file by any other name is read if
+    Of a table or CoNLL, the row number is the line number in an editor; a header is line 1. A file by any other name is read if
     it has JSON lines, or is a text with tabs between its columns.
     """
     if is_folder(path):
@@ -69,7 +70,7 @@ def _unreadable(path: Path) -> HallmarkError:
     return HallmarkError(
         f"files ending in '{path.suffix}' can't be read",
         file=path,
-        remedy="give JSON lines, JSON, CSV, TSV, Parquet or Arrow (data.path); in Excel, save as CSV UTF-8",
+        remedy="give JSON lines, JSON, CSV, TSV, CoNLL, Parquet or Arrow (data.path); in Excel, save as CSV UTF-8",
     )
 
 
@@ -206,6 +207,8 @@ READERS: dict[str, Callable[[Path], Numbered]] = {
     ".json": _read_json,
     ".csv": read_table,
     ".tsv": read_table,
+    ".conll": read_conll,
+    ".bio": read_conll,
     ".parquet": _read_parquet,
     ".arrow": _read_arrow,
 }

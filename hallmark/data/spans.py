@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hallmark.base.conll import TAG
 from hallmark.base.errors import HallmarkError
 from hallmark.base.markup import Markup, plain_text
 from hallmark.data.missing import is_blank
@@ -28,7 +29,6 @@ OF_A_TOOL = re.compile(  # keys of objects that a tool wraps around an answer
     r"|(?:created|updated|modified|extracted|processed|exported|imported|inserted|loaded)_?(?:at|by|on|date|time)?",
     re.IGNORECASE,
 )
-TAG = re.compile(r"O|([BIESLU])-(.+)", re.DOTALL)
 
 
 class Span(NamedTuple):

@@ -1,0 +1,65 @@
+"""Tokens with a tag each, as tools for named entities write them: a token a line, a blank line after each sentence.
+
+The first column is the token, the last one its BIO tag, and what stands between (part of speech, chunk) isn't read. Columns
+are separated by tabs, or by spaces where the line has no tab. A line `-DOCSTART-` begins a document.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hallmark.base.errors import HallmarkError
+from hallmark.base.tables import UTF8, encoding_of
+
+TAG = re.compile(r"O|([BIESLU])-(.+)", re.DOTALL)  # BIO, IOBES and BILOU
+_COLUMNS = re.compile(r"[ \t]+")
+
+
+def read_conll(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(number of its first line, sentence) for each sentence: its `tokens`, `tags` and, if the file has some, `document`."""
+    first, document, width = 0, 0, 0
+    tokens: list[str] = []
+    tags: list[str] = []
+
+    def sentence() -> Iterator[tuple[int, dict[str, Any]]]:
+        if tokens:
+            of = {"document": f"{path.stem} {document}"} if document else {}
+            yield first, of | {"tokens": [*tokens], "tags": [*tags]}
+        tokens.clear()
+        tags.clear()
+
+    for number, line in _lines(path):
+        columns = line.split("\t") if "\t" in line else _COLUMNS.split(line.strip(" "))
+        if not line.strip() or columns[0] == "-DOCSTART-":
+            yield from sentence()
+            document += bool(line.strip())
+            continue
+        problem = None
+        width = width or len(columns)
+        if len(columns) != width or width == 1:
+            problem = f"not {width} columns, as the first token has, but {len(columns)}" if width > 1 else "no tag"
+        elif not columns[0].strip():
+            problem = "no token"
+        elif not TAG.fullmatch(columns[-1]):
+            problem = "the last column is no BIO tag"
+        if problem:
+            remedy = "write a token and its tag on each line (O, or B-, I- and a label), a blank line after a sentence"
+            raise HallmarkError(problem, file=path, row=number, remedy=remedy)
+        first = first if tokens else number
+        tokens.append(columns[0])
+        tags.append(columns[-1])
+    yield from sentence()
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines, each with its number, without their ends."""
+    number = 0
+    try:
+        with path.open(encoding=encoding_of(path)) as file:
+            for number, line in enumerate(file, 1):
+                yield number, line.rstrip("\n")
+    except UnicodeError:
+        raise HallmarkError("not UTF-8 at or after this row", file=path, row=number + 1, remedy=UTF8) from None
