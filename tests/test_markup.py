@@ -133,3 +133,28 @@ def test_the_gateway_takes_the_markup_out_of_all_but_the_prompt(mask: bool) -> N
     asked = gateway.models.asked[0]
     assert [message["content"] for message in asked.masked.messages] == ["<b>", "Hello\nthere"]
     assert [message.content for message in asked.chat.messages] == ["<b>", "Hello\nthere"]
+
+
+@pytest.mark.parametrize(
+    ("target", "read"),
+    [
+        ({"shop": "Tee &amp; Co", "all": ["A<br>B", "x&gt;y"]}, {"shop": "Tee & Co", "all": ["A\nB", "x>y"]}),
+        ({"shop": "Tee & Co", "all": ["&amp;lt;"]}, {"shop": "Tee & Co", "all": ["&lt;"]}),
+        ({"shop": "Els &amp; Co", "all": []}, {"shop": "Els &amp; Co", "all": []}),  # nobody copied that
+        ({"shop": "R&amp;D", "all": []}, {"shop": "R&amp;D", "all": []}),  # the schema lists it
+        ({"shop": "&lt;", "all": []}, {"shop": "&lt;", "all": []}),  # the plain text has it
+    ],
+)
+@pytest.mark.parametrize("form", [dict, json.dumps])
+def test_what_an_answer_copies_is_read_as_its_input_is(tmp_path: Path, form: Any, target: Any, read: Any) -> None:
+    listed = {"enum": ["R&amp;D"]}
+    shop = listed if target["shop"] in listed["enum"] else {"type": "string"}
+    schema = {"type": "object", "properties": {"shop": shop, "all": {"type": "array"}}}
+    (tmp_path / "schema.json").write_text(json.dumps(schema), encoding="utf-8")
+    task = {"kind": "extraction", "schema_file": str(tmp_path / "schema.json"), "refusal": None}
+    row = {"id": "1", "body": "<p>Tee &amp; Co: A<br>B, x&gt;y, &amp;lt; R&amp;D</p>", "target": form(target)}
+    row["no"] = form(target)
+    columns = {"group": "id", "input": "body", "target": "target", "rejected": "no", "markup": "html"}
+    (raw,) = checked_rows(write_lines(tmp_path / "rows.jsonl", [row]), task=task, **columns)
+    parsed = [json.loads(value) if isinstance(value, str) else value for value in (raw.target, raw.rejected)]
+    assert parsed == [read, read]

@@ -143,7 +143,7 @@ class _Row:
             if data.context
             else None,
             tools=tools,
-            rejected=self.rejected(data.rejected, data.labels, task) if data.rejected else None,
+            rejected=self.rejected(data.rejected, data, task) if data.rejected else None,
             tags=self.tags(data.tags, data.tag_separator) if data.tags else None,
             identity=tuple(
                 (kind, plain_text(value, data.markup))  # as the texts have it
@@ -264,7 +264,18 @@ class _Row:
             value = label_text(value, data.labels)
         if not task.is_json and not isinstance(value, str | dict if task.schema else str):
             self.fail(f"not a text but {type(value).__name__}", where, f"for task.kind {task.kind}, give a text")
-        return self.valid(value, where, task)
+        return self.valid(self.as_read(value, where, data, task), where, task)
+
+    def as_read(self, value: Any, where: str, data: Data, task: Task) -> Any:
+        """A JSON answer whose texts, where they are copied from the input's markup, are read as the input is.
+
+        Else a model would have to write `&amp;` where it reads `&`. What the schema lists stays as the schema has it.
+        """
+        if data.markup == "none" or not task.is_json:
+            return value
+        source = "\n".join(fill(template, self.row) for template in (data.context, data.input) if template)
+        read = _as_read(value, source, plain_text(source, data.markup), data.markup)
+        return value if task.parse(self.renders(read, where, task.render)).kind == "invalid" else read
 
     def valid(self, value: Any, where: str, task: Task) -> Any:
         """The target, if it is an answer of the task."""
@@ -313,24 +324,24 @@ class _Row:
                 "use null, finite numbers, texts, lists and objects",
             )
 
-    def rejected(self, column: str, labels: Mapping[str, str], task: Task) -> Any:
+    def rejected(self, column: str, data: Data, task: Task) -> Any:
         if column not in self.row:  # rows from before answers were judged
             return None
         value = self.column(column, "data.rejected")
         if is_blank(value):
             return None
         if task.kind.listed:
-            value = label_text(value, labels)
+            value = label_text(value, data.labels)
         if not task.is_json and not isinstance(value, str | dict if task.schema else str):
             self.fail(f"not a text but {type(value).__name__}", column, f"for task.kind {task.kind}, give a text")
         if not task.is_json or not isinstance(value, str):
             self.renders(value, column, task.render)
-            return value
+            return self.as_read(value, column, data, task)
         try:
             parsed = self.json(value, column)
         except NotJsonError:
             return value.strip()  # a rejected answer need not be JSON
-        return value.strip() if isinstance(parsed, str) else parsed
+        return value.strip() if isinstance(parsed, str) else self.as_read(parsed, column, data, task)
 
     def tags(self, column: str, separator: str = ",") -> list[str] | None:
         value = self.column(column, "data.tags")
@@ -398,6 +409,16 @@ def label_text(value: Any, names: Mapping[str, str]) -> Any:
     """A label by the name that `data.labels` has for it; a whole number, true or false as the text that JSON has for it."""
     text = compact_json(value) if isinstance(value, int) else value
     return names.get(text.strip(), text) if isinstance(text, str) else text
+
+
+def _as_read(value: Any, source: str, plain: str, markup: Markup) -> Any:
+    """A value with the texts in it that stand in a source, and not in its plain text, without their markup."""
+    if isinstance(value, dict):
+        return {name: _as_read(item, source, plain, markup) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_as_read(item, source, plain, markup) for item in value]
+    copied = isinstance(value, str) and value in source and value not in plain
+    return (plain_text(value, markup) or value) if copied else value
 
 
 def _offsets(template: str, row: dict[str, Any]) -> dict[str, tuple[int, int]]:
