@@ -219,3 +219,15 @@ def test_a_stage_runs_whatever_its_heading_finds(
     run_stage("sft", None, ran.append)
     assert len(ran) == 1
     assert capsys.readouterr().err == said
+
+
+def test_packages_are_looked_at_again_only_if_the_interpreter_or_what_is_asked_for_changed(installed: Path) -> None:
+    def installs() -> int:
+        return python("-m", "nox", "-s", "plan", folder=installed).stdout.count("ran python -m pip install")
+
+    counts = [installs()]
+    for file in (".venv/pyvenv.cfg", "requirements.lock"):
+        with (installed / file).open("a", encoding="utf-8") as stream:
+            stream.write("# another\n")
+        counts += [installs(), installs()]
+    assert [bool(count) for count in counts] == [False, True, False, True, False]
