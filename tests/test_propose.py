@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 import tempfile
 import time
 from contextlib import chdir
@@ -36,7 +39,7 @@ from hallmark.task.params import Task as TaskParams
 from hallmark.task.task import Task
 from tests import tool_exports
 from tests.test_conversations import labelled as labelled_spans
-from tests.workspace import ROOT, change_params, make_workspace, stage
+from tests.workspace import ROOT, change_params, git_init, make_tiny_workspace, make_workspace, stage
 
 RULES: dict[str, Any] = {"mask.ner": {"engine": "none", "model": None}, "mask.workers": 1}
 REFUSAL = '{"intent":"refuse"}'
@@ -418,16 +421,16 @@ def test_labels_that_look_like_people_are_written_only_if_somebody_says_so(
     file = write(tmp_path, rows)
     found = propose.proposed(file, params, known)
     assert found.private == ([kinds] if kinds else [])
-    assert any("--yes" in warning for warning in found.warnings) == bool(kinds)
+    assert any("--public" in warning for warning in found.warnings) == bool(kinds)
     with chdir(make_workspace(tmp_path / "repo")):
         if kinds:
             with pytest.raises(HallmarkError) as raised:
                 propose.run(file, params, write=True, known=known)
             assert (raised.value.file, raised.value.field) == (file, "assignee")
-            assert "--yes" in raised.value.remedy
+            assert "--public" in raised.value.remedy
             assert not any(label in str(raised.value) for label in labels)
             assert (params.read_text(), labels[0] in Path("data/schema.json").read_text()) == (before, False)
-        propose.run(file, params, write=True, known=known, yes=True)
+        propose.run(file, params, write=True, known=known, public=True)
         assert labels[0] in Path("data/schema.json").read_text()
 
 
@@ -671,3 +674,68 @@ def test_the_kind_can_be_said(tmp_path: Path, kind: str, target: str | None, wan
     found = proposed(file, **known)
     propose.try_out(found, rules())
     assert (found.kind, "mask will stop" in str(found.warnings)) == (wanted, False)
+
+
+def test_a_file_of_tokens_and_tags_is_proposed_as_fields_of_its_text(tmp_path: Path) -> None:
+    file = tmp_path / "news.conll"
+    sentences = [
+        f"Acme{n % 9} NN B-firm\nbought O O\n{words(n).replace(' ', ' O O' + chr(10))} O O\n" for n in range(60)
+    ]
+    file.write_text(
+        "-DOCSTART- O O\n\n".join(["", *("\n".join(sentences[n : n + 3]) for n in range(0, 60, 3))]), encoding="utf-8"
+    )
+    found = proposed(file)
+    data = found.edits["data"]
+    assert (data["input"], data["target"], data["group"]) == ("tokens.joined", "tags.by_label", "document")
+    assert list(found.task.schema["properties"]) == ["firm"]
+    propose.try_out(found, rules())
+    assert "60 can be read" in "\n".join(found.tried)
+
+
+@pytest.mark.parametrize("bad", [[["O"]], [["X"] * 3], [["O"]] * 20])
+def test_a_row_whose_tags_cannot_be_read_is_named(tmp_path: Path, bad: list[list[str]]) -> None:
+    """Also where the file has it after rows that can, and where so many are bad that no fields can be made."""
+    rows = [{"words": ["Anna", "flew", f"to{n}"], "tags": ["B-who", "O", "O"]} for n in range(60)]
+    for number, tags in enumerate(bad):
+        rows[7 + number]["tags"] = tags
+    file = write(tmp_path, rows)
+    try:
+        found = proposed(file, targets=("tags.by_label",))
+        propose.try_out(found, rules())
+        assert f"mask will stop: {file}, row 8, field 'tags.by_label'" in str(found.warnings)
+    except HallmarkError as error:
+        assert (error.file, error.row, error.field, len(bad)) == (file, 8, "tags.by_label", 20)
+
+
+def test_it_asks_writes_and_splits(tmp_path: Path) -> None:
+    """At a terminal: two answers are taken, a wrong one is asked for again, and then the stages run on the file."""
+    workspace = make_tiny_workspace(tmp_path / "repo", RULES, rows=1)
+    git_init(workspace)
+    held = workspace / "data/holdout.lock.json"
+    held.write_text("an earlier try", encoding="utf-8")
+    rows = requests(note=lambda n, _: f"note {words(n + 1)}", shop=lambda n, _: f"S{n % 40}")
+    (workspace / "data/raw/mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    answering, terminal = os.openpty()
+    os.write(answering, b"\n{body} - {note}\nwhat\nrow.id\n\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "hallmark.commands.propose", "data/raw/mine.jsonl", "--write"],
+        cwd=workspace, env={**os.environ, "PYTHONPATH": str(workspace)}, stdin=terminal, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    params = load_params(workspace / "params.yaml")
+    assert (params.data.target, params.data.input, params.data.group) == ("category", "{body} - {note}", "row.id")
+    assert params.task.kind == "classification"
+    asked, _, said = done.stdout.partition("Proposed for params.yaml")
+    assert asked.count("  [") == 5 and "'what': no such column" not in said
+    assert "field 'what': no such column" in asked
+    assert "rows      240" in said and "then `nox -s repro`" in said
+    kept = re.search(r"kept +train (\d+) .* holdout (\d+)", said)
+    sides = json.loads((workspace / "reports/split.json").read_text(encoding="utf-8"))["rows"]
+    assert kept and [*map(int, kept.groups())] == [sides["train"], sides["holdout"]]
+    assert "an earlier try" not in held.read_text(encoding="utf-8")
+    with chdir(workspace):  # what a person has written stays, for the same answers of the same file
+        change_params(Path(), {"task.system_prompt": "Sort the post."})
+        for target, prompt in (("category", True), ("shop", False)):
+            found = propose.proposed(Path("data/raw/mine.jsonl"), Path("params.yaml"), Known(targets=(target,)))
+            propose.try_out(found, Path("params.yaml"))
+            assert (found.edits["task"]["system_prompt"] == "Sort the post.") == prompt

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -151,8 +151,11 @@ def answers_of(columns: dict[str, Column], target: str | list[str]) -> Column:
     return Column(", ".join(target), answers)
 
 
-def with_fields_of_spans(columns: dict[str, Column], named: Iterable[str]) -> dict[str, Column]:
-    """The columns, with one of fields in place of each that holds labelled spans, unless a named one lies in it."""
+def with_fields_of_spans(columns: dict[str, Column], named: Collection[str]) -> dict[str, Column]:
+    """The columns, with one of fields in place of each that holds labelled spans, unless a named one lies in it.
+
+    If fields are named and can't be made, a HallmarkError says why, with the place of the first such row, counted from 0.
+    """
     lists = {
         name: [opened(value) for value in column.values] for name, column in columns.items() if column.form == "list"
     }
@@ -162,9 +165,11 @@ def with_fields_of_spans(columns: dict[str, Column], named: Iterable[str]) -> di
     for name, values in lists.items():
         if any(_lies_in(*pair) for other in gone for pair in ((name, other), (other, name))):
             continue
-        tags = any(values) and all(map(are_tags, filter(None, values)))
+        said, given = f"{name}{BY_LABEL}" in named, [value for value in values if value]
+        like_tags = sum(map(are_tags, given))
+        tags = like_tags > (0 if said else MOSTLY * len(given))
         if tags:
-            sources = [f"{other}{JOINED}" for other in _by_vocabulary(lists)]
+            sources = [f"{other}{JOINED}" for other in _by_vocabulary(lists) if other != name]
         elif are_spans(values):
             sources = [column.name for column in texts]
         else:
@@ -178,6 +183,11 @@ def with_fields_of_spans(columns: dict[str, Column], named: Iterable[str]) -> di
                     made[source] = Column(source, [joined(tokens) for tokens in sides])
                     gone.add(source.removesuffix(JOINED))
                 break
+        else:
+            first = sources[0] if sources else ""
+            sides = lists[first.removesuffix(JOINED)] if tags and first else columns[first].values if first else []
+            for row, (value, side) in enumerate(zip_longest(values, sides) if said else ()):
+                by_label(value, side, Path(), row, f"{name}{BY_LABEL}")
     gone -= {*named}
     return {name: column for name, column in columns.items() if not any(_lies_in(name, one) for one in gone)} | made
 

@@ -53,6 +53,7 @@ class Proposal:
     reasons: dict[tuple[str, str], str] = field(default_factory=dict)  # (block, key): why, shown as its comment
     tried: list[str] = field(default_factory=list)  # lines: what a dry run shows
     warnings: list[str] = field(default_factory=list)
+    leaves_sample: bool = False  # params.yaml speaks of sample data so far
     private: list[str] = field(default_factory=list)  # kinds of what the schema would tell everyone who reads the repo
 
     def set(self, block: str, key: str, value: Any, reason: str | None = None) -> None:
@@ -118,7 +119,7 @@ class Proposal:
         if self.private:
             self.warnings.append(
                 f"the answers that the schema would list look like private data ({', '.join(self.private)}). Schema and system "
-                "prompt are in git and in the release: name another column with --target, or say with --yes that anyone may see them"
+                "prompt are in git and in the release: name another column with --target, or say with --public that anyone may see them"
             )
         if params.task.kind != self.kind:
             self.warnings.append(
@@ -132,17 +133,7 @@ class Proposal:
         ]
         self.warnings += self.repeated_ids()
         if self.roles.group == "row.id":
-            found = [self.columns[name] for name, _ in self.roles.runners_up.get("group", ())]
-            if like := next(filter(repeats_like_a_customer, found), None):
-                self.warnings.append(
-                    f"'{like.name}' repeats like a customer ({like.shape}): is it the group? Then add --group "
-                    f"{shlex.quote(like.name)}. Without a group, a split may put the same customer on both sides"
-                )
-            else:
-                self.warnings.append(
-                    "no column says which rows belong together (a customer, document, conversation): every row counts as its "
-                    "own group, and a split may put the same customer on both sides. Add such a column if you have one"
-                )
+            self.warnings.append(self.ungrouped())
         elif self.roles.group in self.columns:
             largest = max(self.columns[self.roles.group].keys.values(), default=0) / len(self.rows)
             if largest > GIANT:
@@ -154,6 +145,19 @@ class Proposal:
             self.warnings.append(
                 f"{len(rare)} labels have fewer than {FEW} rows each and can hardly be learned: {', '.join(rare)}"
             )
+
+    def ungrouped(self) -> str:
+        """What to say if no column is the group."""
+        found = [self.columns[name] for name, _ in self.roles.runners_up.get("group", ())]
+        if like := next(filter(repeats_like_a_customer, found), None):
+            return (
+                f"'{like.name}' repeats like a customer ({like.shape}): is it the group? Then add --group "
+                f"{shlex.quote(like.name)}. Without a group, a split may put the same customer on both sides"
+            )
+        return (
+            "no column says which rows belong together (a customer, document, conversation): every row counts as its "
+            "own group, and a split may put the same customer on both sides. Add such a column if you have one"
+        )
 
     def would_be_read(self, name: str) -> bool:
         """Whether a column is in the input or context, or would be, if it didn't hold the answer."""
@@ -203,10 +207,15 @@ class Proposal:
         It does so if `data.path` is no sample: then whoever wrote it may have set these too.
         """
         named = Path(params.data.path)
-        leaves_sample = is_sample(named) and named.resolve() != self.file.resolve()
-        if leaves_sample or self.kind != params.task.kind:
+        self.leaves_sample = is_sample(named) and named.resolve() != self.file.resolve()
+        if self.leaves_sample or self.kind != params.task.kind:
             self.set_gate(params)
-        if leaves_sample:
+        data, own = self.edits["data"], ("path", "target")
+        if self.kind == params.task.kind and all(data[key] == getattr(params.data, key) for key in own):
+            self.set(
+                "task", "system_prompt", params.task.system_prompt, "as it is, for the same answers of the same file"
+            )
+        if self.leaves_sample:
             self.set("certify", "intended_use", FILL_IN, f"{SAMPLE} said what it is for")
             self.set("certify", "limits", [FILL_IN], f"{SAMPLE} named some limits")
             self.set("certify", "languages", [FILL_IN], f"{SAMPLE} named them")

@@ -1,15 +1,21 @@
 """Not a stage: look at a data file and propose params.yaml values for it: `python -m hallmark.commands.propose FILE`.
 
-FILE is JSON lines, JSON, CSV, TSV, Parquet, or the folder of a Hugging Face dataset. What you know, say with `--input`,
-`--target`, `--group`, `--kind` and `--refusal`; the rest is chosen by scored evidence, and the runners-up are shown. With `--write`, the proposal
-is written to params.yaml, which keeps its comments, and the schema to data/schema.json; without it, nothing is written.
+FILE is JSON lines, JSON, CSV, TSV, CoNLL, Parquet, or the folder of a Hugging Face dataset. What you know, say with `--input`,
+`--target`, `--group`, `--kind` and `--refusal`; the rest is chosen by scored evidence, and the runners-up are shown.
+
+Without `--write`, nothing is written. With it, at a terminal, you are asked for the four that you didn't say. The proposal
+is then written to params.yaml, which keeps its comments, and the schema to data/schema.json; and the pipeline runs as far
+as the split, which shows what the stages make of the file.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
+from collections.abc import Iterator
 from difflib import get_close_matches
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -19,11 +25,14 @@ from hallmark.base.errors import HallmarkError, printable, run_stage
 from hallmark.base.files import HOLDOUT_LOCK, write_json
 from hallmark.base.reading import NotJsonError, strict_json
 from hallmark.base.records import columns_of
+from hallmark.base.reports import Report
 from hallmark.base.rows import READERS, files_of, read_rows
 from hallmark.commands.columns import Column, Rows, answers_of, columns_in, with_fields_of_spans
+from hallmark.commands.committed import listed
 from hallmark.commands.dry_run import rehearse
 from hallmark.commands.infer import infer, is_refusal
 from hallmark.commands.proposal import SCHEMA, Proposal
+from hallmark.commands.questions import asked, unescaped
 from hallmark.commands.roles import Known, guess
 from hallmark.data.conversations import layout_of, turns
 from hallmark.data.missing import MissingValueError
@@ -37,9 +46,22 @@ MOST_NAMES = 2**20  # bytes of a file with the names of labels
 SHOWN = 30  # columns named in an error
 
 
-def run(file: Path, params: Path, write: bool, known: Known | None = None, *, yes: bool = False) -> None:
-    """Print the proposal with reasons and warnings, and write it if `write` is true; what looks private only with `yes`."""
-    proposal = proposed(file, params, known)
+def run(
+    file: Path,
+    params: Path,
+    write: bool,
+    known: Known | None = None,
+    *,
+    ask: bool = False,
+    public: bool = False,
+    split: bool = True,
+) -> None:
+    """Print the proposal with reasons and warnings, and write it if `write` is true; what looks private only if `public`.
+
+    `ask`: first ask for what isn't known; `split`: after writing, run the pipeline as far as the split.
+    """
+    known = known or Known()
+    proposal = asked(partial(proposed, file, params), known) if ask else proposed(file, params, known)
     try:
         (text(proposal) + json.dumps(proposal.task.schema, ensure_ascii=False)).encode()
     except UnicodeEncodeError:
@@ -49,26 +71,33 @@ def run(file: Path, params: Path, write: bool, known: Known | None = None, *, ye
             remedy="remove it; text must be valid Unicode",
         ) from None
     try_out(proposal, params)
-    print(printable(text(proposal), keep="\n"))
+    print(printable(text(proposal, schema=not write), keep="\n"))
     print(printable("\n".join(proposal.tried), keep="\n"))
     for number, warning in enumerate(proposal.warnings, 1):
         print(printable(f"warning {number}: {warning}"))
-    if write and proposal.private and not yes:
+    if write and proposal.private and not public:
         raise HallmarkError(
             f"nothing is written: the schema would hold what looks like {', '.join(proposal.private)}",
             file=file,
             field=", ".join(proposal.roles.targets),
-            remedy="name another column with --target; or add --yes, if anyone may see these values",
+            remedy="name another column with --target; or add --public, if anyone may see these values",
         )
     if write:
         write_proposal(params, proposal)
+        if split and Path(".dvc").is_dir():
+            first_split(proposal)
+        say_next(params, proposal)
 
 
 def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
     """What is proposed for a file before anything is tried."""
     known = known or Known()
     rows = read(file)
-    columns = with_fields_of_spans(columns_in(rows), known.targets)
+    try:
+        columns = with_fields_of_spans(columns_in(rows), known.targets)
+    except HallmarkError as error:  # it knows the row by its place among all
+        path, number = [(path, number) for path in files_of(file) for number, _ in read_rows(path)][error.row or 0]
+        raise HallmarkError(error.problem, file=path, row=number, field=error.field, remedy=error.remedy) from None
     check_known(known, columns, file)
     roles = guess(columns, known)
     for name in columns_of(roles.input):
@@ -173,9 +202,9 @@ def read(path: Path) -> Rows:
     return rows
 
 
-def text(proposal: Proposal) -> str:
-    """The proposal in the form of params.yaml, with reasons as comments."""
-    lines = [f"{len(proposal.rows)} rows. Proposed for params.yaml (`--write` writes it):", ""]
+def text(proposal: Proposal, *, schema: bool = True) -> str:
+    """The proposal in the form of params.yaml, with reasons as comments, and the schema."""
+    lines = [f"{len(proposal.rows)} rows. Proposed for params.yaml{' (`--write` writes it)' if schema else ''}:", ""]
     for block, values in proposal.edits.items():
         lines.append(f"{block}:")
         for key, value in values.items():
@@ -186,10 +215,12 @@ def text(proposal: Proposal) -> str:
             lines.append(f"# {role}, next: {name}: {given}")
     if proposal.roles.unused:
         lines.append(f"# not used: {', '.join(proposal.roles.unused)}")
-    schema = json.dumps(proposal.task.schema, ensure_ascii=False, indent=2).split("\n")
-    if (more := len(schema) - MOST_LINES) > 0:
-        schema[MOST_LINES:] = [f"... and {more:,} more lines, which --write writes"]
-    return "\n".join([*lines, "", f"{SCHEMA}:", *schema, ""])
+    if schema:
+        shown = json.dumps(proposal.task.schema, ensure_ascii=False, indent=2).split("\n")
+        if (more := len(shown) - MOST_LINES) > 0:
+            shown[MOST_LINES:] = [f"... and {more:,} more lines, which --write writes"]
+        lines += ["", f"{SCHEMA}:", *shown]
+    return "\n".join([*lines, ""])
 
 
 def write_proposal(params: Path, proposal: Proposal) -> None:
@@ -208,14 +239,55 @@ def write_proposal(params: Path, proposal: Proposal) -> None:
     after = replaced(before, {name: [f" {on_a_line(value)}"] for name, value in new.items()})
     params.write_text(after, encoding="utf-8", newline="\n")
     write_json(SCHEMA, proposal.task.schema)
+    print(f"written: {params}, {SCHEMA}")
+    if HOLDOUT_LOCK.exists() and (proposal.leaves_sample or not listed("--", str(HOLDOUT_LOCK))):
+        HOLDOUT_LOCK.unlink()
+        print(f"removed: {HOLDOUT_LOCK}, the holdout of other data, or of an earlier try that git doesn't have")
+
+
+def first_split(proposal: Proposal) -> None:
+    """Run the pipeline as far as the split, and say what came out."""
+    from hallmark.commands.repro import dvc_repro
+
+    dvc_repro("split")
+    print(f"\nFrom {printable(str(proposal.file))} to the split:\n")
+    for line in from_file_to_split():
+        print(printable(line))
+
+
+def say_next(params: Path, proposal: Proposal) -> None:
+    """Print what a person does next."""
     unsaid = [f"certify.{key}" for key, value in proposal.edits.get("certify", {}).items() if FILL_IN in (value or ())]
-    print(f"written: {params}, {SCHEMA}. Next, in {params}:")
+    print(f"\nNext, in {params}:")
     print("  improve task.system_prompt, which every record starts with")
     if unsaid:
         print(f"  say what {FILL_IN} stands for, in {', '.join(unsaid)}")
-    if HOLDOUT_LOCK.exists():
-        print(f"{HOLDOUT_LOCK} belongs to other data: remove it, or run `python -m stages.split --refreeze`")
     print("then `nox -s repro`")
+
+
+def from_file_to_split() -> Iterator[str]:
+    """How many rows each stage took in, changed and left out, as their reports say."""
+    mask, dedupe, split = map(Report, ("mask", "dedupe", "split"))
+
+    def counted(counts: dict[str, int]) -> str:
+        return ", ".join(f"{name} {count:,}" for name, count in counts.items() if count)
+
+    rows, missing = mask.at("rows"), counted(mask.at("missing"))
+    yield f"  rows      {rows['read']:,}{f'; left out without {missing}' if missing else ''}"
+    kinds = sorted(mask.at("spans", "by_kind").items(), key=lambda kind: -kind[1])
+    yield f"  masked    {mask.at('spans', 'total'):,} spans in {mask.at('records_with_spans'):,} rows: {counted(dict(kinds))}"
+    leaks = sum(count for side in split.at("dropped").values() for count in side.values())
+    too_long = split.at("left_out", "too_long")
+    dropped = counted(
+        {"by mask.actions": rows["dropped"]} | dedupe.at("dropped") | {"leak": leaks, "too long": too_long}
+    )
+    yield f"  dropped   {dropped or 'none'}"
+    sides = [
+        f"{side} {count:,} of {split.at('groups', side):,} groups"
+        for side in ("train", "validation", "calibration", "holdout", "online")
+        if (count := split.at("rows", side))
+    ]
+    yield f"  kept      {', '.join(sides)}"
 
 
 def on_a_line(value: Any) -> str:
@@ -236,15 +308,17 @@ def on_a_line(value: Any) -> str:
 
 def main(arguments: argparse.Namespace) -> None:
     """Command line: FILE, what the user knows, and `--write`."""
-    inputs = tuple(text.replace("\\n", "\n") for text in arguments.input)  # a shell leaves `\n` as two characters
+    inputs = tuple(map(unescaped, arguments.input))
     known = Known(inputs, tuple(arguments.target), arguments.group, arguments.refusal, arguments.kind)
-    run(arguments.file, arguments.params, arguments.write, known, yes=arguments.yes)
+    ask = arguments.write and not arguments.yes and sys.stdin.isatty()
+    more = {"public": arguments.public, "split": not arguments.no_split}
+    run(arguments.file, arguments.params, arguments.write, known, ask=ask, **more)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m hallmark.commands.propose", description=__doc__)
     parser.add_argument(
-        "file", type=Path, metavar="FILE", help="JSON lines, JSON, CSV, TSV, Parquet, or a dataset folder"
+        "file", type=Path, metavar="FILE", help="JSON lines, JSON, CSV, TSV, CoNLL, Parquet, or a dataset folder"
     )
     parser.add_argument(
         "--input",
@@ -271,6 +345,8 @@ if __name__ == "__main__":
     parser.add_argument(
         "--refusal", metavar="TEXT", help="the target of what must not or can't be done, as it is in the file"
     )
-    parser.add_argument("--write", action="store_true", help="write the proposal to params.yaml and data/schema.json")
-    parser.add_argument("--yes", action="store_true", help="write labels too that look like people's names")
+    parser.add_argument("--write", action="store_true", help="ask, write params.yaml and data/schema.json, and split")
+    parser.add_argument("--yes", action="store_true", help="ask nothing, and take what is proposed")
+    parser.add_argument("--no-split", action="store_true", help="with --write, run no stage: params will change first")
+    parser.add_argument("--public", action="store_true", help="write labels too that look like people's names")
     run_stage("propose", __doc__, main, parser)

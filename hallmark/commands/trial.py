@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
@@ -11,6 +12,7 @@ from typing import Any
 
 from hallmark.base.errors import HallmarkError, printable
 from hallmark.base.params import Data
+from hallmark.base.records import columns_of
 from hallmark.commands.columns import ENTITIES, says
 from hallmark.commands.proposal import Proposal
 from hallmark.commands.roles import IDENTITY
@@ -106,9 +108,11 @@ def try_masking(proposal: Proposal, rows: list[Raw], data: Data, mask: Mask, tas
     if tried.stops:
         proposal.warnings.append(f"mask will stop: {tried.stops}")
     if tried.written.total:
+        shown = f"{shlex.quote(str(proposal.file))} --field {shlex.quote(columns_of(proposal.roles.input)[0])}"
+        names = "" if proposal.roles.identity else ", and name columns of names in mask.identity_columns"
         proposal.warnings.append(
             f"private data in {tried.written.touched} of {tried.rows} rows: mask replaces it; see how with "
-            "`python -m hallmark.commands.preview FILE --field COLUMN`, and name columns of names in mask.identity_columns"
+            f"`python -m hallmark.commands.preview {shown}`{names}"
         )
     proposal.warnings += advice(tried.written.values, tried.mask, len(proposal.rows) / max(1, tried.rows))
     proposal.warnings += absent(tried.written.values)

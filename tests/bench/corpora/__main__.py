@@ -33,6 +33,7 @@ from tests.bench.corpora.recipe import (
 from tests.bench.corpora.row import figures, write_row
 from tests.workspace import ROOT
 
+SETS = ("--write", "--no-split")  # the params of the recipe come before the split
 INTO = Path("../hallmark-corpora")
 OF_MACHINE = ("compute.threads", "sft.dtype", "eval.dtype")  # params that suit a machine, not a corpus
 IDENTITY = ("-c", "user.name=Hallmark", "-c", "user.email=hallmark@localhost")
@@ -121,7 +122,7 @@ def stamp(name: str, recipe: Recipe, file: Path, repo: Path, changes: dict[str, 
         answers = [f"project_slug={name}", f"kind={recipe.kind}"]
         source = [str(ROOT), "--directory", "template", "--no-input", "--output-dir", str(repo.parent)]
         call(Path.cwd(), "cookiecutter", *source, *answers)
-        call(repo, "python", "-m", "hallmark.commands.propose", str(file.resolve()), "--write", *recipe.propose)
+        call(repo, "python", "-m", "hallmark.commands.propose", str(file.resolve()), *SETS, *recipe.propose)
         set_up(repo, recipe, changes)
         call(repo, "git", "add", "--all")
         call(repo, "git", *IDENTITY, "commit", "--quiet", "--message", f"Set up for {recipe.title}")
