@@ -75,7 +75,7 @@ def run(params: Params) -> None:
         # Second pass: each row is masked, checked for what is left, and becomes a record, with pseudonyms for id and group.
         written = Written()
         with Progress("mask", rows, "rows", work={"characters": size}) as progress:
-            again = raw_rows(params.data, params.mask, task)
+            again = raw_rows(params.data, params.mask, task, again=True)
             records = masked_records(again, known, params, gold, key, written, progress)
             write_groups(temporary, all_different(records, params.data))
         written.check_all(params.mask, params.data.path)
