@@ -12,21 +12,23 @@ from __future__ import annotations
 import argparse
 import logging
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hallmark.base.errors import run_stage
-from hallmark.base.files import DEDUPED, MASKED, REPORTS, json_bytes, write_all
+from hallmark.base.files import DEDUPED, MASKED, REPORTS, atomic, json_bytes
 from hallmark.base.key import namer
 from hallmark.base.measured import measured
 from hallmark.base.printing import show
-from hallmark.base.records import check_filled, parquet, scan_records, whole_parquet
+from hallmark.base.records import check_filled, scan_records
 from hallmark.data.duplicate_lines import at_thresholds, clusters_in
-from hallmark.data.duplicates import Clusters, resolve
+from hallmark.data.duplicates import Clusters, answers_of, resolve
 from hallmark.data.gold_clusters import compare_with_gold
 from hallmark.data.near import normalise, text_of
 from hallmark.data.params import Dedupe
 from hallmark.data.placeholders import kinds_in, only_placeholders, surplus
+from hallmark.data.texts import Texts, in_order, read_some, write_frames
 from hallmark.params.loader import Params, load_params
 
 if TYPE_CHECKING:
@@ -41,62 +43,80 @@ def run(params: Params) -> None:
 
     with measured("dedupe") as measure:
         settings = params.dedupe
-        rows = read(settings)
         # Texts of which masking left nothing are all alike, and no copies: each is a cluster of its own.
-        empty, rows = rows.filter("hollow"), rows.filter(~pl.col("hollow"))
-        clusters = Clusters(rows["id"], rows["text"], settings, MASKED)
-        dropped, conflicts = resolve(rows, clusters, settings.conflicts)
+        rows, texts, empty, kinds = read(settings)
+        clusters = Clusters(rows["id"], texts, rows["text"].to_numpy(), settings, MASKED)
+        causes, conflicts = resolve(rows, clusters, settings.conflicts)
         gone = surplus(empty, settings.only_placeholders)
-        dropped.update(dict.fromkeys(gone, "only_placeholders"))
-        labelled = pl.concat([rows.select("id", clusters.cluster), empty.select("id", cluster="id")])
-        kept = labelled.filter(~pl.col("id").is_in(list(dropped)))
-        causes = Counter(dropped.values())
-        report = {
+        labelled = pl.concat(
+            [
+                rows.select("id", clusters.cluster, cause=causes),
+                empty.select("id", cluster="id", cause=pl.when(gone).then(pl.lit("only_placeholders"))),
+            ]
+        ).sort("id")
+        kept = labelled.filter(pl.col("cause").is_null()).drop("cause")
+        counts = Counter(labelled["cause"].drop_nulls())
+        report: dict[str, Any] = {
             "rows": {"in": len(labelled), "out": len(kept)},
-            "dropped": {cause: causes[cause] for cause in ("exact", "near", "conflict", "only_placeholders")},
+            "dropped": {cause: counts[cause] for cause in ("exact", "near", "conflict", "only_placeholders")},
             "only_placeholders": {
                 "texts": len(empty),
-                "kept": len(empty) - len(gone),
-                "dropped": len(gone),
-                "kinds": kinds_in(empty["text"]),
+                "kept": len(empty) - gone.sum(),
+                "dropped": gone.sum(),
+                "kinds": kinds,
             },
             "clusters": clusters.sizes(),
             "conflicts": conflicts,
             "gold": None,
         }
         if settings.gold:
-            found = labelled["id"], labelled["cluster"], dropped
-            report["gold"] = compare_with_gold(Path(settings.gold), *found, namer(params.data))
-        with whole_parquet(MASKED):
-            records = scan_records(MASKED).join(kept.lazy(), on="id").sort("id").collect()
-        write_all({DEDUPED: parquet(records), REPORTS / "dedupe.json": json_bytes(report)})
-        measure["rows"] = len(labelled)
+            report["gold"] = compare_with_gold(Path(settings.gold), labelled, namer(params.data))
+        del rows, texts, clusters, causes, labelled
+        with atomic(REPORTS / "dedupe.json") as written, atomic(DEDUPED) as records:
+            write_frames(records, in_order(MASKED, scan_records(MASKED), kept))
+            written.write_bytes(json_bytes(report))
+        measure["rows"] = report["rows"]["in"]
     if len(empty):
         log.warning(
             "%d texts are nothing but placeholders (%s): dedupe.only_placeholders = %s keeps %d of them",
-            len(empty), ", ".join(kinds_in(empty["text"])), settings.only_placeholders, len(empty) - len(gone),
+            len(empty), ", ".join(kinds), settings.only_placeholders, len(empty) - gone.sum(),
         )  # fmt: skip
-    log.info("%d of %d records stay; dropped: %s", len(kept), len(labelled), report["dropped"])
+    log.info("%d of %d records stay; dropped: %s", len(kept), measure["rows"], report["dropped"])
 
 
-def read(settings: Dedupe) -> pl.DataFrame:
-    """The records by id: the normalised text, the target, and whether the text is nothing but placeholders (`hollow`)."""
+def read(settings: Dedupe) -> tuple[pl.DataFrame, Texts, pl.DataFrame, dict[str, int]]:
+    """The records, by id and without their texts; the texts; the records that are nothing but placeholders, and their kinds."""
+    import polars as pl
+
     parts = ["prompt", "completion"] if settings.over == "prompt_and_completion" else ["prompt"]
     columns = {
         "text": normalise(text_of(*parts)),
         "target": text_of("completion"),
         "hollow": only_placeholders(text_of(*parts)),
     }
-    with whole_parquet(MASKED):
-        rows = scan_records(MASKED).select("id", "group", "tools", **columns).collect().sort("id")
-    check_filled(rows.drop("tools"), MASKED)
-    return rows
+    known: list[pl.DataFrame] = []
+    kinds: Counter[str] = Counter()
+
+    def compared() -> Iterator[pl.Series]:
+        for batch in read_some(MASKED, scan_records(MASKED).select("id", "group", "tools", **columns)):
+            check_filled(batch.drop("tools"), MASKED)
+            known.append(batch.select("id", "group", "hollow", **answers_of(batch["tools"], batch["target"])))
+            kinds.update(kinds_in(batch.filter("hollow")["text"]))
+            yield batch.filter(~pl.col("hollow"))["text"]
+
+    texts, text = Texts.kept(compared())
+    rows = pl.concat(known) if known else pl.DataFrame(schema={"id": pl.String})
+    known.clear()
+    check_filled(rows, MASKED)
+    empty = rows.filter("hollow").sort("id")
+    rows = rows.filter(~pl.col("hollow")).select("id", "tools", "answer", text=pl.Series(text)).sort("id")
+    return rows, texts, empty, dict(sorted(kinds.items(), key=lambda item: (-item[1], item[0])))
 
 
 def thresholds(params: Params) -> None:
     """Print what each of some thresholds would find among the masked records, with the least similar pairs as examples."""
-    rows = read(params.dedupe)
-    show(at_thresholds(rows.filter(~rows["hollow"]), params.dedupe))
+    rows, texts, *_ = read(params.dedupe)
+    show(at_thresholds(rows, texts, params.dedupe))
 
 
 def main(arguments: argparse.Namespace) -> None:

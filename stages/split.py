@@ -13,28 +13,28 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections import Counter
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from hallmark.base.errors import printable, run_stage
-from hallmark.base.files import BASE, DEDUPED, HOLDOUT_LOCK, REPORTS, SPLIT, json_bytes, write_all
+from hallmark.base.files import BASE, DEDUPED, HOLDOUT_LOCK, REPORTS, SPLIT, atomic, json_bytes
 from hallmark.base.holdout import HoldoutLock, read_lock
 from hallmark.base.key import read_key
 from hallmark.base.measured import measured
 from hallmark.base.printing import show
-from hallmark.base.records import parquet
 from hallmark.data.balance import balance
 from hallmark.data.called_functions import called_functions, say_unknown
-from hallmark.data.frozen import check_frozen, compare, cutoffs, hashes_of, renamed, sources_of
+from hallmark.data.frozen import check_frozen, compare, cutoffs, digests_of, renamed
 from hallmark.data.grouping import BY_CUTOFF, assign, joined_across
-from hallmark.data.leaks import count_leaks, drop_leaks, row_split_leaks
+from hallmark.data.leaks import count_leaks, drop_leaks, numbers_of, row_split_leaks
 from hallmark.data.left_out import left_out
-from hallmark.data.near import distinct, near_pairs
+from hallmark.data.near import near_pairs
 from hallmark.data.raw import raw_rows
 from hallmark.data.split_checks import TOO_LONG, check_named, check_not_empty, check_shared, warn_of_shares
-from hallmark.data.split_records import full_records, read_columns
+from hallmark.data.split_records import all_records, columns, contents, in_batches, read_columns, records_of, targets
+from hallmark.data.texts import write_frames
 from hallmark.judge.history import check_written_by_split, raw_data_unchanged
 from hallmark.judge.label_errors import suspects
 from hallmark.model.limits import LEARNED, Limits
@@ -49,6 +49,7 @@ FILES = {side: SPLIT / f"{side}.parquet" for side in (*MUST_HAVE, "online")}
 
 def run(params: Params, refreeze: bool = False) -> None:
     """Read the deduplicated records and the lock if it exists; write the parts, the lock and the report."""
+    import numpy as np
     import polars as pl
 
     with measured("split") as measure:
@@ -56,12 +57,15 @@ def run(params: Params, refreeze: bool = False) -> None:
         there = HOLDOUT_LOCK.exists() or HOLDOUT_LOCK.is_symlink()  # a broken link is no reason to draw again
         lock = current_lock(params) if there and not refreeze else None
         frozen = set(lock.records) if lock else set()
-        rows, restored = read_columns(frozen)
+        rows, texts, restored = read_columns(frozen)
         gone, unknown = left_out(Path(name), frozen) if (name := params.split.leave_out) else (set(), 0)
         rows, restored = rows.filter(~pl.col("id").is_in(list(gone))), restored - gone
 
         # What is frozen must be as it was, but for its masking.
-        compared = compare(lock, rows, partial(raw_data_unchanged, params.data)) if lock else None
+        there_now = rows.filter(pl.col("id").is_in(list(frozen))).select("id")
+        compared = (
+            compare(lock, contents(there_now, restored), partial(raw_data_unchanged, params.data)) if lock else None
+        )
         if compared:
             check_frozen(compared)
         check_named(rows, frozen)
@@ -72,7 +76,7 @@ def run(params: Params, refreeze: bool = False) -> None:
         )  # without a base, as only a run by hand can be
         unfit: set[str] = set()
         if limits and params.split.too_long == "drop":
-            unfit = limits.left_out(full_records(rows, restored).rows(named=True), frozen)
+            unfit = limits.left_out(in_batches(rows.select("id"), restored), frozen)
         rows, restored = rows.filter(~pl.col("id").is_in(list(unfit))), restored - unfit
 
         # The draw, by whole groups.
@@ -84,42 +88,46 @@ def run(params: Params, refreeze: bool = False) -> None:
         wanted = [side for side in MUST_HAVE if side != "calibration" or (sides == side).any()]
 
         # Leaks: of two sides with the same or nearly the same text, the weaker one loses it.
-        texts, text = distinct(rows["text"])
+        texts, text = texts.only(rows["text"].to_numpy())
         how = params.dedupe
         pairs = near_pairs(
             texts, size=how.shingle, threshold=how.threshold, permutations=how.permutations, file=DEDUPED, stage="split"
         )
         sides, dropped = drop_leaks(sides, text, pairs)
+        rows = rows.select("id", "group")
+
+        def ids(side: str) -> pl.DataFrame:
+            return rows.filter(pl.Series(sides == side)).select("id")
 
         # The parts: what is too long to be learned from is left out of them, and elsewhere counts as a wrong answer.
-        records = {side: full_records(rows.filter(sides == side), restored) for side in FILES}
         lengths, unlearned = None, set[str]()
         if limits:
-            lengths, unlearned = limits.check({side: part.rows(named=True) for side, part in records.items()})
+            lengths, unlearned = limits.check({side: in_batches(ids(side), restored) for side in FILES})
         else:
             log.warning("no %s: lengths in tokens are not checked; with `dvc repro split`, it is made first", BASE)
         sides[rows["id"].is_in(list(unlearned)).to_numpy()] = TOO_LONG
-        records |= {side: records[side].filter(~pl.col("id").is_in(list(unlearned))) for side in LEARNED}
         check_not_empty(sides, wanted, LEARNED)
 
         # The lock: of what was frozen before, only names and hashes may be new.
-        rows = rows.with_columns(side=pl.Series(sides))
-        held_out = rows.filter(pl.col("side") == "holdout")
+        held_out, sources = digests_of(contents(ids("holdout"), restored))
         cut, calibration = (cuts.get(side, {}) for side in BY_CUTOFF)
-        new = HoldoutLock(hashes_of(held_out), cut, sources_of(held_out), key=name_key(params), calibration=calibration)
+        new = HoldoutLock(held_out, cut, sources, key=name_key(params), calibration=calibration)
         if compared:  # the other draws are frozen too, by the names of groups; other names are another draw
             kept = {} if older else compared.lock.validation
             calibration = calibration or compared.lock.calibration
             new = replace(compared.lock, validation=kept or cut, calibration=calibration)
-        written = {HOLDOUT_LOCK: new.text().encode()} if lock is None or new != lock else {}
 
-        groups, task = distinct(rows["group"])[1], Task(params.task)
+        groups, task = numbers_of(rows["group"]), Task(params.task)
+        looked_at, on_sides = (
+            all_records(restored).select("id", **columns()),
+            rows.with_columns(side=pl.Series(sides, dtype=pl.String)),
+        )
         leaks = count_leaks(sides, text, pairs, groups)
         held = leaks.pop("held_out") / len(rows)
         report = {
             "rows": {side: int((sides == side).sum()) for side in FILES},
-            "groups": {side: rows.filter(pl.col("side") == side)["group"].n_unique() for side in FILES},
-            "largest_group_share": round(max(Counter(groups.tolist()).values()) / len(rows), 6),
+            "groups": {side: len(np.unique(groups[sides == side])) for side in FILES},
+            "largest_group_share": round(int(np.bincount(groups).max()) / len(rows), 6),
             "dropped": dropped,
             "restored": len(restored),
             "left_out": {"records": len(gone), "unknown": unknown, "too_long": len(unfit) + len(unlearned)},
@@ -128,17 +136,25 @@ def run(params: Params, refreeze: bool = False) -> None:
             "near_missed_at_threshold": round(pairs.missed, 6),
             "leaks": sum(leaks.values()),
             "rehashed": len(new.before),
-            "holdout_unchanged": hashes_of(held_out) == new.records,
+            "holdout_unchanged": held_out == new.records,
             "random_row_split": row_split_leaks(rows, text, pairs, groups, held, params.split.salt),
-            "balance": balance(rows, task, FILES),
-            "label_errors": suspects(rows, task, params.split, params.classical),
+            "balance": balance(targets(on_sides, looked_at), task, FILES),
+            "label_errors": suspects(on_sides, looked_at.drop("content"), task, params.split, params.classical),
             "lengths": lengths,
         }
-        called = called_functions(records["train"], records["holdout"]) if task.kind.calls_tools else None
+        called = None
+        if task.kind.calls_tools:
+            called = called_functions(*(records_of(ids(side), restored) for side in ("train", "holdout")))
         report |= {"functions": called} if called else {}
-        parts = {path: parquet(records[side]) for side, path in FILES.items()}
-        # The lock comes last: a run stopped before that has frozen nothing.
-        write_all({**parts, REPORTS / "split.json": json_bytes(report), **written})
+        with ExitStack() as stack:  # the last one entered is moved into place first
+            # The lock comes last: a run stopped before that has frozen nothing.
+            lock_file = stack.enter_context(atomic(HOLDOUT_LOCK)) if lock is None or new != lock else None
+            report_file = stack.enter_context(atomic(REPORTS / "split.json"))
+            for side, path in reversed(FILES.items()):
+                write_frames(stack.enter_context(atomic(path)), records_of(ids(side), restored))
+            report_file.write_bytes(json_bytes(report))
+            if lock_file:
+                lock_file.write_bytes(new.text().encode())
         measure["rows"] = len(rows)
 
     if compared and compared.masked_differently:
@@ -172,7 +188,9 @@ def current_lock(params: Params) -> HoldoutLock:
 def differences(params: Params) -> None:
     """Print the names of frozen records that are missing, have changed, or are masked differently."""
     lock = current_lock(params)
-    compared = compare(lock, read_columns(set(lock.records))[0], partial(raw_data_unchanged, params.data))
+    rows, _, restored = read_columns(set(lock.records))
+    now = contents(rows.select("id"), restored)
+    compared = compare(lock, now, partial(raw_data_unchanged, params.data))
     for what in ("missing", "changed", "masked_differently"):
         show(f"{what.replace('_', ' ')}: {printable(name)}\n" for name in getattr(compared, what))
 

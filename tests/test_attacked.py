@@ -37,13 +37,14 @@ def test_a_gold_span_is_taken_once_and_as_written_or_not_at_all(tmp_path: Path, 
 
 def test_a_record_is_in_one_gold_cluster_and_gold_has_rows(tmp_path: Path) -> None:
     row = {"id": "secret", "cluster": "D-1", "kind": "near"}
+    rows = pl.DataFrame({"id": ["a"], "cluster": ["a"], "cause": [None]})
     path = write_lines(tmp_path / "gold.jsonl", [row, row | {"cluster": "D-2"}])
     with refused(file=path, row=2) as caught:
-        compare_with_gold(path, pl.Series(["a"]), pl.Series(["a"]), {})
+        compare_with_gold(path, rows)
     assert "secret" not in str(caught.value)
     write_lines(path, [])
     with pytest.raises(HallmarkError, match="has no rows"):
-        compare_with_gold(path, pl.Series(["a"]), pl.Series(["a"]), {})
+        compare_with_gold(path, rows)
     with pytest.raises(HallmarkError, match="has no rows"):
         gold_spans(path, DATA)
 

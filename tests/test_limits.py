@@ -48,7 +48,9 @@ def parts(**changes: Any) -> dict[str, list[dict[str, Any]]]:
 
 
 def check(base: Path, found: dict[str, list[dict[str, Any]]], **changes: Any) -> tuple[dict[str, Any], set[str]]:
-    return limits.Limits(base, DEDUPED, params_with(**ROOM | changes)).check(found)
+    return limits.Limits(base, DEDUPED, params_with(**ROOM | changes)).check(
+        {part: [rows] for part, rows in found.items()}
+    )
 
 
 def test_calls_are_as_long_as_the_template_writes_them(tmp_path: Path) -> None:

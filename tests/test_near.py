@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import MASKED
-from hallmark.base.progress import Progress
 from hallmark.data import bands, near, shingles
+from hallmark.data.texts import Texts
 from tests.bench.made import texts as made_texts
 from tests.rows import shingle_set, words
 
@@ -34,9 +34,8 @@ def by_hand(texts: list[str], size: int, threshold: float) -> dict[tuple[str, st
 
 def found(texts: list[str], size: int, threshold: float, permutations: int = 256) -> dict[tuple[str, str], float]:
     """The pairs that `near_pairs` finds, as texts."""
-    pairs = near.near_pairs(
-        pl.Series(texts, dtype=pl.String), size=size, threshold=threshold, permutations=permutations, file=MASKED
-    )
+    kept, _ = Texts.kept([pl.Series(texts, dtype=pl.String)])
+    pairs = near.near_pairs(kept, size=size, threshold=threshold, permutations=permutations, file=MASKED)
     named = zip(pairs.left.tolist(), pairs.right.tolist(), pairs.jaccard.tolist(), strict=True)
     assert sorted(zip(pairs.left, pairs.right, strict=True)) == list(zip(pairs.left, pairs.right, strict=True))
     return {(min(texts[one], texts[two]), max(texts[one], texts[two])): jaccard for one, two, jaccard in named}
@@ -102,8 +101,8 @@ def test_a_text_of_a_megabyte() -> None:
 
 def test_alike_texts_are_compared_all_with_all(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [f"Dear customer, your order {number} has been sent to you and will arrive soon." for number in range(300)]
-    signatures = bands.signatures_of(pl.Series(texts), 4, 256, Progress("dedupe", None, "texts", silent=True))
-    assert bands.rows_per_band(signatures, 0.6, MASKED) == 0
+    kept, _ = Texts.kept([pl.Series(texts)])
+    assert bands.rows_per_band(bands.signatures_of(kept, np.arange(300), 4, 256), 300, 0.6, MASKED) == 0
     assert len(found(texts, 4, 0.6)) == 300 * 299 / 2
     monkeypatch.setattr(near, "rows_per_band", lambda *_: 3)
     assert len(found(texts, 4, 0.6)) == 300 * 299 / 2
@@ -124,7 +123,7 @@ def test_a_search_stops_at_a_cluster_that_is_too_large(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(near.Similarity, "__call__", counted)
     monkeypatch.setattr(bands, "BATCH", 2000)
-    texts = pl.Series([*(letter(number) for number in range(3000)), *(text for text, _ in made_texts(500))])
+    texts, _ = Texts.kept([pl.Series([*map(letter, range(3000)), *(text for text, _ in made_texts(500))])])
     for threshold in (0.5, 0.6, 0.7):
         verified.clear()
         with pytest.raises(HallmarkError, match=r"more than 100 of 3500 different texts .* one template"):
@@ -134,7 +133,7 @@ def test_a_search_stops_at_a_cluster_that_is_too_large(monkeypatch: pytest.Monke
 
 
 def test_a_template_whose_texts_are_not_near_enough_is_an_error_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    texts = pl.Series([letter(number) for number in range(500)])
+    texts, _ = Texts.kept([pl.Series([letter(number) for number in range(500)])])
     monkeypatch.setattr(near, "rows_per_band", lambda *_: 1)
     monkeypatch.setattr(bands, "BATCH", 100)
     for module, name, value in ((near, "UNLIKE", (1000, 0)), (bands, "EASY", 100), (bands, "MOST", 100)):

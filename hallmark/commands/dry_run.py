@@ -25,13 +25,14 @@ from hallmark.commands.columns import Rows
 from hallmark.commands.proposal import Proposal
 from hallmark.commands.trial import in_a_line, try_masking
 from hallmark.data.bands import EASY
-from hallmark.data.duplicates import Clusters, most_in_cluster, resolve
-from hallmark.data.grouping import assign, draw_hash, random_sides
-from hallmark.data.leaks import count_leaks, drop_leaks
+from hallmark.data.duplicates import Clusters, answers_of, most_in_cluster, resolve
+from hallmark.data.grouping import assign, draw_hash, random_sides, row_draws
+from hallmark.data.leaks import count_leaks, drop_leaks, numbers_of
 from hallmark.data.missing import Missing
-from hallmark.data.near import distinct, near_pairs, normalise
+from hallmark.data.near import near_pairs, normalise
 from hallmark.data.raw import ESSENTIAL, Raw, raw_rows
 from hallmark.data.split_checks import check_not_empty
+from hallmark.data.texts import Texts
 from hallmark.mask.params import Mask
 from hallmark.model.lengths import STEP_ANSWER, STEP_RECORD, rounded_up
 from hallmark.model.params import Sft
@@ -168,15 +169,16 @@ def drawn(raws: Sequence[Raw], task: Task, params: Params) -> Drawn:
     columns = dict.fromkeys(("id", "group", "part", "tools", "target", "text"), pl.String)
     frame = pl.DataFrame(rows, schema=columns, orient="row").with_columns(text=normalise(pl.col("text"))).sort("id")
     try:
-        clusters = Clusters(frame["id"], frame["text"], params.dedupe, Path(raws[0].file))
+        frame = frame.with_columns(**answers_of(frame["tools"], frame["target"]))
+        clusters = Clusters(frame["id"], *Texts.kept([frame["text"]]), params.dedupe, Path(raws[0].file))
         found.texts, found.largest, found.pairs = len(clusters.texts), clusters.largest, len(clusters.pairs)
-        dropped, conflicts = resolve(frame, clusters, params.dedupe.conflicts)
+        causes, conflicts = resolve(frame, clusters, params.dedupe.conflicts)
         found.conflicts = conflicts["records"]
-        found.dropped = Counter(dropped.values())
-        stay = frame.with_columns(clusters.cluster).filter(~pl.col("id").is_in(list(dropped)))
+        found.dropped = Counter(causes.drop_nulls())
+        stay = frame.with_columns(clusters.cluster).filter(causes.is_null())
         found.stay = len(stay)
         sides, _ = assign(stay, set(), None, params.split)
-        texts, text_of = distinct(stay["text"])
+        texts, text_of = Texts.kept([stay["text"]])
         near = params.dedupe
         pairs = near_pairs(
             texts, size=near.shingle, threshold=near.threshold, permutations=near.permutations, file=Path(raws[0].file)
@@ -186,8 +188,8 @@ def drawn(raws: Sequence[Raw], task: Task, params: Params) -> Drawn:
         for side in ("train", "validation", "calibration", "holdout"):
             groups = Counter(stay.filter(sides == side)["group"].to_list())
             found.rows[side], found.groups[side] = groups.total(), len(groups)
-        by_row: Any = random_sides(frame["id"], found.rows["holdout"] / found.stay, params.split.salt)
-        found.random = count_leaks(by_row, clusters.text, None, distinct(frame["group"])[1])
+        by_row: Any = random_sides(row_draws(frame["id"], params.split.salt), found.rows["holdout"] / found.stay)
+        found.random = count_leaks(by_row, clusters.text, None, numbers_of(frame["group"]))
         wanted = [side for side in found.rows if side != "calibration" or params.split.calibration]
         check_not_empty(sides, wanted, ())
     except HallmarkError as error:

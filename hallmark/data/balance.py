@@ -5,27 +5,23 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hallmark.task.task import Task
 
-if TYPE_CHECKING:
-    import polars as pl
 
-
-def balance(rows: pl.DataFrame, task: Task, sides: Collection[str]) -> dict[str, Any]:
-    """Share of each value of the target's enums and booleans, and of answers and refusals (`(kind)`), on each of the `sides`.
+def balance(targets: Iterable[tuple[str, str]], task: Task, sides: Collection[str]) -> dict[str, Any]:
+    """Share of each value of the enums and booleans, and of answers and refusals (`(kind)`), on each of the `sides`; `targets` are (side, target).
 
     `difference` has, for each field, the largest difference in share between train and holdout.
     """
     fields = list(enums(task.schema or {}))
     counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
-    for side, target in rows.select("side", "target").iter_rows():
-        if side in sides:
-            parsed = task.parse(target)
-            counts["(kind)", side][parsed.kind] += 1
-            for path in fields if parsed.kind == "answer" else []:
-                counts[".".join(path) or "label", side][value_at(parsed.value, path)] += 1
+    for side, target in targets:
+        parsed = task.parse(target)
+        counts["(kind)", side][parsed.kind] += 1
+        for path in fields if parsed.kind == "answer" else []:
+            counts[".".join(path) or "label", side][value_at(parsed.value, path)] += 1
     there = {side for _, side in counts}
     shares: list[dict[str, Any]] = []
     difference: dict[str, float] = {}

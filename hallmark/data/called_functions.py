@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from hallmark.base.reading import NotJsonError, strict_json
@@ -16,16 +17,19 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def called_functions(train: pl.DataFrame, held_out: pl.DataFrame) -> dict[str, int]:
+def called_functions(train: Iterable[pl.DataFrame], held_out: Iterable[pl.DataFrame]) -> dict[str, int]:
     """How many functions the holdout calls, and how many of them training does not; its records, and how many of them call
     one that the model can't know: not called in training, and not among the record's tools.
     """
-    trained = {name for answer in train["completion"] for name in names_in(answer)}
-    answers = [names_in(answer) for answer in held_out["completion"]]
-    shown = [set(names_of(json.loads(tools or "[]"))) for tools in held_out["tools"]]
-    every = set[str]().union(*answers)
-    unknown = sum(not names <= trained | offered for names, offered in zip(answers, shown, strict=True))
-    return {"called": len(every), "new": len(every - trained), "records": len(held_out), "unknown": unknown}
+    trained = {name for part in train for answer in part["completion"] for name in names_in(answer)}
+    every, unknown, records = set[str](), 0, 0
+    for part in held_out:
+        for answer, tools in part.select("completion", "tools").iter_rows():
+            names = names_in(answer)
+            every |= names
+            unknown += not names <= trained.union(names_of(json.loads(tools or "[]")))
+            records += 1
+    return {"called": len(every), "new": len(every - trained), "records": records, "unknown": unknown}
 
 
 def names_in(answer: list[dict[str, str]]) -> set[str]:

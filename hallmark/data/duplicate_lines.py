@@ -15,6 +15,7 @@ from hallmark.data.duplicates import Clusters, resolve
 from hallmark.data.near import normalise
 from hallmark.data.params import Dedupe
 from hallmark.data.placeholders import only_placeholders
+from hallmark.data.texts import Texts
 
 if TYPE_CHECKING:
     import polars as pl
@@ -34,32 +35,32 @@ def clusters_in(file: Path, field: str, dedupe: Dedupe) -> Iterator[str]:
     frame = pl.DataFrame({"id": ids, "text": texts}, schema={"id": pl.String, "text": pl.String})
     hollow = only_placeholders(frame["text"])
     compared = frame.filter(~hollow)
-    clusters = Clusters(compared["id"], normalise(compared["text"]), dedupe, file)
+    clusters = Clusters(compared["id"], *Texts.kept([normalise(compared["text"])]), dedupe, file)
     own = iter(clusters.cluster)
     labels = [name if empty else next(own) for name, empty in zip(ids, hollow, strict=True)]
     for name, cluster in zip(ids, labels, strict=True):
         yield json.dumps({"id": name, "cluster": cluster}, ensure_ascii=False) + "\n"
 
 
-def at_thresholds(rows: pl.DataFrame, dedupe: Dedupe) -> Iterator[str]:
+def at_thresholds(rows: pl.DataFrame, texts: Texts, dedupe: Dedupe) -> Iterator[str]:
     """What each of some thresholds would find among records that are not hollow, with the least similar pairs."""
     import numpy as np
 
     for threshold in THRESHOLDS:
         settings = dedupe.model_copy(update={"threshold": threshold})
         try:
-            clusters = Clusters(rows["id"], rows["text"], settings, MASKED)
+            clusters = Clusters(rows["id"], texts, rows["text"].to_numpy(), settings, MASKED)
         except HallmarkError as error:  # a lower threshold finds even more
             yield f"{threshold:.1f} and lower: {error.problem}\n"
             return
-        causes = Counter(resolve(rows, clusters, settings.conflicts)[0].values())
+        causes = Counter(resolve(rows, clusters, settings.conflicts)[0])
         dropped = ", ".join(f"{causes[cause]} {cause}" for cause in ("exact", "near", "conflict"))
         pairs = clusters.pairs
         yield f"{threshold:.1f}: {len(pairs)} pairs of near duplicates; rows dropped: {dropped}\n"
         for at in np.argsort(pairs.jaccard, kind="stable")[:EXAMPLES].tolist():
             yield f"  {pairs.jaccard[at]:.3f}\n"
             for side in (pairs.left, pairs.right):
-                yield f"    {printable(_storable(clusters.texts[int(side[at])][:200]))}\n"
+                yield f"    {printable(_storable(texts.read(side[at : at + 1])[0][:200]))}\n"
 
 
 def _storable(text: str) -> str:

@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hallmark.data.near import components, distinct, near_pairs
+from hallmark.data.near import components, near_pairs
 from hallmark.data.params import Dedupe
+from hallmark.data.shingles import MIX
+from hallmark.data.texts import Texts, text_hashes
 from hallmark.task.answers import canonical
 
 if TYPE_CHECKING:
+    import numpy as np
     import polars as pl
 
+    Array = np.ndarray[Any, Any]
+
 ANY_SHARE = 500  # different texts that a cluster may have whatever their share is: few texts are no template
+CAUSES = (None, "exact", "near", "conflict")  # why a record is dropped; None: it stays
+EXACT, NEAR, CONFLICT = 1, 2, 3
 SHOWN = 20  # most examples of each kind in the report, and most records named in each
 
 
 class Clusters:
     """Duplicate clusters: records with the same text, or linked by verified near duplicates.
 
-    `texts` has the distinct texts in order, `text` the index of each record's text, `pairs` the near duplicates among
-    the distinct texts, `cluster` the cluster of each record, named after the smallest id in it.
+    `texts` has the different texts, `text` the number of each record's text, `pairs` the near duplicates among the texts,
+    `label` the cluster of each text, `cluster` that of each record, named after the smallest id in it.
     """
 
-    def __init__(self, ids: pl.Series, texts: pl.Series, settings: Dedupe, file: Path) -> None:
-        import polars as pl
+    def __init__(self, ids: pl.Series, texts: Texts, text: Array, settings: Dedupe, file: Path) -> None:
+        import numpy as np
 
-        self.texts, self.text = distinct(texts)
+        self.texts, self.text = texts, text
         self.pairs = near_pairs(
             self.texts,
             size=settings.shingle,
@@ -37,17 +44,24 @@ class Clusters:
             most=most_in_cluster(len(self.texts), settings.max_cluster),
         )
         self.label = components(len(self.texts), self.pairs.left, self.pairs.right)
-        labels = pl.DataFrame({"id": ids, "label": self.label[self.text]})
-        self.cluster: pl.Series = labels.select(pl.col("id").min().over("label"))["id"].alias("cluster")
+        order = ids.arg_sort(descending=True).to_numpy()
+        smallest = np.zeros(len(texts), np.int64)
+        smallest[self.label[text[order]]] = order  # of several records with one label, the last in this order
+        self.cluster: pl.Series = ids.gather(smallest[self.label[text]]).alias("cluster")
 
     @property
     def largest(self) -> int:
         """The most different texts in a cluster."""
-        return max(Counter(self.label.tolist()).values(), default=0)
+        import numpy as np
+
+        return int(np.bincount(self.label).max(initial=0))
 
     def sizes(self) -> dict[str, Any]:
         """How many clusters have two or more records, how large they are, and what `dedupe.max_cluster` is judged by."""
-        sizes = Counter(count for count in self.cluster.value_counts()["count"].to_list() if count > 1)
+        import numpy as np
+
+        sizes = Counter(np.bincount(self.label[self.text]).tolist())
+        del sizes[0], sizes[1]
         return {
             "clusters": sum(sizes.values()),
             "records": sum(size * count for size, count in sizes.items()),
@@ -65,49 +79,64 @@ def most_in_cluster(texts: float, share: float) -> int:
     return max(ANY_SHARE, int(share * texts))
 
 
-def resolve(rows: pl.DataFrame, clusters: Clusters, policy: str) -> tuple[dict[str, str], dict[str, Any]]:
-    """Which records to drop, with the cause (`exact`, `near`, `conflict`), and the conflicts. `rows` is sorted by id.
+def answers_of(tools: pl.Series, targets: pl.Series) -> dict[str, pl.Series]:
+    """What is compared of records but their texts, as hashes: their tools, and these with the target (`answer`)."""
+    import numpy as np
+    import polars as pl
+
+    kinds = text_hashes(tools.fill_null("null"))
+    return {"tools": pl.Series(kinds), "answer": pl.Series(kinds * np.uint64(MIX) + text_hashes(targets, canonical))}
+
+
+def resolve(rows: pl.DataFrame, clusters: Clusters, policy: str) -> tuple[pl.Series, dict[str, Any]]:
+    """Why each record is dropped (`exact`, `near`, `conflict`; null: it stays), and the conflicts. `rows` is sorted by id.
 
     Of records with the same text and target, the one with the smallest id stays. Records with the same text and
     different targets are a conflict. A near duplicate is dropped if a record that stays has the same target; if the
     targets differ, both stay, since the target may depend on exactly what differs in the text. So every dropped record
     is a verified duplicate of one that stays, however long its chain of duplicates is.
     """
+    import numpy as np
     import polars as pl
 
-    frame = rows.select("id", "tools", "target").with_columns(text=pl.Series(clusters.text), cluster=clusters.cluster)
-    frame = frame.filter(pl.len().over("cluster") > 1)
-    same_text: dict[tuple[int, str | None], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for name, tools, target, text in frame.select("id", "tools", "target", "text").iter_rows():
-        same_text[text, tools][canonical(target)].append(name)
-
-    dropped: dict[str, str] = {}
-    stay: list[tuple[str, int, tuple[str | None, str]]] = []
-    conflicting: list[list[str]] = []
-    for (text, tools), targets in same_text.items():
-        allowed = set(targets)
-        if len(targets) > 1:
-            conflicting.append(sorted(name for ids in targets.values() for name in ids))
-            allowed = _allowed(targets, policy)
-        for target, ids in targets.items():
-            if target in allowed:
-                stay.append((ids[0], text, (tools, target)))
-                ids = ids[1:]
-            dropped.update(dict.fromkeys(ids, "exact" if target in allowed else "conflict"))
+    label = clusters.label[clusters.text]
+    row = np.flatnonzero(np.bincount(label)[label] > 1)
+    frame = pl.DataFrame({"row": row, "text": clusters.text[row]}).hstack(rows.select("tools", "answer")[row])
+    asked, same = ["text", "tools"], ["text", "answer"]
+    frame = frame.with_columns(
+        first=pl.col("row").min().over(same),
+        count=pl.len().over(same),
+        answers=pl.col("answer").n_unique().over(asked),
+    )
+    most = pl.col("count").max().over(asked)  # of the records of a conflict, those with one target
+    allowed = {
+        "keep": pl.lit(value=True),
+        "drop": pl.lit(value=False),
+        "majority": (pl.col("count") == most) & ((pl.col("count") == most).sum().over(asked) == most),  # none in a tie
+    }
+    frame = frame.with_columns(
+        allowed=(pl.col("answers") == 1) | allowed[policy], stays=pl.col("row") == pl.col("first")
+    )
+    causes = np.zeros(len(rows), np.int8)
+    cause = pl.when(~pl.col("allowed")).then(CONFLICT).when(~pl.col("stays")).then(EXACT).otherwise(0)
+    causes[row] = frame.select(cause).to_series()
 
     near, differ = Neighbours(clusters), 0
-    numbers: dict[tuple[str | None, str], int] = {}
-    for name, text, answer in sorted(stay):
-        copy, alike = near.answered(text, numbers.setdefault(answer, len(numbers)))
+    stay = frame.filter("allowed", "stays")
+    stay = stay.filter(near.counts[stay["text"]] > 0).with_columns(answer=pl.col("answer").rank("dense").cast(pl.Int64))
+    for at, text, answer in stay.select("row", "text", "answer").iter_rows():
+        copy, alike = near.answered(text, answer)
         if copy:
-            dropped[name] = "near"
+            causes[at] = NEAR
         else:
             differ += alike
-    return dropped, {
+    several = frame.filter(pl.col("answers") > 1).group_by(asked).agg("row")
+    shown = several.sort(pl.col("row").list.min()).head(SHOWN)["row"]
+    return pl.Series(CAUSES).gather(causes), {
         "policy": policy,
-        "texts": len(conflicting),
-        "records": sum(map(len, conflicting)),
-        "examples": [names[:SHOWN] for names in sorted(conflicting)[:SHOWN]],
+        "texts": len(several),
+        "records": several["row"].list.len().sum(),
+        "examples": [rows["id"].gather(sorted(found)[:SHOWN]).to_list() for found in shown.to_list()],
         "near_with_other_target": differ,
     }
 
@@ -124,15 +153,14 @@ class Neighbours:
         count, pairs = len(clusters.texts), clusters.pairs
         half = coo_array((np.ones(len(pairs), np.int8), (pairs.left, pairs.right)), (count, count)).tocsr()
         both = half + half.T
-        self.starts, self.near = both.indptr.tolist(), both.indices
+        self.counts = np.diff(both.indptr)  # of neighbours
+        self.starts, self.near = both.indptr, both.indices
         self.answer = np.full(count, self.NONE)
         self.several: dict[int, set[int]] = {}
 
     def answered(self, text: int, answer: int) -> tuple[bool, bool]:
         """Whether a neighbour has this answer, and whether one has any; if none has this one, note it for the text."""
         near = self.near[self.starts[text] : self.starts[text + 1]]
-        if not len(near):
-            return False, False
         answers = self.answer[near]
         several = near[answers == self.SEVERAL].tolist()
         if (answers == answer).any() or any(answer in self.several[other] for other in several):
@@ -143,14 +171,3 @@ class Neighbours:
             self.several.setdefault(text, {int(self.answer[text])}).add(answer)
             self.answer[text] = self.SEVERAL
         return False, bool((answers != self.NONE).any())
-
-
-def _allowed(targets: dict[str, list[str]], policy: str) -> set[str]:
-    """The targets of a conflict that may stay: all, none, or the most frequent one (none if there is a tie)."""
-    if policy == "keep":
-        return set(targets)
-    if policy == "drop":
-        return set()
-    most = max(map(len, targets.values()))
-    best = [target for target, ids in targets.items() if len(ids) == most]
-    return set(best) if len(best) == 1 else set()

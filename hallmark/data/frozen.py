@@ -31,14 +31,16 @@ class Compared:
     lock: HoldoutLock
 
 
-def hashes_of(rows: pl.DataFrame) -> dict[str, str]:
-    """A hash of each record's group, texts and target, by name. The system prompt is left out: it may change."""
-    return {name: digest(group, content) for name, group, content in rows.select("id", "group", "content").iter_rows()}
+def digests_of(rows: Iterable[pl.DataFrame]) -> tuple[dict[str, str], dict[str, str]]:
+    """A hash of each record's group, texts and target, and the digest of the raw row behind it, by name.
 
-
-def sources_of(rows: pl.DataFrame) -> dict[str, str]:
-    """The digest of the raw row behind each record, by name."""
-    return dict(rows.select("id", "source").iter_rows())
+    The system prompt is left out of the hash: it may change.
+    """
+    hashes, sources = {}, {}
+    for part in rows:
+        for name, group, content, source in part.select("id", "group", "content", "source").iter_rows():
+            hashes[name], sources[name] = digest(group, content), source
+    return hashes, sources
 
 
 def renamed(
@@ -75,13 +77,13 @@ def cutoffs(lock: HoldoutLock | None) -> dict[str, Cut]:
     return {side: cut for side, cut in frozen.items() if cut}
 
 
-def compare(lock: HoldoutLock, rows: pl.DataFrame, raw_unchanged: Callable[[], bool]) -> Compared:
+def compare(lock: HoldoutLock, rows: Iterable[pl.DataFrame], raw_unchanged: Callable[[], bool]) -> Compared:
     """Compare the records with the lock, whose names are those of today.
 
     A record whose masked form has changed, but not the raw row behind it, is still the same record. Version 1 has no
     digests of raw rows; `raw_unchanged` says whether none of them has changed.
     """
-    now, sources = hashes_of(rows), sources_of(rows)
+    now, sources = digests_of(rows)
     differ = sorted(name for name, frozen in lock.records.items() if name in now and now[name] != frozen)
     if lock.version == 1:
         trusted = set(differ) if differ and raw_unchanged() else set()

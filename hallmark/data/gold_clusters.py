@@ -16,15 +16,13 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-def compare_with_gold(
-    path: Path, ids: pl.Series, clusters: pl.Series, dropped: dict[str, str], named: Callable[[str], str] = str
-) -> dict[str, Any]:
+def compare_with_gold(path: Path, rows: pl.DataFrame, named: Callable[[str], str] = str) -> dict[str, Any]:
     """Precision and recall of the clusters, over pairs of records, against gold rows with `id`, `cluster`, `kind`.
 
     Gold rows have the names of the records, or raw ids, which `named` turns into those.
     `wrong_drops` counts the records dropped as copies that have no copy according to the gold rows.
     """
-    known = dict(zip(ids.to_list(), clusters.to_list(), strict=True))
+    known = dict(rows.select("id", "cluster").iter_rows())
     gold: dict[str, tuple[str, str]] = {}
     seen: set[str] = set()
     for number, row in read_rows(path):
@@ -45,7 +43,7 @@ def compare_with_gold(
     right, right_exact = _pairs(both), _pairs(exact)
     found, true, true_exact = (_pairs(row[side] for row in rows) for rows, side in ((both, 0), (both, 1), (exact, 1)))
     shared = {pair for pair, count in Counter(both).items() if count > 1}
-    gone = [name for name, cause in dropped.items() if cause in ("exact", "near")]
+    gone = rows.filter(rows["cause"].is_in(["exact", "near"]))["id"]
     return {
         "pairs": {"gold": true, "found": found, "right": right},
         "precision": round(right / found, 6) if found else None,

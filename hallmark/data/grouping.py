@@ -51,14 +51,15 @@ def assign(
     group's own hash too, unless that misses the share: then it is drawn again, once.
     """
     import numpy as np
+    import polars as pl
 
-    names, groups = rows["id"].to_list(), rows["group"].to_list()
-    parts = rows["part"].fill_null("train").to_list()
-    named = {group for group, part in zip(groups, parts, strict=True) if part != "train"}
-    sizes = Counter(group for group in groups if group not in named)
+    rows = rows.with_columns(pl.col("part").fill_null("train"), frozen=pl.col("id").is_in(list(frozen)))
+    parts, every = set(rows["part"].unique()), rows["group"].n_unique()
+    unnamed = rows.group_by("group").agg(pl.len(), named=(pl.col("part") != "train").any()).filter(~pl.col("named"))
+    sizes = Counter(dict(unnamed.select("group", "len").iter_rows()))
     shares = {"validation": settings.validation, "calibration": settings.calibration}
     drawn = {side for side in ("holdout", *BY_CUTOFF) if side not in parts and shares.get(side, 1.0) > 0}
-    held = {group for name, group in zip(names, groups, strict=True) if name in frozen and "holdout" in drawn}
+    held = set(rows.filter("frozen")["group"]) if "holdout" in drawn else set()
     if "holdout" in drawn and not frozen and sizes:
         bundles = join_groups(rows, sizes, max(settings.holdout, settings.validation) * len(rows) / 2)
         bundles, _ = draw(bundles, sizes, settings.salt, "holdout", settings.holdout * len(rows))
@@ -67,7 +68,7 @@ def assign(
     if len(free) < 1 + len(drawn & {*BY_CUTOFF}) and drawn:
         also = ", calibration" if "calibration" in drawn else ""
         raise HallmarkError(
-            f"the records belong to {len(set(groups))} group(s), too few for train, validation{also} and holdout",
+            f"the records belong to {every} group(s), too few for train, validation{also} and holdout",
             param="data.group",
             remedy="map data.group to a finer column (customer, document, conversation; at worst the record's id), "
             f"or add records of more groups{'; or set split.calibration to 0' if also else ''}",
@@ -78,7 +79,7 @@ def assign(
         left = free - of_group.keys()
         if len(left) < 2:
             raise HallmarkError(
-                f"no group is left for {side}: {len(left)} of {len(set(groups))} are neither held out nor on another side, "
+                f"no group is left for {side}: {len(left)} of {every} are neither held out nor on another side, "
                 "and training needs one",
                 param=f"split.{side}",
                 remedy="set it to 0, lower the shares of the other parts, or add records of more groups",
@@ -89,11 +90,14 @@ def assign(
         found[side] = cut
         of_group |= dict.fromkeys(taken, side)
     again = "online" if frozen else "holdout"
-    sides = [
-        "holdout" if name in frozen else again if group in held or part == "holdout" else of_group.get(group, part)
-        for name, group, part in zip(names, groups, parts, strict=True)
-    ]
-    return np.array(sides), found
+    of_group |= dict.fromkeys(held, again)
+    of_groups = pl.DataFrame([*of_group.items()], {"group": pl.String, "drawn": pl.String}, orient="row")
+    sides = rows.join(of_groups, on="group", how="left", maintain_order="left").select(
+        pl.when("frozen").then(pl.lit("holdout")).when(pl.col("part") == "holdout").then(pl.lit(again))
+        .otherwise(pl.coalesce("drawn", "part"))
+    ).to_series()  # fmt: skip
+    values = sides.unique().to_list()  # each row has a reference to one of them
+    return np.array(values, object)[sides.cast(pl.Enum(values)).to_physical().to_numpy()], found
 
 
 def _by_cutoff(
@@ -115,13 +119,19 @@ def _below(cut: dict[str, Any], hashes: dict[str, str]) -> set[str]:
     return {group for group, value in hashes.items() if value < cut["below"] and value not in cut["but_not"]}
 
 
-def random_sides(names: pl.Series, share: float, salt: str) -> Array:
-    """The sides of a split that draws rows instead of groups, by a hash of their ids."""
+def row_draws(names: Iterable[str], salt: str) -> Array:
+    """The hashes that rank single rows in a draw, by their ids."""
     import numpy as np
 
-    order = np.argsort([draw_hash(salt, "row", name) for name in names.to_list()])
-    sides = np.full(len(names), "train", dtype="<U7")
-    sides[order[: round(share * len(names))]] = "holdout"
+    return np.fromiter((int(draw_hash(salt, "row", name), 16) for name in names), np.uint64)
+
+
+def random_sides(draws: Array, share: float) -> Array:
+    """The sides of a split that draws rows instead of groups."""
+    import numpy as np
+
+    sides = np.full(len(draws), "train", object)
+    sides[np.argsort(draws)[: round(share * len(draws))]] = "holdout"
     return sides
 
 
@@ -130,7 +140,12 @@ def joined_across(rows: pl.DataFrame, sides: Array) -> int:
     import polars as pl
 
     known = rows.select("group", "cluster", side=pl.Series(sides)).filter(pl.col("side") != "online")
-    several = known.group_by("cluster").agg(pl.col("side").n_unique()).filter(pl.col("side") > 1)
+    several = (
+        known.filter(pl.col("cluster").is_duplicated())
+        .group_by("cluster")
+        .agg(pl.col("side").n_unique())
+        .filter(pl.col("side") > 1)
+    )
     return known.join(several, on="cluster", how="semi")["group"].n_unique()
 
 
@@ -150,7 +165,8 @@ def join_groups(rows: pl.DataFrame, sizes: Counter[str], limit: float) -> list[B
     """
     import polars as pl
 
-    shared = rows.group_by("cluster").agg(pl.col("group").unique().sort()).filter(pl.col("group").list.len() > 1)
+    joined = rows.filter(pl.col("cluster").is_duplicated()).group_by("cluster").agg(pl.col("group").unique().sort())
+    shared = joined.filter(pl.col("group").list.len() > 1)
     parent = {group: group for group in sizes}
     weight = dict(sizes)
 

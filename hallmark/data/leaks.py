@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hallmark.base.files import MASKED
-from hallmark.base.records import check_filled, scan_records, whole_parquet
-from hallmark.data.grouping import random_sides
-from hallmark.data.near import distinct, normalise, text_of
+from hallmark.base.records import check_filled, scan_records
+from hallmark.data.grouping import random_sides, row_draws
+from hallmark.data.near import normalise, text_of
+from hallmark.data.texts import read_some, text_hashes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,14 +71,27 @@ def row_split_leaks(
     rows: pl.DataFrame, text: Array, near: Pairs, groups: Array, share: float, salt: str
 ) -> dict[str, dict[str, int]]:
     """What a split that draws single rows would leak, for comparison: with and without deduplication."""
-    with whole_parquet(MASKED):
-        before = scan_records(MASKED).select("id", "group", text=normalise(text_of("prompt"))).collect()
+    import numpy as np
+    import polars as pl
+
+    draws, texts, owners = [], [], []
+    for batch in read_some(MASKED, scan_records(MASKED).select("id", "group", text=normalise(text_of("prompt")))):
+        check_filled(batch, MASKED)
+        draws.append(row_draws(batch["id"], salt))
+        texts.append(text_hashes(batch["text"]))
+        owners.append(text_hashes(batch["group"]))
+    before = pl.DataFrame([np.concatenate(part) for part in (draws, texts, owners)], ["id", "text", "group"])
     check_filled(before, MASKED)
-    texts, owners = (distinct(before[column])[1] for column in ("text", "group"))
+    every = (numbers_of(before[column]) for column in ("text", "group"))
     return {
-        "after_dedupe": count_leaks(random_sides(rows["id"], share, salt), text, near, groups),
-        "before_dedupe": count_leaks(random_sides(before["id"], share, salt), texts, None, owners),
+        "after_dedupe": count_leaks(random_sides(row_draws(rows["id"], salt), share), text, near, groups),
+        "before_dedupe": count_leaks(random_sides(before["id"].to_numpy(), share), next(every), None, next(every)),
     }
+
+
+def numbers_of(names: pl.Series) -> Array:
+    """A number for each name, from 0: the same for equal ones."""
+    return (names.rank("dense") - 1).to_numpy()
 
 
 def _touched(text: Array, rows: Array, near: Pairs | None) -> tuple[Array, Array]:

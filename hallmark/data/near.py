@@ -1,6 +1,6 @@
 """Near duplicates: pairs of texts whose character shingles, ignoring punctuation, have a high Jaccard similarity.
 
-MinHash signatures (rensa) put texts into LSH buckets, and every pair that shares a bucket is then verified by the
+MinHash signatures put texts into LSH buckets, and every pair that shares a bucket is then verified by the
 exact Jaccard similarity of the two shingle sets. The result depends on the texts alone, not on their order, the hash
 seed or threads.
 """
@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.progress import Progress
-from hallmark.data.bands import MISSES, Bands, missed, rows_per_band, signatures_of, too_many
-from hallmark.data.shingles import Similarity, bare
+from hallmark.data.bands import MISSES, SAMPLE, Bands, missed, rows_per_band, signatures_of, too_many
+from hallmark.data.shingles import Similarity
+from hallmark.data.texts import Texts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", "pl.Series", "pl.Expr")
 
-UNLIKE = (2_000_000_000, 20)  # most characters compared in vain: a number, and that many for each of the texts
+UNLIKE = (2_000_000_000, 20)  # most bytes compared in vain: a number, and that many for each of the texts
 
 log = logging.getLogger(__name__)
 
@@ -66,13 +67,8 @@ def normalise(texts: T) -> T:
     )
 
 
-def distinct(texts: pl.Series) -> tuple[pl.Series, Array]:
-    """The distinct texts, sorted, and for each text its index among them."""
-    return texts.unique().sort(), (texts.rank("dense") - 1).to_numpy()
-
-
 def near_pairs(
-    texts: pl.Series,
+    texts: Texts,
     *,
     size: int,
     threshold: float,
@@ -81,17 +77,17 @@ def near_pairs(
     most: int | None = None,
     stage: str = "dedupe",
 ) -> Pairs:
-    """All pairs of `texts` (distinct, normalised) whose similarity, ignoring punctuation, is at least `threshold`.
+    """All pairs of `texts` (normalised) whose similarity, ignoring punctuation, is at least `threshold`.
 
     A pair exactly at the threshold is missed with a probability of 1e-4 if there are few candidates, and of 0.02 if
     there are many; a pair above it, less often. If too many texts look alike to guarantee this, more is missed, and a
     warning says how much. More than `most` texts linked by such pairs are an error, as soon as they are found: they come
     from a template. Errors name `file`, the source of the texts; the progress, `stage`.
     """
-    texts = bare(texts)
-    with Progress(stage, len(texts), "texts read", brief=True) as progress:
-        signatures = signatures_of(texts, size, permutations, progress)
-    rows = rows_per_band(signatures, threshold, file)
+    import numpy as np
+
+    sample = signatures_of(texts, texts.sample(SAMPLE), size, permutations)
+    rows = rows_per_band(sample, len(texts), threshold, file)
     missing = missed(threshold, rows, permutations)
     if missing > MISSES[1]:
         log.warning(
@@ -99,16 +95,17 @@ def near_pairs(
             "with probability %.3f; raise dedupe.permutations to miss fewer",
             missing, (1 + threshold) / 2, missed((1 + threshold) / 2, rows, permutations),
         )  # fmt: skip
-    bands = Bands(signatures, rows, threshold)
-    del signatures  # 1 GB for a million texts
+    bands = Bands(len(texts), permutations, rows, threshold)
+    with Progress(stage, len(texts), "texts read", brief=True) as progress:
+        bands.fill(texts, sample, size, progress)
     similarity, found = Similarity(texts, size), _Found(len(texts), most, file)
-    unlike, allowed = 0, UNLIKE[0] + UNLIKE[1] * int(similarity.lengths.sum())
-    with Progress(stage, bands.keys.shape[1], "parts of the texts compared", brief=True) as progress:
+    unlike, allowed = 0, UNLIKE[0] + UNLIKE[1] * int(texts.sizes.sum())
+    with Progress(stage, bands.bands, "parts of the texts compared", brief=True) as progress:
         for left, right in bands.candidates(file, progress):
             jaccard = similarity(left, right)
             keep = jaccard >= threshold - 1e-12  # a ratio of integers may come out slightly below the equal decimal
             found.add(left[keep], right[keep], jaccard[keep])
-            unlike += int((similarity.lengths[left] + similarity.lengths[right])[~keep].sum())
+            unlike += int((texts.sizes[left] + texts.sizes[right])[~keep].sum(dtype=np.int64))
             if unlike > allowed:
                 raise too_many(bands.compared, file)
     return found.pairs(missing)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from hallmark.data.near import T, normalise
 from hallmark.mask.kinds import PLACEHOLDER
-from hallmark.task.answers import canonical
 
 if TYPE_CHECKING:
     import polars as pl
@@ -26,16 +25,12 @@ def kinds_in(texts: pl.Series) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
-def surplus(rows: pl.DataFrame, policy: str) -> list[str]:
-    """The ids of the rows to drop, of rows with such texts, sorted by id.
+def surplus(rows: pl.DataFrame, policy: str) -> pl.Series:
+    """Which rows with such texts to drop; they are sorted by id.
 
     `drop`: all; `one`: all but the first with its target (and tools) in its group.
     """
-    seen: set[tuple[str, str | None, str]] = set()
-    gone = []
-    for name, group, tools, target in rows.select("id", "group", "tools", "target").iter_rows():
-        key = group, tools, canonical(target)
-        if policy == "drop" or key in seen:
-            gone.append(name)
-        seen.add(key)
-    return gone
+    import polars as pl
+
+    first = pl.struct("group", "answer").is_first_distinct()
+    return rows.select(dropped=~first | (policy == "drop"))["dropped"]

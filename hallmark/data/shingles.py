@@ -10,13 +10,15 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
+    from hallmark.data.texts import Texts
+
     Array = np.ndarray[Any, Any]
 
 HASH_BITS = 44  # of a shingle; the bits above hold the row, so that one sort covers a whole chunk
-CHUNK = 4_000_000  # characters (or pairs) processed at once
+CHUNK = 4_000_000  # bytes of texts (or pairs) processed at once
 MIX = 0x9E3779B97F4A7C15  # an odd constant that spreads bits well: 2^64 divided by the golden ratio
-HELD = 200_000_000  # most characters of texts whose shingles are all kept in memory, 4 bytes each
-AGAIN = 4  # keep them once the pairs have that number of times the characters of all texts
+HELD = 50_000_000  # most bytes of texts whose shingles are all kept in memory, 4 bytes each
+AGAIN = 4  # keep them once the pairs have that number of times the bytes of all texts
 
 
 def bare(texts: pl.Series) -> pl.Series:
@@ -28,23 +30,16 @@ def bare(texts: pl.Series) -> pl.Series:
     return words.zip_with(words != "", texts)
 
 
-def chunk_starts(lengths: Array) -> list[int]:
-    """Where runs of items begin that have about `CHUNK` characters together, and the end of the last one."""
+def chunk_starts(sizes: Array, most: int | None = None) -> list[int]:
+    """Where runs of items begin that have about `most` bytes together (`CHUNK`), and the end of the last one."""
     import numpy as np
 
-    ends = np.cumsum(lengths + 8)
+    ends = np.cumsum(sizes + 8, dtype=np.int64)
     starts = [0]
-    while starts[-1] < len(lengths):
+    while starts[-1] < len(sizes):
         base = ends[starts[-1] - 1] if starts[-1] else 0
-        starts.append(max(starts[-1] + 1, int(np.searchsorted(ends, base + CHUNK, side="right"))))
+        starts.append(max(starts[-1] + 1, int(np.searchsorted(ends, base + (most or CHUNK), side="right"))))
     return starts
-
-
-def lengths_of(texts: pl.Series) -> Array:
-    """The number of characters of each text."""
-    import numpy as np
-
-    return texts.str.len_chars().to_numpy().astype(np.int64)
 
 
 def shingles(texts: Sequence[str], size: int) -> tuple[Array, Array]:
@@ -80,13 +75,18 @@ def all_shingles(texts: Sequence[str], size: int) -> tuple[Array, Array]:
     offsets = np.concatenate(([0], np.cumsum(counts)))
     # leave out shingles that reach from one text into the next
     hashes = hashes[np.arange(offsets[-1]) + np.repeat(np.arange(len(padded)) * (size - 1), counts)]
-    # the finaliser of SplitMix64
-    hashes ^= hashes >> np.uint64(30)
-    hashes *= np.uint64(0xBF58476D1CE4E5B9)
-    hashes ^= hashes >> np.uint64(27)
-    hashes *= np.uint64(0x94D049BB133111EB)
-    hashes >>= np.uint64(64 - HASH_BITS)
-    return hashes, offsets
+    return mixed(hashes) >> np.uint64(64 - HASH_BITS), offsets
+
+
+def mixed(numbers: Array) -> Array:
+    """The numbers (uint64), overwritten, with their bits spread: the finaliser of SplitMix64."""
+    import numpy as np
+
+    numbers ^= numbers >> np.uint64(30)
+    numbers *= np.uint64(0xBF58476D1CE4E5B9)
+    numbers ^= numbers >> np.uint64(27)
+    numbers *= np.uint64(0x94D049BB133111EB)
+    return numbers
 
 
 class Similarity:
@@ -96,8 +96,8 @@ class Similarity:
     are kept, unless they are too large.
     """
 
-    def __init__(self, texts: pl.Series, size: int) -> None:
-        self.texts, self.size, self.lengths = texts, size, lengths_of(texts)
+    def __init__(self, texts: Texts, size: int) -> None:
+        self.texts, self.size = texts, size
         self.asked = 0
         self.sets: tuple[Array, Array] | None = None
 
@@ -105,16 +105,16 @@ class Similarity:
         """The similarity of each pair; the pairs are sorted by `left`."""
         import numpy as np
 
-        lengths, total = self.lengths[left] + self.lengths[right], int(self.lengths.sum())
-        self.asked += int(lengths.sum())
+        sizes, total = self.texts.sizes[left] + self.texts.sizes[right], int(self.texts.sizes.sum())
+        self.asked += int(sizes.sum(dtype=np.int64))
         if self.sets is None and total <= HELD and self.asked > AGAIN * total:
             self.sets = self._all_sets()
         if self.sets is not None and len(left):
             return _jaccard(*self.sets, left, right)
         result = np.empty(len(left))
-        for start, stop in pairwise(chunk_starts(lengths)):
+        for start, stop in pairwise(chunk_starts(sizes)):
             used, indices = np.unique(np.concatenate((left[start:stop], right[start:stop])), return_inverse=True)
-            hashes, offsets = shingles(self.texts.gather(used).to_list(), self.size)
+            hashes, offsets = shingles(self.texts.read(used), self.size)
             numbers = np.unique(hashes, return_inverse=True)[1]
             result[start:stop] = _jaccard(numbers, offsets, indices[: stop - start], indices[stop - start :])
         return result
@@ -124,8 +124,8 @@ class Similarity:
         import numpy as np
 
         known, numbers, sizes = [], [], []
-        for start, stop in pairwise(chunk_starts(self.lengths)):
-            hashes, offsets = shingles(self.texts[start:stop].to_list(), self.size)
+        for start, stop in pairwise(chunk_starts(self.texts.sizes)):
+            hashes, offsets = shingles(self.texts.read(slice(start, stop)), self.size)
             here, inverse = np.unique(hashes, return_inverse=True)
             known.append(here)
             numbers.append(inverse.astype(np.int32))

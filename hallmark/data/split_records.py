@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import DEDUPED, MASKED
 from hallmark.base.records import check_filled, scan_records, whole_parquet
+from hallmark.data.leaks import LEAK
 from hallmark.data.near import normalise, text_of
+from hallmark.data.split_checks import TOO_LONG
+from hallmark.data.texts import Texts, in_order, read_some
 
 if TYPE_CHECKING:
     import polars as pl
 
+FEW = 5_000  # records that are Python objects at the same time
 
-def read_columns(frozen: set[str]) -> tuple[pl.DataFrame, set[str]]:
-    """The records by id, and which holdout records were restored from the state before deduplication.
+
+def read_columns(frozen: set[str]) -> tuple[pl.DataFrame, Texts, set[str]]:
+    """The records by id, without their texts, the texts, and which holdout records were restored from the state before
+    deduplication.
 
     New data may contain a duplicate of a frozen record that deduplication keeps instead of it. The holdout takes
     precedence, so the record is restored here from `data/masked.parquet`, and its new duplicate is dropped as a leak.
@@ -22,41 +29,75 @@ def read_columns(frozen: set[str]) -> tuple[pl.DataFrame, set[str]]:
     """
     import polars as pl
 
-    columns = {
-        "text": normalise(text_of("prompt")),
-        "content": text_of("prompt", "completion"),
-        "target": pl.col("completion").list.last().struct.field("content"),
-        "tools": pl.col("tools"),
-    }
     for path in (MASKED, DEDUPED):
         for column in ("source", "part"):
             if column not in scan_records(path).collect_schema():
                 raise HallmarkError(
                     f"has no column '{column}'", file=path, remedy="run `dvc repro`, which makes it again"
                 )
-    with whole_parquet(DEDUPED):
-        rows = scan_records(DEDUPED).select("id", "group", "source", "part", "cluster", **columns).collect()
     with whole_parquet(MASKED):
         wanted = frozen or set(scan_records(MASKED).filter(part="holdout").select("id").collect()["id"])
-    missing = wanted - set(rows["id"].to_list())
-    if missing:
-        restored = scan_records(MASKED).filter(pl.col("id").is_in(list(missing)))
-        with whole_parquet(MASKED):
-            rows = pl.concat(
-                [rows, restored.select("id", "group", "source", "part", cluster="id", **columns).collect()]
-            )
-    check_filled(rows.drop("part", "tools"), DEDUPED)
-    return rows.sort("id"), missing & set(rows["id"].to_list())
+    with whole_parquet(DEDUPED):
+        missing = wanted.difference(scan_records(DEDUPED).select("id").collect()["id"])
+    known: list[pl.DataFrame] = []
+
+    def texts() -> Iterator[pl.Series]:
+        records = all_records(missing).select("id", "group", "part", "cluster", "source", **columns())
+        for batch in read_some(DEDUPED, records):
+            check_filled(batch.drop("part", "tools"), DEDUPED)
+            known.append(batch.select("id", "group", "part", "cluster"))
+            yield batch["text"]
+
+    every, text = Texts.kept(texts())
+    rows = pl.concat(known).with_columns(text=text) if known else pl.DataFrame()
+    check_filled(rows.drop("part", strict=False), DEDUPED)
+    return rows.sort("id"), every, missing.intersection(rows["id"])
 
 
-def full_records(part: pl.DataFrame, restored: set[str]) -> pl.DataFrame:
-    """The records with the ids in `part`, all columns but `source` and `part`, sorted by id."""
+def columns() -> dict[str, pl.Expr]:
+    """What is looked at of records."""
+    import polars as pl
+
+    return {
+        "text": normalise(text_of("prompt")),
+        "content": text_of("prompt", "completion"),
+        "target": pl.col("completion").list.last().struct.field("content"),
+        "tools": pl.col("tools"),
+    }
+
+
+def all_records(restored: set[str]) -> pl.LazyFrame:
+    """The records that deduplication kept, and those with the ids in `restored`."""
     import polars as pl
 
     records = [scan_records(DEDUPED)]
     if restored:
         extra = scan_records(MASKED).filter(pl.col("id").is_in(list(restored))).with_columns(cluster="id")
         records.append(extra.select(records[0].collect_schema().names()))
-    chosen = pl.concat(records).join(part.lazy().select("id"), on="id", how="semi").drop("source", "part")
-    with whole_parquet(DEDUPED):
-        return chosen.sort("id").collect()
+    return pl.concat(records)
+
+
+def records_of(ids: pl.DataFrame, restored: set[str]) -> Iterator[pl.DataFrame]:
+    """The records with these ids, all columns but `source` and `part`, sorted by id: one row group after the other."""
+    return in_order(DEDUPED, all_records(restored).drop("source", "part"), ids)
+
+
+def in_batches(ids: pl.DataFrame, restored: set[str]) -> Iterator[list[dict[str, Any]]]:
+    """The records with these ids, in no order, some at a time."""
+    records = all_records(restored).join(ids.lazy(), on="id", how="semi")
+    yield from (part.rows(named=True) for part in read_some(DEDUPED, records, FEW))
+
+
+def contents(ids: pl.DataFrame, restored: set[str]) -> Iterator[pl.DataFrame]:
+    """What the lock compares of the records with these ids."""
+    records = all_records(restored).join(ids.lazy(), on="id", how="semi")
+    return read_some(DEDUPED, records.select("id", "group", "source", **columns()))
+
+
+def targets(rows: pl.DataFrame, records: pl.LazyFrame) -> Iterator[tuple[str, str]]:
+    """Side and target of each of the rows that is on a side."""
+    import polars as pl
+
+    sides = rows.lazy().filter(~pl.col("side").is_in([LEAK, TOO_LONG])).select("id", "side")
+    for part in read_some(DEDUPED, records.select("id", "target").join(sides, on="id").select("side", "target")):
+        yield from part.iter_rows()

@@ -37,8 +37,12 @@ MOST_WORK = 400_000  # records times values of a field, so that it takes a minut
 FEWEST = 5  # records with a value: of rarer ones the model learns too little to judge them
 
 
-def suspects(rows: pl.DataFrame, task: Task, split: Split, settings: Classical) -> dict[str, Any] | None:
+def suspects(
+    rows: pl.DataFrame, records: pl.LazyFrame, task: Task, split: Split, settings: Classical
+) -> dict[str, Any] | None:
     """Labels of train and validation that are probably wrong, the worst first; null if none are looked for.
+
+    `rows` have `id`, `group` and `side`, `records` the `text`, `tools` and `target` of those that are judged.
 
     Of more than `MOST_JUDGED` records, those of the groups with the lowest hashes are judged.
     """
@@ -49,6 +53,7 @@ def suspects(rows: pl.DataFrame, task: Task, split: Split, settings: Classical) 
     judged = rows.filter(pl.col("side").is_in(["train", "validation"]))
     order = {group: draw_hash(split.salt, "label errors", group) for group in judged["group"].unique()}
     judged = judged.sort(pl.col("group").replace_strict(order), "id").head(MOST_JUDGED)
+    judged = judged.select("id", "group").lazy().join(records, on="id", how="left", maintain_order="left").collect()
     columns: dict[str, Sequence[str]] = {
         name: judged[column].to_list() for name, column in {"ids": "id", "groups": "group", "targets": "target"}.items()
     }

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -40,7 +38,7 @@ WORDS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass
 class Measured:
     """What is measured of the records of a part, all in tokens. `most`: the limit; None: there is none."""
 
@@ -48,18 +46,21 @@ class Measured:
     kind: str  # of `WORDS`
     param: str
     most: int | None
-    lengths: dict[str, int]  # by id
+    records: int = 0
+    longest: int = 0
+    over: dict[str, int] = field(default_factory=dict)  # the records that are too long, by id
 
-    @property
-    def over(self) -> dict[str, int]:
-        """The records that are too long."""
-        return {name: length for name, length in self.lengths.items() if self.most is not None and length > self.most}
+    def add(self, lengths: Mapping[str, int]) -> None:
+        """Note more records, by id."""
+        self.records += len(lengths)
+        self.longest = max(self.longest, *lengths.values(), 0)
+        if self.most is not None:
+            self.over |= {name: length for name, length in lengths.items() if length > self.most}
 
     @property
     def counts(self) -> dict[str, int | None]:
         """For a report."""
-        longest = max(self.lengths.values(), default=0)
-        return {"measured": len(self.lengths), "longest": longest, "limit": self.most, "over": len(self.over)}
+        return {"measured": self.records, "longest": self.longest, "limit": self.most, "over": len(self.over)}
 
 
 class Limits:
@@ -68,81 +69,81 @@ class Limits:
     def __init__(self, base: Path, file: Path, params: Params) -> None:
         self._tokenizer, self._context, self._file, self._params = load_tokenizer(base), context_of(base), file, params
         self._form = tool_form(params.task, self._tokenizer)
-        self._known: dict[str, dict[str, int]] = defaultdict(dict)  # by what is measured and id
 
     def unfit(self, rows: Rows) -> set[str]:
         """The ids of the records that would be too long in some part of the split."""
-        found = [*self._measured("train", rows), *self._measured("holdout", rows)]
+        found = [*self._measured("train", [rows]), *self._measured("holdout", [rows])]
         return {name for measured in found if measured.kind != "pairs" for name in measured.over}
 
-    def left_out(self, rows: Rows, frozen: set[str]) -> set[str]:
+    def left_out(self, batches: Iterable[Rows], frozen: set[str]) -> set[str]:
         """The same, for `split.too_long: drop` to leave out; an error if one of them is frozen, or if they are all."""
-        unfit = self.unfit(rows)
+        unfit, count = set[str](), 0
+        for rows in batches:
+            unfit |= self.unfit(rows)
+            count += len(rows)
         if held := sorted(unfit & frozen):
             raise HallmarkError(
                 f"{len(held)} records of the frozen holdout, which keeps its records, are too long; the first is '{held[0]}'",
                 param="split.too_long",
                 remedy=f"set it to count, raise the limit that they are over (error names it), or {REFREEZE}",
             )
-        if len(unfit) == len(rows):
+        if len(unfit) == count:
             raise HallmarkError(
-                f"all {len(rows)} records are too long, and none is left",
+                f"all {count} records are too long, and none is left",
                 param="split.too_long",
                 remedy="set it to error: split then says which sft.max_length and eval.max_new_tokens would fit",
             )
         if unfit:
-            log.warning("%d of %d records are too long and left out (split.too_long: drop)", len(unfit), len(rows))
+            log.warning("%d of %d records are too long and left out (split.too_long: drop)", len(unfit), count)
         return unfit
 
-    def check(self, records: Mapping[str, Rows]) -> tuple[dict[str, Any], set[str]]:
-        """The counts of all parts of the split, for a report, and the ids of what is too long to be learned from.
+    def check(self, records: Mapping[str, Iterable[Rows]]) -> tuple[dict[str, Any], set[str]]:
+        """The counts of all parts of the split, each in batches, for a report, and the ids of what is too long to be learned from.
 
         Stops if a record is too long and `split.too_long` is error.
         """
-        found = [measured for part, rows in records.items() for measured in self._measured(part, rows)]
+        found = [measured for part, batches in records.items() for measured in self._measured(part, batches)]
         if any(measured.over for measured in found):
             if self._params.split.too_long == "error":
-                raise self._error(records, found)
-            log.warning("%s (split.too_long: %s)", self._counted(records, found), self._params.split.too_long)
+                raise self._error(found)
+            log.warning("%s (split.too_long: %s)", self._counted(found), self._params.split.too_long)
         unlearned = [of.over for of in found if of.part in LEARNED and of.kind == "records"]
         counts = {part: {of.kind: of.counts for of in found if of.part == part} for part in records}
         return counts, {name for over in unlearned for name in over}
 
-    def _measured(self, part: str, rows: Rows) -> Iterator[Measured]:
+    def _measured(self, part: str, batches: Iterable[Rows]) -> list[Measured]:
         sft, dpo, limit = self._params.sft, self._params.dpo, self._params.eval.max_new_tokens
-
-        if part in LEARNED:
-            whole = self._lengths("completion", rows, self._whole)
-            yield Measured(part, "records", "sft.max_length", sft.max_length, whole)
-            if dpo.enabled:
-                pairs = [row for row in rows if row["rejected"] and row["rejected"] != row["completion"]]
-                other = self._lengths("rejected", pairs, partial(self._whole, answer="rejected"))
-                longer = {name: max(length, whole[name]) for name, length in other.items()}
-                yield Measured(part, "pairs", "dpo.max_length", dpo.max_length, longer)
-            return
-        answers = self._lengths("answers", rows, lambda new: answer_lengths(new, self._tokenizer, self._form))
-        yield Measured(part, "answers", "eval.max_new_tokens", limit, answers)
         room = None if self._context is None else self._context - limit
-        prompts = self._lengths("prompts", rows, lambda new: prompt_lengths(new, self._tokenizer))
-        yield Measured(part, "prompts", "eval.max_new_tokens", room, prompts)
-
-    def _lengths(self, what: str, rows: Rows, measure: Callable[[Rows], list[int]]) -> dict[str, int]:
-        """By id; none is measured twice."""
-        known = self._known[what]
-        new = [row for row in rows if row["id"] not in known]
-        known.update(zip((row["id"] for row in new), measure(new), strict=True))
-        return {row["id"]: known[row["id"]] for row in rows}
+        records = Measured(part, "records", "sft.max_length", sft.max_length)
+        pairs = Measured(part, "pairs", "dpo.max_length", dpo.max_length)
+        answers = Measured(part, "answers", "eval.max_new_tokens", limit)
+        prompts = Measured(part, "prompts", "eval.max_new_tokens", room)
+        for rows in batches:
+            if part not in LEARNED:
+                answers.add(_by_id(rows, answer_lengths(rows, self._tokenizer, self._form)))
+                prompts.add(_by_id(rows, prompt_lengths(rows, self._tokenizer)))
+                continue
+            whole = _by_id(rows, self._whole(rows))
+            records.add(whole)
+            if dpo.enabled:
+                paired = [row for row in rows if row["rejected"] and row["rejected"] != row["completion"]]
+                other = _by_id(paired, self._whole(paired, answer="rejected"))
+                pairs.add({name: max(length, whole[name]) for name, length in other.items()})
+        if part not in LEARNED:
+            return [answers, prompts]
+        return [records, pairs] if dpo.enabled else [records]
 
     def _whole(self, rows: Rows, answer: Literal["completion", "rejected"] = "completion") -> list[int]:
         return record_lengths(rows, self._tokenizer, self._form, self._file, answer)
 
-    def _counted(self, records: Mapping[str, Rows], found: list[Measured]) -> str:
+    def _counted(self, found: list[Measured]) -> str:
         """How many records of each part are too long."""
+        records = {of.part: of.records for of in found if of.kind != "pairs"}
         over = {part: len({name for of in found if of.part == part for name in of.over}) for part in records}
-        of_parts = [f"{count} of {len(records[part])} in {part}" for part, count in over.items() if count]
+        of_parts = [f"{count} of {records[part]} in {part}" for part, count in over.items() if count]
         return f"{sum(over.values())} records are too long: {', '.join(of_parts)}"
 
-    def _error(self, records: Mapping[str, Rows], found: list[Measured]) -> HallmarkError:
+    def _error(self, found: list[Measured]) -> HallmarkError:
         named: list[str] = []
         left = SHOWN
         for of in found:
@@ -153,7 +154,7 @@ class Limits:
                 named.append(f"{of.part}, {WORDS[of.kind]} over {of.most} tokens: {shown}")
         fits = dict(self._fits(kind, found) for kind in ("records", "pairs", "answers") if self._broken(kind, found))
         return HallmarkError(
-            f"{self._counted(records, found)}. The longest: {'; '.join(named)}",
+            f"{self._counted(found)}. The longest: {'; '.join(named)}",
             param=", ".join(fits),
             remedy=f"{'; '.join(fits.values())}; or set split.too_long to drop (they are left out of every part, pairs of dpo alone) or count (they "
             "stay where answers are evaluated, as wrong ones, and are left out of training and validation)",
@@ -168,7 +169,7 @@ class Limits:
         """The param of a kind, and the words for a value with which all records fit."""
 
         def longest(kind: str) -> int:
-            return max((max(of.lengths.values(), default=0) for of in found if of.kind == kind), default=0)
+            return max((of.longest for of in found if of.kind == kind), default=0)
 
         param = next(of.param for of in found if of.kind == kind)
         step = STEP_ANSWER if kind == "answers" else STEP_RECORD
@@ -184,3 +185,7 @@ class Limits:
                 f"no {param} fits: {answers}shorten them, or take a base that reads more than {self._context} tokens",
             )
         return param, f"set {param} to {rounded_up(longest(kind), step, room)}"
+
+
+def _by_id(rows: Rows, lengths: Iterable[int]) -> dict[str, int]:
+    return dict(zip((row["id"] for row in rows), lengths, strict=True))

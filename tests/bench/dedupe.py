@@ -16,6 +16,7 @@ from hallmark.data.duplicates import Clusters
 from hallmark.data.near import components, near_pairs, normalise
 from hallmark.data.params import Dedupe
 from hallmark.data.shingles import bare, shingles
+from hallmark.data.texts import Texts
 from tests.bench.made import texts as made_texts
 from tests.bench.page import show, table
 from tests.rows import params_with
@@ -48,7 +49,7 @@ def quality(settings: Dedupe) -> str:
     for threshold in sorted({settings.threshold, 0.5, 0.7}):
         here = settings.model_copy(update={"threshold": threshold})
         ways: dict[str, Callable[[], list[Any]]] = {
-            "ours": lambda here=here: Clusters(ids, texts, here).cluster.to_list(),
+            "ours": lambda here=here: Clusters(ids, *Texts.kept([texts]), here, MASKED).cluster.to_list(),
             "datasketch, verified": lambda here=here: with_datasketch(texts.to_list(), here),
             "the same without punctuation, as ours": lambda here=here: with_datasketch(bare(texts).to_list(), here),
             "datasketch, not verified": lambda here=here: with_datasketch(texts.to_list(), here, verified=False),
@@ -102,7 +103,11 @@ def recall(settings: Dedupe) -> str:
     lines = []
     for name, texts in sets.items():
         pairs = near_pairs(
-            texts, size=settings.shingle, threshold=settings.threshold, permutations=settings.permutations, file=MASKED
+            Texts.kept([texts])[0],
+            size=settings.shingle,
+            threshold=settings.threshold,
+            permutations=settings.permutations,
+            file=MASKED,
         )
         true = brute_force(texts.to_list(), settings)
         mine = set(zip(pairs.left.tolist(), pairs.right.tolist(), strict=True))

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, get_args
 
 from hallmark.base.progress import Progress
-from hallmark.data.near import distinct, normalise
+from hallmark.data.near import normalise
 from hallmark.data.params import Dedupe
 from hallmark.data.placeholders import only_placeholders
+from hallmark.data.texts import Texts
 from hallmark.service.collecting.existing_records import Known
 from hallmark.service.collecting.logged import REASONS, LeftOutError, Logged, Said
 from hallmark.service.collecting.queue import Reviewed, Word, near_of
@@ -177,7 +178,7 @@ def without_copies(rows: Sequence[Row], known: Known, settings: Dedupe) -> tuple
         return [], {"exact": 0, "near": 0}
     series = pl.Series(asked, dtype=pl.String)
     hollow = only_placeholders(series).to_list()
-    texts, text = distinct(normalise(series))
+    texts, text = Texts.kept([normalise(series)])
     pairs = near_of(texts, settings)
     near: dict[int, list[int]] = defaultdict(list)
     for left, right in zip(pairs.left.tolist(), pairs.right.tolist(), strict=True):

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast, get_args
 from hallmark.answer.nearest import nearest
 from hallmark.base.errors import HallmarkError
 from hallmark.base.rows import only_texts, read_rows
-from hallmark.data.near import Pairs, components, distinct, near_pairs, normalise
+from hallmark.data.near import Pairs, components, near_pairs, normalise
 from hallmark.data.params import Dedupe
+from hallmark.data.texts import Texts
 from hallmark.params.collecting import Review
 from hallmark.service.collecting.logged import Logged
 from hallmark.task.task import Task
@@ -53,7 +54,7 @@ def queue(
 
     if not waiting:
         return []
-    texts, places = distinct(normalise(pl.Series([text for _, text in waiting], dtype=pl.String)))
+    texts, places = Texts.kept([normalise(pl.Series([text for _, text in waiting], dtype=pl.String))])
     pairs = near_of(texts, settings)
     requests = pl.DataFrame(
         {
@@ -96,8 +97,8 @@ def _rank(column: str, *, down: bool) -> pl.Expr:
     return pl.when(pl.len() > 1).then((rank - 1) / (pl.len() - 1)).otherwise(0.5)
 
 
-def near_of(texts: pl.Series, settings: Dedupe) -> Pairs:
-    """The pairs of texts (distinct, normalised) that `dedupe` would take for near duplicates."""
+def near_of(texts: Texts, settings: Dedupe) -> Pairs:
+    """The pairs of texts (normalised) that `dedupe` would take for near duplicates."""
     return near_pairs(
         texts,
         size=settings.shingle,

@@ -1,0 +1,144 @@
+"""Records and texts that don't fit in memory: read some at a time, written in parts, compared by hashes."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from hashlib import blake2b
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from hallmark.base.records import parquet, whole_parquet
+from hallmark.data.shingles import bare
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+
+    Array = np.ndarray[Any, Any]
+
+BATCH, ROWS = 16_000_000, 50_000  # bytes and records that are read at once, at most
+PART = 100_000_000  # bytes of records that are put in order at once; for each such part, the whole file is read
+GROUP = 100_000  # records in a row group of a Parquet file, at most
+
+
+def rows_in(path: Path, size: int) -> int:
+    """How many records of a file have about that number of bytes."""
+    from pyarrow.parquet import read_metadata
+
+    file = read_metadata(path)
+    whole = sum(file.row_group(number).total_byte_size for number in range(file.num_row_groups))
+    return max(1, size * file.num_rows // max(whole, 1))
+
+
+def read_some(path: Path, records: pl.LazyFrame, rows: int = ROWS) -> Iterator[pl.DataFrame]:
+    """Records that are read from a file, some at a time."""
+    with whole_parquet(path):
+        yield from records.collect_batches(chunk_size=min(rows, rows_in(path, BATCH)))
+
+
+def in_order(path: Path, records: pl.LazyFrame, chosen: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """The records, read from a file, with the ids in `chosen`, which are sorted, and its other columns: by row groups."""
+    import polars as pl
+
+    with whole_parquet(path):
+        rows = rows_in(path, PART)
+        rows = rows // GROUP * GROUP or rows
+        for start in range(0, len(chosen) or 1, rows):
+            part = chosen[start : start + rows]
+            first, last = (pl.lit(end, pl.String) for end in (part["id"].min(), part["id"].max()))
+            found = records.filter(pl.col("id").is_between(first, last)).join(part.lazy(), on="id").sort("id").collect()
+            yield from (found[at : at + GROUP] for at in range(0, len(found) or 1, GROUP))
+
+
+def write_frames(path: Path, frames: Iterable[pl.DataFrame]) -> None:
+    """Write frames of one schema to Parquet, each a row group, of which one at a time is in memory.
+
+    The same frames make the same bytes. Polars can write a frame only as a whole, which is done if there is but one.
+    """
+    import polars as pl
+    from pyarrow.parquet import ParquetWriter
+
+    every = iter(frames)
+    first, second = next(every), next(every, None)
+    if second is None:
+        path.write_bytes(parquet(first))
+        return
+    oldest, whole = pl.CompatLevel.oldest(), {"compression": "zstd", "write_statistics": False}
+    with ParquetWriter(path, first.to_arrow(compat_level=oldest).schema, **whole) as writer:
+        for frame in chain((first, second), every):
+            writer.write_table(frame.to_arrow(compat_level=oldest), row_group_size=len(frame))
+
+
+def text_hashes(texts: pl.Series, form: Callable[[str], str] = str) -> Array:
+    """64 bits of a hash of each text, in a form in which equal ones are equal.
+
+    Of ten million different ones, two agree by chance once in 370,000 times.
+    """
+    import numpy as np
+
+    known: dict[str, bytes] = {}
+    every = texts.to_list()
+    for text in every:
+        if text not in known:
+            known[text] = blake2b(form(text).encode(), digest_size=8).digest()
+    return np.frombuffer(b"".join(map(known.__getitem__, every)), np.uint64)
+
+
+class Texts:
+    """Different texts without punctuation, numbered in the order in which they came, in a file without a name.
+
+    In memory are 20 bytes of each: where it starts, its size in bytes, and a hash.
+    """
+
+    def __init__(self, file: Any, starts: Array, sizes: Array, hashes: Array) -> None:
+        self._file, self._starts, self.sizes, self._hashes = file, starts, sizes, hashes
+
+    @classmethod
+    def kept(cls, batches: Iterable[pl.Series]) -> tuple[Self, Array]:
+        """The texts in the batches, and the number of each; two are different if they are without losing punctuation."""
+        import numpy as np
+
+        file: Any = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the texts)
+        hashes, sizes = [np.empty(0, np.uint64)], [np.empty(0, np.int32)]
+        for batch in batches:
+            hashes.append(text_hashes(batch))
+            plain = bare(batch)
+            sizes.append(plain.str.len_bytes().to_numpy().astype(np.int32))
+            file.write("".join(plain.to_list()).encode())
+        file.flush()
+        every = np.concatenate(sizes)
+        different, first, number = np.unique(np.concatenate(hashes), return_index=True, return_inverse=True)
+        order = np.argsort(first)
+        place = np.empty(len(order), np.int32)
+        place[order] = np.arange(len(order))
+        starts = np.cumsum(every, dtype=np.int64) - every
+        return cls(file, starts[first[order]], every[first[order]], different[order]), place[number]
+
+    def only(self, numbers: Array) -> tuple[Self, Array]:
+        """Those of the texts that have these numbers, and their new numbers."""
+        import numpy as np
+
+        used, place = np.unique(numbers, return_inverse=True)
+        if len(used) == len(self):
+            return self, numbers
+        return type(self)(self._file, self._starts[used], self.sizes[used], self._hashes[used]), place
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def sample(self, count: int) -> Array:
+        """The numbers of that many texts, which depend on the texts alone; of all, if there are no more."""
+        import numpy as np
+
+        if len(self) <= count:
+            return np.arange(len(self))
+        return np.sort(np.argpartition(self._hashes, count)[:count])
+
+    def read(self, numbers: Array | slice) -> list[str]:
+        """The texts with these numbers."""
+        file = self._file.fileno()
+        places = zip(self.sizes[numbers].tolist(), self._starts[numbers].tolist(), strict=True)
+        return [os.pread(file, size, start).decode() for size, start in places]
