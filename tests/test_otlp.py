@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import socket
+import struct
 import threading
 import time
 from collections import Counter
@@ -29,7 +29,7 @@ from hallmark.service.gateway import otlp
 from hallmark.service.gateway.exchange import Several
 from hallmark.service.gateway.metrics import Metrics
 from hallmark.service.gateway.otlp import OtlpExporter, read_headers
-from hallmark.service.gateway.spans import body_of, hex_of, span_of
+from hallmark.service.gateway.spans import Span, body_of, hex_of, span_of
 from hallmark.service.traces.store import TraceWriter, read_traces
 from hallmark.service.traces.trace import Trace, new_id
 from tests.test_gateway import ask, chat
@@ -61,7 +61,7 @@ class Collector:
     port: int = 0
 
     @property
-    def spans(self) -> list[dict[str, Any]]:
+    def spans(self) -> list[Span]:
         return [span for *_, body in self.requests for span in spans_in(body)]
 
 
@@ -110,26 +110,77 @@ def exporter(port: int, metrics: Metrics | None = None, **changes: Any) -> OtlpE
     return OtlpExporter(settings(port, **changes), model=lambda _: "tickets", fallback="broad", metrics=metrics)
 
 
-def spans_in(body: bytes) -> list[dict[str, Any]]:
-    (resource,) = json.loads(body)["resourceSpans"]
-    (scope,) = resource["scopeSpans"]
-    return scope["spans"]  # type: ignore[no-any-return]
+def fields_of(message: bytes) -> dict[int, list[Any]]:
+    """The fields of a protobuf message, by number."""
+    found: dict[int, list[Any]] = {}
+    at = 0
+
+    def varint() -> int:
+        nonlocal at
+        start = at
+        while message[at] >= 128:
+            at += 1
+        at += 1
+        return sum((byte & 127) << 7 * place for place, byte in enumerate(message[start:at]))
+
+    while at < len(message):
+        tag = varint()
+        size = {0: 0, 1: 8, 2: None}[tag & 7]
+        if size == 0:
+            found.setdefault(tag >> 3, []).append(varint())
+            continue
+        size = varint() if size is None else size
+        found.setdefault(tag >> 3, []).append(message[at : at + size])
+        at += size
+    assert at == len(message)
+    return found
 
 
-def attributes_of(span: dict[str, Any]) -> dict[str, Any]:
-    """The attributes with plain values; each has exactly one."""
+def attributes_in(message: bytes, number: int) -> dict[str, Any]:
+    """Attributes with their values, by the numbers in opentelemetry/proto/common/v1/common.proto."""
 
-    def plain(value: dict[str, Any]) -> Any:
-        ((kind, content),) = value.items()
-        if kind == "arrayValue":
-            return [plain(item) for item in content["values"]]
-        if kind == "kvlistValue":
-            return {item["key"]: plain(item["value"]) for item in content["values"]}
-        return int(content) if kind == "intValue" else content
+    def plain(value: bytes) -> Any:
+        ((kind, (content,)),) = fields_of(value).items()
+        if kind == 5:
+            return [plain(item) for item in fields_of(content)[1]]
+        return {1: bytes.decode, 2: bool, 3: int, 4: lambda packed: struct.unpack("<d", packed)[0]}[kind](content)
 
-    found = [(one["key"], plain(one["value"])) for one in span["attributes"]]
-    assert len(dict(found)) == len(found)
-    return dict(found)
+    pairs = [fields_of(one) for one in fields_of(message)[number]]
+    found = {pair[1][0].decode(): plain(pair[2][0]) for pair in pairs}
+    assert len(found) == len(pairs)
+    return found
+
+
+def spans_in(body: bytes) -> list[Span]:
+    """By the numbers in opentelemetry/proto/trace/v1/trace.proto."""
+    (resource,) = fields_of(body)[1]
+    (scope,) = fields_of(resource)[2]
+    spans = []
+    for message in fields_of(scope)[2]:
+        one = fields_of(message)
+        start, end = (struct.unpack("<Q", one[number][0])[0] for number in (7, 8))
+        assert one[6] == [3]
+        failed = 15 in one and fields_of(one[15][0]) == {3: [2]}
+        values = attributes_in(message, 9)
+        spans.append(Span(one[1][0].hex(), one[2][0].hex(), one[5][0].decode(), start, end, failed, values))
+    return spans
+
+
+def as_json(span: Span) -> str:
+    """A line of the file that a collector would write."""
+    kinds = {str: "stringValue", bool: "boolValue", int: "intValue", float: "doubleValue"}
+    attributes = [
+        {"key": key, "value": {kinds[type(value)]: value}}
+        for key, value in span.attributes.items()
+        if type(value) in kinds
+    ]
+    one = {
+        "traceId": span.trace_id,
+        "spanId": span.span_id,
+        "startTimeUnixNano": str(span.start),
+        "attributes": attributes,
+    }
+    return json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [one]}]}]})
 
 
 @pytest.fixture(autouse=True)
@@ -145,15 +196,10 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_span_has_the_names_of_the_conventions_and_ours_for_the_rest() -> None:
     trace = a_trace(3, NOON, id="tr-" + "0123456789abcdef" * 2, request="rq-" + "ab" * 16, price=0.0)
     span = span_of(trace, "tickets", "broad", texts=False)
-    assert {key: value for key, value in span.items() if key != "attributes"} == {
-        "traceId": "ab" * 16,
-        "spanId": "0123456789abcdef",
-        "name": "chat tickets",
-        "kind": 3,
-        "startTimeUnixNano": "1772625600250000000",
-        "endTimeUnixNano": "1772625600500000000",
-    }
-    assert attributes_of(span) == {
+    assert span == Span(
+        "ab" * 16, "0123456789abcdef", "chat tickets", 1772625600250000000, 1772625600500000000, False, span.attributes
+    )
+    assert span.attributes == {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "hallmark",
         "gen_ai.request.model": "tickets",
@@ -184,16 +230,16 @@ def test_a_span_has_the_names_of_the_conventions_and_ours_for_the_rest() -> None
 def test_a_request_without_an_answer_is_an_error() -> None:
     trace = a_trace(outcome="failed", reason="upstream", answer=None, finish=None, version="", route="none")
     span = span_of(trace, "", None, texts=True)
-    assert (span["name"], span["status"]) == ("chat", {"code": 2})
-    found = attributes_of(span)
+    assert (span.name, span.failed) == ("chat", True)
+    found = span.attributes
     assert (found["error.type"], found["gen_ai.response.finish_reasons"]) == ("upstream", ["error"])
     assert found.keys().isdisjoint({"gen_ai.response.id", "gen_ai.response.model", "gen_ai.output.messages"})
 
 
 def test_what_the_fallback_answered_is_not_taken_for_the_releases() -> None:
-    found = attributes_of(span_of(a_trace(fallback="its own words"), "tickets", "broad", texts=True))
+    found = span_of(a_trace(fallback="its own words"), "tickets", "broad", texts=True).attributes
     assert found["gen_ai.response.model"] == "broad"
-    assert found["gen_ai.output.messages"][0]["parts"] == [{"type": "text", "content": "its own words"}]
+    assert json.loads(found["gen_ai.output.messages"])[0]["parts"] == [{"type": "text", "content": "its own words"}]
     assert found["hallmark.answer"] == '{"intent":"refund"}'
     assert (found["hallmark.prompt_tokens"], found["hallmark.answer_tokens"]) == (40, 8)
     assert not any(key.startswith("gen_ai.usage") for key in found)
@@ -203,8 +249,8 @@ def test_the_shadow_shares_the_trace_id_of_its_request_and_has_its_own_span() ->
     prod = a_trace(request=new_id(kind="rq"))
     shadow = replace(prod, id=new_id(), route="shadow")
     spans = [span_of(one, "tickets", None, texts=False) for one in (prod, shadow, prod)]
-    assert len({span["traceId"] for span in spans}) == 1
-    assert [span["spanId"] for span in spans] == [prod.id[-16:], shadow.id[-16:], prod.id[-16:]]
+    assert len({span.trace_id for span in spans}) == 1
+    assert [span.span_id for span in spans] == [prod.id[-16:], shadow.id[-16:], prod.id[-16:]]
 
 
 @given(st.text(), st.sampled_from([16, 32]))
@@ -225,7 +271,7 @@ ANY = st.text(st.characters(codec=None), max_size=40)  # half surrogate pairs to
     time=st.datetimes(datetime(1971, 1, 1), datetime(2200, 1, 1)),  # noqa: DTZ001 (made UTC below)
     send=st.booleans(),
 )
-def test_any_text_and_number_makes_valid_json(
+def test_any_text_and_number_can_be_read_back(
     texts: list[str], numbers: list[float | None], time: datetime, send: bool
 ) -> None:
     call = {"id": texts[5], "type": "function", "function": {"name": texts[6], "arguments": texts[7]}}
@@ -239,17 +285,19 @@ def test_any_text_and_number_makes_valid_json(
         fallback=texts[4], group=texts[5], caller=texts[6], finish=texts[7], score=numbers[0],
         probability=numbers[1], masking_s=numbers[2], price=numbers[3],
     )  # fmt: skip
-    body = body_of([span_of(trace, texts[0], texts[1], texts=send)], "one")
-    (span,) = spans_in(body)
-    assert int(span["startTimeUnixNano"]) <= int(span["endTimeUnixNano"])
-    found = attributes_of(span)
-    json.dumps(found, allow_nan=False).encode()
-    assert ("gen_ai.input.messages" in found) is send
+    sent = span_of(trace, texts[0], texts[1], texts=send)
+    (span,) = spans_in(body_of([sent], "one"))
+    assert span.start == sent.start <= span.end
+    assert ("gen_ai.input.messages" in span.attributes) is send
+    clean = {
+        key: value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+        for key, value in sent.attributes.items()
+        if not isinstance(value, list)
+    }
+    assert repr({key: span.attributes[key] for key in clean}) == repr(clean)  # NaN is not equal to itself
     if send:
-        clean = texts[0].encode("utf-8", "replace").decode()
-        assert found["gen_ai.input.messages"][0]["parts"][0]["content"] == clean
-    if numbers[0] is not None and math.isinf(numbers[0]):
-        assert found["hallmark.score"] in ("Infinity", "-Infinity")
+        said = json.loads(span.attributes["gen_ai.input.messages"])[0]["parts"][0]["content"]
+        assert said == texts[0].encode("utf-8", "replace").decode()
 
 
 # What is sent
@@ -268,11 +316,11 @@ def test_traces_are_sent_in_batches_with_what_otlp_asks_for(monkeypatch: pytest.
         wait_for(lambda: sender.counts["sent"] == 8)  # two full batches; the rest waits for time or more
         sender.close()
         assert [len(spans_in(body)) for *_, body in found.requests] == [4, 4, 2]
-        assert [span["spanId"] for span in found.spans] == [trace.id[-16:] for trace in traces]
+        assert [span.span_id for span in found.spans] == [trace.id[-16:] for trace in traces]
         for _, path, headers, body in found.requests:
-            assert (path, headers["content-type"]) == ("/v1/traces", "application/json")
+            assert (path, headers["content-type"]) == ("/v1/traces", "application/x-protobuf")
             assert (headers["x-api-key"], headers["x-scope"]) == ("secret,with comma", "7")
-            resource = attributes_of(json.loads(body)["resourceSpans"][0]["resource"])
+            resource = attributes_in(fields_of(fields_of(body)[1][0])[1][0], 1)
             assert resource["service.name"] == "hallmark-gateway"
             assert b"ticket" not in body.replace(b"tickets", b"")  # no texts, as nobody asked for them
     assert 'hallmark_otlp_spans_total{state="sent"} 10' in metrics.text()
@@ -297,7 +345,7 @@ def test_our_own_reader_reads_back_what_was_asked_and_answered(tmp_path: Path) -
         for trace in traces:
             sender.put(trace)
         sender.close()
-        (tmp_path / "sent.jsonl").write_bytes(b"\n".join(body for *_, body in found.requests))
+        (tmp_path / "sent.jsonl").write_text("\n".join(map(as_json, found.spans)), encoding="utf-8")
     left: Counter[str] = Counter()
     scores = Scores(customer=None, name=None, accepted_from=1.0)
     first, second, third = read_log(tmp_path / "sent.jsonl", "otel", None, scores, left)[1]
@@ -369,12 +417,13 @@ def test_a_busy_collector_is_asked_again_when_it_says_so(status: int) -> None:
 @pytest.mark.parametrize(
     ("body", "rejected"),
     [
-        (b'{"partialSuccess": {"rejectedSpans": "2", "errorMessage": "x"}}', 2),
-        (b'{"partialSuccess": {"rejectedSpans": "99"}}', 3),
-        (b'{"partialSuccess": {"rejectedSpans": -1}}', 0),
-        (b"\xff", 0),
-        (b"[" * 50_000, 0),
-        (b'{"a": "' + b"x" * 200_000, 0),
+        (b"\x0a\x05\x08\x02\x12\x01x", 2),
+        (b"\x0a\x02\x08\x63", 3),  # 99 of 3
+        (b"\x0a\x0b\x08" + b"\xff" * 9 + b"\x01", 0),  # -1
+        (b"\x0a\x03\x12\x01x", 0),  # only a warning
+        (b'{\n"partialSuccess": {"rejectedSpans": "2"}}', 0),
+        (b"\xff" * 50_000, 0),
+        (b"\x0a\x7f" + b"x" * 200_000, 0),
     ],
 )
 def test_what_it_rejects_of_a_batch_is_counted_and_not_sent_again(body: bytes, rejected: int) -> None:
@@ -512,9 +561,9 @@ def test_a_request_leads_to_a_file_and_to_a_span_with_masked_text_only(tmp_path:
         response = ask(made, chat("Write to rosa@miller.example"), x_customer="C-9")
         places.close()
     (span,) = found.spans
-    assert "rosa" not in json.dumps(span)
-    attributes = attributes_of(span)
-    assert attributes["gen_ai.input.messages"][0]["parts"][0]["content"] == "Write to <EMAIL_1>"
+    assert "rosa" not in repr(span)
+    attributes = span.attributes
+    assert json.loads(attributes["gen_ai.input.messages"])[0]["parts"][0]["content"] == "Write to <EMAIL_1>"
     assert attributes["gen_ai.response.id"] == response.json()["id"]
     assert attributes["hallmark.id"] == response.headers["x-hallmark-trace"]
     assert attributes["user.id"] == "C-9"
@@ -569,8 +618,8 @@ def test_serve_sends_spans_whether_or_not_traces_are_kept(folder: Path, kept: bo
             process.terminate()
             assert process.wait(30) == 0
     (span,) = found.spans
-    assert span["name"] == "chat tickets"
-    assert attributes_of(span)["gen_ai.response.model"] == "tickets-unregistered"
-    took = timedelta(microseconds=(int(span["endTimeUnixNano"]) - int(span["startTimeUnixNano"])) // 1000)
+    assert span.name == "chat tickets"
+    assert span.attributes["gen_ai.response.model"] == "tickets-unregistered"
+    took = timedelta(microseconds=(span.end - span.start) // 1000)
     assert timedelta(0) < took < timedelta(seconds=20)
     assert (folder / "data/traces").exists() is kept

@@ -1,4 +1,4 @@
-"""Sends traces to a collector of OpenTelemetry: OTLP over HTTP, in JSON, by a thread of its own.
+"""Sends traces to a collector of OpenTelemetry: OTLP over HTTP, in protobuf, by a thread of its own.
 
 No request ever waits for the collector. While it is down or busy, spans wait in memory, up to a bound, and what comes after
 that is lost; so is a batch that it refuses. All of that is counted. A batch whose answer was lost is sent again, so that the
@@ -17,13 +17,12 @@ import uuid
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from hallmark.base.errors import HallmarkError
-from hallmark.base.reading import strict_json
 from hallmark.service.gateway.client import Client, Response, retry_after, secret_of
-from hallmark.service.gateway.spans import body_of, span_of
+from hallmark.service.gateway.spans import body_of, rejected_in, span_of
 
 if TYPE_CHECKING:
     from hallmark.params.gateway import Otlp
@@ -69,7 +68,8 @@ class OtlpExporter:
         metrics: Counting | None = None,
     ) -> None:
         self.counts: Counter[str] = Counter()  # of spans: sent, rejected, lost; of requests that failed: errors
-        self._client = Client(f"{settings.url.rstrip('/')}/v1/traces", read_headers(settings))
+        url = f"{settings.url.rstrip('/')}/v1/traces"
+        self._client = Client(url, read_headers(settings), content_type="application/x-protobuf")
         self._texts, self._model, self._fallback, self._metrics = settings.texts, model, fallback, metrics
         self._instance = str(uuid.uuid4())
         self._waiting: deque[_Waiting] = deque()
@@ -179,7 +179,7 @@ class OtlpExporter:
                 await self._client.close()
 
     def _taken(self, spans: int, content: bytes) -> None:
-        rejected = min(_rejected(content), spans)
+        rejected = min(rejected_in(content), spans)
         if rejected:
             self._trouble("rejected", f"it rejected {rejected} of {spans} spans")
         self._done("rejected", rejected)
@@ -223,15 +223,6 @@ class OtlpExporter:
             self.counts[state] += spans
         if self._metrics:
             self._metrics.add("hallmark_otlp_spans_total", spans, state=state)
-
-
-def _rejected(content: bytes) -> int:
-    """How many spans a collector says it rejected; none if it says nothing that can be read."""
-    try:
-        said: Any = strict_json(content.decode())
-        return max(0, int(said["partialSuccess"]["rejectedSpans"]))
-    except (ValueError, LookupError, TypeError, OverflowError):
-        return 0
 
 
 def read_headers(settings: Otlp) -> dict[str, str]:

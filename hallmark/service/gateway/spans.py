@@ -1,16 +1,18 @@
-"""A trace as a span of OpenTelemetry, with the attributes of its GenAI conventions, in OTLP's JSON.
+"""A trace as a span of OpenTelemetry, with the attributes of its GenAI conventions, in OTLP's protobuf.
 
-OTLP writes ids in hexadecimal digits, 64-bit integers as texts, and enums as numbers. The conventions have no names for how
-a release is routed, judged and paid for: those attributes are called `hallmark.` and the trace's field. Where the fallback
-answered, the answer and its model are the fallback's, and what the release said is under `hallmark.`, its tokens too.
+Protobuf is what every receiver of OTLP takes; some take no JSON. Messages are a JSON text, as in most SDKs, since some
+receivers show no others. The conventions have no names for how a release is routed, judged and paid for: those attributes
+are called `hallmark.` and the trace's field. Where the fallback answered, the answer and its model are the fallback's, and
+what the release said is under `hallmark.`, its tokens too.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
+import struct
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -31,34 +33,44 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DIGITS = re.compile(r"[a-z]+-([0-9a-f]{32})")
 
 
-def body_of(spans: list[dict[str, Any]], instance: str) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What is sent of a trace. Ids are hexadecimal digits; times are nanoseconds since 1970."""
+
+    trace_id: str
+    span_id: str
+    name: str
+    start: int
+    end: int
+    failed: bool
+    attributes: dict[str, Any]
+
+
+def body_of(spans: list[Span], instance: str) -> bytes:
     """The body of a request to a collector. `instance`: tells this process from other gateways."""
-    resource = {"service.name": SERVICE, "service.instance.id": instance}
-    scoped = {"scope": {"name": SERVICE}, "spans": spans}
-    whole = {"resourceSpans": [{"resource": {"attributes": _attributes(resource)}, "scopeSpans": [scoped]}]}
-    # Half of a surrogate pair, which UTF-8 can't hold, becomes a question mark.
-    return json.dumps(whole, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8", "replace")
+    resource = _attributes({"service.name": SERVICE, "service.instance.id": instance}, 1)
+    scoped = _part(1, _part(1, SERVICE)) + b"".join(_part(2, _written(span)) for span in spans)
+    return _part(1, _part(1, resource) + _part(2, scoped))
 
 
-def span_of(trace: Trace, model: str, fallback: str | None, *, texts: bool) -> dict[str, Any]:
+def span_of(trace: Trace, model: str, fallback: str | None, *, texts: bool) -> Span:
     """The span of a trace. `model`: as callers name it, "" if nobody answers; `fallback`: the name of that model.
 
     The traces of one request (of prod and of the shadow) share its trace id.
     """
     start = (trace.time - EPOCH) // timedelta(microseconds=1) * 1000
-    span: dict[str, Any] = {
-        "traceId": hex_of(trace.request, 32),
-        "spanId": hex_of(trace.id, 16),
-        "name": f"chat {model}".rstrip(),
-        "kind": CLIENT,
-        "startTimeUnixNano": str(start),
-        "endTimeUnixNano": str(start + round(max(trace.total_s, 0.0) * 1e9)),
-    }
     values = _known(trace, model, fallback) | {f"hallmark.{name}": getattr(trace, name) for name in OWN}
     if texts:
         values |= _texts(trace)
-    span["attributes"] = _attributes(values)
-    return span | ({"status": {"code": ERROR}} if trace.outcome == "failed" else {})
+    return Span(
+        trace_id=hex_of(trace.request, 32),
+        span_id=hex_of(trace.id, 16),
+        name=f"chat {model}".rstrip(),
+        start=start,
+        end=start + round(max(trace.total_s, 0.0) * 1e9),
+        failed=trace.outcome == "failed",
+        attributes={key: value for key, value in values.items() if value not in (None, "")},
+    )
 
 
 def hex_of(name: str, digits: int) -> str:
@@ -91,9 +103,8 @@ def _texts(trace: Trace) -> dict[str, Any]:
     answer = trace.answer if trace.fallback is None else trace.fallback
     said = {"role": "assistant", "parts": [_text(answer)], "finish_reason": trace.finish or ""}
     return {
-        "gen_ai.input.messages": [_message(message) for message in json.loads(trace.messages)],
-        "gen_ai.output.messages": None if answer is None else [said],
-        # As a text, which the conventions allow: a schema in it may be nested deeper than readers of protobuf go.
+        "gen_ai.input.messages": _json([_message(message) for message in json.loads(trace.messages)]),
+        "gen_ai.output.messages": None if answer is None else _json([said]),
         "gen_ai.tool.definitions": trace.tools,
         "hallmark.answer": None if trace.fallback is None else trace.answer,
     }
@@ -111,34 +122,76 @@ def _message(message: dict[str, Any]) -> dict[str, Any]:
         parts.append(
             {"type": "tool_call", "id": call.get("id"), "name": function["name"], "arguments": function["arguments"]}
         )
-    return {"role": role, "parts": parts, "name": message.get("name")}
+    return {"role": role, "parts": parts} | ({"name": message["name"]} if message.get("name") else {})
 
 
 def _text(content: str | None) -> dict[str, Any]:
     return {"type": "text", "content": content}
 
 
-def _attributes(values: dict[str, Any]) -> list[dict[str, Any]]:
-    """Attributes with a value: None and "" say that there is none."""
-    return [{"key": key, "value": _any(value)} for key, value in values.items() if value not in (None, "")]
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
-def _any(value: Any) -> dict[str, Any]:
+# Protobuf: a message is a row of fields, each with its number and kind, by opentelemetry/proto/trace/v1/trace.proto.
+
+
+def _written(span: Span) -> bytes:
+    return b"".join(
+        [
+            _part(1, bytes.fromhex(span.trace_id)),
+            _part(2, bytes.fromhex(span.span_id)),
+            _part(5, span.name),
+            _number(6, CLIENT),
+            _fixed(7, "<Q", span.start),
+            _fixed(8, "<Q", span.end),
+            _attributes(span.attributes, 9),
+            _part(15, _number(3, ERROR)) if span.failed else b"",
+        ]
+    )
+
+
+def _attributes(values: dict[str, Any], number: int) -> bytes:
+    return b"".join(_part(number, _part(1, key) + _part(2, _any(value))) for key, value in values.items())
+
+
+def _any(value: Any) -> bytes:
     """A value with its type."""
     if isinstance(value, str):
-        return {"stringValue": value}
+        return _part(1, value)
     if isinstance(value, bool):
-        return {"boolValue": value}
+        return _number(2, value)
     if isinstance(value, int):
-        return {"intValue": str(value)}
+        return _number(3, value)
     if isinstance(value, float):
-        return {"doubleValue": value if math.isfinite(value) else _unbounded(value)}
-    if isinstance(value, list):
-        return {"arrayValue": {"values": [_any(item) for item in value]}}
-    items = [{"key": key, "value": _any(item)} for key, item in value.items() if item is not None]
-    return {"kvlistValue": {"values": items}}
+        return _fixed(4, "<d", value)
+    return _part(5, b"".join(_part(1, _any(item)) for item in value))
 
 
-def _unbounded(value: float) -> str:
-    """What JSON has no number for, as protobuf's JSON writes it."""
-    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+def _varint(value: int) -> bytes:
+    value, found = value % 2**64, bytearray()  # a negative one is its two's complement
+    while value > 127:
+        found.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*found, value])
+
+
+def _number(field: int, value: int) -> bytes:
+    return _varint(field << 3) + _varint(value)
+
+
+def _fixed(field: int, form: str, value: float) -> bytes:
+    return _varint(field << 3 | 1) + struct.pack(form, value)
+
+
+def _part(field: int, content: bytes | str) -> bytes:
+    """Bytes, a text or a message. Half of a surrogate pair, which UTF-8 can't hold, becomes a question mark."""
+    content = content.encode("utf-8", "replace") if isinstance(content, str) else content
+    return _varint(field << 3 | 2) + _varint(len(content)) + content
+
+
+def rejected_in(answer: bytes) -> int:
+    """How many spans a collector says it rejected: the first field of `partial_success`. None, if it says it otherwise."""
+    found = re.match(rb"\n[\x80-\xff]{0,9}[\0-\x7f]\x08([\x80-\xff]{0,9}[\0-\x7f])", answer)
+    number = sum((byte & 127) << 7 * place for place, byte in enumerate(found[1])) if found else 0
+    return number if number < 2**63 else 0  # a negative one is its two's complement
