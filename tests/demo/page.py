@@ -1,77 +1,144 @@
-"""The page that the demo leaves: its steps with their commands, the calls of each phase, and the figures of each version."""
+"""The page that the demo leaves: what happened in a few sentences, a line of time, tables, and all that was said, folded."""
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from html import escape
 
 from tests.demo.loop import Played, Size
+from tests.demo.tickets import LATER
 
 STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 64rem; margin: 2rem auto; padding: 0 1rem; color: #1c2430; }
-table { border-collapse: collapse; margin: 1rem 0; } td, th { padding: .3rem .8rem; border-bottom: 1px solid #d5dae1;
-text-align: left; } td.n { text-align: right; font-variant-numeric: tabular-nums; }
-pre { background: #f4f6f8; padding: .7rem; white-space: pre-wrap; overflow-wrap: anywhere; font-size: 13px; } summary { cursor: pointer; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 66rem; margin: 2rem auto; padding: 0 1rem; color: #1c2430; }
+table { border-collapse: collapse; width: 100%; } td, th { padding: .3rem .8rem .3rem 0; vertical-align: top;
+border-bottom: 1px solid #d5dae1; text-align: left; font-variant-numeric: tabular-nums; } svg { width: 100%; }
+.lead { font-size: 1.15rem; } .bad { border-left: 4px solid #c8452f; } summary { cursor: pointer; }
+pre { background: #f4f6f8; padding: .7rem; white-space: pre-wrap; overflow-wrap: anywhere; font-size: 13px; }
 """
-MEASURES = ("exact_match", "field_f1", "schema_validity")
+WHAT = """A small model reads support tickets, and says what the customer wants and how urgent it is. It goes into service, learns
+from people's corrections, and is released again; then a bad release has to be taken back."""
+REAL = """the commands, the model (SmolLM2-135M) and its trainings, the gateway and its model servers, the registry, and the
+verdicts on canaries, which are computed as for any canary."""
+PLAYED = """the tickets are made up. The first {rows} have none about {later}; a third of what callers ask is. Whoever judges an
+answer knows the right one, and a fifth of the answers is judged by nobody. v0.3.0 is bad on purpose: its training was stopped
+after two steps, and the gate's refusal was waived. A canary has minutes here, and weeks in life; with so few customers, it may
+be 15 points worse. An answer that breaks the schema does not go out: the call is left for a person."""
+COLOURS = ("#4c78a8", "#2a9d8f", "#8e5572")  # of the versions, in order
+BECAME = {"right": "#5aa469", "wrong": "#d9694f", "for a person": "#c9a227", "failed": "#3b3b3b"}
+LEFT, WIDTH, BIN = 80, 920, 8.0  # of the line of time, in its own units
+ENDS = {"promote": "its verdict promoted it", "roll_back": "its verdict took it out", "too_little_data": "undecided"}
 
 
-def render(played: Played, size: Size, seconds: float) -> str:
-    """The whole page; it loads nothing."""
+def render(played: Played, size: Size) -> str:
+    """The whole page; it loads nothing, but itself again while the demo runs."""
+    ended = played.ended or f"Still running: {played.now}"
+    phases: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    for one in played.answers:
+        phases[one.phase, one.version or "nobody"].update([one.became, one.judged or "not judged"])
+    said = (*BECAME, "corrected", "accepted", "not judged")
     parts = [
         "<!doctype html><html lang='en'><meta charset='utf-8'><title>The service loop, played</title>",
+        "" if played.ended else "<meta http-equiv='refresh' content='5'>",
         "<meta http-equiv='Content-Security-Policy' content=\"default-src 'none'; style-src 'unsafe-inline'\">",
-        f"<style>{STYLE}</style><h1>The service loop, played</h1>",
-        f"<p>{size.rows} tickets of {size.customers} customers to start with, {size.callers} new customers who call, "
-        f"{seconds / 60:.1f} minutes. Everything is made up by the reference's generator; feedback comes from the known "
-        "answers. Every step is the command that is shown.</p>",
-        "<h2>The releases, on their own holdout</h2>",
-        table(
-            ["version", *MEASURES], [[version, *map(rate, figures(found))] for version, found in played.metrics.items()]
-        ),
+        f"<style>{STYLE}</style><h1>The service loop, played in {played.seconds / 60:.0f} minutes</h1><p>{WHAT}</p>",
+        *(f"<p class=lead>{escape(sentence)}</p>" for sentence in story(played)),
+        "" if ended == "done" else f"<pre class=bad>{escape(ended)}</pre>",
+        f"<h2>Who answered when, and what became of the calls</h2>{line_of_time(played)}",
+        f"<p><b>Real:</b> {REAL} <b>Played:</b> {PLAYED.format(rows=size.rows, later=' or '.join(sorted(LATER)))}</p>",
+        "<h2>The releases</h2>" + table("version, right on its holdout, the gate, what became of it", releases(played)),
         "<h2>The calls</h2>",
-        table(
-            ["phase", "calls", "failed", "for a person", "right, by version", "seconds"],
-            [
-                [it.title, it.calls, it.failed, it.review, right(it.answered, it.right), it.seconds]
-                for it in played.phases
-            ],
-        ),
-        "<h2>The steps</h2>",
+        table(", ".join(("calls", "answered by", *said)), ((*of, *(found[name] for name in said)) for of, found in phases.items())),
+        "<h2>Step by step</h2>" + table("at, seconds, what, what came of it", ((clock(it.at), it.seconds, it.title, it.outcome) for it in played.steps)),
+        "<h2>All that was said</h2>",
         *(
-            f"<h3>{number}. {escape(step.title)}</h3><pre>{escape(step.command)}</pre><p>{step.seconds} s</p>"
-            f"<details open><summary>what it said</summary><pre>{escape(last(step.said))}</pre></details>"
-            for number, step in enumerate(played.steps, 1)
+            f"<details><summary>{clock(step.at)} {escape(step.title)}</summary><pre>$ {escape(step.command)}\n"
+            f"{escape(step.said)}</pre></details>"
+            for step in played.steps
         ),
-    ]
+    ]  # fmt: skip
     return "\n".join(parts) + "\n"
 
 
-def figures(found: dict[str, object]) -> list[object]:
-    """The measures of a version."""
-    return [found.get(name) for name in MEASURES]
+def story(played: Played) -> Iterator[str]:
+    """A sentence for each release, of what has happened until now."""
+
+    def right(phase: str, version: str) -> str:
+        mine = [one.became == "right" for one in played.answers if (one.phase, one.version) == (phase, version)]
+        return f"{100 * sum(mine) / max(len(mine), 1):.0f} % of {len(mine)}"
+
+    if played.answers:
+        learned = f"; {played.collected} of them, judged by people, became training data" if played.collected else ""
+        yield f"v0.1.0 got {right('New customers, first release', 'v0.1.0')} answers to new customers right{learned}."
+    back = (
+        f"; put into prod all the same, it was rolled back, and v0.2.0 got {right('After going back', 'v0.2.0')} right"
+    )
+    for phase, new, old, what, then in (
+        ("A canary", "v0.2.0", "v0.1.0", "learned from that", ""),
+        (
+            "A bad canary",
+            "v0.3.0",
+            "v0.2.0",
+            "is bad on purpose",
+            back if any(one.phase == "After going back" for one in played.answers) else "",
+        ),
+    ):
+        if new in played.verdicts:
+            verdict, seconds = played.verdicts[new]
+            got = f"as a canary it got {right(phase, new)} right, and {old} {right(phase, old)}"
+            yield f"{new} {what}: {got}; after {seconds:.0f} s {ENDS[verdict]}{then}."
 
 
-def rate(value: object) -> str:
-    """A share in percent."""
-    return f"{100 * value:.1f} %" if isinstance(value, float | int) else "-"
+def releases(played: Played) -> Iterator[tuple[object, ...]]:
+    for version, (right, failed) in played.releases.items():
+        lived = [f"{side} at {clock(at)}" for at, side, who in played.sides if who == version]
+        if version in played.verdicts:
+            lived.insert(1, ENDS[played.verdicts[version][0]])
+        gate = f"refused: {', '.join(failed)}; waived" if failed else "passed"
+        yield version, f"{100 * right:.0f} %", gate, "; ".join(lived)
 
 
-def right(answered: dict[str, int], correct: dict[str, int]) -> str:
-    """How many answers of each version were right."""
-    return "; ".join(f"{version}: {correct.get(version, 0)} of {n}" for version, n in sorted(answered.items()))
+def line_of_time(played: Played) -> str:
+    """A picture: trainings, who was prod and canary, and the calls in columns, by what became of them."""
+    whole = max(played.seconds, 1.0)
+    colours = dict(zip(played.releases, COLOURS, strict=False))
+    bars = [(0, it.at, it.at + it.seconds, "#9aa3ad", "training") for it in played.steps if it.command == "dvc repro"]
+    for y, side in ((30, "prod"), (60, "canary")):
+        mine = [(at, who) for at, which, who in played.sides if which == side]
+        ends = [*(at for at, _ in mine[1:]), whole]
+        bars += [(y, at, end, colours.get(who, "#777"), who) for (at, who), end in zip(mine, ends, strict=False) if who]
+    parts = [f"<svg viewBox='0 0 {LEFT + WIDTH} 210' font-size='13'>"]
+
+    def rect(x: float, y: float, width: float, height: float, colour: str) -> None:
+        parts.append(f"<rect x='{x:.1f}' y='{y:.1f}' width='{width:.1f}' height='{height:.1f}' fill='{colour}'/>")
+
+    def text(x: float, y: float, words: object, colour: str = "#1c2430") -> None:
+        parts.append(f"<text x='{x:.1f}' y='{y}' fill='{colour}'>{words}</text>")
+
+    for minute in range(int(whole // 60) + 1):
+        rect(x := LEFT + WIDTH * 60 * minute / whole, 0, 1, 186, "#e3e7ec")
+        text(x, 202, minute)
+    for y, name in ((16, "training"), (46, "prod"), (76, "canary"), (150, "calls"), (202, "minutes")):
+        text(0, y, name)
+    for y, at, end, colour, name in bars:
+        rect(x := LEFT + WIDTH * at / whole, y, width := WIDTH * (end - at) / whole, 22, colour)
+        text(x + 4, y + 16, name if width > 6 * len(name) else "", "#fff")
+    columns = Counter((int(WIDTH * one.at / whole / BIN), one.became) for one in played.answers)
+    totals = Counter(int(WIDTH * one.at / whole / BIN) for one in played.answers)
+    for column in totals:
+        top = 180.0
+        for became, colour in BECAME.items():
+            top -= (height := 86 * columns[column, became] / max(totals.values()))
+            rect(LEFT + column * BIN, top, BIN - 1, height, colour)
+    legend = "".join(f"<span style='color:{colour}'>&#9632;</span> {name} &nbsp; " for name, colour in BECAME.items())
+    return f"{''.join(parts)}</svg><p>{legend} (one column: {BIN / WIDTH * whole:.0f} seconds)</p>"
 
 
-def last(said: str, lines: int = 40) -> str:
-    """The end of what a command said."""
-    return "\n".join(said.splitlines()[-lines:])
+def clock(seconds: float) -> str:
+    return f"{int(seconds) // 60:02}:{int(seconds) % 60:02}"
 
 
-def table(head: list[str], rows: list[list[object]]) -> str:
-    """An HTML table."""
-    cells = "".join(f"<th>{escape(name)}</th>" for name in head)
-    body = "".join(
-        "<tr>" + "".join(f"<td{' class=n' if isinstance(cell, int | float) else ''}>{escape(str(cell))}</td>" for cell in row)
-        + "</tr>"
-        for row in rows
-    )  # fmt: skip
-    return f"<table><tr>{cells}</tr>{body}</table>"
+def table(head: str, rows: Iterator[tuple[object, ...]]) -> str:
+    names = "".join(f"<th>{escape(name)}</th>" for name in head.split(", "))
+    lines = ("".join(f"<td>{escape(str(cell))}</td>" for cell in row) for row in rows)
+    return f"<table><tr>{names}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
