@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 from hallmark.base.errors import HallmarkError
 from hallmark.judge.cascade import Shipped, read_shipped
 from hallmark.mask.restoring import Masked
 from hallmark.params.gateway import Serve
-from hallmark.params.loader import load_params
 from hallmark.serve.chat_request import ChatRequest
 from hallmark.service.gateway.cascading import Judge
 from hallmark.service.gateway.deployments import Deployments
@@ -26,10 +28,10 @@ from hallmark.service.gateway.models import Served
 from hallmark.service.gateway.releases import Files, Wanted
 from hallmark.service.gateway.routing import Side
 from hallmark.service.gateway.upstream import Upstream
-from hallmark.task.task import Task
 from tests.made_up_release import CASCADE
 from tests.stub_model import Stub, start, told
-from tests.workspace import ROOT
+from tests.toy_gateway import loaded, task
+from tests.workspace import ROOT, change_params
 
 Result = TypeVar("Result")
 TICKET = '{"intent":"refund","urgency":"high","product":null,"amount":null,"date":null,"issues":[]}'
@@ -43,20 +45,13 @@ def cascade() -> Shipped:
     return read_shipped(CASCADE | {"threshold": 0.0})
 
 
-@cache
-def task() -> Task:
-    found = Task(load_params(ROOT / "params.yaml").task)
-    found.schema_file = ROOT / "data/schema.json"
-    return found
-
-
 def judge(shipped: Shipped | None = None, *, check_schema: bool = False) -> Judge:
     return Judge(task(), None, shipped, check_schema=check_schema)
 
 
 def serve_params(**changes: Any) -> Serve:
     """The block as it is, with changes by dotted name."""
-    block = load_params(ROOT / "params.yaml").serve.model_dump()
+    block = loaded().serve.model_dump()
     for name, value in changes.items():
         *parents, last = name.split("__")
         inner = block
@@ -104,23 +99,13 @@ class Stubs:
         if wanted.version in self.refuse:
             raise HallmarkError(f"{wanted.version} is damaged", remedy="make it again")
         time.sleep(self.slow)
-        if self.shared is not None:
-            upstream = Upstream(self.shared.url, "tickets", own=True)
-            return Launched(
-                upstream,
-                self.judge,
-                "tickets",
-                self.constrains,
-                self.logs,
-                self.shared.trouble,
-                lambda: True,
-                lambda: None,
-            )
-        stub = start(wanted.version)
-        self.started.append((wanted.version, stub))
+        stub = self.shared or start(wanted.version)
+        if stub is not self.shared:
+            self.started.append((wanted.version, stub))
         upstream = Upstream(stub.url, "tickets", own=True)
+        stop = stub.stop if stub is not self.shared else lambda: None
         return Launched(
-            upstream, self.judge, "tickets", self.constrains, self.logs, stub.trouble, lambda: self.room, stub.stop
+            upstream, self.judge, "tickets", self.constrains, self.logs, stub.trouble, lambda: self.room, stop
         )
 
     def running(self, version: str) -> list[Stub]:
@@ -223,3 +208,26 @@ async def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
     while not condition():
         assert time.monotonic() < end, "waited too long"
         await asyncio.sleep(0.02)
+
+
+def served_folder(place: Path, url: str, **changes: Any) -> Path:
+    """A folder that is no repository and has no release, with a model server for its release."""
+    (place / "data").mkdir(parents=True)
+    for name in ("params.yaml", "data/schema.json", "requirements.lock"):
+        shutil.copy(ROOT / name, place / name)
+    fixed = {
+        "serve.upstreams": {"prod": {"url": url, "model": "served-as", "key": None}},
+        "serve.mask": False,
+        "serve.check_schema": False,
+        "data.pseudonyms": "none",
+        "data.key": None,
+        "mask.identity_columns": {},
+        "certify.name": "tickets",
+    }
+    change_params(place, fixed | changes)
+    return place
+
+
+def environment() -> dict[str, str]:
+    """That of a command in such a folder."""
+    return os.environ | {"PYTHONPATH": str(ROOT), "GIT_CEILING_DIRECTORIES": "/", "NO_COLOR": "1"}

@@ -20,7 +20,7 @@ from hallmark.judge.cascade import Shipped
 from hallmark.mask.restoring import Masked
 from hallmark.params.gateway import Fallback
 from hallmark.service.gateway import responses
-from hallmark.service.gateway.cascading import TEMPERATURE, read_cascade
+from hallmark.service.gateway.cascading import read_cascade
 from hallmark.service.gateway.exchange import Answered
 from hallmark.service.gateway.fallback import Broad
 from hallmark.service.gateway.models import Served
@@ -84,15 +84,6 @@ def test_without_log_probabilities_every_answer_is_handed_over_and_one_line_says
     assert caplog.text.count("gives no log-probabilities") == 1
 
 
-def test_without_a_cascade_every_answer_goes_out(server: Stub) -> None:
-    with stubs(shared=server) as launcher:
-        found = answer(launcher, text="no JSON", log=UNSURE)
-    assert (found.outcome, found.reason, found.text, found.schema_valid) == (
-        "answered", "no_cascade", "no JSON", False,
-    )  # fmt: skip
-    assert found.score is None
-
-
 def test_an_answer_that_its_caller_cuts_is_no_broken_schema(server: Stub, broad_server: Stub) -> None:
     """One as long as those that were evaluated is."""
     for shipped, tokens, outcome, valid in (
@@ -106,15 +97,6 @@ def test_an_answer_that_its_caller_cuts_is_no_broken_schema(server: Stub, broad_
     with stubs(cascade(), check_schema=True, shared=server) as launcher:
         found = answer(launcher, broad(broad_server), text=TICKET[:9], log=UNSURE, finish="length", max_tokens=5)
     assert (found.outcome, found.fallback) == ("answered", TICKET[:9])
-
-
-def test_json_is_asked_for_only_where_not_every_answer_is(server: Stub) -> None:
-    """A server that decodes greedily refuses the field, whose callers get what they want all the same."""
-    for checked in (True, False):
-        with stubs(check_schema=checked, shared=server) as launcher:
-            answer(launcher, text=TICKET, response_format={"type": "json_object"}, tool_choice="auto")
-        body = server.counts()["bodies"][-1]
-        assert ("response_format" in body, "tool_choice" in body) == (not checked, False)
 
 
 @pytest.mark.parametrize(
@@ -141,16 +123,14 @@ def test_an_answer_that_breaks_the_schema_is_asked_for_once_more(
     assert times == asked_for
 
 
-@pytest.mark.parametrize("shipped", [None, cascade()])
 @pytest.mark.parametrize(
-    ("product", "text"),
+    ("shipped", "product", "text"),
     [
-        ("<PERSON_1>", '"Ann"'),  # what the request has comes back
-        ("<b>", '"<b>"'),
-        ("<PERSON_2>", None),
-        ("<PERSON_1", None),
-        ("PERSON_1>", None),
-        ("\\u003cPERSON_2\\u003e", None),
+        (None, "<PERSON_1>", '"Ann"'),  # what the request has comes back
+        (cascade(), "<b>", '"<b>"'),
+        (None, "<PERSON_2>", None),
+        (cascade(), "<PERSON_1", None),
+        (cascade(), "\\u003cPERSON_2\\u003e", None),
     ],
 )
 def test_an_answer_with_a_placeholder_that_stands_for_nothing_is_handed_over(
@@ -180,17 +160,6 @@ def test_an_answer_with_a_placeholder_that_stands_for_nothing_is_handed_over(
     message = json.loads(bytes(responses.answer(found, masked, request.chat).body))["choices"][0]
     assert message["finish_reason"] == "handed_over"
     assert "placeholder" in message["message"]["refusal"]
-
-
-def test_what_makes_a_second_answer_another_one() -> None:
-    one = judge(check_schema=True)
-    assert one.second(constrains=False) is None
-    held = one.second(constrains=True)
-    assert held is not None
-    assert held["response_format"]["type"] == "json_schema"
-    text = judge(check_schema=True)
-    text._form = object()  # type: ignore[assignment]  # calls in a template's form can't be held to a schema
-    assert text.second(constrains=True) == {"temperature": TEMPERATURE}
 
 
 def test_an_unsure_answer_is_not_asked_for_again_whatever_its_form(server: Stub) -> None:
@@ -265,13 +234,6 @@ def test_an_answer_is_as_long_as_it_was_evaluated_unless_the_caller_says(server:
         answer(launcher, broad(broad_server), text=TICKET, log=UNSURE)
     assert server.counts()["bodies"][-1]["max_tokens"] == 64
     assert broad_server.counts()["bodies"][-1]["max_tokens"] == 1024
-
-
-def test_the_price_is_that_of_the_seconds_that_the_server_took(server: Stub) -> None:
-    with stubs(shared=server) as launcher:
-        found = answer(launcher, text=TICKET, sleep=0.5)
-    assert found.model_s is not None
-    assert found.price == pytest.approx(found.model_s * 3.6 / 3600, rel=0.05)
 
 
 def test_a_cascade_is_read_as_if_a_stranger_had_written_it(tmp_path: Path) -> None:

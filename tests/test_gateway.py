@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx
@@ -17,23 +17,19 @@ from hypothesis.strategies import DrawFn
 from hallmark.base.errors import HallmarkError
 from hallmark.base.key import pseudonym
 from hallmark.base.refusal import Refusal
-from hallmark.data.live_record import LiveMasker
-from hallmark.mask.params import Mask
 from hallmark.service.gateway import app as app_module
 from hallmark.service.gateway import limits
 from hallmark.service.gateway.callers import Keys, is_loopback, read_keys
-from hallmark.service.gateway.judging import masked_target, read_judgement
 from hallmark.service.gateway.limits import JUDGEMENTS, Judgements
 from hallmark.service.traces.trace import new_id
 from tests import hostile
 from tests.test_admission import FIELDS, JSON, MESSAGES
-from tests.toy_gateway import Gateway, loaded, params, task
+from tests.toy_gateway import Gateway, params
 
 PORT = 8123
 URL = f"http://127.0.0.1:{PORT}"
 CHAT, FEEDBACK = "/v1/chat/completions", "/v1/feedback"
 ADA, BOB = "ada-" + "k" * 20, "bob-" + "k" * 20  # keys
-NO_NER = {"engine": "none", "model": None}
 TRACE = "tr-" + "0" * 32
 TICKET = {"intent": "refund", "urgency": "high", "product": "NAS", "amount": 12.5, "date": None, "issues": ["late"]}
 
@@ -125,14 +121,6 @@ def test_long_headers_are_refused_also_if_they_come_in_one_piece(gateway: Gatewa
     assert gateway.models.asked == []
 
 
-def test_values_in_the_arguments_of_a_call_come_back_too(gateway: Gateway) -> None:
-    (choice,) = ask(gateway, chat("CALL rosa@miller.example")).json()["choices"]
-    assert choice["finish_reason"] == "tool_calls"
-    (call,) = choice["message"]["tool_calls"]
-    assert json.loads(call["function"]["arguments"]) == {"a": "CALL rosa@miller.example"}
-    assert choice["message"]["content"] is None
-
-
 def test_without_masking_a_request_goes_on_as_it_is_and_its_trace_says_so() -> None:
     gateway = Gateway(mask=False)
     assert ask(gateway, chat("rosa@miller.example", stop=["x"])).status_code == 200
@@ -179,25 +167,6 @@ def test_the_length_of_an_answer_is_set_and_limited() -> None:
     assert error_of(ask(gateway, chat(max_tokens=51)), 400, "invalid_value")["param"] == "max_tokens"
     error = error_of(ask(gateway, chat(max_completion_tokens=51)), 400, "invalid_value")
     assert error["param"] == "max_completion_tokens"
-
-
-@pytest.mark.parametrize(
-    ("changes", "status", "code", "param"),
-    [
-        ({"model": "base"}, 404, "model_not_found", "model"),
-        ({"logprobs": True}, 400, "unsupported_parameter", "logprobs"),
-        ({"n": 2}, 400, "unsupported_parameter", "n"),
-        ({"frequency_penalty": 0.5}, 400, "unsupported_parameter", "frequency_penalty"),
-        ({"functions": []}, 400, "unknown_parameter", "functions"),
-        ({"messages": [{"role": "root", "content": "x"}]}, 400, "invalid_value", "messages[0].role"),
-        ({"temperature": "hot"}, 400, "invalid_value", "temperature"),
-    ],
-)
-def test_a_field_that_does_not_fit_is_named(
-    gateway: Gateway, changes: dict[str, Any], status: int, code: str, param: str
-) -> None:
-    assert error_of(ask(gateway, chat(**changes)), status, code)["param"] == param
-    assert gateway.models.asked == gateway.kept.traces == []
 
 
 def test_documents_that_go_with_a_request_are_masked_as_its_tools_are(gateway: Gateway) -> None:
@@ -263,16 +232,13 @@ def test_with_keys_only_a_known_one_is_let_in(keyed: Callable[..., Gateway]) -> 
     assert [trace.caller for trace in gateway.kept.traces] == ["bob"]
 
 
-def test_a_key_that_is_sent_twice_is_none(keyed: Callable[..., Gateway]) -> None:
-    with pytest.raises(Refusal):
-        keyed().app and Keys([("ada", ADA)]).caller([f"Bearer {ADA}".encode()] * 2)
-
-
 @pytest.mark.parametrize(
     ("value", "names"), [(f"ada={ADA}", ["ada"]), (f" a.b-c={ADA} , ada={BOB},ada=x{BOB}", ["a.b-c", "ada", "ada"])]
 )
 def test_keys_are_read(value: str, names: list[str]) -> None:
     keys = read_keys(params(), {"GATEWAY_API_KEYS": value})
+    with pytest.raises(Refusal):  # a key that is sent twice
+        keys.caller([f"Bearer {ADA}".encode()] * 2)
     given = [entry.partition("=")[2].strip() for entry in value.split(",")]
     assert [keys.caller([f"bearer {key}".encode()]) for key in given] == names
 
@@ -287,16 +253,6 @@ def test_keys_that_can_not_be_used_are_an_error_that_does_not_show_them(value: s
     assert "GATEWAY_API_KEYS" in str(caught.value)
     assert "kkk" not in str(caught.value)
     assert "short " not in str(caught.value)
-
-
-@given(st.text(max_size=60) | st.from_regex(r"([a-z.=]{1,3}=[!-~]{14,18},?){1,3}", fullmatch=True))
-def test_any_variable_is_keys_or_an_error(value: str) -> None:
-    try:
-        keys = read_keys(params(), {"GATEWAY_API_KEYS": value})
-    except HallmarkError as error:
-        assert error.file == "environment variable GATEWAY_API_KEYS"
-    else:
-        assert bool(keys) == bool(value.strip())
 
 
 @pytest.mark.parametrize(
@@ -438,17 +394,6 @@ def test_requests_under_way_are_bounded_in_all_and_for_each_key(keyed: Callable[
     asyncio.run(play())
 
 
-def test_without_keys_one_caller_may_have_all_slots() -> None:
-    async def play() -> None:
-        gateway = Gateway(under_way=3, under_way_per_key=1)
-        waiting = [asyncio.create_task(send(gateway, chat("WAIT"))) for _ in range(3)]
-        await until(lambda: len(gateway.models.asked) == 3)
-        gateway.models.go.set()
-        assert {answer.status_code for answer in await asyncio.gather(*waiting)} == {200}
-
-    asyncio.run(play())
-
-
 def test_a_request_that_takes_too_long_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app_module, "GRACE", 0.0)
     gateway = Gateway(seconds=0.2)
@@ -488,7 +433,6 @@ def test_a_failure_behind_is_an_error_with_a_trace(
     [
         ("context_length_exceeded messages", "context_length_exceeded", "messages"),
         ("context_length_exceeded max_tokens", "context_length_exceeded", "max_tokens"),
-        ("None messages", "context_length_exceeded", "messages"),
         ("invalid_messages messages", "invalid_messages", "messages"),
         ("None response_format", "unsupported_parameter", "response_format"),
         ("None stop", "unsupported_parameter", "stop"),
@@ -607,27 +551,8 @@ def test_the_right_answer_is_masked_as_its_request_was(gateway: Gateway) -> None
     assert json.loads(str(first))["issues"] == ["mail to <EMAIL_2> bounced", "ask <EMAIL_1>"]
     assert json.loads(str(first))["amount"] == 12.5
     assert str(first).startswith('{"intent"')
-
-
-def test_a_private_number_in_a_right_answer_is_masked_like_any_other_text() -> None:
-    live = LiveMasker(loaded().task, Mask.model_validate(loaded().mask.model_dump() | {"ner": NO_NER}), None)
-
-    class Real:
-        async def mask(self, messages: Any, tools: Any, also: Any = ()) -> Any:
-            return live(messages, tools, also)
-
-    target = TICKET | {"product": "4929722653797141", "issues": ["0176 12345678", "late"]}
-    judgement = read_judgement(json.dumps({"trace_id": TRACE, "verdict": "corrected", "target": target}).encode())
-    kept = json.loads(str(asyncio.run(masked_target(judgement, Real(), task()))))
-    assert kept["product"] == "<CARD_1>"
-    assert kept["issues"] == ["<PHONE_1>", "late"]
-    assert kept["amount"] == 12.5
-
-
-def test_a_refusal_is_a_right_answer_too(gateway: Gateway) -> None:
-    body = {"trace_id": TRACE, "verdict": "corrected", "target": {"intent": "refuse"}}
-    assert judge(gateway, body).status_code == 202
-    assert gateway.kept.feedback[0].target == '{"intent":"refuse"}'
+    refusal = {"trace_id": TRACE, "verdict": "corrected", "target": {"intent": "refuse"}}
+    assert judge(gateway, refusal).status_code == 202, "a refusal is a right answer too"
 
 
 @pytest.mark.parametrize(
@@ -637,8 +562,6 @@ def test_a_refusal_is_a_right_answer_too(gateway: Gateway) -> None:
         ({"trace_id": TRACE, "verdict": "rejected", "messages": chat()["messages"]}, None),
         ({"trace_id": TRACE, "verdict": "good"}, "verdict"),
         ({"trace_id": TRACE + "\n", "verdict": "accepted"}, "trace_id"),
-        ({"trace_id": TRACE, "verdict": "accepted", "note": "x"}, "note"),
-        ({"trace_id": TRACE, "verdict": "corrected", "target": "no JSON"}, "target"),
         ({"trace_id": TRACE, "verdict": "corrected", "target": TICKET | {"intent": "rob"}}, "target"),
         ({"trace_id": TRACE, "verdict": "corrected", "target": TICKET | {"date": "a@b.example"}}, "target"),
         (
@@ -661,7 +584,7 @@ def test_a_judgement_is_bounded_in_size_and_number(gateway: Gateway) -> None:
     assert len(gateway.kept.feedback) == JUDGEMENTS + 1
 
 
-def test_a_caller_may_judge_only_so_often_and_traces_are_forgotten_in_order() -> None:
+def test_a_caller_may_judge_only_so_often() -> None:
     now = [0.0]
     judgements = Judgements(lambda: now[0])
     for _ in range(100):
@@ -674,10 +597,6 @@ def test_a_caller_may_judge_only_so_often_and_traces_are_forgotten_in_order() ->
     judgements.check("ada")
     with pytest.raises(Refusal):
         judgements.check("ada")
-    for number in range(limits.TRACES + 50):
-        judgements.check_trace("ada", f"tr-{number}")
-    assert len(judgements._of_trace) == limits.TRACES
-    assert ("ada", "tr-49") not in judgements._of_trace
 
 
 def test_a_judgement_that_can_not_be_written_is_an_error(gateway: Gateway) -> None:
@@ -694,23 +613,6 @@ def test_without_traces_there_is_nothing_to_judge() -> None:
 
 
 # Any caller
-
-
-def test_hostile_requests_are_errors_in_openais_form() -> None:
-    gateway = Gateway(answer_tokens=199)
-
-    async def play() -> list[tuple[hostile.Hostile, httpx.Response]]:
-        return [
-            (each, await send(gateway, each.body, each.method, each.path, **each.headers))
-            for each in hostile.requests(7, 150, PORT, 200)
-        ]
-
-    for each, response in asyncio.run(play()):
-        assert response.status_code < 500, each.body[:200]
-        if response.status_code >= 400:
-            error_of(response)
-        else:  # what this decoder takes, and what a server that counts tokens would refuse
-            assert each.path in ("/metrics", CHAT) or "[::1]" in each.headers.get("host", "")
 
 
 @st.composite
@@ -781,15 +683,3 @@ def test_nothing_private_is_written_anywhere(
     assert len(gateway.kept.feedback) == 1
     for secret in (private, "planted", ADA, BOB):
         assert secret not in written
-
-
-def test_the_models_are_closed_after_the_last_request() -> None:
-    gateway = Gateway()
-
-    async def play() -> None:
-        async with gateway.app.router.lifespan_context(gateway.app):
-            assert not gateway.models.closed
-
-    work: Coroutine[Any, Any, None] = play()
-    asyncio.run(work)
-    assert gateway.models.closed

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,18 +43,6 @@ def test_any_label_stays_within_its_line(labels: dict[str, str], value: float) -
     assert len(lines) == 1
     assert LINE.fullmatch(lines[0])
     assert float(lines[0].rpartition(" ")[2]) == value
-
-
-def test_a_mistake_of_the_program_is_an_error() -> None:
-    metrics = Metrics()
-    metrics.count("x")
-    with pytest.raises(ValueError, match="is a counter"):
-        metrics.gauge("x_total", 1)
-    for name, labels in (("X y", {}), ("x", {"a-b": 1})):
-        with pytest.raises(ValueError, match="not"):
-            metrics.count(name, **labels)
-    with pytest.raises(ValueError, match="never falls"):
-        metrics.add("x", -1)
 
 
 def test_labels_without_end_are_counted_together() -> None:

@@ -151,16 +151,6 @@ def test_damaged_params(tmp_path_factory: pytest.TempPathFactory, content: bytes
     only_a_hallmark_error(lambda: load_params(file))
 
 
-YAML_LINES = st.lists(st.text("ab:-[]{}&*!<|>'\"%#? \n\t,0.~", max_size=30), max_size=4).map("\n".join)
-
-
-@given(YAML_LINES | st.binary().map(lambda raw: raw.decode("latin-1")))
-def test_params_of_any_text(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
-    file = tmp_path_factory.getbasetemp() / "any.yaml"
-    file.write_text(text, encoding="utf-8")
-    only_a_hallmark_error(lambda: load_params(file))
-
-
 KEYWORDS = [
     "type", "properties", "items", "enum", "const", "anyOf", "oneOf", "allOf", "not", "$ref", "$defs", "$id", "$anchor", "$schema",
     "$dynamicRef", "pattern", "required", "additionalProperties", "patternProperties", "prefixItems", "minimum", "format", "definitions",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,8 +15,9 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.gateway_toys import environment, served_folder
 from tests.stub_model import Stub, stub, told, wait_for
-from tests.workspace import ROOT, change_params
+from tests.workspace import change_params
 
 
 @pytest.fixture(scope="module")
@@ -29,28 +28,7 @@ def server() -> Iterator[Stub]:
 
 @pytest.fixture
 def folder(tmp_path: Path, server: Stub) -> Path:
-    """A folder that is no repository and has no release, with a stub for a model server."""
-    place = tmp_path / "repo"
-    (place / "data").mkdir(parents=True)
-    for name in ("params.yaml", "data/schema.json", "requirements.lock"):
-        shutil.copy(ROOT / name, place / name)
-    prod = {"url": server.url, "model": "served-as", "key": None}
-    changes = {
-        "serve.upstreams": {"prod": prod},
-        "serve.mask": False,
-        "serve.check_schema": False,
-        "serve.limits.seconds": 20.0,
-        "data.pseudonyms": "none",
-        "data.key": None,
-        "mask.identity_columns": {},
-        "certify.name": "tickets",
-    }
-    change_params(place, changes)
-    return place
-
-
-def environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(ROOT), "GIT_CEILING_DIRECTORIES": "/", "NO_COLOR": "1"}
+    return served_folder(tmp_path / "repo", server.url, **{"serve.limits.seconds": 20.0})
 
 
 def command(*options: str) -> list[str]:

@@ -18,10 +18,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hallmark.base.errors import HallmarkError
 from hallmark.service.gateway.client import LEAST_WAIT, Proxy, proxy_of, retry_after
 from hallmark.service.gateway.upstream import Question, Reply, Upstream, UpstreamError
-from tests.stub_model import Stub, stub, told, wait_for
+from tests.stub_model import Stub, stub, told
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +74,6 @@ def test_calls_are_taken_with_the_fields_that_callers_know(server: Stub) -> None
     ("what", "kind", "charged"),
     [
         ({"raw": '{"choices": [{"mess'}, "malformed", True),
-        ({"raw": "[]"}, "malformed", True),
-        ({"raw": '{"choices": []}'}, "malformed", True),
         ({"raw": '{"choices": [{"message": {"content": 5}}]}'}, "malformed", True),
         ({"raw": '{"choices": [{"message": {"content": null, "tool_calls": [{"function": 1}]}}]}'}, "malformed", True),
         ({"raw": "[" * 5000}, "malformed", True),
@@ -85,7 +82,6 @@ def test_calls_are_taken_with_the_fields_that_callers_know(server: Stub) -> None
         ({"status": 404}, "status", False),  # another model's name, say
         ({"status": 500}, "status", False),
         ({"status": 400}, "refused", False),
-        ({"status": 429}, "busy", False),
         ({"status": 429, "headers": {"retry-after": "3600"}}, "busy", False),
         ({"raw": "{}", "headers": {"content-encoding": "gzip"}}, "too_large", True),
     ],
@@ -108,23 +104,12 @@ def test_what_is_no_answer_is_told_by_its_kind_without_its_words(
         ({"code": "unsupported_parameter", "param": "stop"}, None, "stop"),
         ({"code": 400, "param": "response_format.json_schema"}, None, "response_format"),
         ({"code": "rosa@miller.example", "param": "rosa@miller.example"}, None, None),
-        ({"code": ["x"], "param": {"messages": 1}}, None, None),
         ({}, None, None),
     ],
 )
 def test_of_a_refusal_only_known_words_are_taken(server: Stub, error: dict[str, Any], code: str, field: str) -> None:
     found = problem(server.url, question(status=400, error=error))
     assert (found.problem, found.code, found.field) == ("refused", code, field)
-
-
-def test_an_answer_of_another_model_is_said_once(server: Stub, caplog: pytest.LogCaptureFixture) -> None:
-    """Providers have aliases, so it is an answer all the same."""
-    other = question(raw='{"model": "base", "choices": [{"message": {"content": "x"}}]}')
-    assert ask(server.url, other).text == "x"
-    assert "'tickets' says that it is another model" in caplog.text
-    caplog.clear()
-    ask(server.url, question(text="y"))
-    assert caplog.text == ""
 
 
 def test_a_server_that_is_down_or_slow(server: Stub) -> None:
@@ -200,17 +185,6 @@ def test_a_connection_that_broke_is_made_again() -> None:
     assert len(plain.asked) == 2
 
 
-def test_a_body_is_as_short_as_json_can_be() -> None:
-    """Servers have limits of their own, and an escaped letter has six bytes."""
-    with plain_server() as plain:
-        for text in ("Привет", "half of a pair: \ud83d"):
-            one = Question([{"role": "user", "content": text}], None, 50)
-            assert ask(f"http://127.0.0.1:{plain.port}/v1", one).text == "yes"
-    assert "Привет".encode() in plain.bodies[0]
-    assert b'": ' not in plain.bodies[0]
-    assert json.loads(plain.bodies[1])["messages"][0]["content"] == "half of a pair: \ud83d"
-
-
 def environment(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:
     """Only these variables for proxies, in both spellings."""
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
@@ -242,11 +216,9 @@ def test_the_proxy_of_the_environment_is_told_who_asks_and_no_key(
     ("url", "past"),
     [
         ("https://model.example/v1", "model.example"),
-        ("https://model.example:8443/v1", ".example"),
         ("https://[fd00::5]:8443/v1", "::1,fd00::5"),
         ("https://10.0.0.5/v1", "*"),
         ("http://[::1]:9000/v1", ""),
-        ("http://10.0.0.5/v1", ""),
         ("http://localhost:9000/v1", ""),
     ],
 )
@@ -254,28 +226,6 @@ def test_some_servers_are_asked_past_the_proxy(monkeypatch: pytest.MonkeyPatch, 
     environment(monkeypatch, all_proxy="http://proxy.example:3128", no_proxy=past)
     assert proxy_of(url) == Proxy()
     assert proxy_of("https://other.test/v1").url == (None if past == "*" else "http://proxy.example:3128")
-
-
-@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1080", "http://", "http://[::1", "//x"])
-def test_a_proxy_of_another_kind_is_told_at_the_start(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
-    environment(monkeypatch, all_proxy=proxy)
-    with pytest.raises(HallmarkError, match="names for https is no"):
-        Upstream("https://model.example/v1", "tickets")
-
-
-def test_who_hangs_up_hangs_up_on_the_server(server: Stub) -> None:
-    before = server.counts()["gone"]
-
-    async def asked() -> None:
-        upstream = Upstream(server.url, "tickets")
-        task = asyncio.create_task(upstream.ask(question(text="x", sleep=20), 30))
-        await asyncio.sleep(0.5)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        await upstream.close()
-
-    asyncio.run(asked())
-    wait_for(lambda: server.counts()["gone"] == before + 1, 5)
 
 
 def test_when_to_come_back_is_read_as_http_has_it() -> None:

@@ -161,6 +161,7 @@ def params(**changes: Any) -> Serve:
     )
 
 
+@cache
 def task() -> Task:
     """The reference's task, wherever the test runs."""
     made = Task(loaded().task)
