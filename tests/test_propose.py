@@ -25,19 +25,15 @@ from hallmark.base.records import columns_of
 from hallmark.commands import propose
 from hallmark.commands.answer_leaks import leak, values_in
 from hallmark.commands.columns import Column
-from hallmark.commands.evidence import separator
 from hallmark.commands.infer import infer, schema_of
 from hallmark.commands.proposal import Proposal
 from hallmark.commands.roles import IDENTITY, Known
-from hallmark.data.raw import raw_rows
 from hallmark.mask.kinds import KINDS
 from hallmark.params.checked import changed
 from hallmark.params.edit import replaced
 from hallmark.params.loader import load_params
-from hallmark.task.kinds import KINDS as TASK_KINDS
-from hallmark.task.params import Task as TaskParams
-from hallmark.task.task import Task
 from tests import tool_exports
+from tests.rows import refused
 from tests.test_conversations import labelled as labelled_spans
 from tests.workspace import ROOT, change_params, git_init, make_tiny_workspace, make_workspace, stage
 
@@ -101,7 +97,7 @@ def test_a_refusal_is_asked_about_and_never_assumed(equal: int, odd: int, usual:
         assert all(jsonschema_rs.is_valid(said.schema, value) for value in values[equal:])
 
 
-@pytest.mark.parametrize(("tagged", "markup"), [(40, "html"), (8, "none"), (0, "none")])
+@pytest.mark.parametrize(("tagged", "markup"), [(40, "html"), (8, "none")])
 def test_html_in_the_input_is_noticed(tmp_path: Path, tagged: int, markup: str) -> None:
     rows = labelled()
     for row in rows[:tagged]:
@@ -128,7 +124,6 @@ def test_spans_are_proposed_as_fields_of_their_text(tmp_path: Path, form: str) -
     [
         (["Be kind."], "Be kind.", None),
         (["Be kind.", "Be brief."], "Answer the request.", "turns.system"),
-        (["Be kind.", None], "Answer the request.", "turns.system"),
         (
             ["Send them to help@northwind-traders.com."],
             "Answer the request.",
@@ -170,10 +165,8 @@ def test_what_the_user_says_must_be_there(
     tmp_path: Path, known: dict[str, Any], field: str | None, remedy: str
 ) -> None:
     file = write(tmp_path, requests(nothing=lambda n, _: None))
-    with pytest.raises(HallmarkError) as raised:
+    with refused(remedy, file=file, field=field):
         proposed(file, **known)
-    assert (raised.value.file, raised.value.field) == (file, field)
-    assert remedy in raised.value.remedy
 
 
 def test_what_the_user_knows_goes_first(tmp_path: Path) -> None:
@@ -193,14 +186,6 @@ def test_what_the_user_knows_goes_first(tmp_path: Path) -> None:
     assert (labels.kind, labels.schema, labels.refusal) == ("classification", {"enum": ["a"]}, "b")
 
 
-def test_the_runners_up_are_shown_with_reasons_and_scores(tmp_path: Path) -> None:
-    proposal = proposed(tool_exports.helpdesk(tmp_path))
-    assert [proposal.edits["data"][key] for key in ("tags", "tag_separator")] == ["tags", " "]
-    shown = propose.text(proposal)
-    assert re.search(r"^# target, next: team: 3 values, 20.0 rows each, where it goes \(score \d", shown, re.MULTILINE)
-    assert "satisfaction" not in shown.split("# not used:")[0]
-
-
 def test_the_id_is_named_like_one_and_the_group_is_the_coarser_entity(tmp_path: Path) -> None:
     """Each row has its own amount too, and a thread holds all rows of its two sessions, also where these come first."""
     rows = [{"amount": 100 + n, "ticket_id": 5000 + n, "session_id": f"s{n // 4}", "thread": f"t{n // 8}"}
@@ -208,14 +193,6 @@ def test_the_id_is_named_like_one_and_the_group_is_the_coarser_entity(tmp_path: 
     roles = proposed(write(tmp_path, rows)).roles
     assert (roles.id, roles.group) == ("ticket_id", "thread")
     assert "holds all rows of each session_id" in roles.why["group"]
-
-
-def test_what_separates_tags() -> None:
-    lists = {",": ["a, b", "b"], ";": ["a;b", "b"], "|": ["a|b", "a"], " ": ["a b", "b", "a"]}
-    assert {sign: separator(Column("tags", values * 5)) for sign, values in lists.items()} == {
-        sign: sign for sign in lists
-    }
-    assert separator(Column("tags", ["New York", "Rome"] * 5)) == ","
 
 
 def test_an_official_split_is_proposed_if_no_group_crosses_it(tmp_path: Path) -> None:
@@ -258,15 +235,6 @@ def test_a_schema_says_what_the_values_have_in_common() -> None:
         "type": "object", "additionalProperties": False, "required": ["a"],
         "properties": {"a": {"type": "integer"}, "b": {"type": "null"}},
     }  # fmt: skip
-
-
-def test_the_prompt_says_null_only_where_the_schema_takes_it() -> None:
-    def hint(values: list[Any]) -> str:
-        return TASK_KINDS["extraction"].prompt_hint("target", schema_of(values))
-
-    assert hint([{"a": 1, "b": 2}, {"a": None, "b": 2}]) == "Text to JSON: a, b; null for a if the text does not say."
-    assert hint([{"a": 1}, {"a": 1, "b": 2}]) == "Text to JSON: a, b; leave out b if the text does not say."
-    assert hint([["x"], ["y"]]) == "Name the target of the text, as JSON."
 
 
 def test_calls_have_the_parameters_of_their_tools_unless_they_break_them(tmp_path: Path) -> None:
@@ -314,14 +282,6 @@ def test_a_saved_dataset_is_read_with_the_names_of_its_splits(tmp_path: Path) ->
 
     found = saved(train="a", test="b")
     assert (found.edits["data"]["split"], len(found.rows)) == ("split", 120)
-    mask = load_params(rules()).mask.model_copy(update={"identity_columns": {}})
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "schema.json").write_text(json.dumps(found.task.schema), encoding="utf-8")
-        block = TaskParams.model_construct(
-            kind="classification", system_prompt="", schema_file=f"{folder}/schema.json", refusal=None
-        )
-        raws = list(raw_rows(found.data.model_copy(update={"missing": "error"}), mask, Task(block)))
-    assert {(raw.part, raw.input[0]) for raw in raws} == {("train", "a"), ("holdout", "b")}
     assert saved(train="a", extra="b").edits["data"]["split"] is None
     (tmp_path / "other").mkdir()
     (tmp_path / "train-test").rename(tmp_path / "other/dataset")
@@ -424,30 +384,12 @@ def test_labels_that_look_like_people_are_written_only_if_somebody_says_so(
     assert any("--public" in warning for warning in found.warnings) == bool(kinds)
     with chdir(make_workspace(tmp_path / "repo")):
         if kinds:
-            with pytest.raises(HallmarkError) as raised:
+            with refused("--public", file=file, field="assignee") as raised:
                 propose.run(file, params, write=True, known=known)
-            assert (raised.value.file, raised.value.field) == (file, "assignee")
-            assert "--public" in raised.value.remedy
             assert not any(label in str(raised.value) for label in labels)
             assert (params.read_text(), labels[0] in Path("data/schema.json").read_text()) == (before, False)
         propose.run(file, params, write=True, known=known, public=True)
         assert labels[0] in Path("data/schema.json").read_text()
-
-
-def test_a_long_schema_is_cut_and_types_of_python_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    offered = [
-        {"name": f"do_{n}", "parameters": {"type": "dict", "properties": {"x": {"type": "float"}}}} for n in range(80)
-    ]
-    rows = [
-        {"request": f"please do {n} for me", "answer": [{"name": f"do_{n % 80}", "arguments": {"x": 1.5}}],
-         "offered": [offered[n % 80]], "user": f"u{n % 30}"}
-        for n in range(90)
-    ]  # fmt: skip
-    propose.run(write(tmp_path, rows), rules(), write=False)
-    said = capsys.readouterr().out.splitlines()
-    assert any(line.endswith("JSON Schema names them: 90 dict (object), 90 float (number)") for line in said)
-    assert any(line.startswith("... and ") and line.endswith("more lines, which --write writes") for line in said)
-    assert len(said) < propose.MOST_LINES + 80
 
 
 def words(number: int) -> str:
@@ -489,10 +431,8 @@ def test_no_column_that_holds_the_answer_is_read(tmp_path: Path, holds: Any, sur
         return
     assert found.roles.input == "body"
     if sure:
-        with pytest.raises(HallmarkError) as raised:
+        with refused("--target", file=file, field="record"):
             proposed(file, inputs=("{body} {record}",), targets=("category",))
-        assert (raised.value.file, raised.value.field) == (file, "record")
-        assert "--target" in raised.value.remedy
     else:  # a text may name its kind for a good reason
         assert "is left out of the input" in said[0] and "add it with --input" in said[0]
         assert "the model reads the answer" in str(proposed(file, inputs=("record",), targets=("category",)).warnings)
@@ -508,12 +448,6 @@ def test_the_only_text_is_read_unless_the_answer_is_a_value_in_it(tmp_path: Path
     with pytest.raises(HallmarkError) as raised:
         proposed(write(tmp_path, rows))
     assert raised.value.field == "text"
-    copied = [
-        {"text": f"{words(n)}: 5{n}.10 EUR", "reply": f"You wrote: {words(n)} {words(n + 1)} {words(n)}."}
-        for n in range(80)
-    ]
-    rows = [row | {"thread_text": f"{row['text']}\n{row['reply']}\nregards"} for row in copied]
-    assert proposed(write(tmp_path, rows), targets=("reply",)).roles.input == "text"
 
 
 @pytest.mark.parametrize("written", [dict, json.dumps])
@@ -526,16 +460,6 @@ def test_an_object_of_answers_in_another_column_is_a_leak(written: Any) -> None:
     assert not leak(plain, Column("answer", [written({})] * 80))
 
 
-def test_a_system_message_that_names_the_answer_is_said(tmp_path: Path) -> None:
-    rows = [
-        {"messages": [{"role": "system", "content": f"Case {n}, {row['category']}"}, {"role": "user", "content": row["body"]},
-                      {"role": "assistant", "content": row["category"]}]} for n, row in enumerate(requests())
-    ]  # fmt: skip
-    found = proposed(write(tmp_path, rows))
-    assert found.roles.context == "turns.system"
-    assert "'turns.system' is in data.context" in str(found.warnings)
-
-
 @pytest.mark.parametrize("unit", ["<", "<a", "<a ", "<a>", "<a='", "a:", "='", "=  "])
 def test_a_hostile_text_is_searched_for_values_in_time(unit: str) -> None:
     start = time.process_time()
@@ -544,7 +468,7 @@ def test_a_hostile_text_is_searched_for_values_in_time(unit: str) -> None:
 
 
 @pytest.mark.parametrize("column", ["spans", "tags", "words", "messages"])
-@pytest.mark.parametrize("value", [5, 0.5, True, "x", {"a": 1}, [None]])
+@pytest.mark.parametrize("value", [5, "x", {"a": 1}, [None]])
 def test_a_value_of_another_form_in_a_list_is_no_crash(tmp_path: Path, column: str, value: Any) -> None:
     rows: list[dict[str, Any]] = [
         labelled_spans(["Anna", "flew", f"to{n}"], ["who", None, "where"])
@@ -559,15 +483,11 @@ def test_a_value_of_another_form_in_a_list_is_no_crash(tmp_path: Path, column: s
     ("name", "value", "role"),
     [
         ("supplier_no", lambda n: f"S{n % 40:03}", "group"),
-        ("shopper_id", lambda n: 300 + n % 40, "group"),
-        ("vendor", lambda n: f"Firm {n % 40}", "group"),
         ("site", lambda n: f"Mill {n % 40}", "group"),
-        ("patient", lambda n: f"P{n % 40}", "group"),
         ("wholesaler_no", lambda n: f"W-{n % 40:04}", "group"),  # no word that is known, but an id that repeats
         ("cabinet", lambda n: f"K{n % 40:04}", "asked"),
         ("amount", lambda n: 10 + n % 40, None),
         ("opened", lambda n: f"{n % 28 + 1:02}.{n % 2 + 1:02}.2025", None),
-        ("remark", lambda n: f"it is the number {n % 40} of them", None),
         ("region", lambda n: f"R{n % 5}", None),
     ],
 )
@@ -604,11 +524,6 @@ def test_labels_in_several_spellings_are_one(tmp_path: Path) -> None:
     assert "'category' has 8 spellings of 4 labels" in str(found.warnings)
     propose.try_out(found, rules())
     assert "mask will stop" not in str(found.warnings)
-    fields = proposed(write(tmp_path, [row | {"degree": "High" if n % 2 else "high"} for n, row in enumerate(rows)]),
-                      targets=("category", "degree"))  # fmt: skip
-    assert fields.task.schema["properties"]["degree"]["enum"] in (["High"], ["high"])
-    propose.try_out(fields, rules())
-    assert "mask will stop" not in str(fields.warnings)
 
 
 @pytest.mark.parametrize(

@@ -8,16 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from hallmark.base.files import RELEASE, sha256_folder, write_json
 from hallmark.params.loader import load_params
 from hallmark.service.commands.releases import table
-from hallmark.service.registry.changes import compared, pair, since
+from hallmark.service.registry.changes import compared, since
 from hallmark.service.registry.promotion import promote, register
 from hallmark.service.registry.registry import CANARY, PROD, Registry
 from hallmark.task.predictions import Prediction
+from tests.made_up import prediction, typed
 from tests.registered import tool
 from tests.small_pipeline import ROOT, shell
 
@@ -25,23 +24,7 @@ PARAMS = load_params(ROOT / "params.yaml")
 
 
 def answer(number: int, right: bool, group: int = 0) -> Prediction:
-    return Prediction(
-        id=str(number),
-        group=f"g{group}",
-        tags=None,
-        input=f"record {number}",
-        context=None,
-        length=8,
-        target="{}",
-        prediction="{}",
-        finish="stop",
-        parses=True,
-        schema_valid=True,
-        exact_match=right,
-        outcome="pass" if right else "wrong_value",
-        reason=None,
-        fields=[],
-    )
+    return typed(prediction(number, f"g{group}", "pass" if right else "wrong_value"))
 
 
 def test_only_records_that_both_answered_are_compared() -> None:
@@ -55,13 +38,6 @@ def test_only_records_that_both_answered_are_compared() -> None:
     assert compared(then[:10], now[30:], "v1.0.0", PARAMS) == [
         "measures: not compared with v1.0.0, with which no holdout record is shared"
     ]
-
-
-@given(st.lists(st.tuples(st.integers(0, 9), st.booleans()), unique_by=lambda it: it[0]), st.data())
-def test_pairs_are_of_one_record(rows: list[tuple[int, bool]], data: st.DataObject) -> None:
-    then = [answer(*row) for row in rows]
-    now = [replace(row, exact_match=True) for row in data.draw(st.permutations(then))]
-    assert sorted((one.id, two.id) for one, two in pair(then, now)) == sorted((row.id, row.id) for row in then)
 
 
 def test_what_changed_is_told(registered_repo: Path) -> None:
@@ -141,9 +117,3 @@ def test_the_table_has_stages_verdicts_measures_and_waivers(
     assert "\nprod: not known: v0.3.0 with the digest" in lines
     assert "\nmodel@v0.3.0: a lightweight tag" in lines
     assert [one["tag"] for one in json.loads(said("--json"))["problems"]] == ["model@v0.3.0", "model#prod#1"]
-
-
-def test_without_versions_it_says_how_to_make_one(tmp_path: Path) -> None:
-    shell("git init -q", tmp_path)
-    said = shell(f"PYTHONPATH='{ROOT}' python -m hallmark.service.commands.releases", tmp_path)
-    assert said.startswith("no version is registered: `nox -s release` registers the first\nprod: nothing\n")

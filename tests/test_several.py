@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -19,17 +18,14 @@ from hallmark.base.reading import read_json
 from hallmark.params.loader import load_params
 from hallmark.release.shipping import check_weights
 from hallmark.release.statements import read_provenance
-from hallmark.serve.engines.vllm import ENGINE as VLLM
-from hallmark.serve.server import free_port
 from hallmark.service.commands.answering import check_served, release_name
 from hallmark.service.commands.join import compare, server_of, together, write
 from tests import small_pipeline
 from tests.made_up_release import parts, write_release
 from tests.small_pipeline import shell
-from tests.test_benchmark import left_over, make_benchmark_workspace
-from tests.test_template import clean_copy, tiny_model
+from tests.test_benchmark import make_benchmark_workspace
 from tests.test_vllm import BLOCK, CPU, NEEDED, WAIT, server
-from tests.workspace import ROOT, change_params, run, stage
+from tests.workspace import ROOT, change_params
 
 TASKS: dict[str, dict[str, Any]] = {
     "triage": {},
@@ -73,28 +69,10 @@ def test_each_project_has_a_lock_a_gate_and_a_release_of_its_own(several: Path) 
     assert verdicts == {name: "fail" if name == "failing" else "pass" for name in TASKS}
 
 
-@pytest.mark.full
-def test_a_change_concerns_its_own_project(several: Path, tmp_path: Path) -> None:
+def test_a_project_is_verified_in_its_folder_whatever_is_changed_next_to_it(several: Path, tmp_path: Path) -> None:
     top = shutil.copytree(several, tmp_path / "adapters")
     change_params(top / "refunds", {"certify.tags": ["other"]})
-    assert json.loads(shell("dvc status --json", top / "triage")) == {}
-    shell("dvc repro -q", top / "refunds")
-    shell("dvc repro -q -f -s certify", top / "triage")
-    changed = {}
-    for name in ("triage", "refunds"):
-        build = read_json(top / name / "models/release" / prov.PROVENANCE)["predicate"]["buildDefinition"]
-        (commit,) = [entry for entry in build["resolvedDependencies"] if entry["annotations"]["role"] == "commit"]
-        changed[name] = commit["annotations"]["changed"]
-    assert changed == {"triage": [], "refunds": ["params.yaml"]}
-
-
-@pytest.mark.parametrize("options", [("--stage", "sft"), pytest.param((), marks=pytest.mark.full)])
-def test_a_project_is_verified_in_its_folder_whatever_is_changed_next_to_it(
-    several: Path, tmp_path: Path, options: tuple[str, ...]
-) -> None:
-    top = shutil.copytree(several, tmp_path / "adapters")
-    change_params(top / "refunds", {"certify.tags": ["other"]})
-    command = [sys.executable, "-m", "hallmark.commands.verify", *options]
+    command = [sys.executable, "-m", "hallmark.commands.verify", "--stage", "sft"]
     done = subprocess.run(command, cwd=top / "triage", capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "the rebuild gave the same bytes" in done.stdout
@@ -109,13 +87,9 @@ def test_releases_that_go_together_are_found_by_their_names(several: Path) -> No
 @pytest.mark.parametrize(
     ("names", "ungated", "words"),
     [
-        (("triage", "failing"), False, r"failing/models/release/verdict.json.*gate did not pass.*\n.*--ungated"),
-        (
-            ("triage", "failing"),
-            True,
-            r"training.json, field 'base_precision': trained over weights in bfloat16, .*nf4",
-        ),
-        (("triage", "triage"), False, r"field 'certify.name': .*triage/models/release has the same name, 'triage'"),
+        (("triage", "failing"), False, "verdict.json"),
+        (("triage", "failing"), True, "base_precision"),
+        (("triage", "triage"), False, "certify.name"),
     ],
 )
 def test_releases_that_do_not_go_together_are_refused(
@@ -177,14 +151,6 @@ def test_a_changed_release_is_not_served(
         check_served(release, ungated)
 
 
-def test_an_odd_name_is_refused(several: Path, tmp_path: Path) -> None:
-    top = shutil.copytree(several, tmp_path / "adapters")
-    change_params(top / "triage", {"certify.name": "../outside"})
-    shell("dvc repro -q -s certify", top / "triage")
-    with pytest.raises(HallmarkError, match=r"field 'certify.name': can't be used as a model name"):
-        together(releases(top, "triage"), top / "triage/models/quantized")
-
-
 def test_a_forged_release_is_refused_where_its_own_lock_names_another(several: Path, tmp_path: Path) -> None:
     """What `serve`, `join` and `merge` share: all hashes fit each other, and the project's dvc.lock has others."""
     top = shutil.copytree(several, tmp_path / "adapters")
@@ -196,15 +162,6 @@ def test_a_forged_release_is_refused_where_its_own_lock_names_another(several: P
     moved = folder.rename(tmp_path / "moved")  # alone, nothing contradicts it: as older releases, it names no weights
     with pytest.raises(HallmarkError, match=r"made before the weights [\s\S]*commands.merge OUT --base models/base"):
         together([moved], weights, ungated=True)
-
-
-@pytest.mark.parametrize("content", ["{}", "[" * 100_000])
-def test_a_training_file_of_another_form_is_one_error(tmp_path: Path, content: str) -> None:
-    for name in ("one", "other"):
-        write_release(tmp_path / name, parts())
-    (tmp_path / "other/training.json").write_text(content, encoding="utf-8")
-    with pytest.raises(HallmarkError, match=r"other/training.json.*[\s\S]*remedy"):
-        compare(tmp_path / "one", tmp_path / "other")
 
 
 def test_another_base_is_refused_and_its_files_named(several: Path, tmp_path: Path) -> None:
@@ -220,31 +177,13 @@ def test_another_base_is_refused_and_its_files_named(several: Path, tmp_path: Pa
         check_weights(other, several / "triage/models/base", remedy="another")
 
 
-@pytest.mark.parametrize(
-    ("block", "words"),
-    [
-        (
-            {},
-            r"kind': a server of kind transformers can't serve several adapters on one base\n.*set it to vllm, with adapter",
-        ),
-        (BLOCK, r"adapter': with an adapter merged, the weights are those of one task\n.*set it to lora"),
-    ],
-)
+@pytest.mark.parametrize(("block", "words"), [({}, "set it to vllm"), (BLOCK, "set it to lora")])
 def test_a_server_that_can_not_hold_several_is_refused(tmp_path: Path, block: dict[str, Any], words: str) -> None:
     shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml")
     if block:
         change_params(tmp_path, {"benchmark.server": block})
     with pytest.raises(HallmarkError, match=words):
         server_of(load_params(tmp_path / "params.yaml"))
-
-
-def test_one_server_has_room_for_all_ranks_and_all_adapters_in_a_batch(several: Path, tmp_path: Path) -> None:
-    for name in ("triage", "refunds"):
-        (tmp_path / name).symlink_to(several / name / "models/release")
-    line = VLLM.command(["base", "triage", "refunds"], tmp_path, 8000, server(adapter="lora"), CPU)
-    assert line[-3:] == ["--lora-modules", "triage=triage", "refunds=refunds"]
-    assert line[line.index("--max-loras") + 1] == "2"
-    assert line[line.index("--max-lora-rank") + 1] == "32"
 
 
 @pytest.fixture(scope="module")
@@ -322,54 +261,3 @@ def test_one_server_answers_by_name_as_each_adapter_alone_does(two: Path, monkey
     for name, adapter in adapters.items():
         with served(["tuned"], {"tuned": 0}, adapter, settings, CPU) as alone:
             assert ask(alone["tuned"], "tuned") == together[name]
-
-
-@NEEDED
-@pytest.mark.full
-def test_two_stamped_projects_in_one_repository_are_served_by_one_command(tmp_path: Path) -> None:
-    """The steps of docs/extending.md for several tasks, with the tiny model, from raw rows to answers under two names."""
-    import httpx
-
-    top = tmp_path / "adapters"
-    top.mkdir()
-    shell("git init -q -b main && echo /.dvc-cache/ > .gitignore", top)
-    source = clean_copy(tmp_path / "hallmark")
-    for name, kind in (("refunds", "extraction"), ("triage", "classification")):
-        values = ["initialise_git=no", f"project_slug={name}", f"kind={kind}"]
-        run(top, "cookiecutter", str(source), "--directory", "template", "--no-input", *values)
-        tiny_model(top / name)
-        change_params(top / name, {"benchmark.server": BLOCK | {"adapter": "lora"}, "sft.learning_rate": 0.03})
-        shell("dvc cache dir ../.dvc-cache && dvc config cache.type reflink,hardlink,copy", top / name)
-    shell("git add -A && git commit -qm stamped", top)
-    for name in ("refunds", "triage"):
-        run(top / name, "dvc", "repro", "--quiet")
-    refused = stage(
-        top / "triage", "hallmark.commands.join", "models/release", "../refunds/models/release", check=False
-    )
-    assert "the gate did not pass this adapter" in refused.stderr
-    port = free_port(0)
-    options = ["--ungated", "--port", str(port), "models/release", "../refunds/models/release"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "hallmark.service.commands.join", *options],
-        cwd=top / "triage",
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        url = f"http://127.0.0.1:{port}/v1"
-        assert (
-            process.stdout.readline() == f"{url} answers as the models 'base', 'triage', 'refunds'; Ctrl-C stops it\n"
-        )
-        said = set()
-        for model in ("base", "triage", "refunds"):
-            messages = [{"role": "user", "content": "My parcel is broken"}]
-            body = {"model": model, "temperature": 0, "max_tokens": 24, "messages": messages}
-            answer = httpx.post(f"{url}/chat/completions", json=body, timeout=WAIT, trust_env=False).json()
-            said.add(answer["choices"][0]["message"]["content"])
-        assert len(said) == 3
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
-    finally:
-        process.kill()
-    assert left_over(top / "triage") == []

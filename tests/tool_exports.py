@@ -132,31 +132,6 @@ def jira(folder: Path) -> Path:
     return file
 
 
-def github_issues(folder: Path) -> Path:
-    """`gh issue list --json author,body,createdAt,labels,number,state,title,url`."""
-    return _json(folder / "issues.json", [
-        {
-            "author": {"id": f"MDQ6{customer(n, 18)}", "is_bot": False, "login": f"coder{customer(n, 18)}", "name": ""}, "body": body(n), "createdAt": when(n),
-            "labels": [{"id": f"LA_{TOPICS.index(topic(n))}", "name": ("bug", "enhancement", "question", "documentation")[TOPICS.index(topic(n))],
-                        "description": "", "color": "d73a4a"}],
-            "number": 3 + n, "state": ("OPEN", "CLOSED")[n % 2], "title": subject(n), "url": f"https://github.com/acme/shop/issues/{3 + n}",
-        } for n in range(ROWS)
-    ])  # fmt: skip
-
-
-def salesforce(folder: Path) -> Path:
-    """Salesforce's Data Loader: the standard fields of Case."""
-    return _csv(folder / "Case.csv", [
-        {
-            "ID": f"5003x000{n:07}AAA", "ISDELETED": "false", "CASENUMBER": f"0000{1000 + n}", "CONTACTID": f"0033x00000{customer(n, 30):02}AAA",
-            "ACCOUNTID": f"0013x00000{customer(n, 30) % 15:02}AAA", "SUPPLIEDNAME": f"Ann Person{customer(n, 30)}", "SUPPLIEDEMAIL": f"a{customer(n, 30)}@corp.example",
-            "SUBJECT": subject(n), "DESCRIPTION": body(n), "REASON": ("Installation", "Performance", "Breakdown", "Feedback")[TOPICS.index(topic(n))],
-            "STATUS": ("New", "Closed", "Escalated")[n % 3], "PRIORITY": ("High", "Medium", "Low")[n % 3], "ORIGIN": ("Web", "Phone", "Email")[n % 3],
-            "ISCLOSED": ("false", "true")[n % 2], "CLOSEDDATE": when(n) if n % 2 else "", "OWNERID": f"0053x00000{n % 4:02}AAA", "CREATEDDATE": when(n),
-        } for n in range(ROWS)
-    ], quoting=csv.QUOTE_ALL)  # fmt: skip
-
-
 def label_studio(folder: Path) -> Path:
     """Label Studio's JSON: a task's data, and annotations with results."""
     return _json(folder / "project-83.json", [
@@ -173,55 +148,8 @@ def label_studio(folder: Path) -> Path:
     ])  # fmt: skip
 
 
-def label_studio_csv(folder: Path) -> Path:
-    """Label Studio's CSV."""
-    return _csv(folder / "project-83-at-2025.csv", [
-        {
-            "annotation_id": 900 + n, "annotator": 1 + n % 2, "conversation": f"conv-{customer(n, 23)}", "created_at": when(n), "id": 500 + n,
-            "lead_time": 4.288 + n, "sentiment": ("Positive", "Negative", "Neutral")[TOPICS.index(topic(n)) % 3], "text": body(n), "updated_at": when(n),
-        } for n in range(ROWS)
-    ])  # fmt: skip
-
-
-def argilla(folder: Path) -> Path:
-    """Argilla 2: `dataset.records.to_json(...)`."""
-    return _json(folder / "records.json", [
-        {
-            "id": f"rec-{n}", "status": "completed", "_server_id": f"0000-{n:04}", "fields": {"text": body(n)}, "metadata": {"customer": f"c{customer(n)}"},
-            "suggestions": {"label": {"value": TOPICS[n % 4], "score": 0.7, "agent": "model-a"}},
-            "responses": {"label": [{"value": topic(n), "user_id": f"an-{n % 2}", "status": "submitted"}]}, "vectors": {},
-        } for n in range(ROWS)
-    ])  # fmt: skip
-
-
-def prodigy(folder: Path) -> Path:
-    """Prodigy's `db-out` of a choice interface."""
-    return _jsonl(folder / "annotations.jsonl", [
-        {
-            "text": body(n), "meta": {"thread": f"t{customer(n)}"}, "_input_hash": -1530009927 + n * 7919, "_task_hash": 340967702 - n * 104729,
-            "options": [{"id": name, "text": name.title()} for name in TOPICS], "_view_id": "choice", "config": {"choice_style": "single"},
-            "accept": [topic(n)], "answer": "accept", "_timestamp": 1735689600 + n * 11, "_annotator_id": "day-1", "_session_id": "day-1",
-        } for n in range(ROWS)
-    ])  # fmt: skip
-
-
-def doccano(folder: Path) -> Path:
-    """doccano's JSONL of a text classification, with a column of metadata."""
-    return _jsonl(folder / "all.jsonl", [
-        {"id": 40 + n, "text": body(n), "label": [topic(n)], "customer_no": 7000 + customer(n), "Comments": []} for n in range(ROWS)
-    ])  # fmt: skip
-
-
 def _reply(number: int) -> str:
     return f"Thank you for writing. I have looked at {_THINGS[number * 3 % 8]} and opened case {number}; you hear from us in {number % 5 + 1} days."
-
-
-def openai_chat(folder: Path) -> Path:
-    """OpenAI's file for supervised fine-tuning."""
-    system = {"role": "system", "content": "You are a helpful agent of a web shop."}
-    return _jsonl(folder / "train.jsonl", [
-        {"messages": [system, {"role": "user", "content": body(n)}, {"role": "assistant", "content": _reply(n)}]} for n in range(ROWS)
-    ])  # fmt: skip
 
 
 TOOLS: list[dict[str, Any]] = [
@@ -259,31 +187,6 @@ def anthropic(folder: Path) -> Path:
     ])  # fmt: skip
 
 
-def sharegpt(folder: Path) -> Path:
-    """ShareGPT's list of conversations."""
-    return _json(folder / "sharegpt.json", [
-        {"id": f"identity_{n}", "conversations": [{"from": "human", "value": body(n)}, {"from": "gpt", "value": _reply(n)}]} for n in range(ROWS)
-    ])  # fmt: skip
-
-
-def alpaca(folder: Path) -> Path:
-    """Alpaca's list: the input is often empty."""
-    return _json(folder / "alpaca_data.json", [
-        {"instruction": subject(n) + ": write a polite answer.", "input": body(n) if n % 3 else "", "output": _reply(n)} for n in range(ROWS)
-    ])  # fmt: skip
-
-
-def hf_parquet(folder: Path) -> Path:
-    """A Parquet of the Hugging Face hub, whose ClassLabel has its names in the schema's metadata."""
-    from datasets import ClassLabel, Dataset, Features, Value
-
-    features = Features({"text": Value("string"), "label": ClassLabel(names=list(TOPICS)), "user_id": Value("int64")})
-    rows = [{"text": body(n), "label": TOPICS.index(topic(n)), "user_id": 100 + customer(n)} for n in range(ROWS)]
-    file = folder / "train-00000-of-00001.parquet"
-    Dataset.from_list(rows, features=features).to_parquet(file)
-    return file
-
-
 def hf_saved(folder: Path) -> Path:
     """A folder of `Dataset.save_to_disk`."""
     from datasets import ClassLabel, Dataset, Features, Value
@@ -292,15 +195,6 @@ def hf_saved(folder: Path) -> Path:
     rows = [{"utterance": body(n), "intent": TOPICS.index(topic(n)), "dialogue_id": f"d-{n // 4}"} for n in range(ROWS)]
     Dataset.from_list(rows, features=Features(names)).save_to_disk(str(folder / "saved"))
     return folder / "saved"
-
-
-def integer_labels(folder: Path) -> Path:
-    """A Parquet of pandas with plain integers as labels."""
-    import polars as pl
-
-    rows = [{"idx": n, "sentence": body(n), "label": TOPICS.index(topic(n))} for n in range(ROWS)]
-    pl.DataFrame(rows).write_parquet(folder / "glue.parquet")
-    return folder / "glue.parquet"
 
 
 def excel_semicolons(folder: Path) -> Path:
@@ -315,16 +209,6 @@ def excel_semicolons(folder: Path) -> Path:
     ], encoding="utf-8-sig", delimiter=";")  # fmt: skip
 
 
-def excel_unicode_text(folder: Path) -> Path:
-    """Excel's "Unicode Text": UTF-16 with tabs, named .txt."""
-    rows = [
-        {"No.": n + 1, "Client": f"Client {customer(n)}", "Comment": body(n), "Department": ("North", "South")[n % 2],
-         "Request type": topic(n)}
-        for n in range(ROWS)
-    ]  # fmt: skip
-    return _csv(folder / "Book1.txt", rows, encoding="utf-16", delimiter="\t")
-
-
 def nested_parquet(folder: Path) -> Path:
     """A Parquet of a data lake: structs as columns."""
     import polars as pl
@@ -336,22 +220,6 @@ def nested_parquet(folder: Path) -> Path:
         } for n in range(ROWS)
     ]).write_parquet(folder / "part-0001.parquet")  # fmt: skip
     return folder / "part-0001.parquet"
-
-
-def lines_as_txt(folder: Path) -> Path:
-    """JSON lines under the name .txt, with objects as answers."""
-    return _jsonl(folder / "export.txt", [
-        {"doc": f"doc-{n // 3}", "page": n % 3, "content": body(n), "extracted": {"topic": topic(n), "case": n, "days": n * 5 % 28 + 1}} for n in range(ROWS)
-    ])  # fmt: skip
-
-
-def glue_tsv(folder: Path) -> Path:
-    """A TSV of GLUE: a sentence and 0 or 1, without quoting."""
-    lines = [
-        f'{body(n)} "{_THINGS[n % 8]}\t{TOPICS.index(topic(n)) % 2}' for n in range(ROWS)
-    ]  # a quote that is only a letter
-    (folder / "train.tsv").write_text("\n".join(["sentence\tlabel", *lines]) + "\n", encoding="utf-8")
-    return folder / "train.tsv"
 
 
 def json_in_csv(folder: Path) -> Path:
@@ -368,49 +236,6 @@ def json_in_csv(folder: Path) -> Path:
 # one of these, move that file above this line, and write another.
 
 
-def freshdesk(folder: Path) -> Path:
-    """Freshdesk's API: numbers for status, priority and source; the text as HTML and plain."""
-    return _json(folder / "freshdesk.json", [
-        {
-            "cc_emails": [], "fwd_emails": [], "fr_escalated": False, "spam": False, "email_config_id": None, "group_id": 150 + n % 3, "priority": n % 4 + 1,
-            "requester_id": 1300 + customer(n, 30), "responder_id": 77 + n % 4, "source": n % 3 + 1, "company_id": 430 + customer(n, 30) % 15, "status": n % 4 + 2,
-            "subject": subject(n), "product_id": None, "id": 20 + n, "type": ("Question", "Incident", "Problem", "Feature Request")[TOPICS.index(topic(n))],
-            "due_by": when(n), "is_escalated": False, "description": f"<div>{body(n)}</div>", "description_text": body(n), "created_at": when(n), "tags": [],
-        } for n in range(ROWS)
-    ])  # fmt: skip
-
-
-def hubspot(folder: Path) -> Path:
-    """HubSpot's CSV of tickets."""
-    return _csv(folder / "hubspot-crm-exports-tickets.csv", [
-        {
-            "Ticket ID": 5500 + n, "Ticket name": subject(n), "Ticket description": body(n), "Pipeline": "Support Pipeline", "Ticket status": ("New", "Closed", "Waiting on us")[n % 3],
-            "Create date": f"2025-0{n % 9 + 1}-1{n % 9} 10:2{n % 10}", "Priority": ("Low", "High", "")[n % 3], "Source": ("Email", "Chat", "Form")[n % 3],
-            "Category": topic(n).upper(), "Ticket owner": f"Rep {n % 4}", "Associated Company": f"Company {customer(n, 17)}", "Associated Contact": f"Person {customer(n, 34)}",
-        } for n in range(ROWS)
-    ])  # fmt: skip
-
-
-def servicenow(folder: Path) -> Path:
-    """ServiceNow's CSV of the incident table."""
-    return _csv(folder / "incident.csv", [
-        {
-            "number": f"INC00{10000 + n}", "opened_at": f"2025-0{n % 9 + 1}-1{n % 9} 08:1{n % 10}:00", "short_description": subject(n), "caller_id": f"Caller {customer(n)}",
-            "priority": ("1 - Critical", "3 - Moderate", "4 - Low")[n % 3], "state": ("New", "Closed")[n % 2], "category": topic(n), "assignment_group": ("Service Desk", "Network")[n % 2],
-            "assigned_to": f"Fixer {n % 5}", "contact_type": ("phone", "self-service")[n % 2], "description": body(n), "close_code": ("Solved", "")[n % 2],
-            "close_notes": "Restarted it and told the caller that this was all." if n % 2 == 0 else "", "sys_updated_on": f"2025-0{n % 9 + 1}-1{n % 9} 09:00:00",
-        } for n in range(ROWS)
-    ])  # fmt: skip
-
-
-def langsmith(folder: Path) -> Path:
-    """A dataset of LangSmith: inputs and outputs as objects."""
-    return _jsonl(folder / "dataset.jsonl", [
-        {"id": f"0b{n:04}-77", "inputs": {"question": body(n)}, "outputs": {"answer": _reply(n)}, "metadata": {"user": f"u{customer(n)}", "dataset_split": ["base"]}, "created_at": when(n)}
-        for n in range(ROWS)
-    ])  # fmt: skip
-
-
 def squad(folder: Path) -> Path:
     """SQuAD as Parquet: an answer is a struct of lists."""
     import polars as pl
@@ -422,26 +247,6 @@ def squad(folder: Path) -> Path:
         } for n in range(ROWS)
     ]).write_parquet(folder / "squad.parquet")  # fmt: skip
     return folder / "squad.parquet"
-
-
-def function_calls(folder: Path) -> Path:
-    """Function calling as datasets on the hub have it: tools and calls as JSON in texts."""
-    parameters = {"order": {"description": "Its number", "type": "int"}}
-    tools = [{"name": "find_order", "description": "Look up an order", "parameters": parameters}]
-    return _json(folder / "function_calling.json", [
-        {"id": n, "query": body(n), "answers": json.dumps([{"name": "find_order", "arguments": {"order": n}}] * (n % 2 + 1)), "tools": json.dumps(tools)} for n in range(ROWS)
-    ])  # fmt: skip
-
-
-def french_reviews(folder: Path) -> Path:
-    """A CSV of a French Excel."""
-    kinds = ("Facturation", "Livraison", "Compte", "Retour")
-    return _csv(folder / "avis.csv", [
-        {
-            "Référence": f"AV-{3000 + n}", "Date d'achat": f"{n % 28 + 1:02}/0{n % 9 + 1}/2025", "Client": f"CL{customer(n):04}", "Commentaire": f"J'ai acheté {_THINGS[n % 8]} pour {n + 10},90 € et {topic(n)} : rien ne va depuis le {n % 28 + 1}.",
-            "Étoiles": n % 5 + 1, "Catégorie du problème": kinds[TOPICS.index(topic(n))], "Traité par": f"Agent {n % 3}",
-        } for n in range(ROWS)
-    ], encoding="utf-8-sig", delimiter=";")  # fmt: skip
 
 
 def warehouse(folder: Path) -> Path:
