@@ -530,9 +530,10 @@ def test_a_request_leads_to_a_file_and_to_a_span_with_masked_text_only(tmp_path:
     assert read_traces(tmp_path)["id"].to_list() == [attributes["hallmark.id"]]
 
 
-def test_serve_sends_spans_where_no_traces_are_kept(folder: Path) -> None:  # noqa: F811
+@pytest.mark.parametrize("kept", [True, False])
+def test_serve_sends_spans_whether_or_not_traces_are_kept(folder: Path, kept: bool) -> None:  # noqa: F811
     with collector() as found:
-        change_params(folder, {"serve.traces": False, "serve.otlp": {"url": f"http://127.0.0.1:{found.port}", "texts": False, "headers": None}})  # fmt: skip
+        change_params(folder, {"serve.traces": kept, "serve.otlp": {"url": f"http://127.0.0.1:{found.port}", "texts": False, "headers": None}})  # fmt: skip
         with gateway(folder) as (process, line):
             response = ask_served(line, text="so it is")
             assert response.status_code == 200
@@ -546,4 +547,4 @@ def test_serve_sends_spans_where_no_traces_are_kept(folder: Path) -> None:  # no
     assert span.attributes["gen_ai.response.model"] == "tickets-unregistered"
     took = timedelta(microseconds=(span.end - span.start) // 1000)
     assert timedelta(0) < took < timedelta(seconds=20)
-    assert not (folder / "data/traces").exists()
+    assert (folder / "data/traces").exists() is kept
