@@ -58,11 +58,12 @@ if stage:
 
 
 # The modules that take longest. pytest-xdist deals modules out in this order, so that none of them is left to the end.
+# `test_rebuild` needs what `test_pipeline` makes, so it is not among the first two.
 SLOW = (
     "test_pipeline",
     "test_template",
-    "test_rebuild",
     "test_benchmark",
+    "test_rebuild",
     "test_verify",
     "test_mask",
     "test_several",
@@ -71,6 +72,9 @@ SLOW = (
     "test_bad_input",
     "test_report",
     "test_sft",
+    "test_registry",
+    "test_tune",
+    "test_update",
 )
 
 

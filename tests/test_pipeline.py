@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,11 +24,8 @@ DEFAULT = {"instruction_set": "DEFAULT"}  # of a fingerprint, where torch is tol
 
 
 def stages() -> list[tuple[str, dict[str, Any]]]:
-    """Every stage with its command resolved, `foreach` and `matrix` unrolled by their first item."""
-    found = []
-    for name, block in PIPELINE.items():
-        found.append((name, block.get("do", block)))
-    return found
+    """Every stage with its command; of `foreach` and `matrix`, the block that each item fills."""
+    return [(name, block.get("do", block)) for name, block in PIPELINE.items()]
 
 
 def module_of(block: dict[str, Any]) -> str:
@@ -158,36 +151,6 @@ def test_the_whole_pipeline_runs(copied: Path) -> None:
     assert "reports/comparison.html" in table
 
 
-@pytest.mark.full
-def test_later_tickets_of_held_out_customers_are_answered_and_train_nothing(copied: Path) -> None:
-    """New rows of customers in the holdout: the holdout and the adapter stay, and `compare` has something to say."""
-    assert (copied / "reports/eval/online/predictions.jsonl").read_text(encoding="utf-8") == "\n"
-    assert report(copied, "comparison")["online"] is None
-    assert 'id="live"' not in (copied / "reports/comparison.html").read_text(encoding="utf-8")
-    frozen = (copied / "data/split/holdout.parquet").read_bytes()
-    customers = sorted({*pl.read_parquet(copied / "data/split/holdout.parquet")["group"]})[:2]
-    raw = copied / "data/raw/tickets.jsonl"
-    row = json.loads(raw.read_text(encoding="utf-8").splitlines()[0])
-    words = [
-        "The lamp hums at night.",
-        "Zip of the tent is stuck!",
-        "Wrong socks again",
-        "A kettle without its lid came",
-    ]
-    late = [row | {"id": f"late-{i}", "customer": customers[i % 2], "body": text} for i, text in enumerate(words)]
-    with raw.open("a", encoding="utf-8") as file:
-        file.writelines(json.dumps(each) + "\n" for each in late)
-    said = run(copied, "dvc", "repro", "compare").stdout
-    assert "Stage 'sft' didn't change, skipping" in said
-    assert "Stage 'eval@tuned' didn't change, skipping" in said
-    assert (copied / "data/split/holdout.parquet").read_bytes() == frozen
-    answers = (copied / "reports/eval/online/predictions.jsonl").read_text(encoding="utf-8").splitlines()
-    assert {json.loads(line)["id"] for line in answers} == {each["id"] for each in late}
-    online = report(copied, "comparison")["online"]
-    assert (online["records"], online["groups"], online["shared_groups"]) == (4, 2, 2)
-    assert online["verdict"] in ("foretold", "too_little_data", "better", "worse")
-
-
 def test_calibration_cascade_and_decision_have_content(tiny_run: Path) -> None:
     """The stages that have little to say without a calibration part: here, they have one."""
     part = pl.read_parquet(tiny_run / "data/split/calibration.parquet")
@@ -208,24 +171,6 @@ def test_calibration_cascade_and_decision_have_content(tiny_run: Path) -> None:
     decision = report(tiny_run, "decision")
     ways = ["tuned", "base", "classical", "few_shot", "linear_copy"]
     assert [way["name"] for way in decision["ways"]] == ways
-
-
-@pytest.mark.full
-def test_a_clone_without_the_data_is_fresh(tiny_run: Path, tmp_path: Path) -> None:
-    """As `nox -s fresh` asks in CI, where no output of the pipeline is there but what git has."""
-    run(tmp_path, "git", "clone", "--quiet", str(tiny_run), "clone")
-    clone = tmp_path / "clone"
-    assert not (clone / "reports/eval/tuned/predictions.jsonl").exists()
-    ask = ("python", "-m", "hallmark.commands.stale")
-    assert run(clone, *ask).stdout == "all stages ran since the last change\n"
-    change_params(clone, {"gate.min_records": 7})
-    for stale in ("code", "gate, decide, certify"):  # what the stages read is known once `code` has run
-        done = run(clone, *ask, check=False)
-        assert (done.returncode, done.stderr.splitlines()[0]) == (
-            1,
-            f"stale: error: dvc.lock: {stale}: not run since a change",
-        )
-        run(clone, "dvc", "repro", "--quiet", "code")
 
 
 def test_no_private_value_is_in_any_file_after_mask(tiny_run: Path) -> None:
@@ -317,52 +262,3 @@ def test_a_plain_repro_on_another_machine_runs_the_benchmark_again(finished: Pat
     assert "not this machine" in run(finished, "python", "-m", "hallmark.commands.summary").stdout
     again = run(finished, "python", "-m", "hallmark.commands.repro", **less).stdout
     assert not re.search("runs again|Running stage", again)
-
-
-@pytest.mark.full
-def test_a_changed_sft_param_reruns_nothing_before_it(copied: Path) -> None:
-    change_params(copied, {"sft.lora.alpha": 8})
-    assert set(json.loads(run(copied, "dvc", "status", "--json").stdout)) == {"code"}
-    run(copied, "dvc", "repro", "--quiet", "code")
-    status = json.loads(run(copied, "dvc", "status", "--json").stdout)
-    assert "sft" in status
-    assert not {"base", "mask", "dedupe", "split", "quantize"} & set(status)
-    change_params(copied, {"sft.lora.alpha": 32})
-    run(copied, "dvc", "repro", "--quiet", "code")
-    assert json.loads(run(copied, "dvc", "status", "--json").stdout) == {}
-
-
-READ_ONLY = 'mount --bind . . && mount -o remount,ro,bind . || exit 77; cd . && cd "$PWD" && dvc repro'
-
-
-def test_a_read_only_workspace_is_said_before_the_work(finished: Path) -> None:
-    mounted = (
-        ["unshare", "--map-root-user", "--mount", "bash", "-c", READ_ONLY] if shutil.which("unshare") else ["false"]
-    )
-    done = run(finished, *mounted, check=False)
-    if "usage" in done.stderr or done.returncode == 77 or "unshare" in done.stderr or mounted == ["false"]:
-        pytest.skip("no mounts for us in this place")
-    assert done.returncode not in (0, 77)
-    assert "Read-only file system" in done.stderr
-    assert "sft: step 0" not in done.stdout + done.stderr
-
-
-def test_a_killed_stage_leaves_what_was_and_runs_again_to_the_same_bytes(finished: Path) -> None:
-    adapter = finished / "models/sft/adapter_model.safetensors"
-    before = adapter.read_bytes()
-    environment = {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
-    process = subprocess.Popen(
-        ["dvc", "repro", "--single-item", "--force", "sft"],
-        cwd=finished, env=environment, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    assert process.stdout
-    said = ""
-    while "sft: step 0: validation loss" not in said:  # in the middle of the training, however fast the machine
-        line = process.stdout.readline()
-        assert line, said
-        said += line
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-    assert adapter.read_bytes() == before
-    run(finished, "dvc", "repro", "--single-item", "--force", "sft")
-    assert adapter.read_bytes() == before
