@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 
 from hallmark.base.errors import HallmarkError
-from hallmark.service.commands import promote as promote_command
 from hallmark.service.commands.canary import Pair, act, pair_of
 from hallmark.service.registry import promotion
 from hallmark.service.registry.registry import Registry
@@ -31,8 +30,9 @@ from hallmark.service.registry.tags import (
 from hallmark.service.traces.feedback import FeedbackJournal
 from hallmark.service.traces.store import TraceWriter
 from hallmark.service.traces.trace import Feedback, Trace
+from tests.small_pipeline import shell
 from tests.test_canary import trace
-from tests.workspace import ROOT, git_init, run
+from tests.workspace import ROOT, run, run_here
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 STARTED = NOW - timedelta(hours=4)
@@ -40,28 +40,32 @@ RELEASE = "d" * 32 + ".dir"  # as dvc.lock names it
 DIGESTS = {"v1.0.0": "a" * 64, "v1.1.0": "b" * 64}
 
 
-@pytest.fixture
-def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository with v1.0.0 in prod and v1.1.0 as canary for four hours."""
-    shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml")
-    git_init(tmp_path)
-    run(tmp_path, "git", "config", "user.name", "Ann")
-    run(tmp_path, "git", "config", "user.email", "ann@example.com")
+    folder = tmp_path_factory.mktemp("made")
+    shutil.copyfile(ROOT / "params.yaml", folder / "params.yaml")
+    shell("git init -q -b main && git config user.name Ann && git config user.email ann@example.com", folder)
+    shell("git add -A && git commit -qm start", folder)
     for version, digest in DIGESTS.items():
         said = Registered(
-            adapter="c" * 64, commit=head(tmp_path), provenance=digest, release=RELEASE, verdict="pass", waived={}
+            adapter="c" * 64, commit=head(folder), provenance=digest, release=RELEASE, verdict="pass", waived={}
         )
-        write_tag(tmp_path, version_tag("model", version), head(tmp_path), said.below(version), STARTED)
-    event(tmp_path, "prod", "v1.0.0", 1, STARTED)
-    event(tmp_path, "canary", "v1.1.0", 2, STARTED + timedelta(seconds=1))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+        write_tag(folder, version_tag("model", version), head(folder), said.below(version), STARTED)
+    event(folder, "prod", "v1.0.0", 1, STARTED)
+    event(folder, "canary", "v1.1.0", 2, STARTED + timedelta(seconds=1))
+    return folder
+
+
+@pytest.fixture
+def repo(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, which is the current folder."""
+    monkeypatch.chdir(shutil.copytree(made, tmp_path / "repo"))
+    return Path.cwd()
 
 
 def head(repo: Path) -> str:
-    return subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=repo, capture_output=True, text=True, check=True
-    ).stdout.strip()
+    return shell("git rev-parse HEAD", repo).strip()
 
 
 def event(repo: Path, stage: str, version: str, number: int, date: datetime, action: Action = "promote") -> None:
@@ -90,8 +94,11 @@ def traffic(repo: Path, customers: int, **of_canary: object) -> list[Trace]:
     return found
 
 
+CANARY = "hallmark.service.commands.canary"
+
+
 def canary(repo: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    return run(repo, "python", "-m", "hallmark.service.commands.canary", *options, check=False, PYTHONPATH=str(ROOT))
+    return run_here(repo, CANARY, *options)
 
 
 def test_a_worse_canary_is_rolled_back_by_itself(repo: Path) -> None:
@@ -129,19 +136,6 @@ def test_with_too_little_data_nothing_is_done(repo: Path) -> None:
     (day / "x.parquet").write_bytes(b"PAR1")  # trouble, and no verdict
     assert canary(repo, "--act").returncode == 2
     assert len(Registry.read(repo).events) == 2
-
-
-def test_whoever_promotes_a_canary_is_told_what_its_margins_take(
-    repo: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    traffic(repo, 300)
-    promote_command.tell_what_it_takes(Path("params.yaml"))
-    told = capsys.readouterr().out
-    assert "if 50% of prod's customers of the last 30 days get the canary" in told
-    assert "failed: 5 points take" in told and "In 30 days, 300 customers show a margin of" in told
-    shutil.rmtree(repo / "data/traces")
-    promote_command.tell_what_it_takes(Path("params.yaml"))
-    assert "failed: 0 customers say too little" in capsys.readouterr().out
 
 
 def test_since_starts_over(repo: Path) -> None:
@@ -191,7 +185,11 @@ def test_what_another_decides_while_a_command_waits_for_the_lock_stays(
 def test_of_two_that_act_at_once_one_acts(repo: Path) -> None:
     traffic(repo, 150, schema_valid=False)
     done: list[subprocess.CompletedProcess[str]] = []
-    threads = [threading.Thread(target=lambda: done.append(canary(repo, "--act"))) for _ in range(2)]
+
+    def started() -> None:
+        done.append(run(repo, "python", "-m", CANARY, "--act", check=False, PYTHONPATH=str(ROOT)))
+
+    threads = [threading.Thread(target=started) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 import noxfile  # noqa: F401 (which declares the sessions)
 from hallmark.base.params import ByKind
 from hallmark.params.loader import Params, _blocks_in
-from tests.workspace import ROOT, committed, run
+from tests.workspace import ROOT, committed, run_here
 
 if not (ROOT / "docs").is_dir():
     pytest.skip("this repo was stamped from the template and has no docs/ of its own", allow_module_level=True)
@@ -165,7 +165,7 @@ def test_the_messages_explained_are_those_of_the_code() -> None:
 def test_the_results_shown_are_those_committed(tmp_path: Path) -> None:
     """Each line of the table is one that `repro` prints for the reports in git; a line may be cut at its end."""
     folder = committed(tmp_path, "reports", "params.yaml")
-    printed = run(folder, "python", "-m", "hallmark.commands.summary", PYTHONPATH=str(ROOT)).stdout.splitlines()
+    printed = run_here(folder, "hallmark.commands.summary").stdout.splitlines()
     for name in ("README.md", "docs/results.md"):
         text = (ROOT / name).read_text(encoding="utf-8")
         table = re.search(
