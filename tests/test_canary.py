@@ -26,6 +26,7 @@ from hallmark.service.monitoring.canary import (
     WORSE,
     Report,
     judge,
+    overall,
 )
 from hallmark.service.monitoring.canary_plan import needed, words
 from hallmark.service.monitoring.evidence import Customers, adjusted, likelihood_ratio, looks, lower
@@ -307,6 +308,13 @@ def test_one_customer_counts_once_however_many_requests_he_sends():
     assert rule.outcome == TOO_LITTLE
 
 
+def test_whoever_changes_sides_counts_for_the_first():
+    moved = trace(time=START + timedelta(minutes=3), group="p0", route="canary", version=VERSIONS[1])
+    found = judged([*both(5), moved])
+    assert (found.changed_sides, found.requests) == (1, {"prod": 5, "canary": 5})
+    assert any("answered by both" in note for note in say.notes(found))
+
+
 def test_a_key_is_the_customer_of_what_has_no_group_and_is_no_group_of_that_name():
     traces = [*both(2), *(trace(caller="desk") for _ in range(3)), trace(group="desk", caller="other")]
     found = judged(traces)
@@ -350,6 +358,12 @@ def test_the_cascade_is_held_to_its_bound(verdict, outcome):
     assert ("not a fair sample" in note) == (outcome == OVER)
     assert ("v1.1.0 (in canary)" in say.over(found)) == (outcome == OVER)
     assert judged(traces, feedback=said, max_risk=None).risks == []
+
+
+@given(st.lists(st.sampled_from([NOT_WORSE, WORSE, TOO_LITTLE, NOT_APPLICABLE]), max_size=6))
+def test_one_worse_rule_decides_and_all_must_hold(rules):
+    assert (overall(rules) == ROLL_BACK) == (WORSE in rules)
+    assert (overall(rules) == PROMOTE) == ({*rules} - {NOT_APPLICABLE} == {NOT_WORSE})
 
 
 REQUESTS = st.builds(

@@ -5,15 +5,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import re
 import shutil
-import textwrap
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from pydantic import TypeAdapter
 from ruamel.yaml import YAML
 
 from hallmark.base import provenance as prov
@@ -24,7 +21,6 @@ from hallmark.commands import candidates, choice, experiments
 from hallmark.commands import choose as tool
 from hallmark.commands.candidates import Exclusion, Facts, Memory
 from hallmark.commands.choice import Choice, Measured, Row, Run
-from hallmark.judge.comparison import Comparison
 from hallmark.model.base_params import Choose, HubBase
 from hallmark.params.loader import Params, load_params, merged, resolved
 from stages import compare, gate
@@ -270,9 +266,7 @@ def edited(base: Path, **values: Any) -> None:
     file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | values), encoding="utf-8")
 
 
-def test_memory_is_a_limit_and_a_template_is_counted_with_its_variables(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_memory_is_a_limit(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     records = pl.DataFrame([record(str(number), "my kettle is broken") for number in range(3)], schema=schema())
     for number, file in enumerate((TRAIN, VALIDATION, HOLDOUT)):
         write_records(folder / file, records[number : number + 1])
@@ -282,15 +276,6 @@ def test_memory_is_a_limit_and_a_template_is_counted_with_its_variables(
     assert excluded is not None and excluded.constraint == "memory"
     assert "of 0.0 GiB" in excluded.reason
     assert str(folder / "scratch") not in facts.memory.basis
-    template = folder / "base/chat_template.jinja"
-    template.write_text(
-        "{% if longer %}longer and longer and longer {% endif %}" + template.read_text(encoding="utf-8")
-    )
-    block = {"source": "folder", "path": "base"} | SHARED | {"chat_template_kwargs": {"longer": True}}
-    shutil.rmtree(folder / "scratch")
-    (folder / "scratch").mkdir()
-    longer, _ = looked_at(folder, block, licences=None, memory_gib=0.001)
-    assert facts.tokens is not None and longer.tokens is not None and longer.tokens > facts.tokens + 3
 
 
 def test_a_model_of_the_hub_is_read_from_its_cache_or_excluded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -310,39 +295,6 @@ def test_a_model_of_the_hub_is_read_from_its_cache_or_excluded(folder: Path, mon
     (snapshot / "vocab.txt").symlink_to("/etc/hostname")
     with pytest.raises(HallmarkError, match=r"vocab\.txt is a link"):
         candidates.small_files(HubBase.model_validate(block), folder / "scratch")
-
-
-@pytest.mark.parametrize(("package", "words"), [("not-installed", "is not installed"), ("pytest", "not the pinned")])
-def test_a_package_that_is_another_excludes_the_base(folder: Path, package: str, words: str) -> None:
-    block = {"source": "package", "package": package, "file": "pytest/__init__.py", "sha256": "a" * 64} | SHARED
-    _, excluded = looked_at(folder, block)
-    assert excluded is not None and excluded.constraint == "files" and words in excluded.reason
-
-
-MIXTURE = {
-    "model_type": "mixtral",
-    "architectures": ["MixtralForCausalLM"],
-    **dict.fromkeys(("hidden_size", "intermediate_size"), 64),
-    **dict.fromkeys(("num_hidden_layers", "num_attention_heads", "num_key_value_heads", "num_experts_per_tok"), 2),
-    "num_local_experts": 8,
-    "vocab_size": 320,
-}
-GPT2 = {"model_type": "gpt2", "n_embd": 64, "n_layer": 2, "n_head": 2, "vocab_size": 320, "n_positions": 64}
-
-
-def test_what_bitsandbytes_leaves_is_named(tmp_path: Path) -> None:
-    """Experts are one tensor a layer, and stay whole; GPT-2's transposed layers are replaced."""
-    for config, share, leaves in ((MIXTURE, (0.05, 0.3), ["MixtralExperts"]), (GPT2, (1.0, 1.0), [])):
-        (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
-        _, nf4, found = candidates.architecture(tmp_path)
-        assert share[0] <= nf4 <= share[1]
-        assert found == leaves
-    facts = Facts("a", "hub", "mit", nf4=0.1, nf4_leaves=["MixtralExperts"])
-    assert candidates.excluded(facts, shipped()) is None
-    assert facts.notes == ["4 bits hold only 10 % of its layers' weights (not MixtralExperts)"]
-    facts.nf4 = 0.0
-    found_none = candidates.excluded(facts, shipped())
-    assert found_none is not None and "sft.method: lora" in found_none.reason
 
 
 TEXTS = ["it's", 'a "quoted" \\" one\\', "[a, {b: c}]", "++x=1", "a\\nb", "choice(1,2)", "1e5", "null", " x ", "日本"]
@@ -410,26 +362,6 @@ def test_a_limit_on_the_price_needs_one_and_an_empty_list_says_what_to_write(tmp
     assert Choose.model_validate(shipped().choose.model_dump() | block).bases[0].base == shipped().base
 
 
-def test_the_bases_of_the_docs_are_those_of_the_template() -> None:
-    """Each with the params that its file in the template sets; all set the same ones."""
-    yaml = YAML(typ="safe", pure=True)
-    text = (ROOT / "docs/decision.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"(?:^ {4}.*\n)*^ {4}choose:\n(?:^ {4}.*\n)+", text, re.MULTILINE)
-    shown_block = yaml.load(textwrap.dedent(block))["choose"]
-    listed = Choose.model_validate(shipped().choose.model_dump() | shown_block).bases
-    files = {file.stem: yaml.load(file) or {} for file in (ROOT / "template/choices/bases").glob("*.yaml")}
-    by_name = {
-        content["base"]["name"]: content for name, content in files.items() if name not in ("own", "smollm2-135m")
-    }
-    assert listed[0].base == shipped().base
-    assert {candidate.base.name for candidate in listed[1:]} == set(by_name)
-    assert len({frozenset(candidate.set) for candidate in listed}) == 1
-    for candidate in listed[1:]:
-        content = by_name[candidate.base.name]
-        assert candidate.base.model_dump(mode="json") == content["base"]
-        assert all(candidate.set[key] == value for key, value in content.items() if key != "base")
-
-
 def made_up(price_per_hour: float | None = 3.6, **limits: Any) -> Choice:
     """Bases in every state that there is; names and reasons are hostile."""
     bounds = shipped().choose.model_copy(update={"latency_p95_s": None, "price_per_1000_right": None} | limits)
@@ -473,21 +405,3 @@ def test_limits_hold_after_the_gate_too() -> None:
         "what was not measured is within no limit"
     )
     assert slow.rows[3].run is not None and dataclasses.replace(slow.rows[3].run, right=0.0).price(1.0) is None
-
-
-def test_the_measure_is_the_one_that_the_gate_asks_for(repo: Path) -> None:
-    comparison = TypeAdapter(Comparison).validate_json((repo / "made/comparison.json").read_bytes())
-    assert choice.main_measure(comparison, ["schema_validity", "exact_match", "field_f1"]).words == "Exact match"
-    assert choice.main_measure(comparison, ["schema_validity", "field_f1"]).words == "Field F1"
-    assert choice.main_measure(comparison, ["schema_validity", "macro_f1"]).words == "Exact match"
-
-
-def test_the_reason_of_a_failure_is_the_last_error() -> None:
-    lines = ["base: error: a\n", "sft: error: out of \x1b[31mmemory\n", "  remedy: smaller\n", "ERROR: failed\n"]
-    assert experiments.reason(lines) == "sft: error: out of \\x1b[31mmemory: smaller"
-    assert experiments.reason(["ERROR: it is locked\n"]) == "it is locked"
-
-
-def test_a_list_that_is_not_in_order_is_told_of() -> None:
-    facts = [Facts(name, "hub", "mit", parameters=size) for name, size in (("a", 2), ("b", None), ("c", 1), ("d", 3))]
-    assert tool.warnings(facts) == ["c is smaller than a, which is before it: choose.bases is tried in its order."]

@@ -28,7 +28,6 @@ from hallmark.commands.committed import findings
 from hallmark.data.raw import raw_rows
 from hallmark.data.recording import Recorder
 from hallmark.params.loader import load_params
-from hallmark.service.collecting.columns import Habits
 from hallmark.service.collecting.existing_records import Known
 from hallmark.service.collecting.logged import LeftOutError, Logged
 from hallmark.service.collecting.rows import Rows
@@ -496,20 +495,6 @@ def test_conversations_are_rows_with_messages(folder: Path) -> None:
     ]  # fmt: skip
     with pytest.raises(LeftOutError, match="conversation"):  # joined by the caller, as records are
         made(rows, logged(messages=user("user: Hello\nassistant: Hello\n\nMy kettle leaks")))
-
-
-def test_context_tools_and_lists_of_target_columns(folder: Path) -> None:
-    habits = Habits()
-    habits.note("a", "b")
-    columns = {"context": "page", "input": "question", "tools": "tools", "target": sorted(TARGET), "id": "row.id"}
-    rows = maker(folder, Known(habits=habits), **columns)
-    content = made(rows, logged(messages=user("What the page says.\n\nWhy?"), tools=[{"name": "look_up"}]))
-    assert (content["page"], content["question"]) == ("What the page says.", "Why?")
-    assert content["tools"] == [{"name": "look_up"}]
-    assert {name: content[name] for name in TARGET} == TARGET
-    assert content["trace_id"] == logged().id
-    with pytest.raises(LeftOutError, match="target"):  # the refusal is no object of these columns
-        made(rows, logged(messages=user("What the page says.\n\nWhy?")), '{"intent":"refuse"}')
 
 
 @pytest.mark.parametrize(

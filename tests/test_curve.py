@@ -48,11 +48,6 @@ def test_each_part_holds_the_smaller_ones(sizes: list[int], seed: int) -> None:
     assert set(found[-1].groups) == set(groups)
 
 
-def test_two_shares_of_as_many_groups_are_an_error() -> None:
-    with pytest.raises(HallmarkError, match=r"curve\.shares.*same number of the 4 training groups"):
-        parts(["a", "b", "c", "d"], SHARES, 7)
-
-
 def test_a_small_part_is_passed_over_more_often() -> None:
     """It has half of the steps; from half of the records on, a part has as many passes as all of them."""
     sft = RAW["sft"]
@@ -108,12 +103,6 @@ def test_nothing_is_foretold_of_other_curves(rates: list[float], verdict: str) -
     assert (found.verdict, found.twice, found.gain) == (verdict, None, None)
 
 
-def test_parts_that_learned_nothing_are_left_out_of_the_law() -> None:
-    law = [1 - 0.3 * share**-0.5 for share in (0.25, 0.5, 1.0)]
-    found = law_of([0.0, *law])
-    assert found.exponent is not None and found.exponent.value == pytest.approx(0.5, abs=0.02)
-
-
 def drawn(rates: list[float], planned: int = 4) -> tool.Curve:
     """The curve of a model that has these shares of the records right with 1, 2, 4 and 8 of the groups."""
     made, names = [], "abcdefgh"
@@ -148,18 +137,6 @@ def test_the_table_says_what_twice_the_data_brings(tmp_path: Path, monkeypatch: 
     assert [point["records"] for point in found["points"]] == [100, 200, 400, 800]
     assert found["points"][-1]["measures"]["exact_match"]["value"] == 0.7
     assert found["outlook"]["exact_match"]["verdict"] == RISES
-
-
-def test_a_curve_that_is_not_finished_foretells_nothing_in_its_headline() -> None:
-    assert tool.headline(drawn([0.2, 0.35])) == "2 of 4 points are made."
-
-
-def test_the_measure_of_the_gate_comes_first() -> None:
-    rows = [typed(prediction(0, "g", "pass"))]
-    params = changed({"gate.floors": {"schema_validity": 0.9, "field_f1": 0.9}})
-    names = [measure.name for measure in tool.measures(params, rows)]
-    assert names[:2] == ["field_f1", "exact_match"]
-    assert "schema_validity" not in names
 
 
 def test_a_point_has_its_params_as_code_compares_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -156,20 +156,6 @@ def test_a_block_is_no_value_for_another_param() -> None:
             changed(text, "seed: ${canary}")
 
 
-def test_a_comment_may_have_one_space_before_it(file: Path) -> None:
-    text = REFERENCE.replace("  epochs: 2  #", "  epochs: 2 #").replace("kind: extraction ", 'kind: "classification" ')
-    assert (value_of(text, "sft.epochs"), value_of(text, "task.kind")) == ("2", "classification")
-    assert "\n  epochs: 3 # passes" in changed(text, "sft.epochs: 3")
-    file.write_text(text, encoding="utf-8")
-    machine.run(file, "cpu", dry=False)
-    assert load_params(file).sft.batch_size == 8, "as for that kind"
-    file.write_text(text.replace("epochs: 2", "epochs: 0x2"), encoding="utf-8")
-    before = file.read_text(encoding="utf-8")
-    with pytest.raises(HallmarkError, match=r"'sft.epochs': '0x2' is no number here"):
-        machine.run(file, "cpu", dry=False)
-    assert file.read_text(encoding="utf-8") == before
-
-
 def test_an_edit_takes_no_packages() -> None:
     code = "import hallmark.params.edit as e; print(e.changed('seed: 1 # s\\n', 'seed: 2'))"
     done = subprocess.run([sys.executable, "-S", "-c", code], cwd=ROOT, capture_output=True, text=True)

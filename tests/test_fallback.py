@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
@@ -80,6 +81,15 @@ def test_a_new_day_has_a_new_limit_and_yesterdays_costs_are_yesterdays() -> None
     assert budget.hold(Decimal(1)) is None
 
 
+def test_a_cost_over_what_was_held_counts_too() -> None:
+    budget = Budget(Decimal(10), lambda: DAY)
+    held = budget.hold(Decimal(4))
+    assert held is not None
+    budget.settle(held, Decimal(12))
+    assert budget.left == 0
+    assert budget.hold(Decimal("0.000001")) is None
+
+
 def test_an_answer_costs_what_its_tokens_do(server: Stub) -> None:
     broad = Broad(settings(server.url))
     usage = {"prompt_tokens": 1000, "completion_tokens": 50}
@@ -116,6 +126,13 @@ def test_what_may_have_been_charged_is_not_sent_twice(server: Stub) -> None:
     (bought,) = buy(broad, question(text="an answer", cut=True))
     assert (bought.problem, bought.price) == ("down", broad.most(question(text="an answer", cut=True)))
     assert server.counts()["asked"] == before + 1
+
+
+def test_a_schema_that_goes_with_the_question_is_part_of_the_most() -> None:
+    broad = Broad(settings("http://127.0.0.1:9/v1"))
+    schema = {"response_format": {"type": "json_schema", "json_schema": {"schema": {"enum": ["x" * 10_000]}}}}
+    plain = question(text="x")
+    assert broad.most(replace(plain, extra=schema)) - broad.most(plain) > Decimal("0.01")
 
 
 def test_many_at_once_stay_under_the_limit_and_the_rest_is_not_asked(

@@ -214,7 +214,6 @@ def test_answers_of_any_text(tmp_path_factory: pytest.TempPathFactory, kind: str
         assert score.exact_match or score.outcome != "pass"
 
 
-RESPONSE = {"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}], "usage": {"completion_tokens": 1}}
 CALLS = {"function": {"name": "x", "arguments": "{}"}}
 
 

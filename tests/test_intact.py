@@ -10,8 +10,7 @@ import pytest
 
 from hallmark.base import provenance as prov
 from hallmark.base.errors import HallmarkError
-from hallmark.commands import elsewhere, intact
-from hallmark.params.loader import load_params
+from hallmark.commands import intact
 from tests.small_pipeline import shell
 
 WEIGHTS = "models/adapter/adapter_model.safetensors"
@@ -164,25 +163,3 @@ def test_no_file_outside_is_touched_through_a_link(hostile: Path) -> None:
 
 
 # --- a hostile report --------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("content", "problem"),
-    [
-        ("[" * 100_000, "not JSON"),
-        ('{"measured": {"machine": {}}}', "field 'measured': has no date, or no machine"),
-        ('{"measured": {"date": "", "machine": {"processor": 1}}}', "field 'measured.machine.processor': not a text"),
-    ],
-)
-def test_a_benchmark_of_another_form_is_one_error(
-    small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, problem: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    elsewhere.REPORT.parent.mkdir()
-    elsewhere.REPORT.write_text(content, encoding="utf-8")
-    monkeypatch.setattr(elsewhere, "fingerprint_here", lambda params: {"processor": "x"})
-    params = load_params(small_run / "params.yaml")
-    with pytest.raises(HallmarkError, match="remedy") as error:
-        elsewhere.reason_to_rerun(params)
-    assert str(error.value).startswith("reports/benchmark.json")
-    assert problem in str(error.value)

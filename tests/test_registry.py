@@ -282,6 +282,28 @@ def test_an_event_is_about_a_version(tag: str, at: str, change: Callable[[str], 
     assert [*Registry.read(HERE).problems] == ([] if sound else [tag])
 
 
+def test_a_lightweight_event_is_passed_over_and_told() -> None:
+    promote(HERE, "v0.1.0", PROD)
+    git("tag", "model#prod#2", "HEAD")
+    assert in_stage(PROD) == "v0.1.0"
+    assert [*Registry.read(HERE).problems] == ["model#prod#2"]
+    assert promote(HERE, "v0.2.0", PROD).tags == ["model#prod#3"], "its number is not used again"
+
+
+@pytest.mark.parametrize("tagger", ["", "tagger A <a@example.com> -99 +0000\n"])
+def test_an_event_without_a_date_is_no_lightweight_one(tagger: str) -> None:
+    """The version before does not go on serving."""
+    promote(HERE, "v0.1.0", PROD)
+    content = f"object {git('rev-parse', 'HEAD')}\ntype commit\ntag model#prod#2\n{tagger}\nforged\n\n{{}}\n"
+    command = ["git", "hash-object", "-t", "tag", "-w", "--stdin", "--literally"]
+    made = subprocess.run(command, input=content, capture_output=True, text=True, check=True)
+    git("update-ref", "refs/tags/model#prod#2", made.stdout.strip())
+    tag = next(tag for tag in Registry.read(HERE).tags if tag.name == "model#prod#2")
+    assert (tag.annotated, tag.date is None) == (True, tagger == "")
+    if not tagger:
+        assert refused(lambda: in_stage(PROD)).file == "model#prod#2"
+
+
 def test_a_second_command_waits_for_the_first() -> None:
     with ThreadPoolExecutor() as pool:
         with one_at_a_time(HERE):

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from hallmark.base import provenance as prov
-from hallmark.base.errors import HallmarkError
 from hallmark.commands import params as tool
 from hallmark.params.loader import resolved
 from tests.workspace import ROOT, git_init, run
@@ -67,11 +66,6 @@ def test_a_changed_default_runs_the_stages_again_that_read_it(repo: Path) -> Non
     run(repo, "dvc", "checkout", "--quiet")
 
 
-@pytest.mark.full
-def test_an_experiment_sets_a_param_that_is_not_in_the_file(repo: Path) -> None:
-    assert ran(repo, "exp", "run", "--temp", "-S", "++sft.warmup_ratio=0.4") == ["code", "sft", "certify"]
-
-
 def test_the_params_of_a_commit_are_those_that_code_resolved() -> None:
     files: dict[str, bytes] = {"params.yaml": b"sft: {epochs: 2}\nseed: 7\n"}
     before: tuple[dict[str, Any], list[str]] = ({"sft": {"epochs": 2}, "seed": 7}, [])
@@ -102,28 +96,3 @@ def test_all_params_are_shown_with_value_default_and_effect(capsys: pytest.Captu
     table = json.loads(shown(capsys, None, False, True))
     assert all(row["effect"] for name, row in table.items() if not name.startswith("gate.margins."))
     assert table["sft.max_grad_norm"]["value"] == table["sft.max_grad_norm"]["default"] == 1.0
-
-
-def test_a_block_a_param_or_what_differs_is_shown_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    assert shown(capsys, "sft.lora.r", False, False).splitlines() == [
-        "  sft.lora.r = 16",
-        "      rank: a higher one can learn more and makes the adapter larger",
-    ]
-    block = json.loads(shown(capsys, "sft", False, True))
-    assert {name.split(".")[0] for name in block} == {"sft"}
-    some = json.loads(shown(capsys, "sft", True, True))
-    assert {"sft.lora.layers", "sft.eval_steps"} <= {*some} < {*block}
-    assert "sft.lora.r" not in some
-    with pytest.raises(HallmarkError, match=r"no param or block 'learning_rat'\n.*did you mean sft.learning_rate"):
-        tool.run(ROOT / "params.yaml", "learning_rat", False, False)
-
-
-def test_a_block_of_another_kind_has_no_default(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = tmp_path / "params.yaml"
-    server = '{"kind": "endpoint", "url": "http://127.0.0.1:8000/v1", "names": {"base": "b", "tuned": "t"}}'
-    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
-    file.write_text(text.replace("benchmark:", f"benchmark:\n  server: {server}", 1), encoding="utf-8")
-    tool.run(file, "benchmark.server", False, True)
-    rows = json.loads(capsys.readouterr().out)
-    assert [*rows] == ["benchmark.server.kind", "benchmark.server.url", "benchmark.server.names"]
-    assert not any(row["has_default"] for row in rows.values())

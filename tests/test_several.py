@@ -151,6 +151,14 @@ def test_a_changed_release_is_not_served(
         check_served(release, ungated)
 
 
+def test_an_odd_name_is_refused(several: Path, tmp_path: Path) -> None:
+    top = shutil.copytree(several, tmp_path / "adapters")
+    change_params(top / "triage", {"certify.name": "../outside"})
+    shell("dvc repro -q -s certify", top / "triage")
+    with pytest.raises(HallmarkError, match=r"field 'certify.name': can't be used as a model name"):
+        together(releases(top, "triage"), top / "triage/models/quantized")
+
+
 def test_a_forged_release_is_refused_where_its_own_lock_names_another(several: Path, tmp_path: Path) -> None:
     """What `serve`, `join` and `merge` share: all hashes fit each other, and the project's dvc.lock has others."""
     top = shutil.copytree(several, tmp_path / "adapters")

@@ -213,24 +213,6 @@ def test_a_damaged_file_is_named(tmp_path):
         pl.DataFrame({"id": ["tr-1"]}).write_parquet(file)  # a whole file of other columns
 
 
-def test_a_journal_that_another_takes_for_a_dead_ones_is_not_written_to(tmp_path, monkeypatch):
-    real = store.fcntl.flock
-
-    def late(file, how):
-        monkeypatch.setattr(store.fcntl, "flock", real)
-        store.recover(tmp_path)  # another gateway starts just now
-        real(file, how)
-
-    monkeypatch.setattr(store, "PAUSE", 0.01)
-    writer = TraceWriter(tmp_path)
-    time.sleep(0.05)  # its own look at what the dead left
-    monkeypatch.setattr(store.fcntl, "flock", late)
-    writer.put(a_trace(1))
-    wait_for(lambda: writer.counts["written"])
-    writer.close()
-    assert read_traces(tmp_path).height == 1
-
-
 def feedback(trace: str, verdict: str = "accepted", minutes: int = 0, caller: str = "desk") -> Feedback:
     target = '{"intent":"refuse"}' if verdict == "corrected" else None
     return Feedback(trace=trace, time=NOON + timedelta(minutes=minutes), caller=caller, verdict=verdict, target=target)

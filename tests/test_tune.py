@@ -17,9 +17,8 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.files import BASE, TRAIN, VALIDATION
 from hallmark.base.records import schema, write_records
 from hallmark.commands import tune as tool
-from hallmark.commands.experiments import with_values
 from hallmark.commands.tune import Trial
-from hallmark.params.loader import Params, load_params, resolved
+from hallmark.params.loader import Params, load_params
 from tests.rows import record, shipped
 from tests.workspace import ROOT, change_params, git_init, run, run_here, spell_out
 
@@ -121,24 +120,6 @@ def test_trials_run_as_experiments_and_bad_ones_are_stopped(here: Path) -> None:
 
 
 @needs_optuna
-def test_an_experiment_with_the_params_of_a_trial_is_taken(here: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """After the test above: without the report, what DVC has of earlier trials still counts."""
-    tool.REPORT.unlink()
-    caplog.set_level("INFO")
-    (first,) = tool.search(load_params(), resolved(), minutes=1, most=1)
-    assert first.loss == pytest.approx(0.4)
-    assert f"{first.experiment}: it is there already" in caplog.text
-
-
-@needs_optuna
-def test_what_dvc_cannot_set_is_an_error_and_no_failed_trial(here: Path) -> None:
-    raw = with_values(resolved(), {"seed": 8})  # params.yaml has another: DVC would train with that
-    with pytest.raises(HallmarkError) as caught:
-        tool.ran(load_params(), raw, [])
-    assert caught.value.file == Path("params.yaml")
-
-
-@needs_optuna
 def test_a_damaged_report_and_a_second_search_are_refused(here: Path) -> None:
     tool.write(load_params(), "key", [Trial(0, {}, {}, "complete", 0.5)])
     assert tool.earlier("another") == [] and tool.earlier("key")[0].loss == 0.5
@@ -149,13 +130,6 @@ def test_a_damaged_report_and_a_second_search_are_refused(here: Path) -> None:
     with tool.alone(tool.FOLDER, "", ""):
         done = run_here(here, "hallmark.commands.tune", "--write")
     assert "another search runs in this repository" in done.stderr
-
-
-def test_without_optuna_the_error_says_how_to_install_it(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "optuna", None)
-    done = run_here(here, "hallmark.commands.tune")
-    assert done.returncode == 1
-    assert "Optuna is not installed" in done.stderr and "pip install -c requirements.lock 'optuna" in done.stderr
 
 
 def params_with(**changes: Any) -> Params:

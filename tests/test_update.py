@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,7 +18,6 @@ if not (ROOT / "template").is_dir():
 from hallmark.commands.update import update
 from tests.test_template import clean_copy, git
 
-ROOMS = "5aa24ea"  # when a stamped repo still had all of the library, in rooms below stages/
 STAGE = """  # how many there are
   count:
     cmd: python -m stages.count
@@ -109,26 +107,6 @@ def test_an_owners_changes_come_along(tmp_path: Path) -> None:
     assert "up to date" in run(project, "cruft", "check").stdout
 
 
-@pytest.mark.full
-@pytest.mark.parametrize("kind", ["classification", "documents"])
-def test_a_repo_without_own_changes_becomes_what_a_new_one_is(tmp_path: Path, kind: str) -> None:
-    if subprocess.run(["git", "cat-file", "-e", f"{ROOMS}^{{commit}}"], cwd=ROOT, capture_output=True).returncode:
-        pytest.skip(f"no history back to {ROOMS}: a shallow clone")
-    source = template(tmp_path / "hallmark")
-    git(source, "branch", "old", ROOMS)
-    for name, commit in (("then", "old"), ("now", "HEAD")):
-        (tmp_path / name).mkdir()
-        options = ["--directory", "template", "--checkout", commit, "--no-input", "--output-dir", str(tmp_path / name)]
-        run(tmp_path, "cruft", "create", str(source), *options, "--extra-context", json.dumps({"kind": kind}))
-        git_commit(tmp_path / name / "my-domain", "cruft")
-    then, now = tmp_path / "then/my-domain", tmp_path / "now/my-domain"
-    assert update(then, None, git(source, "rev-parse", "HEAD").strip()) == []
-    names = {*git(now, "ls-files").splitlines()}
-    kept = {name for name in names if name.startswith(("data/", "reports/")) or name in ("README.md", ".cruft.json")}
-    assert {*git(then, "ls-files").splitlines()} - kept == names - kept
-    assert [name for name in names - kept if (then / name).read_bytes() != (now / name).read_bytes()] == []
-
-
 @pytest.fixture
 def small(tmp_path: Path) -> tuple[Path, Path]:
     """A template of a few files, with two commits, and a repo stamped from the first."""
@@ -216,51 +194,6 @@ def test_an_ignored_file_is_never_overwritten(small: tuple[Path, Path], ignored:
     assert (git(repo, "status", "--porcelain"), git(repo, "rev-parse", "HEAD")) == ("", head)
 
 
-def test_own_files_stay_where_they_are_when_the_template_or_the_owner_moves_a_folder(small: tuple[Path, Path]) -> None:
-    top, repo = small
-    stamped = top / "template/{{ cookiecutter.project_slug }}"
-    git(top, "mv", f"{stamped}/stages", f"{stamped}/recipes")
-    written(stamped, {"docs/a.md": "a\n" * 9, "docs/new.md": "new\n"})
-    git_commit(top, "moved")
-    git(top, "checkout", "--quiet", "-b", "start", "old")
-    written(stamped, {"docs/a.md": "a\n" * 9})
-    git_commit(top, "start")
-    record = json.loads((repo / ".cruft.json").read_text(encoding="utf-8"))
-    written(repo, {"docs/a.md": "a\n" * 9, "stages/own.py": "OWN = 1\n", ".gitignore": "/pages/new.md\n"})
-    written(repo, {".cruft.json": json.dumps(record | {"commit": git(top, "rev-parse", "start").strip()})})
-    git_commit(repo, "ours")
-    git(repo, "mv", "docs", "pages")
-    git_commit(repo, "moved")
-    written(repo, {"pages/new.md": "ours, ignored\n"})
-    git(top, "checkout", "--quiet", "-")
-    assert update(repo, None, None) == []
-    assert (repo / "stages/own.py").read_text(encoding="utf-8") == "OWN = 1\n"
-    assert (repo / "pages/new.md").read_text(encoding="utf-8") == "ours, ignored\n"
-    assert (repo / "docs/new.md").read_text(encoding="utf-8") == "new\n"
-
-
-def test_an_update_takes_no_notice_of_the_owners_git_settings(
-    small: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    repo = small[1]
-    for name in ("pre-commit", "post-checkout", "reference-transaction"):
-        written(tmp_path, {f"hooks/{name}": "#!/bin/sh\nexit 1\n"}).joinpath("hooks", name).chmod(0o755)
-    settings = {"core.autocrlf": "true", "core.safecrlf": "true", "core.hooksPath": str(tmp_path / "hooks")}
-    settings |= {"commit.gpgSign": "true", "gpg.program": "false", "user.useConfigOnly": "true"}
-    settings |= {"rerere.enabled": "true", "rerere.autoUpdate": "true"}
-    lines = "".join("[{}]\n{} = {}\n".format(*name.split("."), value) for name, value in settings.items())
-    written(tmp_path, {"gitconfig": lines})
-    change(repo / "params.yaml", "seed: 7", "seed: 9")
-    git_commit(repo, "ours")
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
-    monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))
-    assert update(repo, None, None) == ["params.yaml:1"]
-    monkeypatch.delenv("GIT_DIR")
-    run(tmp_path, "rm", "-r", "hooks")
-    git(repo, "reset", "--merge")
-    assert git(repo, "status", "--porcelain", "--ignored") == ""
-
-
 def test_an_update_that_was_killed_is_put_away_and_runs_again(small: tuple[Path, Path], tmp_path: Path) -> None:
     repo = small[1]
     written(tmp_path, {"kill": ""})
@@ -329,12 +262,3 @@ def test_what_can_not_be_updated_is_left_alone(small: tuple[Path, Path]) -> None
         update(repo, None, None)
     done = run(top, "python", "-m", "hallmark.commands.update", check=False, PYTHONPATH=str(ROOT))
     assert (done.returncode, "which repo?" in done.stderr) == (1, True)
-
-
-def test_cruft_links_a_repo_that_has_no_record(small: tuple[Path, Path]) -> None:
-    top, repo = small
-    git(repo, "rm", "--quiet", ".cruft.json")
-    run(repo, "cruft", "link", str(top), "--directory", "template", "--checkout", "old", "--no-input")
-    git_commit(repo, "linked")
-    assert update(repo, None, git(top, "rev-parse", "HEAD").strip()) == []
-    assert (repo / "params.yaml").read_text(encoding="utf-8").startswith("seed: 8\n")
