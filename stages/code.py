@@ -2,7 +2,7 @@
 
 `code/sft` has a line for each file that `stages/sft.py` loads: its SHA-256 and its name. In dvc.yaml a stage depends on the
 list of its own module, so it runs again if something that it loads has changed, and only then. `code/params.yaml` has the
-values of params.yaml over the defaults of the library: a stage names its params in it, so it also runs again if a default of
+values of params.yaml over the defaults of the library, except those that change no output: a stage names its params in it, so it also runs again if a default of
 one has changed. It first makes the repo's key, if one is needed and none has been set up. This stage runs if params.yaml or
 any file of the recipes or the library has changed, and takes a second or two; what has the same content stays as it is.
 """
@@ -22,7 +22,7 @@ from hallmark.base.errors import HallmarkError, run_stage
 from hallmark.base.files import write_text
 from hallmark.base.loaded_code import FOLDER, PARAMS, check_installed, listing
 from hallmark.commands import key
-from hallmark.params.loader import resolved
+from hallmark.params.loader import resolved, tracked
 
 log = logging.getLogger("code")
 
@@ -40,7 +40,7 @@ def run(params: Path) -> None:
             remove_list(old)
     for module in modules:
         write_text(FOLDER / module.stem, listing(module.as_posix()))
-    write_text(PARAMS, as_yaml(resolved(params)))
+    write_text(PARAMS, as_yaml(tracked(resolved(params))))
     log.info("%d lists and %s in %s", len(modules), PARAMS.name, FOLDER)
 
 

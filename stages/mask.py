@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,9 @@ def run(params: Params) -> None:
         languages = Languages(params.mask.language)
         columns: dict[str, set[str]] = {}  # of names that records have as they are
         named = crossed_off(unseen, noted(checked, params.data, columns), name_key)
+        begin = time.perf_counter()
         known, rows, size = read_once(named, params.mask, languages)
+        numbers |= {"rows": rows, "read_seconds": round(time.perf_counter() - begin, 2)}
         check_people(columns, params.mask, params.data.path)
         if other := languages.warning():
             log.warning(other)
@@ -76,11 +79,10 @@ def run(params: Params) -> None:
         written = Written()
         with Progress("mask", rows, "rows", work={"characters": size}) as progress:
             again = raw_rows(params.data, params.mask, task, again=True)
-            records = masked_records(again, known, params, gold, key, written, progress)
+            records = masked_records(again, known, params, gold, key, written, progress, numbers)
             write_groups(temporary, all_different(records, params.data))
         written.check_all(params.mask, params.data.path)
         write_json(REPORTS / "mask.json", written.report(params.mask, missing))
-        numbers["rows"] = rows
 
     if missing.rows:
         log.warning("%d rows left out (data.missing: drop): %s", missing.rows, missing.words(params.data))

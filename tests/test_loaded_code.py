@@ -12,7 +12,7 @@ from hallmark.base.dvc_lock import parse_yaml
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import sha256_file
 from hallmark.base.loaded_code import code_of
-from hallmark.params.loader import load_params, resolved
+from hallmark.params.loader import load_params, resolved, tracked
 from tests.workspace import ROOT, run
 
 MODULES = {
@@ -137,7 +137,7 @@ def test_the_stage_writes_a_list_for_each_module_and_leaves_those_that_are_curre
     (project / "code/analysis.py").write_text("mine\n", encoding="utf-8")
     refused = run(project, "python", "-m", "stages.code", PYTHONPATH=f"{project}:{ROOT}", check=False)
     assert "code/analysis.py: is no list of code" in refused.stderr
-    assert parse_yaml((project / "code/params.yaml").read_bytes(), "") == resolved(ROOT / "params.yaml")
+    assert parse_yaml((project / "code/params.yaml").read_bytes(), "") == tracked(resolved(ROOT / "params.yaml"))
     digest = sha256_file(project / "stages/one.py")
     lines = (project / "code/one").read_text(encoding="utf-8").splitlines()
     assert lines == [f"{sha256_file(project / 'requirements.lock')}  requirements.lock", f"{digest}  stages/one.py"]

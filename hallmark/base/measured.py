@@ -24,10 +24,16 @@ def measured(stage: str) -> Iterator[dict[str, Any]]:
         file.open("r+b").close()  # if it can't be written, fail before the work and not after it
     start = time.perf_counter()
     yield values
-    kibibytes = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    if sys.platform == "darwin":  # which reports bytes
-        kibibytes //= 1024
-    values |= {"seconds": round(time.perf_counter() - start, 2), "peak_memory_mib": kibibytes // 1024}
+    values |= {
+        "seconds": round(time.perf_counter() - start, 2),
+        "peak_memory_mib": max(peak_mib(), peak_mib(resource.RUSAGE_CHILDREN)),
+    }
     if (torch := sys.modules.get("torch")) and torch.cuda.is_initialized():
         values["peak_device_memory_mib"] = torch.cuda.max_memory_allocated() // 2**20
     write_json(file, values)
+
+
+def peak_mib(who: int = resource.RUSAGE_SELF) -> int:
+    """The most memory that this process has taken, or the largest of its children that have ended."""
+    kibibytes = resource.getrusage(who).ru_maxrss
+    return kibibytes // (2**20 if sys.platform == "darwin" else 1024)  # macOS reports bytes

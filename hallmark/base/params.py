@@ -130,3 +130,5 @@ class Data(Block):
     markup: Markup
     pseudonyms: Literal["keyed", "none"]
     key: Sha256 | None
+    engine: Literal["local", "ray"]
+    cluster: Annotated[str, StringConstraints(pattern=r"^(auto|(ray://)?[\w.\[\]:-]+:\d{1,5})$")] | None

@@ -36,7 +36,7 @@ from hallmark.base.reading import read_object
 from hallmark.base.records import parquet, read_records
 from hallmark.commands.experiments import PARAMS, dvc, with_values
 from hallmark.data.grouping import draw_hash
-from hallmark.params.loader import resolved
+from hallmark.params.loader import resolved, tracked
 from hallmark.task.predictions import Prediction, predictions_of, read_predictions
 
 FOLDER = Path(".hallmark/curve")  # neither git nor DVC look there
@@ -143,7 +143,7 @@ def prepare(part: Part, wanted: dict[str, Any]) -> None:
     link(part.folder / ADAPTER, Path(SFT_ADAPTER.name))
     shutil.copytree(CODE, part.folder / CODE, dirs_exist_ok=True)
     # In its order: a stage that DVC runs makes sure that both files are the same.
-    write_text(part.folder / COMPARED, json.dumps(resolved(part.folder / PARAMS), ensure_ascii=False))
+    write_text(part.folder / COMPARED, json.dumps(tracked(resolved(part.folder / PARAMS)), ensure_ascii=False))
 
 
 def is_made(part: Part, wanted: dict[str, Any]) -> bool:

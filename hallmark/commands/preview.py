@@ -38,7 +38,8 @@ def preview(params: Params, file: Path, field: str) -> None:
             values = [(kind, row[column]) for column, kind in known.items() if isinstance(row.get(column), str)]
             yield str(row.get(params.data.id, row.get("id", number))), plain_text(text, params.data.markup), values
 
-    lines = spread(params.mask.workers, start_masker, (params.mask, key), preview_chunk, chunks(texts()))
+    args, where = (params.mask, key), {"file": file}
+    lines = spread(params.mask.workers, start_masker, args, preview_chunk, chunks(texts()), where=lambda _: where)
     show(line for _, line in lines)
 
 

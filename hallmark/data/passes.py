@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hallmark.base.errors import HallmarkError
+from hallmark.base.measured import peak_mib
 from hallmark.base.params import Data
 from hallmark.base.progress import Progress
 from hallmark.data.leftover import MOST_LEFT
@@ -14,7 +17,8 @@ from hallmark.data.recording import Gold, Recorder, Written
 from hallmark.mask.examples import masked_examples
 from hallmark.mask.languages import Languages
 from hallmark.mask.params import Mask
-from hallmark.mask.workers import WORKER, chunks, spread
+from hallmark.mask.ray_cluster import Ray
+from hallmark.mask.workers import CHUNK, WORKER, chunks, spread
 
 if TYPE_CHECKING:
     from hallmark.params.loader import Params
@@ -48,24 +52,40 @@ def masked_records(
     key: bytes | None,
     written: Written,
     progress: Progress,
+    numbers: dict[str, Any],
 ) -> Iterator[tuple[Any, ...]]:
-    """The records of the rows, in order; `written` counts them, and a run that leaves too much private data in them ends early."""
+    """The records of the rows, in order; `written` counts them, and a run that leaves too much private data in them ends early.
+
+    `numbers` gets what `plan` works out the time of more rows from: the seconds once models are loaded, those of them that this
+    process took itself, and the memory of the largest worker.
+    """
+    begun, memory = (0.0, 0.0), 0
 
     def loaded() -> None:
+        nonlocal begun
+        begun = time.perf_counter(), time.process_time()
         progress.begin()
         progress.to(0, loading=None)
 
     progress.to(0, loading="models")
     work = enumerate(chunks((raw, known.get(raw.group, ())) for raw in rows))
-    for (_, chunk), (records, counts) in spread(
-        params.mask.workers, start_recorder, (params, gold, key), record_chunk, work, loaded
+    ray = None
+    if params.data.engine == "ray":
+        ray = Ray(params.data.cluster, [Path("stages"), *([Path(file)] if (file := params.task.schema_file) else [])])
+    for (_, chunk), (records, counts, used) in spread(
+        params.mask.workers, start_recorder, (params, gold, key), record_chunk, work, loaded, place_of, ray
     ):
         progress.spent("characters", sum(size_of(raw) for raw, _ in chunk))
         progress.add(len(chunk))
         written.add(counts)
+        memory = max(memory, used)
         if len(written.left) >= MOST_LEFT:
             written.check(params.data.path)
         yield from records
+    seconds, own = time.perf_counter() - begun[0], time.process_time() - begun[1]
+    workers = params.mask.workers if progress.done > CHUNK else 1  # a single chunk runs in this process
+    numbers |= {"workers": workers, "mask_seconds": round(seconds, 2), "main_seconds": round(own, 2)}
+    numbers["worker_memory_mib"] = memory
 
 
 def start_recorder(params: Params, gold: Gold | None, key: bytes | None) -> None:
@@ -74,12 +94,19 @@ def start_recorder(params: Params, gold: Gold | None, key: bytes | None) -> None
     WORKER["recorder"].masker.load()
 
 
-def record_chunk(numbered: tuple[int, Chunk]) -> tuple[list[tuple[Any, ...]], Written]:
-    """The records of a chunk of rows, and its counts; with the first chunk also the examples for the report."""
+def record_chunk(numbered: tuple[int, Chunk]) -> tuple[list[tuple[Any, ...]], Written, int]:
+    """The records of a chunk of rows, its counts, and the memory that this process has taken; with the first chunk also the examples for the report."""
     number, chunk = numbered
     rows, counts = WORKER["recorder"].records(chunk)
     counts.examples = [] if number else masked_examples(WORKER["recorder"].masker)
-    return rows, counts
+    return rows, counts, peak_mib()
+
+
+def place_of(numbered: tuple[int, Chunk]) -> dict[str, Any]:
+    """Where the rows of a chunk are, for an error."""
+    rows = [raw for raw, _ in numbered[1]]
+    last = f"{rows[-1].number}" if rows[-1].file == rows[0].file else f"{rows[-1].number} of {rows[-1].file}"
+    return {"file": rows[0].file, "row": rows[0].number, "what": f"this row or one of those after it up to row {last}"}
 
 
 def size_of(raw: Raw) -> int:

@@ -45,9 +45,11 @@ LARGEST = 400_000  # bytes of params.yaml
 MOST_ALIASES = 20  # each can double what the file expands to
 MOST_PROBLEMS = 20  # named in one error
 NEAR = 3  # most names like an unknown key's that an error lists
-SELECTORS = ("kind", "source", "engine")  # keys that say which others a block has
+SELECTORS = ("kind", "source", "engine")  # keys that say which others a block has; `data.engine` says nothing of others
 CLOSE = 0.8  # how much a name in another block must be like it, of 1
 RESTORE = "restore the file: `git checkout params.yaml`"
+# Where a stage works and how fast, never what it writes: code/params.yaml lacks them, so that another value runs nothing again.
+WITHOUT_EFFECT = ("data.engine", "data.cluster", "mask.workers")
 
 
 class Params(Block):
@@ -162,7 +164,7 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
     """
     raw = resolved(path)
     compared = os.environ.get("DVC_STAGE", FOLDER.name) != FOLDER.name and PARAMS.is_file()
-    if compared and repr(raw) != repr(_read(PARAMS)):
+    if compared and repr(tracked(raw)) != repr(_read(PARAMS)):
         raise HallmarkError(
             f"has other values than {PARAMS}, where DVC compares them", file=path, remedy="run `dvc repro` again"
         )
@@ -185,6 +187,16 @@ def resolved(path: Path = Path("params.yaml")) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise HallmarkError("has no parameters", file=path, remedy=RESTORE)
     return merged(raw)
+
+
+def tracked(values: dict[str, Any]) -> dict[str, Any]:
+    """The resolved values that can change an output, as code/params.yaml has them."""
+    found = copy.deepcopy(values)
+    for name in WITHOUT_EFFECT:
+        block, _, key = name.partition(".")
+        if isinstance(found.get(block), dict):
+            found[block].pop(key, None)
+    return found
 
 
 def merged(values: dict[str, Any]) -> dict[str, Any]:
@@ -230,8 +242,9 @@ def _over(defaults: dict[str, Any], values: dict[str, Any], models: list[type[Ba
 
 def of_same_kind(default: dict[str, Any], value: dict[str, Any]) -> bool:
     """Whether a block is of the kind that its default is of, and so takes over what it leaves out."""
+    selectors = () if "cluster" in default else SELECTORS  # the block `data`
     return all(
-        not isinstance(default.get(key), str) or value.get(key, default[key]) == default[key] for key in SELECTORS
+        not isinstance(default.get(key), str) or value.get(key, default[key]) == default[key] for key in selectors
     )
 
 

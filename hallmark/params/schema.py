@@ -95,7 +95,7 @@ def _may_be_empty(schema: dict[str, Any], name: str) -> bool:
 
 def _selected(properties: dict[str, Any], path: str) -> dict[str, Any]:
     """What keys that say which others a block has must be for it to be of the default's kind, where they may be another."""
-    names = {key: f"{path}.{key}" for key in SELECTORS if "enum" in properties.get(key, {})}
+    names = {key: f"{path}.{key}" for key in SELECTORS if "enum" in properties.get(key, {}) and path != "data"}
     return {
         key: {"const": defaults()[name].values[0]}
         for key, name in names.items()

@@ -1,0 +1,150 @@
+"""Workers that die, here and on a Ray cluster, and the stage `mask` on one: the same bytes, or an error that says where."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from hallmark.base.errors import HallmarkError
+from hallmark.mask.ray_cluster import Ray, reach
+from hallmark.mask.workers import TRIES, spread
+from hallmark.params.loader import load_params, resolved, tracked
+from stages import mask
+from tests.workspace import ROOT, change_params, make_workspace
+
+needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the group dev installs Ray")
+ENGINES = ["local", pytest.param("ray", marks=needs_ray)]
+RULES = {"mask.ner.engine": "none", "mask.ner.model": None, "mask.gold": None, "mask.workers": 2}
+LAST = 20  # chunks
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Ray]:
+    """A cluster of this machine with two CPUs, to which this process is connected."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")  # or Ray would write a token into the home folder
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
+        cluster = Ray(None)
+        with cluster.connected(2):
+            yield cluster
+
+
+@pytest.fixture
+def engine(request: pytest.FixtureRequest) -> Ray | None:
+    return request.getfixturevalue("cluster") if request.param == "ray" else None
+
+
+def begin() -> None:
+    """A worker that needs nothing."""
+
+
+def double(task: tuple[int, dict[int, int], Path]) -> int:
+    """Twice the number; so many workers end at a number, or an error is raised."""
+    number, deadly, folder = task
+    deaths = folder / str(number)
+    if number in deadly and len(died := deaths.read_bytes() if deaths.exists() else b"") < deadly[number]:
+        deaths.write_bytes(died + b".")
+        os.kill(os.getpid(), signal.SIGKILL)
+    if -number in deadly:
+        raise HallmarkError("bad", file="rows.jsonl", row=number, remedy="fix it")
+    return 2 * number
+
+
+def doubled(engine: Ray | None, deadly: dict[int, int], folder: Path) -> list[int]:
+    """The results for all numbers."""
+    tasks = ((number, deadly, folder) for number in range(LAST))
+    where = lambda task: {"file": "rows.jsonl", "row": 64 * task[0] + 1}  # noqa: E731
+    return [result for _, result in spread(2, begin, (), double, tasks, where=where, ray=engine)]
+
+
+@pytest.mark.parametrize("engine", ENGINES, indirect=True)
+def test_what_a_dead_worker_had_is_done_again_and_nothing_twice(engine: Ray | None, tmp_path: Path) -> None:
+    deadly = {0: 1, 3: TRIES - 1, LAST - 1: 1}
+    assert doubled(engine, deadly, tmp_path) == [2 * number for number in range(LAST)]
+    assert {number: (tmp_path / str(number)).stat().st_size for number in deadly} == deadly
+
+
+@pytest.mark.parametrize("engine", ENGINES, indirect=True)
+def test_a_chunk_that_no_worker_survives_is_an_error_that_names_it(engine: Ray | None, tmp_path: Path) -> None:
+    with pytest.raises(HallmarkError) as failure:
+        doubled(engine, {3: 99}, tmp_path)
+    assert (failure.value.file, failure.value.row) == ("rows.jsonl", 3 * 64 + 1)
+    assert "memory" in failure.value.remedy
+
+
+@pytest.mark.parametrize("engine", ENGINES, indirect=True)
+def test_an_error_of_a_worker_arrives_as_it_is(engine: Ray | None, tmp_path: Path) -> None:
+    with pytest.raises(HallmarkError) as failure:
+        doubled(engine, {1 - LAST: 0}, tmp_path)
+    assert (failure.value.file, failure.value.row, failure.value.remedy) == ("rows.jsonl", LAST - 1, "fix it")
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A workspace with four chunks of rows, as working directory."""
+    folder = make_workspace(tmp_path / "repo", RULES, rows=250)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def masked(folder: Path, overrides: dict[str, Any]) -> tuple[bytes, bytes]:
+    """What the stage writes of rows and report."""
+    change_params(folder, overrides)
+    mask.run(load_params())
+    return Path("data/masked.parquet").read_bytes(), Path("reports/mask.json").read_bytes()
+
+
+def kill_one(killed: list[int]) -> None:
+    """Kill the first worker that is there, as the kernel does if memory runs out."""
+    while not killed:
+        for process in psutil.process_iter(["cmdline"]):
+            if "ray::Caller" in " ".join(process.info["cmdline"] or ()):
+                process.kill()
+                killed.append(process.pid)
+                return
+        time.sleep(0.01)
+
+
+@needs_ray
+def test_a_cluster_writes_the_same_bytes(here: Path, cluster: Ray) -> None:
+    expected = masked(here, {})
+    assert masked(here, {"data.engine": "ray", "mask.workers": 1}) == expected
+    killed: list[int] = []
+    threading.Thread(target=kill_one, args=[killed], daemon=True).start()
+    assert masked(here, {"mask.workers": 2}) == expected
+    assert killed
+
+
+@needs_ray
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1"])
+def test_no_cluster_at_the_address_is_an_error(address: str) -> None:
+    with pytest.raises(HallmarkError) as failure:
+        reach(address)
+    assert (failure.value.field, "null" in failure.value.remedy) == ("data.cluster", True)
+
+
+def test_without_ray_the_error_says_how_to_install_it(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(HallmarkError) as failure:
+        masked(here, {"data.engine": "ray"})
+    assert failure.value.field == "data.engine"
+    assert "pip install" in failure.value.remedy
+
+
+def test_another_engine_runs_nothing_again(here: Path) -> None:
+    before = tracked(resolved())
+    change_params(here, {"data.engine": "ray", "data.cluster": "auto", "mask.workers": 32})
+    assert json.dumps(tracked(resolved())) == json.dumps(before)
+    change_params(here, {"data.missing": "drop"})
+    assert tracked(resolved()) != before
