@@ -28,7 +28,7 @@ from hallmark.model.kernels import use_kernels
 from hallmark.model.lora import lora_config
 from hallmark.model.params import Sft
 from hallmark.params.loader import Params, load_params
-from hallmark.plan import advice, bases, estimate, machine, speed
+from hallmark.plan import advice, bases, estimate, machine, masking, speed
 from hallmark.plan.batches import all_answering, in_batches, step_count
 from hallmark.plan.lengths import NO_PART, lengths, tokens_of
 from hallmark.plan.machine import GIB, GPUS
@@ -604,3 +604,18 @@ def test_the_plan_counts_who_is_asked_what(here: Params) -> None:
     assert [round(each.share * len(part.prompts)) for each in (base, tuned, few)] == [2, part.records, 1]
     longer = few.batches[0].tokens - base.batches[0].tokens
     assert 0 < longer <= params.eval.comparators["few_shot"].max_tokens
+
+
+def test_masking_of_more_rows_goes_by_the_last_run_of_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    last = {"rows": 1000, "workers": 2, "read_seconds": 1.0, "mask_seconds": 30.0, "main_seconds": 3.0}
+    write_json(masking.FILE, last | {"peak_memory_mib": 500, "worker_memory_mib": 400, "seconds": 40.0})
+    few, many = masking.masking(10_000, 4, 2.0), masking.masking(10_000, 64, 2.0)
+    assert (few.seconds, few.main_is_slower) == (10 + 150, False)
+    assert (many.seconds, many.main_is_slower) == (10 + 30, True), "as fast as the one process that reads and writes"
+    assert many.price is not None and many.price == pytest.approx(2.0 * many.machines * many.seconds / 3600)
+    assert (few.worker_bytes, few.main_bytes > 500 * 2**20) == (400 * 2**20, True)
+    write_json(masking.FILE, {"rows": 1000, "seconds": 40.0})  # of an earlier version
+    with pytest.raises(HallmarkError) as failure:
+        masking.masking(10_000, 4, None)
+    assert (failure.value.file, "repro mask" in failure.value.remedy) == (masking.FILE, True)

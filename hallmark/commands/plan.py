@@ -1,7 +1,7 @@
 """Will it fit, how long will it take, what will it cost: before weights are downloaded and a machine is rented.
 
 `python -m hallmark.commands.plan` (`nox -s plan`) looks at params.yaml, the records and the base's config.json. Exit code 1 if
-the run doesn't fit.
+the run doesn't fit. `--rows 100000000 --workers 32` instead says what masking so many rows would take, by the last run of `mask`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from hallmark.plan.batches import training
 from hallmark.plan.estimate import Estimate, estimate
 from hallmark.plan.lengths import lengths
 from hallmark.plan.machine import Machine, at_hand, named, usable
+from hallmark.plan.masking import masking
 from hallmark.plan.sizes import configuration, sizes
 
 log = logging.getLogger("plan")
@@ -38,14 +39,18 @@ def main(arguments: argparse.Namespace) -> None:
     quiet()
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)  # which PEFT imports
     params = load_params(arguments.params)
+    price = arguments.price_per_hour if arguments.price_per_hour is not None else params.benchmark.price_per_hour
     if arguments.price_per_hour is not None and not 0 <= arguments.price_per_hour < 1e12:
         raise HallmarkError("not a price", field="--price-per-hour", remedy="give a number, such as 1.20")
+    if arguments.rows is not None:
+        mask = masking(arguments.rows, arguments.workers or params.mask.workers, price)
+        print(json.dumps(asdict(mask), indent=2) if arguments.json else "\n".join(mask.lines()))
+        return
     machine = named(arguments.gpu) if arguments.gpu else at_hand(params.compute)
     with tempfile.TemporaryDirectory() as temporary:
         name, base = folder_of(params, arguments.base, Path(temporary))
         found = estimate(params, base, machine, past=not arguments.uncorrected and arguments.base is None)
         fitting = [] if found.fits else what_fits(params, base, machine, found)
-    price = arguments.price_per_hour if arguments.price_per_hour is not None else params.benchmark.price_per_hour
     if arguments.json:
         print(json.dumps(as_json(name, found, price, fitting), indent=2))
     else:
@@ -131,6 +136,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--gpu", metavar="GPU", help="a GPU that is not at hand: its model (L4, A100, H100, ...) or its memory (24GiB)")  # fmt: skip
     parser.add_argument("--price-per-hour", type=float, metavar="PRICE", help="of the machine, in any currency (default: benchmark.price_per_hour)")  # fmt: skip
     parser.add_argument("--uncorrected", action="store_true", help="leave aside how long the last run on this machine took")  # fmt: skip
+    parser.add_argument(
+        "--rows", type=int, metavar="ROWS", help="what masking that many rows would take, instead of the run"
+    )
+    parser.add_argument(
+        "--workers", type=int, metavar="WORKERS", help="for --rows: by that many (default: mask.workers)"
+    )
     parser.add_argument("--json", action="store_true", help="print it as JSON")
     return parser
 

@@ -15,6 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,9 @@ def main() -> None:
     parser.add_argument(
         "--ner", metavar="ENGINE:MODEL", help="another NER model for English texts, such as gliner:FOLDER"
     )
+    parser.add_argument("--engine", nargs="*", default=["local"], help="of the growth curve: local, ray")
+    parser.add_argument("--workers", type=int, nargs="*", default=[2], help="of the growth curve")
+    parser.add_argument("--growth", action="store_true", help="the growth curve alone")
     arguments = parser.parse_args()
     params = load_params(ROOT / "params.yaml").mask.model_copy(
         update={"identity_columns": {}, "allow": [], "allow_patterns": []}
@@ -68,12 +72,15 @@ def main() -> None:
         engine, _, model = arguments.ner.partition(":")
         params = params.model_copy(update={"ner": Ner(engine=engine, model=model or None)})  # type: ignore[arg-type]
     about = (
-        "How the stage grows without NER, two workers, made-up records of 100 to 300 characters with a name, an e-mail "
+        "How the stage grows without NER, made-up records of 100 to 300 characters with a name, an e-mail "
         "address and a number in every fifth. Memory is the sum over all its processes (proportional set size); "
-        "seconds depend on the other load on the machine."
+        "seconds depend on the other load on the machine. Rows a second are those of the second pass."
     )
-    growths = [table(["rows", "seconds", "rows a second", "peak MiB"], [growth(size) for size in arguments.rows])]
-    show("Mask", "\n\n".join([quality(params), speed(params), about, *growths]))
+    head = ["rows", "engine", "workers", "seconds", "rows a second", "MiB: main process", "a worker", "all, peak"]
+    ways = product(arguments.rows, arguments.engine, arguments.workers)
+    growths = table(head, [growth(*way) for way in ways])
+    others = [] if arguments.growth else [quality(params), speed(params)]
+    show("Mask", "\n\n".join([*others, about, growths]))
 
 
 # --- recall and precision
@@ -258,8 +265,8 @@ def presidio_spans(texts: list[str]) -> list[Spans]:
 # --- growth
 
 
-def growth(size: int) -> list[float]:
-    """Rows, seconds, rows a second and peak memory of the real stage."""
+def growth(size: int, engine: str, workers: int) -> list[float | str]:
+    """What the real stage takes."""
     import psutil
 
     with tempfile.TemporaryDirectory() as name:
@@ -267,6 +274,8 @@ def growth(size: int) -> list[float]:
             "mask.ner": {"engine": "none", "model": None},
             "mask.gold": None,
             "mask.identity_columns": {"who": "PERSON"},
+            "mask.workers": workers,
+            "data.engine": engine,
         }
         data = {"data.input": "text", "data.tags": None, "task.kind": "text", "task.refusal": None}
         folder = make_workspace(Path(name) / "repo", overrides | data)
@@ -282,7 +291,7 @@ def growth(size: int) -> list[float]:
         run = subprocess.Popen(
             [sys.executable, "-m", "stages.mask"],
             cwd=folder,
-            env=os.environ | {"PYTHONPATH": str(folder)},
+            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])},
             stderr=subprocess.DEVNULL,
         )
         while run.poll() is None:
@@ -291,7 +300,10 @@ def growth(size: int) -> list[float]:
         if run.returncode:
             raise RuntimeError("the stage failed")
         seconds = time.perf_counter() - begin
-    line = [size, seconds, size / seconds, peak // 2**20]
+        taken = json.loads((folder / "reports/measured/mask.json").read_text(encoding="utf-8"))
+    print(taken, file=sys.stderr)
+    mib = [taken["peak_memory_mib"], taken["worker_memory_mib"], peak // 2**20]
+    line = [size, engine, workers, seconds, size / taken["mask_seconds"], *mib]
     print(line, file=sys.stderr)
     return line
 
