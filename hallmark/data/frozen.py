@@ -116,5 +116,5 @@ def check_frozen(compared: Compared) -> None:
             "(`python -m stages.split --differences` names them)",
             file=HOLDOUT_LOCK,
             remedy="restore them in data.path, or the data parameters that made them; after an update of the code, run it "
-            f"first on the committed data (docs/updating.md); or {REFREEZE}",
+            f"first on the committed data (docs/extending.md); or {REFREEZE}",
         )
