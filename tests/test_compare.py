@@ -9,7 +9,6 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from hallmark.base.errors import HallmarkError
 from hallmark.base.files import write_json
 from hallmark.base.reading import read_json
 from hallmark.base.stats import ClusterBootstrap, judge, mcnemar
@@ -17,6 +16,7 @@ from hallmark.judge.reported import records_read
 from hallmark.params.loader import load_params
 from stages import compare
 from tests.made_up import ROOT, outcomes, prediction, without_comparators, write_models, write_predictions, write_sft
+from tests.rows import refused
 
 PARAMS = without_comparators(load_params(ROOT / "params.yaml"))
 
@@ -90,8 +90,6 @@ def test_a_base_that_answers_in_no_form_does_not_make_every_answer_a_growth_of_f
     assert (hallucination["judged"], hallucination["possible"]) == (0, 143)  # seven are due a refusal
     assert row(report["tuned"]["failures"], "hallucination")["worst"]["value"] == pytest.approx(143 / 150, abs=1e-6)
     assert hallucination["worst_growth"]["value"] == 0.0
-    answering = compared(folder, outcomes(3, 150, omission=0.3), outcomes(2, 150, hallucination=0.1))
-    assert row(answering["against"]["base"]["failures"], "hallucination")["growth"]["value"] == 0.1
     refusing = compared(folder, ["wrong_format"] * 150, outcomes(2, 150, missed_refusal=0.1))
     assert row(refusing["against"]["base"]["failures"], "missed_refusal")["growth"]["value"] == 0.1  # form or no form
     broken = compared(folder, outcomes(3, 150, wrong_format=0.1), outcomes(2, 150, wrong_format=0.2))
@@ -207,21 +205,14 @@ def test_records_that_are_not_the_same_are_an_error_that_names_the_row(folder):
     drawn = outcomes(1, 20, wrong_value=0.5)
     write_models(folder, drawn, drawn)
     write_predictions(folder, "base", [prediction(i, "Customer", o) for i, o in enumerate(drawn)][::-1])
-    with pytest.raises(
-        HallmarkError, match=r"base/predictions.jsonl, row 1, field 'group': differs from row 20 of "
-    ) as error:
+    with refused("dvc repro eval@base eval@tuned", row=1, field="group") as error:
         compare.run(PARAMS)
-    assert "run `dvc repro eval@base eval@tuned`" in str(error.value)
     assert "T-0000" not in str(error.value)  # no value of a record
     rows = [prediction(i, "Customer", o) for i, o in enumerate(drawn)]
     write_predictions(folder, "tuned", rows)
-    for wrong, problem in (
-        (rows[::-1], "in another order"),
-        ([*rows, rows[-1]], "row 21, field 'id': a record that is in another order"),
-        ([*rows, prediction(20, "Customer", "pass")], "row 21, field 'id': a record that is not in "),
-    ):
+    for row, wrong in ((2, rows[::-1]), (21, [*rows, rows[-1]]), (21, [*rows, prediction(20, "Customer", "pass")])):
         write_predictions(folder, "base", wrong)
-        with pytest.raises(HallmarkError, match=problem):
+        with refused(row=row, field="id"):
             compare.run(PARAMS)
 
 
@@ -248,7 +239,7 @@ def verdicts(seed, *, groups, records, effect, between, times):
     return {verdict: count / times for verdict, count in counts.items()}
 
 
-@pytest.mark.parametrize(("groups", "between"), [(10, 0.15), (30, 0.15), (100, 0.15)])
+@pytest.mark.parametrize(("groups", "between"), [(10, 0.15), (100, 0.15)])
 def test_two_equal_models_are_called_different_about_one_time_in_twenty(groups, between):
     found = verdicts(1, groups=groups, records=400, effect=0.0, between=between, times=500)
     alarms = found["better"] + found["worse"]
@@ -266,22 +257,6 @@ def test_a_known_effect_is_seen_as_often_as_the_power_says():
     variance = (discordant - effect**2) / records + between**2 * (share**2).sum()
     power = NormalDist().cdf(effect / variance**0.5 - 1.96)
     assert found["better"] == pytest.approx(power, abs=0.08)
-
-
-def test_groups_as_uneven_as_can_be_tell_no_number_of_records() -> None:
-    bootstrap = ClusterBootstrap(["a"] * 40 + ["b"], confidence=0.95, draws=200, seed=1)
-    assert bootstrap.records_needed([0.0] * 41, [1.0] * 20 + [0.0] * 21, 0.05, 0.8) is None
-
-
-def test_the_records_needed_are_about_those_that_give_the_power():
-    random = np.random.default_rng(5)
-    before, hard = random.random(2000) < 0.6, random.random(2000)
-    after = np.where(hard < 0.2, random.random(2000) < 0.65, before)
-    groups = [f"{g:03d}" for g in random.integers(0, 200, 2000)]
-    bootstrap = ClusterBootstrap(groups, confidence=0.95, draws=2000, seed=7)
-    needed = bootstrap.records_needed(before, after, 0.05, 0.8)
-    discordant = float((before != after).mean())
-    assert needed == pytest.approx((1.96 + 0.84) ** 2 * discordant / 0.05**2, rel=0.25)
 
 
 def test_batches_by_tokens_are_counted_by_their_share_of_a_pass(

@@ -54,12 +54,9 @@ def test_a_lock_is_read_as_dvc_writes_it() -> None:
     ("changes", "problem"),
     [
         ({"outs": [{"path": "x", "md5": "../../../../../home/me/.ssh/id"}]}, "entry 1 has no MD5 of 32"),
-        ({"outs": [{"path": "x", "md5": f"{DIGEST}.dir/.."}]}, "entry 1 has no MD5 of 32"),
         ({"outs": [{"path": "../x", "md5": DIGEST}]}, "entry 1 has no path inside the repository"),
-        ({"outs": [{"path": "/x", "md5": DIGEST}]}, "entry 1 has no path inside the repository"),
         ({"outs": [{"path": "x", "md5": DIGEST}] * 2}, "entry 2 has the path of an earlier one"),
         ({"outs": {"x": DIGEST}}, "stages.sft.outs"),
-        ({"deps": None}, "stages.sft.deps"),
     ],
 )
 def test_an_entry_of_another_form_is_named(changes: dict[str, Any], problem: str) -> None:
@@ -72,13 +69,9 @@ def test_an_entry_of_another_form_is_named(changes: dict[str, Any], problem: str
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "not a YAML mapping"),
         ("a: 1\na: 2", "each key once"),
-        ("a: " + "1" * 5000, "plain values"),
-        ("a: 2001-99-99", "is not text, number"),
         ("a: &a [*a]", "nested deeper than 100 levels"),
         ("".join(f"{a}: &{a} [*{b}, *{b}]\n" for a, b in zip("bcdefghijklmnopqrstuvw", "abcdefghijklmnopqrstuv", strict=True)).join(["a: &a [x]\n", ""]), "more than 250000 values"),
-        ("{a: " * 10_000, "not a YAML mapping"),
         ("#" * 2**21, "larger than 1 MiB"),
         (b"\xff\xfe", "byte 1 is not UTF-8"),
     ],

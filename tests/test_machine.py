@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -84,19 +85,15 @@ def test_the_work_of_others_on_these_cores_is_seen_and_that_of_processes_started
 
 def test_a_machine_is_busy_if_others_or_a_hypervisor_take_too_much_of_it() -> None:
     assert busy(None) == busy({"processes": 0.1, "stolen": 0.05}) == ""
-    took = "The machine was busy meanwhile: other processes took 62 % of its processor time."
-    assert busy({"processes": 0.62, "stolen": 0.05}) == took
-    both = "other processes took 11 % and other virtual machines took 6 % of its processor time"
-    assert busy({"processes": 0.11, "stolen": 0.06}) == f"The machine was busy meanwhile: {both}."
+    assert "62 %" in busy({"processes": 0.62, "stolen": 0.05})
+    assert re.search("11 %.* 6 %", busy({"processes": 0.11, "stolen": 0.06}))
 
 
 def test_what_is_recorded_is_told_and_of_an_older_report_that_it_is_not() -> None:
-    assert when_and_where(BENCHMARKED) == TAKEN
-    assert when_and_where(BENCHMARKED, MACHINE) == TAKEN
+    assert when_and_where(BENCHMARKED) == when_and_where(BENCHMARKED, MACHINE) == TAKEN
     assert when_and_where(BENCHMARKED, GPU) == when_and_where(BENCHMARKED, {}) == f"{TAKEN}, not this machine"
-    words = "measured 2026-11-26 at an endpoint, asked from AMD EPYC 9B45, 2 threads, AVX512"
-    assert when_and_where(BENCHMARKED | {"server": "endpoint"}) == words
-    assert when_and_where({"server": "transformers"}, MACHINE) == UNKNOWN == "when and where is not recorded"
+    assert "at an endpoint" in when_and_where(BENCHMARKED | {"server": "endpoint"})
+    assert when_and_where({"server": "transformers"}, MACHINE) == UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -127,32 +124,23 @@ def recorded(**changes: Any) -> None:
 def test_another_machine_is_why_the_benchmark_runs_again(params: Params) -> None:
     assert elsewhere.reason_to_rerun(params) is None
     recorded(processor="AMD EPYC 7B13 (AuthenticAMD family 25 model 1)")
-    there = "reports/benchmark.json was measured 2026-11-26 on AMD EPYC 7B13, 2 threads, AVX512"
-    assert elsewhere.reason_to_rerun(params) == f"{there}; this machine is AMD EPYC 9B45, 2 threads, AVX512"
+    assert re.search("on AMD EPYC 7B13, .*this machine is AMD EPYC 9B45", str(elsewhere.reason_to_rerun(params)))
     recorded(processor="AMD EPYC 9B45 (AuthenticAMD family 27 model 2)")  # the same name
     assert str(elsewhere.reason_to_rerun(params)).endswith(f"; this machine is processor {MACHINE['processor']}")
     write_json(elsewhere.REPORT, {"server": "transformers"})
     assert elsewhere.reason_to_rerun(params) == f"reports/benchmark.json: {UNKNOWN}"
-
-
-def test_it_does_not_where_there_is_no_report_nor_for_an_endpoint(params: Params) -> None:
-    recorded(processor="another")
     endpoint = EndpointServer(kind="endpoint", url="https://example.com/v1", names={"base": "b", "tuned": "t"})
     benchmark = params.benchmark.model_copy(update={"server": endpoint})
-    assert elsewhere.reason_to_rerun(params) is not None
     assert elsewhere.reason_to_rerun(params.model_copy(update={"benchmark": benchmark})) is None
     elsewhere.REPORT.unlink()
     assert elsewhere.reason_to_rerun(params) is None
 
 
-def test_it_does_not_where_it_could_not_run(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_does_not_where_it_could_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """A laptop with a clone of a repository that was trained on a GPU: the figures are from a different machine."""
-    import torch
-
-    if torch.cuda.is_available():
-        pytest.skip("there is a CUDA device here")
-    monkeypatch.undo()
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    params = load_params(ROOT / "params.yaml")
     cuda = params.model_copy(update={"compute": params.compute.model_copy(update={"device": "cuda"})})
-    assert elsewhere.fingerprint_here(cuda) == {}
     monkeypatch.chdir(ROOT)
+    assert elsewhere.fingerprint_here(cuda) == {}
     assert elsewhere.reason_to_rerun(cuda) is None

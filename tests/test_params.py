@@ -20,7 +20,7 @@ from hallmark.base.loaded_code import NO_OUTPUT
 from hallmark.base.params import Block
 from hallmark.commands.params import chosen
 from hallmark.params.edit import RENAMED, changed, defaults
-from hallmark.params.loader import load_params, merged, resolved
+from hallmark.params.loader import load_params, resolved
 from tests.workspace import ROOT
 
 
@@ -62,12 +62,9 @@ TEXT = {"task.kind": "text"}
     [
         ({"sft.learning_rat": 0.1}, "sft.learning_rat", "did you mean 'learning_rate'?"),
         ({"eval.comparators": {"a": {"kind": "neighbour"}}}, "eval.comparators", "called linear_copy now"),
-        ({"eval.comparators": {"a": {"kind": ["neighbour"]}}}, "eval.comparators", "it is of type list"),
         ({"mask.patterns": [{"kind": "A_B", "regx": "a"}]}, "mask.patterns.0.regx", "did you mean 'regex'?"),
         ({"zzz": {}}, "zzz", "known here: "),
         ({"base": {"source": "zip"}}, "base", "one of folder, hub, package"),
-        ({"base": None}, "base", "one of folder, hub, package"),
-        ({"base": HUB}, "base.revision", "full 40-digit commit hash"),
         ({"base": HUB | {"revision": "main"}}, "base.revision", "full 40-digit commit hash"),
         ({"mask.identity_columns": {"born": "BIRTH_DATE"}}, "mask.identity_columns.born", "mean DATE_OF_BIRTH?"),
         ({"mask.actions": {"EMAIL": "keep"}}, "mask.actions.EMAIL", "did you mean EMAIL_ADDRESS?"),
@@ -118,18 +115,12 @@ def test_a_missing_key_and_the_first_of_many_problems_are_said(tmp_path: Path) -
     ("key", "value"),
     [
         ("sft.learning_rate", "2e-4x"),
-        ("sft.batch_size", "8"),
         ("sft.batch_size", 8.0),
-        ("sft.gradient_checkpointing", "yes"),
         ("sft.lora.dropout", 1.0),
-        ("dedupe.max_cluster", 500),
         ("seed", 2**32),
         ("gate.serving.latency_p95_s", float("nan")),
-        ("gate.superiority", {"base": float("nan")}),
-        ("benchmark.concurrency", [10**6]),
         ("base.chat_template_kwargs", {"temperature": float("inf")}),
         ("data.path", "data/\u202eraw"),
-        ("mask.deny", ["a\x07b"]),
         ("mask.patterns", [{"kind": "A_B", "regex": "(" * 5_000 + ")" * 5_000}]),
         ("eval.policy", {"a": "a" * 10_001}),
         ("eval.general.folder", 3),
@@ -185,12 +176,6 @@ def test_params_with_only_what_has_no_default_are_valid(tmp_path: Path) -> None:
     assert list(resolved(file)) == list(dict.fromkeys(name.split(".")[0] for name in defaults())), "in their order"
 
 
-def test_a_changed_default_changes_no_other_value() -> None:
-    first = merged({})
-    first["sft"]["lora"]["r"] = 3
-    assert merged({})["sft"]["lora"]["r"] != 3
-
-
 def test_a_kind_of_ones_own_is_one_with_a_pattern(tmp_path: Path) -> None:
     own = {
         "mask.patterns": [{"kind": "BADGE", "regex": "B-1"}],
@@ -229,13 +214,7 @@ def test_no_parameter_has_a_default() -> None:
         for name, info in block.model_fields.items()
         if not info.is_required()
     ]
-    assert {block.__module__.split(".")[1] for block in found} >= {
-        "base",
-        "mask",
-        "data",
-        "model",
-        "answer",
-    }
+    assert {block.__module__.split(".")[1] for block in found} >= {"base", "mask", "data", "model", "answer"}
     assert len(found) > 30
     assert defaults == []
 
@@ -263,15 +242,10 @@ HOSTILE: dict[str, tuple[str, str]] = {
         "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40)),
         "more than 20 aliases",
     ),
-    "a list in itself": ("a: &a [*a, *a, *a, *a]", "holds itself"),
     "equal keys": ("seed: 1\nseed: 2\n", "duplicate key"),
-    "a tag that fails": ("seed: !!int seven", "can't read"),
-    "a number of 5,000 digits": ("seed: " + "9" * 5_000, "can't read"),
-    "an object of Python's": ("seed: !!python/object/apply:os.getcwd []", "not valid YAML"),
     "half a megabyte": ("# " + "x" * 500_000, "larger than"),
     "a bracket open": ("seed: 1\nsft: {r: 3\nx: ]\n", "row 3"),
     "nothing": ("", "has no parameters"),
-    "a list": ("- 1\n", "has no parameters"),
 }
 
 
@@ -289,8 +263,6 @@ def test_params_that_are_no_file_or_no_text(tmp_path: Path) -> None:
     os.mkfifo(file)
     with pytest.raises(HallmarkError, match="not a regular file"):
         load_params(file)
-    with pytest.raises(HallmarkError, match="not a regular file"):
-        load_params(tmp_path)
     (tmp_path / "latin.yaml").write_bytes(b"seed: \xff")
     with pytest.raises(HallmarkError, match="byte 7 is not UTF-8"):
         load_params(tmp_path / "latin.yaml")
@@ -304,16 +276,3 @@ def test_aliases_and_merges_can_be_used(tmp_path: Path) -> None:
     assert "*most" in text
     (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
     assert load_params(tmp_path / "params.yaml") == load_params(ROOT / "params.yaml")
-
-
-def test_a_repo_can_have_no_comparator_and_several(tmp_path: Path) -> None:
-    none = {
-        "eval.comparators": {},
-        "eval.sample": {},
-        "gate.superiority": {"base": 0.1},
-        "gate.margins_against": "base",
-    }
-    assert load_params(write(tmp_path, none)).eval.comparators == {}
-    two = {"few_shot": FEW_SHOT, "fixed": FEW_SHOT | {"rule": "fixed"}}
-    loaded = load_params(write(tmp_path, {"eval.comparators": two, "gate.superiority": {"base": 0.1, "fixed": 0.0}}))
-    assert list(loaded.eval.comparators) == ["few_shot", "fixed"]

@@ -117,23 +117,20 @@ def test_a_line_of_the_log_does_not_mix_with_the_one_that_is_redrawn(clock: Cloc
     assert terminal.screen() == ["said in between", "benchmark: 3 of 8 requests in 0.0 s", ""]
 
 
-def broken(error: Exception) -> Terminal:
-    """A stream whose every use raises the error."""
+class Broken(Terminal):
+    """A stream that nobody reads any more."""
 
-    class Broken(Terminal):
-        def write(self, text: str) -> int:
-            raise error
-
-    return Broken()
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
 
 
-@pytest.mark.parametrize("kind", ["closed", "broken pipe", "gone", "none"])
+@pytest.mark.parametrize("kind", ["closed", "broken pipe", "none"])
 def test_nobody_has_to_read_it(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     stream: Any = Terminal()
     if kind == "closed":
         stream.close()
     elif kind != "none":
-        stream = broken(BrokenPipeError() if kind == "broken pipe" else OSError(5, "Input/output error"))
+        stream = Broken()
     monkeypatch.setattr(sys, "stderr", None if kind == "none" else stream)
     with Progress("eval", 3, "records") as progress:
         progress.add(asking="x")
