@@ -108,11 +108,6 @@ def fifo(folder: Path) -> None:
     os.mkfifo(folder / RAW)
 
 
-def other_format(folder: Path) -> None:
-    """Raw data in a file of a format that can't be read."""
-    change_params(folder, {"data.path": "params.yaml"})
-
-
 def linked(folder: Path) -> None:
     """A folder of raw files with a link to itself."""
     (folder / "data/raw/more.jsonl").symlink_to(".")
@@ -125,11 +120,6 @@ def backtracking(folder: Path) -> None:
     change_params(folder, {"mask.patterns": patterns})
 
 
-def deep_schema(folder: Path) -> None:
-    """A schema nested too deep."""
-    (folder / "data/schema.json").write_text('{"items":' * 1000 + "{}" + "}" * 1000)
-
-
 def open_schema(folder: Path) -> None:
     """A schema for targets with any keys, whose values are objects of texts; and a row that breaks it under a private key."""
     texts = {"type": "object", "properties": {"a": {"type": "string"}}}
@@ -139,46 +129,26 @@ def open_schema(folder: Path) -> None:
     change_second(folder, target={"Rosa Miller": {"a": 1}})
 
 
-ROWS: dict[
-    str, tuple[dict[str, Any], str, str]
-] = {  # what the second row has, the field of the error, a word of its remedy
+# What the second row has, the field of the error, a word of its remedy.
+ROWS: dict[str, tuple[dict[str, Any], str, str]] = {
     "a missing column": ({"body": ...}, "body", "data.input"),
     "a duplicate id": ({"id": "T-00001"}, "id", "its own id"),
-    "a target outside an enum of the schema": ({"target": TARGET | {"intent": "praise"}}, "target", "the schema"),
     "equal keys in a target": ({"target": '{"intent": "other", "intent": "refund"}'}, "target", "keep one of the two"),
     "nothing but white space": ({"subject": " ", "body": "\n\t\u200b "}, "subject, body", "data.missing"),
-    "a NUL character": ({"body": "a\0b"}, "body", "valid Unicode"),
-    "a NUL character in a known value": ({"contact_name": "Rosa\0"}, "contact_name", "valid Unicode"),
     "a known value that is an object": ({"contact_name": {"first": "Rosa"}}, "contact_name", "lists of texts"),
-    "half a surrogate pair": ({"body": "ab\ud800"}, "body", "valid Unicode"),
     "a text over the limit": ({"subject": "", "body": "word " * 500_000}, "subject, body", "mask.max_chars"),
     "an id with a zero-width character": ({"id": "T-00001\u200b"}, "id", "plain space"),
-    "an id of decomposed letters": ({"id": "Zu\u0308rich"}, "id", "composed letters"),
-    "an endless id": ({"id": "9" * 201}, "id", "short name"),
-    "a group with a space at its end": ({"customer": "Acme "}, "customer", "another name than without"),
-    "a tag that is true": ({"tags": ["a", True]}, "tags", "data.tag_separator"),
     "a tag with an escape code": ({"tags": "a,b\x1b[2J"}, "tags", "plain space"),
-    "too many tags": ({"tags": list(range(101))}, "tags", "compare results"),
 }
 FILES: dict[str, tuple[Break, str, str]] = {  # what is broken, the place in the error, a word of its remedy
-    "an empty file": (lambda folder: (folder / RAW).write_bytes(b""), RAW, "data.path"),
     "no file": (lambda folder: (folder / RAW).unlink(), RAW, "data.path"),
     "a FIFO": (fifo, RAW, "data.path"),
-    "another format": (other_format, "params.yaml", "data.path"),
     "a row that isn't JSON": (appended(b"T-1;a;b\n"), f"{RAW}, row 4", "JSON object per line"),
-    "a row nested without end": (
-        appended(b'{"id": ' + b"[" * 100_000 + b"\n"),
-        f"{RAW}, row 4",
-        "JSON object per line",
-    ),
-    "equal keys in a row": (appended(b'{"id": "T-1", "id": "T-2"}\n'), f"{RAW}, row 4", "JSON object per line"),
-    "bytes that are not UTF-8": (appended('{"id": "T-1", "a": "ü"}\n'.encode("latin-1")), f"{RAW}, row 4", "as UTF-8"),
     "a link in a folder to the folder": (linked, "data/raw/more.jsonl", "remove it, or put a file"),
     "a duplicate id in another file": (two_files, f"{RAW}, row 1, field 'id'", "its own id"),
     "a target that no JSON can hold": (dates, "data/raw/tickets.parquet, row 1, field 'target'", "finite numbers"),
     "a key that the schema doesn't know": (open_schema, f"{RAW}, row 2, field 'target'", "the schema"),
     "a pattern that backtracks": (backtracking, "params.yaml, field 'mask.patterns.1.regex'", "repetition"),
-    "a schema nested too deep": (deep_schema, "data/schema.json", "fix the schema"),
     "no schema": (lambda folder: (folder / "data/schema.json").unlink(), "data/schema.json", "task.schema"),
 }
 
@@ -212,26 +182,9 @@ def test_bad_parameters_end_every_stage(good: Path, tmp_path: Path, name: str) -
     shutil.copyfile(good / "params.yaml", tmp_path / "params.yaml")
     change_params(tmp_path, {"split.hold_out": 0.2, "seed": "seven"})
     options = ["--model", "base"] if name == "eval" else []
-    place = f"{tmp_path}/params.yaml, field 'seed, split.hold_out'"
     options += ["--params", str(tmp_path / "params.yaml")]
-    expect(
-        good, name, place, "did you mean 'holdout'?", *options, PYTHONWARNINGS="default"
-    )  # a warning would be printed
-
-
-@pytest.mark.full
-def test_a_record_of_a_megabyte_simply_works(repo: Path) -> None:
-    """It is valid: it is masked to the end, and treated like any other record up to `sft.max_length`."""
-    body = "the kettle is fine and red. " * 38_000 + "write to nobody.here@acme-tools.io please"
-    change_second(repo, body=body)
-    change_params(repo, {"data.group": "id", "split.calibration": 0.0})  # three rows, whoever they are of: one a part
-    (repo / "data/holdout.lock.json").unlink()
-    for name in ("mask", "dedupe", "split"):
-        stage(repo, name)
-    records = pl.concat([pl.read_parquet(file) for file in sorted((repo / "data/split").iterdir())])
-    texts = records["prompt"].list.last().struct.field("content")
-    assert texts.str.len_chars().max() > 1_000_000
-    assert not texts.str.contains("nobody.here").any()
+    warned = {"PYTHONWARNINGS": "default"} if name == "sft" else {}  # in a process of its own, which prints them
+    expect(good, name, f"{tmp_path}/params.yaml, field 'seed, split.hold_out'", "'holdout'", *options, **warned)
 
 
 # --- a full disk, and a run that is killed
@@ -252,7 +205,6 @@ SMALL = "trap '' XFSZ; ulimit -f 1; python -m stages.{name}"  # no file may be o
     ("name", "part", "file"),
     [
         ("mask", "data", "data/masked.parquet"),
-        ("dedupe", "data", "data/deduped.parquet"),
         ("split", "data", r"data/(holdout\.lock\.json|split/holdout\.parquet)"),
         ("base", "models", "models/base"),
     ],

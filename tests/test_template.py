@@ -33,13 +33,19 @@ WHEEL = "library/hallmark-0.1.0-py3-none-any.whl"
 LINKED = ROOT / "template" / "{{ cookiecutter.project_slug }}"
 
 
-def bake(folder: Path, **values: str) -> Path:
-    """Stamp a repo into `folder` with the real cookiecutter, from a clean clone of what git tracks or would track."""
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clean clone of what git tracks or would track: not to be changed."""
+    return clean_copy(tmp_path_factory.mktemp("clone") / "source")
+
+
+def bake(source: Path, folder: Path, **values: str) -> Path:
+    """Stamp a repo into `folder` with the real cookiecutter."""
     from cookiecutter.main import cookiecutter
 
     return Path(
         cookiecutter(
-            str(clean_copy(folder / "source")), directory="template", no_input=True, output_dir=str(folder),
+            str(source), directory="template", no_input=True, output_dir=str(folder),
             extra_context={"project_slug": "my-domain"} | values,
         )
     )  # fmt: skip
@@ -99,8 +105,8 @@ def expected(source: Path, kind: str = "extraction", licence: str = "Apache-2.0"
     }
 
 
-def test_raw_data_added_by_force_fails_the_hook_and_fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    project = bake(tmp_path, kind="text")
+def test_raw_data_added_by_force_fails_the_hook_and_fresh(source: Path, tmp_path: Path) -> None:
+    project = bake(source, tmp_path, kind="text")
     (project / "data/raw/x.csv").write_text("id,body\n1,secret\n", encoding="utf-8")
     git(project, "add", "--all")
     assert git(project, "status", "--porcelain") == "", "a plain add leaves it alone"
@@ -138,12 +144,13 @@ def choices() -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("choice", [*choices(), {"kind": "tool_call", "base_model": "qwen3-0.6b"}])
-def test_a_stamped_repo_has_what_was_chosen_and_nothing_else(tmp_path: Path, choice: dict[str, str]) -> None:
-    project = bake(tmp_path, **choice)
+def test_a_stamped_repo_has_what_was_chosen_and_nothing_else(
+    source: Path, tmp_path: Path, choice: dict[str, str]
+) -> None:
+    project = bake(source, tmp_path, **choice)
     stamped = files(project)
-    shared = expected(tmp_path / "source", **{key: choice[key] for key in ("kind", "licence", "ci") if key in choice})
-    holder = shared["LICENSE"].replace(b"{holder}", b"the authors")
-    shared["LICENSE"] = holder
+    shared = expected(source, **{key: choice[key] for key in ("kind", "licence", "ci") if key in choice})
+    shared["LICENSE"] = shared["LICENSE"].replace(b"{holder}", b"the authors")
     config = stamped.pop(".dvc/config").decode()
     assert config.startswith(shared.pop(".dvc/config").decode().rstrip())
     assert set(stamped) == {*shared, *RENDERED, WHEEL}
@@ -153,24 +160,17 @@ def test_a_stamped_repo_has_what_was_chosen_and_nothing_else(tmp_path: Path, cho
     ours = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
     assert stamped["dvc.yaml"].decode() == ours.replace("deps: [hallmark, ", "deps: [library, ")
     wheel = ZipFile(project / WHEEL)
-    sources = {
-        name: content for name, content in files(tmp_path / "source/hallmark").items() if "__pycache__" not in name
-    }
+    sources = {name: content for name, content in files(source / "hallmark").items() if "__pycache__" not in name}
     inside = {name for name in wheel.namelist() if not name.startswith(("hallmark/docs/", "hallmark-"))}
     assert inside == {f"hallmark/{name}" for name in sources} | {"hallmark/LICENSE"}
     assert all(wheel.read(f"hallmark/{name}") == content for name, content in sources.items())
     pinned = f'"{WHEEL} --hash=sha256:{sha256_file(project / WHEEL)}"'
     assert pinned in stamped["pyproject.toml"].decode()
     assert {name: stamped[name] for name in shared} == shared
-    assert not [
-        folder
-        for folder in project.rglob("*")
-        if folder.is_dir() and not any(folder.iterdir()) and ".git" not in folder.parts
-    ]
+    folders = (folder for folder in project.rglob("*") if folder.is_dir() and ".git" not in folder.parts)
+    assert all(any(folder.iterdir()) for folder in folders)
     for name in (*RENDERED, "LICENSE"):
-        assert b"{{" not in stamped[name], name
-        assert b"{%" not in stamped[name], name
-        assert b"{holder}" not in stamped[name], name
+        assert not re.search(rb"\{\{|\{%|\{holder\}", stamped[name]), name
     assert b'name = "my-domain"' in stamped["pyproject.toml"]
     assert f'license = "{choice.get("licence", "Apache-2.0")}"'.encode() in stamped["pyproject.toml"]
     assert b"hallmark" not in stamped["params.yaml"].lower()
@@ -215,19 +215,10 @@ def test_a_stamped_repo_has_what_was_chosen_and_nothing_else(tmp_path: Path, cho
     assert bare == [], "a line lost its comment"
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.full
-def test_each_kinds_sample_is_good(tmp_path: Path, kind: str) -> None:
-    """With the stamped repo's own tests, except the whole pipeline."""
-    project = bake(tmp_path, kind=kind)
-    said = run(project, "python", "-m", "pytest", "-q", "tests", "-k", "not whole_pipeline").stdout
-    assert f"{3 if kind == 'text' else 2} passed" in said
-
-
 @pytest.mark.parametrize("kind", KINDS[1:])
-def test_each_kind_runs_to_the_comparison_on_a_tiny_model(tmp_path: Path, kind: str) -> None:
+def test_each_kind_runs_to_the_comparison_on_a_tiny_model(source: Path, tmp_path: Path, kind: str) -> None:
     """The reference kind runs, whole, in tests/test_pipeline.py."""
-    project = bake(tmp_path, kind=kind)
+    project = bake(source, tmp_path, kind=kind)
     tiny_model(project)
     git(project, "add", "--all")
     git(project, "commit", "--quiet", "-m", "tiny")
@@ -251,16 +242,8 @@ def tiny_model(project: Path) -> None:
     """Let a stamped repo run on the tiny model, with little work in each stage."""
     from tests.tiny import make_tiny_base
 
-    change_params(
-        project,
-        TINY
-        | {
-            "base": TINY_BASE,
-            "task.tool_format": "json",
-            "mask.ner": {"engine": "none", "model": None},
-            "mask.workers": 1,
-        },
-    )
+    rules = {"mask.ner": {"engine": "none", "model": None}, "mask.workers": 1}
+    change_params(project, TINY | {"base": TINY_BASE, "task.tool_format": "json"} | rules)
     make_tiny_base(project / "tiny")
     give_key(project)
 
@@ -274,11 +257,11 @@ def git(folder: Path, *command: str) -> str:
 
 
 def test_the_library_has_the_same_bytes_from_a_git_url(tmp_path: Path) -> None:
-    """`pip install git+URL@COMMIT` builds the very wheel that stamping puts into a repo."""
+    """`pip install git+URL@COMMIT` builds the very wheel that stamping puts into a repo; git takes its links without a word."""
     source = clean_copy(tmp_path / "source")
     git(source, "init", "--quiet")
-    git(source, "add", "--all")
-    git(source, "-c", "user.name=x", "-c", "user.email=x", "commit", "--quiet", "--message", "x")
+    assert "warning:" not in git(source, "add", "--all") + git(source, "status", "--ignored")
+    git(source, "commit", "--quiet", "--message", "x")
     url = f"git+{source.as_uri()}@{git(source, 'rev-parse', 'HEAD').strip()}"
     run(tmp_path, *["python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir"], str(tmp_path), url)
     here = write_wheel(
@@ -287,18 +270,11 @@ def test_the_library_has_the_same_bytes_from_a_git_url(tmp_path: Path) -> None:
     assert (tmp_path / here.name).read_bytes() == here.read_bytes()
 
 
-def test_git_has_nothing_to_say_about_the_links(tmp_path: Path) -> None:
-    """Git refuses a `.gitignore` that is a link, and says so at every command."""
-    source = clean_copy(tmp_path / "source")
-    git(source, "init", "--quiet")
-    assert "warning:" not in git(source, "add", "--all") + git(source, "status", "--ignored")
-
-
-def test_a_description_and_a_holder_with_quotes_are_written_as_they_are(tmp_path: Path) -> None:
+def test_a_description_and_a_holder_with_quotes_are_written_as_they_are(source: Path, tmp_path: Path) -> None:
     holder = 'O\'Neil & "Söhne" \\'
-    project = bake(tmp_path, description='Reads "odd" \\ things', copyright_holder=holder, licence="MIT")
-    project_table = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert project_table["description"] == 'Reads "odd" \\ things'
+    project = bake(source, tmp_path, description='Reads "odd" \\ things', copyright_holder=holder, licence="MIT")
+    table = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert table["description"] == 'Reads "odd" \\ things'
     assert f"Copyright (c) {holder}" in (project / "LICENSE").read_text(encoding="utf-8")
 
 
@@ -307,18 +283,17 @@ def test_a_description_and_a_holder_with_quotes_are_written_as_they_are(tmp_path
     [
         {"dvc_remote": "http://other"},
         {"dvc_remote": "../x'\n[core]"},
-        {"dvc_remote": "../a,b"},
         {"kind": "poetry"},
-        {"project_slug": "a/b"},
         {"project_slug": "x; rm -rf"},
-        {"project_slug": ""},
     ],
 )
-def test_an_odd_choice_is_refused_before_anything_is_written(tmp_path: Path, values: dict[str, str]) -> None:
+def test_an_odd_choice_is_refused_before_anything_is_written(
+    source: Path, tmp_path: Path, values: dict[str, str]
+) -> None:
     from cookiecutter.exceptions import CookiecutterException
 
     with pytest.raises((CookiecutterException, ValueError, OSError)):
-        bake(tmp_path, **values)
+        bake(source, tmp_path, **values)
     assert [path for path in tmp_path.rglob("*") if path.is_file() and "source" not in path.parts] == []
 
 
@@ -380,11 +355,11 @@ def test_links_that_came_out_as_text_are_told_about(tmp_path: Path) -> None:
     assert not (tmp_path / "my-domain").exists()
 
 
-def test_without_git_nothing_is_written(tmp_path: Path) -> None:
+def test_without_git_nothing_is_written(source: Path, tmp_path: Path) -> None:
     tools = tmp_path / "tools"
     tools.mkdir()
     (tools / "python").symlink_to(sys.executable)
-    command = [sys.executable, "-m", "cookiecutter", str(clean_copy(tmp_path / "source"))]
+    command = [sys.executable, "-m", "cookiecutter", str(source)]
     options = ["--directory", "template", "--no-input", "--output-dir", str(tmp_path)]
     result = subprocess.run(
         [*command, *options], env={**os.environ, "PATH": str(tools)}, text=True, capture_output=True
@@ -396,7 +371,7 @@ def test_without_git_nothing_is_written(tmp_path: Path) -> None:
 
 @pytest.mark.full
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_whole_pipeline_runs_in_a_stamped_repo(tmp_path: Path, kind: str) -> None:
+def test_the_whole_pipeline_runs_in_a_stamped_repo(source: Path, tmp_path: Path, kind: str) -> None:
     """With its own test of the pipeline, from the raw rows to the release."""
-    project = bake(tmp_path, kind=kind)
+    project = bake(source, tmp_path, kind=kind)
     assert "3 passed" in run(project, "python", "-m", "pytest", "-q", "tests").stdout
