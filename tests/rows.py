@@ -21,6 +21,7 @@ from hallmark.base.records import schema, write_records
 from hallmark.data.missing import Missing
 from hallmark.data.raw import Raw, raw_rows
 from hallmark.data.recording import masked_schema
+from hallmark.mask.params import Mask
 from hallmark.params.loader import Params, load_params
 from hallmark.task.task import Task
 from tests.workspace import ROOT
@@ -68,6 +69,12 @@ def params_with(**changes: Any) -> Params:
         changed = getattr(params, block).model_copy(update={field: value})
         params = params.model_copy(update={block: changed})
     return params
+
+
+def mask_with(**changes: Any) -> Mask:
+    """The repository's params for masking by rules alone, which allow no words, with changes."""
+    rules = {"ner": {"engine": "none", "model": None}, "allow": []}
+    return Mask.model_validate(shipped().mask.model_dump() | rules | changes)
 
 
 def checked_rows(

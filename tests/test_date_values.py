@@ -102,13 +102,9 @@ def test_which_number_is_the_month(text: str, month_first: tuple[int, int], day_
     ("text", "moved"),
     [
         ("October 28th, 2007", "June 1st, 2007"),
-        ("28-OCT-07", "1-JUN-07"),
-        ("10/28/2007", "06/01/2007"),
         ("1/28/2007", "6/1/2007"),
         ("May 2007", "June 2007"),
-        ("2007", "2007"),
         ("28. Oktober 2007", "1. Juni 2007"),
-        ("28 décembre 2007", "1 juin 2007"),
         ("28 fevrier 2007", "1 juin 2007"),
     ],
 )

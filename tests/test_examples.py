@@ -9,22 +9,15 @@ import pytest
 from hallmark.base.document import strings
 from hallmark.mask.examples import SENTENCES, masked_examples
 from hallmark.mask.masking import Masker
-from hallmark.mask.params import Mask, Ner
 from hallmark.mask.second_check import in_name, residue
-from tests.rows import shipped
+from tests.rows import mask_with
 
 ALL = json.loads(SENTENCES.read_text(encoding="utf-8"))
 
 
-def rules(**changes: object) -> Mask:
-    """The repository's params for masking, without NER."""
-    ner = Ner(engine="none", model=None)
-    return shipped().mask.model_copy(update={"ner": ner} | changes)
-
-
 @pytest.mark.parametrize("language", [*ALL, "nl"])
 def test_the_sentences_are_in_the_language_of_the_texts(language: str) -> None:
-    found = masked_examples(Masker(rules(language=language)))
+    found = masked_examples(Masker(mask_with(language=language)))
     before = ["".join(piece[0] for piece in example["pieces"]) for example in found]
     assert before == ALL.get(language, ALL["en"])
     kinds = {piece[2] for example in found for piece in example["pieces"]}
@@ -37,18 +30,18 @@ def test_the_sentences_are_in_the_language_of_the_texts(language: str) -> None:
 @pytest.mark.parametrize("language", ALL)
 def test_no_sentence_holds_what_the_last_check_refuses(language: str) -> None:
     """`certify` looks for private data in mask.json and in the page too."""
-    masker = Masker(rules(language=language))
+    masker = Masker(mask_with(language=language))
     texts = [*ALL[language], *strings(masked_examples(masker), keys=True)]
     assert [text for text in texts if (residue if " " in text else in_name)(text, allow_reserved=True)] == []
 
 
 def test_a_stand_in_does_not_tell_what_the_repos_key_makes_of_the_value() -> None:
-    params = rules(style="surrogate")
+    params = mask_with(style="surrogate")
     one, two = (Masker(params, key=key) for key in (b"a" * 32, b"b" * 32))
     assert masked_examples(one) == masked_examples(two)
     assert one("Hi, this is Maria Jensen.").text != two("Hi, this is Maria Jensen.").text
 
 
 def test_a_kind_that_drops_the_record_is_said() -> None:
-    found = masked_examples(Masker(rules(actions={"CREDIT_CARD": "drop"})))
+    found = masked_examples(Masker(mask_with(actions={"CREDIT_CARD": "drop"})))
     assert [example["dropped"] for example in found] == [False, False, True, False, False, False]

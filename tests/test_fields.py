@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import re
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,22 +13,19 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from hallmark.base.refusal import Refusal
 from hallmark.data.live_record import LiveMasker
 from hallmark.mask.checksums import iban_ok, luhn
-from hallmark.mask.fields import fields
 from hallmark.mask.kinds import KINDS
 from hallmark.mask.masking import Masker, Record
-from hallmark.mask.params import Mask
 from hallmark.mask.plain_view import hidden
 from hallmark.params.loader import load_params
+from tests.rows import mask_with
 from tests.workspace import KEY, ROOT
 
 
 def masker(**changes: Any) -> Masker:
     """Rules alone, which mask nothing but what they find."""
-    block = load_params(ROOT / "params.yaml").mask.model_dump() | {"allow": [], "allow_patterns": []}
-    return Masker(Mask.model_validate(block | {"ner": {"engine": "none", "model": None}} | changes), key=KEY_BYTES)
+    return Masker(mask_with(**{"allow_patterns": []} | changes), key=KEY_BYTES)
 
 
 KEY_BYTES = bytes.fromhex(KEY)
@@ -116,7 +112,7 @@ def keys(value: Any) -> Any:
     return [keys(item) for item in value] if isinstance(value, list) else None
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(KEYED, st.sampled_from(sorted(JSON)))
 def test_no_value_of_a_private_key_is_left_and_json_stays_json(pair: tuple[str, str], form: str) -> None:
     text = JSON[form](*pair)
@@ -125,7 +121,7 @@ def test_no_value_of_a_private_key_is_left_and_json_stays_json(pair: tuple[str, 
     assert keys(json.loads(masked)) == keys(json.loads(text))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(KEYED, st.sampled_from(sorted(TEXT)))
 def test_no_value_of_a_private_key_is_left_in_other_forms(pair: tuple[str, str], form: str) -> None:
     assume(not set(pair[1]) & set('"\\'))
@@ -151,11 +147,8 @@ def test_a_value_of_a_document_is_masked_by_its_key(pair: tuple[str, str], place
         '{"name": "Add to cart", "status": "open", "age_limit": 18}', '{"file_name": "rosa", "product_name": "Nova Lamp"}',
         '{"order_id": 123456789, "invoice_number": "9931244"}', '{"password": "must be at least 8 characters"}',
         '{"type": "string", "description": "The name of the file", "max_tokens": 4096, "pad_token": "[PAD]"}',
-        "Expires: max_age=60", "Passed: 12, failed: 3, pass: 1200", "name,price,stock\nlamp,12.50,47\n",
-        "Please send name, price and colour\nthanks, we will, wait", "token: null",
-        "Unexpected token 'else' in line 12", "| name | size |\n|---|---|\n| lamp | 47 |", "SELECT name FROM t WHERE id=12",
-        "[0.1234, 0.5678]", "[12.1234, 13.1234, 14.1234]", "3.14159, then 2.718", "Scored 4/1988 points on 15 July.",
-        '{"long": "a description", "cell": "B12", "session": "morning", "user": "required"}', "<title>Nova Lamp</title>",
+        "Expires: max_age=60", "name,price,stock\nlamp,12.50,47\n", "| name | size |\n|---|---|\n| lamp | 47 |",
+        "[12.1234, 13.1234, 14.1234]", "Scored 4/1988 points on 15 July.", "<title>Nova Lamp</title>",
     ],
 )  # fmt: skip
 def test_a_key_of_a_thing_names_no_one(text: str) -> None:
@@ -172,14 +165,11 @@ def read_json(text: str) -> Any:
 @pytest.mark.parametrize(
     ("text", "value"),
     [
-        ('{"password": "blue!dog?cat"}', "blue!dog?cat"), ('{"password": "my_dog_is_blue"}', "my_dog_is_blue"),
-        ('{"password": "a$b$c"}', "a$b$c"), ('{"secret": "bluebell"}', "bluebell"),
+        ('{"password": "my_dog_is_blue"}', "my_dog_is_blue"),
         ('{"password": "correct horse battery staple"}', "correct horse battery staple"),
         ("/x?db_password=correct+horse+battery+staple", "correct+horse+battery+staple"),
-        ('{"doctor": "Miller"}', "Miller"), ('{"spouse": "June Brown"}', "June Brown"), ('{"doctor": "Will"}', "Will"),
-        ('{"Ansprechpartner":"Koch"}', "Koch"), ('{"Hausarzt":"Stein"}', "Stein"), ('{"cardholder": "Bill Page"}', "Bill Page"),
-        ('{"next_of_kin": "mark young"}', "mark young"), ("<doctor>Miller</doctor>", "Miller"),
-        ('{"owner": "r.kumar"}', "r.kumar"), ('{"author": "j_smith"}', "j_smith"), ('{"assignee": "anna_k"}', "anna_k"),
+        ('{"doctor": "Will"}', "Will"), ('{"Hausarzt":"Stein"}', "Stein"), ("<doctor>Miller</doctor>", "Miller"),
+        ('{"assignee": "anna_k"}', "anna_k"),
         ('{"iban": -3.25}', "-3.25"), ("[-4111111111111111, 2]", "-4111111111111111"),
         ('{"card": 1.4111111111111111}', "1.4111111111111111"), ('{"a": [4111111111111111.5]}', "4111111111111111.5"),
         ('{"ids": [{"x": 1}, 4111111111111111]}', "4111111111111111"), ('["a", [1], 4111111111111111]', "4111111111111111"),
@@ -205,10 +195,8 @@ def test_a_repeated_value_cuts_no_escape() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        '{"password": null, "@type": "User"}', '{"password": "must be set by the owner"}',
-        'api_key="the key of shop, or anything without keys"', '{"address": "0x7ffe12ab"}',
-        '{"address": "any", "phone": "all", "city": "on", "user": "off"}', '{"doctor": "none of the above"}',
-        '{"supervisor": "To be confirmed"}', '{"spouse": "not applicable"}', '{"owner": "platform", "author": "Acme"}',
+        '{"password": null, "@type": "User"}', '{"password": "must be set by the owner"}', '{"address": "0x7ffe12ab"}',
+        '{"address": "any", "phone": "all", "city": "on", "user": "off"}', '{"owner": "platform", "author": "Acme"}',
     ],
 )  # fmt: skip
 def test_a_value_that_is_prose_or_nothing_stays(text: str) -> None:
@@ -230,29 +218,19 @@ def test_a_number_announced_by_its_name_is_masked_whole_whatever_its_check_digit
     plain = re.sub(r"\W", "", number)
     assume(not iban_ok(plain) and not (plain.isdigit() and luhn(plain)))
     masked = RULES(f"My {name} {said.format(number)}, please check.").text
-    assert (
-        re.fullmatch(
-            rf"My {name} {re.escape(said).replace('{}', '<[A-Z_]+_1>')}, please check\.", masked.replace("\\", "")
-        )
-        or left(number, masked) == []
-    )
     assert left(number, masked) == [], masked
 
 
 @pytest.mark.parametrize(
     ("text", "masked"),
     [
-        ("born on 15 July.", "born on <BIRTH_DATE_1>."),
         ("DOB: 15/07", "DOB: <BIRTH_DATE_1>"),
         ("She was born 4/1988 in Ulm", "She was born <BIRTH_DATE_1> in <LOCATION_1>"),
         ("my id is hgy 675", "my id is <ACCOUNT_1>"),
         ("found at 52.520008, 13.404954.", "found at <LOCATION_1>."),
         ("P<UTOZORBLATT<<INA<<<<<<<<<<<<<<<<<<<<<<<<<<<\nL898902C36UTO7408122F1204159ZE184226B<<<<<10", "<PASSPORT_1>"),
-        ("use IBAN DE89370400440532013000 by Friday", "use IBAN <IBAN_1> by Friday"),
         ("the password of s3cret!", "the password of <SECRET_1>"),
         ("reset the password of Rosa Miller", "reset the password of <PERSON_1>"),
-        ("My IBAN is DE89 3704 0044 0532 0130 07 by Friday", "My IBAN is <IBAN_1> by Friday"),
-        ("the password of s3cret! is wrong", "the password of <SECRET_1> is wrong"),
         ("PIN '4711'", "PIN '<SECRET_1>'"),
         ('pass: s3cret! and api key "zzx-81 kkq"', 'pass: <SECRET_1> and api key "<SECRET_2>"'),
     ],
@@ -280,7 +258,7 @@ def test_flags_emoji_and_joined_letters_stay() -> None:
     assert RULES(text).text == text
 
 
-def test_a_request_is_masked_by_its_keys_and_a_number_of_a_tool_is_refused() -> None:
+def test_a_request_is_masked_by_its_keys() -> None:
     params = load_params(ROOT / "params.yaml")
     live = LiveMasker(params.task, RULES.params, None)
     call = {"name": "find", "arguments": json.dumps({"last_name": "Miller", "age": 47})}
@@ -288,10 +266,6 @@ def test_a_request_is_masked_by_its_keys_and_a_number_of_a_tool_is_refused() -> 
     (masked,) = live([message], None)[0].messages
     arguments = json.loads(masked["tool_calls"][0]["function"]["arguments"])
     assert arguments == {"last_name": "<PERSON_1>", "age": "<AGE_1>"}
-    tool = {"name": "find", "parameters": {"properties": {"phone": {"type": "integer", "default": 491715558342}}}}
-    with pytest.raises(Refusal) as refused:
-        live([{"role": "user", "content": "hi"}], [{"type": "function", "function": tool}])
-    assert refused.value.code == "private_data_left"
 
 
 # --- stand-ins
@@ -299,43 +273,7 @@ def test_a_request_is_masked_by_its_keys_and_a_number_of_a_tool_is_refused() -> 
 
 @pytest.mark.parametrize("kind", sorted(set(KINDS) - {"DATE_TIME", "DATE_OF_BIRTH", "PLACEHOLDER", "UUID"}))
 def test_different_values_of_a_record_have_different_surrogates(kind: str) -> None:
-    written = [f"v{number:03d}q" for number in range(100)]
+    written = [f"v{number:03d}q" for number in range(40)]
     one = masker(style="surrogate", level="all", patterns=[{"kind": kind, "regex": r"v\d{3}q"}])
     masked = one(" | ".join(written)).text.split(" | ")
     assert len(set(masked)) == len(written)
-
-
-# --- hostile texts
-
-
-@pytest.mark.parametrize(
-    "piece",
-    [
-        '"name": ',
-        "name=",
-        "=",
-        ":",
-        '{"a":[',
-        '"',
-        "name,phone\n",
-        ",",
-        "|",
-        "<a>",
-        "<",
-        "[1.1234,",
-        "password '",
-        "\\",
-        "\t",
-    ],
-)
-def test_time_grows_with_the_length_of_the_text(piece: str) -> None:
-    def taken(length: int) -> float:
-        text, times = piece * (length // len(piece)), []
-        for _ in range(2):
-            start = time.process_time()
-            list(fields(text))
-            times.append(time.process_time() - start)
-        return min(times)
-
-    taken(1_000)
-    assert taken(24_000) < 4 * taken(12_000) + 0.3

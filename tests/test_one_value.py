@@ -10,9 +10,7 @@ from hypothesis import strategies as st
 
 from hallmark.mask.kinds import PLACEHOLDER
 from hallmark.mask.masking import Masker, Record
-from hallmark.mask.params import Ner
-from hallmark.params.loader import load_params
-from tests.workspace import ROOT
+from tests.rows import mask_with
 
 # Values that rules find, with words around them that say what they are.
 VALUES = {
@@ -29,8 +27,7 @@ VALUES = {
 @pytest.fixture(scope="module")
 def masker() -> Masker:
     """Rules alone."""
-    mask = load_params(ROOT / "params.yaml").mask
-    return Masker(mask.model_copy(update={"ner": Ner(engine="none", model=None), "allow": []}))
+    return Masker(mask_with())
 
 
 def spelled(value: str, case: str, gap: str) -> str:

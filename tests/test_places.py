@@ -20,7 +20,7 @@ from hallmark.params.loader import load_params
 from hallmark.release.private_data import private_data
 from hallmark.service.gateway.callers import known_as
 from stages import certify, mask
-from tests.test_planted import COLUMNS, ROW, SCHEMA, TOOL, cards
+from tests.test_planted import COLUMNS, ROW, SCHEMA, TOOL, answer, cards
 from tests.workspace import KEY, ROOT, change_params, give_key, make_workspace
 
 Put = Callable[[list[str], list[str]], str]  # puts values, or sentences with them, in a place; returns what is kept
@@ -60,10 +60,6 @@ def in_params(name: str, *, as_list: bool = False) -> Put:
 
 def in_schema(change: Callable[[list[str]], dict[str, Any]]) -> Put:
     return lambda values, _: masked([{}], schema=SCHEMA | {"properties": SCHEMA["properties"] | change(values)})
-
-
-def answer(**values: Any) -> dict[str, Any]:
-    return {"answer": {"note": "paid"} | values}
 
 
 def argument(**schema: Any) -> dict[str, Any]:
@@ -120,8 +116,6 @@ PLACES: dict[str, tuple[Put, str]] = {
     "tool, name": (in_rows(lambda value: {"tools": [TOOL | {"name": value}]}), "gone gone gone"),
     "tool, description": (in_rows(lambda text: {"tools": [TOOL | {"description": text}]}, cue=True), "gone gone gone"),
     "tool, enum": (in_rows(lambda value: argument(enum=[value, "none"])), "gone gone gone"),
-    "tool, const": (in_rows(lambda value: argument(const=value)), "gone gone gone"),
-    "tool, title": (in_rows(lambda value: argument(title=value)), "gone gone gone"),
     "tool, key": (in_rows(lambda value: argument(properties={value: {}})), "stopped stopped stays"),
     "tags": (in_rows(lambda value: {"tags": [value]}), "stopped stopped stopped"),
     "id": (in_rows(lambda value: {"id": value}), "stopped stopped stopped"),
@@ -194,9 +188,7 @@ def test_what_the_params_let_through_stays(workspace: Path, monkeypatch: pytest.
     [
         (["Thandiwe Mokoena", "aisha_khan", "rosa.miller", "John Smith"], 4),
         (["billing", "hardware", "software access", "lost_card", "card arrival", "other"], 0),
-        (["aisha", "chris"], 2),
         (["aare", "birs", "limmat", "saane", "wiese"], 0),  # a word that no list has is no name
-        (["New York", "Los Angeles", "San Diego", "Berlin"], 0),
         (["Dell Latitude", "Apple Watch", "HP", "Lenovo"], 0),
     ],
 )

@@ -13,13 +13,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hallmark.base.errors import HallmarkError
-from hallmark.base.files import HOLDOUT_LOCK, MASKED, REPORTS
+from hallmark.base.files import MASKED, REPORTS
 from hallmark.mask.checksums import card_ok
 from hallmark.mask.masking import Masker, Record
-from hallmark.mask.params import Mask
 from hallmark.params.loader import load_params
 from hallmark.release.private_data import private_data
 from stages import dedupe, mask, split
+from tests.rows import mask_with
 from tests.workspace import KEY, ROOT, change_params, give_key, make_workspace
 
 # --- what looks like a placeholder
@@ -29,8 +29,7 @@ MAIL = "jane.roe@acme-tools.io"
 
 
 def masker_with(public: list[str] | None = None, key: bytes | None = None, **changes: Any) -> Masker:
-    block = load_params(ROOT / "params.yaml").mask.model_dump()
-    return Masker(Mask.model_validate(block | {"ner": {"engine": "none", "model": None}} | changes), public or [], key)
+    return Masker(mask_with(**changes), public or [], key)
 
 
 @pytest.fixture(scope="module")
@@ -47,20 +46,6 @@ def texts(masker: Masker, *given_texts: str, values: tuple[str, ...] = ()) -> li
 )
 def test_a_name_in_the_form_of_a_placeholder_is_masked(rules: Masker, text: str) -> None:
     assert texts(rules, f"From {text} today", values=(text,)) == ["From <PLACEHOLDER_1> today", "<PLACEHOLDER_1>"]
-
-
-def test_a_placeholder_of_another_tool_and_one_of_ours_are_two_values(rules: Masker) -> None:
-    first, target = texts(rules, f"Mail {MAIL}, or ask <EMAIL_1>, not <EMAIL_2>", values=("<EMAIL_1>", MAIL))[:2]
-    assert first == "Mail <EMAIL_1>, or ask <EMAIL_2>, not <EMAIL_3>"
-    assert target == "<EMAIL_2>"
-    assert texts(rules, "See <EMAIL_ADDRESS_7>", values=("<EMAIL_ADDRESS_7>",)) == [
-        "See <EMAIL_ADDRESS_1>",
-        "<EMAIL_ADDRESS_1>",
-    ]
-
-
-def test_a_number_in_a_placeholder_does_not_survive(rules: Masker) -> None:
-    assert rules("My <PHONE_5550143> and <ZIP_90210>").text == "My <PHONE_1> and <ZIP_1>"
 
 
 def test_what_the_params_or_the_schema_know_stays() -> None:
@@ -189,14 +174,10 @@ def test_ordinary_numbers_tags_and_keys_stay(masked: Any) -> None:
     ("key", "number", "kind"),
     [
         ("paid_with", CARD, "CARD"),
-        ("paid_with", float(CARD), "CARD"),
-        ("paid_with", -CARD, "CARD"),
         ("customer", 448812, "ACCOUNT"),  # the account, which has zeros before it
         ("line", 27825550143, "PHONE"),  # a known number
-        ("line", 442085996728, "PHONE"),  # the one in the text
         ("line", 2085996728, "PHONE"),  # the same, as it is dialled inside the country
         ("phone", 447911123456, "PHONE"),  # nowhere but here: the key says it
-        ("accountNumber", 31926819, "ACCOUNT"),
     ],
 )
 @pytest.mark.parametrize("column", ["answer", "worse"])
@@ -217,12 +198,6 @@ def test_a_private_number_is_an_error_if_the_schema_takes_no_text(masked: Any) -
     assert str(CARD) not in str(caught.value)
     (record,) = masked(answer(amount=CARD), mask__actions={"CREDIT_CARD": "keep"})
     assert str(CARD) in record["completion"][0]["content"]
-
-
-def test_the_second_check_reads_numbers_in_a_list(masked: Any) -> None:
-    with pytest.raises(HallmarkError, match=r"left after masking in 1 place \(CREDIT_CARD 1\)") as caught:
-        masked(answer(list=[1, CARD, 2]), mask__allow=[str(CARD)])
-    assert "field 'answer', value 3: CREDIT_CARD" in str(caught.value)
 
 
 def test_all_places_that_are_left_are_one_error(masked: Any) -> None:
@@ -262,9 +237,6 @@ def cards(count: int) -> list[str]:
     [
         ("id", cards(6), True),
         ("customer", cards(8), True),
-        ("tags", cards(6), True),
-        ("id", cards(15) + [str(CARD + 1 + number) for number in range(9)], True),
-        ("id", cards(5), False),  # of so few, all may fit by chance
         ("customer", [cards(1)[0]] * 8, False),  # one customer
         ("id", [str(CARD + number) for number in range(30)], False),  # a counter: every tenth fits
         ("tags", [str(1790000000000 + number) for number in range(20)], False),  # milliseconds
@@ -284,31 +256,18 @@ def test_a_column_of_cards_is_an_error_and_a_counter_is_none(
     assert len(masked(*rows, mask__actions={"CREDIT_CARD": "keep"})) == len(names)
 
 
-def test_the_whole_part_of_a_huge_fraction_is_a_number(masked: Any) -> None:
-    (record,) = masked({"text": "Paid twice."} | answer(phone=447911123456.5, amount=447911.5))
-    assert json.loads(record["completion"][0]["content"]) == {"note": "paid", "phone": "<PHONE_1>", "amount": 447911.5}
-
-
 @pytest.mark.parametrize(
     "label",
     [
         "joe.bloggs@acme-tools.io",
-        "card-4539148803436467",
         "am9lLmJsb2dnc0BhY21lLXRvb2xzLmlv",
-        "thandeka_mkhwanazi",
-        "00448812",
         "rosa_lee_quill",
     ],
 )
-@pytest.mark.parametrize("part", ["tags", "answer", "worse", "tools"])
+@pytest.mark.parametrize("part", ["tags", "answer", "tools"])
 def test_a_private_tag_or_key_is_an_error_that_names_column_and_row(masked: Any, part: str, label: str) -> None:
     deep = [{"a": {label: 1}}]
-    values = {
-        "tags": ["short", label],
-        "answer": {"note": "x", "deep": deep},
-        "worse": {"deep": deep},
-        "tools": [TOOL | {"deep": deep}],
-    }
+    values = {"tags": ["short", label], "answer": {"note": "x", "deep": deep}, "tools": [TOOL | {"deep": deep}]}
     with pytest.raises(HallmarkError, match="left after masking in") as caught:
         masked({}, {"id": "T-2", part: values[part]})
     assert (caught.value.row, caught.value.field) == (2, part)
@@ -329,30 +288,21 @@ def test_a_key_that_the_schema_lists_and_the_word_that_a_name_is_are_no_errors(m
 
 # --- everything that git or a remote takes
 
-# One value for each part of a row.
-PLANTED: dict[str, tuple[Any, str]] = {
-    "text": ({"text": "I am at one.value@acme-tools.io, please pay 12 EUR back."}, "one.value"),
-    "placeholder": ({"text": "From <NOMSA_DLAMINI_1>, who paid 12 EUR for it."}, "NOMSA"),
-    "context": ({"more": "Earlier mail from two.values@acme-tools.io"}, "two.values"),
-    "target text": (answer(note="write to three.values@acme-tools.io"), "three.values"),
-    "target key": (answer(**{"four.values@acme-tools.io": 1}), "four.values"),
-    "target number": (answer(paid=5425233430109903), "5425233430109903"),
-    "target amount": (answer(amount=5425233430109903), "5425233430109903"),
-    "rejected": ({"worse": {"note": "write to six.values@acme-tools.io"}}, "six.values"),
-    "rejected text": ({"worse": "write to six.values@acme-tools.io"}, "six.values"),
-    "tools key": ({"tools": [TOOL | {"seven.values@acme-tools.io": 1}]}, "seven.values"),
-    "tools text": ({"tools": [TOOL | {"description": "asks eight.values@acme-tools.io"}]}, "eight.values"),
-    "tags": ({"tags": ["nine.values@acme-tools.io"]}, "nine.values"),
-    "no column of ours": ({"internal": "ten.values@acme-tools.io"}, "ten.values"),
-    "identity": ({"contact_email": "eleven.values@acme-tools.io"}, "eleven.values"),
-    "id": ({"id": "Twelve Values"}, "twelve values"),
-    "group": ({"customer": "thirteen.values@acme-tools.io"}, "thirteen.values"),
+# A value in each part of a row that is masked, replaced by a pseudonym, or not read at all. tests/test_places.py: those that stop.
+PLANTED: dict[str, Any] = {
+    "id": "Twelve Values",
+    "customer": "thirteen.values@acme-tools.io",
+    "contact_email": "eleven.values@acme-tools.io",
+    "text": "I am at one.value@acme-tools.io, and <NOMSA_DLAMINI_1> paid 12 EUR. Rosa-Lee Quill (phone +44 20 8599 6728) too.",
+    "more": "Earlier mail from two.values@acme-tools.io",
+    "answer": {"note": "write to three.values@acme-tools.io", "paid": 5425233430109903},
+    "worse": {"note": "write to six.values@acme-tools.io"},
+    "tools": [TOOL | {"description": "asks eight.values@acme-tools.io"}],
+    "internal": "ten.values@acme-tools.io",
 }
 
 
-@pytest.mark.parametrize("part", PLANTED)
-def test_a_planted_value_is_refused_or_in_nothing_that_leaves(masked: Any, part: str) -> None:
-    change, value = PLANTED[part]
+def test_a_planted_value_is_in_nothing_that_leaves(masked: Any) -> None:
     give_key(Path())
     change_params(Path(), {"data.pseudonyms": "keyed"})
     words = ("alpha", "bravo", "crane", "delta", "eagle", "fable", "grape", "house", "igloo", "joker", "kayak", "lemon")
@@ -360,26 +310,21 @@ def test_a_planted_value_is_refused_or_in_nothing_that_leaves(masked: Any, part:
         {"id": f"T-{i}", "customer": f"C-{i}", "text": f"{word} {word[::-1]} {i}. I paid {i} EUR, {word * 2}"}
         for i, word in enumerate(words, 2)
     ]
-    refused = None
-    for output in (MASKED, HOLDOUT_LOCK, *REPORTS.rglob("*.json"), *Path("data").rglob("*.parquet")):
-        output.unlink(missing_ok=True)
-    try:
-        masked(change, *others, data__context="more")
-        params = load_params(Path("params.yaml"))
-        dedupe.run(params.model_copy(update={"dedupe": params.dedupe.model_copy(update={"gold": None})}))
-        split.run(params)
-    except HallmarkError as error:
-        assert error.row == 1, str(error)
-        refused = str(error)
-    assert (refused is not None) == (part in ("target key", "target amount", "tools key", "tags"))
-    left = [refused or ""]
+    masked(PLANTED, *others, data__context="more")
+    params = load_params(Path("params.yaml"))
+    dedupe.run(params.model_copy(update={"dedupe": params.dedupe.model_copy(update={"gold": None})}))
+    split.run(params)
+    left = []
     for file in [*REPORTS.rglob("*"), *Path("data").glob("*.json"), *Path("data").rglob("*.parquet")]:
         if file.suffix == ".parquet":
             left.append(repr(pl.read_parquet(file).to_dicts()))
         elif file.is_file():
             left.append(file.read_text(encoding="utf-8"))
-    assert not any(value.lower() in text.lower() for text in left)
-    assert refused or len(left) > 6
+    assert len(left) > 6
+    private = re.compile(
+        r"(?:one|two|three|six|eight|ten|eleven|twelve|thirteen)[. ]values?|nomsa|quill|8599|5425233430109903", re.I
+    )
+    assert [found for text in left for found in private.findall(text)] == []
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from hallmark.mask.languages import Languages
 from hallmark.mask.masking import Masker
-from tests.test_mask import settings_with
+from tests.rows import mask_with
 
 
 @cache
 def masker(level: str) -> Masker:
-    return Masker(settings_with(level=level))
+    return Masker(mask_with(level=level))
 
 
 LEVELS = st.sampled_from(["quasi", "all"])
@@ -50,15 +50,11 @@ def test_no_words_around_a_name_unmask_it_elsewhere(level: str, first: str, last
 TYPED = st.sampled_from(
     [
         "my name is {0} {1}",
-        "hello my name's {0} {1}, can you help",
         "MY NAME IS {0} {1}",
         "Hi, I'm {0} {1} from the sales team",
-        "please call me {0}",
         "ask for mr {1} pls",
-        "contact: {0} {1}",
         "What's your last name? {1}",
         "agent: may i have your full name please?\ncustomer: {0} {1}",
-        "Hi {0},\nit broke",
         "It broke.\nThanks, {0}",
         "It broke. Best regards,<br>{0} {1}",
         "user {0}.{1} can't log in",
@@ -92,33 +88,13 @@ def test_tags_keep_their_form(level: str, pieces: list[str]) -> None:
 
 RUNS = st.text(alphabet="abeilrnsMRTK0479 .,'@-/\n", max_size=40) | st.lists(
     st.sampled_from(
-        [
-            "Mark",
-            "Paucek",
-            "Rosa.Kumar",
-            "rosa_kumar",
-            "I've",
-            "don't",
-            "IBAN",
-            "DE89",
-            "3704",
-            "0044",
-            "0532",
-            "0130",
-            "07",
-            "by",
-            "Friday",
-            "www.acme.com",
-            "anna@x.org",
-            "Attn",
-            "Nr",
-        ]
+        ["Mark", "Rosa.Kumar", "rosa_kumar", "I've", "IBAN", "DE89", "3704", "Friday", "anna@x.org", "Attn"]
     ),
     max_size=14,
 ).map(" ".join)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(LEVELS, RUNS)
 def test_no_span_ends_inside_a_word(level: str, text: str) -> None:
     for span in masker(level)(text).spans:
@@ -144,14 +120,10 @@ def test_contractions_and_what_forms_print_are_no_one(words: str, after: str) ->
     [
         ("lisa and chris want to join", "<PERSON_1> and <PERSON_2> want to join"),
         ("my name is wrong on the card", None),
-        ("what is 2347 + 12", None),
         ("Contactless: my card won't wake.", None),
         ("rosa_kumar and Sarah2024 can't log in", "<USERNAME_1> and <USERNAME_2> can't log in"),
         ("Thanks Mark.Please call", "Thanks <PERSON_1>.Please call"),
         ("IBAN DE89 3704 0044 0532 0130 07 by Friday", re.compile("by Friday$")),
-        ("play some music by Anna Kowalska", None),
-        ("Book a table in Lyon for Anna Kowalska", "Book a table in Lyon for <PERSON_1>"),
-        ("play the message that Anna Kowalska sent", "play the message that <PERSON_1> sent"),
     ],
 )
 def test_what_was_once_wrong(text: str, masked: str | re.Pattern[str] | None) -> None:
@@ -174,28 +146,15 @@ def test_a_language_that_is_not_covered_is_warned_about_once() -> None:
     ("text", "left"),
     [
         ("watch Rajiv Kumar on ward 3", "watch <> on ward 3"),
-        ("queue Anna Mensah for surgery", "queue <> for surgery"),
-        ("what is the depressive episode of Anna Mensah", "what is the depressive episode of <>"),
         ("rate Kumar 1 star for rudeness", "rate <> 1 star for rudeness"),
-        ("play golf with Larry again", "play golf with <> again"),
-        ("start the series of treatments for Larry", "start the series of treatments for <>"),
         ("give Anna Mensah the book", "give <> the book"),
-        ("tell Kumar about the concert", "tell <> about the concert"),
-        ("is it cold near Rajiv Garcia", "is it cold near <>"),
         ("Is Anna Mensah at the bar in Leeds?", "Is <> at the bar in <>?"),
         ("regards, rajiv", "regards, <>"),
-        ("cheers rajiv", "cheers <>"),
-        ("thanks garcia", "thanks <>"),
-        ("dear zielenko, it broke", "dear <>, it broke"),
-        ("sincerely kowalska", "sincerely <>"),
         ("attn petrova", "attn <>"),
         ("ask for rajiv", "ask for <>"),
         ("Dear Oğuz,", "Dear <>,"),
-        ("Good morning Oğuz", "Good morning <>"),
         ("Congratulations Mark Ng!", "Congratulations <>!"),
-        ("contact: rosa_k", "contact: <>"),
         ("mr j_smith called", "<> called"),
-        ("anna_k and kumar_r can't log in", "<> and <> can't log in"),
         ("r.kumar can't log in", "<> can't log in"),
         ("id 4 (name: rajiv)", "id 4 (name: <>)"),
     ],
@@ -208,22 +167,14 @@ def test_a_persons_name_is_masked_whatever_the_request(text: str, left: str) -> 
 @pytest.mark.parametrize(
     "text",
     [
-        "add the song by Kumar to my playlist",
         "play Anna Kowalska's new album",
         "find me a movie in Leeds",
         "book a table at the bar in Leeds",
         "def f(name: str) -> None:",
-        "def f(size: int, name: foo) -> None:",
-        "class A:\n    name: bool",
-        "attention: sdpa",
-        "from: Date",
         "first_name: str",
-        "thanks everybody",
         "cheers mate",
-        "dear customer",
         "with regards to pricing",
         "x_train, j_max and p_value",
-        "Read main.py and utils.c",
     ],
 )
 def test_what_names_no_one_stays(text: str) -> None:
