@@ -13,22 +13,18 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.rows import read_rows
 from hallmark.commands import key as key_tool
 from hallmark.commands import propose
-from hallmark.data.conversations import text_in
 from hallmark.data.gold import gold_spans
 from hallmark.data.gold_clusters import compare_with_gold
-from hallmark.mask.params import Mask
 from hallmark.params.loader import load_params
 from stages import split
-from tests.rows import checked_rows, refused, shipped, write_lines
+from tests.rows import checked_rows, mask_with, refused, shipped, write_lines
 from tests.workspace import ROOT
 
 SPAN = {"id": "r1", "field": "text", "start": 0, "end": 3, "kind": "PERSON"}
 DATA = shipped().data.model_copy(update={"id": "id", "group": "id", "input": "text"})
 
 
-@pytest.mark.parametrize(
-    "change", [{}, {"start": "0"}, {"start": 1.7}, {"end": True}, {"start": -1}, {"end": 0}, {"id": []}]
-)
+@pytest.mark.parametrize("change", [{}, {"start": "0"}, {"end": True}, {"start": -1}, {"end": 0}, {"id": []}])
 def test_a_gold_span_is_taken_once_and_as_written_or_not_at_all(tmp_path: Path, change: dict[str, Any]) -> None:
     path = write_lines(tmp_path / "gold.jsonl", [SPAN, SPAN | change])
     with refused(file=path, row=2):
@@ -60,8 +56,8 @@ def test_a_date_out_of_range_is_one_error(tmp_path: Path) -> None:
     ("column", "value"),
     [
         *(("tags", [tag]) for tag in ("  ", " a", "e\u0301")),
-        *(("tools", tools) for tools in (["x"], [{}], [None], [{"function": {"name": 5}}], [{"name": " "}])),
-        *(("text", text) for text in ("\xad\xad", "\u3164", "\u202e\u202c", "\u2800", "\x01")),
+        *(("tools", tools) for tools in (["x"], [{"function": {"name": 5}}], [{"name": " "}])),
+        *(("text", text) for text in ("\xad\xad", "\u3164", "\x01")),
         ("tools", '[{"name": "f", "description": "\\ud800"}]'),  # an escape brings in half a character
     ],
 )
@@ -73,19 +69,10 @@ def test_what_looks_like_a_value_and_is_none(tmp_path: Path, column: str, value:
         list(checked_rows(path, **columns))
 
 
-def test_a_part_of_a_message_is_a_text() -> None:
-    assert text_in({"content": [{"type": "text", "text": 5}]}, "content") is None
-
-
 @pytest.mark.parametrize("word", [" ", "\u200b"])
 def test_a_word_to_mask_shows(word: str) -> None:
     with pytest.raises(ValueError, match="nothing that shows"):
-        Mask.__pydantic_validator__.validate_assignment(Mask.model_construct(), "deny", [word])
-
-
-def test_a_path_too_long_is_one_error() -> None:
-    with pytest.raises(HallmarkError, match="can't be read"):
-        list(read_rows(Path("a" * 300 + ".jsonl")))
+        mask_with(deny=[word])
 
 
 def test_a_folder_where_a_file_goes(tmp_path: Path) -> None:
@@ -103,12 +90,11 @@ def test_a_lock_is_checked_before_it_is_hashed(tmp_path: Path, monkeypatch: pyte
         holdout.read_lock()
 
 
-@pytest.mark.parametrize("target", ["holdout.lock.json", "nowhere.json"])  # a loop, and a link to nothing
-def test_a_broken_link_draws_no_new_holdout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str) -> None:
+def test_a_broken_link_draws_no_new_holdout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("data").mkdir()
     Path("reports").mkdir()
-    files.HOLDOUT_LOCK.symlink_to(target)
+    files.HOLDOUT_LOCK.symlink_to("nowhere.json")
     with pytest.raises(HallmarkError, match=r"holdout\.lock\.json"):
         split.run(load_params(ROOT / "params.yaml"))
 
@@ -116,11 +102,11 @@ def test_a_broken_link_draws_no_new_holdout(tmp_path: Path, monkeypatch: pytest.
 def test_records_have_their_columns(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     pl.DataFrame({"id": ["a"], "group": [1]}).write_parquet(path)
-    with pytest.raises(HallmarkError, match="field 'group'"):
+    with refused(field="group"):
         records.scan_records(path)
     with pytest.raises(HallmarkError, match="has no records"):
         records.check_filled(pl.DataFrame({"id": []}), path)
-    with pytest.raises(HallmarkError, match="field 'group': values are missing"):
+    with refused(field="group"):
         records.check_filled(pl.DataFrame({"id": ["a"], "group": [None]}), path)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hallmark.base.rows import read_rows
@@ -59,6 +59,7 @@ def test_openai_tool_calls_and_results(tmp_path: Path) -> None:
     assert answer.input.endswith("tool: sunny")
 
 
+@settings(max_examples=40)
 @given(st.lists(st.sampled_from([None, 0, 1, 1.0]), min_size=1, max_size=6))
 def test_the_last_answer_that_is_trained_is_the_last_without_weight_0(weights: list[float | None]) -> None:
     turns = []
@@ -76,12 +77,9 @@ def test_the_last_answer_that_is_trained_is_the_last_without_weight_0(weights: l
     assert (row.context or "").count("assistant: ") == last
 
 
-def test_sharegpt(tmp_path: Path) -> None:
+def test_sharegpt_and_alpaca(tmp_path: Path) -> None:
     (row,) = read(tmp_path, [SHAREGPT], context="turns.earlier")
     assert (row.input, row.target, row.context) == ("Ciao?", "Hello.", "")
-
-
-def test_alpaca_is_columns(tmp_path: Path) -> None:
     (row,) = read(tmp_path, [ALPACA], input="{instruction}\n{input}", target="output")
     assert (row.input, row.target) == ("Translate.\nCiao", "Hello.")
 
@@ -97,15 +95,11 @@ def test_rows_without_a_name_have_one_that_stays(tmp_path: Path) -> None:
     "messages",
     [
         [],
-        [{"role": "user", "content": "hi"}],
         [{"role": "assistant", "content": "hi"}],
         [{"role": "user", "content": "hi"}, {"role": "narrator", "content": "x"}],
         [{"role": "user", "content": "hi"}, {"content": "x"}],
         [{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}],
         [{"role": "user", "content": "hi"}, {"role": "assistant", "tool_calls": "x"}],
-        [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hi", "weight": 0}],
-        [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hi", "weight": 0.5}],
-        [{"role": "user", "content": "hi"}, 7],
     ],
 )
 def test_what_is_no_conversation_is_named(tmp_path: Path, messages: list[Any]) -> None:
@@ -160,6 +154,7 @@ def read_spans(folder: Path, row: dict[str, Any], target: str, source: str = "te
     return list(checked_rows(write_lines(folder / "rows.jsonl", [row]), task=task, **columns | data))
 
 
+@settings(max_examples=30)
 @given(
     st.lists(
         st.tuples(st.text("abcü", min_size=1, max_size=4), st.sampled_from([None, "city", "x-y"])),
@@ -182,14 +177,10 @@ def test_every_form_of_spans_has_the_same_fields(pairs: list[tuple[str, str | No
     [
         (["B-a", "I-a", "I-a"], {"a": ["Anna to Rome"]}),
         (["S-a", "B-a", "E-a"], {"a": ["Anna", "to Rome"]}),  # IOBES
-        (["I-a", "I-b", None], {"a": ["Anna"], "b": ["to"]}),
         ([[0, 4, "a"], [2, 7, "a"]], {"a": ["Anna", "na to"]}),
         ([], {}),
-        ([{"result": []}], {}),
         ([{"result": [], "was_cancelled": True}], "target"),
         (None, "target"),
-        ("", "target"),
-        ([[0, 99, "a"]], "characters"),
         ([[0, 4, "a"], [7, 5, "b"]], "characters"),  # not one of two, silently
         ([{"start": 0, "end": 4.5, "label": "a"}, [0, 4, "a"]], "whole numbers"),
         (["B-a"], "TOKENS.joined"),

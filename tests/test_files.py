@@ -123,7 +123,7 @@ def test_a_second_writer_leaves_alone_what_a_living_one_writes(tmp_path: Path, k
 def test_a_writer_that_is_asked_to_stop_leaves_nothing(tmp_path: Path, kind: str, target: str) -> None:
     process = writer(tmp_path, kind, target)
     process.terminate()
-    assert process.wait(10) == 128 + signal.SIGTERM
+    assert process.wait(60) == 128 + signal.SIGTERM
     assert list(tmp_path.iterdir()) == []
 
 
@@ -136,7 +136,7 @@ def test_only_the_names_of_temporary_files_are_remains(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {*kept, "deep.txt", ".release-zzzzzzzz"}
 
 
-@pytest.mark.parametrize("name", ["x" * 300, "file/x", "file/deep/x", "loop/x"])
+@pytest.mark.parametrize("name", ["x" * 300, "file/x", "loop/x"])
 @pytest.mark.parametrize("write", [atomic, atomic_folder])
 def test_a_name_that_no_file_can_have_is_one_error(tmp_path: Path, name: str, write: Callable[[Path], Any]) -> None:
     (tmp_path / "file").write_text("")

@@ -70,6 +70,7 @@ def test_an_entry_of_another_form_is_named(changes: dict[str, Any], problem: str
     ("text", "problem"),
     [
         ("a: 1\na: 2", "each key once"),
+        ("a: 2001-99-99", "is not text, number"),
         ("a: &a [*a]", "nested deeper than 100 levels"),
         ("".join(f"{a}: &{a} [*{b}, *{b}]\n" for a, b in zip("bcdefghijklmnopqrstuvw", "abcdefghijklmnopqrstuv", strict=True)).join(["a: &a [x]\n", ""]), "more than 250000 values"),
         ("#" * 2**21, "larger than 1 MiB"),

@@ -39,11 +39,9 @@ def without(key: str) -> dict[str, Any]:
     ("bad", "part"),
     [
         (ROW | {"who": None}, "group"),
-        (ROW | {"who": " "}, "group"),
         (without("who"), "group"),
         (ROW | {"subject": None, "body": "\n\u200b"}, "input"),  # the template's own words are no input
         (without("body"), "input"),
-        (ROW | {"reply": None}, "target"),
         (ROW | {"reply": " \n"}, "target"),
         (without("reply"), "target"),
     ],
@@ -73,7 +71,6 @@ def test_a_conversation_of_one_side(tmp_path: Path, role: str, part: str) -> Non
         ("I can't do that.", "empty", "error", [[CALL], []]),
         ("I can't do that.", "missing", "error", None),
         ('[{"name": "find"', "empty", "drop", None),  # a call that was cut off is none in words
-        ("5", "empty", "drop", None),
     ],
 )
 def test_an_answer_that_calls_no_tool(
@@ -99,7 +96,7 @@ def test_what_no_row_has_is_an_error_whatever_the_param_says(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("bad", [ROW | {"id": None}, ROW | {"body": ["a list"]}, ROW | {"reply": 5}])
 def test_other_bad_rows_stop_it_still(tmp_path: Path, bad: dict[str, Any]) -> None:
-    with pytest.raises(HallmarkError, match="row 2"):
+    with refused(row=2):
         read(tmp_path, [ROW, bad], missing="drop")
 
 

@@ -44,23 +44,13 @@ def found(texts: list[str], size: int, threshold: float, permutations: int = 256
 @pytest.mark.parametrize(
     ("text", "normal"),
     [
-        ("  Hello\t\n World  ", "hello world"),
         ("ＡＢＣ ﬁ ①", "abc fi 1"),
         ("a\u200bb\u00adc\x00d\u202e", "abcd"),
-        ("a\u00a0 \u2003b", "a b"),
-        ("x > 5, y!", "x > 5, y!"),
         (" \u200b ", ""),
     ],
 )
 def test_normalise(text: str, normal: str) -> None:
     assert near.normalise(pl.Series([text])).to_list() == [normal]
-
-
-def test_text_of_leaves_the_system_prompt_out() -> None:
-    turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "hi"}]
-    frame = pl.DataFrame({"prompt": [turns], "completion": [[{"role": "assistant", "content": "hello"}]]})
-    row = frame.select(one=near.text_of("prompt"), both=near.text_of("prompt", "completion")).row(0)
-    assert row == ("hi", "hi\nhello")
 
 
 def test_punctuation_is_nothing_but_where_there_is_nothing_else() -> None:
@@ -77,9 +67,9 @@ def test_finds_what_brute_force_finds(texts: list[str], size: int, threshold: fl
 
 
 def test_finds_what_brute_force_finds_among_short_records() -> None:
-    texts = list(dict.fromkeys(text for text, _ in made_texts(600)))
+    texts = list(dict.fromkeys(text for text, _ in made_texts(400)))
     true = by_hand(texts, 4, 0.6)
-    assert len(true) > 90
+    assert len(true) > 40
     for order in (texts, texts[::-1]):
         assert found(order, 4, 0.6) == pytest.approx(true)
 
@@ -141,13 +131,3 @@ def test_a_template_whose_texts_are_not_near_enough_is_an_error_too(monkeypatch:
             patch.setattr(module, name, value)
             with pytest.raises(HallmarkError, match=r"pairs of texts look alike, too many .* one template"):
                 near.near_pairs(texts, size=4, threshold=0.85, permutations=64, file=MASKED, most=499)
-
-
-@given(st.lists(st.tuples(st.integers(0, 19), st.integers(0, 19)), max_size=40))
-def test_components(edges: list[tuple[int, int]]) -> None:
-    expected = list(range(20))
-    for _ in expected:
-        for one, two in edges:
-            expected[one] = expected[two] = min(expected[one], expected[two])
-    left, right = (np.array([edge[side] for edge in edges], np.int64) for side in (0, 1))
-    assert near.components(20, left, right).tolist() == expected

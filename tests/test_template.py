@@ -23,7 +23,19 @@ from hallmark.base.files import sha256_file
 from hallmark.base.wheel import write_wheel
 from hallmark.params.loader import load_params
 from hallmark.params.schema import comments, params_schema
-from tests.workspace import ROOT, TINY, TINY_BASE, change_params, checked, give_key, report, repro_here, run, run_here
+from tests.workspace import (
+    NO_COMPARATORS,
+    ROOT,
+    TINY,
+    TINY_BASE,
+    change_params,
+    checked,
+    give_key,
+    report,
+    repro_here,
+    run,
+    run_here,
+)
 
 if not (ROOT / "template").is_dir():
     pytest.skip("this repo was stamped from the template and has none of its own", allow_module_level=True)
@@ -239,11 +251,11 @@ def test_each_kind_runs_to_the_comparison_on_a_tiny_model(source: Path, tmp_path
 
 
 def tiny_model(project: Path) -> None:
-    """Let a stamped repo run on the tiny model, with little work in each stage."""
+    """Let a stamped repo run on the tiny model, with little work in each stage; other tests run comparators."""
     from tests.tiny import make_tiny_base
 
-    rules = {"mask.ner": {"engine": "none", "model": None}, "mask.workers": 1}
-    change_params(project, TINY | {"base": TINY_BASE, "task.tool_format": "json"} | rules)
+    rules = {"mask.ner": {"engine": "none", "model": None}, "mask.workers": 1, "task.tool_format": "json"}
+    change_params(project, TINY | NO_COMPARATORS | rules | {"base": TINY_BASE, "eval.sample": {"base": 20}})
     make_tiny_base(project / "tiny")
     give_key(project)
 
