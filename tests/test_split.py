@@ -75,7 +75,7 @@ def test_shares_by_rows_and_no_group_on_two_sides() -> None:
 
 def test_a_large_customer_goes_to_training() -> None:
     records = [row | {"group": "large"} if number % 3 == 0 else row for number, row in enumerate(made(600, 59))]
-    for salt in "abcd":
+    for salt in "abcdefgh":
         HOLDOUT_LOCK.unlink(missing_ok=True)
         report = splitted(records, split__salt=salt)
         assert "large" in ids("train", "group")

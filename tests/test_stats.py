@@ -33,6 +33,8 @@ def test_newcombe_is_the_published_interval_and_never_without_width():
     # Newcombe 1998, table II, method 10: 36 both, 12 and 2 changed, 0 neither
     assert astuple(newcombe_paired(36, 12, 2, 50, 0.95)) == pytest.approx((-0.2, -0.3404, -0.0569), abs=5e-5)
     assert astuple(newcombe_paired(36, 2, 12, 50, 0.95)) == pytest.approx((0.2, 0.0569, 0.3404), abs=5e-5)
+    # 20 both, 16 neither: here, the correction for continuity counts
+    assert astuple(newcombe_paired(20, 2, 12, 50, 0.95)) == pytest.approx((0.2, 0.0562, 0.3292), abs=5e-5)
     nothing = newcombe_paired(0, 0, 0, 100, 0.95)
     assert nothing.high == -nothing.low == pytest.approx(wilson(0, 100, 0.95).high)
     assert astuple(newcombe_paired(0, 0, 0, 0, 0.95)) == (0.0, -1.0, 1.0)
