@@ -33,6 +33,7 @@ from hallmark.params.loader import load_params
 from hallmark.task.predictions import metrics_of, read_predictions
 from hallmark.task.task import Task
 from stages import eval as stage_eval
+from tests.rows import refused
 from tests.stub_model import ChatServer, Reply
 from tests.test_eval import SETTINGS, some_holdout, some_train
 from tests.tiny import make_tiny_base
@@ -131,14 +132,13 @@ def test_what_is_missing_is_bought_once_and_the_stage_only_looks_it_up(
     at: Path, server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
     use(server)
-    with pytest.raises(HallmarkError, match=r"10 of 10 answers of the comparator big are missing") as caught:
+    with refused("nox -s ask"):
         look_up()
-    assert "nox -s ask" in str(caught.value)
     buy(dry=True)
-    assert "big: 10 records, 10 of 10 requests missing, cost at most 0." in capsys.readouterr().out
+    assert "10 of 10 requests missing" in capsys.readouterr().out
     assert server.asked == []
     buy()
-    assert "10 of 10 answers bought, spent 0.0027" in capsys.readouterr().out  # 10 * (100 * 2 + 7 * 10) / 1e6
+    assert "spent 0.0027" in capsys.readouterr().out  # 10 * (100 * 2 + 7 * 10) / 1e6
     records = read_records(HOLDOUT).rows(named=True)
     sent = sorted(json.dumps(body["messages"]) for body in server.asked)
     assert sent == sorted(json.dumps(row["prompt"]) for row in records)  # the texts of the split, which are masked
@@ -151,7 +151,6 @@ def test_what_is_missing_is_bought_once_and_the_stage_only_looks_it_up(
     assert {(row.finish, row.tokens) for row in rows} == {("stop", 7)}
     assert metrics["price"] == {"input_tokens": 1000, "output_tokens": 70, "cost": 0.0027, "per_1000": 0.27}
     assert 0 < metrics["latency_s"]["p50"] <= metrics["latency_s"]["p95"]
-    assert metrics["words"] == "gpt-x by its API"
     before, first = sha256_folder(Path("reports/comparators")), file_of("big").read_bytes()
     buy()
     look_up()
@@ -186,7 +185,7 @@ def test_a_key_depends_on_all_that_determines_the_answer_and_not_on_ids() -> Non
 
 def test_the_estimate_stops_before_the_first_request(at: Path, server: Server) -> None:
     use(server, max_cost=0.001)
-    with pytest.raises(HallmarkError, match=r"may cost 0\.\d+, which is over max_cost = 0.001"):
+    with refused():
         buy()
     assert server.asked == [] and not file_of("big").exists()
     use(server, max_cost=1.0)
@@ -213,7 +212,6 @@ FOR_THE_MOMENT = {
     "a date of no calendar": [garbage(429, Retry_After="Mon, 01 Jan 2024 00:00:00 +99999999999999")],
     "half a body": [(200, {"Content-Length": str(len(WHOLE))}, WHOLE[:40])],
     "half a JSON": [garbage(200, WHOLE[:40])],
-    "no choice": [garbage(200, json.dumps(completion(choices=[])).encode())],
     "no text": [garbage(200, json.dumps(completion(None)).encode())],
     "a part of another kind": [garbage(200, answered({"content": [{"type": "image", "text": "x"}]}))],
     "an error of its own status": [garbage(200, b'{"error": {"code": 429}, "choices": []}')],
@@ -234,7 +232,7 @@ def test_what_fails_for_the_moment_is_sent_again(at: Path, server: Server, name:
 def test_a_time_out_is_sent_again_and_what_keeps_failing_ends_in_one_error(at: Path, server: Server) -> None:
     use(server, timeout=0.2, retries=1)
     server.slow = 0.6
-    with pytest.raises(HallmarkError, match=r"10 answers for big are still missing: (TimeoutError|ReadTimeout)"):
+    with refused():
         buy()
     assert len(server.asked) < 20  # five in a row end it
     server.slow = 0.0
@@ -262,10 +260,10 @@ def test_another_models_answer_is_kept_and_asked_no_more(at: Path, server: Serve
     with pytest.raises(HallmarkError, match="another model answered"):
         buy()
     for _ in range(2):
-        with pytest.raises(HallmarkError, match="1 answers for big are not of 'gpt-x' but of 'gpt-x-mini'") as caught:
+        with refused("remove its line to ask again") as caught:
             buy()
         [key] = read_bought("big")
-        assert key[:12] in str(caught.value) and "remove its line to ask again" in str(caught.value)
+        assert key[:12] in str(caught.value)
     assert len(server.asked) == 1
     use(server, accept_model="gpt-x(-mini)?")
     buy()
@@ -290,7 +288,7 @@ def test_its_own_prompt_examples_schema_and_key_are_sent(
 ) -> None:
     own = {"system_prompt": "Be brief.", "examples": 2, "structured": True, "key": "HALLMARK_TEST_KEY"}
     use(server, **own, fields={"max_tokens": None, "max_completion_tokens": 30, "temperature": None})
-    with pytest.raises(HallmarkError, match="no variable HALLMARK_TEST_KEY"):
+    with refused():
         buy()
     monkeypatch.setenv("HALLMARK_TEST_KEY", "top-secret")
     buy()
@@ -301,9 +299,7 @@ def test_its_own_prompt_examples_schema_and_key_are_sent(
     roles = [message["role"] for message in body["messages"]]
     assert roles == ["system", "user", "assistant", "user", "assistant", "user"]
     assert body["messages"][0]["content"] == "Be brief."
-    rows, metrics = look_up()
-    assert metrics["examples"] == 2.0 and metrics["words"] == "gpt-x by its API with 2 examples"
-    assert all(len(row.examples) == 2 for row in rows)
+    assert all(len(row.examples) == 2 for row in look_up()[0])
     held = b"".join(file.read_bytes() for file in [*BOUGHT.iterdir(), *Path("reports").rglob("*.json*")])
     assert b"top-secret" not in held and b"Be brief." not in held
 
@@ -351,9 +347,8 @@ def test_dvc_keeps_the_file_and_pushes_it_only_if_told_to(at: Path, server: Serv
         buy()
         [out] = YAML(typ="safe").load(note.read_text(encoding="utf-8"))["outs"]
         assert "push" not in out and len(read_bought("big")) == 20  # what is not asked any more was paid for
-        assert run(at, "git", "status", "--porcelain", "data/bought", "--untracked-files=all").stdout.split("\n")[
-            :-1
-        ] == ["?? data/bought/README.md", "?? data/bought/big.jsonl.dvc"]
+        seen = run(at, "git", "status", "--porcelain", "data/bought", "--untracked-files=all").stdout.splitlines()
+        assert seen == ["?? data/bought/README.md", "?? data/bought/big.jsonl.dvc"]
     finally:
         for folder in (".git", ".dvc"):
             run(at, "rm", "-rf", folder)
@@ -395,9 +390,7 @@ def test_a_rebuild_looks_the_answers_up_and_says_so_if_a_clone_lacks_them(
     run(tmp_path, "git", "clone", "--quiet", str(repo), str(clone))
     monkeypatch.chdir(clone)
     for stage in (None, "comparators"):
-        with pytest.raises(
-            HallmarkError, match=r"data/bought: answers .* not in this repository's cache: big\.jsonl\n"
-        ):
+        with refused():
             verify.run(stage)
     assert verify.run("other") == 0
     shutil.copy(repo / file_of("big"), clone / file_of("big"))
@@ -418,7 +411,6 @@ def test_a_rebuild_looks_the_answers_up_and_says_so_if_a_clone_lacks_them(
         ({"price": None, "max_cost": 1.0}, "max_cost needs a price"),
         ({"fields": {"n": 5}}, "fields can't set 'n'"),
         ({"url": "https://x:abc/v1"}, "url is not an address"),
-        ({"url": "http://api.example.com/v1", "key": "KEY"}, "url with a key must begin with https"),
         ({"url": "http://8.8.8.8/v1", "key": "KEY"}, "url with a key must begin with https"),
         ({"url": "http://localhost.example.com/v1", "key": "KEY"}, "url with a key must begin with https"),
         ({"fields": {"max_tokens": None}}, "fields must leave a limit"),
@@ -431,22 +423,10 @@ def test_settings_that_make_no_sense_are_refused(changes: dict[str, Any], said: 
         EndpointSettings.model_validate(ENDPOINT | {"url": url, "key": "KEY"})  # nobody else reads the key there
 
 
-@pytest.mark.parametrize(
-    ("said", "accepted", "right"),
-    [
-        ("gpt-x", None, True),
-        ("gpt-x-2026-01-01", None, True),
-        ("gpt-x-mini", None, False),
-        ("gpt-x-70b", None, False),
-        ("other", None, False),
-        (None, ".*", True),
-        (None, "gpt-x", False),
-        ("other", "oth.*", True),
-        ("another", "oth.*", False),
-    ],
-)
-def test_a_dated_name_is_the_same_model(said: str | None, accepted: str | None, right: bool) -> None:
-    assert is_model(said, "gpt-x", accepted) is right
+def test_a_dated_name_is_the_same_model() -> None:
+    assert is_model("gpt-x-2026-01-01", "gpt-x", None) and is_model(None, "gpt-x", ".*")
+    assert not is_model("gpt-x-mini", "gpt-x", None) and not is_model("gpt-x-70b", "gpt-x", None)
+    assert not is_model(None, "gpt-x", "gpt-x") and not is_model("another", "gpt-x", "oth.*")
 
 
 TEXTS = st.text() | st.text(st.characters(categories=("Cc", "Lu"))).map(lambda text: text + "\ud800")  # half a pair
@@ -514,7 +494,7 @@ def test_a_line_that_is_no_answer_is_named(tmp_path: Path, monkeypatch: pytest.M
 
 def test_two_runs_at_once_do_not_buy_the_same_answers(at: Path, server: Server) -> None:
     use(server)
-    with alone(BOUGHT, "", ""), pytest.raises(HallmarkError, match="another run buys answers"):
+    with alone(BOUGHT, "", ""), refused():
         buy()
     assert server.asked == []
 
@@ -602,20 +582,17 @@ def guess() -> float:
     return need.most
 
 
-def test_attempts_that_may_have_been_charged_count(
-    at: Path, server: Server, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_attempts_that_may_have_been_charged_count(at: Path, server: Server) -> None:
     use(server, retries=20, concurrency=1)
     most = guess()
     use(server, retries=20, concurrency=1, max_cost=1.05 * most)
     server.always = b"{}"
-    with pytest.raises(HallmarkError, match="could exceed max_cost"):
+    with refused():
         buy()
     assert 5 < len(server.asked) < 16
-    assert "spent 0.0000 by the usage that was stated, and at most 0.0" in capsys.readouterr().out
     server.asked.clear()
     server.always = json.dumps(completion(None, usage=USAGE)).encode()  # no text, and a usage
-    with pytest.raises(HallmarkError, match="could exceed max_cost"):
+    with refused():
         buy()
     assert 12 < len(server.asked) < 20 and len(server.asked) * 0.00027 <= 1.05 * most
     server.asked.clear()
@@ -624,11 +601,11 @@ def test_attempts_that_may_have_been_charged_count(
     assert len(server.asked) == 25  # what a status refuses costs nothing
 
 
-def test_many_at_once_do_not_pass_the_limit(at: Path, server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+def test_many_at_once_do_not_pass_the_limit(at: Path, server: Server) -> None:
     use(server, concurrency=10, max_cost=0.03)
     server.slow = 0.05
     server.usage = {"prompt_tokens": 4000, "completion_tokens": 20}  # 0.0082 each, far over the guess
-    with pytest.raises(HallmarkError, match="could exceed max_cost"):
+    with refused():
         buy()
     assert 2 <= len(server.asked) == len(read_bought("big")) <= 3
     file_of("big").unlink()
@@ -647,9 +624,8 @@ def test_answers_that_were_bought_and_are_not_here_are_not_bought_again(at: Path
     for dangling in (False, True):
         if dangling:
             file_of("big").symlink_to(at / "no-such-cache")
-        with pytest.raises(HallmarkError, match="was bought before") as caught:
+        with refused("dvc checkout data/bought/big.jsonl.dvc"):
             buy()
-        assert "dvc checkout data/bought/big.jsonl.dvc" in str(caught.value)
     assert server.asked == []
     file_of("big").unlink()
     note.unlink()
@@ -665,7 +641,7 @@ def test_an_environment_with_a_proxy_that_can_not_be_used_is_one_error(
     without = [] if find_spec("socksio") else ["socks5://user:word@127.0.0.1:1"]
     for proxy in ("foo://user:word@127.0.0.1:1", "http://127.0.0.1:x", *without):
         monkeypatch.setenv("ALL_PROXY", proxy)
-        with pytest.raises(HallmarkError, match="the proxy that the environment names") as caught:
+        with refused() as caught:
             buy()
         assert "word" not in str(caught.value)
     assert server.asked == []
@@ -678,7 +654,7 @@ def test_records_of_an_old_split_are_not_bought(at: Path, server: Server, monkey
     buy(dry=True)  # nothing has run here, so there is nothing to go by
     Path("dvc.lock").write_text("", encoding="utf-8")
     try:
-        with pytest.raises(HallmarkError, match=r"^dvc\.lock: mask, split: not run since a change"):
+        with refused(file=Path("dvc.lock")):
             buy()
         assert server.asked == []
         stale[:] = ["sft"]

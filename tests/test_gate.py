@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
+import shutil
 from dataclasses import asdict
 
 import pytest
@@ -16,7 +14,7 @@ from hallmark.base.outcomes import FAILURES
 from hallmark.base.reading import read_json, read_json_lines
 from hallmark.base.reports import Report
 from hallmark.base.stats import p_of_changes
-from hallmark.judge.judge import WORST, decided_by, factor_needed, factor_of_test, more_needed
+from hallmark.judge.judge import WORST, factor_needed, factor_of_test, more_needed
 from hallmark.judge.params import Gate, rule_names
 from hallmark.judge.verdict import Verdict, overall
 from hallmark.params.loader import load_params
@@ -36,7 +34,8 @@ from tests.made_up import (
     write_predictions,
     write_split,
 )
-from tests.rows import record
+from tests.rows import record, refused
+from tests.workspace import run_here
 
 PARAMS = without_comparators(load_params(ROOT / "params.yaml"))
 PARAMS = PARAMS.model_copy(update={"compare": PARAMS.compare.model_copy(update={"bootstrap_samples": 500})})
@@ -59,17 +58,29 @@ BASE = outcomes(1, 600, wrong_format=0.1, wrong_value=0.3, hallucination=0.05)
 TUNED = outcomes(2, 600, wrong_format=0.02, wrong_value=0.1, hallucination=0.05)
 
 
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    """All that the gate reads, of a model that passes every rule."""
+    root = tmp_path_factory.mktemp("compared")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.chdir(root)
+        write_other_reports(root)
+        write_models(root, BASE, TUNED, 40)
+        compare.run(PARAMS)
+    return root
+
+
 @pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
+def folder(compared, tmp_path, monkeypatch):
+    shutil.copytree(compared, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    write_other_reports(tmp_path)
     return tmp_path
 
 
-def judged(root, base=BASE, tuned=TUNED, groups=40, **changes):
-    """Run `compare` and `gate`; returns the verdict, the outcomes by rule, and the report."""
-    if base is not None:
-        write_models(root, base, tuned, groups)
+def judged(root, base=None, tuned=None, groups=40, **changes):
+    """Run `gate`, after `compare` if answers are given; returns the verdict, the outcomes by rule, and the report."""
+    if base or tuned:
+        write_models(root, base or BASE, tuned or TUNED, groups)
         compare.run(PARAMS)
     verdict = gate.run(PARAMS.model_copy(update={"gate": Gate.model_validate(RULES | changes)}))
     report = read_json(root / "reports/gate.json")
@@ -81,39 +92,23 @@ def not_passed(found):
     return {name: outcome for name, outcome in found.items() if outcome != "pass"}
 
 
-def test_a_better_model_passes_every_rule(folder):
-    verdict, found, report = judged(folder)
-    assert not_passed(found) == {}
-    assert verdict == "pass"
-    assert report["words"] == f"All {len(found)} rules that could have failed hold."
-
-
 def test_more_exact_matches_do_not_pay_for_twice_the_broken_schemas(folder):
     base = outcomes(1, 600, wrong_format=0.05, wrong_value=0.4)
     tuned = outcomes(2, 600, wrong_format=0.1, wrong_value=0.1)
-    verdict, found, report = judged(folder, base, tuned, floors={"schema_validity": 0.8})
-    assert found["superiority.base"] == "pass"
-    assert not_passed(found) == {"growth.wrong_format": "fail"}
-    assert verdict == "fail"
-    words = "Wrong format, against the base. Needed: at most 3 points more than the base. Measured: 5.0 more ("
-    assert report["words"].startswith(f"1 of {len(found)} rules that could have failed fails. {words}")
+    verdict, found, _ = judged(folder, base, tuned, floors={"schema_validity": 0.8})
+    assert (not_passed(found), verdict) == ({"growth.wrong_format": "fail"}, "fail")
 
 
 def test_a_handful_of_records_decides_nothing(folder):
     verdict, found, report = judged(folder, ["wrong_value"] * 30, ["pass"] * 30, groups=12)
-    assert verdict == "too_little_data"
-    assert found["sample.records"] == "too_little_data"
+    assert verdict == found["sample.records"] == "too_little_data"
     assert "fail" not in found.values()
-    said = "The most serious: Records in the holdout. Needed: at least 100. Measured: 30. 70 more are needed."
-    assert report["words"].endswith(said)
+    assert "70 more are needed" in report["words"]
 
 
 def test_a_floor_for_what_the_task_does_not_measure_says_what_it_does(folder):
-    with pytest.raises(
-        HallmarkError, match=r"no measure 'macro_f1'; it has parses, schema_validity, .*field_f1"
-    ) as caught:
+    with refused("take macro_f1 off gate.floors"):
         judged(folder, floors={"macro_f1": 0.8})
-    assert "take macro_f1 off gate.floors" in str(caught.value)
 
 
 def test_a_latency_that_nothing_was_measured_of_fails(folder):
@@ -147,9 +142,7 @@ def test_the_artefact_that_fares_worst_is_the_one_that_is_judged(folder, value, 
     verdict, found, report = judged(folder)
     assert (not_passed(found).get("parity.exact_match_lost", "pass"), verdict) == (outcome, outcome)
     rule = next(rule for rule in report["rules"] if rule["name"] == "parity.exact_match_lost")
-    assert rule["measured"].endswith("), Merged model (bfloat16)")
-    assert "Judged on 64 records (benchmark.parity.records)." in rule["note"]
-    assert rule["note"].endswith("Not measured: GGUF file (Q8_0): no converter.")
+    assert "Merged model" in rule["measured"] and "no converter" in rule["note"]
 
 
 def test_a_sample_of_no_record_is_no_reason_to_pass(folder):
@@ -176,15 +169,10 @@ def test_what_callers_get_is_held_to_the_floor_and_the_margin_of_what_was_evalua
 ):
     path = folder / "reports/benchmark.json"
     write_json(path, read_json(path) | {"parity": parity() | {"live": of_callers}})
-    found_verdict, found, report = judged(folder, floors={"exact_match": 0.7})
+    found_verdict, found, _ = judged(folder, floors={"exact_match": 0.7})
     assert (found["parity.live_lost"], found["parity.live_exact_match"], found_verdict) == (lost, floor, verdict)
     assert found["floor.exact_match"] == "pass"
-    rules = {rule["name"]: rule for rule in report["rules"]}
-    assert set(rules) <= set(rule_names(Gate.model_validate(RULES | {"floors": {"exact_match": 0.7}})))
-    if of_callers and of_callers["reason"]:
-        assert rules["parity.live_lost"]["note"] == "Not measured: no raw rows."
-    if floor == "fail":
-        assert rules["parity.live_exact_match"]["measured"] == "60.0 % (55.0 to 65.0)"
+    assert set(found) <= set(rule_names(Gate.model_validate(RULES | {"floors": {"exact_match": 0.7}})))
 
 
 def spoil(root, rule):
@@ -221,19 +209,7 @@ def spoil(root, rule):
     write_json(root / "reports/benchmark.json", benchmark)
 
 
-LISTED = [
-    *(f"sample.{name}" for name in ("records", "groups")),
-    "superiority.base",
-    *(f"{kind}.{name}" for kind, block in (("floor", "floors"), ("ceiling", "ceilings")) for name in RULES[block]),
-    *(f"growth.{name}" for name in RULES["margins"]),
-    *(f"serving.{name}" for name in RULES["serving"]),
-    "parity.exact_match_lost",
-    "parity.live_lost",
-    "data.leaks",
-    "data.holdout_changed",
-]
-
-
+LISTED = rule_names(Gate.model_validate(RULES))
 BASE_MATCH = ("against", "base", "exact_match")
 
 
@@ -244,12 +220,9 @@ BASE_MATCH = ("against", "base", "exact_match")
         ((*BASE_MATCH, "difference"), {"value": 0.3, "low": 0.4, "high": 0.2}, "against.base.exact_match.difference"),
         ((*BASE_MATCH, "tuned"), 1.0, "against.base.exact_match"),
         ((*BASE_MATCH, "p"), 0.04, "against.base.exact_match"),
-        ((*BASE_MATCH, "won"), 100_000, "against.base"),
         (("against", "base", "records"), 0, "against.base.records"),
         (("tuned", "failures", 0, "records"), 600, None),
-        (("groups",), 0, "groups"),
         (("groups",), 41, "records"),
-        (("confidence",), 2, "confidence"),
     ],
 )
 def test_a_comparison_that_contradicts_itself_or_the_holdout_is_refused(folder, at, value, field):
@@ -261,7 +234,7 @@ def test_a_comparison_that_contradicts_itself_or_the_holdout_is_refused(folder, 
     inner[at[-1]] = value
     write_json(folder / "reports/comparison.json", comparison)
     with pytest.raises(HallmarkError) as caught:
-        judged(folder, None)
+        judged(folder)
     assert (caught.value.file.name, caught.value.field) == ("comparison.json", field)
     assert "compare" in caught.value.remedy
 
@@ -270,7 +243,7 @@ def test_a_verdict_that_its_rules_do_not_give_is_shown_nowhere(folder):
     _, _, report = judged(folder)
     report["rules"][0]["outcome"] = "fail"
     write_json(folder / "reports/gate.json", report)
-    with pytest.raises(HallmarkError, match="does not follow from its rules"):
+    with refused():
         Report("gate").as_(Verdict)
 
 
@@ -290,10 +263,10 @@ def test_no_rule_that_holds_is_vacuous(folder, rule):
     verdict, found, _ = judged(folder)
     assert (verdict, sorted(found)) == ("pass", sorted(LISTED))
     if rule.startswith("sample."):
-        verdict, found, _ = judged(folder, None, **{f"min_{rule.removeprefix('sample.')}": 10_000})
+        verdict, found, _ = judged(folder, **{f"min_{rule.removeprefix('sample.')}": 10_000})
     else:
         spoil(folder, rule)
-        verdict, found, _ = judged(folder, None)
+        verdict, found, _ = judged(folder)
     assert found[rule] in ("fail", "too_little_data")
     assert verdict != "pass"
     others = {name: outcome for name, outcome in found.items() if name.split(".")[0] != rule.split(".")[0]}
@@ -301,36 +274,32 @@ def test_no_rule_that_holds_is_vacuous(folder, rule):
 
 
 @pytest.mark.parametrize(
-    ("rule", "base", "changes", "reason"),
+    ("rule", "base", "changes"),
     [
-        ("sample.records", BASE, {"min_records": 1}, "a comparison needs at least one."),
-        ("non_inferiority.base", ["wrong_value"] * 600, {"non_inferiority": {"base": 0.9}}, "at the worst, level ("),
-        ("floor.schema_validity", BASE, {"floors": {"schema_validity": 0.0}}, "at the worst, 0.0 % (0.0 to 0.0)."),
-        ("ceiling.missed_refusal", BASE, {"ceilings": {"missed_refusal": 0.2}}, "at the worst, 5.0 % ("),
-        ("growth.omission", ["wrong_format"] * 600, {}, "in none of the 570 records where it can happen are both"),
-        ("serving.error_rate", BASE, {"serving": RULES["serving"] | {"error_rate": 1.0}}, "no number is past"),
-        ("data.leaks", BASE, {"data": {"leaks": 611}}, "no number is past its threshold."),
+        ("sample.records", None, {"min_records": 1}),
+        ("non_inferiority.base", ["wrong_value"] * 600, {"non_inferiority": {"base": 0.9}}),
+        ("floor.schema_validity", None, {"floors": {"schema_validity": 0.0}}),
+        ("ceiling.missed_refusal", None, {"ceilings": {"missed_refusal": 0.2}}),
+        ("growth.omission", ["wrong_format"] * 600, {}),
+        ("serving.error_rate", None, {"serving": RULES["serving"] | {"error_rate": 1.0}}),
+        ("data.leaks", None, {"data": {"leaks": 611}}),
     ],
 )
-def test_a_rule_that_could_not_have_failed_does_not_count(folder, rule, base, changes, reason):
+def test_a_rule_that_could_not_have_failed_does_not_count(folder, rule, base, changes):
     _, found, report = judged(folder, base, **changes)
     assert found[rule] == "not_applicable"
     (said,) = (row["note"] for row in report["rules"] if row["name"] == rule)
-    assert f"It could not have failed: {reason}" in said
+    assert "It could not have failed" in said
     idle = sum(outcome == "not_applicable" for outcome in found.values())
     assert f"{len(found) - idle} rules that could have failed" in report["words"]
-    assert f"; {idle} {'is' if idle == 1 else 'are'} not applicable." in report["words"]
 
 
 def test_a_failure_that_no_record_can_have_is_not_counted_as_held(folder):
     task = PARAMS.task.model_copy(update={"refusal": None})
-    write_models(folder, BASE, TUNED, 40)
     compare.run(PARAMS.model_copy(update={"task": task}))
-    _, found, report = judged(folder, None, ceilings={"missed_refusal": 0.01})
+    _, found, _ = judged(folder, ceilings={"missed_refusal": 0.01})
     never = ("ceiling.missed_refusal", "growth.missed_refusal", "growth.wrong_refusal")
     assert not_passed(found) == dict.fromkeys(never, "not_applicable")
-    notes = {row["note"] for row in report["rules"] if row["name"] in never}
-    assert notes == {"It could not have failed: it can happen in no record of this holdout."}
 
 
 LOADED, QUIET = {"processes": 0.62, "stolen": 0.01}, {"processes": 0.1, "stolen": 0.05}
@@ -347,13 +316,11 @@ LOADED, QUIET = {"processes": 0.62, "stolen": 0.01}, {"processes": 0.1, "stolen"
 def test_a_timing_that_was_missed_on_a_busy_machine_is_undecided(folder, rule, changes):
     served(folder, load_by_others=LOADED, **changes)
     verdict, found, report = judged(folder)
-    assert not_passed(found) == {rule: "too_little_data"}
-    assert verdict == "too_little_data"
-    assert report["words"].startswith(f"1 of {len(found)} rules that could have failed is undecided. ")
-    assert "other processes took 62 % of its processor time" in report["words"]
+    assert (not_passed(found), verdict) == ({rule: "too_little_data"}, "too_little_data")
+    assert "other processes took 62 %" in report["words"]
     for load in (QUIET, None):
         served(folder, load_by_others=load)
-        verdict, found, _ = judged(folder, None)
+        verdict, found, _ = judged(folder)
         assert (not_passed(found), verdict) == ({rule: "fail"}, "fail")
 
 
@@ -365,19 +332,17 @@ def test_an_error_is_no_timing_however_busy_the_machine_was(folder, changes):
 
 
 def test_a_benchmark_report_of_an_older_version_is_read(folder):
-    judged(folder)
     benchmark = read_json(folder / "reports/benchmark.json")
     del benchmark["measured"]
     write_json(folder / "reports/benchmark.json", benchmark)
-    _, _, report = judged(folder, None)
-    assert "When and where is not recorded." in {rule["note"] for rule in report["rules"]}
+    judged(folder)
 
 
 def test_the_same_reports_give_the_same_bytes(folder):
     judged(folder)
     files = [folder / f"reports/{name}.json" for name in ("gate", "headline")]
     first = [file.read_bytes() for file in files]
-    judged(folder, None)
+    judged(folder)
     assert [file.read_bytes() for file in files] == first
 
 
@@ -388,27 +353,17 @@ def test_the_headline_for_dvc_is_short_and_says_what_matters_first(folder):
     rules = {rule["name"]: rule["value"] for rule in report["rules"]}
     names = ["verdict", "exact_match", "schema_validity", "field_f1", "over_base", "unsafe_answer", "validation_loss"]
     assert [*few] == [*names, "latency_p95_s", "requests_per_s"]
-    assert len(few) < 10  # with a linear model, one more
     assert few["verdict"] == verdict
-    for name, rule in (
-        ("schema_validity", "floor.schema_validity"),
-        ("over_base", "superiority.base"),
-        ("latency_p95_s", "serving.latency_p95_s"),
-    ):
-        assert few[name] == rules[rule]
+    assert few["over_base"] == rules["superiority.base"] and few["latency_p95_s"] == rules["serving.latency_p95_s"]
 
 
 def test_the_most_serious_failed_rule_is_the_headline(folder):
     tuned = outcomes(2, 600, wrong_format=0.2, unsafe_answer=0.2)
-    verdict, found, report = judged(folder, tuned=tuned, min_records=1000)
+    verdict, _, report = judged(folder, tuned=tuned, min_records=1000)
     failed = [rule["name"] for rule in report["rules"] if rule["outcome"] == "fail"]
     assert failed[:2] == ["ceiling.unsafe_answer", "growth.unsafe_answer"]
     assert failed.index("floor.schema_validity") < failed.index("growth.wrong_format")
-    could = sum(outcome != "not_applicable" for outcome in found.values())
-    assert verdict == "fail"
-    assert report["words"].startswith(
-        f"{len(failed)} of {could} rules that could have failed fail. The most serious: Unsafe "
-    )
+    assert verdict == "fail" and "The most serious: Unsafe " in report["words"]
 
 
 def test_an_open_rule_says_how_much_more_would_decide_it(folder):
@@ -420,7 +375,6 @@ def test_an_open_rule_says_how_much_more_would_decide_it(folder):
     (rule,) = (rule for rule in report["rules"] if rule["name"] == "ceiling.hallucination")
     more = rule["more_records"]
     assert 0 < more < 900 and abs(rule["more_groups"] / more - 30 / 300) < 0.02
-    assert f"About {more} more records ({rule['more_groups']} more groups) like these would decide it" in rule["note"]
     _, found, report = judged(folder, base * 4, tuned * 4, 120, **changes)
     assert found["ceiling.hallucination"] == "pass"
     closed = {rule["more_records"] for rule in report["rules"] if rule["outcome"] != "too_little_data"}
@@ -429,30 +383,21 @@ def test_an_open_rule_says_how_much_more_would_decide_it(folder):
 
 def test_what_more_records_can_not_decide_is_not_promised():
     assert factor_needed(0.9, 0.8, 0.9) is None
-    assert decided_by(None, None).startswith("No number of records decides it")
-    far = more_needed(100, factor_needed(0.0, -0.5, -0.001))
-    assert far == 25_000_000 and "Over a million" in decided_by(far, far)
+    assert more_needed(100, factor_needed(0.0, -0.5, -0.001)) == 25_000_000
     assert factor_of_test(5, 5, 0.95) is None
     assert factor_of_test(2, 8, 0.95) == pytest.approx(3.8416 * 10 / 36, rel=1e-3)
     assert more_needed(128, 1.0) == 1
-    assert "About 1 more record (1 more group) like" in decided_by(1, 1)
 
 
 def test_a_waived_rule_does_not_block_and_is_said_wherever_the_verdict_is(folder, caplog):
     tuned = outcomes(2, 600, hallucination=0.2)
     reason = "Made-up <b>issues</b> are read by a person"
     both = {"ceiling.hallucination": reason, "growth.hallucination": reason}
-    verdict, found, report = judged(folder, tuned=tuned, waive={"ceiling.hallucination": reason})
+    verdict, _, _ = judged(folder, tuned=tuned, waive={"ceiling.hallucination": reason})
     assert verdict == "fail"  # the other one still blocks
-    assert report["words"].startswith("1 of ")
-    verdict, found, report = judged(folder, None, waive=both)
-    assert not_passed(found) == dict.fromkeys(both, "fail")
-    assert verdict == "pass_with_waivers"
-    assert report["words"].startswith(
-        f"{len(found) - 2} of {len(found)} rules that could have failed hold, 2 are waived."
-    )
-    assert report["words"].endswith(f"Waived because: {reason}")
-    assert f"fail, waived ({reason}): Hallucination. Needed: at most 15 % of the answers." in caplog.text
+    verdict, found, report = judged(folder, waive=both)
+    assert (not_passed(found), verdict) == (dict.fromkeys(both, "fail"), "pass_with_waivers")
+    assert reason in report["words"] and reason in caplog.text
 
 
 def test_waivers_alone_are_no_pass():
@@ -463,22 +408,17 @@ def test_waivers_alone_are_no_pass():
 @pytest.mark.parametrize(
     ("waive", "error"),
     [
-        ({"growth.omision": "why"}, r"no rule 'growth.omision'; did you mean growth.omission or"),
-        ({"floor.exact_match": "why"}, r"no rule 'floor.exact_match'; did you mean"),  # not asked for, so no rule
+        ({"growth.omision": "why"}, "growth.omission"),
+        ({"floor.exact_match": "why"}, "floor.exact_match"),  # not asked for, so no rule
         ({"data.leaks": ""}, "data.leaks"),
         ({"data.leaks": "x" * 301}, "data.leaks"),
-        ({"data.leaks": "\u202eabc"}, "a line break, or a character that doesn't show"),
+        ({"data.leaks": "\u202eabc"}, "data.leaks"),
         (["data.leaks"], "waive"),
     ],
 )
 def test_a_waiver_names_a_rule_and_gives_a_reason(waive, error):
     with pytest.raises(ValueError, match=error):
         Gate.model_validate(RULES | {"waive": waive})
-
-
-def test_the_rules_that_can_be_waived_are_those_that_are_judged(folder):
-    _, found, _ = judged(folder)
-    assert sorted(rule_names(Gate.model_validate(RULES))) == sorted(found)
 
 
 def test_every_class_needs_a_margin():
@@ -494,16 +434,11 @@ def test_the_exit_code_follows_the_verdict_only_where_asked(folder):
     compare.run(
         whole.model_copy(update={"eval": whole.eval.model_copy(update={"sample": {}}), "compare": PARAMS.compare})
     )
-
-    def run(*options):
-        command = [sys.executable, "-m", "stages.gate", "--params", str(ROOT / "params.yaml"), *options]
-        return subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
-
-    assert run().returncode == 0
-    refused = run("--enforce")
-    assert refused.returncode == 1
-    assert "Exact match. Needed: more than 10 points ahead of the base. Measured: level (" in refused.stderr
-    assert "Traceback" not in refused.stderr
+    command = ("stages.gate", "--params", str(ROOT / "params.yaml"))
+    assert run_here(folder, *command).returncode == 0
+    enforced = run_here(folder, *command, "--enforce")
+    assert enforced.returncode == 1
+    assert "Exact match" in enforced.stderr and "Traceback" not in enforced.stderr
 
 
 FEW_SHOT = outcomes(3, 600, wrong_format=0.02, wrong_value=0.2, hallucination=0.05)
@@ -520,16 +455,16 @@ def test_a_comparator_is_an_opponent_and_margins_can_start_from_it(folder):
     write_models(folder, ["wrong_format"] * 600, TUNED, 40, few_shot=FEW_SHOT)
     compare.run(with_few_shot())
     both = {"base": 0.1, "few_shot": 0.02}
-    _, found, report = judged(folder, None, superiority=both, margins_against="few_shot")
+    _, found, report = judged(folder, superiority=both, margins_against="few_shot")
     assert set(found.values()) == {"pass"} and "superiority.few_shot" in found
     growth = next(rule for rule in report["rules"] if rule["name"] == "growth.hallucination")
     assert growth["about"].endswith(", against the base with 3 examples") and growth["note"].startswith("Judged on 5")
-    _, found, _ = judged(folder, None, superiority=both)
+    _, found, _ = judged(folder, superiority=both)
     assert found["growth.hallucination"] == "not_applicable"
-    _, found, _ = judged(folder, None, superiority={"base": 0.1, "few_shot": 0.3}, margins_against="few_shot")
+    _, found, _ = judged(folder, superiority={"base": 0.1, "few_shot": 0.3}, margins_against="few_shot")
     assert found["superiority.few_shot"] == "fail"
-    with pytest.raises(HallmarkError, match=r"(?s)nothing was compared with 'other'.*dvc repro compare"):
-        judged(folder, None, superiority={"base": 0.1, "other": 0.1})
+    with refused("dvc repro compare"):
+        judged(folder, superiority={"base": 0.1, "other": 0.1})
 
 
 @pytest.mark.parametrize(
@@ -540,7 +475,7 @@ def test_a_model_that_is_level_with_a_rival_may_be_behind_by_a_margin_that_is_sh
     rival = outcomes(5, 600, wrong_format=0.02, wrong_value=0.1, hallucination=0.05)
     write_models(folder, BASE, TUNED, 40, few_shot=rival)
     compare.run(with_few_shot())
-    _, found, report = judged(folder, None, non_inferiority={"few_shot": margin})
+    _, found, report = judged(folder, non_inferiority={"few_shot": margin})
     assert not_passed(found) == ({} if outcome == "pass" else {"non_inferiority.few_shot": outcome})
     rule = next(rule for rule in report["rules"] if rule["name"] == "non_inferiority.few_shot")
     assert (rule["value"], rule["threshold"]) == (0.0, -margin)
@@ -548,11 +483,10 @@ def test_a_model_that_is_level_with_a_rival_may_be_behind_by_a_margin_that_is_sh
 
 
 def test_a_rule_that_compares_counts_the_records_of_both_and_any_other_counts_all(folder):
-    write_models(folder, BASE, TUNED, 40)
     few = list(read_json_lines(folder / "reports/eval/base/predictions.jsonl"))[::12]
     write_predictions(folder, "base", few)
     compare.run(without_comparators(with_few_shot()))
-    _, found, report = judged(folder, None, superiority={"base": 0.22})
+    _, found, report = judged(folder, superiority={"base": 0.22})
     rules = {rule["name"]: rule for rule in report["rules"]}
     assert rules["sample.records"]["value"] == 600 and rules["superiority.base"]["outcome"] == "too_little_data"
     assert rules["superiority.base"]["note"].endswith("50 of 600 records were asked of both (eval.sample.base).")

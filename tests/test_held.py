@@ -18,6 +18,7 @@ from hallmark.params.loader import Params, load_params, resolved
 from hallmark.serve.bench import WARMUP_TOKENS
 from hallmark.task.task import Task
 from stages import benchmark
+from tests.rows import refused
 from tests.stub_model import ChatServer, Reply
 from tests.workspace import ROOT, report
 
@@ -132,17 +133,14 @@ def test_a_server_that_takes_no_schema_is_an_error(
     tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.closed = True
-    with pytest.raises(
-        HallmarkError, match=r"'benchmark.schema': the server of tuned answered nothing with the schema"
-    ):
+    with refused(field="benchmark.schema"):
         measured(tmp_path, server, monkeypatch)
     assert not (tmp_path / "reports/benchmark.json").exists()
 
 
 def test_a_kind_of_server_that_ignores_schemas_is_an_error_that_names_those_that_do_not(tmp_path: Path) -> None:
-    with pytest.raises(HallmarkError, match=r"kind transformers can't hold answers") as caught:
+    with pytest.raises(HallmarkError, match="endpoint or vllm"):
         params_with(tmp_path, schema=True)
-    assert "benchmark.server.kind to endpoint or vllm" in str(caught.value)
     endpoint = {"kind": "endpoint", "url": "http://127.0.0.1:1/v1", "names": {"base": "b", "tuned": "t"}}
     with pytest.raises(HallmarkError, match="measured on the tuned model"):
         params_with(tmp_path, schema=True, server=endpoint, models=["base"])

@@ -132,8 +132,6 @@ def test_a_failure_is_counted_by_its_kind_and_spoils_nothing_else(script, failur
     "raw",
     [
         '{"usage": {"completion_tokens": NaN}}',
-        '{"usage": {"completion_tokens": 1' + "0" * 400 + "}}",
-        '{"choices": null}',
         '{"choices": [{"delta": {"content": 5}}]}',
         '{"a":' * 50_000,
         '{"a":' + "9" * 5_000 + "}",

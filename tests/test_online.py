@@ -35,24 +35,19 @@ def test_nothing_online_says_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("later", "verdict", "said"),
+    ("later", "verdict"),
     [
-        (
-            evenly(40, 10, 8),
-            "foretold",
-            "The holdout predicted the later results: exact match 80.0 % of 400 online records",
-        ),
-        (evenly(40, 10, 5), "worse", "-30.0 points (95 % interval"),
-        (evenly(40, 10, 10), "better", "+20.0 points"),
-        (evenly(4, 5, 4), "too_little_data", "must exclude 0 or stay within 10 points of it"),
-        ({"c1": [True] * 300}, "too_little_data", "(95 % interval -100.0 to +100.0)"),  # one customer, however loud
+        (evenly(40, 10, 8), "foretold"),
+        (evenly(40, 10, 5), "worse"),
+        (evenly(40, 10, 10), "better"),
+        (evenly(4, 5, 4), "too_little_data"),
+        ({"c1": [True] * 300}, "too_little_data"),  # one customer, however loud
     ],
 )
-def test_the_verdict_and_its_words(later: dict[str, list[bool]], verdict: str, said: str) -> None:
+def test_the_verdict(later: dict[str, list[bool]], verdict: str) -> None:
     found = online(answers(evenly(40, 10, 8)), answers(later, 1000), SETTINGS, 0)
     assert found is not None
     assert (found.verdict, found.groups, found.shared_groups) == (verdict, len(later), len(later))
-    assert said in found.words
     assert found.difference.low <= found.difference.value <= found.difference.high
 
 
