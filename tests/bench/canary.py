@@ -173,15 +173,6 @@ def main() -> None:
                 if kind == "uneven":
                     cases[f"{kind}, {sizes[0]:,} and {sizes[1]}, known before"] = replace(case, known=True)
         parts.append(f"{100 * worse_by:g} points worse:\n\n{table(HEAD, rows(cases, runs))}")
-    rare = {
-        f"{kind}, {prod:,} and 200, {100 * wrong:g} % for prod": Case(kind, prod, 200, wrong, 0.05, 0.05)
-        for kind in ("uneven", "whole")
-        for prod in (1_800, 200)
-        for wrong in (0.002, 0.02)
-    }
-    parts.append(f"Rare, 5 points worse, which is the margin:\n\n{table(HEAD, rows(rare, runs))}")
-    equal = {name: replace(case, worse_by=0.0) for name, case in rare.items()}
-    parts.append(f"Rare, equal:\n\n{table(HEAD, rows(equal, runs))}")
     show("The canary's test", "\n\n".join(parts))
 
 

@@ -1,7 +1,7 @@
-"""What the gateway adds to a model server, and what it does under more load than it takes: `python -m tests.bench.gateway`.
+"""What the gateway adds to a model server: `python -m tests.bench.gateway`.
 
 The model server is a stub that answers in 20 ms (`tests/bench/stub.py`), the gateway the real one, in a process of its own,
-over a copy of this repository. `--soak MINUTES` only watches its memory; `--gateway URL` measures one that runs already.
+over a copy of this repository.
 """
 
 from __future__ import annotations
@@ -9,21 +9,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import multiprocessing
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 
 from hallmark.base.errors import HallmarkError
 from hallmark.serve.load import Outcome, quantiles, send_all
@@ -37,7 +33,6 @@ SECONDS = 30  # of each load
 STARTUP = 300  # seconds
 RATES = {"without NER": 20.0, "with NER": 5.0}  # requests a second
 NO_NER = {"mask.ner.engine": "none", "mask.ner.model": None}
-AT_ONCE = 64
 HEAD = ["load", "upstream p50, ms", "p95", "gateway p50, ms", "p95", "added at p95, ms", "failed"]
 
 
@@ -96,8 +91,8 @@ def upstream(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def gateway(folder: Path, behind: str, changes: dict[str, Any]) -> Iterator[tuple[str, int]]:
-    """The gateway in front of a model server, over a copy of this repository: where it answers, and its process."""
+def gateway(folder: Path, behind: str, changes: dict[str, Any]) -> Iterator[str]:
+    """The gateway in front of a model server, over a copy of this repository: where it answers."""
     port = free_port(0, "--port")
     serve = {
         "serve.port": port,
@@ -111,7 +106,7 @@ def gateway(folder: Path, behind: str, changes: dict[str, Any]) -> Iterator[tupl
     log = folder.parent / f"{folder.name}.log"
     with process(repo, log, "hallmark.service.commands.serve") as started:
         wait_for(url := f"http://127.0.0.1:{port}", started, log)
-        yield url, started.pid
+        yield url
 
 
 def client_of(url: str) -> httpx.AsyncClient:
@@ -145,34 +140,6 @@ def added(name: str, rate: float, behind: str, front: str) -> list[Any]:
     return [loads, alone["p50"], alone["p95"], through["p50"], through["p95"], through["p95"] - alone["p95"], failed]
 
 
-def watch(url: str, done: Any, found: Any) -> None:
-    """Until it is done, ask /health: how long each answer took. In a process of its own, as the callers' is busy."""
-    waits: list[float] = []
-    with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
-        while not done.is_set():
-            start = time.perf_counter()
-            client.get("/health").raise_for_status()
-            waits.append(time.perf_counter() - start)
-            time.sleep(0.02)
-    found.put(waits)
-
-
-def crowd(url: str) -> tuple[Counter[str], list[float]]:
-    """64 at once and twice as many: what became of them, and how long /health took meanwhile."""
-    context = multiprocessing.get_context("spawn")
-    done, found = context.Event(), context.SimpleQueue()
-    watching = context.Process(target=watch, args=[url, done, found])
-    watching.start()
-    ends: Counter[str] = Counter()
-    for callers in (AT_ONCE, 2 * AT_ONCE):
-        outcomes = asyncio.run(load(url, 10 * callers, concurrency=callers))
-        ends.update(f"{callers} at once: {outcome.failure or 'answered'}" for outcome in outcomes)
-    done.set()
-    waits = found.get()
-    watching.join()
-    return ends, waits
-
-
 def throughput(url: str) -> float:
     """Answers a second to 16 callers."""
     start = time.perf_counter()
@@ -180,74 +147,25 @@ def throughput(url: str) -> float:
     return sum(outcome.failure is None for outcome in outcomes) / (time.perf_counter() - start)
 
 
-def memory(pid: int) -> float:
-    """Resident MiB of a process and all that it started."""
-    parent = psutil.Process(pid)
-    return sum(each.memory_info().rss for each in [parent, *parent.children(recursive=True)]) / 2**20
-
-
-async def soak(url: str, pid: int, minutes: float) -> list[float]:
-    """Memory every five seconds, with 10 requests a second."""
-    seen: list[float] = []
-    async with client_of(url) as client:
-        model = (await client.get("models")).json()["data"][0]["id"]
-        end = time.monotonic() + 60 * minutes
-        while time.monotonic() < end:
-            await send_all(client, bodies(model, 50), rate=10, timeout=60, seed=len(seen))
-            seen.append(memory(pid))
-            print(f"{len(seen) * 5 / 60:.1f} min: {seen[-1]:.0f} MiB", file=sys.stderr)
-    return seen
-
-
-def grown(seen: list[float]) -> float:
-    """By how many percent memory grew from the second third to the last."""
-    third = len(seen) // 3
-    if not third:
-        return 0.0
-    before, after = statistics.median(seen[third : 2 * third]), statistics.median(seen[-third:])
-    return 100 * (after / before - 1)
-
-
 def main() -> None:
-    """Print what the gateway adds, or watch the memory."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.gateway", description=__doc__)
-    parser.add_argument("--soak", type=float, metavar="MINUTES", help="only watch the memory, for so long")
-    parser.add_argument("--gateway", metavar="URL", help="measure this one, and print instead of writing")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
-        folder = Path(name)
-        behind = stack.enter_context(upstream(folder))
-        if options.soak:
-            front, pid = stack.enter_context(gateway(folder / "soak", behind, NO_NER))
-            seen = asyncio.run(soak(front, pid, options.soak))
-            print(f"{seen[0]:.0f} MiB at first, {seen[-1]:.0f} at last; {grown(seen):+.1f} % from the second third on")
-            return
+    """Print what the gateway adds."""
+    argparse.ArgumentParser(prog="python -m tests.bench.gateway", description=__doc__).parse_args()
+    with tempfile.TemporaryDirectory() as name, upstream(folder := Path(name)) as behind:
         rows = []
         for kind, rate in RATES.items():
-            with ExitStack() as started:
-                changes = NO_NER if kind == "without NER" else {}
-                front = (
-                    options.gateway
-                    or started.enter_context(gateway(folder / kind.replace(" ", "-"), behind, changes))[0]
-                )
+            changes = NO_NER if kind == "without NER" else {}
+            with gateway(folder / kind.replace(" ", "-"), behind, changes) as front:
                 rows.append(added(kind, rate, behind, front))
                 print(rows[-1], file=sys.stderr)
                 if kind == "without NER":
-                    ends, waits = crowd(front)
                     alone, through = throughput(behind), throughput(front)
-    shed = ", ".join(f"{end} {count}" for end, count in sorted(ends.items()))
-    p95, p99 = (1000 * (quantiles(waits)[name] or 0) for name in ("p95", "p99"))
     parts = [
         f"Requests of {CHARACTERS} characters in an open loop of {SECONDS} s, to a stub that answers in "
         f"{1000 * stub.SECONDS:g} ms, alone and through the gateway, which masks, checks the schema and keeps traces.",
         table(HEAD, rows),
-        f"More at once than it takes ({shed}): `/health` took {p95:.0f} ms at p95 and {p99:.0f} ms at p99 of {len(waits)} times.",
         f"Sixteen callers without a pause got {alone:.0f} answers a second from the stub, and {through:.0f} through the gateway.",
     ]
-    if options.gateway:
-        print("\n\n".join(parts))
-    else:
-        show("The gateway", "\n\n".join(parts))
+    show("The gateway", "\n\n".join(parts))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Masking compared with Presidio as it comes, what it costs, and what a million rows take: `python -m tests.bench.mask`."""
+"""Masking compared with Presidio as it comes, and what a million rows take: `python -m tests.bench.mask`."""
 
 from __future__ import annotations
 
@@ -44,23 +44,19 @@ LOADED: dict[str, Any] = {}
 
 @dataclass
 class Corpus:
-    """Labelled texts of one language. `private` are the spans to find in each, `keep` those that have to stay."""
+    """Labelled texts of one language. `private` are the spans to find in each."""
 
     name: str
     language: str
     looked_at: str
     texts: list[str]
     private: list[Spans]
-    keep: list[Spans]
 
 
 def main() -> None:
     """Print the comparison."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.mask", description=__doc__)
     parser.add_argument("--rows", type=int, nargs="*", default=ROWS, help="sizes of the growth curve")
-    parser.add_argument(
-        "--ner", metavar="ENGINE:MODEL", help="another NER model for English texts, such as gliner:FOLDER"
-    )
     parser.add_argument("--engine", nargs="*", default=["local"], help="of the growth curve: local, ray")
     parser.add_argument("--workers", type=int, nargs="*", default=[2], help="of the growth curve")
     parser.add_argument("--growth", action="store_true", help="the growth curve alone")
@@ -68,9 +64,6 @@ def main() -> None:
     params = load_params(ROOT / "params.yaml").mask.model_copy(
         update={"identity_columns": {}, "allow": [], "allow_patterns": []}
     )
-    if arguments.ner:
-        engine, _, model = arguments.ner.partition(":")
-        params = params.model_copy(update={"ner": Ner(engine=engine, model=model or None)})  # type: ignore[arg-type]
     about = (
         "How the stage grows without NER, made-up records of 100 to 300 characters with a name, an e-mail "
         "address and a number in every fifth. Memory is the sum over all its processes (proportional set size); "
@@ -79,7 +72,7 @@ def main() -> None:
     head = ["rows", "engine", "workers", "seconds", "rows a second", "MiB: main process", "a worker", "all, peak"]
     ways = product(arguments.rows, arguments.engine, arguments.workers)
     growths = table(head, [growth(*way) for way in ways])
-    others = [] if arguments.growth else [quality(params), speed(params)]
+    others = [] if arguments.growth else [quality(params)]
     show("Mask", "\n\n".join([*others, about, growths]))
 
 
@@ -87,7 +80,7 @@ def main() -> None:
 
 
 def quality(params: Mask) -> str:
-    """Recall, precision and false alarms on the labelled texts, ours at two levels and Presidio's."""
+    """Recall and precision on the labelled texts, ours at two levels and Presidio's."""
     lines = []
     for corpus in corpora():
         settings = for_language(params, corpus.language)
@@ -100,16 +93,7 @@ def quality(params: Mask) -> str:
         for way, spans in ways.items():
             lines.append([corpus.name, corpus.looked_at, way, settings.ner.model or "none", *scores(corpus, spans())])
             print(lines[-1], file=sys.stderr)
-    head = [
-        "texts",
-        "looked at",
-        "",
-        "NER",
-        "recall",
-        "character precision",
-        "clean texts touched",
-        "values touched that stay",
-    ]
+    head = ["texts", "looked at", "", "NER", "recall", "character precision"]
     return (
         "A span counts as found if all its characters are masked. `looked at`: whether anyone read these texts while rules were "
         "written, so that the figure says less about other texts. `labelled` is `tests/labelled`, in the repo: made for testing "
@@ -123,25 +107,12 @@ def corpora() -> Iterator[Corpus]:
     texts = labelled.read()
     for language in labelled.LANGUAGES:
         own = [text for text in texts if text.language == language]
-        yield Corpus(
-            f"labelled, {language}", language, "no", [text.text for text in own],
-            [[span[:2] for span in text.spans] for text in own], [list(text.keep) for text in own],
-        )  # fmt: skip
+        private = [[span[:2] for span in text.spans] for text in own]
+        yield Corpus(f"labelled, {language}", language, "no", [text.text for text in own], private)
     for name, looked_at in LOOKED_AT.items() if REAL.exists() else ():
         rows = [json.loads(line) for line in (REAL / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()]
         private = [[(span["start"], span["end"]) for span in row["pii_spans"]] for row in rows]
-        keep = [copied(row["text"], row.get("slots", {}), spans) for row, spans in zip(rows, private, strict=True)]
-        yield Corpus(name, "es" if "_es_" in name else "en", looked_at, [row["text"] for row in rows], private, keep)
-
-
-def copied(text: str, slots: dict[str, list[str]], private: Spans) -> Spans:
-    """Where a task's values stand in a text, unless they are private."""
-    found = []
-    for value in (value for values in slots.values() for value in values):
-        start = text.lower().find(value.lower())
-        if start >= 0 and not any(low < start + len(value) and start < high for low, high in private):
-            found.append((start, start + len(value)))
-    return found
+        yield Corpus(name, "es" if "_es_" in name else "en", looked_at, [row["text"] for row in rows], private)
 
 
 def for_language(params: Mask, language: str) -> Mask:
@@ -154,94 +125,42 @@ def for_language(params: Mask, language: str) -> Mask:
 
 
 def scores(corpus: Corpus, spans: Iterable[Spans]) -> list[float | str]:
-    """Recall, character precision, the share of clean texts that are touched, and of values that have to stay."""
+    """Recall, and character precision."""
     count: Counter[str] = Counter()
-    for private, keep, found in zip(corpus.private, corpus.keep, spans, strict=True):
+    for private, found in zip(corpus.private, spans, strict=True):
         covered = {at for start, end in found for at in range(start, end)}
         gold = {at for start, end in private for at in range(start, end)}
         count["gold"] += len(private)
         count["hit"] += sum(covered.issuperset(range(start, end)) for start, end in private)
         count.update({"masked": len(covered), "right": len(covered & gold)})
-        count.update({"clean": not gold, "touched": not gold and bool(covered)})
-        count["keep"] += len(keep)
-        count["damaged"] += sum(not covered.isdisjoint(range(start, end)) for start, end in keep)
-    pairs = (("hit", "gold"), ("right", "masked"), ("touched", "clean"), ("damaged", "keep"))
+    pairs = (("hit", "gold"), ("right", "masked"))
     return [count[part] / count[whole] if count[whole] else "none" for part, whole in pairs]
 
 
 def run_ours(params: Mask, texts: list[str]) -> list[Spans]:
     """What the masker masks."""
-    return timed(start_masker, (params, None), our_spans, 2, texts)[0]
+    return found_by(start_masker, (params, None), our_spans, texts)
 
 
 def run_presidio(params: Mask, texts: list[str]) -> list[Spans]:
     """What Presidio finds."""
-    return timed(start_presidio, (params.ner.model, params.language), presidio_spans, 2, texts)[0]
+    return found_by(start_presidio, (params.ner.model, params.language), presidio_spans, texts)
 
 
-# --- speed
+# --- the engines
 
 
-def speed(params: Mask) -> str:
-    """Texts a second by length: ours, the NER model alone, and Presidio, on one core and on two."""
-    texts = [text.text for text in labelled.read() if text.language == "en"]
-    bands = {
-        "up to 40 characters": [text for text in texts if len(text) <= 40],
-        "41 to 200 characters": [text for text in texts if 40 < len(text) <= 200],
-        "600 to 4,000 characters": [text for text in texts if len(text) >= 600],
-    }
-    if params.ner.engine != "spacy":
-        return "No table of speed: the NER model is not spaCy's."
-    lines = []
-    for band, chosen in bands.items():
-        # The same texts again, each with a number after it: what was masked before is remembered.
-        copies = range(max(1, 120_000 // sum(map(len, chosen))))
-        many = [[f"{text} ({number}.{turn})" for number in copies for text in chosen] for turn in range(2)]
-        for processes in (1, 2):
-            rates = [
-                len(many[0]) / timed(start, args, work, processes, *many)[1]
-                for start, args, work in (
-                    (start_masker, (params, None), our_spans),
-                    (start_masker, (params.model_copy(update={"level": "all"}), None), our_spans),
-                    (start_ner, (params,), ner_spans),
-                    (start_presidio, (params.ner.model, "en"), presidio_spans),
-                )
-            ]
-            lines.append([band, sum(map(len, chosen)) // len(chosen), processes, *rates])
-            print(lines[-1], file=sys.stderr)
-    head = ["texts", "mean characters", "processes", "ours, quasi", "ours, all", "NER alone", "Presidio"]
-    return f"Texts a second, the faster of two rounds, models loaded:\n\n{table(head, lines)}"
-
-
-def timed(start: Any, args: Any, work: Any, processes: int, *rounds: Sequence[str]) -> tuple[list[Spans], float]:
-    """The spans of the texts of the last round, and the seconds of the fastest, once models and word lists were loaded."""
+def found_by(start: Any, args: Any, work: Any, texts: Sequence[str]) -> list[Spans]:
+    """The spans of the texts, found in two processes."""
     os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
-    with ProcessPoolExecutor(processes, get_context("spawn"), start, args) as pool:
-        list(pool.map(work, [[text.text for text in labelled.read()]] * 3 * processes))
-        seconds = []
-        for texts in rounds:
-            begin = time.perf_counter()
-            spans = [span for part in pool.map(work, chunks(texts)) for span in part]
-            seconds.append(time.perf_counter() - begin)
-        return spans, min(seconds)
+    with ProcessPoolExecutor(2, get_context("spawn"), start, args) as pool:
+        return [span for part in pool.map(work, chunks(texts)) for span in part]
 
 
 def our_spans(texts: list[str]) -> list[Spans]:
     """What the masker masks, by way of the preview."""
     lines = preview_chunk([("", text, ()) for text in texts]).split("\n")[:-1]
     return [[(span["start"], span["end"]) for span in json.loads(line)["spans"]] for line in lines]
-
-
-def start_ner(params: Mask) -> None:
-    """The NER model alone, as the masker loads it."""
-    from hallmark.mask.ner_engines import load_engine
-
-    LOADED["ner"] = load_engine(params)
-
-
-def ner_spans(texts: list[str]) -> list[Spans]:
-    """What the NER model finds."""
-    return [[(one.start, one.end) for one in found] for found in LOADED["ner"].find(texts)]
 
 
 def start_presidio(model: str, language: str) -> None:

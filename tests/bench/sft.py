@@ -53,90 +53,25 @@ def main() -> None:
 
 
 def words(found: dict[str, Any]) -> str:
-    """The section: speed, and seconds to the loss that the usual script came to."""
-    usual, ours, sft = found["usual"], found["ours"], load_params().sft
-    reached = min(loss for _, loss in usual["curve"])
-    rows = []
-    for side, run in (("usual", usual), ("ours", ours)):
-        there = next((seconds for seconds, loss in run["curve"] if loss <= reached), None)
-        rows.append(
-            [
-                NAMES[side],
-                run["tokens"] / run["seconds"],
-                "not reached" if there is None else f"{there:.0f} s",
-                f"{run['curve'][-1][1]:.3f} after {run['seconds']:.0f} s",
-                round(run["memory_mib"]),
-            ]
-        )
-    head = ["", "tokens/s", f"to a validation loss of {reached:.3f}", "last validation loss", "peak MiB"]
-    first = next((seconds for seconds, loss in ours["curve"] if loss <= reached), None)
-    last = next(seconds for seconds, loss in usual["curve"] if loss <= reached)
-    sooner = f", and 1/{last / first:.1f} of the time to the same loss" if first else ""
-    shown = [round(usual["seconds"] * share) for share in (0.125, 0.25, 0.5, 1)]
-    sketch = [
-        [NAMES[side], *(f"{_at(run['curve'], at):.3f}" for at in shown)]
-        for side, run in (("usual", usual), ("ours", ours))
-    ]
-    differ = [
-        ["step size", f"{STEP_SIZE:g}, falls to 0 over three passes", f"{sft.learning_rate:g}, {sft.lr_scheduler}"],
-        ["records a step", f"{BATCH} x {ACCUMULATION}", f"{sft.batch_size} x {sft.gradient_accumulation_steps}"],
-        [
-            "adapted",
-            "two matrices of all layers",
-            f"{sft.lora.target_modules}, last {sft.lora.layers or 'of all'} layers",
-        ],
-        [
-            "base",
-            "as it is, held in fp32",
-            f"{'rounded to NF4' if sft.method == 'qlora' else 'as it is'}, held in {sft.dtype}",
-        ],
-        ["a record's weight in the loss", "its answer's tokens", f"their number to the power of {sft.length_power:g}"],
-        ["activations", "computed again", "computed again" if sft.gradient_checkpointing else "kept"],
-        ["tokens that a batch shares", "computed for each record", "computed once"],
-    ]
-    alone = found["alone"]
-    steps = min(usual["steps"], alone["steps"])
-    fixed = [
+    """The section: speed, loss and memory of each side."""
+    speeds = {side: run["tokens"] / run["seconds"] for side, run in found.items()}
+    rows = [
         [
             NAMES[side],
-            run["tokens"] / run["seconds"],
-            run["seconds"] / run["steps"],
-            f"{_after(run, side, steps):.3f}",
+            speeds[side],
+            speeds[side] / speeds["usual"],
+            f"{run['curve'][-1][1]:.3f} after {run['seconds']:.0f} s",
             round(run["memory_mib"]),
         ]
-        for side, run in (("usual", usual), ("alone", alone))
+        for side, run in found.items()
     ]
     return (
         "The reference's records and its base. The usual script is TRL's `SFTTrainer` with LoRA of rank 16 on PEFT's default "
-        "matrices, bf16 autocast over fp32 weights and gradient checkpointing. Ours is `params.yaml` unchanged"
-        f"{', stopped before its end' if ours['steps'] < ours['of'] else ''}. Validation "
-        "loss: nats per completion token over the validation records, computed the same way for both, and not counted in "
-        "the time. Tokens are those of whole records, also where a batch computes those it shares once.\n\n"
-        f"{table(head, rows)}\n"
-        f"{times(ours, usual):.1f} times the tokens a second{sooner}. Most of that time is saved by other settings, not by a "
-        "faster engine. What differs:\n\n"
-        f"{table(['', NAMES['usual'], NAMES['ours']], differ)}\n"
-        "With step size and batch fixed, ours with those of the usual script (and its linear schedule without warmup), what "
-        "is left is the engine, the matrices that are adapted, and the weights of the loss:\n\n"
-        f"{table(['', 'tokens/s', 'seconds a step', f'validation loss after {steps} steps', 'peak MiB'], fixed)}\n"
-        f"{times(alone, usual):.1f} times the tokens a second. The first table's validation loss by seconds of training:\n\n"
-        f"{table(['', *(f'{at} s' for at in shown)], sketch)}"
+        "matrices, bf16 autocast over fp32 weights and gradient checkpointing; ours is `params.yaml` unchanged. Validation "
+        "loss: nats per completion token, computed the same way for all, and not counted in the time. Tokens are those of "
+        "whole records, also where a batch computes those it shares once.\n\n"
+        f"{table(['', 'tokens/s', 'times', 'last validation loss', 'peak MiB'], rows)}"
     )
-
-
-def times(one: dict[str, Any], other: dict[str, Any]) -> float:
-    """How many times more tokens a second a run has than another."""
-    return float(one["tokens"] / one["seconds"] / (other["tokens"] / other["seconds"]))
-
-
-def _after(run: dict[str, Any], side: str, steps: int) -> float:
-    """The loss last seen by that step."""
-    return float(run["curve"][min(len(run["curve"]) - 1, steps // EVERY[side])][1])
-
-
-def _at(points: list[tuple[float, float]], seconds: float) -> float:
-    """The loss last seen by then."""
-    return [loss for at, loss in points if at <= seconds or at == 0][-1]
 
 
 def curve(side: str, limit: float) -> dict[str, Any]:

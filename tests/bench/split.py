@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import random
 import tempfile
 from typing import Any
 
@@ -23,7 +22,7 @@ from tests.rows import write_masked as write_rows
 
 def main() -> None:
     """Print the comparison."""
-    show("Split", f"{conversations()}\n\n{growth()}")
+    show("Split", conversations())
 
 
 def conversations() -> str:
@@ -60,35 +59,6 @@ def splitted(records: list[dict[str, Any]], params: Params) -> dict[str, Any]:
     split.run(params)
     report: dict[str, Any] = json.loads((REPORTS / "split.json").read_text())
     return report
-
-
-def growth() -> str:
-    """Who changes sides if rows are added, where short texts that everyone says join most groups."""
-    params, draw = params_with(dedupe__conflicts="keep"), random.Random(1)
-    says = [
-        f"{one} {two}" for one in ("yes", "no", "ok", "thanks", "hello", "sure", "bye", "please") for two in "abcdefgh"
-    ]
-    records = []
-    for number in range(66_000):
-        if draw.random() < 0.3:
-            text, label = draw.choice(says), f"l{draw.randrange(3000)}"
-        else:
-            text, label = " ".join(str(draw.randrange(10**9)) for _ in range(3)), "a"
-        records.append(record(f"{number:05}", text, label, f"g{draw.randrange(3001)}"))
-    before: dict[str, str] = {}
-    lines, moved = [], 0
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        for count in (60_000, 66_000):
-            report = splitted(records[:count], params)
-            sides = {group: side for side, file in split.FILES.items() for group in pl.read_parquet(file)["group"]}
-            moved = sum(before[group] != sides[group] for group in before.keys() & sides.keys())
-            rows, before = report["rows"], sides
-            lines.append([count, *(rows[side] for side in split.FILES), rows["validation"] / sum(rows.values()), moved])
-    return (
-        "Made-up rows of 3,001 groups, three in ten one of 64 short texts, with labels that differ. How many groups "
-        "change sides if 10 % of rows are added, with the holdout lock kept:\n\n"
-        f"{table(['rows', *split.FILES, 'share of validation', 'groups that moved'], lines)}"
-    )
 
 
 def shares(leaks: dict[str, int]) -> list[float]:
