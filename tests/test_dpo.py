@@ -12,9 +12,7 @@ import polars as pl
 import pytest
 from safetensors.numpy import load_file
 
-from hallmark.base.errors import HallmarkError
 from hallmark.base.files import ADAPTER, BASE, SFT_ADAPTER, TRAIN, VALIDATION, sha256_folder
-from hallmark.base.reading import read_json
 from hallmark.base.records import schema, write_records
 from hallmark.model.chat_template import end_of_turn
 from hallmark.model.loading import load_tokenizer
@@ -22,6 +20,7 @@ from hallmark.model.lora import lora_config
 from hallmark.model.tokenized import tokenized_pairs, tokenized_records
 from hallmark.model.tuning import adapter_parameters, load_frozen, save_adapter
 from hallmark.params.loader import load_params
+from tests.rows import refused
 from tests.test_sft import ANSWER, some_records
 from tests.tiny import CHAT_TEMPLATE, make_tiny_base, quantize
 from tests.workspace import ROOT, change_params, make_tiny_workspace, make_workspace, report, run, stage
@@ -93,7 +92,7 @@ def test_switched_off_it_copies_the_adapter_and_loads_nothing(tmp_path: Path) ->
     assert len(curve(folder, "train")) == 0
     assert report(folder, "measured/dpo")["seconds"] < 1
     shutil.rmtree(folder / SFT_ADAPTER)
-    assert "models/sft: no adapter\n  remedy: run `dvc repro sft`" in stage(folder, "dpo", check=False).stderr
+    assert "run `dvc repro sft`" in stage(folder, "dpo", check=False).stderr
 
 
 def weights_hash(file: Path) -> str:
@@ -111,9 +110,7 @@ def check_run(tuned: Path, tmp_path: Path) -> Path:
     results = []
     for name, environment in (("a", {}), ("b", {"PYTHONHASHSEED": "2", "TZ": "Asia/Tokyo", "LC_ALL": "C"})):
         folder = Path(shutil.copytree(tuned, tmp_path / name))
-        said = stage(folder, "dpo", **environment).stderr
-        assert "dpo: step 0: validation loss 0.6" in said
-        assert "dpo: 8 of 8 steps in " in said
+        stage(folder, "dpo", **environment)
         files = {file.name: file.read_bytes() for file in sorted((folder / ADAPTER).iterdir())}
         results.append((files, report(folder, "dpo"), (folder / "reports/dpo_curve.csv").read_bytes()))
     assert results[0] == results[1]
@@ -143,9 +140,6 @@ def test_two_processes_give_the_same_bytes_and_learn_the_pairs(tuned: Path, tmp_
     assert curve(folder, "validation")["step"].to_list() == [0, 4, 8]
     assert found["validation"]["reward_accuracy"] == 1
     assert found["validation"]["reward_margin"] == pytest.approx(curve(folder, "validation")["margins"][-1], abs=0.02)
-    assert found["words"].startswith(
-        "After supervised tuning, DPO (sigmoid loss, beta 0.1) on 16 pairs of an answer and"
-    )
 
 
 @pytest.mark.full
@@ -159,7 +153,6 @@ def test_other_losses_without_a_validation_over_a_base_in_its_own_type(tmp_path:
     assert rows["margins"][-1] > 0.1
     assert len(curve(folder, "validation")) == 0
     assert report(folder, "dpo")["validation"] is None
-    assert report(folder, "dpo")["words"].endswith("no validation record has a rejected answer to measure it with.")
 
 
 def test_what_is_read_off_a_pair_is_what_trls_own_head_reads_off(tmp_path: Path) -> None:
@@ -217,15 +210,8 @@ def test_a_record_without_a_pair_and_one_too_long_are_counted(
     for answer, due in (("rejected", WORSE), ("chosen", ANSWER)):
         assert [tokenizer.decode(row[f"{answer}_ids"]).split(end)[0] for row in rows] == [due["content"]] * 4
     write_records(TRAIN, with_pairs(6, None, ANSWER))
-    with pytest.raises(HallmarkError) as caught:
+    with refused("data.rejected", file=TRAIN, field="rejected"):
         tokenized_pairs(TRAIN, tokenizer, load_params(), needed=True)
-    assert (
-        "data/split/train.parquet, field 'rejected': no pair to learn from: 3 records have no rejected answer"
-        in str(caught.value)
-    )
-    assert "remedy: name a raw column with rejected answers in data.rejected, or set dpo.enabled to" in str(
-        caught.value
-    )
 
 
 def test_each_record_keeps_its_own_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,11 +226,8 @@ def test_each_record_keeps_its_own_tools(tmp_path: Path, monkeypatch: pytest.Mon
     tokenizer, params = load_tokenizer(make_tiny_base(tmp_path / "tiny")), load_params(ROOT / "params.yaml")
     tokenizer.chat_template = "{% for tool in tools or [] %}{{ tool.function | tojson }}{% endfor %}" + CHAT_TEMPLATE
     said = [tokenizer.decode(ids) for ids in tokenized_records(TRAIN, tokenizer, params)["input_ids"]]
-    assert [[name in text for name in ("weather", "calendar")] for text in said] == [
-        [False, False],
-        [True, False],
-        [False, True],
-    ]
+    found = [[name in text for name in ("weather", "calendar")] for text in said]
+    assert found == [[False, False], [True, False], [False, True]]
     assert all(text.count("properties") == (text is not said[0]) for text in said)
     pairs, _ = tokenized_pairs(TRAIN, tokenizer, params)
     assert all(text.startswith(tokenizer.decode(row["prompt_ids"])) for row, text in zip(pairs, said, strict=True))
@@ -278,19 +261,3 @@ def test_the_switch_reruns_dpo_and_what_is_after_it(tiny_run: Path, tmp_path: Pa
     # The certificate says how long each stage took, and where; the page, when and where the adapter was made.
     assert json.loads(run(folder, "dvc", "status", "--json").stdout).keys() <= {"report", "certify"}
     assert sha256_folder(folder / ADAPTER) == sha256_folder(folder / SFT_ADAPTER)
-
-
-@pytest.mark.full
-def test_the_page_and_the_release_say_so(tiny_run: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(tiny_run, tmp_path / "repo", symlinks=True))
-    for place in ("models/release/README.md", "reports/comparison.html"):
-        assert "DPO" not in (folder / place).read_text(encoding="utf-8")
-    change_params(folder, SMALL | {"dpo.enabled": True, "dpo.max_length": 8192})
-    assert "sft" not in running(run(folder, "dvc", "repro").stdout)
-    words = report(folder, "dpo")["words"]
-    for place in ("models/release/README.md", "reports/comparison.html"):
-        assert words in (folder / place).read_text(encoding="utf-8")
-    made_of = run(folder, "python", "-m", "hallmark.commands.check", "models/release", "--clone", ".").stdout
-    assert "then DPO (sigmoid, beta 0.1, learning rate 0.01), seed 7" in made_of
-    assert made_of.splitlines()[-1] == "everything fits"
-    assert read_json(folder / "reports/gate.json")["verdict"] in ("fail", "too_little_data")

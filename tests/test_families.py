@@ -24,6 +24,7 @@ from hallmark.params.loader import Params, load_params
 from stages import base, dpo, quantize, sft
 from stages import eval as stage_eval
 from tests.families import FAMILIES, make_family
+from tests.rows import refused
 from tests.workspace import ROOT, TINY, make_workspace
 
 METHODS = {"smollm2-135m": "qlora", "qwen3-0.6b": "lora", "llama-3.2-3b": "qlora", "phi-3.5-mini": "lora"}
@@ -158,6 +159,8 @@ def test_all_linear_and_the_family_s_names_are_the_same_matrices(tmp_path: Path,
     assert adapted(names, None) == every
     assert adapted(names, 1) == adapted("all-linear", 1) == {name for name in every if ".layers.1." in name}
     assert len(every) == 2 * (4 if family == "phi-3.5-mini" else 7)
+    with refused(field="sft.lora.layers"):
+        adapted(names, 3)
 
 
 def test_names_of_another_family_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,14 +169,7 @@ def test_names_of_another_family_are_refused(tmp_path: Path, monkeypatch: pytest
     params = made(tmp_path, "phi-3.5-mini", monkeypatch, **{"sft.lora.target_modules": names})
     base.run(params)
     quantize.run(params)
-    with pytest.raises(HallmarkError, match=r"no matrices gate_proj, .*\n.*down_proj, gate_up_proj, o_proj, qkv_proj"):
-        sft.run(params)
-
-
-def test_more_than_the_base_reads_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    params = made(tmp_path, "smollm2-135m", monkeypatch, **{"sft.max_length": 8193})
-    base.run(params)
-    with pytest.raises(HallmarkError, match="but the base model reads at most 8192"):
+    with refused("down_proj, gate_up_proj, o_proj, qkv_proj"):
         sft.run(params)
 
 
@@ -199,7 +195,7 @@ def test_a_prompt_that_changes_once_it_is_answered_is_refused(tmp_path: Path, mo
     text = file.read_text(encoding="utf-8").replace("{{ '<think>\\n\\n</think>\\n\\n' }}{% endif %}{% endif %}", "{{ '<think>\\n' }}{% endif %}{% endif %}")  # fmt: skip
     file.write_text(text.replace("loop.last", "false"), encoding="utf-8")
     base.run(params)
-    with pytest.raises(HallmarkError, match=r"differs from '<think>\\n' on"):
+    with pytest.raises(HallmarkError, match="<think>"):
         sft.run(params)
 
 

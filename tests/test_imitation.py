@@ -196,7 +196,5 @@ def test_the_comparator_answers_what_the_user_says(tmp_path: Path, monkeypatch: 
     messages = [{"role": "system", "content": "JSON"}, {"role": "user", "content": text}]
     (found,) = kind.answerer(chosen, pytest.fail, means).answer([Prompt(messages, None, 1)])
     assert (json.loads(found.text), found.tokens, found.finish) == (json.loads(answer), 0, "stop")
-    assert kind.words(chosen) == "a linear model, with values copied from the text"
     voting = chosen.model_copy(update={"labels": "vote"})
-    assert kind.words(voting) == "a rule that copies from the 20 nearest training records"
     assert kind.answerer(voting, pytest.fail, means).answer([Prompt(messages, None, 1)])[0].finish == "stop"

@@ -14,12 +14,10 @@ import httpx
 import pytest
 from hypothesis import given
 
-from hallmark.answer.confidence import confidence_of
 from hallmark.answer.endpoint import answer_of, logs_of
 from hallmark.base.params import Compute
 from hallmark.serve import server
 from hallmark.serve.admission import CHAT, Admission, Limits
-from hallmark.serve.engine import Asking
 from hallmark.serve.engines.transformers_serve import TransformersServer
 from hallmark.serve.logprobs import LogProbabilities, listed, token_bytes
 from hallmark.task.predictions import is_log
@@ -121,27 +119,6 @@ def test_they_are_those_of_the_model_for_several_at_once_that_do_not_fit_the_cac
         # the tokens' own bytes are those of the text, and of the special tokens that the text leaves out
         assert b"".join(bytes(one["bytes"]) for one in content).decode(errors="replace") == tokenizer.decode(tokens)
     assert ends == {True, False}
-
-
-def test_they_are_those_that_an_evaluation_in_this_process_keeps(running: server.Server, models: Path) -> None:
-    from hallmark.answer.answers import Prompt
-    from hallmark.answer.endpoint import ServedModel
-    from hallmark.answer.generation import LocalModel
-    from hallmark.model.loading import load_base, load_tokenizer
-
-    prompts = [Prompt([{"role": "user", "content": text}], None, row) for row, text in enumerate(TEXTS, 1)]
-    source = Path("data/split/holdout.parquet")
-    asking = Asking(kind="transformers", concurrency=3, timeout=float(WAIT))
-    served = ServedModel(running, "tuned", asking, max_new_tokens=40, source=source, logs=True).answer(prompts)
-    tokenizer = load_tokenizer(models / "tuned")
-    model = load_base(models / "tuned", device="cpu", dtype="float32", attention="sdpa")
-    local = LocalModel(model, tokenizer, batch_size=2, max_new_tokens=40).answer(prompts)
-    assert [answer.text for answer in served] == [answer.text for answer in local]
-    for ours, theirs in zip(served, local, strict=True):
-        assert ours.logs == pytest.approx(theirs.logs, abs=1e-4)
-        one, other = (confidence_of(answer, is_json=False) for answer in (ours, theirs))
-        assert one is not None and other is not None
-        assert (one.sum, one.mean, one.least) == pytest.approx((other.sum, other.mean, other.least), abs=1e-3)
 
 
 def test_who_does_not_ask_gets_none_and_the_same_answer(running: server.Server) -> None:

@@ -86,8 +86,10 @@ def params_of(base: str, machine: str, folder: Path) -> Params:
     return params.model_copy(update={"sft": params.sft.model_copy(update={"lora": few})})
 
 
-@pytest.mark.parametrize("base", [*FAMILIES, "own"])
-@pytest.mark.parametrize("machine", machines())
+@pytest.mark.parametrize(
+    ("base", "machine"),
+    [*((base, "gpu-24gb") for base in FAMILIES), *(("own", machine) for machine in machines())],
+)
 def test_both_trainers_are_built(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, families: dict[str, Path], base: str, machine: str
 ) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -33,7 +32,6 @@ from hallmark.plan.lengths import NO_PART, lengths, tokens_of
 from hallmark.plan.machine import GIB, GPUS
 from hallmark.plan.memory import training_bytes
 from hallmark.plan.sizes import Batch, configuration, sizes
-from hallmark.plan.speed import Clock
 from tests.bench.memory import CONFIGS, SHAPES, Shape, changed, foreseen, held
 from tests.rows import refused
 from tests.tiny import make_tiny_base
@@ -278,14 +276,6 @@ def test_gpus_by_name_and_by_memory() -> None:
     assert machine.named("999GiB").gpu is None
 
 
-def test_a_gpu_at_hand_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA L40S")
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=48 * GIB))
-    found = machine.at_hand(load_params(ROOT / "params.yaml").compute.model_copy(update={"device": "cuda"}))
-    assert (found.gpu, found.memory, found.here) == (GPUS["L40S"], 48 * GIB, True)
-
-
 def test_without_a_gpu_its_memory_and_speed_are_unknown(here: Params) -> None:
     change_params(Path.cwd(), {"compute.device": "cuda"})
     try:
@@ -303,18 +293,6 @@ def test_a_configuration_that_is_none(here: Params, tmp_path: Path, field: str, 
     file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | {field: value}), encoding="utf-8")
     with refused(file=file):
         configuration(tmp_path / "bad")
-
-
-@pytest.mark.parametrize(("load", "said"), [(0.0, "2 threads"), (9.0, "one thread")])
-def test_a_busy_machine_is_measured_by_the_time_of_one_thread(
-    here: Params, monkeypatch: pytest.MonkeyPatch, load: float, said: str
-) -> None:
-    monkeypatch.setattr("os.getloadavg", lambda: (load, load, load))
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
-    monkeypatch.setattr("hallmark.plan.speed.TIMES", 1)
-    found = speed.measured(configuration(BASE), here, [BATCH], [BATCH], Clock("cpu", 2))
-    assert said in found.basis
-    assert min(found.training, found.reading, found.writing) > 0
 
 
 def test_the_faster_data_type_is_named_where_it_is_not_that_of_the_params(here: Params) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tracemalloc
 from random import Random
 
 import numpy as np
@@ -117,15 +116,6 @@ def test_the_fewest_customers_are_enough_and_one_less_is_not(risk):
     assert p_value([0.0] * fewest, risk, 0.1) <= 0.1 < p_value([0.0] * (fewest - 1), risk, 0.1)
     ideal = math.log(10) / -math.log(1 - risk)
     assert ideal <= fewest <= 1.15 * ideal, "bets near the largest keep the loss small"
-
-
-def test_to_find_the_fewest_customers_takes_little_memory():
-    fewest_groups.cache_clear()
-    tracemalloc.start()
-    fewest_groups(0.05, 0.9)
-    _, most = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert most < 1e6
 
 
 def answers(count: int, wrong: float, size: int = 5, seed: int = 1, start: int = 0) -> Answers:

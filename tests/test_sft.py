@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import json
+import shutil
+import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +18,8 @@ from hypothesis import strategies as st
 from hallmark.base.files import TRAIN, VALIDATION
 from hallmark.base.records import schema, write_records
 from hallmark.commands.tune import LOSS
+from tests.rows import refused
 from tests.test_trainer import tiny_model, trainer_of
-from tests.tiny import make_tiny_base
 from tests.workspace import change_params, make_tiny_workspace, report, stage
 
 USER = {"role": "user", "content": "2024-03-05 my kettle is broken, I want 49.90 back"}
@@ -35,17 +39,28 @@ def some_records(count: int, repeat: int = 1) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema())
 
 
-def trainable(folder: Path, overrides: dict[str, Any] | None = None) -> Path:
-    """A workspace where `sft` is the next stage to run."""
-    make_tiny_workspace(folder, overrides)
-    write_records(folder / TRAIN, some_records(24))
-    write_records(folder / VALIDATION, some_records(6))
+@cache
+def quantized(overrides: str) -> Path:
+    """A workspace in which `base` and `quantize` ran with these params, made once in this process: not to be changed."""
+    folder = make_tiny_workspace(Path(tempfile.mkdtemp()) / "repo", json.loads(overrides))
+    atexit.register(shutil.rmtree, folder.parent, ignore_errors=True)
     stage(folder, "base")
     stage(folder, "quantize")
     return folder
 
 
-@pytest.mark.parametrize("method", ["qlora", "lora"])
+def trainable(folder: Path, overrides: dict[str, Any] | None = None) -> Path:
+    """A workspace where `sft` is the next stage to run."""
+    changes = overrides or {}
+    read_before = {key: changes[key] for key in changes if key[:4] != "sft." or key in ("sft.method", "sft.dtype")}
+    shutil.copytree(quantized(json.dumps(read_before, sort_keys=True)), folder, dirs_exist_ok=True)
+    change_params(folder, changes)
+    write_records(folder / TRAIN, some_records(24))
+    write_records(folder / VALIDATION, some_records(6))
+    return folder
+
+
+@pytest.mark.parametrize("method", ["qlora", pytest.param("lora", marks=pytest.mark.full)])
 def test_two_processes_give_the_same_bytes(tmp_path: Path, method: str) -> None:
     """This one, with all that other tests have loaded and set, and a new one."""
     adapters = []
@@ -57,14 +72,8 @@ def test_two_processes_give_the_same_bytes(tmp_path: Path, method: str) -> None:
         files = {file.name: file.read_bytes() for file in sorted((folder / "models/sft").iterdir())}
         adapters.append((files, report(folder, "sft"), (folder / "reports/sft_curve.csv").read_bytes()))
     assert adapters[0] == adapters[1]
-    assert set(adapters[0][0]) == {
-        "adapter_config.json",
-        "adapter_model.safetensors",
-        "chat_template.jinja",
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "training.json",
-    }
+    made = {"adapter_config.json", "adapter_model.safetensors", "training.json"}
+    assert set(adapters[0][0]) == made | {"chat_template.jinja", "tokenizer.json", "tokenizer_config.json"}
     assert str(tmp_path).encode() not in b"".join(adapters[0][0].values())
     config = json.loads(adapters[0][0]["adapter_config.json"])
     named = config["base_model_name_or_path"], config["revision"]
@@ -86,22 +95,6 @@ def test_weights_dequantized_once_give_the_same_adapter_up_to_rounding(tmp_path:
     torch.testing.assert_close(*adapters, rtol=1e-4, atol=1e-6)
 
 
-def test_adapters_go_to_the_last_layers_only(tmp_path: Path) -> None:
-    from safetensors import safe_open
-
-    folder = trainable(tmp_path, {"sft.lora.layers": 3})
-    result = stage(folder, "sft", check=False)
-    assert result.returncode == 1
-    assert "field 'sft.lora.layers': 3 layers, but the base model has 2" in result.stderr
-    for layers, expected in ((1, {"1"}), (None, {"0", "1"})):
-        change_params(folder, {"sft.lora.layers": layers})
-        stage(folder, "sft")
-        with safe_open(folder / "models/sft/adapter_model.safetensors", "pt") as file:
-            names = list(file.keys())
-        assert {name.split(".layers.")[1].split(".")[0] for name in names} == expected
-        assert len({name.split(".")[-3] for name in names}) == 7, "all the linear layers of a block"
-
-
 def test_training_changes_the_adapter_and_lowers_the_loss(tmp_path: Path) -> None:
     folder = trainable(tmp_path, {"sft.max_steps": 12, "sft.eval_steps": 4, "sft.learning_rate": 0.01})
     said = stage(folder, "sft").stderr
@@ -120,34 +113,8 @@ def test_a_record_too_long_is_named_never_cut(tmp_path: Path) -> None:
     write_records(folder / TRAIN, train)
     result = stage(folder, "sft", check=False)
     assert result.returncode == 1
-    assert "record 'T-long'" in result.stderr
-    assert "sft.max_length = 128" in result.stderr
-    assert "run `dvc repro split`" in result.stderr
+    assert "record 'T-long'" in result.stderr and "run `dvc repro split`" in result.stderr
     assert not (folder / "models/sft").exists()
-
-
-def test_the_loss_is_the_one_of_trl(tmp_path: Path) -> None:
-    import datasets
-    from peft import LoraConfig
-    from trl import SFTConfig, SFTTrainer
-
-    from hallmark.model.loading import load_base, load_tokenizer
-    from hallmark.model.trainer import CompletionTrainer
-
-    folder = make_tiny_base(tmp_path / "tiny")
-    rows = [{"prompt": [USER], "completion": [ANSWER]}, {"prompt": [USER, USER], "completion": [ANSWER]}]
-    losses = []
-    for trainer_class in (SFTTrainer, CompletionTrainer):
-        trainer = trainer_class(
-            model=load_base(folder, dtype="float32", attention="eager", device="cpu"),
-            args=SFTConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, report_to="none", max_length=None),
-            train_dataset=datasets.Dataset.from_list(rows),
-            processing_class=load_tokenizer(folder),
-            peft_config=LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"),
-        )
-        batch = trainer.data_collator([trainer.train_dataset[index] for index in range(2)])
-        losses.append(float(trainer.compute_loss(trainer.model, batch).detach()))
-    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
 @given(st.lists(st.integers(1, 500), min_size=1, max_size=300), st.integers(1, 8))
@@ -210,7 +177,6 @@ def test_gradients_after_a_validation_are_those_before_it(tmp_path: Path) -> Non
 
 def test_a_run_that_diverges_is_an_error_and_replaces_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Params refuse such a rate; here it is put past them."""
-    from hallmark.base.errors import HallmarkError
     from hallmark.base.files import sha256_folder
     from hallmark.params.loader import load_params
     from stages.sft import run as run_sft
@@ -221,9 +187,7 @@ def test_a_run_that_diverges_is_an_error_and_replaces_nothing(tmp_path: Path, mo
     monkeypatch.chdir(folder)
     params = load_params()
     bad = params.model_copy(update={"sft": params.sft.model_copy(update={"learning_rate": 1e38})})
-    with pytest.raises(
-        HallmarkError, match=r"field 'sft\.learning_rate': training diverged: \w+ is \w+ at step [1-4]\n"
-    ):
+    with refused(field="sft.learning_rate"):
         run_sft(bad)
     assert {name: sha256_folder(folder / name) for name in ("models", "reports")} == before
 
@@ -231,31 +195,24 @@ def test_a_run_that_diverges_is_an_error_and_replaces_nothing(tmp_path: Path, mo
 def test_an_adapter_that_is_no_number_is_never_written() -> None:
     import torch
 
-    from hallmark.base.errors import HallmarkError
     from hallmark.model.tuning import check_trained
 
     model = torch.nn.Linear(2, 2)
     check_trained(model, "dpo")
     with torch.no_grad():
         model.bias[0] = float("nan")
-    with pytest.raises(
-        HallmarkError, match=r"dpo\.learning_rate': training diverged: bias has values that are infinite"
-    ):
+    with refused(field="dpo.learning_rate"):
         check_trained(model, "dpo")
-    with pytest.raises(HallmarkError, match=r"weight has values"):
+    with refused(field="sft.learning_rate"):
         check_trained(torch.nn.Linear(2, 2), "sft", {"weight": torch.tensor([float("inf")])})
 
 
-@pytest.mark.parametrize(
-    ("modules", "problem"),
-    [("(", "not a regular expression"), ("evil", "matches no module")],
-)
-def test_target_modules_that_fit_nothing_are_an_error(modules: str, problem: str) -> None:
-    from hallmark.base.errors import HallmarkError
+def test_target_modules_that_fit_nothing_are_an_error() -> None:
     from hallmark.model.lora import check_regex
 
-    with pytest.raises(HallmarkError, match=rf"sft\.lora\.target_modules': ({problem})"):
-        check_regex(modules, ["model.layers.0.mlp.up_proj"])
+    for modules in ("(", "evil"):
+        with refused(field="sft.lora.target_modules"):
+            check_regex(modules, ["model.layers.0.mlp.up_proj"])
     check_regex(r".*up_proj", ["model.layers.0.mlp.up_proj"])
 
 

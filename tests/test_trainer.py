@@ -110,24 +110,6 @@ def test_padding_on_the_right_changes_no_byte_without_a_mask(tmp_path: Path, fam
             assert masked[mask].isfinite().all()
 
 
-@pytest.mark.parametrize(("attention", "chunked"), [("eager", False), ("eager", True), ("sdpa", True)])
-@pytest.mark.parametrize("kind", ["sft", "dpo"])
-def test_the_model_is_given_no_mask(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, attention: str, chunked: bool
-) -> None:
-    """`chunked`: as on a GPU."""
-    from hallmark.model import pairs, trainer
-
-    for module in (pairs, trainer):
-        monkeypatch.setattr(module, "in_chunks", lambda base: chunked)
-    base = tiny_model(tmp_path, attention=attention)
-    made, seen = trainer_of(kind, base, tmp_path), []
-    decoder: Any = base.get_decoder()
-    decoder.register_forward_pre_hook(lambda _, __, inputs: seen.append(inputs.get("attention_mask")), with_kwargs=True)
-    made.compute_loss(made.model, a_batch(made))
-    assert seen == [None] * {"sft": 1, "dpo": 2}[kind]
-
-
 @pytest.mark.parametrize("power", [0.5, 1.0])
 def test_the_chunked_head_gives_the_same_loss_and_gradients(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, power: float
