@@ -23,6 +23,7 @@ from hallmark.params.loader import load_params
 from hallmark.serve import server as servers
 from hallmark.serve.engines.endpoint import EndpointAsking
 from hallmark.task.task import Task
+from tests.rows import refused
 from tests.stub_model import ChatServer, Reply
 from tests.test_eval import some_holdout
 from tests.tiny import make_tiny_base
@@ -148,7 +149,7 @@ def test_what_fails_is_sent_again_and_what_keeps_failing_ends_the_stage(server: 
 
 
 def test_a_key_comes_from_the_environment_and_is_never_shown(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(HallmarkError, match="no variable HALLMARK_TEST_KEY"):
+    with refused():
         ask(server, key="HALLMARK_TEST_KEY")
     monkeypatch.setenv("HALLMARK_TEST_KEY", "top-secret")
     ask(server, key="HALLMARK_TEST_KEY")
@@ -188,26 +189,26 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_response_that_is_none_is_one_error(server: Server, name: str) -> None:
     server.raw = HOSTILE[name]
-    with pytest.raises(HallmarkError, match="the server gave no answer to this record"):
+    with refused():
         ask(server)
 
 
 def test_a_response_without_end_is_one_error(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(endpoint, "PAUSES", ())
     server.drip = 0.05
-    with pytest.raises(HallmarkError, match=r"no answer to this record \(TimeoutError"):
+    with pytest.raises(HallmarkError, match="TimeoutError"):
         ask(server, timeout=0.3)
     server.drip = 0.0
     monkeypatch.setattr(endpoint, "FRAME", 10)
     monkeypatch.setattr(endpoint, "PER_TOKEN", 0)
-    with pytest.raises(HallmarkError, match=r"no answer to this record \(a response of over 10 bytes"):
+    with pytest.raises(HallmarkError, match="over 10 bytes"):
         ask(server)
 
 
 def test_a_compressed_response_is_not_unpacked_and_a_redirect_not_followed(server: Server) -> None:
     server.headers, server.raw = {"Content-Encoding": "gzip"}, gzip.compress(b" " * 1_000_000)
-    with pytest.raises(HallmarkError, match=r"no answer to this record \(a compressed response"):
+    with pytest.raises(HallmarkError, match="compressed"):
         ask(server)
     server.headers, server.raw, server.fail = {"Location": "file:///etc/passwd"}, b"", [302] * 10
-    with pytest.raises(HallmarkError, match=r"no answer to this record \(HTTP 302"):
+    with pytest.raises(HallmarkError, match="HTTP 302"):
         ask(server)

@@ -11,11 +11,9 @@ import pytest
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.params import Compute, Text
-from hallmark.commands import elsewhere
 from hallmark.params.loader import load_params
 from hallmark.serve.engine import Engine, StartedEngine, StartedSettings
 from hallmark.serve.engines import ENGINES
-from hallmark.service.commands import join
 from hallmark.task.predictions import read_predictions
 from stages import benchmark
 from stages import eval as stage_eval
@@ -129,41 +127,15 @@ def test_a_new_engine_is_measured_and_asked(toy: Engine[Any], workspace: Path, m
     assert left_over(workspace) == []
 
 
-def test_tools_take_a_new_engine_for_what_it_is(
-    toy: Toy, workspace: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    params = load_params(write(tmp_path, {"benchmark.server": BLOCK}))
-    with pytest.raises(HallmarkError, match=r"benchmark.server.kind': a server of kind toy can't serve several"):
-        join.server_of(params)
-    monkeypatch.setattr(Toy, "shares_base", lambda self, settings: True)
-    assert join.server_of(params) == params.benchmark.server
-    monkeypatch.chdir(workspace)
-    (workspace / "reports").mkdir(exist_ok=True)
-    (workspace / elsewhere.REPORT).write_text("{}", encoding="utf-8")
-    assert elsewhere.reason_to_rerun(params) is not None
-    monkeypatch.setattr(Toy, "installed", lambda self, settings: False)
-    assert elsewhere.reason_to_rerun(params) is None
-
-
-@pytest.mark.parametrize("block", ["benchmark.server", "eval.engine"])
-def test_an_unknown_kind_lists_the_known_ones(toy: Toy, tmp_path: Path, block: str) -> None:
-    known = "endpoint, hf, toy" if block == "eval.engine" else "endpoint, toy, transformers, vllm"
-    text = problem(tmp_path, {block: BLOCK | {"kind": "toyy"}})
-    assert f"field '{block}.kind': {block}.kind: must be one of {known}" in text
-    assert "it is 'toyy'" in text
-    for wrong in ("vllm", {"kind": ["vllm"]}):
-        assert f"{block}.kind: must be one of {known}" in problem(tmp_path, {block: wrong})
-
-
 @pytest.mark.parametrize("block", ["benchmark.server", "eval.engine"])
 def test_the_keys_of_an_engine_are_checked_as_strictly_as_all_others(toy: Toy, tmp_path: Path, block: str) -> None:
     asking = {"concurrency": 2, "timeout": 30.0} if block == "eval.engine" else {}
     given = BLOCK | asking
+    known = "endpoint, hf, toy" if asking else "endpoint, toy, transformers, vllm"
+    for wrong in (BLOCK | {"kind": "toyy"}, "vllm", {"kind": ["vllm"]}):
+        assert f"{block}.kind: must be one of {known}" in problem(tmp_path, {block: wrong})
     text = problem(tmp_path, {block: given | {"greetin": "hi"}})
-    assert f"'{block}.greetin' is not a known parameter" in text
-    assert "did you mean 'greeting'?" in text
-    text = problem(tmp_path, {block: given | {"zzz": 1}})
-    assert f"known here: {', '.join(sorted(given))})" in text  # of this kind alone
+    assert f"'{block}.greetin' is not a known parameter" in text and "did you mean 'greeting'?" in text
     text = problem(tmp_path, {block: {key: value for key, value in given.items() if key != "greeting"}})
     assert f"'{block}.greeting' is missing" in text
     for key, value in {"greeting": "", "port": 70000, "port ": 1, "dtype": "int8", "startup_timeout": "60"}.items():
@@ -171,19 +143,14 @@ def test_the_keys_of_an_engine_are_checked_as_strictly_as_all_others(toy: Toy, t
 
 
 def test_how_a_server_is_asked_is_for_eval_alone(toy: Toy, tmp_path: Path) -> None:
-    assert "'benchmark.server.concurrency' is not a known" in problem(
-        tmp_path, {"benchmark.server": BLOCK | {"concurrency": 2}}
-    )
+    text = problem(tmp_path, {"benchmark.server": BLOCK | {"concurrency": 2}})
+    assert "'benchmark.server.concurrency' is not a known" in text
     text = problem(tmp_path, {"eval.engine": BLOCK})
     assert "'eval.engine.concurrency' is missing; 'eval.engine.timeout' is missing" in text
-    endpoint = {"kind": "endpoint", "url": "http://x/v1", "names": {"base": "b"}, "concurrency": 1, "timeout": 1.0}
-    assert "'eval.engine.key' is missing" in problem(tmp_path, {"eval.engine": endpoint})
-    assert "'eval.engine.logprobs' is missing" in problem(tmp_path, {"eval.engine": endpoint | {"key": None}})
-    text = problem(tmp_path, {"eval.engine": endpoint | {"key": None, "logprobs": True}})
-    assert "field 'eval.engine.names': eval.engine.names: name the model to ask for as tuned" in text
-    server = {key: endpoint[key] for key in ("kind", "url", "names")}
-    text = problem(tmp_path, {"benchmark.server": server})
-    assert "benchmark.server.names: name the model to ask for as tuned" in text
+    server = {"kind": "endpoint", "url": "http://x/v1", "names": {"base": "b"}}
+    asked = server | {"concurrency": 1, "timeout": 1.0, "key": None, "logprobs": True}
+    for block, given in (("eval.engine", asked), ("benchmark.server", server)):
+        assert f"{block}.names: name the model to ask for as tuned" in problem(tmp_path, {block: given})
 
 
 def test_an_engine_is_told_apart_by_its_block_alone(toy: Toy, tmp_path: Path) -> None:
@@ -194,9 +161,7 @@ def test_an_engine_is_told_apart_by_its_block_alone(toy: Toy, tmp_path: Path) ->
     assert params.benchmark.server == ToySettings(**BLOCK)
     dumped = params.model_dump(mode="json", by_alias=True)
     assert (dumped["benchmark"]["server"], dumped["eval"]["engine"]) == (BLOCK, asked)
-    with pytest.raises(HallmarkError, match=r"eval.general.tasks: the chat API gives no likelihoods"):
+    with pytest.raises(HallmarkError, match=r"eval.general.tasks"):
         load_params(write(tmp_path, {**alone, "eval.general.tasks": ["arc_easy"]}))
-    with pytest.raises(
-        HallmarkError, match=r"eval.self_consistency.records: set it to 0; answers are sampled in this process"
-    ):
+    with pytest.raises(HallmarkError, match=r"eval.self_consistency.records"):
         load_params(write(tmp_path, {**alone, "eval.self_consistency.records": 1}))

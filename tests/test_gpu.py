@@ -53,7 +53,7 @@ def test_all_modules_with_parts_are_known() -> None:
     assert files == {*MODULES}
 
 
-def test_a_check_that_fails_hides_no_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_check_that_fails_hides_no_other(tmp_path: Path) -> None:
     def run(bench: Bench) -> None:
         with bench.line("measured, and not good enough") as line:
             line.values["times"] = 2
@@ -70,12 +70,8 @@ def test_a_check_that_fails_hides_no_other(tmp_path: Path, capsys: pytest.Captur
     lines = result["lines"]
     assert [line["state"] for line in lines] == ["failed", "failed", "skipped", "passed", "failed"]
     assert lines[0]["values"] == {"times": 2}
-    assert lines[0]["traceback"] == [], "what is said plainly needs none"
-    assert lines[1]["error"] == "KeyError: 'no such key'"
-    assert lines[1]["traceback"][-1] == lines[1]["error"]
-    assert lines[4]["error"] == "ValueError: outside any line"
-    assert result["state"] == "failed"
-    assert "failed  broken: KeyError: 'no such key'" in capsys.readouterr().out
+    assert lines[1]["traceback"][-1] == lines[1]["error"] == "KeyError: 'no such key'"
+    assert (lines[4]["error"], result["state"]) == ("ValueError: outside any line", "failed")
 
 
 def test_a_part_that_hangs_is_stopped_and_takes_no_other_along(tmp_path: Path) -> None:
@@ -114,11 +110,8 @@ def test_the_page_shows_what_a_gpu_did_and_no_other(made_up: tuple[Path, Path]) 
     text = file.read_text(encoding="utf-8")
     assert "Nothing." not in text
     assert text.endswith("\n\n## After\n\nStays.\n")
-    assert "Checks: 1 passed, 1 failed, 0 skipped." in text
-    assert "- all parts: NVIDIA L4, a machine of unknown kind, 24 GiB, torch 2.13.0, 2026-11-26" in text
     assert "| speed | LoRA | 9 tokens/s |" in text
     assert "| speed | a \\| b | **failed**: &lt;script&gt; |" in text
-    assert "| ddp | two cards, each with the whole base | skipped: torch sees 1 CUDA device |" in text
     assert json.loads((out / "gpu.json").read_text(encoding="utf-8")).keys() == {"speed", "ddp"}
     page.write(out, parts(), file)
     assert file.read_text(encoding="utf-8") == text, "written again, it is the same"

