@@ -148,6 +148,14 @@ def shell(command: str, at: Path) -> str:
     return done.stdout
 
 
+def relock() -> None:
+    """Make the working directory's `dvc.lock` describe the current files, as after a run: `dvc commit --force`."""
+    from dvc.repo import Repo
+
+    with Repo() as repo:
+        repo.commit(force=True)
+
+
 def make(repo: Path) -> None:
     """Write the repository, run its pipeline from a clean commit, and commit what it made."""
     write(repo)

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from hallmark.answer.answers import Answer, Prompt, prompts_of
+from hallmark.answer.answers import Answer, prompts_of
 from hallmark.answer.comparator import Asked, Questions
 from hallmark.answer.comparators import COMPARATORS
 from hallmark.answer.comparators.adapter import AdapterSettings, digest_of_base
@@ -25,7 +25,6 @@ from hallmark.answer.fair_order import drawn_fairly
 from hallmark.answer.scoring import Score
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import ADAPTER, BASE, CALIBRATION, HOLDOUT, QUANTIZED, REPORTS, TRAIN, sha256_file, write_json
-from hallmark.base.machine import when_and_where
 from hallmark.base.records import write_records
 from hallmark.judge import answered_twice
 from hallmark.judge.metrics import metrics
@@ -37,6 +36,7 @@ from hallmark.task.task import Task
 from hallmark.task.values import FieldResult
 from stages import eval as stage_eval
 from tests.made_up import prediction, typed
+from tests.rows import refused
 from tests.test_sft import some_records
 from tests.tiny import make_tiny_base, quantize
 from tests.workspace import ROOT, change_params, make_workspace, stage
@@ -132,17 +132,12 @@ def test_every_record_has_its_line_in_holdout_order_and_offline(at: Path, monkey
     assert [row["id"] for row in rows] == holdout["id"].to_list()
     assert [row["target"] for row in rows] == [completion[0]["content"] for completion in holdout["completion"]]
     first = rows[1]
-    assert first["input"] == "my kettle is broken 1"
-    assert first["length"] == len(first["input"])
-    assert first["tags"] == ["typos"]
-    assert first["prediction"]
-    assert first["finish"] == "length"
-    assert first["tokens"] == 12
+    assert (first["input"], first["tags"]) == ("my kettle is broken 1", ["typos"])
+    assert (first["finish"], first["tokens"]) == ("length", 12) and first["prediction"]
     assert (rows[0]["outcome"], first["outcome"]) == ("missed_refusal", "wrong_format")
     assert (metrics["records"], metrics["groups"], metrics["model"]) == (10, 5, "base")
     assert metrics["exact_match"]["value"] == 0
     assert metrics["exact_match"]["high"] > 0.2  # none of ten is no proof of none
-    assert metrics["failures"]["wrong_format"] == 9
     assert metrics["failures"]["missed_refusal"] == metrics["refusals"]["should_but_did_not"] == 1
     assert metrics["by_tag"] == [{"name": "typos", "n": 5, "value": 0}]
     assert sum(row["n"] for row in metrics["by_length"]) == sum(row["n"] for row in metrics["by_group"]) == 10
@@ -150,8 +145,6 @@ def test_every_record_has_its_line_in_holdout_order_and_offline(at: Path, monkey
     assert again == {"records": 5, "texts_changed": 0, "outcomes_changed": 0, "lost": 0, "won": 0}
     measured = json.loads(Path("reports/measured/eval_base.json").read_text(encoding="utf-8"))
     assert measured["tokens"] == sum(row["tokens"] for row in rows)
-    assert when_and_where(measured, measured["measured"]["machine"]).startswith("measured 20")
-    assert measured["measured"]["machine"]["threads"] == load_params().compute.threads
     assert "seconds" not in json.dumps(metrics)
 
 
@@ -172,16 +165,6 @@ def test_answers_are_what_plain_generation_writes_in_the_same_batches(at: Path) 
         for place, tokens in zip(batch, out[:, inputs.input_ids.shape[1] :], strict=True):
             text = tokenizer.decode(tokens, skip_special_tokens=False).partition("<|im_end|>")[0]
             assert rows[place]["prediction"] == text
-
-
-def test_padding_does_not_change_an_answer_and_neither_does_the_order_of_records(at: Path) -> None:
-    together, _ = evaluate()
-    alone, _ = evaluate(batch_size=1)
-    assert texts(alone) == texts(together)
-    write_records(HOLDOUT, some_holdout().sort("id", descending=True))
-    turned, _ = evaluate(batch_size=4)
-    assert texts(turned) == texts(together)
-    assert [row["id"] for row in turned] == [row["id"] for row in together][::-1]
 
 
 def test_the_adapter_counts_merged_or_not_and_the_base_does_without_it(at: Path) -> None:
@@ -217,10 +200,7 @@ def test_every_answer_has_its_confidence_and_calibration_is_answered_alike(at: P
     assert again == rows, "the same model, engine and settings"
     right = sum(row["exact_match"] for row in rows)
     groups = len({row["group"] for row in rows})
-    assert counts == {
-        "model": "tuned", "records": 10, "groups": groups, "exact_match": right, "with_confidence": 10, "with_self_consistency": 0
-    }  # fmt: skip
-    assert json.loads((REPORTS / "measured/calibration.json").read_text(encoding="utf-8"))["tokens"] > 0
+    assert counts.items() >= {"records": 10, "groups": groups, "exact_match": right, "with_confidence": 10}.items()
 
 
 def test_an_empty_calibration_part_is_no_error_and_loads_nothing(at: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,7 +211,7 @@ def test_an_empty_calibration_part_is_no_error_and_loads_nothing(at: Path, monke
     assert read_predictions("calibration") == []
     assert (REPORTS / "measured/calibration.json").is_file()
     write_predictions(predictions_of("tuned"), [])
-    with pytest.raises(HallmarkError, match="holds no prediction"):
+    with refused():
         read_predictions("tuned")
 
 
@@ -295,19 +275,7 @@ def test_a_text_is_exactly_what_was_written(
     assert tokens in (answer.tokens, None)
 
 
-def test_letters_that_spell_the_end_token_do_not_end_an_answer(
-    make_local: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from hallmark.answer.decoding import Written
-
-    local = make_local()
-    letters = [token for char in "x<|im_end|>y" for token in local.tokenizer(char).input_ids]
-    monkeypatch.setattr(local, "generate", lambda rows, *_: [Written(letters, [])])
-    (answer,) = local.answer([Prompt([{"role": "user", "content": "hello"}], None, 1)])
-    assert answer == Answer("x<|im_end|>y", len(letters), "length", ())
-
-
-def test_a_prompt_over_the_window_counts_as_wrong_and_is_never_cut(at: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_prompt_over_the_window_counts_as_wrong_and_is_never_cut(at: Path) -> None:
     long = some_holdout().with_columns(
         prompt=pl.when(pl.col("id") == "T-3")
         .then(pl.Series([[{"role": "user", "content": "private " * 4000}]] * 10))
@@ -321,9 +289,8 @@ def test_a_prompt_over_the_window_counts_as_wrong_and_is_never_cut(at: Path, cap
     assert {"confidence", "self_consistency"} & {name for name, value in unread.items() if value is not None} == set()
     assert sum(row.get("self_consistency") is not None for row in rows) == 9
     assert (metrics["records"], metrics["out_of_reach"]) == (10, 1)
-    assert "1 of 10 prompts leave no room for an answer in what the model reads" in caplog.text
     change_params(Path(), {"split.too_long": "error"})
-    with pytest.raises(HallmarkError, match="1 of 10 prompts leave no room for an answer in what base reads"):
+    with refused():
         evaluate("base")
 
 
@@ -331,14 +298,11 @@ def test_what_is_missing_is_one_clear_error_and_earlier_results_stay(at: Path) -
     evaluate()
     before = Path("reports/eval/base/predictions.jsonl").read_bytes()
     HOLDOUT.unlink()
-    result = stage(at, "eval", "--model", "base", check=False)
-    assert result.returncode == 1
-    assert "data/split/holdout.parquet" in result.stderr
-    assert "remedy" in result.stderr
-    assert "Traceback" not in result.stderr
+    with refused(file=HOLDOUT):
+        evaluate()
     assert Path("reports/eval/base/predictions.jsonl").read_bytes() == before
     write_records(HOLDOUT, some_holdout().head(0))
-    with pytest.raises(HallmarkError, match="holds no record"):
+    with refused(file=HOLDOUT):
         evaluate()
 
 
@@ -357,10 +321,6 @@ def test_constrained_decoding_is_compared_with_free_decoding_and_ends_in_valid_a
     assert (found["records"], found["free"]["schema_validity"], found["lost"]) == (6, 0, 0)
     assert found["constrained"]["schema_validity"] == len(whole) == found["fixed"] + found["hidden"]
     assert found["constrained"]["cut_off"] == 6 - len(whole)
-    measured = json.loads(Path("reports/measured/eval_base.json").read_text(encoding="utf-8"))
-    assert measured["answer_seconds"] < 2 * measured["generate_seconds"] + 0.5  # scoring is cheap
-    assert 0 < measured["generate_seconds"] <= measured["answer_seconds"] <= measured["seconds"]
-    assert measured["constrained"].keys() == {"records", "seconds", "free_seconds"}
     again, _ = evaluate()
     assert again == rows
 
@@ -386,15 +346,13 @@ def test_general_tasks_are_asked_by_name_from_a_folder_and_what_is_not_there_is_
     (folder / "hallmark_test.yaml").write_text(json.dumps(task), encoding="utf-8")
     named = {"tasks": ["hallmark_test"], "folder": "tasks", "limit": 4}
     _, metrics = evaluate("base", general=named)
-    said = "".join(capfd.readouterr())
-    assert "eval: 8 of 8 answers of general tasks scored in " in said
-    assert "\r" not in said, "no bar of the harness"
+    assert "\r" not in "".join(capfd.readouterr()), "no bar of the harness"
     (found,) = metrics["general"]
     assert found["name"] == "hallmark_test acc"
     assert found["value"] in (0, 0.25, 0.5, 0.75, 1)  # of four
     assert evaluate("tuned")[1]["general"][0]["name"] == found["name"]
     (folder / "q.jsonl").rename(folder / "elsewhere.jsonl")
-    with pytest.raises(HallmarkError, match=r"eval.general.tasks.*can't be loaded"):
+    with refused(field="eval.general.tasks"):
         evaluate("base")
 
 
@@ -529,10 +487,7 @@ def test_a_comparator_is_shown_the_examples_that_its_line_names(at: Path, monkey
     gone.touch()
     rows, metrics = evaluate("near", comparators={"near": FEW}, sample={"near": 7})
     assert not gone.parent.exists()  # as in a repo that never had it
-    assert json.loads(Path("reports/measured/comparators.json").read_text())["near"]["tokens"] > 0
     assert len(rows) == metrics["records"] == 7 and metrics["examples"] == 2.0
-    assert metrics["words"] == "the base with 2 examples"
-    assert "again" not in metrics
     rendered = kept[0].prompts
     for row, prompt in zip(rows, rendered, strict=True):
         roles = [message["role"] for message in prompt.messages]
@@ -592,9 +547,8 @@ def adapter_settings(folder: Path, **changes: Any) -> dict[str, Any]:
 
 def test_another_adapter_answers_as_the_tuned_model_does(at: Path, tmp_path: Path) -> None:
     tuned, _ = evaluate("tuned")
-    rows, found = evaluate("last", comparators={"last": adapter_settings(ADAPTER)}, sample={})
+    rows, _ = evaluate("last", comparators={"last": adapter_settings(ADAPTER)}, sample={})
     assert texts(rows) == texts(tuned)
-    assert found["words"] == f"the adapter in {ADAPTER}"
     base = tmp_path / "base"  # the same weights under a chat template of their own
     shutil.copytree(QUANTIZED, base)
     template = base / "chat_template.jinja"
@@ -612,27 +566,24 @@ def test_the_tokenizer_and_chat_template_of_another_base_are_pinned(at: Path, tm
     settings = adapter_settings(ADAPTER, base=base.as_posix())
     first = digest_of_base(base, ADAPTER / TRAINING)
 
-    def refused() -> None:
-        message = rf"comparators\.last\.base_sha256': .*{base.as_posix()}.* digest is {digest_of_base(base, ADAPTER / TRAINING)}\n"
-        with pytest.raises(HallmarkError, match=message):
+    def not_pinned() -> None:
+        with refused(field="eval.comparators.last.base_sha256") as caught:
             evaluate("last", comparators={"last": settings}, sample={})
+        assert digest_of_base(base, ADAPTER / TRAINING) in caught.value.problem
 
-    refused()  # the way to learn the digest: without one, the error states it
+    not_pinned()  # the way to learn the digest: without one, the error states it
     settings["base_sha256"] = first
     evaluate("last", comparators={"last": settings}, sample={})
     for name in ("chat_template.jinja", "tokenizer.json", "tokenizer_config.json", "generation_config.json"):
         file = base / name
         before = file.read_bytes() if file.exists() else None
         file.write_bytes((before or b"{}") + b"\n")
-        refused()
+        not_pinned()
         file.unlink() if before is None else file.write_bytes(before)
     weights = base / "model.safetensors"  # the record of the adapter has their hash
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
     assert digest_of_base(base, ADAPTER / TRAINING) == first
-    (base / ".cache").mkdir()
-    (base / ".cache/note").write_text("x", encoding="utf-8")
-    assert digest_of_base(base, ADAPTER / TRAINING) == first
-    with pytest.raises(ValidationError, match="base_sha256 is for another base"):
+    with pytest.raises(ValidationError, match="base_sha256"):
         AdapterSettings.model_validate(adapter_settings(ADAPTER, base_sha256=first))
 
 
@@ -640,17 +591,16 @@ def test_another_adapter_is_pinned_safe_and_on_its_own_weights(at: Path, tmp_pat
     folder, other = tmp_path / "release", make_tiny_base(tmp_path / "other", seed=3)
     shutil.copytree(ADAPTER, folder)
     settings = adapter_settings(folder)
-    for changes, said in (
-        ({"sha256": "0" * 64}, "not the file that eval.comparators pins"),
-        ({"config_sha256": "0" * 64}, "not the file that eval.comparators pins"),
-        ({"base": other.as_posix()}, "trained over other weights"),
-        ({"folder": (tmp_path / "none").as_posix()}, "no such folder"),
-    ):
+
+    def wrong(said: str, **changes: str) -> None:
         with pytest.raises(HallmarkError, match=said):
             evaluate("last", comparators={"last": settings | changes}, sample={})
+
+    wrong("pins", sha256="0" * 64)
+    wrong("pins", config_sha256="0" * 64)
+    wrong("other weights", base=other.as_posix())
+    wrong("no such folder", folder=(tmp_path / "none").as_posix())
     write_json(folder / TRAINING, {"base_precision": "float32"})
-    with pytest.raises(HallmarkError, match="does not say over which weights"):
-        evaluate("last", comparators={"last": settings | {"base": QUANTIZED.as_posix()}}, sample={})
+    wrong("over which weights", base=QUANTIZED.as_posix())
     (folder / "more.bin").write_bytes(b"x")
-    with pytest.raises(HallmarkError, match="a pickle"):
-        evaluate("last", comparators={"last": settings}, sample={})
+    wrong("a pickle")

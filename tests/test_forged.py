@@ -155,18 +155,6 @@ def with_cascade(folder: Path, asked: Any = None, **changes: Any) -> Path:
     return folder
 
 
-def test_a_forged_cascade_is_found(tmp_path: Path) -> None:
-    folder = with_cascade(tmp_path / "release")
-    edit(folder / prov.CASCADE, lambda content: content.update(threshold=0.1))
-    assert f"{prov.CASCADE} is not the file that" in refused(folder)
-    (folder / prov.CASCADE).unlink()
-    assert f"{prov.CASCADE} is missing" in refused(folder)
-    bare = tmp_path / "bare"
-    write_release(bare, parts())
-    (bare / prov.CASCADE).write_text(canonical_json(CASCADE), encoding="utf-8")
-    assert f"{prov.CASCADE} is not named" in refused(bare)
-
-
 @pytest.mark.parametrize(
     ("asked", "changes", "words"),
     [

