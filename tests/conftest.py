@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
@@ -138,3 +139,19 @@ def registered_repo(registered_run: Path, tmp_path: Path, monkeypatch: pytest.Mo
     shutil.copytree(registered_run, copy)
     monkeypatch.chdir(copy)
     return copy
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A client of an S3 server with the empty bucket `store`."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    for name, value in {"ACCESS_KEY_ID": "test", "SECRET_ACCESS_KEY": "test", "DEFAULT_REGION": "us-east-1"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    server = ThreadedMotoServer("127.0.0.1", port=0)
+    server.start()
+    client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{server.get_host_and_port()[1]}")
+    client.create_bucket(Bucket="store")
+    yield client
+    server.stop()

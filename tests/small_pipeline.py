@@ -114,7 +114,7 @@ elif stage == "gate":
 PIPELINE = """
 artifacts: {model: {path: models/release, type: model}}
 stages:
-  base: {cmd: python make.py base, params: [base], deps: [make.py], outs: [models/base: {persist: true}],
+  base: {cmd: python make.py base, params: [base], deps: [make.py], outs: [models/base: {persist: true, push: false}],
     metrics: [reports/base.json: {cache: false, persist: true}]}
   split: {cmd: python make.py split, params: [data], deps: [make.py, data/raw/tickets.jsonl],
     outs: [data/split: {persist: true}]}

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import time
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from hallmark.base import provenance as prov
-from hallmark.base.files import sha256_file, sha256_folder
-from hallmark.service.registry.folders import fetch
+from hallmark.base.files import RELEASE, sha256_file, sha256_folder
+from hallmark.service.registry.folders import fetch, materialize
 from hallmark.service.registry.promotion import promote, register
 from hallmark.service.registry.registry import PROD, Registry
-from tests.registered import refused, tool
-from tests.small_pipeline import shell
+from tests.registered import refused, tool, working_in
+from tests.small_pipeline import PIPELINE, ROOT, shell
 
 
 @pytest.fixture
@@ -39,18 +42,67 @@ def test_by_stage_or_version(repo: Path, name: str, version: str) -> None:
     assert refused(lambda: fetch(str(repo), name, Path("out"))).file == Path("out")
 
 
-def test_from_an_address_and_a_remote(repo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """As another machine has it: git by an address, DVC's files from the remote that the repository names."""
-    shell(f"dvc remote add -q -d store '{tmp_path}/store' && dvc push -q -a -T && git commit -qam store", repo)
-    shell("git tag -d model@v0.2.0 && git checkout -q main", repo)
-    assert refused(lambda: fetch(repo.as_uri(), "v0.2.0", Path("out"))).file == "model@v0.2.0"
-    no_remote = refused(lambda: fetch(repo.as_uri(), "v0.1.0", Path("out")))
-    assert "dvc push models/release" in no_remote.remedy, "its commit names no remote yet"
+def test_from_any_address_and_a_remote(
+    repo: Path, tmp_path: Path, store: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As another machine has it: git by an address, DVC's files from the remote that the branch names by now."""
+    assert "dvc remote add" in refused(lambda: fetch(repo.as_uri(), "v0.2.0", Path("out"))).remedy
     assert left() == []
-    assert register(repo).version.version == "v0.5.0"
-    tool("fetch", repo.as_uri(), "v0.5.0", "out.d")
-    assert capsys.readouterr().out.startswith("v0.5.0: out.d; it is what its tag says")
-    assert left() == ["out.d"]
+    shell("dvc remote add -q -d store s3://store/dvc", repo)
+    shell(f"dvc remote modify store endpointurl {store.meta.endpoint_url}", repo)
+    shell("dvc push -q models/release models/quantized && git commit -qam store", repo)
+    bare, ssh = tmp_path / "their bare.git", tmp_path / "ssh"
+    shell(f"git clone -q --bare '{repo}' '{bare}'", repo)
+    ssh.write_text('#!/bin/sh\n[ "$1" = ann@example.com ] && exec sh -c "$2"\n', encoding="utf-8")  # runs it here
+    ssh.chmod(0o755)
+    monkeypatch.setenv("GIT_SSH_COMMAND", f"'{ssh}'")
+    monkeypatch.setenv("GIT_SSH_VARIANT", "simple")
+    by_name = bare.as_uri().removeprefix("file://")
+    addresses = [f"ann@example.com:{bare}", repo.as_uri(), str(bare), f"ssh://ann@example.com{by_name}"]
+    for number, address in enumerate(addresses):
+        tool("fetch", address, "v0.2.0", f"out{number}.d", "--weights", f"weights{number}")
+        assert capsys.readouterr().out.startswith(f"v0.2.0: out{number}.d, over weights{number}; it is what its tag")
+        assert sha256_folder(Path(f"weights{number}")) == sha256_folder(repo / "models/quantized")
+
+
+@pytest.mark.parametrize("way", ["what is printed", "--push"])
+def test_a_release_that_was_shared_is_used_in_another_clone(
+    registered_repo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], way: str
+) -> None:
+    """Which has the origin and DVC's remote, and nothing else of the first."""
+    origin, other = tmp_path / "origin.git", tmp_path / "other"
+    shell(f"git tag -d model@v0.2.0 && git init -q --bare -b main '{origin}'", registered_repo)
+    shell(f"git remote add origin '{origin}' && git push -q origin main", registered_repo)
+    assert refused(lambda: register(registered_repo, "v1.0.0", push=True)).file == RELEASE, "there is no remote yet"
+    if way == "--push":
+        shell(f"dvc remote add -q -d store '{tmp_path}/store'", registered_repo)
+        tool("release", "--version", "v1.0.0", "--push")
+        assert "share it" not in capsys.readouterr().out
+    else:
+        tool("release", "--version", "v1.0.0")
+        lines = capsys.readouterr().out.splitlines()
+        once, share = next(pair for pair in pairwise(lines) if pair[1].startswith("share it: "))
+        add = once.removeprefix("first, once: ").partition(",")[0]
+        shell(add.replace("NAME", "store").replace("URL", f"'{tmp_path}/store'"), registered_repo)
+        shell(share.removeprefix("share it: "), registered_repo)
+    shell("git commit -qam store && git push -q origin main", registered_repo)
+    weights = sha256_folder(Path("models/quantized"))
+    shell(f"mv '{registered_repo}' '{tmp_path}/gone' && git clone -q '{origin}' '{other}'", tmp_path)
+    with working_in(other):
+        promote(Path(), "v1.0.0", PROD)
+        folders = materialize(Registry.read().find("v1.0.0"))
+        assert sha256_folder(folders.weights) == weights
+        assert "proven by" in shell(
+            f"PYTHONPATH=. python -m hallmark.commands.check {folders.release} --clone .", other
+        )
+        assert shell("git status --porcelain", other) == "", "nor has dvc.lock changed"
+
+
+def test_the_small_pipeline_pushes_what_the_real_one_does() -> None:
+    small, real = (YAML(typ="safe").load(text)["stages"] for text in (PIPELINE, (ROOT / "dvc.yaml").read_text("utf-8")))
+    for stage, path in (("base", "models/base"), ("quantize", "models/quantized"), ("certify", "models/release")):
+        both = [next(out[path] for out in stages[stage]["outs"] if path in out) for stages in (small, real)]
+        assert both[0] == both[1]
 
 
 @pytest.mark.parametrize("damaged", ["models/versions/v0.1.0/README.md", "models/quantized/config.json"])

@@ -17,7 +17,7 @@ from tests.workspace import ROOT, run
 # `service`, and nothing imports a recipe. With the lines of Python that each may have: who needs more decides it here.
 ROOMS = {
     "base": 4_340, "task": 1_350, "mask": 9_100, "data": 4_220, "model": 3_950, "serve": 2_350, "answer": 4_950, "judge": 4_600,
-    "release": 2_200, "page": 1_100, "params": 1_200, "plan": 1_450, "commands": 8_150, "service": 9_950,
+    "release": 2_200, "page": 1_100, "params": 1_200, "plan": 1_450, "commands": 8_150, "service": 10_040,
 }  # fmt: skip
 OTHERS = {"stages": 2_500, "tests": 47_000, "noxfile.py": 215}  # lines
 PAGES, WORDS = 20, 29_000  # of docs/

@@ -17,6 +17,7 @@ from hallmark.params.loader import load_params
 from hallmark.release.shipping import check_target, release
 from hallmark.release.signing import check_private_key, import_signing
 from hallmark.service.registry.changes import since
+from hallmark.service.registry.folders import PUSH, remote_of
 from hallmark.service.registry.promotion import Done, register
 
 HERE = Path()
@@ -46,7 +47,9 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.out is not None and not arguments.dry:
         release(RELEASE, arguments.out, arguments.sign)
     if done.tags and not arguments.push:
-        say(f"share it: git push origin {done.tags[0]} && dvc push models/release models/quantized")
+        if not remote_of(HERE):
+            say("first, once: dvc remote add --default NAME URL, and commit and push .dvc/config")
+        say(f"share it: {PUSH} && git push origin {done.tags[0]}")
     if done.tags:
         say(f"use it: nox -s promote -- {name} canary")
 
@@ -76,7 +79,9 @@ def parser() -> argparse.ArgumentParser:
         "--sign", type=Path, metavar="PEM", help="with OUT: sign the copy with this private key (an elliptic curve)"
     )
     parser.add_argument("--version", metavar="vX.Y.Z", help="the version (default: the next minor one)")
-    parser.add_argument("--push", action="store_true", help="push the tag to origin")
+    parser.add_argument(
+        "--push", action="store_true", help="share it: push its files to DVC's remote, and the tag to origin"
+    )
     parser.add_argument("--dry", action="store_true", help="make all checks, and register and copy nothing")
     return parser
 

@@ -36,7 +36,7 @@ def since(before: Version, params: Params, repo: Path = Path()) -> list[str]:
     lines = made_from(then, now)
     try:
         with tempfile.TemporaryDirectory() as name:
-            take(repo.resolve(), before.commit, ANSWERS, Path(name))
+            take(repo, before.commit, ANSWERS, Path(name))
             earlier = answers_in(Path(name), then)
         return [*lines, *compared(earlier, answers_in(repo, now), before.version, params)]
     except HallmarkError as error:

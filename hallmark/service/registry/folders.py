@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote
+from typing import Any
 from uuid import uuid4
 
 from hallmark.answer.comparators.adapter import VERSIONS
@@ -36,6 +36,8 @@ from hallmark.service.registry.tags import Registered, run_git
 LOCK = "dvc.lock"
 WEIGHTS = VERSIONS / "weights"
 SECONDS = 600.0  # for git to clone
+SHARED = (RELEASE, QUANTIZED)  # what a version needs elsewhere, besides its tag
+PUSH = f"dvc push {' '.join(path.as_posix() for path in SHARED)}"
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def release_of(version: Version, repo: Path) -> Path:
             check_version(target, version, repo)
             return target
     with arriving(target) as folder:
-        take_version(repo.resolve(), version, repo, folder)
+        take_version(version, repo, folder)
     return target
 
 
@@ -76,7 +78,7 @@ def weights_of(version: Version, release: Path, repo: Path) -> Path:
     target = repo / WEIGHTS / hashes.pop().removesuffix(".dir")
     if not holds_weights(target, release, again):
         with arriving(target) as folder:
-            take(repo.resolve(), version.commit, QUANTIZED, folder)
+            take(repo, version.commit, QUANTIZED, folder)
             check_weights(release, folder, again)
     return target
 
@@ -192,22 +194,19 @@ def fetch(url: str, name: str, out: Path, weights: Path | None = None) -> Versio
             raise HallmarkError("already exists", file=folder, remedy="give a new name")
     with clone_of(url) as clone:
         version = wanted(Registry.read(clone), name)
-        # Of an address of a folder, git reads %20 as a space, and DVC does not.
-        address = unquote(url) if url.startswith("file://") else url
-        place = Path(url).resolve() if Path(url).is_dir() else address
         with atomic_folder(out) as folder:
-            take_version(place, version, clone, folder)
+            take_version(version, clone, folder)
             if weights is not None:
                 with atomic_folder(weights) as other:
-                    take(place, version.commit, QUANTIZED, other)
+                    take(clone, version.commit, QUANTIZED, other)
                     check_weights(folder, other, "fetch it again")
     return version
 
 
 @contextmanager
 def clone_of(url: str) -> Iterator[Path]:
-    """The repository itself if it is a folder here, else a clone without its files, for as long as the block lasts."""
-    if Path(url).is_dir():
+    """The repository itself if it is a working tree here, else a clone without its files, for as long as the block lasts."""
+    if Path(url, ".dvc").is_dir():
         yield Path(url)
         return
     with tempfile.TemporaryDirectory() as name:
@@ -221,19 +220,19 @@ def clone_of(url: str) -> Iterator[Path]:
         yield clone
 
 
-def take_version(place: Path | str, version: Version, repo: Path, target: Path) -> None:
-    """Copy the release of a version into a folder, and check it; `place`: where DVC finds it, `repo`: where its tag is."""
-    take(place, version.commit, RELEASE, target)
+def take_version(version: Version, repo: Path, target: Path) -> None:
+    """Copy the release of a version into a folder, and check it."""
+    take(repo, version.commit, RELEASE, target)
     check_version(target, version, repo)
 
 
-def take(place: Path | str, commit: str, path: Path, target: Path) -> None:
+def take(repo: Path, commit: str, path: Path, target: Path) -> None:
     """Copy what DVC keeps at a path, as it was at a commit, into a folder: from the cache or a remote."""
     from dvc.api import DVCFileSystem
 
     files, top = None, path.as_posix()
     try:
-        files = DVCFileSystem(str(place), rev=commit)
+        files = DVCFileSystem(str(repo.resolve()), rev=commit, config=remote_of(repo))
         names = files.find(top)
         if not names:
             raise FileNotFoundError(top)
@@ -249,8 +248,35 @@ def take(place: Path | str, commit: str, path: Path, target: Path) -> None:
         if unwritable(error) is not None:
             raise
         problem = f"not available at commit {commit[:12]}: it is neither in DVC's cache nor in a remote that could be read ({type(error).__name__})"
-        remedy = f"run `dvc push {path}` where it was made, and set the remote here (docs/dvc.md); or make it again at that commit"
+        remedy = f"run `dvc push {path}` where it was made, and `dvc remote add --default NAME URL` here if the repository names no remote; or make it again at that commit"
         raise HallmarkError(problem, file=path, remedy=remedy) from None
     finally:
         if files is not None:
             files.close()
+
+
+def remote_of(repo: Path) -> dict[str, Any]:
+    """The settings of DVC's default remote as they are now: a commit may be older than its remote. {} if none is named.
+
+    Of a clone without its files, they are those of the branch that it would have checked out.
+    """
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    with suppress(DvcException), Repo(str(repo), rev=None if (repo / ".dvc").is_dir() else "HEAD") as opened:
+        if name := opened.config["core"].get("remote"):
+            return {"core": {"remote": name}, "remote": {name: opened.config["remote"][name]}}
+    return {}
+
+
+def push_files(repo: Path) -> None:
+    """Push the release here, and what it was trained over, to DVC's default remote."""
+    from dvc.repo import Repo
+
+    try:
+        with Repo(str(repo)) as opened:
+            opened.push(targets=[str(repo / path) for path in SHARED])
+    except Exception as error:  # as in `take`
+        problem = f"DVC could not push it ({type(error).__name__}), so nothing was registered"
+        remedy = f"run `{PUSH}`, which says why; with no remote yet, first `dvc remote add --default NAME URL`"
+        raise HallmarkError(problem, file=RELEASE, remedy=remedy) from None

@@ -17,7 +17,7 @@ from hallmark.base.files import RELEASE, REPORTS
 from hallmark.base.loaded_code import PARAMS
 from hallmark.judge.verdict import VERDICTS
 from hallmark.release.statements import read_provenance, read_verdict
-from hallmark.service.registry.folders import LOCK, check_release_at, materialize, release_of
+from hallmark.service.registry.folders import LOCK, check_release_at, materialize, push_files, release_of
 from hallmark.service.registry.registry import CANARY, PROD, Registry, Version, order
 from hallmark.service.registry.tags import (
     VERSION,
@@ -60,7 +60,7 @@ class Done:
 def register(repo: Path, asked: str | None = None, *, push: bool = False, dry: bool = False) -> Done:
     """Register the release of the commit that is checked out, as the version asked for, or the next minor one.
 
-    `tags` is empty if it is registered already. `dry`: all checks, and no tag.
+    `tags` is empty if it is registered already. `dry`: all checks, and no tag. `push`: share it, its files first.
     """
     if asked is not None and not VERSION.fullmatch(asked):
         raise HallmarkError("not a version", file=f"--version {asked[:80]}", remedy="give one such as v1.2.0")
@@ -81,6 +81,8 @@ def register(repo: Path, asked: str | None = None, *, push: bool = False, dry: b
         now = datetime.now(UTC).replace(microsecond=0)
         version = Version(version=name, date=now, **said.model_dump())
         release_of(version, repo)  # what DVC does not have, nobody could fetch
+        if push and not dry:
+            push_files(repo)  # first: a tag that others have must not name what they can't get
         if not dry:
             write_tag(repo, tag, version.commit, said.below(subject_of(name, said)), now)
         if push and not dry:
