@@ -20,7 +20,7 @@ ROOMS = {
     "release": 2_200, "page": 1_100, "params": 1_200, "plan": 1_450, "commands": 8_150, "service": 10_040,
 }  # fmt: skip
 OTHERS = {"stages": 2_500, "tests": 47_000, "noxfile.py": 215}  # lines
-PAGES, WORDS = 20, 29_000  # of docs/
+PAGES, WORDS = 20, 29_220  # of docs/
 
 
 @cache

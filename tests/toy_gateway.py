@@ -69,6 +69,7 @@ class Models:
 
     def __init__(self) -> None:
         self.names = [MODEL]
+        self.servers: list[dict[str, str | None]] = []
         self.asked: list[Asked] = []
         self.cancelled = 0
         self.closed = False

@@ -137,11 +137,11 @@ class Gateway:
         return self.keys.caller([value for name, value in request.headers.raw if name == b"authorization"])
 
     async def health(self, request: Request) -> Response:
-        """Whether there is a model that answers. It needs no key."""
+        """Whether there is a model that answers, and what each server does. It needs no key."""
         self.check_sender(request)
         if not self.models.names:
             return responses.json_response({"status": "no model answers yet"}, 503, RETRY)
-        return responses.json_response({"status": "ok"})
+        return responses.json_response({"status": "ok", "servers": self.models.servers})
 
     async def metrics_shown(self, request: Request) -> Response:
         """The counters of this process, for Prometheus."""

@@ -4,7 +4,8 @@ What the registry wants is looked up every `serve.poll_seconds`. The server of a
 old one answers. Once it does too, one assignment makes it the one for all requests from then on. The old one finishes those
 that it has, for at most `serve.drain_seconds`. If memory allows, it then stays ready for `serve.warm_seconds`, so that a
 rollback waits for no start, and is stopped. A release that moves from canary to prod keeps its server.
-A server that dies is started again; a release that can't be started changes nothing for the one that answers.
+A start is never cut short: what nobody wants by the time that it is done is kept ready too, and the start of what is wanted
+again goes on. A server that dies is started again; a release that can't be started changes nothing for the one that answers.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from hallmark.base.errors import HallmarkError
@@ -44,6 +46,8 @@ class Running:
         self._idle = asyncio.Event()
         self._idle.set()
         self.deaths: deque[float] = deque(maxlen=len(PAUSES))
+        self.down = False  # it has died, and is started again
+        self.warm_until: datetime | None = None
         self.guard: asyncio.Task[None] | None = None  # starts it again when it has died
         self.drain: asyncio.Task[None] | None = None  # stops it, once it was replaced
 
@@ -72,6 +76,15 @@ class Serving:
     running: Running
 
 
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A server that starts, and the side that it was first wanted for."""
+
+    version: str
+    side: Side
+    task: asyncio.Task[Running]
+
+
 class Deployments:
     """The servers of prod and canary, kept as `source` wants them.
 
@@ -94,6 +107,8 @@ class Deployments:
         self._follows = follow
         self._sides: dict[Side, Serving] = {}
         self._running: dict[str, Running] = {}
+        self._starts: dict[str, Start] = {}
+        self._aim: dict[Side, Wanted] = {}  # what was wanted last
         self._failed: dict[str, tuple[int, float]] = {}  # by key: times it could not be started, and when to try again
         self._follow: asyncio.Task[None] | None = None
         self._stopping: set[asyncio.Task[None]] = set()
@@ -114,9 +129,23 @@ class Deployments:
         found = [serving.running.launched.name for side in SIDES if (serving := self._sides.get(side)) is not None]
         return [*dict.fromkeys(found)]
 
+    @property
+    def servers(self) -> list[dict[str, str | None]]:
+        """Each server: its stage if it has one, its version, its state, and until when it stays ready."""
+        found: list[dict[str, str | None]] = []
+        for running in self._running.values():
+            until = running.warm_until
+            state = "restarting" if running.down else "warm" if until else "draining" if running.drain else "serving"
+            about = {"version": running.version, "state": state}
+            stages: list[str | None] = [side for side, now in self._sides.items() if now.running is running]
+            for stage in stages or [None]:
+                found.append({"stage": stage, **about, "until": f"{until:%Y-%m-%dT%H:%M:%SZ}" if until else None})
+        starting = {"state": "starting", "until": None}
+        return found + [{"stage": it.side, "version": it.version, **starting} for it in self._starts.values()]
+
     async def start(self) -> None:
         """Start what is wanted, and follow the registry from then on. A HallmarkError if prod can't be started."""
-        wanted = await in_thread(self._source.wanted)
+        wanted = self._aim = await in_thread(self._source.wanted)
         if "prod" not in wanted:
             raise HallmarkError(
                 "there is no release to serve",
@@ -134,7 +163,8 @@ class Deployments:
 
     async def close(self) -> None:
         """Let what is under way finish, as long as draining may take, and stop the servers."""
-        await _cancelled([self._follow])  # first: what it is about to start has a guard, too
+        await _cancelled([self._follow])  # first: it may be about to start one
+        await _cancelled([start.task for start in self._starts.values()])  # and what has started has a guard, too
         running = list(self._running.values())
         await _cancelled([*(one.guard for one in running), *(one.drain for one in running)])
         with suppress(TimeoutError):
@@ -146,14 +176,13 @@ class Deployments:
     async def _poll(self) -> None:
         """Follow the registry. A rollback does not wait for a server that starts: what is wanted now goes first."""
         turn: asyncio.Task[None] | None = None
-        aim: dict[Side, Wanted] = {}
         try:
             while True:
                 await asyncio.sleep(self._poll_seconds)
                 wanted = await self._read()
-                if "prod" in wanted and (turn is None or turn.done() or wanted != aim):
+                if "prod" in wanted and (turn is None or turn.done() or wanted != self._aim):
                     await _cancelled([turn])
-                    aim, turn = wanted, asyncio.create_task(self._turn(wanted))
+                    self._aim, turn = wanted, asyncio.create_task(self._turn(wanted))
         finally:
             await _cancelled([turn])
 
@@ -199,29 +228,42 @@ class Deployments:
             self._tell_draining()
             if drain is not None and await in_thread(running.launched.trouble) is not None:  # nobody was on guard
                 await self._stopped(key)
-        running = self._running.get(key)  # if it was not too late
-        if running is None:
+        running = self._running.get(key) or await self._started(key, want, side)  # if it was too late
+        before, self._sides[side] = self._sides.get(side), Serving(want, running)
+        self._tell(side, before, self._sides[side])
+
+    async def _started(self, key: str, want: Wanted, side: Side) -> Running:
+        """A server that was started, by now or on the way already: a start goes on if who waited for it does not."""
+        if key not in self._starts:
             times, again = self._failed.get(key, (0, 0.0))
             if time.monotonic() < again:
                 raise HallmarkError("could not be started just now", remedy="see the log")
-            start = time.monotonic()
             await self._make_room(failed=times > 0)
-            try:
-                launched = await in_thread(lambda: self._launcher.launch(want, side), _discard)
-            except Exception as error:
-                self._failed[key] = times + 1, time.monotonic() + RETRIES[min(times, len(RETRIES) - 1)]
-                self._metrics.count("hallmark_release_failures_total", side=side)
-                if not self._sides and side == "prod":
-                    raise
-                words = error if isinstance(error, HallmarkError) else f"unforeseen {type(error).__name__}"
-                log.error("%s can't be started as %s, which stays as it is: %s", want.version, side, words)
-                raise HallmarkError("could not be started", remedy="see the log") from None
-            self._failed.pop(key, None)
-            self._metrics.observe("hallmark_release_start_seconds", time.monotonic() - start, side=side)
-            running = self._running[key] = Running(launched, want.version)
-            running.guard = asyncio.create_task(self._guard(running, want, side))
-        before, self._sides[side] = self._sides.get(side), Serving(want, running)
-        self._tell(side, before, self._sides[side])
+            self._starts[key] = Start(want.version, side, asyncio.create_task(self._start(key, want, side)))
+        return await asyncio.shield(self._starts[key].task)
+
+    async def _start(self, key: str, want: Wanted, side: Side) -> Running:
+        start = time.monotonic()
+        try:
+            launched = await in_thread(lambda: self._launcher.launch(want, side), _discard)
+        except Exception as error:
+            times, _ = self._failed.get(key, (0, 0.0))
+            self._failed[key] = times + 1, time.monotonic() + RETRIES[min(times, len(RETRIES) - 1)]
+            self._metrics.count("hallmark_release_failures_total", side=side)
+            if not self._sides and side == "prod":
+                raise
+            words = error if isinstance(error, HallmarkError) else f"unforeseen {type(error).__name__}"
+            log.error("%s can't be started as %s, which stays as it is: %s", want.version, side, words)
+            raise HallmarkError("could not be started", remedy="see the log") from None
+        finally:
+            del self._starts[key]
+        self._failed.pop(key, None)
+        self._metrics.observe("hallmark_release_start_seconds", time.monotonic() - start, side=side)
+        running = self._running[key] = Running(launched, want.version)
+        running.guard = asyncio.create_task(self._guard(running, want, side))
+        if all(self._launcher.key(now, at) != key for at, now in self._aim.items()):  # it is not wanted any more
+            running.drain = asyncio.create_task(self._drain(key, running))
+        return running
 
     def _tell(self, side: Side, before: Serving | None, now: Serving | None) -> None:
         if before is not None:
@@ -253,7 +295,11 @@ class Deployments:
                     running.version,
                     self._warm_seconds,
                 )
-                await asyncio.sleep(self._warm_seconds)
+                running.warm_until = datetime.now(UTC) + timedelta(seconds=self._warm_seconds)
+                try:
+                    await asyncio.sleep(self._warm_seconds)
+                finally:
+                    running.warm_until = None
             log.info("the server of %s is used no more", running.version)
         await self._stopped(key)
         self._tell_draining()
@@ -300,7 +346,7 @@ class Deployments:
             trouble = await in_thread(running.launched.trouble)
             if trouble is None or running.drain is not None:
                 continue
-            now = time.monotonic()
+            now, running.down = time.monotonic(), True
             running.deaths.append(now)
             pause = PAUSES[sum(now - death < DEATH_WINDOW for death in running.deaths) - 1]
             log.error("the server of %s %s; starting it again in %g s", want.version, trouble, pause)
@@ -318,6 +364,7 @@ class Deployments:
                 else:
                     break
             running.suspect.clear()
+            running.down = False
             log.info("the server of %s answers again", want.version)
 
 

@@ -58,6 +58,11 @@ class Served:
         """The certified names of the releases that answer."""
         return self.deployments.names
 
+    @property
+    def servers(self) -> list[dict[str, str | None]]:
+        """What each server does."""
+        return self.deployments.servers
+
     def name(self, route: Route) -> str:
         """The certified name of the release that a route has now; "" if none answers."""
         side: Side = "canary" if route in ("canary", "shadow") else "prod"
