@@ -53,7 +53,8 @@ def suspects(
     judged = rows.filter(pl.col("side").is_in(["train", "validation"]))
     order = {group: draw_hash(split.salt, "label errors", group) for group in judged["group"].unique()}
     judged = judged.sort(pl.col("group").replace_strict(order), "id").head(MOST_JUDGED)
-    judged = judged.select("id", "group").lazy().join(records, on="id", how="left", maintain_order="left").collect()
+    few = records.join(judged.lazy().select("id"), on="id", how="semi").collect(engine="streaming")
+    judged = judged.select("id", "group").join(few, on="id", how="left", maintain_order="left")
     columns: dict[str, Sequence[str]] = {
         name: judged[column].to_list() for name, column in {"ids": "id", "groups": "group", "targets": "target"}.items()
     }
