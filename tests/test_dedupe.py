@@ -19,6 +19,7 @@ from hallmark.data import duplicates
 from hallmark.data.duplicate_lines import clusters_in
 from hallmark.data.duplicates import most_in_cluster
 from hallmark.data.placeholders import only_placeholders
+from hallmark.data.texts import write_frames
 from stages import dedupe
 from tests.rows import near_pairs_by_hand, params_with, record, write_masked
 from tests.workspace import KEY, ROOT, run
@@ -276,6 +277,16 @@ def test_gold_rows_have_raw_ids_also_where_records_have_pseudonyms(monkeypatch: 
     dedupe.run(params_with(**changes))
     gold = json.loads((REPORTS / "dedupe.json").read_text())["gold"]
     assert (gold["pairs"], gold["wrong_drops"]) == ({"gold": 1, "found": 1, "right": 1}, 0)
+
+
+def test_row_groups_have_the_same_bytes_however_many_threads_read_them(tmp_path: Path) -> None:
+    whole = pl.DataFrame({"id": [f"{number * 7919 % 100_003:0400}" for number in range(20_000)]})
+    parts = pl.concat([whole[:777], whole[777:5000], whole[5000:]])
+    for name, frame in (("whole", whole), ("parts", parts)):
+        write_frames(tmp_path / name, [frame, frame])
+    assert parts.n_chunks() == 3
+    assert sha256_file(tmp_path / "whole") == sha256_file(tmp_path / "parts")
+    assert pl.read_parquet(tmp_path / "parts").equals(pl.concat([whole, whole]))
 
 
 PEAKS = """

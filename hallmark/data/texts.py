@@ -67,9 +67,9 @@ def write_frames(path: Path, frames: Iterable[pl.DataFrame]) -> None:
         path.write_bytes(parquet(first))
         return
     oldest, whole = pl.CompatLevel.oldest(), {"compression": "zstd", "write_statistics": False}
-    with ParquetWriter(path, first.to_arrow(compat_level=oldest).schema, **whole) as writer:
-        for frame in chain((first, second), every):
-            writer.write_table(frame.to_arrow(compat_level=oldest), row_group_size=len(frame))
+    with ParquetWriter(path, first.clear().to_arrow(compat_level=oldest).schema, **whole) as writer:
+        for frame in chain((first, second), every):  # whose chunks depend on threads, and the ends of pages on chunks
+            writer.write_table(frame.rechunk().to_arrow(compat_level=oldest), row_group_size=len(frame))
 
 
 def text_hashes(texts: pl.Series, form: Callable[[str], str] = str) -> Array:
