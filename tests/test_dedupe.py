@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from hallmark.data import duplicates
 from hallmark.data.duplicate_lines import clusters_in
 from hallmark.data.duplicates import most_in_cluster
 from hallmark.data.placeholders import only_placeholders
-from hallmark.data.texts import write_frames
+from hallmark.data.texts import text_hashes, write_frames
 from stages import dedupe
 from tests.rows import near_pairs_by_hand, params_with, record, write_masked
 from tests.workspace import KEY, ROOT, run
@@ -71,6 +72,7 @@ def test_targets_are_compared_as_values() -> None:
     kept, report = deduped(record("1", LONG, '{"a":1,"b":2}'), record("2", LONG, '{"b":2, "a":1.0}'))
     assert kept == {"1": "1"}
     assert report["conflicts"]["texts"] == 0
+    assert deduped(record("1", LONG, '"\\ud800"'), record("2", LONG, ' "\\ud800"'))[0] == {"1": "1"}  # half a character
 
 
 @pytest.mark.parametrize(
@@ -287,6 +289,15 @@ def test_row_groups_have_the_same_bytes_however_many_threads_read_them(tmp_path:
     assert parts.n_chunks() == 3
     assert sha256_file(tmp_path / "whole") == sha256_file(tmp_path / "parts")
     assert pl.read_parquet(tmp_path / "parts").equals(pl.concat([whole, whole]))
+
+
+def test_the_same_long_text_many_times_is_one_python_object() -> None:
+    tools = pl.repeat("x" * 10_000, 5_000, eager=True)
+    tracemalloc.start()
+    hashes = text_hashes(tools)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(set(hashes.tolist())) == 1 and peak < 5_000_000
 
 
 PEAKS = """

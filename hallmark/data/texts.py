@@ -79,12 +79,10 @@ def text_hashes(texts: pl.Series, form: Callable[[str], str] = str) -> Array:
     """
     import numpy as np
 
-    known: dict[str, bytes] = {}
-    every = texts.to_list()
-    for text in every:
-        if text not in known:
-            known[text] = blake2b(form(text).encode(), digest_size=8).digest()
-    return np.frombuffer(b"".join(map(known.__getitem__, every)), np.uint64)
+    different = texts.unique().sort()  # as Python objects, texts that are all the same can take a gigabyte
+    forms = (form(text).encode("utf-8", "surrogatepass") for text in different.to_list())
+    hashes = np.frombuffer(b"".join(blake2b(text, digest_size=8).digest() for text in forms), np.uint64)
+    return hashes[(texts.rank("dense") - 1).to_numpy()]
 
 
 class Texts:
