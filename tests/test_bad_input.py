@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -198,6 +199,7 @@ rm {part}/filler
 cp -a {part}/. {part}.after/
 exit $code
 """
+TEMPORARY = re.escape(tempfile.gettempdir())
 SMALL = "trap '' XFSZ; ulimit -f 1; python -m stages.{name}"  # no file may be over 1 KiB
 
 
@@ -205,7 +207,7 @@ SMALL = "trap '' XFSZ; ulimit -f 1; python -m stages.{name}"  # no file may be o
     ("name", "part", "file"),
     [
         ("mask", "data", "data/masked.parquet"),
-        ("split", "data", r"data/(holdout\.lock\.json|split/holdout\.parquet)"),
+        ("split", "data", rf"(data/(holdout\.lock\.json|split/\w+\.parquet)|{TEMPORARY})"),
         ("base", "models", "models/base"),
     ],
 )
@@ -234,6 +236,11 @@ def test_a_full_disk(repo: Path, name: str, part: str, file: str) -> None:
     )
     assert sha256_folder(after) == before[1]
     assert outputs(repo) == before[0]
+
+
+def test_a_full_folder_of_temporary_files_is_named(repo: Path) -> None:
+    done = run(repo, "bash", "-c", SMALL.format(name="dedupe"), check=False)
+    assert f"dedupe: error: {tempfile.gettempdir()}: File too large\n  remedy: " in done.stderr
 
 
 @pytest.mark.full

@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 from hallmark.base.errors import HallmarkError
 from hallmark.base.progress import Progress
 from hallmark.data.shingles import CHUNK, HASH_BITS, MIX, all_shingles, chunk_starts, mixed
+from hallmark.data.texts import Texts, write_temporary
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from hallmark.data.texts import Texts
 
     Array = np.ndarray[Any, Any]
 
@@ -160,7 +159,8 @@ class Bands:
 
         for band in range(self.bands):
             self._keys.seek(4 * (band * self.count + start))
-            self._keys.write((_band_keys(signatures, self.rows, band) >> np.uint64(32)).astype(np.uint32).tobytes())
+            keys = (_band_keys(signatures, self.rows, band) >> np.uint64(32)).astype(np.uint32)
+            write_temporary(self._keys, keys.tobytes())
         for first in range(0, signatures.shape[1], STEP):
             spread = signatures[:, first : first + STEP] * np.uint32(MIX & 0xFFFFFFFF)
             here = slice(start + first, start + first + spread.shape[1])

@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from hallmark.base.errors import UnwritableError
 from hallmark.base.records import parquet, whole_parquet
 from hallmark.data.shingles import bare
 
@@ -72,6 +73,15 @@ def write_frames(path: Path, frames: Iterable[pl.DataFrame]) -> None:
             writer.write_table(frame.rechunk().to_arrow(compat_level=oldest), row_group_size=len(frame))
 
 
+def write_temporary(file: Any, content: bytes) -> None:
+    """Write to a temporary file without a name: on a full disk, the error names the folder."""
+    try:
+        file.write(content)
+        file.flush()
+    except OSError as error:
+        raise UnwritableError(error.errno, error.strerror, tempfile.gettempdir()) from error
+
+
 def text_hashes(texts: pl.Series, form: Callable[[str], str] = str) -> Array:
     """64 bits of a hash of each text, in a form in which equal ones are equal.
 
@@ -105,8 +115,7 @@ class Texts:
             hashes.append(text_hashes(batch))
             plain = bare(batch)
             sizes.append(plain.str.len_bytes().to_numpy().astype(np.int32))
-            file.write("".join(plain.to_list()).encode())
-        file.flush()
+            write_temporary(file, "".join(plain.to_list()).encode())
         every = np.concatenate(sizes)
         different, first, number = np.unique(np.concatenate(hashes), return_index=True, return_inverse=True)
         order = np.argsort(first)
