@@ -1,7 +1,7 @@
 """Will it fit, how long will it take, what will it cost: before weights are downloaded and a machine is rented.
 
 `python -m hallmark.commands.plan` (`nox -s plan`) looks at params.yaml, the records and the base's config.json. Exit code 1 if
-the run doesn't fit. `--rows 100000000 --workers 32` instead says what masking so many rows would take, by the last run of `mask`.
+the run doesn't fit. `--rows 100000000 --workers 32` instead says what masking that many rows would take, by the last run of `mask`.
 """
 
 from __future__ import annotations
