@@ -122,7 +122,7 @@ def test_the_gateway_takes_the_markup_out_of_all_but_the_prompt(mask: bool) -> N
         ({"shop": "Tee &amp; Co", "all": ["A<br>B", "x&gt;y"]}, {"shop": "Tee & Co", "all": ["A\nB", "x>y"]}),
         ({"shop": "Tee & Co", "all": ["&amp;lt;"]}, {"shop": "Tee & Co", "all": ["&lt;"]}),
         ({"shop": "Els &amp; Co", "all": []}, {"shop": "Els &amp; Co", "all": []}),  # nobody copied that
-        ({"shop": "R&amp;D", "all": []}, {"shop": "R&amp;D", "all": []}),  # the schema lists it
+        ({"shop": "R&amp;D", "all": ["x&gt;y"]}, {"shop": "R&amp;D", "all": ["x>y"]}),  # the schema lists the first
         ({"shop": "&lt;", "all": []}, {"shop": "&lt;", "all": []}),  # the plain text has it
     ],
 )

@@ -35,10 +35,11 @@ from hallmark.params.loader import load_params
 from tests import tool_exports
 from tests.rows import refused
 from tests.test_conversations import labelled as labelled_spans
-from tests.workspace import ROOT, change_params, git_init, make_tiny_workspace, make_workspace, stage
+from tests.workspace import ROOT, change_params, git_init, make_tiny_workspace, make_workspace, run, stage
 
 RULES: dict[str, Any] = {"mask.ner": {"engine": "none", "model": None}, "mask.workers": 1}
 REFUSAL = '{"intent":"refuse"}'
+LOCK = "data/holdout.lock.json"
 
 
 @cache
@@ -626,12 +627,12 @@ def test_it_asks_writes_and_splits(tmp_path: Path) -> None:
     """At a terminal: two answers are taken, a wrong one is asked for again, and then the stages run on the file."""
     workspace = make_tiny_workspace(tmp_path / "repo", RULES, rows=1)
     git_init(workspace)
-    held = workspace / "data/holdout.lock.json"
+    held = workspace / LOCK
     held.write_text("an earlier try", encoding="utf-8")
     rows = requests(note=lambda n, _: f"note {words(n + 1)}", shop=lambda n, _: f"S{n % 40}")
     (workspace / "data/raw/mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     answering, terminal = os.openpty()
-    os.write(answering, b"\n{body} - {note}\nwhat\nrow.id\n\n")
+    os.write(answering, b"\n,\n\xff\n{body} - {note}\nwhat\nrow.id\n\n")
     done = subprocess.run(
         [sys.executable, "-m", "hallmark.commands.propose", "data/raw/mine.jsonl", "--write"],
         cwd=workspace, env={**os.environ, "PYTHONPATH": str(workspace)}, stdin=terminal, capture_output=True, text=True,
@@ -641,7 +642,7 @@ def test_it_asks_writes_and_splits(tmp_path: Path) -> None:
     assert (params.data.target, params.data.input, params.data.group) == ("category", "{body} - {note}", "row.id")
     assert params.task.kind == "classification"
     asked, _, said = done.stdout.partition("Proposed for params.yaml")
-    assert asked.count("  [") == 5 and "'what': no such column" not in said
+    assert asked.count("  [") == 7 and "'what': no such column" not in said
     assert "field 'what': no such column" in asked
     assert "rows      240" in said and "then `nox -s repro`" in said
     kept = re.search(r"kept +train (\d+) .* holdout (\d+)", said)
@@ -654,3 +655,33 @@ def test_it_asks_writes_and_splits(tmp_path: Path) -> None:
             found = propose.proposed(Path("data/raw/mine.jsonl"), Path("params.yaml"), Known(targets=(target,)))
             propose.try_out(found, Path("params.yaml"))
             assert (found.edits["task"]["system_prompt"] == "Sort the post.") == prompt
+
+
+@pytest.mark.parametrize(
+    ("named", "has", "stays"),
+    [
+        (None, (), False),  # an earlier try
+        (None, ("params.yaml", LOCK), False),  # the sample's
+        ("again", ("params.yaml", LOCK), False),  # the sample's, and then an earlier try
+        ("before", ("params.yaml", LOCK), True),
+        ("before", (LOCK,), True),
+        ("sample again", ("params.yaml", LOCK), True),  # params went back to the sample since: git has one's own
+        ("again", None, True),  # no git, which says nothing
+    ],
+)
+def test_a_holdout_that_git_has_of_ones_own_data_stays(
+    tmp_path: Path, named: str | None, has: tuple[str, ...] | None, stays: bool
+) -> None:
+    workspace = make_workspace(tmp_path / "repo", RULES, rows=1)
+    file = write(workspace / "data/raw", requests())
+    sample = load_params(workspace / "params.yaml").data.path
+    (workspace / LOCK).write_text("{}", encoding="utf-8")
+    with chdir(workspace):
+        if named and named != "again":
+            change_params(workspace, {"data.path": "data/raw/rows.jsonl"})
+        if has is not None:
+            run(workspace, "git", "init", "--quiet")
+            run(workspace, "git", "add", "data/raw/sample.sha256", *has)
+        change_params(workspace, {"data.path": sample if named in (None, "sample again") else "data/raw/rows.jsonl"})
+        propose.run(file.relative_to(workspace), Path("params.yaml"), write=True)
+        assert Path(LOCK).exists() == stays

@@ -15,7 +15,7 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.tables import UTF8, encoding_of
 
 TAG = re.compile(r"O|([BIESLU])-(.+)", re.DOTALL)  # BIO, IOBES and BILOU
-_COLUMNS = re.compile(r"[ \t]+")
+_SPACES = re.compile(" +")
 
 
 def read_conll(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -32,7 +32,7 @@ def read_conll(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         tags.clear()
 
     for number, line in _lines(path):
-        columns = line.split("\t") if "\t" in line else _COLUMNS.split(line.strip(" "))
+        columns = [part.strip(" ") for part in line.split("\t")] if "\t" in line else _SPACES.split(line.strip(" "))
         if not line.strip() or columns[0] == "-DOCSTART-":
             yield from sentence()
             document += bool(line.strip())

@@ -28,10 +28,10 @@ from hallmark.base.records import columns_of
 from hallmark.base.reports import Report
 from hallmark.base.rows import READERS, files_of, read_rows
 from hallmark.commands.columns import Column, Rows, answers_of, columns_in, with_fields_of_spans
-from hallmark.commands.committed import listed
+from hallmark.commands.committed import NoRepositoryError, git, index, text_of
 from hallmark.commands.dry_run import rehearse
 from hallmark.commands.infer import infer, is_refusal
-from hallmark.commands.proposal import SCHEMA, Proposal
+from hallmark.commands.proposal import SCHEMA, Proposal, is_sample
 from hallmark.commands.questions import asked, unescaped
 from hallmark.commands.roles import Known, guess
 from hallmark.data.conversations import layout_of, turns
@@ -41,6 +41,7 @@ from hallmark.params.edit import value_of
 from hallmark.params.loader import load_params
 from hallmark.release.model_card import FILL_IN
 
+PARAMS = Path("params.yaml")  # as the pipeline reads it
 MOST_LINES = 200  # of the schema shown
 MOST_NAMES = 2**20  # bytes of a file with the names of labels
 SHOWN = 30  # columns named in an error
@@ -84,7 +85,7 @@ def run(
         )
     if write:
         write_proposal(params, proposal)
-        if split and Path(".dvc").is_dir():
+        if split and Path(".dvc").is_dir() and is_of_the_pipeline(params):
             first_split(proposal)
         say_next(params, proposal)
 
@@ -225,7 +226,7 @@ def text(proposal: Proposal, *, schema: bool = True) -> str:
 
 def write_proposal(params: Path, proposal: Proposal) -> None:
     """Write the proposal to params.yaml, keeping its comments, and the schema next to the data."""
-    before = params.read_text(encoding="utf-8")
+    before, outdated = params.read_text(encoding="utf-8"), lock_is_outdated(params, proposal)
     old = load_params(params).model_dump(by_alias=True)
     new: dict[str, Any] = {}
     for block, values in proposal.edits.items():
@@ -240,9 +241,31 @@ def write_proposal(params: Path, proposal: Proposal) -> None:
     params.write_text(after, encoding="utf-8", newline="\n")
     write_json(SCHEMA, proposal.task.schema)
     print(f"written: {params}, {SCHEMA}")
-    if HOLDOUT_LOCK.exists() and (proposal.leaves_sample or not listed("--", str(HOLDOUT_LOCK))):
+    if outdated:
         HOLDOUT_LOCK.unlink()
         print(f"removed: {HOLDOUT_LOCK}, the holdout of other data, or of an earlier try that git doesn't have")
+
+
+def lock_is_outdated(params: Path, proposal: Proposal) -> bool:
+    """Whether the holdout lock is the sample's, or of an earlier try; one that git has with params of one's own data stays."""
+    if not HOLDOUT_LOCK.exists() or not is_of_the_pipeline(params):
+        return False
+    try:
+        git("rev-parse", "--git-dir")
+    except NoRepositoryError:  # nothing says whose lock it is
+        return proposal.leaves_sample
+    files = index()
+    if HOLDOUT_LOCK.as_posix() not in files:
+        return True
+    if PARAMS.as_posix() not in files:
+        return False
+    named = Path(value_of(text_of(files[PARAMS.as_posix()], PARAMS.as_posix()), "data.path"))
+    return is_sample(named) and named.resolve() != proposal.file.resolve()
+
+
+def is_of_the_pipeline(params: Path) -> bool:
+    """Whether it is the file of params that the stages read."""
+    return params.resolve() == PARAMS.resolve()
 
 
 def first_split(proposal: Proposal) -> None:

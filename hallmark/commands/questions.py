@@ -76,7 +76,7 @@ def _answer(name: str, given: str, proposal: Proposal) -> Any:
         return given
     whole = given in proposal.columns or FIELD.search(given)
     parts = [given] if whole else [word.strip() for word in given.split(",")]
-    return tuple(unescaped(part) for part in parts if part)
+    return tuple(unescaped(part) for part in parts if part) or (given,)
 
 
 def unescaped(text: str) -> str:
@@ -89,3 +89,5 @@ def _line(prompt: str) -> str:
         return input(prompt).strip()
     except EOFError:  # Ctrl-D
         raise KeyboardInterrupt from None
+    except UnicodeDecodeError:  # typed in another code page: no column's name
+        return "\ufffd"

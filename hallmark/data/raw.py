@@ -12,7 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, NoReturn
 
-from hallmark.base.document import strings
+from hallmark.base.document import changed, objects, strings
 from hallmark.base.errors import HallmarkError
 from hallmark.base.markup import Markup, plain_text
 from hallmark.base.params import Data
@@ -287,8 +287,20 @@ class _Row:
         if data.markup == "none" or not task.is_json:
             return value
         source = "\n".join(fill(template, self.row) for template in (data.context, data.input) if template)
-        read = _as_read(value, source, plain_text(source, data.markup), data.markup)
-        return value if task.parse(self.renders(read, where, task.render)).kind == "invalid" else read
+        plain, listed = plain_text(source, data.markup), set[str]()
+
+        def plain_copy(item: Any) -> Any:
+            copied = isinstance(item, str) and item in source and item not in plain and item not in listed
+            return (plain_text(item, data.markup) or item) if copied else item
+
+        def breaks(answer: Any) -> bool:
+            return task.parse(self.renders(answer, where, task.render)).kind == "invalid"
+
+        read = changed(value, plain_copy)
+        if read != value and breaks(read):
+            listed |= {*strings([[part.get("enum"), part.get("const")] for part in objects(task.schema)])}
+            read = changed(value, plain_copy)
+        return value if read != value and breaks(read) and not breaks(value) else read
 
     def valid(self, value: Any, where: str, task: Task) -> Any:
         """The target, if it is an answer of the task."""
@@ -422,16 +434,6 @@ def label_text(value: Any, names: Mapping[str, str]) -> Any:
     """A label by the name that `data.labels` has for it; a whole number, true or false as the text that JSON has for it."""
     text = compact_json(value) if isinstance(value, int) else value
     return names.get(text.strip(), text) if isinstance(text, str) else text
-
-
-def _as_read(value: Any, source: str, plain: str, markup: Markup) -> Any:
-    """A value with the texts in it that stand in a source, and not in its plain text, without their markup."""
-    if isinstance(value, dict):
-        return {name: _as_read(item, source, plain, markup) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_as_read(item, source, plain, markup) for item in value]
-    copied = isinstance(value, str) and value in source and value not in plain
-    return (plain_text(value, markup) or value) if copied else value
 
 
 def _offsets(template: str, row: dict[str, Any]) -> dict[str, tuple[int, int]]:
