@@ -522,12 +522,15 @@ def test_spans_are_of_the_input_and_rebuild_the_output(rules: Masker, text: str)
 # --- the preview
 
 
-def test_the_preview_prints_one_line_a_record(tmp_path: Path) -> None:
+@pytest.mark.parametrize("field", ["text", "mail.text"])
+def test_the_preview_prints_one_line_a_record(tmp_path: Path, field: str) -> None:
     folder = make_workspace(tmp_path)
     text = "Ünïcode 🙂 mail ana.maria@acme-tools.io now"
     rows = [{"id": "a", "text": text}, {"text": "half \ud800 a pair, mail b@acme-tools.io"}, {"id": 7, "text": ""}]
+    if field != "text":  # as `propose` names what lies in an object, a conversation or a list of tokens
+        rows = [row | {"text": None, "mail": {"text": row["text"]}} for row in rows]
     (folder / "x.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    result = run_here(folder, "hallmark.commands.preview", "x.jsonl", "--field", "text")
+    result = run_here(folder, "hallmark.commands.preview", "x.jsonl", "--field", field)
     one, half, empty = (json.loads(line) for line in result.stdout.splitlines())
     assert set(one) == {"id", "masked", "spans"}
     assert [line["id"] for line in (one, half, empty)] == ["a", "2", "7"]

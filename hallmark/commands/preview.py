@@ -12,6 +12,7 @@ from hallmark.base.key import read_key
 from hallmark.base.markup import plain_text
 from hallmark.base.printing import show
 from hallmark.base.rows import read_texts
+from hallmark.data.conversations import Extra
 from hallmark.mask.identity_values import KnownValues
 from hallmark.mask.masking import Masker, Record
 from hallmark.mask.params import Mask
@@ -26,10 +27,12 @@ Previewed = tuple[str, str, list[tuple[str, str]]]  # id, text, known values
 def preview(params: Params, file: Path, field: str) -> None:
     """Print one JSON line per row of `file`: `id`, and `masked` and `spans` of the text in `field`."""
     known = {column: kind for column, kind in params.mask.identity_columns.items() if column != field}
+    others = dict.fromkeys(("context", "tools", "rejected", "tags", "split"))
+    only = params.data.model_copy(update=others | dict.fromkeys(("id", "group", "input", "target"), field))
     key = read_key(params.data, surrogates=True) if uses_key(params.mask) else None
 
     def texts() -> Iterator[Previewed]:
-        for number, row, text in read_texts(file, field):
+        for number, row, text in read_texts(file, field, Extra(only)):
             if len(text) > params.mask.max_chars:
                 raise HallmarkError(
                     f"longer than mask.max_chars ({params.mask.max_chars} characters)",

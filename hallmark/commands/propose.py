@@ -298,7 +298,8 @@ def from_file_to_split() -> Iterator[str]:
     rows, missing = mask.at("rows"), counted(mask.at("missing"))
     yield f"  rows      {rows['read']:,}{f'; left out without {missing}' if missing else ''}"
     kinds = sorted(mask.at("spans", "by_kind").items(), key=lambda kind: -kind[1])
-    yield f"  masked    {mask.at('spans', 'total'):,} spans in {mask.at('records_with_spans'):,} rows: {counted(dict(kinds))}"
+    found = f": {counted(dict(kinds))}" if kinds else ""
+    yield f"  masked    {mask.at('spans', 'total'):,} spans in {mask.at('records_with_spans'):,} rows{found}"
     leaks = sum(count for side in split.at("dropped").values() for count in side.values())
     too_long = split.at("left_out", "too_long")
     dropped = counted(
