@@ -98,7 +98,7 @@ if Path(
     SESSIONS["tests"] = {
         "bench": "Benchmark masking, deduplication and splitting against common tools; `-- NAME`: one of tests/bench.",
         "corpora": "Run real corpora through stamped repos: `HALLMARK_CORPORA=FOLDER nox -s corpora -- receipts`.",
-        "demo": "Play the service loop in a temporary clone, and leave a page of what happened; 15 minutes.",
+        "demo": "Play the service loop in a temporary clone, and leave a page of what happened; up to half an hour.",
         "gpu": "Check on a GPU what only it can show, and write that into docs/training.md; `-- --list`: parts; `-- PART`.",
     }
     # In one command, SlipCover 1.1 would check the coverage of all processes, and write that of pytest's own.
