@@ -50,13 +50,13 @@ def begin() -> None:
 
 
 def double(task: tuple[int, dict[int, int], Path]) -> int:
-    """Twice the number; so many workers end at a number, or an error is raised."""
+    """Twice the number; `deadly` says how many workers end at a number, and 0 that it is an error."""
     number, deadly, folder = task
     deaths = folder / str(number)
     if number in deadly and len(died := deaths.read_bytes() if deaths.exists() else b"") < deadly[number]:
         deaths.write_bytes(died + b".")
         os.kill(os.getpid(), signal.SIGKILL)
-    if -number in deadly:
+    if deadly.get(number) == 0:
         raise HallmarkError("bad", file="rows.jsonl", row=number, remedy="fix it")
     return 2 * number
 
@@ -86,7 +86,7 @@ def test_a_chunk_that_no_worker_survives_is_an_error_that_names_it(engine: Ray |
 @pytest.mark.parametrize("engine", ENGINES, indirect=True)
 def test_an_error_of_a_worker_arrives_as_it_is(engine: Ray | None, tmp_path: Path) -> None:
     with pytest.raises(HallmarkError) as failure:
-        doubled(engine, {1 - LAST: 0}, tmp_path)
+        doubled(engine, {LAST - 1: 0}, tmp_path)
     assert (failure.value.file, failure.value.row, failure.value.remedy) == ("rows.jsonl", LAST - 1, "fix it")
 
 
