@@ -36,7 +36,7 @@ from hallmark.data.leftover import check_written, proves
 from hallmark.judge.cascade import CascadeReport, shipped
 from hallmark.judge.results import read_results
 from hallmark.mask.second_check import in_words
-from hallmark.params.loader import Params, load_params, resolved, tracked
+from hallmark.params.loader import Params, load_params, resolved
 from hallmark.release import lineage
 from hallmark.release.licence import licence_text
 from hallmark.release.listing import check_names
@@ -78,7 +78,7 @@ def run(params: Params, params_file: Path = Path("params.yaml")) -> None:
     with measured("certify"):
         # The stages that the release rests on. `dvc.lock` can't be a dependency in `dvc.yaml`, since DVC writes it while
         # the pipeline runs; so it is checked here that the files are those that it names.
-        values = tracked(resolved(params_file))
+        values = resolved(params_file)
         stages = lineage.stages_behind(ABOUT, values)
 
         # What they reported: the card is made from some of it, and git or a remote takes all of it.

@@ -20,9 +20,9 @@ from ruamel.yaml import YAML
 
 from hallmark.base.errors import HallmarkError, run_stage
 from hallmark.base.files import write_text
-from hallmark.base.loaded_code import FOLDER, PARAMS, check_installed, listing
+from hallmark.base.loaded_code import FOLDER, PARAMS, check_installed, listing, tracked
 from hallmark.commands import key
-from hallmark.params.loader import resolved, tracked
+from hallmark.params.loader import resolved
 
 log = logging.getLogger("code")
 

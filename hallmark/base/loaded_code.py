@@ -9,6 +9,7 @@ loads those of `stages/kinds`.
 from __future__ import annotations
 
 import ast
+import copy
 import re
 import sys
 import zipfile
@@ -16,6 +17,7 @@ from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import sha256_file
@@ -24,6 +26,8 @@ LOCK = "requirements.lock"
 LIBRARY = Path("library")  # where a stamped repo has the library, as a wheel
 FOLDER = Path("code")  # where the stage `code` writes a list for each module of stages/
 PARAMS = FOLDER / "params.yaml"  # and the params: those of params.yaml over the defaults
+# Where a stage works and how fast, never what it writes: code/params.yaml lacks them, so that another value runs nothing again.
+WITHOUT_EFFECT = ("data.engine", "data.cluster", "mask.workers")
 OURS = ("stages", "hallmark")
 EJECTED = "stages/"  # before the name of a module of the library that the repository has taken over
 # These change no output, so a change in them runs nothing again. The parameters: no field of them has a default and
@@ -34,6 +38,17 @@ NO_OUTPUT = re.compile(
     r"hallmark/params/(?:\w+\.py|defaults\.yaml)|hallmark/\w+/(?:base_)?params\.py"
     r"|hallmark/base/(?:errors|heading|loaded_code|measured|progress)\.py|hallmark/plan/\w+\.py"
 )
+
+
+def tracked(values: dict[str, Any]) -> dict[str, Any]:
+    """The values that can change an output, as code/params.yaml has them: of blocks, or by dotted name."""
+    found = copy.deepcopy(values)
+    for name in WITHOUT_EFFECT:
+        block, _, key = name.partition(".")
+        found.pop(name, None)
+        if isinstance(found.get(block), dict):
+            found[block].pop(key, None)
+    return found
 
 
 def code_of(file: str) -> list[str]:

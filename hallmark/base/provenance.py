@@ -23,7 +23,7 @@ from hallmark.base.dvc_lock import parse_yaml as parse_yaml  # these three are a
 from hallmark.base.dvc_lock import read_dir_object as read_dir_object
 from hallmark.base.dvc_lock import read_lock as read_lock
 from hallmark.base.files import HOLDOUT_LOCK, REPORTS, canonical_json, sha256_file
-from hallmark.base.loaded_code import FOLDER, LIBRARY, PARAMS
+from hallmark.base.loaded_code import FOLDER, LIBRARY, PARAMS, tracked
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 SLSA = "https://slsa.dev/provenance/v1"
@@ -101,9 +101,10 @@ def stale(stages: Stages, params: dict[str, Any]) -> list[str]:
     """In words, how the files on disk differ from what `stages` recorded as read and made (empty if nothing differs)."""
     hashes: dict[str, str] = {}
     problems: list[str] = []
+    now = tracked(params)
     for name, stage in stages.items():
-        for key, value in stage["params"].items():
-            if _at(params, key) != value:
+        for key, value in tracked(stage["params"]).items():
+            if _at(now, key) != value:
                 problems.append(f"param {key} is not what {name} ran with")
         for path, md5 in {**stage["deps"], **stage["outs"]}.items():
             if path not in hashes:

@@ -32,11 +32,12 @@ from hallmark.base.files import (
 )
 from hallmark.base.loaded_code import FOLDER as CODE
 from hallmark.base.loaded_code import PARAMS as COMPARED
+from hallmark.base.loaded_code import tracked
 from hallmark.base.reading import read_object
 from hallmark.base.records import parquet, read_records
 from hallmark.commands.experiments import PARAMS, dvc, with_values
 from hallmark.data.grouping import draw_hash
-from hallmark.params.loader import resolved, tracked
+from hallmark.params.loader import resolved
 from hallmark.task.predictions import Prediction, predictions_of, read_predictions
 
 FOLDER = Path(".hallmark/curve")  # neither git nor DVC look there

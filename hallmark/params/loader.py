@@ -24,7 +24,7 @@ from ruamel.yaml.events import AliasEvent
 
 from hallmark.answer.params import Cascade, Classical, Compare, Decide, Eval
 from hallmark.base.errors import HallmarkError, run_stage
-from hallmark.base.loaded_code import FOLDER, PARAMS
+from hallmark.base.loaded_code import FOLDER, PARAMS, tracked
 from hallmark.base.params import Block, ByKind, Compute, Data, Seed
 from hallmark.base.reading import DEPTH, check_regular, depth_of, read_text
 from hallmark.data.params import Dedupe, Split
@@ -48,8 +48,6 @@ NEAR = 3  # most names like an unknown key's that an error lists
 SELECTORS = ("kind", "source", "engine")  # keys that say which others a block has; `data.engine` says nothing of others
 CLOSE = 0.8  # how much a name in another block must be like it, of 1
 RESTORE = "restore the file: `git checkout params.yaml`"
-# Where a stage works and how fast, never what it writes: code/params.yaml lacks them, so that another value runs nothing again.
-WITHOUT_EFFECT = ("data.engine", "data.cluster", "mask.workers")
 
 
 class Params(Block):
@@ -187,16 +185,6 @@ def resolved(path: Path = Path("params.yaml")) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise HallmarkError("has no parameters", file=path, remedy=RESTORE)
     return merged(raw)
-
-
-def tracked(values: dict[str, Any]) -> dict[str, Any]:
-    """The resolved values that can change an output, as code/params.yaml has them."""
-    found = copy.deepcopy(values)
-    for name in WITHOUT_EFFECT:
-        block, _, key = name.partition(".")
-        if isinstance(found.get(block), dict):
-            found[block].pop(key, None)
-    return found
 
 
 def merged(values: dict[str, Any]) -> dict[str, Any]:
