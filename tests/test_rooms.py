@@ -20,7 +20,7 @@ ROOMS = {
     "release": 2_200, "page": 1_100, "params": 1_250, "plan": 1_550, "commands": 8_200, "service": 10_100,
 }  # fmt: skip
 OTHERS = {"stages": 2_500, "tests": 43_000, "noxfile.py": 215}  # lines
-PAGES, WORDS = 20, 29_600  # of docs/
+PAGES, WORDS = 20, 29_750  # of docs/
 
 
 @cache
