@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from hallmark.base import figures
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import SFT_ADAPTER, TRAIN, VALIDATION, sha256_folder
+from hallmark.base.loaded_code import tracked
 from hallmark.base.provenance import parse_yaml
 from hallmark.base.records import read_records, schema, write_records
 from hallmark.base.stats import ClusterBootstrap
@@ -151,7 +152,8 @@ def test_a_point_has_its_params_as_code_compares_them(tmp_path: Path, monkeypatc
     wanted = with_values(RAW, {"task.system_prompt": "Sort the mail \U0001f4ec.", "task.schema": {}})
     prepare(part, wanted)
     params, compared = (part.folder / name for name in ("params.yaml", "code/params.yaml"))
-    assert parse_yaml(compared.read_bytes(), compared) == parse_yaml(params.read_bytes(), params) == wanted
+    assert parse_yaml(params.read_bytes(), params) == wanted
+    assert parse_yaml(compared.read_bytes(), compared) == tracked(wanted)
 
 
 @pytest.mark.full

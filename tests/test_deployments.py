@@ -208,7 +208,9 @@ def test_a_rollback_waits_for_no_start_while_the_old_server_is_kept(
             else:
                 await until(lambda: "server of v1.0.0 stays ready" in caplog.text)
             if case == "died":
-                os.kill(launcher.running("v1.0.0")[0].process.pid, signal.SIGKILL)
+                process = launcher.running("v1.0.0")[0].process
+                process.kill()
+                process.wait(10)  # else it may be asked while it dies
             if case == "none left":  # something else took the memory, which a canary needs now
                 launcher.room = False
                 source.sides = {"prod": "v2.0.0", "canary": "v3.0.0"}

@@ -19,7 +19,8 @@ from tests.workspace import ROOT
 OTHER_NAMES = {"PER", "ORG", "GPE", "LOC", "FAC", "NORP", "DATE", "TIME", "SCORE", "NFKC", "NFKD"}
 OTHER_NAMES |= {"AKIA", "ASIA"}  # how keys of a cloud start
 OTHER_NAMES |= {"STOP_WORDS"}  # of spaCy
-OTHER_NAMES |= {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"}  # variables of the environment
+OTHER_NAMES |= {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"}  # variables of the environment, Ray's too
+OTHER_NAMES |= {"RAY_USAGE_STATS_ENABLED", "RAY_IGNORE_UNHANDLED_ERRORS", "RAY_ENABLE_UV_RUN_RUNTIME_ENV"}
 
 
 def test_the_code_names_no_other_kind() -> None:
