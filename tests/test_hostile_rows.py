@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from hallmark.answer.endpoint import MALFORMED, answer_of
@@ -21,7 +21,7 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.params import Data
 from hallmark.base.records import read_records, scan_records
 from hallmark.base.rows import read_rows
-from hallmark.commands.columns import columns_in
+from hallmark.commands.columns import answers_of, columns_in
 from hallmark.commands.infer import infer
 from hallmark.commands.roles import guess
 from hallmark.data.raw import raw_rows
@@ -231,6 +231,7 @@ def test_responses_of_any_shape(content: Any, finish: Any, usage: Any, calls: An
         assert answer.tokens >= 0
 
 
+@example([{"id": None, "target": {"": None, "ID": None}}])  # of the object, a list of the one field that stays
 @given(
     st.lists(
         st.dictionaries(st.sampled_from(["id", "customer", "text", "target", "tags"]), JSON, max_size=5),
@@ -241,6 +242,6 @@ def test_responses_of_any_shape(content: Any, finish: Any, usage: Any, calls: An
 def test_a_proposal_from_rows_of_any_shape(rows: list[dict[str, Any]]) -> None:
     columns = columns_in(rows)
     roles = guess(columns)
-    if roles.target and columns[str(roles.target)].given:
+    if roles.target and (answers := answers_of(columns, roles.target)).given:
         tools = columns[roles.tools] if roles.tools else None
-        assert infer(columns[str(roles.target)], tools).kind in ("extraction", "classification", "tool_call", "text")
+        assert infer(answers, tools).kind in ("extraction", "classification", "tool_call", "text")
