@@ -180,7 +180,7 @@ def copied(column: Column, texts: Sequence[Column]) -> float:
         any(word in " ".join(map(str, read)) for word in spelled)
         for value, *read in rows[:: max(1, len(rows) // READ)]
         for _, one, _ in pairs(value, None)
-        if (spelled := [word for word in spellings(one) if word])
+        if one == one and (spelled := [word for word in spellings(one) if word])  # NaN, which Parquet may have, is not
     ]
     return sum(found) / max(len(found), 1)
 
