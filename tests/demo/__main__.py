@@ -55,7 +55,7 @@ FULL = Size(customers=80, rows=200, callers=300, calls=(160, 300, 300, 16), para
 
 
 def main() -> None:
-    """Clone, play, and write the page anew with each thing that is said, so that there is one however this ends."""
+    """Clone, play, and write the page again with each thing that is said, so that there is one however this ends."""
     parser = argparse.ArgumentParser(prog="python -m tests.demo", description=__doc__)
     parser.add_argument("--page", type=Path, default=Path("reports/live/demo.html"), help="default: %(default)s")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="clone into this new folder, and leave it there")
