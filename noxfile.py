@@ -37,7 +37,7 @@ SESSIONS = {
         "params": "Print all params with value, default and effect: `-- sft` a block, `-- --changed` no defaults.",
         "plan": "Say whether the run fits, how long it takes and what it costs; `-- --help` lists the options.",
         "experiments": "Compare the runs of `dvc exp run`: what differs. Options go to `dvc exp show`.",
-        "report": "Render the report page again; `-- --against REV`: which records changed since then.",
+        "report": "Render the report page again.",
         "choose": "Find the smallest base of `choose.bases` that passes the gate; `-- --all` runs all, `--dry` none.",
         "ask": "Buy the answers that comparators of kind endpoint lack; `-- --dry`: what is missing, and its cost.",
         "tune": "Search step size, epochs, rank, layers for `tune.minutes`; `-- --write` sets the best in params.yaml.",
@@ -71,7 +71,7 @@ PYTEST = f"-m pytest --numprocesses {min(4, os.cpu_count() or 1)} --dist loadfil
 STEPS = {  # options go to the last
     "setup": [],
     "experiments": ["dvc exp show --only-changed --no-pager --drop '^code(/.*)?$'"],  # which has each param once more
-    "report": ["python -m hallmark.commands.changes"],
+    "report": ["dvc repro --single-item code report"],
     "choose": ["dvc repro dedupe", "python -m hallmark.commands.choose"],
     "ask": ["dvc repro split", "python -m hallmark.commands.ask"],
     "tune": ["dvc repro quantize split", "python -m hallmark.commands.tune"],
@@ -86,9 +86,7 @@ STEPS = {  # options go to the last
     ],
     "corpora": ["python -m tests.bench.corpora"],
 }
-ALONE = {  # what runs without options, if that differs
-    "report": ["dvc repro --single-item code report"],
-}
+ALONE: dict[str, list[str]] = {}  # what runs without options, if that differs
 if Path(
     "template"
 ).is_dir():  # what a stamped repo, which tests its data and its pipeline in processes of their own, has not

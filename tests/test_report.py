@@ -17,7 +17,7 @@ from hallmark.base.files import write_json
 from hallmark.base.outcomes import OUTCOMES, in_words
 from hallmark.base.provenance import dvc_md5
 from hallmark.base.reading import read_json, read_json_lines
-from hallmark.commands import changes, summary
+from hallmark.commands import summary
 from hallmark.judge.verdict import VERDICTS
 from hallmark.page import labels, text
 from hallmark.params.loader import load_params
@@ -31,7 +31,6 @@ from tests.made_up import (
     customers,
     outcomes,
     prediction,
-    typed,
     without_comparators,
     write_models,
     write_other_reports,
@@ -498,25 +497,6 @@ def test_a_report_that_is_damaged_or_missing_names_the_stage_to_rerun(copied, tm
     write_models(tmp_path, BASE[:-1], TUNED[:-1])
     with pytest.raises(HallmarkError, match="not about these predictions"):
         report.run(PARAMS)
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_of_two_runs_can_be_read_and_holds_no_script(tmp_path, monkeypatch, browser, scheme):
-    monkeypatch.chdir(tmp_path)
-    write_models(tmp_path, BASE, TUNED)
-    then, now = ([typed(prediction(i, EVIL[1], o)) for i, o in enumerate(side)] for side in (LINEAR, TUNED))
-    other = changes.Run(EVIL[0], "c" * 40, EVIL[3], "2026-11-26", {}, {EVIL[0]: EVIL[1]}, then)
-    path = tmp_path / "against.html"
-    path.write_text(changes.render("tuned", other, changes.compare(then, now), {}), encoding="utf-8")
-    page = browser.new_page(viewport={"width": 500, "height": 800}, color_scheme=scheme)
-    page.goto(path.as_uri())
-    page.locator("#lost summary").first.click()
-    assert page.locator("#lost details").count() == sum(a == "pass" != b for a, b in zip(LINEAR, TUNED, strict=True))
-    assert page.evaluate("document.documentElement.scrollWidth") <= 500
-    assert page.evaluate(CONTRAST) == []
-    assert page.locator("script, img").count() == 0 and page.evaluate("window.pwned") is None
-    assert EVIL[1] in page.inner_text("#lost")
-    page.close()
 
 
 def test_hostile_content_stays_text(tmp_path, monkeypatch, open_page):
