@@ -2,10 +2,10 @@
 
 Reads the parts `train`, `validation` and `holdout` of the split. Trains logistic regression on the training records alone,
 one model for each label (see `hallmark/answer/labels.py`), and that several times, with models that read different things of
-a text: TF-IDF of words, of characters (`hallmark/answer/text_model.py`) and, if params.yaml names a model, its sentence
-embeddings (`hallmark/answer/embeddings.py`). The one that has all labels right most often on the validation records is the
-baseline. The floor under it is the most frequent value in training. If a task has no labels, the report says so and there are no
-predictions. Writes predictions.jsonl and metrics.json to `reports/eval/classical`, and what it took to `reports/measured/`.
+a text: TF-IDF of words, or of characters too (`hallmark/answer/text_model.py`). The one that has all labels right most often
+on the validation records is the baseline. The floor under it is the most frequent value in training. If a task has no labels,
+the report says so and there are no predictions. Writes predictions.jsonl and metrics.json to `reports/eval/classical`, and
+what it took to `reports/measured/`.
 """
 
 from __future__ import annotations
@@ -33,11 +33,9 @@ log = logging.getLogger("classical")
 
 def run(params: Params) -> None:
     """Train, choose, predict, score; write reports/eval/classical/predictions.jsonl and metrics.json."""
-    from hallmark.base.compute import environment, set_up
+    from hallmark.base.compute import environment
 
     os.environ.update(environment(params.compute))  # before NumPy is imported: it reads the number of threads once
-    if params.classical.embeddings is not None:
-        set_up(params.compute, params.seed)
     task = Task(params.task)
     train, validation, holdout = (
         [record | readable(record) for record in read_records(path).rows(named=True)]

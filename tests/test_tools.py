@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from hallmark.base.errors import HallmarkError
 from hallmark.base.tools import PYTHON_TYPES, in_words, normal_schema, normal_tools
 from hallmark.task.schema import load_schema
-from tests.rows import shipped
 from tests.test_files import JSON
 
 ALIKE = {"object": ["dict"], "array": ["list", "tuple"], "string": ["str"], "integer": ["int"], "number": ["float"], "boolean": ["bool"]}  # fmt: skip
@@ -144,10 +143,8 @@ def test_a_schema_of_python_types_is_refused_in_one_line(tmp_path: Path) -> None
 
 
 def test_linear_models_read_the_names_of_the_tools_that_a_record_offers() -> None:
-    from hallmark.answer.linear_answers import read
-    from hallmark.answer.text_model import all_features
+    from hallmark.answer.text_model import text_with_tools
 
-    params = shipped()
     tools = json.dumps(normal_tools([FULL, {"name": "send"}])[0])
-    records = [{"input": "repair it", "tools": tools}, {"input": "repair it", "tools": None}]
-    assert read(params, all_features(params.classical)[0], [records]) == [["repair it\nrepair\nsend", "repair it"]]
+    assert text_with_tools("repair it", tools) == "repair it\nrepair\nsend"
+    assert text_with_tools("repair it", None) == "repair it"

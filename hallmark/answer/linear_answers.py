@@ -6,9 +6,8 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from hallmark.answer.embeddings import Embedder
 from hallmark.answer.predictions import Row
 from hallmark.answer.text_model import Features, predicted, text_with_tools
 from hallmark.task.task import Task
@@ -30,25 +29,13 @@ def answered(
     parts: Sequence[Sequence[Row]],
 ) -> list[list[str]]:
     """The answers to each part, of models trained for each label of `values`."""
-    seen, *given = read(params, features, [train, *parts])
+    seen, *given = ([text_with_tools(record["input"], record["tools"]) for record in part] for part in (train, *parts))
     asked = [text for part in given for text in part]
     labels = {name: _labels(params, features, seen, column, asked) for name, column in values.items()}
     answers = (
         task.kind.completion(task, {name: column[row] for name, column in labels.items()}) for row in range(len(asked))
     )
     return [list(islice(answers, len(part))) for part in parts]
-
-
-def read(params: Params, features: Features, parts: Sequence[Sequence[Row]]) -> list[list[Any]]:
-    """What models of these features are shown of each record: its text, or the vector of that, made once for all labels.
-
-    The parts are embedded apart, so that no rounding of one depends on the texts of another.
-    """
-    texts = [[text_with_tools(record["input"], record["tools"]) for record in part] for part in parts]
-    if not features.embedded or params.classical.embeddings is None:
-        return texts
-    embedder = Embedder(params.classical.embeddings, params.compute.device)
-    return [embedder.vectors(part) for part in texts]
 
 
 def most_frequent(values: Values) -> str:
@@ -58,9 +45,9 @@ def most_frequent(values: Values) -> str:
 
 
 def _labels(
-    params: Params, features: Features, train: Sequence[Any], values: Values, asked: Sequence[Any]
+    params: Params, features: Features, train: Sequence[str], values: Values, asked: Sequence[str]
 ) -> list[str]:
-    """The label of each text asked (or vector), from the training records that have one."""
+    """The label of each text asked, from the training records that have one."""
     texts = [text for text, value in zip(train, values, strict=True) if value is not None]
     labels = [value for value in values if value is not None]
     try:

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, StringConstraints, 
 
 from hallmark.answer.comparator import ComparatorSettings
 from hallmark.answer.comparators import comparator_settings
-from hallmark.base.params import Batch, Block, ByKind, Line, NotNegative, Positive, Regex, Sha256, Share, Text, Tokens
+from hallmark.base.params import Batch, Block, ByKind, Line, NotNegative, Positive, Regex, Share, Text, Tokens
 from hallmark.serve.engine import Settings
 from hallmark.serve.engines import ENGINES
 from hallmark.serve.params import asked_settings
@@ -107,19 +107,11 @@ class Eval(Block):
         return self
 
 
-class Embeddings(Block):
-    folder: Line = Field(description="the folder of a model in the layout of sentence-transformers, with safetensors")
-    digest: Sha256 | None = Field(
-        description="SHA-256 over the files that are read there, by which a change is seen; null: the stage prints it and stops"
-    )
-
-
 class Classical(Block):
     ngrams: Annotated[int, Field(ge=1, le=5)]
     min_records: Positive
     C: Annotated[float, Field(gt=0, le=1e9)]
     chars: Annotated[tuple[Run, Run], Field(strict=False)] | None
-    embeddings: Embeddings | None
 
     @model_validator(mode="after")
     def _shortest_first(self) -> Classical:

@@ -19,15 +19,13 @@ if TYPE_CHECKING:
 class Features:
     """What a linear model reads of a text: runs of words, and runs of characters within them unless `chars` is None.
 
-    `min_records`: the fewest training records that a run must occur in. `embedded`: it reads no runs, but the vector that
-    `hallmark/answer/embeddings.py` makes of the text.
+    `min_records`: the fewest training records that a run must occur in.
     """
 
     name: str
     words: str
     min_records: int
     chars: tuple[int, int] | None = None
-    embedded: bool = False
 
 
 def text_with_tools(text: str, tools: str | None) -> str:
@@ -45,8 +43,6 @@ def all_features(settings: Classical) -> list[Features]:
         found += [
             Features(f"{name}_rare", f"TF-IDF of {words}, rare ones too", 1, chars) for name, words, chars in kinds
         ]
-    if settings.embeddings is not None:
-        found.append(Features("embeddings", "sentence embeddings", 1, embedded=True))
     return found
 
 
@@ -61,8 +57,6 @@ def linear_model(settings: Classical, records: int, features: Features | None = 
 
     features = features or all_features(settings)[0]
     learner = LogisticRegression(C=settings.C, solver="newton-cg", max_iter=1000)
-    if features.embedded:
-        return make_pipeline(learner)
     shared: dict[str, Any] = {"min_df": min(features.min_records, records), "sublinear_tf": True}
     read = TfidfVectorizer(ngram_range=(1, settings.ngrams), **shared)
     if features.chars is not None:
@@ -71,9 +65,9 @@ def linear_model(settings: Classical, records: int, features: Features | None = 
 
 
 def predicted(
-    settings: Classical, features: Features, texts: Sequence[Any], classes: Sequence[str], asked: Sequence[Any]
+    settings: Classical, features: Features, texts: Sequence[str], classes: Sequence[str], asked: Sequence[str]
 ) -> list[str]:
-    """The class of each text asked (or vector), by a model trained on these texts; a ValueError if no word is in enough."""
+    """The class of each text asked, by a model trained on these texts; a ValueError if no word is in enough."""
     from threadpoolctl import threadpool_limits
 
     if len({*classes}) == 1 or not asked:
@@ -88,7 +82,7 @@ def classes_of(
     settings: Classical, texts: Sequence[str], classes: Sequence[str], asked: Sequence[str]
 ) -> list[str] | None:
     """The class of each text asked, by the TF-IDF model with characters, if `settings` has one; None if no word is in enough texts."""
-    common = [one for one in all_features(settings) if one.min_records == settings.min_records and not one.embedded]
+    common = [one for one in all_features(settings) if one.min_records == settings.min_records]
     try:
         return predicted(settings, common[-1], texts, classes, asked)
     except ValueError:

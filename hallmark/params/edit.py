@@ -38,6 +38,9 @@ RENAMED = {  # what params are called now; an old name is an error that says so,
     "sft.warmup": "sft.warmup_ratio",
     "tune.startup": "tune.startup_trials",
 }
+GONE = {  # what params did that are no more, and what to do instead: an error says so, until the next release
+    "classical.embeddings": "the linear model reads words and characters; compare with embeddings outside of the pipeline",
+}
 REFERENCE = re.compile(r"\$\{([\w.-]+)\}")
 
 
@@ -176,6 +179,11 @@ def name_now(name: str) -> str | None:
     )
 
 
+def gone(name: str) -> str | None:
+    """What to do instead of a param that is no more, or of one in a block that is no more."""
+    return next((instead for old, instead in GONE.items() if f"{name}.".startswith(f"{old}.")), None)
+
+
 def places(lines: Sequence[str]) -> dict[str, int]:
     """The number of the line of each key, by dotted name."""
     return {name: at for at, (_, name, key) in enumerate(_named(lines)) if key is not None}
@@ -286,6 +294,8 @@ def _missing(*names: str) -> HallmarkError:
     remedy = f"write it on a line of its own; `nox -s params -- {names[0]}` shows value, default and effect"
     if new := ", ".join(filter(None, map(name_now, names))):
         remedy = f"name {new}, as it is called now"
+    elif instead := next(filter(None, map(gone, names)), None):
+        remedy = f"leave it out: {instead}"
     return HallmarkError(f"has no line for {', '.join(names)}", file="params.yaml", remedy=remedy)
 
 

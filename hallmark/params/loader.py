@@ -34,7 +34,7 @@ from hallmark.model.base_params import Base, Choose
 from hallmark.model.params import Curve, Dpo, Sft, Tune
 from hallmark.page.params import ReportPage
 from hallmark.params.collecting import Collect
-from hallmark.params.edit import DEFAULTS, defaults, name_now
+from hallmark.params.edit import DEFAULTS, defaults, gone, name_now
 from hallmark.params.gateway import Serve
 from hallmark.params.monitoring import Canary, DriftTest
 from hallmark.serve.params import Benchmark
@@ -281,6 +281,8 @@ def _explain(detail: Any, raw: dict[str, Any]) -> tuple[str, str, str]:
     field, kind = ".".join(location), detail["type"]
     if kind == "extra_forbidden" and (now := name_now(field)):
         return field, f"'{field}' is called '{now}' now", f"rename '{field}' to '{now}'"
+    if kind == "extra_forbidden" and (instead := gone(field)):
+        return field, f"'{field}' is no more", f"remove '{field}': {instead}"
     if kind == "extra_forbidden":
         known = _known_keys(location[:-1], raw)
         near = _near(location[-1], known)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 # What the linear model reads, whatever `classical` says: the rule is the same in every project.
-LINEAR = {"ngrams": 2, "min_records": 2, "C": 30.0, "chars": (2, 5), "embeddings": None}
+LINEAR = {"ngrams": 2, "min_records": 2, "C": 30.0, "chars": (2, 5)}
 
 
 class LinearCopySettings(ComparatorSettings):
