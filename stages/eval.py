@@ -4,7 +4,7 @@
 docs/service-loop.md). Reads the part, and the model, which answers in this process or behind a server, as `eval.engine`
 says. It is asked all records once, or some if `eval.sample` names it, and each answer is scored:
 `hallmark/answer/scoring.py` says what counts as right and names each failure. Base and tuned are then asked some again: in
-other batches, within the task's schema, with sampling, at general tasks. Writes predictions.jsonl, a line a record, and
+other batches, within the task's schema, with sampling. Writes predictions.jsonl, a line a record, and
 metrics.json, which sums it up, to `reports/eval/<model>` or `reports/comparators/<name>`, and what it took to
 `reports/measured/`.
 """
@@ -148,14 +148,6 @@ def evaluate(params: Params, model: str, measure: dict[str, Any]) -> None:
             self_consistency, measure["self_consistency"] = examiner.self_consistency(chosen, settings, params.seed)
             if self_consistency:
                 extra["self_consistency"] = round(sum(self_consistency.values()) / len(self_consistency), 6)
-
-        # Base and tuned at general tasks: what they can do apart from this one.
-        if settings.general.tasks and model in WEIGHTS:
-            from hallmark.answer.general import general
-
-            local: Any = make(settings.batch_size, False)
-            if known := general(local.model, local.tokenizer, settings.general, settings.batch_size):
-                extra["general"] = known
 
     rows = [
         replace(

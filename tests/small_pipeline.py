@@ -99,7 +99,7 @@ elif stage == "gate":
     moves = (("pass", "wrong_value", 3), ("pass", "omission", 1))
     against["transitions"] = [{"other": before, "tuned": after, "records": n} for before, after, n in moves]
     linear = {"applies": False, "verdict": "not_applicable", "wins": False, "words": "", "trained": "", "labels": []}
-    comparison = {"records": 20, "groups": 2, "confidence": 0.95, "general": [], "constrained": []}
+    comparison = {"records": 20, "groups": 2, "confidence": 0.95, "constrained": []}
     comparison["against"] = {"base": against | {"slices": []}, "classical": linear, "comparators": []}
     alone = [{"name": name, "words": words[name], "given": False, "tuned": tuned[name]} for name in names]
     failed = [{"name": "wrong_value", "records": 3}, {"name": "omission", "records": 1}]

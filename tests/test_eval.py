@@ -53,7 +53,6 @@ SETTINGS = {
     "eval.comparators": {},
     "gate.superiority": {"base": 0.1},
     "gate.margins_against": "base",
-    "eval.general": {"tasks": [], "folder": None, "limit": None},
     "compute.threads": 1,
 }
 
@@ -323,37 +322,6 @@ def test_constrained_decoding_is_compared_with_free_decoding_and_ends_in_valid_a
     assert found["constrained"]["cut_off"] == 6 - len(whole)
     again, _ = evaluate()
     assert again == rows
-
-
-def test_general_tasks_are_asked_by_name_from_a_folder_and_what_is_not_there_is_an_error(
-    at: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    folder = at / "tasks"
-    folder.mkdir(exist_ok=True)
-    questions = [{"q": f"{n} and {n}?", "choices": ["yes", "no"], "gold": n % 2} for n in range(6)]
-    (folder / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in questions), encoding="utf-8")
-    task = {
-        "task": "hallmark_test",
-        "dataset_path": "json",
-        "dataset_kwargs": {"data_files": {"test": str(folder / "q.jsonl")}},
-        "test_split": "test",
-        "output_type": "multiple_choice",
-        "doc_to_text": "{{q}}",
-        "doc_to_choice": "choices",
-        "doc_to_target": "gold",
-        "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
-    }
-    (folder / "hallmark_test.yaml").write_text(json.dumps(task), encoding="utf-8")
-    named = {"tasks": ["hallmark_test"], "folder": "tasks", "limit": 4}
-    _, metrics = evaluate("base", general=named)
-    assert "\r" not in "".join(capfd.readouterr()), "no bar of the harness"
-    (found,) = metrics["general"]
-    assert found["name"] == "hallmark_test acc"
-    assert found["value"] in (0, 0.25, 0.5, 0.75, 1)  # of four
-    assert evaluate("tuned")[1]["general"][0]["name"] == found["name"]
-    (folder / "q.jsonl").rename(folder / "elsewhere.jsonl")
-    with refused(field="eval.general.tasks"):
-        evaluate("base")
 
 
 def test_labels_are_constrained_to_their_list_and_every_answer_ends(

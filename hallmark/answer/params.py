@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, StringConstraints, 
 
 from hallmark.answer.comparator import ComparatorSettings
 from hallmark.answer.comparators import comparator_settings
-from hallmark.base.params import Batch, Block, ByKind, Line, NotNegative, Positive, Regex, Share, Text, Tokens
+from hallmark.base.params import Batch, Block, ByKind, NotNegative, Positive, Regex, Share, Text, Tokens
 from hallmark.serve.engine import Settings
 from hallmark.serve.engines import ENGINES
 from hallmark.serve.params import asked_settings
@@ -35,12 +35,6 @@ def answering() -> dict[str, type[Settings]]:
     return {"hf": HfEngine, **asked_settings()}
 
 
-class General(Block):
-    tasks: list[Text]
-    folder: Line | None
-    limit: Positive | None
-
-
 class SelfConsistency(Block):
     records: NotNegative
     samples: Annotated[int, Field(ge=1, le=1000)]
@@ -60,7 +54,6 @@ class Eval(Block):
     constrained: NotNegative
     self_consistency: SelfConsistency
     spans: list[Text]
-    general: General
     confidence: Share
     bootstrap_samples: BootstrapSamples
     policy: dict[Text, Regex]
@@ -82,12 +75,6 @@ class Eval(Block):
         known = ["base", *self.comparators]
         if unknown := [name for name in self.sample if name not in known]:
             raise ValueError(f"eval.sample: '{unknown[0]}' can't be sampled; there are {', '.join(known)}")
-        return self
-
-    @model_validator(mode="after")
-    def _likelihoods_for_general_tasks(self) -> Eval:
-        if self.general.tasks and not isinstance(self.engine, HfEngine):
-            raise ValueError("eval.general.tasks: the chat API gives no likelihoods; they need eval.engine.kind hf")
         return self
 
     @model_validator(mode="after")

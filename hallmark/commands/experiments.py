@@ -40,7 +40,7 @@ TAIL = 400  # lines of output in which the reason of a failure is looked for
 # Params that name files which stages read, and which neither git nor DVC may have.
 NAMED = (
     *("data.path", "task.schema", "mask.gold", "dedupe.gold", "split.leave_out"),
-    *("mask.ner.model", "eval.general.folder", "base.path"),
+    *("mask.ner.model", "base.path"),
 )
 Content = TypeVar("Content")
 Watch = Callable[[str], bool]  # of a line of output: whether the stage that wrote it may go on

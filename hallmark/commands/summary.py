@@ -110,9 +110,6 @@ def rows(results: Results, short: bool) -> list[Line]:
     table.append(line("Latency p95", lambda row: shown(row.latency_p95, ".2f", " s")))
     table.append(line("Output tokens/s", lambda row: f"{row.tokens_per_second:.0f}"))
     table.append(line("Largest load", lambda row: row.largest_load))
-    for task in results.comparison.general:
-        values = {"base": f"{task.base:.3f}", "tuned": f"{task.tuned:.3f}"}
-        table.append((task.name, *(values.get(column.name, NONE) for column in columns)))
     return table
 
 

@@ -241,15 +241,6 @@ class NoiseFloor:
 
 
 @dataclass(frozen=True)
-class GeneralResult:
-    """Both models at one metric of a general task."""
-
-    name: str
-    base: float
-    tuned: float
-
-
-@dataclass(frozen=True)
 class Answered:
     """A model's answers to one sort of records. `failing`: not an exact match; `examples`: ids of some of these."""
 
@@ -324,7 +315,6 @@ class Comparison:
     against: Against
     noise_floor: NoiseFloor
     constrained: list[dict[str, Any]]
-    general: list[GeneralResult]
     retrieval: Retrieval | None = None
     online: Online | None = None
 

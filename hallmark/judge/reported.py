@@ -9,7 +9,7 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.files import REPORTS
 from hallmark.base.reports import Report
 from hallmark.base.stats import newcombe_paired
-from hallmark.judge.comparison import GeneralResult, NoiseFloor
+from hallmark.judge.comparison import NoiseFloor
 from hallmark.model.params import Sft
 from hallmark.task.predictions import Prediction, metrics_of, predictions_of, stage_of
 
@@ -61,12 +61,3 @@ def constrained() -> list[dict[str, Any]]:
     """What `eval` found of decoding within the schema's grammar, one row per model; empty if `eval.constrained` is 0."""
     rows = ((model, read_metrics(model).content) for model in ("base", "tuned"))
     return [{"name": model} | metrics["constrained"] for model, metrics in rows if "constrained" in metrics]
-
-
-def general() -> list[GeneralResult]:
-    """Both models at the general tasks that `eval.general` names, one row per metric."""
-    base, tuned = (
-        {row["name"]: row["value"] for row in read_metrics(model).content.get("general", ())}
-        for model in ("base", "tuned")
-    )
-    return [GeneralResult(name, base[name], tuned[name]) for name in base if name in tuned]

@@ -39,6 +39,7 @@ RENAMED = {  # what params are called now; an old name is an error that says so,
     "tune.startup": "tune.startup_trials",
 }
 GONE = {  # what params did that are no more, and what to do instead: an error says so, until the next release
+    "eval.general": "run `lm-eval` over what `python -m hallmark.commands.merge` writes",
     "classical.embeddings": "the linear model reads words and characters; compare with embeddings outside of the pipeline",
 }
 REFERENCE = re.compile(r"\$\{([\w.-]+)\}")
