@@ -136,15 +136,10 @@ def answers(rows: Predictions, scores: Sequence[float]) -> Answers:
 
 
 def raw_curves(tuned: Predictions, params: Params) -> list[Curve]:
-    """The curves of the raw scores on the holdout, and of the self-consistency on the records that have it."""
+    """The curves of the raw scores on the holdout."""
     table = dict(zip(RAW, zip(*raw_of(tuned), strict=True), strict=True))
     wrong, bootstrap = [not row.exact_match for row in tuned], bootstrap_of(tuned, params)
-    curves = [curve(name, table[name], wrong, bootstrap) for name in SHOWN]
-    if sampled := [row for row in tuned if row.self_consistency is not None]:
-        shares = [row.self_consistency or 0.0 for row in sampled]
-        errors = [not row.exact_match for row in sampled]
-        curves.append(curve("self-consistency", shares, errors, bootstrap_of(sampled, params)))
-    return curves
+    return [curve(name, table[name], wrong, bootstrap) for name in SHOWN]
 
 
 def asked_risk(

@@ -34,7 +34,7 @@ from hallmark.judge.failures import failures, failures_alone, possible
 from hallmark.judge.linear import against_linear
 from hallmark.judge.online import online
 from hallmark.judge.paired_records import slices, transitions, words, write_transitions
-from hallmark.judge.reported import check_whole, constrained, noise_floor, read_metrics, records_read
+from hallmark.judge.reported import check_whole, constrained, read_metrics, records_read
 from hallmark.judge.retrieval import retrieval
 from hallmark.params.loader import Params, run_with_params
 from hallmark.task.measure import Measure
@@ -65,7 +65,6 @@ def run(params: Params) -> None:
         confidence=params.compare.confidence,
         tuned=alone(tuned, bootstrap, params, task, measures),
         against=Against(base=models[0], classical=linear, comparators=models[1:]),
-        noise_floor=noise_floor(params.compare.confidence),
         constrained=constrained(),
         retrieval=retrieval(others["base"], tuned, task, params.eval.facts),
         online=later,

@@ -3,9 +3,8 @@
 `--calibration`, `--online`: the tuned model answers that part of the split in the same way (docs/confidence.md,
 docs/service-loop.md). Reads the part, and the model, which answers in this process or behind a server, as `eval.engine`
 says. It is asked all records once, or some if `eval.sample` names it, and each answer is scored:
-`hallmark/answer/scoring.py` says what counts as right and names each failure. Base and tuned are then asked some again: in
-other batches, within the task's schema, with sampling. Writes predictions.jsonl, a line a record, and
-metrics.json, which sums it up, to `reports/eval/<model>` or `reports/comparators/<name>`, and what it took to
+`hallmark/answer/scoring.py` says what counts as right and names each failure. Base and tuned may then be asked some
+again, within the task's schema. Writes predictions.jsonl, a line a record, and metrics.json, which sums it up, to `reports/eval/<model>` or `reports/comparators/<name>`, and what it took to
 `reports/measured/`.
 """
 
@@ -24,7 +23,7 @@ from hallmark.answer.comparator import Questions
 from hallmark.answer.confidence import sure_of
 from hallmark.answer.evaluated_models import WEIGHTS
 from hallmark.answer.examiner import Examiner
-from hallmark.answer.fair_order import evenly, fair_order
+from hallmark.answer.fair_order import fair_order
 from hallmark.answer.model_by_name import about, answerers, asked_of, weights_of
 from hallmark.answer.params import HfEngine
 from hallmark.answer.predictions import prediction
@@ -122,11 +121,6 @@ def evaluate(params: Params, model: str, measure: dict[str, Any]) -> None:
         extra: dict[str, Any] = {"out_of_reach": unreachable, "held_out": len(held_out)}
         extra |= about(settings, model, asked, answers)
 
-        # Some records once more by the base, in one batch: what other batches change.
-        if repeated := evenly(len(records), settings.again if model == "base" else 0):
-            second = examiner.ask(repeated, len(repeated), " a second time")
-            extra["again"] = answered_twice.in_other_batches([first.pairs[row] for row in repeated], second.pairs)
-
         # Base and tuned within the task's schema: the same records for both, however many each answers. Freely once more in
         # the same batches, so that only the constraint differs.
         few = min(settings.constrained if model in WEIGHTS else 0, len(records))
@@ -141,20 +135,11 @@ def evaluate(params: Params, model: str, measure: dict[str, Any]) -> None:
             for row, (answer, score) in zip(sample, held.pairs, strict=True):
                 within[row] = {"prediction": answer.text, "finish": answer.finish, "outcome": score.outcome}
 
-        # Sampled answers of the tuned model: how often they say the same as the greedy one.
-        self_consistency: dict[int, float] = {}
-        if model in ("tuned", "calibration") and settings.self_consistency.records:
-            chosen = {row: answers[row] for row in sorted(order[: settings.self_consistency.records])}
-            self_consistency, measure["self_consistency"] = examiner.self_consistency(chosen, settings, params.seed)
-            if self_consistency:
-                extra["self_consistency"] = round(sum(self_consistency.values()) / len(self_consistency), 6)
-
     rows = [
         replace(
             prediction(record, answer.text, score, finish=answer.finish, tokens=answer.tokens),
             examples=examples,
             confidence=sure_of(answer, form, is_json=task.is_json),
-            self_consistency=self_consistency.get(row),
             constrained=within.get(row),
         )
         for row, (record, (answer, score), examples) in enumerate(

@@ -51,7 +51,7 @@ def answers(
         mean = -random.expovariate(1 / 0.01) if is_sure else -random.uniform(0.1, 1)
         told = {"sum": 40 * mean, "mean": mean, "least": 5 * mean, "fields": {"intent": 4 * mean}}
         row = prediction(start + i, f"Customer {start + i // size:05d}", "pass" if right else "wrong_value")
-        rows.append(row | {"confidence": told, "self_consistency": 1.0 if is_sure else 0.5})
+        rows.append(row | {"confidence": told})
     return rows
 
 
@@ -94,7 +94,7 @@ def test_what_is_sure_goes_out_and_a_person_answers_the_rest(folder):
     assert at.answered + len(report.handed_over) == report.records == len(HOLDOUT)
     assert whole.exact_match.value == pytest.approx(1 - whole.wrong.value, abs=1e-5)
     assert whole.over_tuned.low > 0 >= whole.over_fallback.value
-    assert [one.score for one in report.curves] == ["mean", "least", "sum", "self-consistency", "calibrated"]
+    assert [one.score for one in report.curves] == ["mean", "least", "sum", "calibrated"]
     first = (folder / "reports/cascade.json").read_bytes()
     ran(folder, HOLDOUT, CALIBRATION)
     assert (folder / "reports/cascade.json").read_bytes() == first

@@ -107,19 +107,6 @@ def test_slices_count_each_record_where_it_belongs(folder):
     assert typos["tuned"] - typos["other"] == pytest.approx((typos["won"] - typos["lost"]) / 90)
 
 
-def test_the_noise_floor_is_what_eval_found_when_the_base_answered_again(folder):
-    drawn = outcomes(1, 100, wrong_value=0.5)
-    assert compared(folder, drawn, drawn)["noise_floor"]["measured"] is False
-    again = {"records": 16, "texts_changed": 3, "outcomes_changed": 2, "lost": 2, "won": 0}
-    write_json(folder / "reports/eval/base/metrics.json", {"again": again})
-    compare.run(PARAMS)
-    floor = read_json(folder / "reports/comparison.json")["noise_floor"]
-    assert floor["measured"] and again.items() <= floor.items()
-    assert (
-        floor["difference"]["low"] < floor["difference"]["value"] == -0.125 < 0.125 < floor["difference"]["high"] + 0.2
-    )
-
-
 NOTHING = {"answer": None, "source": None}
 SAID = {"answer": "9:30", "source": "K1"}
 

@@ -209,13 +209,11 @@ def test_a_line_keeps_six_digits_and_no_sum_over_zero(tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     sure = Confidence(-1.23456789, 1e-8, -1e-9, {"a": -0.5, "b": 2e-7})
     one = typed(prediction(1, "g", "pass"))
-    rows = [replace(one, confidence=sure, self_consistency=share) for share in (0.0, 2 / 3)]
-    write_predictions(file, [*rows, typed(prediction(2, "g", "pass"))])
+    write_predictions(file, [replace(one, confidence=sure), typed(prediction(2, "g", "pass"))])
     lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     assert lines[0]["confidence"] == {"sum": -1.234568, "mean": 0.0, "least": 0.0, "fields": {"a": -0.5, "b": 0.0}}
     assert "-0.0" not in json.dumps(lines[0]["confidence"]).replace("-0.5", "")
-    assert [line.get("self_consistency") for line in lines] == [0.0, 0.666667, None]
-    assert "confidence" not in lines[2] and "self_consistency" not in lines[2]
+    assert "confidence" not in lines[1]
     again = tmp_path / "again.jsonl"
     write_predictions(again, read_predictions("tuned", file))
     assert again.read_bytes() == file.read_bytes()

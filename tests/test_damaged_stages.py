@@ -79,7 +79,6 @@ FIELD = {"path": "p", "target": 1, "prediction": 1, "result": "match"}
     [
         ("read", 5),
         ("scores", {"a": "b"}),
-        ("self_consistency", True),
         ("tokens", -1),
         ("tags", ["a", None]),
         ("fields", [FIELD | {"result": {"a": [1]}}]),
@@ -93,7 +92,7 @@ def test_a_prediction_of_another_shape_is_one_error(
     monkeypatch.chdir(tmp_path)
     file = predictions_of("tuned")
     file.parent.mkdir(parents=True)
-    line = LINE | {"fields": [FIELD], "confidence": SURE, "self_consistency": 0}
+    line = LINE | {"fields": [FIELD], "confidence": SURE}
     file.write_text(json.dumps(line) + "\n", encoding="utf-8")
     assert len(read_predictions("tuned")) == 1
     with file.open("a", encoding="utf-8") as stream:

@@ -180,40 +180,6 @@ def test_log_probabilities_are_those_of_a_plain_forward_pass(family: str, limite
         assert all(log <= 1e-6 for log in each.logs)
 
 
-def test_samples_repeat_and_vary_with_the_seed_and_do_not_depend_on_who_has_left() -> None:
-    from hallmark.answer.decoding import Decoder, Sampler
-
-    model, rows = model_of("smollm2-135m"), prompts((6, 5, 4, 2))
-    ends = some_ends(generated(model, rows, set()), (1, 4))
-
-    def sampled(seed: int, plain: bool = False, temperature: float = 1.0, ends: set[int] = ends) -> list[list[int]]:
-        decoder = Decoder(model, ends=ends, pad=PAD, limit=LIMIT)
-        decoder._plain = plain
-        decoder.share(rows)
-        written = decoder.write(rows, chooser=Sampler(seed, len(rows), temperature))
-        for row, each in zip(rows, written, strict=True):  # at temperature 1, whatever it is drawn at
-            assert each.logs == pytest.approx(forward_logs(model, row, each.tokens), abs=1e-4)
-        return tokens_of(written)
-
-    assert sampled(1) == sampled(1) == sampled(1, plain=True)
-    assert sampled(1) != sampled(2)
-    assert sampled(3, temperature=1e-4) == generated(model, rows, ends)
-    for row, free in zip(sampled(5), sampled(5, ends={319}), strict=True):
-        assert free[: len(row)] == row
-
-
-def test_tokens_are_sampled_by_their_chances() -> None:
-    import torch
-
-    from hallmark.answer.decoding import Sampler
-
-    scores = torch.tensor([[0.0, -float("inf"), 1.0, 2.0]]).repeat(4000, 1)
-    drawn = Sampler(7, 4000, 0.5)(range(4000), scores)
-    shares = torch.bincount(drawn, minlength=4) / 4000
-    assert shares[1] == 0
-    assert torch.allclose(shares, (scores[0] / 0.5).softmax(-1), atol=0.02)
-
-
 @settings(max_examples=10, deadline=None)
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=9), st.integers(0, 99), st.integers(1, 5))
 def test_no_row_is_lost_or_written_twice(lengths: list[int], seed: int, size: int) -> None:

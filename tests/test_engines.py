@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import pytest
 
-from hallmark.base.errors import HallmarkError
 from hallmark.base.params import Compute, Text
 from hallmark.params.loader import load_params
 from hallmark.serve.engine import Engine, StartedEngine, StartedSettings
@@ -106,7 +105,7 @@ def test_a_new_engine_is_measured_and_asked(toy: Engine[Any], workspace: Path, m
     monkeypatch.chdir(workspace)
     asking = {"concurrency": 2, "timeout": 30.0}
     settings = {"benchmark.server": BLOCK, "benchmark.models": ["base", "tuned"], "eval.engine": BLOCK | asking}
-    change_params(workspace, settings | {"benchmark.parity.artefacts": ["server"], "eval.self_consistency.records": 0})
+    change_params(workspace, settings | {"benchmark.parity.artefacts": ["server"]})
     params = load_params()
     for model in ("base", "tuned"):
         stage_eval.run(params, model)
@@ -156,10 +155,7 @@ def test_how_a_server_is_asked_is_for_eval_alone(toy: Toy, tmp_path: Path) -> No
 def test_an_engine_is_told_apart_by_its_block_alone(toy: Toy, tmp_path: Path) -> None:
     """What load_params returns is what the file says, for a kind that no file of the pipeline names."""
     asked = BLOCK | {"concurrency": 2, "timeout": 30.0}
-    alone = {"eval.engine": asked, "eval.self_consistency.records": 0}
-    params = load_params(write(tmp_path, {"benchmark.server": BLOCK, **alone}))
+    params = load_params(write(tmp_path, {"benchmark.server": BLOCK, "eval.engine": asked}))
     assert params.benchmark.server == ToySettings(**BLOCK)
     dumped = params.model_dump(mode="json", by_alias=True)
     assert (dumped["benchmark"]["server"], dumped["eval"]["engine"]) == (BLOCK, asked)
-    with pytest.raises(HallmarkError, match=r"eval.self_consistency.records"):
-        load_params(write(tmp_path, {**alone, "eval.self_consistency.records": 1}))

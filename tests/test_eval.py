@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from hallmark.answer.answers import Answer, prompts_of
+from hallmark.answer.answers import prompts_of
 from hallmark.answer.comparator import Asked, Questions
 from hallmark.answer.comparators import COMPARATORS
 from hallmark.answer.comparators.adapter import AdapterSettings, digest_of_base
@@ -26,7 +26,6 @@ from hallmark.answer.scoring import Score
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import ADAPTER, BASE, CALIBRATION, HOLDOUT, QUANTIZED, REPORTS, TRAIN, sha256_file, write_json
 from hallmark.base.records import write_records
-from hallmark.judge import answered_twice
 from hallmark.judge.metrics import metrics
 from hallmark.model.adapter import CONFIG, TENSORS, TRAINING, weights_in
 from hallmark.model.loading import load_tokenizer
@@ -46,9 +45,7 @@ SETTINGS = {
     "eval.batch_size": 4,
     "eval.dtype": "float32",
     "eval.bootstrap_samples": 200,
-    "eval.again": 5,
     "eval.constrained": 0,
-    "eval.self_consistency": {"records": 0, "samples": 2, "temperature": 1.0},
     "eval.sample": {},
     "eval.comparators": {},
     "gate.superiority": {"base": 0.1},
@@ -140,8 +137,6 @@ def test_every_record_has_its_line_in_holdout_order_and_offline(at: Path, monkey
     assert metrics["failures"]["missed_refusal"] == metrics["refusals"]["should_but_did_not"] == 1
     assert metrics["by_tag"] == [{"name": "typos", "n": 5, "value": 0}]
     assert sum(row["n"] for row in metrics["by_length"]) == sum(row["n"] for row in metrics["by_group"]) == 10
-    again = metrics["again"]
-    assert again == {"records": 5, "texts_changed": 0, "outcomes_changed": 0, "lost": 0, "won": 0}
     measured = json.loads(Path("reports/measured/eval_base.json").read_text(encoding="utf-8"))
     assert measured["tokens"] == sum(row["tokens"] for row in rows)
     assert "seconds" not in json.dumps(metrics)
@@ -187,8 +182,7 @@ def test_another_process_gives_the_same_bytes(at: Path) -> None:
 
 
 def test_every_answer_has_its_confidence_and_calibration_is_answered_alike(at: Path) -> None:
-    rows, metrics = evaluate("tuned")
-    assert "self_consistency" not in metrics
+    rows, _ = evaluate("tuned")
     for row in rows:
         sure = row["confidence"]
         assert sure["sum"] <= sure["least"] <= sure["mean"] <= 0 and sure["fields"] == {}
@@ -212,19 +206,6 @@ def test_an_empty_calibration_part_is_no_error_and_loads_nothing(at: Path, monke
     write_predictions(predictions_of("tuned"), [])
     with refused():
         read_predictions("tuned")
-
-
-def test_some_records_are_answered_by_chance_too_and_again_the_same(at: Path) -> None:
-    plain, _ = evaluate("tuned")
-    few = {"self_consistency": {"records": 4, "samples": 3, "temperature": 1e-5}}
-    rows, metrics = evaluate("tuned", **few)
-    first = predictions_of("tuned").read_bytes()
-    shares = [share for row in rows if (share := row.pop("self_consistency", None)) is not None]
-    assert rows == plain
-    assert len(shares) == 4 and max(shares) > 0, "at this temperature, most are the greedy answer"
-    assert metrics["self_consistency"] == pytest.approx(sum(shares) / 4, abs=1e-6)
-    evaluate("tuned", **few)
-    assert predictions_of("tuned").read_bytes() == first
 
 
 def test_a_generation_config_of_the_model_does_not_reach_the_measurement(at: Path) -> None:
@@ -282,11 +263,10 @@ def test_a_prompt_over_the_window_counts_as_wrong_and_is_never_cut(at: Path) -> 
     )
     write_records(HOLDOUT, long)
     change_params(Path(), {"split.too_long": "count"})
-    rows, metrics = evaluate("tuned", self_consistency={"records": 10, "samples": 2, "temperature": 1.0})
+    rows, metrics = evaluate("tuned")
     (unread,) = [row for row in rows if row["id"] == "T-3"]
     assert (unread["prediction"], unread["finish"], unread["tokens"], unread["exact_match"]) == ("", "length", 0, False)
-    assert {"confidence", "self_consistency"} & {name for name, value in unread.items() if value is not None} == set()
-    assert sum(row.get("self_consistency") is not None for row in rows) == 9
+    assert unread.get("confidence") is None
     assert (metrics["records"], metrics["out_of_reach"]) == (10, 1)
     change_params(Path(), {"split.too_long": "error"})
     with refused():
@@ -416,11 +396,11 @@ def test_every_group_has_its_fair_share_of_a_draw(
 
 
 def test_a_sampled_model_answers_only_the_records_that_were_drawn(at: Path) -> None:
-    whole, _ = evaluate(sample={}, again=0)
-    rows, metrics = evaluate(sample={"base": 6}, again=3)
+    whole, _ = evaluate(sample={})
+    rows, metrics = evaluate(sample={"base": 6})
     drawn = drawn_fairly(*([row[name] for row in whole] for name in ("id", "group")), 6, load_params().seed)
     assert [row["id"] for row in rows] == [whole[number]["id"] for number in drawn]
-    assert (metrics["records"], metrics["held_out"], metrics["again"]["records"]) == (6, 10, 3)
+    assert (metrics["records"], metrics["held_out"]) == (6, 10)
     assert sum(metrics["failures"].values()) == 6
     assert len(evaluate("tuned")[0]) == 10
 
@@ -469,18 +449,6 @@ def test_a_comparator_is_shown_the_examples_that_its_line_names(at: Path, monkey
         if "kettle" in str(prompt.messages[-1])
     )
     assert read_predictions("near")[0].examples == rows[0]["examples"]
-
-
-def test_a_second_answer_is_held_against_the_first() -> None:
-    right, wrong, other = scored("pass"), scored("wrong_value"), scored("omission")
-
-    def answered(*pairs: tuple[str, Score]) -> list[tuple[Answer, Score]]:
-        return [(Answer(text, 1, "stop"), score) for text, score in pairs]
-
-    first = answered(("a", right), ("b", wrong), ("c", wrong), ("d", right), ("e", right))
-    second = answered(("a", right), ("x", right), ("y", other), ("z", wrong), ("w", other))
-    changed = answered_twice.in_other_batches(first, second)
-    assert changed == {"records": 5, "texts_changed": 4, "outcomes_changed": 4, "lost": 2, "won": 1}
 
 
 def questions_of(at: Path, **changes: Any) -> Questions:

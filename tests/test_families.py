@@ -60,7 +60,7 @@ def made(folder: Path, family: str, monkeypatch: pytest.MonkeyPatch, **overrides
     kwargs = chosen.pop("base", {}).get("chat_template_kwargs", {})
     base = {"source": "folder", "name": family, "licence": "mit", "path": "tiny", "chat_template_kwargs": kwargs}
     fast = {"sft.dtype": "float32", "sft.learning_rate": 0.02, "sft.method": METHODS[family], "eval.dtype": "float32"}
-    steps = {"sft.max_steps": 40, "sft.eval_steps": 40, "sft.lora.r": 16, "eval.again": 0}
+    steps = {"sft.max_steps": 40, "sft.eval_steps": 40, "sft.lora.r": 16}
     make_workspace(folder, TINY | chosen | {"base": base} | fast | steps | overrides, rows=1)
     make_family(family, folder / "tiny")
     monkeypatch.chdir(folder)

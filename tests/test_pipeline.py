@@ -159,11 +159,10 @@ def test_calibration_cascade_and_decision_have_content(tiny_run: Path) -> None:
     assert len(rows) > 4
     assert [row["id"] for row in rows] == part["id"].to_list()
     assert all(row["confidence"]["sum"] <= row["confidence"]["least"] < 0 for row in rows)
-    assert sum("self_consistency" in row for row in rows) == 3
     cascade = report(tiny_run, "cascade")
     assert cascade["applies"]
     assert cascade["fit"]["fitted"]["groups"] + cascade["fit"]["kept"]["groups"] == part["group"].n_unique()
-    assert [curve["score"] for curve in cascade["curves"]] == ["mean", "least", "sum", "self-consistency", "calibrated"]
+    assert [curve["score"] for curve in cascade["curves"]] == ["mean", "least", "sum", "calibrated"]
     assert [risk["risk"] for risk in cascade["risks"]] == [0.1, 0.05, 0.02]
     assert cascade["words"].startswith("No threshold for 10 %")
     assert cascade["handed_over"] is None

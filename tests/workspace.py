@@ -48,7 +48,6 @@ TINY = {
     "sft.lora.layers": 1,
     "eval.max_new_tokens": 16,
     "split.too_long": "count",
-    "eval.self_consistency": {"records": 3, "samples": 2, "temperature": 0.7},
     "split.calibration": 0.05,
     "benchmark.requests": 4,
     "benchmark.warmup": 1,

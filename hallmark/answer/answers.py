@@ -57,14 +57,6 @@ UNREAD = Answer(
 )  # to a prompt that leaves no room for an answer in the model's context: it is not asked
 
 
-@dataclass(frozen=True)
-class Sampling:
-    """Answers by chance: the seed and the temperature of the draws."""
-
-    seed: int
-    temperature: float
-
-
 class Answerer(Protocol):
     """A model that answers prompts greedily."""
 

@@ -15,7 +15,7 @@ import torch
 
 from hallmark.answer.answers import Prompt
 from hallmark.answer.artefact_sample import Sample
-from hallmark.answer.decoding import Chooser, Watcher, Written
+from hallmark.answer.decoding import Watcher, Written
 from hallmark.answer.generation import LocalModel
 from hallmark.answer.parity import Artefact, Cost, Logits
 from hallmark.base.errors import HallmarkError
@@ -162,12 +162,10 @@ class Timed(LocalModel):
         self.latencies: list[float] = []
         self.tokens = self.at_once = 0
 
-    def generate(
-        self, rows: Sequence[Sequence[int]], *watching: Watcher, chooser: Chooser | None = None
-    ) -> list[Written]:
+    def generate(self, rows: Sequence[Sequence[int]], *watching: Watcher) -> list[Written]:
         """What is written after each prompt of a batch."""
         clock = Clock()
-        written = super().generate(rows, *watching, clock, chooser=chooser)
+        written = super().generate(rows, *watching, clock)
         lengths = [self.read(each).tokens for each in written]
         self.latencies += [clock.after(length) for length in lengths]
         self.tokens, self.at_once = self.tokens + sum(lengths), max(self.at_once, len(lengths))

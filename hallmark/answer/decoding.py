@@ -1,4 +1,4 @@
-"""Decoding of a batch, greedy unless told otherwise: what all prompts start with is read once, and rows that have ended leave the batch.
+"""Greedy decoding of a batch: what all prompts start with is read once, and rows that have ended leave the batch.
 
 Models whose cache can't be shared or cut row by row write with transformers' `generate`; the answers are the same.
 """
@@ -20,9 +20,6 @@ Watcher = Callable[[int], None]
 # follow (-inf), and changes no other.
 Limiter = Callable[[Sequence[int], Sequence[int] | None, torch.Tensor], None]
 
-# Given which rows these are and their scores, the next token of each.
-Chooser = Callable[[Sequence[int], torch.Tensor], torch.Tensor]
-
 NEEDED = {"attention_mask", "position_ids", "cache", "logits_to_keep"}  # what a model's `forward` must take
 # Models whose own preparation of inputs only acts where the rotary factors change, which `fits` leaves to it.
 SAME_PREPARATION = {"Phi3ForCausalLM"}
@@ -32,7 +29,7 @@ SAME_PREPARATION = {"Phi3ForCausalLM"}
 class Written:
     """The tokens written after a prompt, the one that ends it included, and the log-probability of each.
 
-    It is the model's own, over all tokens: what a limiter closes and what a chooser makes of the scores don't change it.
+    It is the model's own, over all tokens: what a limiter closes doesn't change it.
     """
 
     tokens: list[int]
@@ -63,17 +60,11 @@ class Decoder:
         return len(self._prefix)
 
     @torch.inference_mode()
-    def write(
-        self,
-        rows: Sequence[Sequence[int]],
-        *watching: Watcher,
-        limiter: Limiter | None = None,
-        chooser: Chooser | None = None,
-    ) -> list[Written]:
-        """What is written after each row, up to the token that ends it or the limit. `chooser`: if it is not greedy."""
+    def write(self, rows: Sequence[Sequence[int]], *watching: Watcher, limiter: Limiter | None = None) -> list[Written]:
+        """What is written after each row, up to the token that ends it or the limit."""
         room = max(map(len, rows)) + self._limit
         if self._plain or not fits(self._model.config, room):
-            return self._generate(rows, watching, limiter, chooser)
+            return self._generate(rows, watching, limiter)
         shared = len(self._prefix)
         ids, known = padded([row[shared:] for row in rows], self._pad)
         start, end = shared, shared + ids.shape[1]
@@ -91,7 +82,7 @@ class Decoder:
             scores = self._scores(ids, mask[:, :end], places[:, start:end], cache)
             for watch in watching:
                 watch(len(present))
-            chosen, logs = chosen_of(scores, present, last, limiter, chooser)
+            chosen, logs = chosen_of(scores, present, last, limiter)
             steps.append((present, logs))
             last = chosen.tolist()
             for row, token in zip(present, last, strict=True):
@@ -135,14 +126,10 @@ class Decoder:
         return layers
 
     def _generate(
-        self,
-        rows: Sequence[Sequence[int]],
-        watching: Sequence[Watcher],
-        limiter: Limiter | None,
-        chooser: Chooser | None,
+        self, rows: Sequence[Sequence[int]], watching: Sequence[Watcher], limiter: Limiter | None
     ) -> list[Written]:
         ids, mask = (tensor.to(self._model.device) for tensor in padded(rows, self._pad))
-        told = Told(ids.shape[1], watching, limiter, chooser)
+        told = Told(ids.shape[1], watching, limiter)
         out = self._model.generate(input_ids=ids, attention_mask=mask, logits_processor=[told])
         tokens: list[list[int]] = out[:, ids.shape[1] :].tolist()
         logs = torch.stack(told.logs, 1).tolist()
@@ -186,13 +173,11 @@ class Slots(DynamicLayer):
 
 
 class Told(LogitsProcessor):
-    """Tells watchers, a limiter and a chooser of the tokens that `generate` writes, and keeps their log-probabilities."""
+    """Tells watchers and a limiter of the tokens that `generate` writes, and keeps their log-probabilities."""
 
-    def __init__(
-        self, prompt: int, watching: Sequence[Watcher], limiter: Limiter | None, chooser: Chooser | None
-    ) -> None:
+    def __init__(self, prompt: int, watching: Sequence[Watcher], limiter: Limiter | None) -> None:
         """`prompt`: the tokens of each row before generation starts."""
-        self._prompt, self._watching, self._limiter, self._chooser = prompt, watching, limiter, chooser
+        self._prompt, self._watching, self._limiter = prompt, watching, limiter
         self.logs: list[torch.Tensor] = []  # of each step: (rows,)
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
@@ -200,40 +185,19 @@ class Told(LogitsProcessor):
             watch(len(scores))
         told = self._limiter is not None and input_ids.shape[1] > self._prompt
         last = input_ids[:, -1].tolist() if told else None
-        chosen, logs = chosen_of(scores, range(len(scores)), last, self._limiter, self._chooser)
+        _, logs = chosen_of(scores, range(len(scores)), last, self._limiter)
         self.logs.append(logs)
-        if self._chooser is not None:  # `generate` takes the highest
-            scores.fill_(-float("inf")).scatter_(1, chosen[:, None], 0.0)
         return scores
 
 
-class Sampler:
-    """Chooses tokens by chance: in fp32 on the CPU, by draws that the seed alone decides, one for each row and step."""
-
-    def __init__(self, seed: int, rows: int, temperature: float) -> None:
-        """`rows`: of the batch."""
-        self._generator = torch.Generator().manual_seed(seed)
-        self._rows, self._temperature = rows, temperature
-
-    def __call__(self, rows: Sequence[int], scores: torch.Tensor) -> torch.Tensor:
-        draws = torch.rand(self._rows, generator=self._generator, dtype=torch.float64)[list(rows), None]
-        sums = (scores.to("cpu", torch.float32) / self._temperature).softmax(-1).double().cumsum(-1)
-        places = torch.searchsorted(sums, draws * sums[:, -1:], right=True)[:, 0]
-        return places.clamp(max=scores.shape[-1] - 1).to(scores.device)
-
-
 def chosen_of(
-    scores: torch.Tensor,
-    rows: Sequence[int],
-    last: Sequence[int] | None,
-    limiter: Limiter | None,
-    chooser: Chooser | None,
+    scores: torch.Tensor, rows: Sequence[int], last: Sequence[int] | None, limiter: Limiter | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The next token of each row, and its log-probability in fp32 (see `Written`); the limiter changes `scores`."""
     total = scores.float().logsumexp(-1)
     if limiter is not None:
         limiter(rows, last, scores)
-    chosen = scores.argmax(-1) if chooser is None else chooser(rows, scores)
+    chosen = scores.argmax(-1)
     return chosen, scores.gather(1, chosen[:, None])[:, 0].float() - total
 
 

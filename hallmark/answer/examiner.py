@@ -1,14 +1,13 @@
-"""Puts records to a model, greedily or with sampling, and scores what it answers."""
+"""Puts records to a model, and scores what it answers."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hallmark.answer.answers import UNREAD, Answer, Answerer, Prompt, Sampling
-from hallmark.answer.params import Eval
+from hallmark.answer.answers import Answer, Answerer, Prompt
 from hallmark.answer.predictions import Row, readable
 from hallmark.answer.scoring import Score, Scorer
 
@@ -49,20 +48,3 @@ class Examiner:
         ]
         seconds = time.perf_counter() - began
         return Answered(list(zip(answers, scores, strict=True)), round(seconds, 2), round(answerer.seconds, 2))
-
-    def self_consistency(
-        self, greedy: Mapping[int, Answer], settings: Eval, seed: int
-    ) -> tuple[dict[int, float], dict[str, Any]]:
-        """For each row of `greedy` that was asked, the share of its sampled answers that say the same; and what it took."""
-        model: Any = self.make(settings.batch_size, False)
-        texts = {row: answer.text for row, answer in greedy.items() if answer is not UNREAD}
-        prompts, same = [self.prompts[row] for row in texts], dict.fromkeys(texts, 0)
-        samples = settings.self_consistency.samples
-        start = time.perf_counter()
-        for number in range(samples):
-            sampling = Sampling(seed * 1000 + number, settings.self_consistency.temperature)
-            what = f"answers sampled to records, {number + 1} of {samples}"
-            for row, answer in zip(texts, model.answer(prompts, what, sampling), strict=True):
-                same[row] += self.scorer.same(texts[row], answer.text)
-        seconds = round(time.perf_counter() - start, 2)
-        return {row: count / samples for row, count in same.items()}, {"records": len(texts), "seconds": seconds}

@@ -33,11 +33,5 @@ def drawn_fairly(ids: Sequence[str], groups: Sequence[str], count: int, seed: in
     return sorted(fair_order(ids, groups, seed)[:count])
 
 
-def evenly(n: int, wanted: int) -> list[int]:
-    """`wanted` of `n` rows (all, if there are fewer), evenly spread."""
-    wanted = min(n, wanted)
-    return [number * n // wanted for number in range(wanted)]
-
-
 def _hash(seed: int, text: str) -> str:
     return hashlib.sha256(f"{seed}:{text}".encode("utf-8", "surrogatepass")).hexdigest()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Sequence
 from typing import Any
 
-from hallmark.answer.answers import UNREAD, Answer, Prompt, Sampling, asked_of
+from hallmark.answer.answers import UNREAD, Answer, Prompt, asked_of
 from hallmark.answer.confidence import opens_object, spans_of
-from hallmark.answer.decoding import Chooser, Decoder, Limiter, Sampler, Watcher, Written
+from hallmark.answer.decoding import Decoder, Limiter, Watcher, Written
 from hallmark.base.progress import Progress
 from hallmark.model.chat_template import render
 
@@ -44,13 +42,8 @@ class LocalModel:
         self.ends = {tokenizer.eos_token_id, *(stated if isinstance(stated, list) else [stated])} - {None}
         self._decoder = Decoder(model, ends=self.ends, pad=tokenizer.pad_token_id, limit=max_new_tokens)
 
-    def answer(
-        self, prompts: Sequence[Prompt], what: str = "records", sampling: Sampling | None = None
-    ) -> list[Answer]:
-        """One answer for each prompt, in the order given. `what`: which prompts these are, for the progress.
-
-        `sampling`: they are sampled; the draws of each batch depend on the seed and on its place alone.
-        """
+    def answer(self, prompts: Sequence[Prompt], what: str = "records") -> list[Answer]:
+        """One answer for each prompt, in the order given. `what`: which prompts these are, for the progress."""
         texts = [self.text(prompt) for prompt in prompts]
         encoded = [self.encode(text) for text in texts]
         asked = asked_of([len(ids) + self._max_new_tokens <= self._window for ids in encoded])
@@ -65,11 +58,8 @@ class LocalModel:
         sizes = [(len(batch), len(encoded[batch[0]]) - shared) for batch in batches]
         with Progress(self._stage, len(asked), what, work=dict.fromkeys(Pace.KINDS, 0)) as progress:
             pace = Pace(progress, sizes, self._max_new_tokens)
-            for number, batch in enumerate(batches):
-                options: dict[str, Any] = {}
-                if sampling is not None:
-                    options["chooser"] = Sampler(_seed(sampling.seed, number), len(batch), sampling.temperature)
-                written = self.generate([encoded[i] for i in batch], pace, **options)
+            for batch in batches:
+                written = self.generate([encoded[i] for i in batch], pace)
                 answers |= dict(zip(batch, map(self.read, written), strict=True))
                 pace.ended()
         return [answers.get(i, UNREAD) for i in range(len(prompts))]
@@ -82,9 +72,7 @@ class LocalModel:
         """The tokens of a prompt. The template writes whatever it starts with, so the tokenizer adds nothing."""
         return list(self.tokenizer(text, add_special_tokens=False).input_ids)
 
-    def generate(
-        self, rows: Sequence[Sequence[int]], *watching: Watcher, chooser: Chooser | None = None
-    ) -> list[Written]:
+    def generate(self, rows: Sequence[Sequence[int]], *watching: Watcher) -> list[Written]:
         """What is written after each prompt of a batch, up to the token that ends it or the limit."""
         limiter: Limiter | None = None
         if self._grammar is not None:
@@ -93,7 +81,7 @@ class LocalModel:
             vocabulary = self.model.get_output_embeddings().out_features
             limiter = Constraint(self.tokenizer, self.ends, self._grammar, vocabulary)
         start = time.perf_counter()
-        written = self._decoder.write(rows, *watching, limiter=limiter, chooser=chooser)
+        written = self._decoder.write(rows, *watching, limiter=limiter)
         self.seconds += time.perf_counter() - start
         return written
 
@@ -163,11 +151,6 @@ class Pace:
         here = self._present * max(1.0, each - self._steps + 1) if self._steps else 0.0
         self._progress.left("read", self._unread)
         self._progress.left("written", self._rows * each + here)
-
-
-def _seed(*parts: int) -> int:
-    """One seed of several numbers, the same on every machine."""
-    return int.from_bytes(hashlib.sha256(json.dumps(parts).encode()).digest()[:7])
 
 
 def of_like_length(order: list[int], lengths: list[int]) -> list[list[int]]:

@@ -35,12 +35,6 @@ def answering() -> dict[str, type[Settings]]:
     return {"hf": HfEngine, **asked_settings()}
 
 
-class SelfConsistency(Block):
-    records: NotNegative
-    samples: Annotated[int, Field(ge=1, le=1000)]
-    temperature: Annotated[float, Field(gt=0, le=5)]
-
-
 class Eval(Block):
     engine: Annotated[SerializeAsAny[Settings], BeforeValidator(ByKind("eval.engine", answering))]
     batch_size: Batch
@@ -50,9 +44,7 @@ class Eval(Block):
     merge: bool
     sample: dict[Name, Positive]
     comparators: dict[Name, AComparator]
-    again: NotNegative
     constrained: NotNegative
-    self_consistency: SelfConsistency
     spans: list[Text]
     confidence: Share
     bootstrap_samples: BootstrapSamples
@@ -75,14 +67,6 @@ class Eval(Block):
         known = ["base", *self.comparators]
         if unknown := [name for name in self.sample if name not in known]:
             raise ValueError(f"eval.sample: '{unknown[0]}' can't be sampled; there are {', '.join(known)}")
-        return self
-
-    @model_validator(mode="after")
-    def _samples_that_repeat(self) -> Eval:
-        if self.self_consistency.records and not isinstance(self.engine, HfEngine):
-            raise ValueError(
-                "eval.self_consistency.records: set it to 0; answers are sampled in this process, which takes eval.engine.kind hf"
-            )
         return self
 
     @model_validator(mode="after")

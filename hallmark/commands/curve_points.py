@@ -50,7 +50,7 @@ REPORTED = (REPORTS / "base.json", REPORTS / "quantize.json")
 # What each point has of the repository's own.
 SHARED = (Path("stages"), Path("hallmark"), Path("requirements.lock"), BASE, QUANTIZED, *REPORTED)
 # Of the evaluation, what costs time and isn't part of the curve, and what answers: the same for all points.
-EVAL = {"eval.engine": {"kind": "hf"}, "eval.again": 0, "eval.constrained": 0, "eval.self_consistency.records": 0}
+EVAL = {"eval.engine": {"kind": "hf"}, "eval.constrained": 0}
 
 
 @dataclass(frozen=True)

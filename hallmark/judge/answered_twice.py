@@ -1,4 +1,4 @@
-"""The same records answered twice: in other batches, or freely and held to the task's schema."""
+"""The same records answered twice: freely, and held to the task's schema."""
 
 from __future__ import annotations
 
@@ -15,18 +15,6 @@ if TYPE_CHECKING:
 
 Served = tuple[dict[str, Any], Sequence["Outcome"]]  # a level of load as measured, and the outcomes of its requests
 MEASURED = ("requests", "errors", "timeouts", "failures", "latency_s", "requests_per_second")
-
-
-def in_other_batches(first: Sequence[tuple[Any, Score]], second: Sequence[tuple[Any, Score]]) -> dict[str, int]:
-    """How many texts and outcomes change if numbers are summed in another order; `lost` and `won` count exact matches."""
-    pairs = list(zip(first, second, strict=True))
-    return {
-        "records": len(pairs),
-        "texts_changed": sum(before.text != after.text for (before, _), (after, _) in pairs),
-        "outcomes_changed": sum(before.outcome != after.outcome for (_, before), (_, after) in pairs),
-        "lost": sum(before.exact_match and not after.exact_match for (_, before), (_, after) in pairs),
-        "won": sum(after.exact_match and not before.exact_match for (_, before), (_, after) in pairs),
-    }
 
 
 def held_to_schema(free: Sequence[tuple[Any, Score]], held: Sequence[tuple[Any, Score]]) -> dict[str, Any]:

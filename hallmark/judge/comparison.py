@@ -228,19 +228,6 @@ class Against:
 
 
 @dataclass(frozen=True)
-class NoiseFloor:
-    """How much the base differs from itself if the same records come in other batches."""
-
-    measured: bool
-    records: int | None = None
-    texts_changed: int | None = None
-    outcomes_changed: int | None = None
-    lost: int | None = None
-    won: int | None = None
-    difference: Interval | None = None
-
-
-@dataclass(frozen=True)
 class Answered:
     """A model's answers to one sort of records. `failing`: not an exact match; `examples`: ids of some of these."""
 
@@ -313,7 +300,6 @@ class Comparison:
     confidence: Share
     tuned: Alone
     against: Against
-    noise_floor: NoiseFloor
     constrained: list[dict[str, Any]]
     retrieval: Retrieval | None = None
     online: Online | None = None

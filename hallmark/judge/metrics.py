@@ -65,7 +65,6 @@ def counts(rows: Sequence[Prediction]) -> dict[str, Any]:
         "groups": len({row.group for row in rows}),
         "exact_match": sum(row.exact_match for row in rows),
         "with_confidence": sum(row.confidence is not None for row in rows),
-        "with_self_consistency": sum(row.self_consistency is not None for row in rows),
     }
 
 

@@ -8,8 +8,6 @@ from typing import Any
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import REPORTS
 from hallmark.base.reports import Report
-from hallmark.base.stats import newcombe_paired
-from hallmark.judge.comparison import NoiseFloor
 from hallmark.model.params import Sft
 from hallmark.task.predictions import Prediction, metrics_of, predictions_of, stage_of
 
@@ -42,19 +40,6 @@ def records_read(sft: Sft) -> int:
     if sft.batch_tokens is None:
         return int(min(passes * sft.batch_size, records))
     return round(min(passes / report.at("batches"), 1) * records)  # batches have different numbers of records
-
-
-def noise_floor(confidence: float) -> NoiseFloor:
-    """How much the base differs from itself: what `eval` reports of the records that the base answered `again`.
-
-    Greedy decoding in the same batches gives the same bytes again (which is what `verify` checks), so a second run says
-    something only if the batches differ, as they do in serving. Not measured if `eval` made no second run.
-    """
-    again = read_metrics("base").content.get("again")
-    if not again:
-        return NoiseFloor(measured=False)
-    difference = newcombe_paired(0, again["lost"], again["won"], again["records"], confidence)
-    return NoiseFloor(measured=True, **again, difference=difference.rounded())
 
 
 def constrained() -> list[dict[str, Any]]:

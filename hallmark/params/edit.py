@@ -30,7 +30,6 @@ RENAMED = {  # what params are called now; an old name is an error that says so,
     "dpo.accumulation": "dpo.gradient_accumulation_steps",
     "dpo.schedule": "dpo.lr_scheduler",
     "dpo.warmup": "dpo.warmup_ratio",
-    "eval.agreement": "eval.self_consistency",
     "eval.draws": "eval.bootstrap_samples",
     "sft.accumulation": "sft.gradient_accumulation_steps",
     "sft.patience": "sft.early_stopping_patience",
@@ -39,6 +38,9 @@ RENAMED = {  # what params are called now; an old name is an error that says so,
     "tune.startup": "tune.startup_trials",
 }
 GONE = {  # what params did that are no more, and what to do instead: an error says so, until the next release
+    "eval.again": "nothing replaces it; docs/choices.md has what other batches change",
+    "eval.agreement": "sampled answers showed less than log-probabilities do",
+    "eval.self_consistency": "sampled answers showed less than log-probabilities do",
     "eval.general": "run `lm-eval` over what `python -m hallmark.commands.merge` writes",
     "classical.embeddings": "the linear model reads words and characters; compare with embeddings outside of the pipeline",
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
@@ -119,7 +119,7 @@ def all_answering(params: Params, part: Part, calibration: Part, online: Part = 
     """What `eval` asks of base, tuned model and comparators, in this order; of those that are sampled, fewer records.
 
     A comparator that does not run here, but whose answers were bought, takes no time and no memory. Last come the tuned
-    model's answers to the parts calibration and online, and those it gives by chance (`eval.self_consistency`).
+    model's answers to the parts calibration and online.
     """
     whole = sorted(part.whole)[len(part.whole) // 2]
     comparators = params.eval.comparators.items()
@@ -127,11 +127,6 @@ def all_answering(params: Params, part: Part, calibration: Part, online: Part = 
     models = {"base": 0, "tuned": 0, **longer}
     apart = [each for each in (calibration, online) if each.records]
     more = [answering(params, each, base=False, records=each.records) for each in apart]
-    chance = params.eval.self_consistency
-    for each in (part, calibration):
-        if records := min(chance.records, each.records):
-            sampled = answering(params, each, base=False, records=records)
-            more.append(replace(sampled, share=chance.samples * sampled.share))
     return [
         answering(
             params,

@@ -80,7 +80,6 @@ class Prediction:
     constrained: dict[str, Any] | None = None  # the same record answered within the schema's grammar
     examples: list[str] = field(default_factory=list)  # ids of the training records that the prompt showed, in order
     confidence: Confidence | None = None  # None: the engine gives no log-probabilities
-    self_consistency: float | None = None  # share of the sampled answers that say the same; None: none were sampled
 
     @property
     def answer(self) -> str:
@@ -93,7 +92,7 @@ class Prediction:
         return band_of(self.length)
 
 
-OPTIONAL = ("read", "scores", "constrained", "examples", "confidence", "self_consistency")
+OPTIONAL = ("read", "scores", "constrained", "examples", "confidence")
 NAMES = tuple(part.name for part in fields(Prediction))
 PARTS = tuple(part.name for part in fields(FieldResult))
 # What every line must have; the others have come later, or are not in every file.
@@ -122,7 +121,6 @@ LATER: dict[str, type | tuple[type, ...]] = {
     "constrained": (dict, type(None)),
     "examples": list,
     "confidence": (dict, type(None)),
-    "self_consistency": (float, int, type(None)),
 }
 SUMS = ("sum", "mean", "least")
 HIGHEST = 1e-6  # of a log-probability: 0, and what rounding adds to it
@@ -152,8 +150,6 @@ def write_predictions(path: Path, rows: Sequence[Prediction]) -> None:
             content["fields"] = [{name: getattr(value, name) for name in PARTS} for value in row.fields]
             if row.confidence is not None:
                 content["confidence"] = _rounded(row.confidence)
-            if row.self_consistency is not None:
-                content["self_consistency"] = round(row.self_consistency, 6)
             said = {name: name not in OPTIONAL or value not in (None, {}, []) for name, value in content.items()}
             content = {name: value for name, value in content.items() if said[name]}
             line = json.dumps(content, ensure_ascii=False, sort_keys=True)
@@ -207,15 +203,13 @@ def _checked(content: dict[str, Any], path: Path, row: int, remedy: str) -> Pred
         raise wrong("examples")
     if not all(isinstance(score, bool | int | float) for score in content.get("scores", {}).values()):
         raise wrong("scores")
-    told, share = content.get("confidence"), content.get("self_consistency")
+    told = content.get("confidence")
     if told is not None and not (
         told.keys() == {*SUMS, "fields"}
         and isinstance(told["fields"], dict)
         and all(map(is_log, [*(told[name] for name in SUMS), *told["fields"].values()]))
     ):
         raise wrong("confidence", "not log-probabilities: finite numbers of at most 0")
-    if share is not None and (isinstance(share, bool) or not 0 <= share <= 1):
-        raise wrong("self_consistency", "not a share")
     if content["finish"] not in (None, "stop", "length"):
         raise wrong("finish")
     if content["outcome"] not in OUTCOMES:

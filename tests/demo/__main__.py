@@ -30,8 +30,6 @@ PARAMS = {
     "eval.spans": [],
     "eval.comparators": {},
     "eval.sample": {"base": 24},
-    "eval.again": 0,
-    "eval.self_consistency": {"records": 0, "samples": 2, "temperature": 0.7},
     "cascade.max_risk": None,
     "cascade.report_risks": [],
     "benchmark.models": ["tuned"],
