@@ -1,8 +1,7 @@
 """Measure the models on the stack that serves them, with the holdout's own prompts: `python -m stages.benchmark`.
 
 It reads the holdout, the models, and the evaluated answers of the tuned one; it writes reports/benchmark.json. Each model
-is sent the same prompts at each load of `benchmark.concurrency` and `benchmark.rates`; then, if asked for, the tuned
-model with the schema sent along, and each model at ever larger loads, up to the largest that keeps the objective.
+is sent the same prompts at each load of `benchmark.concurrency` and `benchmark.rates`.
 
 Everything that ships, the server included, also answers a sample of the holdout, to see whether it answers as evaluated. And
 the raw rows of the holdout are asked as callers ask, to see what they get: only counts of that are written.
@@ -18,7 +17,6 @@ from dataclasses import asdict
 from typing import Any
 
 from hallmark.answer.answers import prompts_of
-from hallmark.answer.endpoint import answer_schema, response_format
 from hallmark.answer.parity import Live
 from hallmark.answer.shipped import Shipped, read_evaluated
 from hallmark.answer.timed_rows import body_of, drawn_rows, rows_with_room
@@ -27,7 +25,6 @@ from hallmark.base.files import ADAPTER, HOLDOUT, REPORTS, write_json
 from hallmark.base.machine import stamp
 from hallmark.base.records import read_records
 from hallmark.data.callers import Sent, lacking, sent
-from hallmark.judge import answered_twice
 from hallmark.params.loader import Params, run_with_params
 from hallmark.serve.bench import (
     KEY_VARIABLE,
@@ -37,16 +34,13 @@ from hallmark.serve.bench import (
     connect,
     failed,
     progress_of,
-    took_no_schema,
     unanswered,
 )
 from hallmark.serve.levels import headline, largest_load, ratios
 from hallmark.serve.load import Outcome
 from hallmark.serve.server import Server, free_ports, machine, served
-from hallmark.task.task import Task
 
 REPORT = REPORTS / "benchmark.json"
-Held = tuple[Level, list[Outcome]]  # a level at which answers were held to the schema, and its outcomes
 
 
 def run(params: Params) -> None:
@@ -54,8 +48,7 @@ def run(params: Params) -> None:
 
     Raises HallmarkError if the port is taken, a server doesn't start, or a level gets no answer at all.
     """
-    settings, task = params.benchmark, Task(params.task)
-    schema = answer_schema(task, "benchmark.schema", "set it to false") if settings.schema_held else None
+    settings = params.benchmark
     records = read_records(HOLDOUT).rows(named=True)
     prompts = prompts_of(records)
     known, timeable = rows_with_room(prompts, params.eval.max_new_tokens, settings.max_tokens)
@@ -67,7 +60,7 @@ def run(params: Params) -> None:
         shipped = Shipped(params, records, evaluated, rows, known)
         timed = [body_of(prompts[row]) for row in rows]
         warmup = [body_of(prompts[others[number % len(others)]]) for number in range(settings.warmup)]
-        levels, searched, first, held = asyncio.run(measure(servers, timed, warmup, params, schema))
+        levels, first = asyncio.run(measure(servers, timed, warmup, params))
         if "tuned" in servers:
             answered = dict(zip(rows, first["tuned"], strict=True))
             shipped.ask(servers["tuned"], answered, levels["tuned"][0], os.environ.get(KEY_VARIABLE) and KEY_VARIABLE)
@@ -82,17 +75,13 @@ def run(params: Params) -> None:
             "models": {
                 model: {
                     "levels": levels[model],
-                    "searched": searched[model],
-                    "largest_load": largest_load(levels[model] + searched[model], settings.objective.share),
+                    "largest_load": largest_load(levels[model], settings.objective.share),
                     "startup_s": server.startup_s,
                     "peak_memory_mib": server.peak_memory_mib,
                 }
                 for model, server in servers.items()
             },
             "parity": parity,
-            "schema": answered_twice.served(params, records, rows, (levels["tuned"][0], first["tuned"]), held)
-            if held
-            else None,
             "ratio": ratios(levels["base"], levels["tuned"]) if levels.keys() == {"base", "tuned"} else None,
             "headline": headline(levels[subject]),
         },
@@ -121,15 +110,13 @@ def running(models: Sequence[str], params: Params) -> Iterator[dict[str, Server]
 
 
 async def measure(
-    servers: dict[str, Server], timed: list[Body], warmup: list[Body], params: Params, schema: dict[str, Any] | None
-) -> tuple[dict[str, list[Level]], dict[str, list[Level]], dict[str, list[Outcome]], Held | None]:
-    """Every level on every model, every level that the search for the largest load of each went through, the outcomes
-    of the first level, in the order of `timed`, and those of the tuned model held to a `schema`."""
+    servers: dict[str, Server], timed: list[Body], warmup: list[Body], params: Params
+) -> tuple[dict[str, list[Level]], dict[str, list[Outcome]]]:
+    """Every level on every model, and the outcomes of the first, in the order of `timed`."""
     settings = params.benchmark
     loads: list[Level] = [{"concurrency": load} for load in settings.concurrency]
     loads += [{"rate": load} for load in settings.rates]
     levels: dict[str, list[Level]] = {model: [] for model in servers}
-    searched: dict[str, list[Level]] = {model: [] for model in servers}
     async with AsyncExitStack() as stack:
         clients = {
             model: await stack.enter_async_context(connect(server, settings.timeout))
@@ -145,21 +132,7 @@ async def measure(
                     if unanswered(result):
                         raise failed(model, "answered nothing", load, result["failures"])
                     levels[model].append(result)
-        held = await hold(bench, loads[0], timed, warmup, schema) if schema is not None else None
-        if settings.search:
-            for model in servers:
-                searched[model] = await bench.search(model, timed, settings.search.max_concurrency)
-    return levels, searched, bench.first, held
-
-
-async def hold(bench: Bench, load: Level, timed: list[Body], warmup: list[Body], schema: dict[str, Any]) -> Held:
-    """The same prompts to the tuned model at the same load, with the schema; a few before, so that the server has read it once."""
-    form = {"response_format": response_format(schema)}
-    await bench.warm_up("tuned", [prompt | form for prompt in warmup])
-    level = await bench.level_of("tuned", load, [prompt | form for prompt in timed])
-    if unanswered(level):
-        raise took_no_schema("tuned", load, level["failures"])
-    return level, bench.last["tuned"]
+    return levels, bench.first
 
 
 if __name__ == "__main__":

@@ -114,7 +114,6 @@ def run(params: Params) -> None:
             "models": benchmark.at("models"),
             "server": benchmark.at("server"),
             "taken": results.served_measured,
-            "held": benchmark.content.get("schema"),
         },
         "shipped": results.shipped,
         # The data, and the records with their filters.

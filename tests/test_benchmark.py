@@ -26,7 +26,6 @@ from hallmark.base.files import ADAPTER, BASE, HOLDOUT, QUANTIZED, write_json
 from hallmark.base.records import read_records, schema, write_records
 from hallmark.model.adapter import TRAINING, weights_in
 from hallmark.params.loader import load_params
-from hallmark.serve.bench import find_largest
 from hallmark.serve.levels import largest_load, ratios
 from hallmark.serve.server import free_port, machine
 from tests import hostile
@@ -113,7 +112,6 @@ def test_both_models_are_measured_in_a_closed_and_an_open_loop(workspace):
             "benchmark.models": ["base", "tuned"],
             "benchmark.concurrency": [2],
             "benchmark.rates": [20.0],
-            "benchmark.search": {"max_concurrency": 2},
             "benchmark.objective": {"ttft": WAIT, "latency": WAIT, "share": 0.95},
             "benchmark.price_per_hour": 1.0,
             "benchmark.timeout": WAIT,
@@ -124,7 +122,6 @@ def test_both_models_are_measured_in_a_closed_and_an_open_loop(workspace):
             result = stage(workspace, "benchmark")
         finally:
             other.kill()
-    change_params(workspace, {"benchmark.search": None})
     found = report(workspace, "benchmark")
     params = load_params(workspace / "params.yaml")
     assert found["measured"]["machine"] == machine(params.benchmark.server, params.compute)
@@ -133,7 +130,6 @@ def test_both_models_are_measured_in_a_closed_and_an_open_loop(workspace):
         assert [set(level) & {"concurrency", "rate"} for level in model["levels"]] == [{"concurrency"}, {"rate"}]
         assert 0 < model["startup_s"] < WAIT
         assert model["peak_memory_mib"] > 100
-        assert [level["concurrency"] for level in model["searched"]] == [1, 2]
         assert model["largest_load"].items() >= {"concurrency": 2, "rate": 20.0}.items()
         for level in model["levels"]:
             assert (level["requests"], level["errors"], level["timeouts"]) == (4, 0, 0)
@@ -404,21 +400,6 @@ def test_the_largest_load_is_the_last_before_the_objective_breaks():
     found = largest_load([*levels, level("rate", 1, 0.5)], 0.95)
     assert (found["concurrency"], found["rate"]) == (4, None)
     assert largest_load([*levels, level("concurrency", 16, 1.0)], 0.95)["concurrency"] == 4
-
-
-@pytest.mark.parametrize(("truth", "most"), [(0, 64), (37, 64), (90, 64), (6, 7)])
-def test_the_largest_load_is_found_in_few_steps_and_never_asked_beyond_the_bound(truth, most):
-    asked = []
-
-    async def keeps(load: int) -> bool:
-        asked.append(load)
-        return load <= truth
-
-    found = asyncio.run(find_largest(keeps, most))
-    assert found <= min(truth, most) <= found + max(1, found // 8)
-    assert found == 0 or found in asked
-    assert max(asked) <= most
-    assert len(asked) == len(set(asked)) <= 11
 
 
 def test_ratios_are_tuned_over_base():

@@ -81,56 +81,12 @@ class Stamp(TypedDict):
     machine: Machine
 
 
-class AnsweredOnce(TypedDict):
-    """What came of answering in one way, in numbers of records."""
-
-    schema_validity: Count
-    exact_match: Count
-    cut_off: Count
-
-
-class HeldAnswers(TypedDict):
-    """Records answered freely and held to the schema."""
-
-    records: Count
-    free: AnsweredOnce
-    constrained: AnsweredOnce
-    fixed: Count
-    hidden: Count
-    lost: Count
-
-
-class MeasuredOnce(TypedDict):
-    """What was measured of answering in one way."""
-
-    requests: Count
-    errors: Count
-    timeouts: Count
-    latency_s: Percentiles
-
-
-class MeasuredTwice(TypedDict):
-    """The same, without and with the schema."""
-
-    free: MeasuredOnce
-    constrained: MeasuredOnce
-
-
-class Held(TypedDict):
-    """What sending the schema along does to the tuned model's answers, and to its latency."""
-
-    load: dict[str, float]
-    answers: HeldAnswers
-    measured: MeasuredTwice
-
-
 class Benchmark(TypedDict):
     """What the readers of benchmark.json rely on."""
 
     models: dict[str, Levels]
     measured: NotRequired[Stamp | None]
     parity: NotRequired[Parity]  # reports of older versions have none
-    schema: NotRequired[Held | None]
 
 
 def read_benchmark() -> Report:

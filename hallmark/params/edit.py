@@ -42,6 +42,8 @@ GONE = {  # what params did that are no more, and what to do instead: an error s
     "eval.agreement": "sampled answers showed less than log-probabilities do",
     "eval.self_consistency": "sampled answers showed less than log-probabilities do",
     "eval.general": "run `lm-eval` over what `python -m hallmark.commands.merge` writes",
+    "benchmark.schema": "`eval.constrained` shows what holding answers to the schema does",
+    "benchmark.search": "list the loads to try in benchmark.concurrency",
     "classical.embeddings": "the linear model reads words and characters; compare with embeddings outside of the pipeline",
 }
 REFERENCE = re.compile(r"\$\{([\w.-]+)\}")

@@ -129,8 +129,6 @@ class Params(Block):
             raise ValueError(
                 "eval.constrained: constrained decoding supports JSON only; set it to 0, or task.tool_format to json"
             )
-        if self.task.tool_format == "template" and self.benchmark.schema_held:
-            raise ValueError("benchmark.schema: a schema holds JSON only; set it to false, or task.tool_format to json")
         return self
 
     @model_validator(mode="after")

@@ -1,10 +1,10 @@
-"""Ask the servers of models at a load, the models by turns, and sum up what came back; find the largest load that they bear."""
+"""Ask the servers of models at a load, the models by turns, and sum up what came back."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -35,9 +35,7 @@ class Bench:
         self, servers: dict[str, Server], clients: dict[str, AsyncClient], settings: Benchmark, seed: int
     ) -> None:
         self.servers, self.clients, self.settings, self.seed = servers, clients, settings, seed
-        # of each model's first level, and of its last one, in the order of the prompts
-        self.first: dict[str, list[Outcome]] = {}
-        self.last: dict[str, list[Outcome]] = {}
+        self.first: dict[str, list[Outcome]] = {}  # of each model's first level, in the order of the prompts
 
     async def warm_up(self, model: str, prompts: list[Body]) -> None:
         """Have a model read these prompts, all at once."""
@@ -74,8 +72,7 @@ class Bench:
             turn.reverse()
         levels = {}
         for model, blocks_sent in outcomes.items():
-            self.last[model] = [outcome for block in blocks_sent for outcome in block]
-            self.first.setdefault(model, self.last[model])
+            self.first.setdefault(model, [outcome for block in blocks_sent for outcome in block])
             result = summarize(blocks_sent, self.settings.objective, self.settings.price_per_hour)
             if (trouble := self.servers[model].trouble()) is not None:
                 raise failed(model, trouble, load, result["failures"], self.servers[model].last_words)
@@ -86,23 +83,6 @@ class Bench:
             if said := busy(by_others):
                 log.warning("%s at %s: %s", model, words_of(load), said)
             levels[model] = load | result | {"load_by_others": by_others}
-        return levels
-
-    async def level_of(self, model: str, load: Level, prompts: list[Body]) -> Level:
-        """One level of one model, with a progress of its own."""
-        with progress_of([load], len(prompts)) as progress:
-            return (await self.level([model], load, prompts, progress))[model]
-
-    async def search(self, model: str, prompts: list[Body], most: int) -> list[Level]:
-        """The levels that the search for the largest concurrency of a model that keeps the objective went through."""
-        levels: list[Level] = []
-
-        async def keeps(load: int) -> bool:
-            asked = [prompts[i % len(prompts)] for i in range(max(len(prompts), ROUNDS * load))]
-            levels.append(await self.level_of(model, {"concurrency": load}, asked))
-            return bool(levels[-1]["objective_kept"] >= self.settings.objective.share)
-
-        await find_largest(keeps, most)
         return levels
 
 
@@ -132,15 +112,6 @@ def failed(model: str, what: str, load: Level, failures: dict[str, int], words: 
     )
 
 
-def took_no_schema(model: str, load: Level, failures: dict[str, int]) -> HallmarkError:
-    """The error of a server that answered nothing once the schema was sent along."""
-    return HallmarkError(
-        f"the server of {model} answered nothing with the schema at {words_of(load)}: {failures}",
-        param="benchmark.schema",
-        remedy="see whether the server takes this schema as response_format, or set it to false",
-    )
-
-
 def unanswered(level: Level) -> bool:
     """Whether no request of a level was answered."""
     return bool(level["errors"] + level["timeouts"] == level["requests"])
@@ -157,22 +128,6 @@ def blocks(prompts: list[Body], load: Level) -> list[list[Body]]:
     count = max(1, min(BLOCKS, len(prompts) // (ROUNDS * load["concurrency"])))
     cuts = [len(prompts) * i // count for i in range(count + 1)]
     return [prompts[start:end] for start, end in pairwise(cuts)]
-
-
-async def find_largest(keeps: Callable[[int], Awaitable[bool]], most: int) -> int:
-    """The largest load up to `most` that keeps the objective, to an eighth; 0: not even one does.
-
-    The load is doubled until one doesn't keep it; then the gap between the last two is halved.
-    """
-    kept, broken, load = 0, most + 1, 1
-    while True:
-        if await keeps(load):
-            kept = load
-        else:
-            broken = load
-        if broken - kept <= max(1, kept // 8):
-            return kept
-        load = min(2 * kept, most) if broken > most else (kept + broken) // 2
 
 
 def connect(server: Server, timeout: float) -> AsyncClient:

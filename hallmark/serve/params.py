@@ -34,10 +34,6 @@ class Objective(Block):
     share: Annotated[float, Field(gt=0, le=1)]
 
 
-class Search(Block):
-    max_concurrency: Concurrency = Field(description="most concurrent requests to try")
-
-
 ArtefactName = Literal["adapter", "nf4", "merged", "q8_0", "q4_k_m", "server"]
 
 
@@ -59,12 +55,10 @@ class Benchmark(Block):
     warmup: Positive
     concurrency: list[Concurrency]
     rates: list[Annotated[float, Field(gt=0, le=1e6)]]
-    search: Search | None
     max_tokens: Tokens
     timeout: Seconds
     objective: Objective
     parity: Parity
-    schema_held: bool = Field(alias="schema")
     price_per_hour: Annotated[float, Field(ge=0, le=1e12)] | None
 
     @model_validator(mode="after")
@@ -74,14 +68,6 @@ class Benchmark(Block):
         address = ENGINES[self.server.kind].address(self.server)
         if address and (missing := set(self.models) - set(address.names)):
             raise ValueError(f"benchmark.server.names: name the model to ask for as {', '.join(sorted(missing))}")
-        if self.schema_held and not ENGINES[self.server.kind].constrains:
-            able = " or ".join(kind for kind, engine in ENGINES.items() if engine.constrains)
-            raise ValueError(
-                f"benchmark.schema: a server of kind {self.server.kind} can't hold answers to a schema; set it to false, "
-                f"or benchmark.server.kind to {able}"
-            )
-        if self.schema_held and "tuned" not in self.models:
-            raise ValueError("benchmark.schema: it is measured on the tuned model; name that in benchmark.models")
         if len(set(self.models)) < len(self.models):
             raise ValueError("benchmark.models: a model is named twice")
         return self
