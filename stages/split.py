@@ -15,7 +15,6 @@ import argparse
 import logging
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from hallmark.base.errors import printable, run_stage
@@ -31,11 +30,9 @@ from hallmark.data.grouping import BY_CUTOFF, assign, joined_across
 from hallmark.data.leaks import count_leaks, drop_leaks, numbers_of, row_split_leaks
 from hallmark.data.left_out import left_out
 from hallmark.data.near import near_pairs
-from hallmark.data.raw import raw_rows
 from hallmark.data.split_checks import TOO_LONG, check_named, check_not_empty, check_shared, warn_of_shares
 from hallmark.data.split_records import all_records, columns, contents, in_batches, read_columns, records_of, targets
 from hallmark.data.texts import write_frames
-from hallmark.judge.history import check_written_by_split, raw_data_unchanged
 from hallmark.judge.label_errors import suspects
 from hallmark.model.limits import LEARNED, Limits
 from hallmark.params.loader import Params, load_params
@@ -63,9 +60,7 @@ def run(params: Params, refreeze: bool = False) -> None:
 
         # What is frozen must be as it was, but for its masking.
         there_now = rows.filter(pl.col("id").is_in(list(frozen))).select("id")
-        compared = (
-            compare(lock, contents(there_now, restored), partial(raw_data_unchanged, params.data)) if lock else None
-        )
+        compared = compare(lock, contents(there_now, restored)) if lock else None
         if compared:
             check_frozen(compared)
         check_named(rows, frozen)
@@ -80,8 +75,7 @@ def run(params: Params, refreeze: bool = False) -> None:
         rows, restored = rows.filter(~pl.col("id").is_in(list(unfit))), restored - unfit
 
         # The draw, by whole groups.
-        older = lock is not None and lock.version < 3
-        sides, cuts = assign(rows, frozen, cutoffs(lock), params.split, older=older)
+        sides, cuts = assign(rows, frozen, cutoffs(lock), params.split)
         shared = check_shared(rows, sides, params.split.shared_groups) if params.data.split else 0
         joined = joined_across(rows, sides)
         shares = {side: float((sides == side).mean()) for side in cuts}
@@ -113,9 +107,8 @@ def run(params: Params, refreeze: bool = False) -> None:
         cut, calibration = (cuts.get(side, {}) for side in BY_CUTOFF)
         new = HoldoutLock(held_out, cut, sources, key=name_key(params), calibration=calibration)
         if compared:  # the other draws are frozen too, by the names of groups; other names are another draw
-            kept = {} if older else compared.lock.validation
             calibration = calibration or compared.lock.calibration
-            new = replace(compared.lock, validation=kept or cut, calibration=calibration)
+            new = replace(compared.lock, validation=compared.lock.validation or cut, calibration=calibration)
 
         groups, task = numbers_of(rows["group"]), Task(params.task)
         looked_at, on_sides = (
@@ -176,21 +169,16 @@ def name_key(params: Params) -> str | None:
 def current_lock(params: Params) -> HoldoutLock:
     """The lock, with the names that records have today."""
     lock = read_lock()
-    if lock.version == 1:
-        check_written_by_split()
     if lock.key == name_key(params):
         return lock
-    key = read_key(params.data)
-    ids = (raw.id for raw in raw_rows(params.data, params.mask, Task(params.task)))
-    return replace(renamed(lock, key, name_key(params), lambda: ids), validation={}, calibration={})
+    return replace(renamed(lock, read_key(params.data), name_key(params)), validation={}, calibration={})
 
 
 def differences(params: Params) -> None:
     """Print the names of frozen records that are missing, have changed, or are masked differently."""
     lock = current_lock(params)
     rows, _, restored = read_columns(set(lock.records))
-    now = contents(rows.select("id"), restored)
-    compared = compare(lock, now, partial(raw_data_unchanged, params.data))
+    compared = compare(lock, contents(rows.select("id"), restored))
     for what in ("missing", "changed", "masked_differently"):
         show(f"{what.replace('_', ' ')}: {printable(name)}\n" for name in getattr(compared, what))
 

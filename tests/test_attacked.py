@@ -81,7 +81,7 @@ def test_a_folder_where_a_file_goes(tmp_path: Path) -> None:
         files.write_text(tmp_path / "x.json", "")
 
 
-@pytest.mark.parametrize("content", ['{"version": 2.0}', '{"version": 2, "a": "\\ud800"}'])
+@pytest.mark.parametrize("content", ['{"version": 3.0}', '{"version": 3, "a": "\\ud800"}'])
 def test_a_lock_is_checked_before_it_is_hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str) -> None:
     monkeypatch.chdir(tmp_path)
     Path("data").mkdir()

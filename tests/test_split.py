@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import shutil
 from collections import Counter
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +17,15 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from hallmark.base.errors import HallmarkError
-from hallmark.base.files import DEDUPED, HOLDOUT_LOCK, MASKED, REPORTS, canonical_json, sha256_file, write_json
-from hallmark.base.key import VARIABLE, digest, digest_of, keyed_source, pseudonym, source_digest
-from hallmark.base.provenance import dvc_md5
+from hallmark.base.files import DEDUPED, HOLDOUT_LOCK, MASKED, REPORTS, sha256_file
+from hallmark.base.key import VARIABLE, digest_of, keyed_source, pseudonym, source_digest
 from hallmark.data.grouping import assign, draw
 from hallmark.data.near import normalise, text_of
 from hallmark.judge.recount import recount
 from stages import dedupe, split
 from tests import workspace
 from tests.rows import checked_rows, near_pairs_by_hand, params_with, record, refused, write_lines, write_masked
-from tests.workspace import git_commit, git_init, make_workspace, run
+from tests.workspace import git_init, make_workspace, run
 
 FILES = [*split.FILES.values(), HOLDOUT_LOCK, REPORTS / "split.json"]
 
@@ -219,11 +216,11 @@ def test_another_system_prompt_is_no_change() -> None:
     assert splitted(records)["holdout_unchanged"]
 
 
-@pytest.mark.parametrize("text", ["", '{"version": 4}', '{"version": 1, "records": {}}'])
-def test_a_broken_lock_is_an_error(text: str) -> None:
+@pytest.mark.parametrize("text", ["", '{"version": 4}', '{"version": 3, "records": {}}', '{"version": 2}'])
+def test_a_broken_or_older_lock_is_an_error(text: str) -> None:
     splitted(made(100, 20))
     HOLDOUT_LOCK.write_text(text)
-    with refused(f"git checkout {HOLDOUT_LOCK}", file=HOLDOUT_LOCK):
+    with refused("--refreeze", file=HOLDOUT_LOCK):
         split.run(params_with())
 
 
@@ -246,7 +243,7 @@ def test_a_lock_that_was_edited_is_an_error(change: str) -> None:
         split.run(params_with())
 
 
-# --- the lock's later versions, and an update from version 1
+# --- what may change of a frozen record
 
 KEY = bytes.fromhex(workspace.KEY)
 KEYED = {"data__pseudonyms": "keyed", "data__key": digest_of(workspace.KEY)}
@@ -325,89 +322,6 @@ def test_pseudonyms_switched_on_keep_the_holdout(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setenv(VARIABLE, workspace.KEY)
         with pytest.raises(HallmarkError, match=r"data\.key"):
             splitted(with_pseudonyms(records) if changes else records, **changes)
-
-
-def of_version_1(raw: list[dict[str, Any]], **stages: Any) -> None:
-    """Make the lock one of version 1, and commit it with a dvc.lock that says which raw rows it was frozen with."""
-    RAW.parent.mkdir(parents=True, exist_ok=True)
-    RAW.write_text("".join(json.dumps(row) + "\n" for row in raw))
-    if read()["version"] > 1:
-        write_json(HOLDOUT_LOCK, {"version": 1} | {name: read()[name] for name in ("records", "validation")})
-    data = params_with().data.model_dump(exclude={"pseudonyms", "key"}) | {"path": RAW.as_posix()}
-    mask = {"deps": {RAW: dvc_md5(RAW)}, "outs": {MASKED: dvc_md5(MASKED)}, "params": {"data": data}}
-    done = {"deps": {MASKED: dvc_md5(MASKED)}, "outs": {HOLDOUT_LOCK: dvc_md5(HOLDOUT_LOCK)}, "params": {}}
-    entries = {"mask": mask, "split": done | stages}
-    lock = {
-        name: {"cmd": name, "params": {"params.yaml": entry["params"]}}
-        | {part: [{"path": str(path), "md5": md5} for path, md5 in entry[part].items()] for part in ("deps", "outs")}
-        for name, entry in entries.items()
-    }
-    YAML().dump({"schema": "2.0", "stages": lock}, Path("dvc.lock"))
-    if not Path(".git").exists():
-        run(Path.cwd(), "git", "init", "--quiet")
-    git_commit(Path.cwd(), "results")
-
-
-RAW = Path("data/raw/rows.jsonl")
-ON_RAW = {"data__path": RAW.as_posix()}
-
-
-def test_a_repo_stamped_before_keeps_its_holdout(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Better masking, and new names with a key: the same records are held out, and training sees none of them."""
-    monkeypatch.setenv(VARIABLE, workspace.KEY)
-    records = made(200, 30)
-    splitted(records)
-    held, texts = ids("holdout"), {one["id"]: one["prompt"][1]["content"] for one in records}
-    of_version_1(records[:150])
-    of_version_1(records)  # grown since the holdout was frozen
-    old, name = read()["records"], min(held)
-    better = with_pseudonyms(changed_text(records, name, sources(records)[name]))
-    report = splitted(better, **ON_RAW, **KEYED)
-    names = {name: pseudonym(KEY, "id", name) for name in held}
-    assert ids("holdout") == set(names.values())
-    lock = read()
-    assert (lock["version"], lock["key"]) == (3, KEYED["data__key"])
-    assert lock["before"] == {names[name]: old[name] for name in held}
-    assert report["rehashed"] == len(held)
-    seen = [pl.read_parquet(split.FILES[side])["prompt"].to_list() for side in ("train", "validation")]
-    assert not [name for name in held if texts[name] in str(seen)]
-    assert not [name for name in held if f'"{name}"' in HOLDOUT_LOCK.read_text()]
-    splitted(better, **ON_RAW, **KEYED)
-
-
-@pytest.mark.parametrize("change", ["raw data", "columns", "no git", "another split"])
-def test_what_git_cannot_prove_is_an_error_that_says_how(change: str) -> None:
-    records = made(200, 30)
-    splitted(records)
-    stages = {"deps": {MASKED: "0" * 32}} if change == "another split" else {}
-    of_version_1(records, **stages)
-    name = min(ids("holdout"))
-    changes: dict[str, Any] = dict(ON_RAW)
-    if change == "raw data":
-        RAW.write_text("{}")
-    elif change == "columns":
-        changes["data__input"] = "body"
-    elif change == "no git":
-        shutil.rmtree(".git")
-    before = HOLDOUT_LOCK.read_bytes()
-    with refused("first on the committed data", file=HOLDOUT_LOCK) as caught:
-        splitted(changed_text(records, name, sources(records)[name]), **changes)
-    assert name not in str(caught.value)
-    assert HOLDOUT_LOCK.read_bytes() == before
-
-
-def test_unkeyed_pseudonyms_of_before_become_keyed_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Version 1 had them if mask.identity_columns named the id; anyone could confirm a guess."""
-    monkeypatch.setenv(VARIABLE, workspace.KEY)
-    records = made(200, 30)
-    unkeyed = {one["id"]: "id-" + digest(None, "id", one["id"]).hex()[:16] for one in records}
-    splitted([one | {"id": unkeyed[one["id"]]} for one in records])
-    held = {name for name in unkeyed if unkeyed[name] in ids("holdout")}
-    columns = ("contact_name", "contact_email", "contact_phone")
-    row = {"subject": "s", "body": "b", "target": "t", "tags": []} | dict.fromkeys(columns)
-    of_version_1([row | {"id": one["id"], "customer": one["group"]} for one in records])
-    splitted(with_pseudonyms(records), **ON_RAW, **KEYED)
-    assert ids("holdout") == {pseudonym(KEY, "id", name) for name in held}
 
 
 def test_differences_names_what_an_error_only_counts(
@@ -491,23 +405,6 @@ def test_whoever_says_the_same_no_group_moves_and_the_shares_hold(
     assert abs((sides == "holdout").mean() - 0.14) < 0.02
     for found in (sides, later):
         assert abs((found == "validation").mean() - 0.07) < 0.02
-
-
-def test_a_cutoff_of_an_older_lock_is_read_by_each_group_or_drawn_again() -> None:
-    records = made(800, 160)
-    splitted(records)
-    latest, first = read(), hashes()
-    old = latest | {"version": 2}
-    old.pop("digest")
-    for below, again in ((latest["validation"]["below"], False), ("0800000000000000", True)):
-        content = old | {"validation": latest["validation"] | {"below": below}}
-        write_json(HOLDOUT_LOCK, content | {"digest": sha256(canonical_json(content).encode()).hexdigest()})
-        splitted(records)
-        assert (below != read()["validation"]["below"]) == again
-        assert hashes() == first, "what the rows give is drawn; from then on it stays"
-    lock = read()
-    splitted(records + made(400, 320, start=800, seed=2))
-    assert read()["validation"] == lock["validation"]
 
 
 # --- calibration

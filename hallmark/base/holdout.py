@@ -17,14 +17,13 @@ RESTORE = f"restore it with `git checkout {HOLDOUT_LOCK}`, or {REFREEZE}"
 
 @dataclass(frozen=True)
 class HoldoutLock:
-    """A lock. Version 3 is written; older ones are read: version 1 has only `records` and `validation`.
+    """A lock, of version 3.
 
     `records` has the hash of each record's group, texts and target as masked, `sources` that of the raw row behind it, so
     that a change in the masking can be told from one in the data. `before` has the hashes from before such a change.
     `key` is `data.key` if the names are pseudonyms made with it, `validation` the cutoff of the validation draw (empty if
     the data names its validation rows), `calibration` that of the calibration draw (empty if there was none; then the file
-    doesn't name it). In version 3 a cutoff holds for each group's own hash; before, joined groups followed the lowest hash
-    among them.
+    doesn't name it). A cutoff holds for each group's own hash.
     """
 
     records: dict[str, str]
@@ -32,11 +31,10 @@ class HoldoutLock:
     sources: dict[str, str] = field(default_factory=dict)
     before: dict[str, list[str]] = field(default_factory=dict)
     key: str | None = None
-    version: int = 3
     calibration: dict[str, Any] = field(default_factory=dict)
 
     def text(self) -> str:
-        """The file, always in version 3, with the number of records and a digest that shows an edit."""
+        """The file, with the number of records and a digest that shows an edit."""
         content: dict[str, Any] = {
             "before": {name: " ".join(hashes) for name, hashes in self.before.items()},
             "count": len(self.records),
@@ -59,31 +57,25 @@ def read_lock() -> HoldoutLock:
     except UnicodeEncodeError:
         raise HallmarkError("half a surrogate pair in the holdout lock", file=HOLDOUT_LOCK, remedy=RESTORE) from None
     version = content.get("version") if isinstance(content, dict) else None
-    if type(version) is not int or version not in (1, 2, 3):
-        raise HallmarkError("not a holdout lock of version 1, 2 or 3", file=HOLDOUT_LOCK, remedy=RESTORE)
-    parts = ["before", "count", "digest", "key", "records", "sources"] if version > 1 else ["records"]
-    if version > 2 and "calibration" in content:  # locks have one since there is such a part
-        parts.append("calibration")
-    if content.keys() != {*parts, "validation", "version"}:
+    if type(version) is int and version in (1, 2):
+        remedy = f"run `dvc repro split` once with the library before, which writes version 3; or {REFREEZE}"
+        raise HallmarkError(f"{version} is no longer read", file=HOLDOUT_LOCK, field="version", remedy=remedy)
+    if type(version) is not int or version != 3:
+        raise HallmarkError("not a holdout lock of version 3", file=HOLDOUT_LOCK, remedy=RESTORE)
+    if content.keys() - {"calibration"} != {*_FORMS, "version"} - {"calibration"}:  # without such a part, it has none
         raise HallmarkError("not a holdout lock: it has other fields", file=HOLDOUT_LOCK, remedy=RESTORE)
-    for name in (*parts, "validation"):
-        nothing_drawn = name == "validation" and version > 2 and content[name] == {}
+    for name in content.keys() - {"version"}:
+        nothing_drawn = name == "validation" and content[name] == {}
         if not nothing_drawn and not _FORMS[name](content[name]):
             raise HallmarkError("not a holdout lock", file=HOLDOUT_LOCK, field=name, remedy=RESTORE)
-    if version > 1:
-        told = content.pop("digest")
-        whole = content["records"].keys() == content["sources"].keys() >= content["before"].keys()
-        if (
-            not whole
-            or len(content["records"]) != content.pop("count")
-            or told != _digest(content | {"count": len(content["records"])})
-        ):
-            raise HallmarkError(
-                "the holdout lock was edited or cut: its digest does not fit its records",
-                file=HOLDOUT_LOCK,
-                remedy=RESTORE,
-            )
-        content["before"] = {name: hashes.split(" ") for name, hashes in content["before"].items()}
+    told = content.pop("digest")
+    whole = content["records"].keys() == content["sources"].keys() >= content["before"].keys()
+    if not whole or len(content["records"]) != content["count"] or told != _digest(content):
+        raise HallmarkError(
+            "the holdout lock was edited or cut: its digest does not fit its records", file=HOLDOUT_LOCK, remedy=RESTORE
+        )
+    del content["count"], content["version"]
+    content["before"] = {name: hashes.split(" ") for name, hashes in content["before"].items()}
     return HoldoutLock(**content)
 
 

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import HOLDOUT_LOCK
 from hallmark.base.holdout import REFREEZE, HoldoutLock
-from hallmark.base.key import digest as keyed_digest
 from hallmark.base.key import keyed_source, pseudonym
 from hallmark.data.grouping import Cut, digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     import polars as pl
 
@@ -43,13 +42,8 @@ def digests_of(rows: Iterable[pl.DataFrame]) -> tuple[dict[str, str], dict[str, 
     return hashes, sources
 
 
-def renamed(
-    lock: HoldoutLock, key: bytes | None, key_digest: str | None, ids: Callable[[], Iterable[str]]
-) -> HoldoutLock:
-    """The lock with the names that records have today: pseudonyms, if it was frozen with raw ids and there is a key now.
-
-    `ids` gives the raw ids, needed only if the lock has unkeyed pseudonyms, which version 1 could have.
-    """
+def renamed(lock: HoldoutLock, key: bytes | None, key_digest: str | None) -> HoldoutLock:
+    """The lock with the names that records have today: pseudonyms, if it was frozen with raw ids and there is a key now."""
     if lock.key == key_digest:
         return lock
     if lock.key is not None or key is None:
@@ -58,10 +52,7 @@ def renamed(
             param="data.key",
             remedy=f"restore data.pseudonyms and data.key (`git checkout params.yaml`) and the key itself; or {REFREEZE}",
         )
-    unkeyed = {}
-    if lock.version == 1 and all(name.startswith("id-") for name in lock.records):
-        unkeyed = {f"id-{keyed_digest(None, 'id', name).hex()[:16]}": name for name in ids()}
-    names = {name: pseudonym(key, "id", unkeyed.get(name, name)) for name in lock.records}
+    names = {name: pseudonym(key, "id", name) for name in lock.records}
     return replace(
         lock,
         records={names[name]: value for name, value in lock.records.items()},
@@ -77,18 +68,14 @@ def cutoffs(lock: HoldoutLock | None) -> dict[str, Cut]:
     return {side: cut for side, cut in frozen.items() if cut}
 
 
-def compare(lock: HoldoutLock, rows: Iterable[pl.DataFrame], raw_unchanged: Callable[[], bool]) -> Compared:
+def compare(lock: HoldoutLock, rows: Iterable[pl.DataFrame]) -> Compared:
     """Compare the records with the lock, whose names are those of today.
 
-    A record whose masked form has changed, but not the raw row behind it, is still the same record. Version 1 has no
-    digests of raw rows; `raw_unchanged` says whether none of them has changed.
+    A record whose masked form has changed, but not the raw row behind it, is still the same record.
     """
     now, sources = digests_of(rows)
     differ = sorted(name for name, frozen in lock.records.items() if name in now and now[name] != frozen)
-    if lock.version == 1:
-        trusted = set(differ) if differ and raw_unchanged() else set()
-    else:
-        trusted = {name for name in differ if sources[name] == lock.sources[name]}
+    trusted = {name for name in differ if sources[name] == lock.sources[name]}
     before = lock.before | {
         name: [*lock.before.get(name, []), lock.records[name]] for name in differ if name in trusted
     }
@@ -102,7 +89,6 @@ def compare(lock: HoldoutLock, rows: Iterable[pl.DataFrame], raw_unchanged: Call
             records={name: now[name] for name in frozen},
             sources={name: sources[name] for name in frozen},
             before=before,
-            version=3,
         ),
     )
 

@@ -35,7 +35,7 @@ def draw_hash(salt: str, purpose: str, name: str) -> str:
 
 
 def assign(
-    rows: pl.DataFrame, frozen: set[str], cuts: Mapping[str, Cut] | None, settings: Split, *, older: bool = False
+    rows: pl.DataFrame, frozen: set[str], cuts: Mapping[str, Cut] | None, settings: Split
 ) -> tuple[Array, dict[str, Cut]]:
     """The side of each row (`train`, `validation`, `calibration`, `holdout`, `online`), and the cutoffs of the draws.
 
@@ -47,8 +47,6 @@ def assign(
     Once the holdout is frozen, nothing moves. The holdout keeps its records, new rows of its groups are `online`, and
     a group is on the validation side if its own hash is below the cutoff, whatever other rows there are; calibration
     likewise. A duplicate that joins it to another side moves no group: the copy on the weaker side is dropped as a leak.
-    `older` says that the cutoff was drawn when a bundle of joined groups followed its lowest hash. It is read by each
-    group's own hash too, unless that misses the share: then it is drawn again, once.
     """
     import numpy as np
     import polars as pl
@@ -84,9 +82,7 @@ def assign(
                 param=f"split.{side}",
                 remedy="set it to 0, lower the shares of the other parts, or add records of more groups",
             )
-        cut, taken = _by_cutoff(
-            side, shares[side], (cuts or {}).get(side), left, sizes, len(rows), settings.salt, older
-        )
+        cut, taken = _by_cutoff(side, shares[side], (cuts or {}).get(side), left, sizes, len(rows), settings.salt)
         found[side] = cut
         of_group |= dict.fromkeys(taken, side)
     again = "online" if frozen else "holdout"
@@ -101,15 +97,12 @@ def assign(
 
 
 def _by_cutoff(
-    side: str, share: float, cut: Cut | None, free: set[str], sizes: Counter[str], rows: int, salt: str, older: bool
+    side: str, share: float, cut: Cut | None, free: set[str], sizes: Counter[str], rows: int, salt: str
 ) -> tuple[Cut, set[str]]:
     """The cutoff of a side and the groups that it puts there: the frozen one, or one drawn for its share of the rows."""
     hashes = {group: draw_hash(salt, side, group) for group in free}
-    if cut is not None:
-        taken = _below(cut, hashes)
-        missed = older and abs(sum(sizes[group] for group in taken) / rows - share) > MOST_OFF
-        if (cut["salt"], cut["share"]) == (salt, share) and not missed:
-            return cut, taken
+    if cut is not None and (cut["salt"], cut["share"]) == (salt, share):
+        return cut, _below(cut, hashes)
     _, drawn = draw([(group,) for group in sorted(free)], sizes, salt, side, share * rows)
     return {**drawn, "salt": salt, "share": share}, _below(drawn, hashes)
 
