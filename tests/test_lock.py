@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hallmark.base.dvc_lock import is_inside, is_md5, read_dir_object, read_lock
+from hallmark.base.dvc_lock import is_inside, is_md5, read_lock
 from hallmark.base.errors import HallmarkError
 from tests.workspace import ROOT
 
@@ -109,45 +108,3 @@ def test_any_text_is_a_lock_or_one_kind_of_error(text: str | bytes) -> None:
         assert isinstance(read_lock(text), dict)
     except HallmarkError:
         return
-
-
-# --- lists of folders --------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("content", "problem"),
-    [
-        ([{"relpath": "../../outside", "md5": DIGEST}], "entry 1 is not a path inside the folder"),
-        ([{"relpath": "a", "md5": "../../outside"}], "entry 1 is not a path inside the folder"),
-        ([{"relpath": "a", "md5": DIGEST}, {"relpath": "a", "md5": DIGEST}], "entry 2 is not a path inside the folder"),
-        ({}, "not a list of files"),
-    ],
-)
-def test_a_list_of_another_form_is_named(tmp_path: Path, content: Any, problem: str) -> None:
-    file = tmp_path / "list.dir"
-    file.write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(HallmarkError, match=r"list.dir: .*[\s\S]*remedy") as error:
-        read_dir_object(file)
-    assert problem in str(error.value)
-
-
-def test_a_list_is_read_as_dvc_writes_it(tmp_path: Path) -> None:
-    file = tmp_path / "list.dir"
-    file.write_text(json.dumps([{"md5": DIGEST, "relpath": "a/b"}, {"md5": DIGEST, "relpath": "c"}]), encoding="utf-8")
-    assert read_dir_object(file) == {"a/b": DIGEST, "c": DIGEST}
-    with file.open("r+b") as sparse:
-        sparse.truncate(2**30)
-    with pytest.raises(HallmarkError, match="larger than 256 MiB"):
-        read_dir_object(file)
-
-
-@settings(max_examples=100)
-@given(value=VALUES | st.lists(st.fixed_dictionaries({"relpath": VALUES, "md5": VALUES}), max_size=2))
-def test_any_list_is_read_or_is_one_kind_of_error(value: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
-    file = tmp_path_factory.getbasetemp() / "any.dir"
-    file.write_text(json.dumps(value), encoding="utf-8")
-    try:
-        files = read_dir_object(file)
-    except HallmarkError:
-        return
-    assert all(is_inside(name) and is_md5(md5) for name, md5 in files.items())

@@ -1,4 +1,4 @@
-"""`dvc.lock` and DVC's lists of folders, read as if a stranger had written them: the one place where they are checked."""
+"""`dvc.lock`, read as if a stranger had written it: the one place where it is checked."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from ruamel.yaml import YAML
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from hallmark.base.errors import HallmarkError
-from hallmark.base.reading import DEPTH, read_json
+from hallmark.base.reading import DEPTH
 
 Stages = dict[str, dict[str, Any]]
 
 MD5 = r"[0-9a-f]{32}"
 YAML_BYTES = 2**20  # 16 times the reference's lock, and up to 15 seconds for the parser
 YAML_VALUES = 250_000  # what a text may hold once its aliases are written out
-LIST_BYTES = 256 * 2**20
 LOCK_REMEDY = "restore it with `git checkout dvc.lock`, or run `dvc repro`, which writes it"
 PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq", "merge")}
 
@@ -164,25 +163,3 @@ def _odd(file: str | Path, at: str, problem: str = "") -> HallmarkError:
     return HallmarkError(
         f"not a lock file of DVC 3{': ' if problem else ''}{problem}", file=file, field=at, remedy=LOCK_REMEDY
     )
-
-
-# --- lists of folders in the cache -------------------------------------------------------------------------------
-
-
-def read_dir_object(path: Path) -> dict[str, str]:
-    """The list that DVC's cache holds of a folder (`<md5>.dir`), as {path inside the folder: md5}."""
-    remedy = "remove it; `dvc pull` or `dvc repro` makes it again"
-    if path.is_file() and path.stat().st_size > LIST_BYTES:
-        raise HallmarkError(f"is larger than {LIST_BYTES // 2**20} MiB", file=path, remedy=remedy)
-    entries = read_json(path, remedy)
-    if not isinstance(entries, list):
-        raise HallmarkError("not a list of files", file=path, remedy=remedy)
-    files: dict[str, str] = {}
-    for number, entry in enumerate(entries, 1):
-        name, md5 = (entry.get("relpath"), entry.get("md5")) if isinstance(entry, dict) else (None, None)
-        if not is_inside(name) or not isinstance(md5, str) or not re.fullmatch(MD5, md5) or name in files:
-            raise HallmarkError(
-                f"entry {number} is not a path inside the folder, listed once, with its MD5", file=path, remedy=remedy
-            )
-        files[str(name)] = md5
-    return files

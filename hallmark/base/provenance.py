@@ -20,7 +20,6 @@ from urllib.parse import urlsplit
 
 from hallmark.base.dvc_lock import Stages, is_inside
 from hallmark.base.dvc_lock import parse_yaml as parse_yaml  # these three are also read from here, as prov.read_lock
-from hallmark.base.dvc_lock import read_dir_object as read_dir_object
 from hallmark.base.dvc_lock import read_lock as read_lock
 from hallmark.base.files import HOLDOUT_LOCK, REPORTS, canonical_json, sha256_file
 from hallmark.base.loaded_code import FOLDER, LIBRARY, PARAMS, tracked

@@ -11,12 +11,13 @@ import subprocess
 import sys
 
 from hallmark.base.errors import run_stage
-from hallmark.commands import intact, summary
+from hallmark.base.files import ADAPTER, MASKED, REPORTS, clear_remains
+from hallmark.commands import summary
 
 
 def main(arguments: argparse.Namespace, options: list[str]) -> None:
     """What comes before and after `dvc repro`, and that."""
-    intact.main(arguments)
+    clear_remains(MASKED.parent, ADAPTER.parent, REPORTS)  # half-written files of killed runs
     dvc_repro(*options)
     if not options and (reason := reason_to_rerun()):
         print(reason)
