@@ -397,7 +397,7 @@ def test_a_rebuild_looks_the_answers_up_and_says_so_if_a_clone_lacks_them(
     run(clone, "sh", "-c", "dvc commit data/bought/*.dvc")  # what the remedy says
     lock = read_lock((clone / "dvc.lock").read_bytes())
     (tmp_path / "again").mkdir()
-    rebuilt, _ = verify._clone(tmp_path / "again", "HEAD", "comparators", lock)
+    rebuilt = verify._clone(tmp_path / "again", "HEAD", "comparators", lock)
     assert (rebuilt / file_of("big")).read_bytes() == (repo / file_of("big")).read_bytes()
     assert len(server.asked) == 10
 

@@ -1,4 +1,4 @@
-"""`dvc.lock` and DVC's lists of folders, whoever wrote them: read as DVC writes them, or one error."""
+"""`dvc.lock`, whoever wrote it: read as DVC writes it, or one error."""
 
 from __future__ import annotations
 

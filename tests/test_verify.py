@@ -10,16 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy
 import pytest
-from safetensors.numpy import save_file
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import write_json
 from hallmark.base.key import VARIABLE
 from hallmark.base.reading import read_json
-from hallmark.commands import rebuilt, verify
-from hallmark.params.loader import load_params
+from hallmark.commands import verify
 from tests.small_pipeline import shell
 from tests.workspace import KEY, change_params, give_key
 
@@ -70,7 +67,7 @@ def test_the_whole_pipeline_gives_the_same_bytes(repo: Path, tmp_path: Path) -> 
     done = subprocess.run(command, cwd=repo, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
-    due = {"same      models/adapter/adapter_model.safetensors", "measured  reports/gate.json"}
+    due = {"same      models/adapter", "measured  reports/gate.json"}
     assert due | {"environment: the same as recorded", "the rebuild gave the same bytes"} <= {*lines}
     kept = tmp_path / "what is kept, #1"
     assert not list((kept / "clone/.dvc").glob("cache/*"))
@@ -85,31 +82,18 @@ def test_one_stage_runs_on_what_the_cache_has(
     done = rebuild(stage="sft")
     assert done.code == 0
     same = {line.split()[1] for line in done.out.splitlines() if line.startswith("same")}
-    assert {str(Path(name).parent) for name in same} == {"models/adapter", "reports"}
+    assert same == {"models/adapter", "reports/sft.json"}
     assert "uncommitted changes are ignored" in caplog.text
 
 
-def test_other_bytes_in_the_same_environment_are_2(repo: Path, rebuild: Callable[..., Done]) -> None:
+def test_other_bytes_are_2_and_what_differs_here_is_said(repo: Path, rebuild: Callable[..., Done]) -> None:
+    elsewhere(repo)
     done = rebuild(stage="sft", noise="0.25")
     assert done.code == 2
     lines = done.out.splitlines()
-    assert "same      models/adapter/adapter_config.json" in lines
-    tensors = "2 of 2 tensors, first lora_A; largest difference 0.25 in lora_A"
-    assert f"differs   models/adapter/adapter_model.safetensors  {tensors}" in lines
-    assert "differs   reports/sft.json  1 values, first at 'validation_loss'" in lines
-    assert lines[-1] == "the rebuild differs, and the environment does not explain it"
-
-
-@pytest.mark.parametrize(("noise", "code"), [("0.001", 3), ("0.25", 4)])
-@pytest.mark.full
-def test_other_bytes_in_another_environment_are_held_to_the_band(
-    repo: Path, rebuild: Callable[..., Done], noise: str, code: int
-) -> None:
-    elsewhere(repo)
-    done = rebuild(stage="sft", noise=noise)
-    assert done.code == code
+    assert {"differs   models/adapter", "differs   reports/sft.json"} <= {*lines}
     assert "environment: different: processor another -> " in done.out
-    assert f"validation_loss: {float(noise) / 0.5:.4f} from the recorded value" in done.out
+    assert lines[-1] == "the rebuild differs"
 
 
 @pytest.mark.full
@@ -120,30 +104,6 @@ def test_an_output_that_is_no_longer_written_is_missing(repo: Path, rebuild: Cal
     done = rebuild(stage="sft")
     assert done.code == 1
     assert "reports/sft.json" in done.error
-
-
-def test_a_measured_report_must_have_the_keys_it_was_recorded_with(repo: Path) -> None:
-    original = rebuilt.Original(repo, "HEAD", repo / ".dvc/cache", repo)
-    gate = repo / "reports/gate.json"
-    values = read_json(gate)
-    write_json(gate, values | {"verdict": "fail"})
-    assert verify._measured(gate, "reports/gate.json", original).state == "measured"
-    write_json(gate, values | {"other": 1})
-    line = verify._measured(gate, "reports/gate.json", original)
-    assert (line.state, line.note) == ("differs", "has different keys, first 'other'")
-
-
-@pytest.mark.parametrize(
-    ("portable", "rebuilt_reports", "code"),
-    [(True, ["reports/sft.json"], 2), (False, ["reports/sft.json"], 3), (False, [], 4)],
-    ids=["another processor explains nothing", "within the band", "no metric to compare"],
-)
-def test_what_another_environment_explains(repo: Path, portable: bool, rebuilt_reports: list[str], code: int) -> None:
-    original = rebuilt.Original(repo, "HEAD", repo / ".dvc/cache", repo)
-    params = load_params(repo / "params.yaml")
-    params = params.model_copy(update={"compute": params.compute.model_copy(update={"portable": portable})})
-    lines, other = [verify.Line("differs", "models/adapter/adapter_model.safetensors")], ["processor one -> another"]
-    assert verify._conclude(lines, original, repo, rebuilt_reports, other, params) == code
 
 
 def test_a_damaged_cache_is_not_rebuilt_from(repo: Path, rebuild: Callable[..., Done]) -> None:
@@ -174,35 +134,6 @@ def test_what_can_not_be_verified_is_1_with_a_remedy(
     assert done.code == 1
     assert message in done.error
     assert "remedy" in done.error
-
-
-def test_tensors_are_compared_one_by_one(tmp_path: Path) -> None:
-    one, other = tmp_path / "one.safetensors", tmp_path / "other.safetensors"
-
-    def note(a: dict[str, numpy.ndarray], b: dict[str, numpy.ndarray], **metadata: str) -> str:
-        save_file(a, one)
-        save_file(b, other, metadata or None)
-        return rebuilt.difference(one, other)
-
-    x, y = numpy.zeros(3, numpy.float32), numpy.array([0, -2, numpy.nan], numpy.float32)
-    assert note({"a": x, "b": x}, {"a": x, "b": x + 1}) == "1 of 2 tensors, first b; largest difference 1 in b"
-    assert note({"a": x}, {"a": y}) == "1 of 1 tensors, first a; largest difference nan in a"
-    assert note({"a": x}, {"a": x[:2]}) == "tensor a has shape (2,), not (3,)"
-    assert note({"a": x}, {"a": x}, made="later") == "the same tensors, a different header"
-    other.write_bytes(b"broken")
-    assert "is not safetensors" in rebuilt.difference(one, other)
-
-
-def test_other_files_are_compared_without_showing_them(tmp_path: Path) -> None:
-    one, other = tmp_path / "one.jsonl", tmp_path / "other.jsonl"
-    one.write_text("first\nsecret\n")
-    other.write_text("first\nsecrets\n")
-    assert rebuilt.difference(one, other) == "from byte 13 (line 2) on; 13 bytes, now 14"
-    one, other = tmp_path / "one.json", tmp_path / "other.json"
-    one.write_text('{"a": {"b": 1}}')
-    other.write_text('{"a": {"b": 2}, "c": 3}')
-    assert rebuilt.difference(one, other) == "2 values, first at 'a.b'"
-    assert "not in this repository's cache" in rebuilt.difference(None, other)
 
 
 RAW = Path("data/raw/tickets.jsonl")

@@ -1,8 +1,8 @@
 """Rebuild a commit in a fresh clone and compare every output with its `dvc.lock`: `python -m hallmark.commands.verify`.
 
-Not a stage of the pipeline: it reruns the pipeline, or one stage of it (`--stage sft`), with an empty cache. Exit codes:
-0: the same bytes; 2: different bytes in the same environment; 3: different bytes in a different environment, metrics
-within `verify.band`; 4: metrics outside it, or none to compare; 1: the rebuild could not be done.
+Not a stage of the pipeline: it reruns the pipeline, or one stage of it (`--stage sft`), with an empty cache, and says for
+each output whether it is the same, and how this environment differs from the one that is recorded. What is marked as
+measured must only be there. Exit codes: 0: the same bytes; 2: different bytes; 1: the rebuild could not be done.
 
 The repo's key, if it has one, reaches the rebuild in the environment; it is written nowhere.
 """
@@ -15,9 +15,9 @@ import logging
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from ruamel.yaml import YAML
@@ -28,28 +28,16 @@ from hallmark.base.files import BOUGHT, HOLDOUT_LOCK, REPORTS
 from hallmark.base.key import VARIABLE, key_of
 from hallmark.commands.dvc_files import noted
 from hallmark.commands.experiments import dvc
-from hallmark.commands.rebuilt import Original, difference
 from hallmark.commands.update import git
 from hallmark.params.loader import Params, load_params
 
 log = logging.getLogger("verify")
 
-METRICS = REPORTS / "eval/tuned/metrics.json"
-SFT = REPORTS / "sft.json"
 ENVIRONMENT = REPORTS / "measured/environment.json"  # written by certify
 
 
-@dataclass
-class Line:
-    """The result for one output: `state` is same, differs, missing or measured."""
-
-    state: str
-    path: str
-    note: str = ""
-
-
 def run(stage: str | None = None, commit: str = "HEAD", into: Path | None = None) -> int:
-    """Rebuild `commit` of the repository in the working directory; print one line per file; return the exit code."""
+    """Rebuild `commit` of the repository in the working directory; print one line per output; return the exit code."""
     revision = (prov.git("rev-parse", "--verify", f"{commit}^{{commit}}") or b"").decode().strip()
     if not revision:
         raise HallmarkError(
@@ -67,7 +55,7 @@ def run(stage: str | None = None, commit: str = "HEAD", into: Path | None = None
         )
     key = _key(revision, stage)
     with _folder(into) as folder:
-        clone, original = _clone(folder, revision, stage, lock)
+        clone = _clone(folder, revision, stage, lock)
         outs = _outs(clone, stage, lock)
         if not outs:
             raise HallmarkError(
@@ -76,13 +64,22 @@ def run(stage: str | None = None, commit: str = "HEAD", into: Path | None = None
         for path in outs:  # files from git would hide an output that the stage no longer writes
             if Path(path) != HOLDOUT_LOCK:
                 _remove(clone / path)
-        params = load_params(clone / "params.yaml")
-        changes = _environment(original, clone, params)  # before anything imports torch, which `portable` would refuse
+        # Before anything imports torch, which `portable` would refuse.
+        environment = _environment(revision, clone, load_params(clone / "params.yaml"))
         dvc("repro", "--force", *(["--single-item", stage] if stage else []), at=clone, variables=key)
-        lines = [line for path, (md5, free) in outs.items() for line in _compare(clone, path, md5, free, original)]
-        for line in lines:
-            print(f"{line.state:9} {line.path}{'  ' + line.note if line.note else ''}")
-        return _conclude(lines, original, clone, [*outs], changes, params)
+        states = Counter[str]()
+        for path, (md5, measured) in outs.items():
+            there = (clone / path).exists()
+            state = "missing" if not there else "measured" if measured else "same"
+            if state == "same" and prov.dvc_md5(clone / path) != md5:
+                state = "differs"
+            print(f"{state:9} {path}")
+            states[state] += 1
+        print(", ".join(f"{count} {state}" for state, count in states.items()))
+        print(f"environment: {environment}")
+        same = not states["differs"] and not states["missing"]
+        print("the rebuild gave the same bytes" if same else "the rebuild differs")
+        return 0 if same else 2
 
 
 def _key(revision: str, stage: str | None) -> dict[str, str]:
@@ -110,7 +107,7 @@ def _folder(into: Path | None) -> Iterator[Path]:
     yield into.resolve()
 
 
-def _clone(folder: Path, revision: str, stage: str | None, lock: prov.Stages) -> tuple[Path, Original]:
+def _clone(folder: Path, revision: str, stage: str | None, lock: prov.Stages) -> Path:
     """A clone at `revision` with an empty cache, plus the files it needs that no stage of this run makes."""
     from dvc.repo import Repo
 
@@ -157,8 +154,7 @@ def _clone(folder: Path, revision: str, stage: str | None, lock: prov.Stages) ->
             remedy="run `dvc pull --force`, or verify the whole pipeline",
         ) from None
     _bring_raw_data(clone, stage, lock)
-    (folder / "scratch").mkdir()
-    return clone, Original(Path.cwd(), revision, cache, folder / "scratch")
+    return clone
 
 
 def _check_bought(folder: Path, cache: Path) -> None:
@@ -235,116 +231,24 @@ def _outs(clone: Path, stage: str | None, lock: prov.Stages) -> dict[str, tuple[
     return outputs
 
 
-def _compare(clone: Path, path: str, recorded: str, measured: bool, original: Original) -> list[Line]:
-    """One line per file of an output."""
-    rebuilt = clone / path
-    if not rebuilt.exists():
-        return [Line("missing", path)]
-    if measured:
-        files = prov.files_in(rebuilt) if rebuilt.is_dir() else [rebuilt]
-        return [_measured(file, file.relative_to(clone).as_posix(), original) for file in files]
-    if not rebuilt.is_dir():
-        if prov.dvc_md5(rebuilt) == recorded:
-            return [Line("same", path)]
-        return [Line("differs", path, difference(original.file(path, recorded), rebuilt))]
-    old = original.listing(path, recorded)
-    new = {file.relative_to(rebuilt).as_posix(): file for file in prov.files_in(rebuilt)}
-    if old is None:
-        state = "same" if prov.dvc_md5(rebuilt) == recorded else "differs"
-        return [Line(state, path, "" if state == "same" else "(the original is not in this repository's cache)")]
-    lines = []
-    for name in sorted({*old, *new}):
-        inside = f"{path}/{name}"
-        if name not in new:
-            lines.append(Line("missing", inside))
-        elif name not in old:
-            lines.append(Line("differs", inside, "is new"))
-        elif prov.dvc_md5(new[name]) == old[name]:
-            lines.append(Line("same", inside))
-        else:
-            lines.append(Line("differs", inside, difference(original.file(inside, old[name]), new[name])))
-    return lines
-
-
-def _measured(file: Path, path: str, original: Original) -> Line:
-    """A measured file must exist and, if it is JSON, have the same keys as the recorded one."""
-    if file.suffix == ".json":
-        try:
-            new = json.loads(file.read_text(encoding="utf-8"))
-        except ValueError:
-            return Line("differs", path, "is not JSON")
-        old = original.json(path)
-        shapes = [{key: type(value).__name__ for key, value in it.items()} for it in (old, new) if isinstance(it, dict)]
-        if old is not None and (len(shapes) != 2 or shapes[0].keys() != shapes[1].keys()):
-            odd = sorted(shapes[0].keys() ^ shapes[1].keys()) if len(shapes) == 2 else ["(top)"]
-            return Line("differs", path, f"has different keys, first '{odd[0]}'")
-    return Line("measured", path)
-
-
-def _conclude(
-    lines: list[Line], original: Original, clone: Path, rebuilt: list[str], changes: list[str] | None, params: Params
-) -> int:
-    """Print a conclusion from the lines, and return the exit code; `changes` are the differences in the environment."""
-    counts = {state: sum(line.state == state for line in lines) for state in ("same", "differs", "missing", "measured")}
-    print(", ".join(f"{count} {state}" for state, count in counts.items() if count))
-    if changes is None:
-        print(f"environment: not recorded ({ENVIRONMENT} is not in that commit)")
-    else:
-        print(f"environment: different: {'; '.join(changes)}" if changes else "environment: the same as recorded")
-    if not counts["differs"] and not counts["missing"]:
-        print("the rebuild gave the same bytes")
-        return 0
-    # With compute.portable, a different processor is no explanation: it should have given the same bytes.
-    explains = [change for change in changes or [] if not (params.compute.portable and change.startswith("processor "))]
-    if not explains or counts["missing"]:
-        print("the rebuild differs, and the environment does not explain it")
-        return 2
-    print("the rebuild differs, and the different environment may explain it")
-    band = params.verify.band
-    distances = _metrics(original, clone, rebuilt)
-    for name, distance in distances.items():
-        print(f"{name}: {distance:.4f} from the recorded value")
-    if not distances:
-        print("no metric was rebuilt, so none can be within the band")
-        return 4
-    if max(distances.values()) > band:
-        print(f"metrics are outside the band ({band})")
-        return 4
-    print(f"metrics are within the band ({band})")
-    return 3
-
-
-def _environment(original: Original, clone: Path, params: Params) -> list[str] | None:
-    """How this environment differs from the recorded one, in words; None if none was recorded."""
+def _environment(revision: str, clone: Path, params: Params) -> str:
+    """How this environment differs from the recorded one, in words."""
     from hallmark.base.compute import LOCK, fingerprint, installed
 
-    recorded = original.json(ENVIRONMENT.as_posix())
-    if recorded is None:
-        return None
+    content = prov.git("show", f"{revision}:./{ENVIRONMENT}")
+    if content is None:
+        return f"not recorded ({ENVIRONMENT} is not in that commit)"
+    recorded = json.loads(content)
     here = fingerprint(params.compute, params.sft.parallel.processes, params.sft.parallel.strategy)
     now = {"fingerprint": here, "installed": installed(clone / LOCK)}
-    return [
+    changes = [
         f"{key} {recorded[part].get(key)} -> {now[part].get(key)}"
         for part in now
         if part in recorded
         for key in sorted({*recorded[part], *now[part]})
         if recorded[part].get(key) != now[part].get(key)
     ]
-
-
-def _metrics(original: Original, clone: Path, rebuilt: list[str]) -> dict[str, float]:
-    """How far the tuned model's rebuilt metrics are from the recorded ones, and the validation loss (as a share)."""
-    distances = {}
-    for file in (METRICS, SFT):
-        if not any(prov.overlap(path, file.as_posix()) for path in rebuilt):
-            continue
-        old, new = original.json(file.as_posix()) or {}, json.loads((clone / file).read_text(encoding="utf-8"))
-        for name in sorted({*old} & {*new}):
-            if isinstance(old[name], dict) and isinstance(old[name].get("value"), int | float):
-                distances[name] = abs(new[name]["value"] - old[name]["value"])
-            elif name == "validation_loss":
-                distances[name] = abs(new[name] / old[name] - 1)
-    return distances
+    return f"different: {'; '.join(changes)}" if changes else "the same as recorded"
 
 
 def _remove(path: Path) -> None:

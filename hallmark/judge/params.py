@@ -1,4 +1,4 @@
-"""The `gate`, `certify` and `verify` blocks of `params.yaml`."""
+"""The `gate` and `certify` blocks of `params.yaml`."""
 
 from __future__ import annotations
 
@@ -127,7 +127,3 @@ class Certify(Block):
     intended_use: Text
     limits: list[Text]
     private_data: Literal["error", "count"]
-
-
-class Verify(Block):
-    band: Annotated[float, Field(ge=0, lt=1)]

@@ -40,6 +40,7 @@ RENAMED = {  # what params are called now; an old name is an error that says so,
 GONE = {  # what params did that are no more, and what to do instead: an error says so, until the next release
     "eval.again": "nothing replaces it; docs/choices.md has what other batches change",
     "eval.agreement": "sampled answers showed less than log-probabilities do",
+    "verify": "`nox -s verify` says which outputs differ, and allows none to",
     "eval.self_consistency": "sampled answers showed less than log-probabilities do",
     "eval.general": "run `lm-eval` over what `python -m hallmark.commands.merge` writes",
     "benchmark.schema": "`eval.constrained` shows what holding answers to the schema does",

@@ -28,7 +28,7 @@ from hallmark.base.loaded_code import FOLDER, PARAMS, tracked
 from hallmark.base.params import Block, ByKind, Compute, Data, Seed
 from hallmark.base.reading import DEPTH, check_regular, depth_of, read_text
 from hallmark.data.params import Dedupe, Split
-from hallmark.judge.params import Certify, Gate, Verify
+from hallmark.judge.params import Certify, Gate
 from hallmark.mask.params import Mask
 from hallmark.model.base_params import Base, Choose
 from hallmark.model.params import Curve, Dpo, Sft, Tune
@@ -77,7 +77,6 @@ class Params(Block):
     canary: Canary
     collect: Collect
     drift: DriftTest
-    verify: Verify
 
     @model_validator(mode="after")
     def _pairs_where_they_are_learned_from(self) -> Params:
