@@ -51,7 +51,6 @@ SESSIONS = {
         "update": "Bring a stamped repo to the template's state: `-- [TEMPLATE]`; in the template `-- ../my-domain`.",
         "verify": "Rebuild the committed state in a fresh clone, and compare all outputs; `-- --stage sft`: one stage.",
         "vllm": "Make `.venv-vllm`, the environment of the vllm server (CUDA if there is a GPU). Options go to pip.",
-        "wheels": "Check that the locked packages have wheels for each Python and system supported; installs none.",
     },
     "hallmark.service.commands": {
         "serve": "Answer callers with the OpenAI chat API, through the gateway, until Ctrl-C; `-- --help`: options.",

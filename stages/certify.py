@@ -124,7 +124,7 @@ def run(params: Params, params_file: Path = Path("params.yaml")) -> None:
             write_text(folder / prov.CARD, model_card(params, results, told, made_up))
             licence = licence_text(params.certify.name, params.base.name, params.base.licence)
             write_text(folder / prov.LICENCE, licence)
-            write_json(folder / prov.SBOM, sbom(params, subjects, dependencies, results.measures))
+            write_json(folder / prov.SBOM, sbom(params, subjects, dependencies))
             written = [prov.CARD, prov.LICENCE, prov.SBOM]
             if promised := shipped(cascade) if cascade else None:
                 write_json(folder / prov.CASCADE, promised)

@@ -52,7 +52,7 @@ def run(params: Params) -> None:
     tuned = read_predictions("tuned", task=task)
     check_whole(tuned)
     others = {name: read_predictions(name, task=task) for name in ("base", *params.eval.comparators)}
-    measures = measures_of(task, [row for rows in (tuned, *others.values()) for row in rows], params.eval.spans)
+    measures = measures_of(task, [row for rows in (tuned, *others.values()) for row in rows])
     bootstrap = bootstrap_of(tuned, params)
     models = [against(name, rows, tuned, params, task, measures) for name, rows in others.items()]
     linear = against_linear(others, tuned, task, params.compare, params.seed, records_read(params.sft))
@@ -108,18 +108,16 @@ def against(
             if needed is None
             else round(settings.min_detectable_effect * math.sqrt(needed / bootstrap.records), 6),
         ),
-        measures=[both(measure, other, tuned, bootstrap, params.eval.spans) for measure in measures],
+        measures=[both(measure, other, tuned, bootstrap) for measure in measures],
         failures=failures(other, tuned, bootstrap, possible(task, [row.target for row in tuned], params.eval.facts)),
         transitions=transitions(other, tuned),
         slices=slices(other, tuned, settings.confidence),
     )
 
 
-def both(
-    measure: Measure, other: Predictions, tuned: Predictions, bootstrap: ClusterBootstrap, spans: Sequence[str]
-) -> MeasureResult:
+def both(measure: Measure, other: Predictions, tuned: Predictions, bootstrap: ClusterBootstrap) -> MeasureResult:
     """A measure of both models and their paired difference, with intervals."""
-    before, after = (measure.columns(rows, spans) for rows in (other, tuned))
+    before, after = (measure.columns(rows) for rows in (other, tuned))
     return MeasureResult(
         name=measure.name,
         words=measure.words,
@@ -139,7 +137,7 @@ def alone(
                 name=measure.name,
                 words=measure.words,
                 given=measure.given(task),
-                tuned=bootstrap.interval(measure.columns(tuned, params.eval.spans), measure.statistic).rounded(),
+                tuned=bootstrap.interval(measure.columns(tuned), measure.statistic).rounded(),
             )
             for measure in measures
         ],

@@ -23,7 +23,6 @@ from hallmark.base.holdout import HoldoutLock, read_lock
 from hallmark.base.key import read_key
 from hallmark.base.measured import measured
 from hallmark.base.printing import show
-from hallmark.data.balance import balance
 from hallmark.data.called_functions import called_functions, say_unknown
 from hallmark.data.frozen import check_frozen, compare, cutoffs, digests_of, renamed
 from hallmark.data.grouping import BY_CUTOFF, assign, joined_across
@@ -31,7 +30,7 @@ from hallmark.data.leaks import count_leaks, drop_leaks, numbers_of, row_split_l
 from hallmark.data.left_out import left_out
 from hallmark.data.near import near_pairs
 from hallmark.data.split_checks import TOO_LONG, check_named, check_not_empty, check_shared, warn_of_shares
-from hallmark.data.split_records import all_records, columns, contents, in_batches, read_columns, records_of, targets
+from hallmark.data.split_records import all_records, columns, contents, in_batches, read_columns, records_of
 from hallmark.data.texts import write_frames
 from hallmark.judge.label_errors import suspects
 from hallmark.model.limits import LEARNED, Limits
@@ -131,7 +130,6 @@ def run(params: Params, refreeze: bool = False) -> None:
             "rehashed": len(new.before),
             "holdout_unchanged": held_out == new.records,
             "random_row_split": row_split_leaks(rows, text, pairs, groups, held, params.split.salt),
-            "balance": balance(targets(on_sides, looked_at), task, FILES),
             "label_errors": suspects(on_sides, looked_at.drop("content"), task, params.split, params.classical),
             "lengths": lengths,
         }

@@ -260,7 +260,7 @@ def hash_of(one: dict[str, Any]) -> str:
 def artefact(name: str, weights: str, **found: Any) -> dict[str, Any]:
     """An artefact of benchmark.json: as evaluated if nothing else is said of it."""
     changes = {"texts": 0, "lost": 0, "won": 0, "behind": {"value": 0.0, "low": -0.04, "high": 0.04}}
-    parts = {"reason": None, "changes": changes, "logits": None, "cost": None}
+    parts = {"reason": None, "changes": changes, "cost": None}
     return {"name": name, "weights": weights} | parts | found
 
 

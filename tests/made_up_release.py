@@ -16,7 +16,7 @@ FILES = {
     "adapter_model.safetensors": bytes(range(256)),
     "training.json": b'{"base_precision": "nf4"}\n',
 }
-MADE = {"README.md": b"# A card\n", "sbom.cdx.json": b"{}\n"}
+MADE = {"README.md": b"# A card\n", "LICENSE": b"Free\n"}
 CASCADE: dict[str, Any] = {
     "version": 1,
     "raw_scores": ["mean", "least", "sum", "least_field"],

@@ -146,8 +146,6 @@ def test_both_models_are_measured_in_a_closed_and_an_open_loop(workspace):
     assert shipped["q8_0"]["reason"] == "llama.cpp's convert_hf_to_gguf.py is not on the PATH"
     # The file that ships holds what was evaluated, and answers in the same batch: any change is a mistake in its making.
     assert shipped["merged"]["changes"]["texts"] == 0
-    assert shipped["merged"]["logits"]["largest_difference"] == 0
-    assert 0 < shipped["adapter"]["logits"]["largest_difference"] < 1
     at_once = {name: shipped[name]["cost"]["at_once"] for name in ("adapter", "merged", "server")}
     assert at_once == {"adapter": 6, "merged": 6, "server": 2}  # the longest four are a batch of their own
     assert "Order" not in result.stdout + result.stderr
@@ -174,7 +172,7 @@ def test_a_gguf_file_is_scored_where_llama_cpp_is_and_an_adapter_in_4_bits(works
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     params, records = load_params(), read_records(HOLDOUT).rows(named=True)
     sample = Shipped(params, records, read_evaluated(records), [], range(len(records)))
-    options = Options("bfloat16", "sdpa", "cpu", 10, 16, merge=True)
+    options = Options("bfloat16", "sdpa", "cpu", 10, 16)
     names = ["nf4", "merged", "q8_0", "q4_k_m"]
     found = {
         one.name: one
@@ -182,7 +180,6 @@ def test_a_gguf_file_is_scored_where_llama_cpp_is_and_an_adapter_in_4_bits(works
     }
     for name in ("q8_0", "q4_k_m"):
         assert found[name].reason is None
-        assert found[name].logits.largest_difference > 0.01  # it has 4 bits
         assert found[name].cost == Cost(disk_mib=round(made.stat().st_size / 2**20, 1))
     assert found["nf4"].cost.memory_mib < found["merged"].cost.memory_mib
 

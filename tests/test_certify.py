@@ -143,9 +143,6 @@ def test_the_bill_of_materials_is_valid_and_complete(repo: Path) -> None:
     assert kinds[load_params().base.name] == "machine-learning-model"
     assert kinds["data/split/train.parquet"] == "data"
     assert kinds["pytest"] == "library"
-    card = bill["metadata"]["component"]["modelCard"]
-    measured = {metric["type"]: metric for metric in card["quantitativeAnalysis"]["performanceMetrics"]}
-    assert measured["exact_match"]["confidenceInterval"] == {"lowerBound": "0.76", "upperBound": "0.84"}
 
 
 def test_the_same_inputs_give_the_same_release(repo: Path, tmp_path: Path) -> None:

@@ -325,7 +325,7 @@ def test_what_dvc_sets_is_what_is_wanted_or_an_error(tmp_path: Path) -> None:
         experiments.overrides(wanted, raw, file)
     for name, value in (
         ("base.name", "${oc.env:HOME}"),
-        ("eval.spans", [{"a": 1}]),
+        ("mask.deny", [{"a": 1}]),
         ("base.chat_template_kwargs", {"a.b": 1}),
     ):
         with pytest.raises(HallmarkError, match=f"DVC can't set {name}"):

@@ -11,19 +11,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from hallmark.base.files import json_bytes
 from hallmark.judge.changed_slices import moved
 from hallmark.judge.drift import Drift, Request, different, drift
 from hallmark.judge.two_sample import permuted, separation
 from hallmark.params.loader import load_params
-from hallmark.params.monitoring import DriftTest
 from hallmark.service.monitoring.requests import of_traces
 from hallmark.task.task import Task
 from tests.made_up import ROOT
 
-SETTINGS = DriftTest(alpha=0.1, permutations=19, most_records=2000, least_groups=8)
+ONE_IN_TEN: dict[str, Any] = {"alpha": 0.1, "permutations": 19}
 Texts = list[tuple[str, str]]  # customer and text
 
 
@@ -82,7 +80,7 @@ def test_nor_if_three_customers_send_most_of_todays_requests() -> None:
 
     def one(random: np.random.Generator, run: int) -> bool:
         after = said(random, 3, 30, 100) + said(random, 9, 2, 200)
-        return drift(requests(said(random, 16, 5, 0)), requests(after), SETTINGS, run).verdict == "drift"
+        return drift(requests(said(random, 16, 5, 0)), requests(after), run, **ONE_IN_TEN).verdict == "drift"
 
     runs = 40
     assert rate(runs, one) <= most(runs)
@@ -104,8 +102,7 @@ def planted(step: int = 1) -> Drift:
     random = np.random.default_rng(4)
     before, after = said(random, 30, 6, 0, own=0.3), said(random, 30, 6, 100, own=0.3, new=0.4)
     after += [("c100", f"grudge about clause {number} " * 9) for number in range(20)]  # one customer's own word
-    settings = SETTINGS.model_copy(update={"permutations": 99})
-    return drift(requests(before)[::step], requests(after, "delivery")[::step], settings, 0)
+    return drift(requests(before)[::step], requests(after, "delivery")[::step], 0, permutations=99)
 
 
 @pytest.fixture(scope="module")
@@ -133,17 +130,17 @@ def test_the_report_is_json_and_the_same_each_time(shifted: Drift) -> None:
 @pytest.mark.parametrize("customers", [0, 1, 7])
 def test_too_few_customers_are_too_little_data(customers: int) -> None:
     random = np.random.default_rng(5)
-    found = drift(requests(said(random, 20, 5, 0)), requests(said(random, customers, 30, 100)), SETTINGS, 0)
+    found = drift(requests(said(random, 20, 5, 0)), requests(said(random, customers, 30, 100)), 0)
     assert (found.verdict, found.auc, found.p, found.slices) == ("too_little_data", None, None, [])
 
 
 @pytest.mark.parametrize("text", ["", "!", "\ud83d\ude00", "a", "same words each time"])
 def test_texts_without_words_or_all_the_same_are_no_drift(text: str) -> None:
     rows = [Request(f"c{number}", f"{text}{' ' * number}" if number else text) for number in range(20)]
-    found = drift(rows, rows, SETTINGS.model_copy(update={"least_groups": 3}), 0)
+    found = drift(rows, rows, 0, **ONE_IN_TEN)
     assert found.verdict == "too_little_data"  # equal texts count once
     differing = [Request(f"c{number}", f"{text}{'!' * number}") for number in range(20)]
-    assert drift(differing, differing, SETTINGS, 0).verdict == "not_shown"
+    assert drift(differing, differing, 0, **ONE_IN_TEN).verdict == "not_shown"
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.booleans()), min_size=2, max_size=40), st.integers(0, 99))
@@ -197,8 +194,3 @@ def test_traces_are_requests_once_each_and_invalid_answers_have_no_labels() -> N
     first, second = of_traces(rows, task)
     assert (first.group, first.text, first.labels["intent"]) == ("c1", "my parcel", "refund")
     assert (second.group, second.labels) == ("key k", {})
-
-
-def test_more_permutations_are_asked_for_than_alpha_can_do_without() -> None:
-    with pytest.raises(ValidationError, match=r"drift\.permutations"):
-        DriftTest(alpha=0.01, permutations=50, most_records=100, least_groups=8)

@@ -130,7 +130,6 @@ def test_a_missing_key_and_the_first_of_many_problems_are_said(tmp_path: Path) -
         ("mask.deny", ["a\x07b"]),
         ("mask.patterns", [{"kind": "A_B", "regex": "(" * 5_000 + ")" * 5_000}]),
         ("eval.policy", {"a": "a" * 10_001}),
-        ("eval.spans", 3),
     ],
 )
 def test_a_wrong_type_or_value_is_an_error_that_names_the_key_and_no_other(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hallmark.answer.artefact_sample import Sample, drawn
-from hallmark.answer.parity import Artefact, Cost, Logits
+from hallmark.answer.parity import Artefact, Cost
 from hallmark.answer.scoring import Scorer
 from hallmark.answer.shipped import read_evaluated
 from hallmark.base.files import write_json
@@ -87,8 +87,8 @@ def test_a_report_comes_back_as_it_was_written_and_is_told_in_words(tmp_path, mo
     cost = Cost(disk_mib=271.4, memory_mib=256.6, at_once=10, latency_p95_s=1.234, tokens_per_second=61.2)
     whole = sample.parity(
         [
-            Artefact("merged", "bfloat16", None, sample.changes(answers), Logits(8, 200, 0.25, 3), cost),
-            Artefact("q8_0", "Q8_0", None, sample.changes([RIGHT] * 10), None, Cost(disk_mib=138.0)),
+            Artefact("merged", "bfloat16", None, sample.changes(answers), cost),
+            Artefact("q8_0", "Q8_0", None, sample.changes([RIGHT] * 10), Cost(disk_mib=138.0)),
             Artefact("q4_k_m", "Q4_K_M", "llama-quantize is not on the PATH"),
         ]
     )
@@ -96,8 +96,8 @@ def test_a_report_comes_back_as_it_was_written_and_is_told_in_words(tmp_path, mo
     write_json(path, Report("benchmark").content | {"parity": asdict(whole)})
     assert read_parity(Report("benchmark")) == whole
     assert shipped_table(whole).rows == [
-        ("Merged model (bfloat16)", "2 of 10", "1 lost, 0 won", "0.25, 3 of 200 tokens", "271 MiB", "257 MiB",
+        ("Merged model (bfloat16)", "2 of 10", "1 lost, 0 won", "271 MiB", "257 MiB",
          "1.23 s (10 at once)", "61.2"),
-        ("GGUF file (Q8_0)", "0 of 10", "as evaluated", "-", "138 MiB", "-", "-", "-"),
+        ("GGUF file (Q8_0)", "0 of 10", "as evaluated", "138 MiB", "-", "-", "-"),
     ]  # fmt: skip
     assert "llama-quantize is not on the PATH" in shipped_table(whole).note

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import pytest
 import torch
 from peft import get_peft_model
-from ruamel.yaml import YAML
 from torch.utils.flop_counter import FlopCounterMode
 
-from hallmark.base.dvc_lock import read_lock
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import BASE, QUANTIZED, write_json
 from hallmark.base.reading import read_object
@@ -309,95 +305,6 @@ def test_the_faster_data_type_is_named_where_it_is_not_that_of_the_params(here: 
     assert estimate.estimate(here, BASE, machine.named("L4")).float32_ahead is None
 
 
-@pytest.fixture
-def ran(here: Params, monkeypatch: pytest.MonkeyPatch) -> Params:
-    """What an earlier run on this machine left: the reference's reports, as of this machine, and its dvc.lock."""
-    params = load_params(ROOT / "params.yaml")
-    data = lengths(params, Path())
-    tokens, asked = round(fmean(data.train.whole) * data.train.records), data.holdout.records
-    lock = read_lock((ROOT / "dvc.lock").read_bytes())
-    known = {name: value for name, value in lock["sft"]["params"]["sft"].items() if name in Sft.model_fields}
-    sft = params.sft.model_dump() | known  # The lock may be of a time when `sft` had a param that is gone.
-    reports = {
-        "reports/base.json": {"name": params.base.name, "source": params.base.source},
-        "reports/sft.json": {"steps": 231, "records": {"train": data.train.records}, "tokens": {"train": tokens}},
-        "reports/eval/base/metrics.json": {"records": min(asked, params.eval.sample["base"])},
-        "reports/eval/tuned/metrics.json": {"records": asked},
-        "reports/measured/sft.json": {"fingerprint": {"processor": "this"}, "train_seconds": 1299.1},
-        "reports/measured/eval_base.json": {"measured": {"machine": {"processor": "this"}}, "answer_seconds": 30.0},
-        "reports/measured/eval_tuned.json": {"measured": {"machine": {"processor": "this"}}, "answer_seconds": 40.0},
-    }
-    here_is = {"processor": "this"}
-    monkeypatch.setattr("hallmark.base.compute.fingerprint", lambda _: here_is)
-    monkeypatch.setattr(speed, "OF_MACHINE", ())
-    for name, content in reports.items():
-        write_json(Path(name), content)
-    written = YAML(typ="safe").load((ROOT / "dvc.lock").read_text(encoding="utf-8"))
-    for model, own in speed.OF_MODEL.items():
-        asked = {f"eval.{name}": getattr(params.eval, name) for name in (*speed.OF_EVAL, own)}
-        asked["eval.engine"] = params.eval.engine.model_dump()
-        written["stages"][f"eval@{model}"]["params"]["params.yaml"] = asked
-    with Path("dvc.lock").open("w", encoding="utf-8") as file:
-        YAML(typ="safe").dump(written, file)
-    return params.model_copy(update={"sft": Sft.model_validate(sft)})
-
-
-def test_the_last_run_says_the_time(ran: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only if it ran on this machine with the same base, as much data and the same settings that decide how long a step takes."""
-    data = lengths(ran, tmp_path)
-    assert speed.trained_here(ran, data) == speed.Trained(1299.1, 231, 145)
-    assert speed.answered_here(ran, data) == {"base": 30.0, "tuned": 40.0}
-    base = bases.known(NAMES[0], tmp_path)
-    assert base is not None
-    found = estimate.estimate(with_sft(ran, max_steps=231), base)
-    assert found.training_seconds == pytest.approx(1299.1)
-    assert found.evaluation_seconds > 70
-    sampled = ran.model_copy(update={"eval": ran.eval.model_copy(update={"sample": {"base": 7}})})
-    assert speed.answered_here(sampled, data) == {"tuned": 40.0}
-    assert speed.trained_here(with_sft(ran, learning_rate=0.1), data) is not None
-    for changed_run in (
-        with_sft(ran, batch_size=8),
-        with_sft(ran, lora=ran.sft.lora.model_copy(update={"dropout": 0.1})),
-        ran.model_copy(update={"base": ran.base.model_copy(update={"name": "another"})}),
-        ran.model_copy(update={"base": ran.base.model_copy(update={"source": "hub"})}),
-    ):
-        assert speed.trained_here(changed_run, data) is None
-    longer = replace(data, train=replace(data.train, whole=[2 * tokens for tokens in data.train.whole]))
-    assert speed.trained_here(ran, longer) is None and speed.answered_here(ran, longer) == {}
-    larger = replace(data, holdout=replace(data.holdout, records=10 * data.holdout.records))
-    assert "tuned" not in speed.answered_here(ran, larger)
-    monkeypatch.setattr("hallmark.base.compute.fingerprint", lambda _: {"processor": "another"})
-    assert speed.trained_here(ran, data) is None and speed.answered_here(ran, data) == {}
-
-
-def test_a_run_that_can_not_be_read_is_none(ran: Params, tmp_path: Path) -> None:
-    for file, text in (
-        ("reports/measured/sft.json", '{"fingerprint": {"processor": "this"}, "train_seconds": null}'),
-        ("reports/sft.json", "{}"),
-        ("dvc.lock", "stages: {sft: {cmd: x, params: {params.yaml: {sft: {}}}}}"),
-    ):
-        before = Path(file).read_text(encoding="utf-8")
-        for damaged in (text, "<<<<<<< ours"):
-            Path(file).write_text(damaged, encoding="utf-8")
-            assert speed.trained_here(ran, lengths(ran, tmp_path)) is None
-        Path(file).write_text(before, encoding="utf-8")
-
-
-def test_another_base_is_measured(here: Params, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Although it has the params of the base that ran here."""
-    asked: list[bool] = []
-
-    def estimated(*_: Any, past: bool) -> Any:
-        asked.append(past)
-        raise HallmarkError("stop", remedy="")
-
-    monkeypatch.setattr(plan, "estimate", estimated)
-    for options in (list[str](), ["--base", NAMES[1]]):
-        with pytest.raises(HallmarkError, match="stop"):
-            plan.main(argparse.Namespace(params=Path("params.yaml"), **vars(plan._parser().parse_args(options))))
-    assert asked == [True, False]
-
-
 @pytest.mark.parametrize(
     ("config", "field"),
     [
@@ -426,12 +333,9 @@ def test_the_plan_counts_who_is_asked_what(here: Params) -> None:
     part = lengths(here, BASE).holdout
     asked = {"sample": {"base": 2, "few_shot": 1}}
     params = here.model_copy(update={"eval": here.eval.model_copy(update=asked)})
-    base, tuned, few, *samples = all_answering(params, part, NO_PART)
-    assert [round(each.share * len(part.prompts)) for each in samples] == [2 * min(3, part.records)]
-    apart = replace(part, records=2)
-    *_, answers, sampled, again = all_answering(params, part, apart)
-    assert sampled.share == samples[0].share
-    assert round(answers.share * len(part.prompts)) == 2 and again.share == 2 * answers.share
+    base, tuned, few = all_answering(params, part, NO_PART)
+    *_, answers = all_answering(params, part, replace(part, records=2))
+    assert round(answers.share * len(part.prompts)) == 2
     assert [round(each.share * len(part.prompts)) for each in (base, tuned, few)] == [2, part.records, 1]
     longer = few.batches[0].tokens - base.batches[0].tokens
     assert 0 < longer <= params.eval.comparators["few_shot"].max_tokens

@@ -568,23 +568,6 @@ def test_a_random_row_split_leaks_and_is_counted() -> None:
     assert report["after_dedupe"]["held_out"] == held
 
 
-def test_label_balance(tmp_path: Path) -> None:
-    schema = {"properties": {"kind": {"enum": ["a", "b", None]}, "deep": {"properties": {"yes": {"type": "boolean"}}}}}
-    (tmp_path / "schema.json").write_text(json.dumps(schema))
-    records = made(400, 50)
-    for number, row in enumerate(records):
-        target = {"kind": [None, "a", "b", "b"][number % 4], "deep": {"yes": number % 2 == 0}, "free": str(number)}
-        row["completion"][0]["content"] = "no" if number % 10 == 0 else json.dumps(target)
-    changes = {"task__kind": "extraction", "task__schema_file": "schema.json", "task__refusal": "no"}
-    balance = splitted(records, split__label_errors=0, **changes)["balance"]
-    assert balance["difference"].keys() == {"(kind)", "kind", "deep.yes"}
-    shares = {(row["field"], row["value"]): row["train"] for row in balance["shares"]}
-    assert shares["(kind)", "refusal"] == pytest.approx(0.1, abs=0.05)
-    assert shares["kind", "b"] == pytest.approx(0.5, abs=0.1)
-    assert shares["deep.yes", "true"] + shares["deep.yes", "false"] == pytest.approx(1)
-    assert "free" not in json.dumps(balance)
-
-
 def calls(*names: str) -> str:
     return json.dumps([{"name": name, "arguments": {"type": "dict"}} for name in names])
 

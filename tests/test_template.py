@@ -330,7 +330,7 @@ def test_packages_that_hold_a_model_are_installed_by_their_hash_alone(
         hashed = re.fullmatch(r"(\w[\w-]*==\S+) --hash=sha256:[0-9a-f]{64}", line)
         assert hashed
         pin = hashed[1]
-        assert pin in pins, "the bill of materials and the model's identity name another version"
+        assert pin in pins, "the provenance and the model's identity name another version"
         needed = [re.split("[<>=\\[]", name)[0] for name in noxfile.PROJECT["project"]["dependencies"]]
         assert pin.split("==")[0].replace("_", "-") not in [name.replace("_", "-") for name in needed]
     monkeypatch.chdir(tmp_path)

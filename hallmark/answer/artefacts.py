@@ -1,4 +1,4 @@
-"""What ships besides the server, each loaded as its user loads it: it answers a sample, its logits and costs are measured."""
+"""What ships besides the server, each loaded as its user loads it: it answers a sample, and its costs are measured."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hallmark.answer.answers import Prompt
 from hallmark.answer.artefact_sample import Sample
 from hallmark.answer.decoding import Watcher, Written
 from hallmark.answer.generation import LocalModel
-from hallmark.answer.parity import Artefact, Cost, Logits
+from hallmark.answer.parity import Artefact, Cost
 from hallmark.base.errors import HallmarkError
 from hallmark.model.adapter import base_precision, load_adapter
 from hallmark.model.gguf import KINDS, load_gguf, missing, write_gguf
@@ -27,7 +27,6 @@ from hallmark.serve.load import quantiles
 from hallmark.serve.server import temporary_folder
 
 MIB = 2**20
-COMPARED = 4  # records whose logits are compared: a form that computes something else differs in each of them
 log = logging.getLogger(__name__)
 
 
@@ -37,14 +36,13 @@ class UnavailableError(Exception):
 
 @dataclass(frozen=True)
 class Options:
-    """How the artefacts are run. `merge`: the adapter was merged when it was evaluated."""
+    """How the artefacts are run."""
 
     dtype: str
     attention: str
     device: str
     batch_size: int
     max_new_tokens: int
-    merge: bool
 
 
 def measure_artefacts(
@@ -61,13 +59,10 @@ def measure_artefacts(
     `weights`: what `quantize` made of the base, which the adapter was trained over.
     `prompts`: those of the sample's records. One that can't be made here has the reason instead of figures.
     """
-    evaluated = "merged" if options.merge else "adapter"
-    compared = list(range(len(prompts)))[:: max(1, len(prompts) // COMPARED)][:COMPARED]
     artefacts = []
     with temporary_folder() as folder:
         made = Artefacts(base, weights, adapter, folder, options)
-        recorded = Recorded(folder, [(prompts[row], sample.evaluated[row].prediction) for row in compared])
-        for name in sorted(names, key=lambda name: name != evaluated):  # the others' logits are compared with its
+        for name in names:
             try:
                 with made.loaded(name) as (model, disk):
                     timed = Timed(
@@ -75,14 +70,12 @@ def measure_artefacts(
                         max_new_tokens=options.max_new_tokens,
                     )  # fmt: skip
                     answers = timed.answer(prompts, f"records answered by {name}")
-                    logits = recorded.record(timed) if name == evaluated else recorded.compare(timed)
                     artefacts.append(
                         Artefact(
                             name,
                             made.weights(name),
                             None,
                             sample.changes([answer.text for answer in answers]),
-                            logits,
                             timed.cost(disk, own=name not in KINDS),
                         )
                     )
@@ -183,14 +176,6 @@ class Timed(LocalModel):
             tokens_per_second=round(self.tokens / self.seconds, 1),
         )
 
-    def logits(self, prompt: Prompt, answer: str) -> torch.Tensor:
-        """The logits from which each token of the answer is chosen: (tokens, vocabulary), on the CPU."""
-        given, wanted = self.encode(self.text(prompt)), self.encode(answer)
-        ids = torch.tensor([given + wanted], device=self.model.device)
-        with torch.inference_mode():
-            found = self.model(input_ids=ids, use_cache=False, logits_to_keep=len(wanted) + 1).logits
-        return found[0, -len(wanted) - 1 : -1].cpu()
-
 
 class Clock:
     """Notes when each token was computed."""
@@ -205,44 +190,6 @@ class Clock:
     def after(self, tokens: int) -> float:
         """Seconds until that many tokens and the end token, if there is one, were computed."""
         return self._times[min(tokens + 1, len(self._times) - 1)]
-
-
-class Recorded:
-    """The logits of evaluated answers, in files: those of a large vocabulary would fill the memory."""
-
-    def __init__(self, folder: Path, answers: Sequence[tuple[Prompt, str]]) -> None:
-        self._folder, self._answers = folder, answers
-        self._known = False
-
-    def record(self, model: Timed) -> Logits:
-        """Keep those of the model as it was evaluated, with which the others' are compared."""
-        from safetensors.torch import save_file
-
-        tokens = 0
-        for number, (prompt, answer) in enumerate(self._answers):
-            found = model.logits(prompt, answer)
-            save_file({"logits": found.contiguous()}, self._file(number))
-            tokens += len(found)
-        self._known = True
-        return Logits(len(self._answers), tokens, 0.0, 0)
-
-    def compare(self, model: Timed) -> Logits | None:
-        """How far another's are from those; None if none were kept."""
-        from safetensors.torch import load_file
-
-        if not self._known:
-            return None
-        largest, changed, tokens = 0.0, 0, 0
-        for number, (prompt, answer) in enumerate(self._answers):
-            before, after = load_file(self._file(number))["logits"].float(), model.logits(prompt, answer).float()
-            if len(before):
-                largest = max(largest, float((before - after).abs().max()))
-            changed += int((before.argmax(-1) != after.argmax(-1)).sum())
-            tokens += len(before)
-        return Logits(len(self._answers), tokens, round(largest, 4), changed)
-
-    def _file(self, number: int) -> Path:
-        return self._folder / f"logits-{number}.safetensors"
 
 
 def size(path: Path) -> int:

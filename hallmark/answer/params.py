@@ -45,7 +45,6 @@ class Eval(Block):
     sample: dict[Name, Positive]
     comparators: dict[Name, AComparator]
     constrained: NotNegative
-    spans: list[Text]
     confidence: Share
     bootstrap_samples: BootstrapSamples
     policy: dict[Text, Regex]

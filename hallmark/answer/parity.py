@@ -22,19 +22,6 @@ WORDS = {  # artefacts by name, in the order in which they are shown
 
 
 @dataclass(frozen=True)
-class Logits:
-    """Logits of the evaluated answers, token by token, against those of the model in the form that was evaluated.
-
-    `largest_difference`: of any logit. `argmax_changed`: at how many of the `tokens` another one is the likeliest.
-    """
-
-    records: Count
-    tokens: Count
-    largest_difference: Annotated[float, Field(ge=0)]
-    argmax_changed: Count
-
-
-@dataclass(frozen=True)
 class Cost:
     """What an artefact takes. `at_once`: requests or records answered together, at which the last two were measured.
 
@@ -69,7 +56,6 @@ class Artefact:
     weights: str
     reason: str | None
     changes: Changes | None = None
-    logits: Logits | None = None
     cost: Cost | None = None
 
     @property

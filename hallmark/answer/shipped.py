@@ -130,7 +130,7 @@ class Shipped:
             tokens_per_second=level["output_tokens_per_second"],
         )
         changes = self._sample.changes([texts[row] for row in self._rows])
-        self._found.append(Artefact(SERVER, self._weights, None, changes, None, cost))
+        self._found.append(Artefact(SERVER, self._weights, None, changes, cost))
 
     def parity(self, sent: Sequence[Sent] | Live | None) -> Parity:
         """What was found, once the artefacts on disk have answered too; no server may hold the device's memory.
@@ -181,7 +181,6 @@ class Shipped:
                 device=params.compute.device,
                 batch_size=params.eval.batch_size,
                 max_new_tokens=params.eval.max_new_tokens,
-                merge=params.eval.merge,
             )
             self._found += measure_artefacts(
                 self._local, BASE, QUANTIZED, ADAPTER, self._sample, self._prompts, options

@@ -102,7 +102,7 @@ def run_stage(
     with suppress(Exception):  # it is there to be read, and stops no stage
         from hallmark.base.heading import heading
 
-        if line := heading(sys.orig_argv[1:]):
+        if line := heading():
             print(printable(line), file=sys.stderr)
     try:
         if os.environ.get("DVC_STAGE") and module.startswith("stages.") and module != "stages.code":

@@ -120,7 +120,7 @@ def measures(params: Params, rows: Sequence[Any]) -> list[Measure]:
     A kind without a measure of its own has those that its gate starts with.
     """
     task, floors = Task(params.task), params.gate.floors
-    known = {measure.name: measure for measure in measures_of(task, rows, params.eval.spans)}
+    known = {measure.name: measure for measure in measures_of(task, rows)}
     own = [measure.name for measure in task.kind.measures[-1:]] or list(task.kind.gate.get("floors", ()))
     names = dict.fromkeys([sweep.deciding(floors, known), "exact_match", *floors, *own])
     return [known[name] for name in names if name in known and name not in sweep.FORM]
@@ -133,7 +133,7 @@ def drawn(points: list[Point], planned: int, params: Params) -> Curve:
     bootstrap = ClusterBootstrap(groups, confidence=asked.confidence, draws=asked.bootstrap_samples, seed=params.seed)
     found = []
     for measure in measures(params, rows):
-        columns = [measure.columns(point.predictions, asked.spans) for point in points]
+        columns = [measure.columns(point.predictions) for point in points]
         values = [bootstrap.interval(column, measure.statistic).rounded() for column in columns]
         law = Outlook(FEW, points[-1].part.records)
         if len(points) == planned:

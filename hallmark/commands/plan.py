@@ -49,7 +49,7 @@ def main(arguments: argparse.Namespace) -> None:
     machine = named(arguments.gpu) if arguments.gpu else at_hand(params.compute)
     with tempfile.TemporaryDirectory() as temporary:
         name, base = folder_of(params, arguments.base, Path(temporary))
-        found = estimate(params, base, machine, past=not arguments.uncorrected and arguments.base is None)
+        found = estimate(params, base, machine)
         fitting = [] if found.fits else what_fits(params, base, machine, found)
     if arguments.json:
         print(json.dumps(as_json(name, found, price, fitting), indent=2))
@@ -135,7 +135,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--base", metavar="BASE", help="a folder with config.json, a known base, or OWNER/NAME@COMMIT of the hub (default: the base in the params)")  # fmt: skip
     parser.add_argument("--gpu", metavar="GPU", help="a GPU that is not at hand: its model (L4, A100, H100, ...) or its memory (24GiB)")  # fmt: skip
     parser.add_argument("--price-per-hour", type=float, metavar="PRICE", help="of the machine, in any currency (default: benchmark.price_per_hour)")  # fmt: skip
-    parser.add_argument("--uncorrected", action="store_true", help="leave aside how long the last run on this machine took")  # fmt: skip
     parser.add_argument(
         "--rows", type=int, metavar="ROWS", help="what masking that many rows would take, instead of the run"
     )

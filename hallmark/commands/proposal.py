@@ -108,7 +108,7 @@ class Proposal:
         self.set("mask", "identity_columns", roles.identity, why)
         for block, key, empty in (  # what speaks of the columns and values of other data
             ("mask", "allow", []), ("mask", "allow_patterns", []), ("mask", "gold", None), ("dedupe", "gold", None),
-            ("eval", "spans", []), ("eval", "facts", {}),
+            ("eval", "facts", {}),
         ):  # fmt: skip
             self.set(block, key, empty)
 

@@ -37,7 +37,7 @@ def main(arguments: argparse.Namespace) -> None:
     for table in (
         fitting(lambda short: label_rows(results, short)),
         constrained_rows(results.constrained),
-        without(shipped, 3) if (shipped := results.shipped) and shipped.rows else [],
+        without(shipped) if (shipped := results.shipped) and shipped.rows else [],
     ):
         if table:
             print()

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import DEDUPED, MASKED
 from hallmark.base.records import check_filled, scan_records, whole_parquet
-from hallmark.data.leaks import LEAK
 from hallmark.data.near import normalise, text_of
-from hallmark.data.split_checks import TOO_LONG
 from hallmark.data.texts import Texts, in_order, read_some
 
 if TYPE_CHECKING:
@@ -92,12 +90,3 @@ def contents(ids: pl.DataFrame, restored: set[str]) -> Iterator[pl.DataFrame]:
     """What the lock compares of the records with these ids."""
     records = all_records(restored).join(ids.lazy(), on="id", how="semi")
     return read_some(DEDUPED, records.select("id", "group", "source", **columns()))
-
-
-def targets(rows: pl.DataFrame, records: pl.LazyFrame) -> Iterator[tuple[str, str]]:
-    """Side and target of each of the rows that is on a side."""
-    import polars as pl
-
-    sides = rows.lazy().filter(~pl.col("side").is_in([LEAK, TOO_LONG])).select("id", "side")
-    for part in read_some(DEDUPED, records.select("id", "target").join(sides, on="id").select("side", "target")):
-        yield from part.iter_rows()

@@ -1,6 +1,6 @@
 """Are today's requests still those of the holdout? What `nox -s collect` reports and the page shows (docs/service-loop.md).
 
-`two_sample.py` says whether they differ, `moved.py` in what. All texts are masked before they come here.
+`two_sample.py` says whether they differ, `changed_slices.py` in what. All texts are masked before they come here.
 """
 
 from __future__ import annotations
@@ -19,9 +19,12 @@ from hallmark.task.predictions import BANDS, band_of
 if TYPE_CHECKING:
     import numpy as np
 
-    from hallmark.params.monitoring import DriftTest
-
     Array = np.ndarray[Any, Any]
+
+ALPHA = 0.05  # how often drift may be reported where there is none
+PERMUTATIONS = 200  # of customers, for the p value
+MOST = 2_000  # requests of each side that are compared
+GROUPS = 8  # customers that each side must have; a word or label that fewer of them use is not shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +59,25 @@ class Drift:
     slices: list[Slice] = field(default_factory=list)  # those that have moved
 
 
-def drift(reference: Sequence[Request], today: Sequence[Request], settings: DriftTest, seed: int) -> Drift:
+def drift(
+    reference: Sequence[Request],
+    today: Sequence[Request],
+    seed: int,
+    *,
+    alpha: float = ALPHA,
+    permutations: int = PERMUTATIONS,
+) -> Drift:
     """Compare the requests of the holdout with those of today.
 
     The holdout has each text once, since duplicates were dropped before it was drawn; so of equal texts of a sample one
-    counts here. Of more than `most_records` texts, each customer's fair share is taken.
+    counts here. Of more than `MOST` texts, each customer's fair share is taken.
     """
     import numpy as np
 
-    samples = capped([different(requests, settings.most_records, seed) for requests in (reference, today)])
+    samples = capped([different(requests, MOST, seed) for requests in (reference, today)])
     sizes = [Sample(len(rows), len({row.group for row in rows})) for rows in samples]
-    if min(size.groups for size in sizes) < settings.least_groups:
-        return Drift("too_little_data", _too_little(sizes, settings), sizes[0], sizes[1], settings.alpha)
+    if min(size.groups for size in sizes) < GROUPS:
+        return Drift("too_little_data", _too_little(sizes), sizes[0], sizes[1], alpha)
     rows = [*samples[0], *samples[1]]
     later = np.arange(len(rows)) >= len(samples[0])
     groups = [row.group for row in rows]
@@ -75,19 +85,19 @@ def drift(reference: Sequence[Request], today: Sequence[Request], settings: Drif
         [row.text for row in rows],
         groups,
         later.tolist(),
-        alpha=settings.alpha,
-        permutations=settings.permutations,
+        alpha=alpha,
+        permutations=permutations,
         seed=seed,
     )
-    slices = moved(groups, later, slices_of(rows), confidence=1 - settings.alpha, least_groups=settings.least_groups)
-    verdict: Literal["drift", "not_shown"] = "drift" if found.p <= settings.alpha else "not_shown"
+    slices = moved(groups, later, slices_of(rows), confidence=1 - alpha, least_groups=GROUPS)
+    verdict: Literal["drift", "not_shown"] = "drift" if found.p <= alpha else "not_shown"
     start = {
         "drift": "Today's requests are not those of the holdout",
         "not_shown": "No drift is shown: today's requests may be those of the holdout",
     }[verdict]
     words = (
         f"{start}. A classifier tells {_in_words(sizes[1])} of today from {_in_words(sizes[0])} of the holdout with an AUC "
-        f"of {found.auc:.3f}; by chance it stays under {found.chance:.3f} (p = {found.p:.4f}, {settings.permutations:,} "
+        f"of {found.auc:.3f}; by chance it stays under {found.chance:.3f} (p = {found.p:.4f}, {permutations:,} "
         "permutations of whole customers)."
     )
     return Drift(
@@ -95,7 +105,7 @@ def drift(reference: Sequence[Request], today: Sequence[Request], settings: Drif
         words=words,
         reference=sizes[0],
         today=sizes[1],
-        alpha=settings.alpha,
+        alpha=alpha,
         auc=round(found.auc, 6),
         chance=round(found.chance, 6),
         p=round(found.p, 6),
@@ -159,8 +169,8 @@ def _in_words(sample: Sample) -> str:
     return f"{sample.records:,} requests of {sample.groups:,} customers"
 
 
-def _too_little(sizes: Sequence[Sample], settings: DriftTest) -> str:
+def _too_little(sizes: Sequence[Sample]) -> str:
     return (
         f"Too little data to look for drift: {_in_words(sizes[1])} today and {_in_words(sizes[0])} in the holdout; it takes "
-        f"{settings.least_groups} customers of each (drift.least_groups)."
+        f"{GROUPS} customers of each."
     )

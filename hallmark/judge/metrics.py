@@ -42,8 +42,8 @@ def metrics(
         "cut_off": sum(row.finish == "length" for row in rows),
         **slices(rows),
     }
-    for measure in measures_of(task, rows, settings.spans):
-        columns = measure.columns(rows, settings.spans)
+    for measure in measures_of(task, rows):
+        columns = measure.columns(rows)
         if measure.statistic == "mean" and not all(0 <= value <= 1 for value in columns):
             raise HallmarkError(
                 f"the measure {measure.name} has values that are no share of 1",

@@ -21,7 +21,6 @@ SHIPPED = (
     "What ships",
     "Texts changed",
     "Exact match",
-    "Logits differ by",
     "On disk",
     "In memory",
     "p95",
@@ -77,8 +76,6 @@ def shipped_table(parity: Parity) -> Table:
             f"Each answered the same {parity.records} records of the holdout, of {parity.groups} groups; of the evaluated answers "
             f"to these, {parity.right} are an exact match."
         )
-    if any(artefact.logits for artefact, _ in parity.measured):
-        note += " Logits: the largest difference from the model as it was evaluated, and the tokens at which another one is the most likely."
     if any(artefact.name in UNPACKED for artefact, _ in parity.measured):
         note += " For GGUF files, only the weights were scored; llama.cpp did not run, so there is no speed."
     rows = [_artefact(parity, artefact, changes) for artefact, changes in parity.measured]
@@ -86,16 +83,12 @@ def shipped_table(parity: Parity) -> Table:
 
 
 def _artefact(parity: Parity, artefact: Artefact, changes: Changes) -> Cells:
-    cost, logits, differ = artefact.cost or Cost(), artefact.logits, NONE
-    if logits:
-        differ = f"{logits.largest_difference:.3g}"
-        differ += f", {logits.argmax_changed} of {logits.tokens} tokens" if logits.argmax_changed else ""
+    cost = artefact.cost or Cost()
     at_once = f" ({cost.at_once} at once)" if cost.at_once and cost.latency_p95_s is not None else ""
     return (
         artefact.words,
         f"{changes.texts} of {parity.records}",
         f"{changes.lost} lost, {changes.won} won" if changes.lost or changes.won else "as evaluated",
-        differ,
         shown(cost.disk_mib, ",.0f", " MiB"),
         shown(cost.memory_mib, ",.0f", " MiB"),
         shown(cost.latency_p95_s, ".2f", " s") + at_once,

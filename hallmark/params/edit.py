@@ -38,8 +38,10 @@ RENAMED = {  # what params are called now; an old name is an error that says so,
     "tune.startup": "tune.startup_trials",
 }
 GONE = {  # what params did that are no more, and what to do instead: an error says so, until the next release
+    "drift": "the test for drift has fixed settings, at the top of hallmark/judge/drift.py",
     "eval.again": "nothing replaces it; docs/choices.md has what other batches change",
     "eval.agreement": "sampled answers showed less than log-probabilities do",
+    "eval.spans": "field F1 counts the values; a measure of your own in stages/measures may give credit for overlap",
     "verify": "`nox -s verify` says which outputs differ, and allows none to",
     "eval.self_consistency": "sampled answers showed less than log-probabilities do",
     "eval.general": "run `lm-eval` over what `python -m hallmark.commands.merge` writes",

@@ -36,7 +36,7 @@ from hallmark.page.params import ReportPage
 from hallmark.params.collecting import Collect
 from hallmark.params.edit import DEFAULTS, defaults, gone, name_now
 from hallmark.params.gateway import Serve
-from hallmark.params.monitoring import Canary, DriftTest
+from hallmark.params.monitoring import Canary
 from hallmark.serve.params import Benchmark
 from hallmark.task.kinds import KINDS
 from hallmark.task.params import Task
@@ -76,7 +76,6 @@ class Params(Block):
     serve: Serve
     canary: Canary
     collect: Collect
-    drift: DriftTest
 
     @model_validator(mode="after")
     def _pairs_where_they_are_learned_from(self) -> Params:

@@ -1,4 +1,4 @@
-"""The blocks `canary` and `drift` of `params.yaml`."""
+"""The `canary` block of `params.yaml`."""
 
 from __future__ import annotations
 
@@ -34,19 +34,4 @@ class Canary(Block):
     def _has_a_look(self) -> Canary:
         if self.first_look_hours > 24 * self.days:
             raise ValueError("canary.first_look_hours: later than canary.days; take fewer hours, or more days")
-        return self
-
-
-class DriftTest(Block):
-    alpha: Share
-    permutations: Annotated[int, Field(ge=19, le=100_000)]
-    most_records: Annotated[int, Field(ge=50, le=20_000)]
-    least_groups: Annotated[int, Field(ge=3, le=10_000)]
-
-    @model_validator(mode="after")
-    def _reachable(self) -> DriftTest:
-        if self.alpha * (self.permutations + 1) < 1:
-            raise ValueError(
-                "drift.permutations: too few for drift.alpha, which no p value could reach; take 1 / alpha or more"
-            )
         return self

@@ -52,15 +52,10 @@ def folder_of(params: Params, given: str | None, temporary: Path) -> tuple[str, 
 
 
 def is_there(params: Params) -> bool:
-    """Whether `models/base` is the base of the params."""
-    return (BASE / CONFIG).is_file() and is_reported(params)
-
-
-def is_reported(params: Params) -> bool:
-    """Whether the stage `base` last made the base of the params: its name, and of a base on the hub the commit."""
+    """Whether `models/base` is the base of the params, as the stage `base` last reported: its name, and of a hub's the commit."""
     file, base = REPORTS / "base.json", params.base
     report = read_object(file) if file.is_file() else {}
-    same = report.get("name") == base.name and report.get("source") == base.source
+    same = (BASE / CONFIG).is_file() and (report.get("name"), report.get("source")) == (base.name, base.source)
     return same and (not isinstance(base, HubBase) or report.get("revision") == base.revision)
 
 

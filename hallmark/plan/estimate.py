@@ -9,17 +9,14 @@ from typing import TYPE_CHECKING
 
 from hallmark.base.model_folder import explained
 from hallmark.plan.batches import Answering, Training, all_answering, middle, training, validations
-from hallmark.plan.lengths import Lengths, lengths
-from hallmark.plan.machine import GPUS, Machine, Speed, at_hand, usable
+from hallmark.plan.lengths import lengths
+from hallmark.plan.machine import Machine, Speed, at_hand, usable
 from hallmark.plan.memory import answering_bytes, serving_bytes, training_bytes, width
 from hallmark.plan.sizes import Batch, Sizes, configuration, empty, sizes
 from hallmark.plan.speed import (
-    PRODUCTS_OF_FEW,
     Clock,
-    answered_here,
     float32_ahead,
     measured,
-    trained_here,
 )
 
 if TYPE_CHECKING:
@@ -52,11 +49,11 @@ class Estimate:
         return self.limit_bytes is None or self.needed_bytes <= usable(self.limit_bytes)
 
 
-def estimate(params: Params, base: Path, machine: Machine | None = None, *, past: bool = True) -> Estimate:
+def estimate(params: Params, base: Path, machine: Machine | None = None) -> Estimate:
     """Estimate the run of these params on the model in `base`, a folder of which config.json is enough: no weight is read.
 
-    `machine`: the device to plan for; None: the one at hand. `past`: take its speed from the last run here. Raises
-    HallmarkError for a configuration that transformers can't build, and for bad rows of data.
+    `machine`: the device to plan for; None: the one at hand. Raises HallmarkError for a configuration that transformers
+    can't build, and for bad rows of data.
     """
     machine = machine or at_hand(params.compute)
     config, found = configuration(base), lengths(params, base)
@@ -71,19 +68,10 @@ def estimate(params: Params, base: Path, machine: Machine | None = None, *, past
         params, size, training(params, found), all_answering(params, found.holdout, found.calibration, found.online)
     )
     clock = Clock(machine.device, params.compute.threads)
-    trained = run.trained_as_before(machine, found) if past and machine.here else None
-    answered = run.answered_as_before(machine, found) if past and machine.here else None
-    seconds = {"sft": trained, "eval": answered}
-    bases = [f"the last run of {name} on this machine" for name, value in seconds.items() if value is not None]
-    if trained is None or answered is None:
-        speed: Speed | None = machine.gpu.speed(params.sft.dtype) if machine.gpu else None
-        if machine.here:
-            with explained("no model of it runs here", base / "config.json"):
-                speed = measured(config, params, run.training.batches, run.answers[0].batches, clock)
-        if speed:
-            trained = run.trained(speed) if trained is None else trained
-            answered = run.answered(speed, run.answers) if answered is None else answered
-        bases.append(speed.basis if speed else "no speed is known of this device")
+    speed: Speed | None = machine.gpu.speed(params.sft.dtype) if machine.gpu else None
+    if machine.here:
+        with explained("no model of it runs here", base / "config.json"):
+            speed = measured(config, params, run.training.batches, run.answers[0].batches, clock)
     ahead = None
     if machine.here and machine.device == "cpu" and params.sft.dtype == "bfloat16":
         ahead = float32_ahead(config, middle(run.training.batches).all_tokens, clock)
@@ -91,11 +79,11 @@ def estimate(params: Params, base: Path, machine: Machine | None = None, *, past
         training_bytes=training_bytes(size, params.sft, run.training.largest, machine.device),
         evaluation_bytes=answering_bytes(size, params, run.longest_prompts, machine.device) if in_process else 0,
         serving_bytes=serving_bytes(size, params, machine),
-        training_seconds=math.nan if trained is None else trained,
-        evaluation_seconds=math.nan if answered is None else answered,
+        training_seconds=run.trained(speed) if speed else math.nan,
+        evaluation_seconds=run.answered(speed) if speed else math.nan,
         limit_bytes=machine.memory,
         float32_ahead=ahead,
-        basis="; ".join([found.basis, *bases]),
+        basis=f"{found.basis}; {speed.basis if speed else 'no speed is known of this device'}",
     )
 
 
@@ -113,17 +101,17 @@ class Run:
         """The batch of answers with the most tokens in its prompts."""
         return max((batch for each in self.answers for batch in each.batches), key=lambda batch: batch.all_tokens)
 
-    def trained(self, speed: Speed, steps: int | None = None, every: int | None = None) -> float:
-        """Seconds of `sft`; of another number of steps, or of steps between validations, if these are given."""
-        sft, steps = self.params.sft, self.training.steps if steps is None else steps
-        batches, watched = steps * sft.gradient_accumulation_steps, validations(steps, every or sft.eval_steps)
+    def trained(self, speed: Speed) -> float:
+        """Seconds of `sft`."""
+        sft, steps = self.params.sft, self.training.steps
+        batches, watched = steps * sft.gradient_accumulation_steps, validations(steps, sft.eval_steps)
         work = self.training.work(self.sizes, sft.gradient_checkpointing, batches, watched)
         return speed.training_seconds(work, batches, self.sizes.layers)
 
-    def answered(self, speed: Speed, answers: list[Answering]) -> float:
-        """Seconds of these answers in this process, batch after batch."""
+    def answered(self, speed: Speed) -> float:
+        """Seconds of all answers in this process, batch after batch."""
         seconds, wide = 0.0, width(self.params.eval.dtype)
-        for each in answers:
+        for each in self.answers:
             for batch, steps, written in zip(each.batches, each.steps, each.written, strict=True):
                 prompts = replace(batch, tokens=max(1, batch.tokens - each.shared))
                 reading = self.sizes.reading(prompts, 1, min(each.shared, batch.tokens - 1))
@@ -133,26 +121,3 @@ class Run:
                 read = (self.sizes.parameters + self.sizes.cache(present * before)) * wide
                 seconds += each.share * (reading / speed.reading + steps * speed.writing_seconds(writing, read))
         return seconds
-
-    def trained_as_before(self, machine: Machine, data: Lengths) -> float | None:
-        """Seconds of `sft` by those of its last run here; None if there is none with these settings."""
-        before, speed = trained_here(self.params, data), pattern(machine)
-        if before is None:
-            return None
-        return before.seconds * self.trained(speed) / self.trained(speed, before.steps, before.eval_steps)
-
-    def answered_as_before(self, machine: Machine, data: Lengths) -> float | None:
-        """Seconds of all answers by the last run here: all others as fast as the tuned model's; None as above."""
-        before, speed = answered_here(self.params, data), pattern(machine)
-        if len(before) < 2:
-            return None
-        base, tuned, *_ = self.answers
-        others = self.answered(speed, self.answers) - self.answered(speed, [base])
-        return before["base"] + before["tuned"] * others / self.answered(speed, [tuned])
-
-
-def pattern(machine: Machine) -> Speed:
-    """How long kinds of work take next to each other, which tells from one how long another takes."""
-    if machine.device == "cpu":
-        return Speed(1.0, 1.0, PRODUCTS_OF_FEW, math.inf, 0.0, 0.0)
-    return (machine.gpu or GPUS["A100"]).speed("bfloat16")

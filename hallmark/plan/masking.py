@@ -10,7 +10,6 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.files import REPORTS
 from hallmark.base.progress import duration
 from hallmark.base.reading import read_object
-from hallmark.plan.speed import UNREADABLE
 
 FILE = REPORTS / "measured/mask.json"
 ROW_BYTES = 400  # that the main process takes for each row: it remembers all ids, to find one that is there twice
@@ -57,7 +56,7 @@ def masking(rows: int, workers: int, price: float | None) -> Masking:
         of_main = share * (last["main_seconds"] if last["workers"] > 1 else last["read_seconds"])
         seconds = share * last["read_seconds"] + max(of_workers, of_main)
         main, worker = last["peak_memory_mib"], last["worker_memory_mib"]
-    except (*UNREADABLE, ZeroDivisionError):
+    except (HallmarkError, OSError, KeyError, TypeError, AttributeError, ValueError, ZeroDivisionError):
         raise HallmarkError("does not say how long mask took", file=FILE, remedy="run `dvc repro mask` first") from None
     machines = math.ceil(workers / (os.cpu_count() or 1))
     return Masking(

@@ -1,4 +1,4 @@
-"""How fast a machine is: as the last run here was, else as three short steps are, else as the maker of the GPU states."""
+"""How fast a machine is, by three short steps."""
 
 from __future__ import annotations
 
@@ -6,22 +6,13 @@ import copy
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from pathlib import Path
-from statistics import fmean
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from hallmark.base.dvc_lock import read_lock
-from hallmark.base.errors import HallmarkError
-from hallmark.base.files import REPORTS
-from hallmark.base.machine import same_machine
-from hallmark.base.reading import read_object
 from hallmark.model.tuning import leave_input_dtype
-from hallmark.plan.bases import is_reported
 from hallmark.plan.batches import middle
-from hallmark.plan.lengths import Lengths
 from hallmark.plan.machine import Speed
 from hallmark.plan.sizes import Batch, empty, sizes
 
@@ -37,85 +28,6 @@ WORDS = 64  # of its vocabulary: the head counts as being as fast as the layers
 TIMES = 3  # that a step is run, the fastest of which counts: others may use the machine too
 MOST_WORK = 6e10  # floating-point operations of one step: of a larger model, fewer records are taken
 MOST_WIDTH = 2048  # of the matrix that tells which data type is faster
-PRODUCTS_OF_FEW = 0.6  # of the speed of large products that a processor reaches with a row for each record, assumed
-LOCK = Path("dvc.lock")
-# Params that decide how long a step takes: with others, an earlier run says nothing.
-OF_SFT = {"method", "dequantize_once", "batch_size", "batch_tokens", "packing", "gradient_checkpointing", "dtype"}
-OF_SFT |= {"attention", "parallel"}
-OF_LORA = ("r", "target_modules", "layers", "dropout")
-OF_EVAL = ("engine", "batch_size", "max_new_tokens", "dtype", "attention")
-OF_MODEL = {"base": "sample", "tuned": "merge"}  # a param of `eval` that only this model's time depends on
-OF_MACHINE = ("threads", "device", "portable")
-NEAR = 0.1  # how far today's records and tokens may be from those of an earlier run
-# What reading an earlier run may raise: it is a help, and whatever is wrong with it means that there is none.
-UNREADABLE = (HallmarkError, OSError, KeyError, TypeError, AttributeError, ValueError)
-
-
-# --- what the last run here took ---------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A training on this machine with the settings that decide how long a step takes."""
-
-    seconds: float
-    steps: int
-    eval_steps: int
-
-
-def trained_here(params: Params, data: Lengths) -> Trained | None:
-    """The last training here; None if there is none that can be read with this base, these settings and as much data."""
-    with suppress(*UNREADABLE):
-        measured, old = _before("sft", "sft.json", params, data)
-        new, old = params.sft.model_dump(), old["sft"]
-        if _same(old, new, OF_SFT) and _same(old["lora"], new["lora"], OF_LORA):
-            found = Trained(measured["train_seconds"], _report("sft.json")["steps"], old["eval_steps"])
-            return found if min(found.seconds, found.steps, found.eval_steps) > 0 else None
-    return None
-
-
-def answered_here(params: Params, data: Lengths) -> dict[str, float]:
-    """The seconds in which base and tuned model last answered the holdout here, of those that did as above."""
-    found, new = dict[str, float](), params.eval.model_dump()
-    for model, own in OF_MODEL.items():
-        names = (*OF_EVAL, own)
-        with suppress(*UNREADABLE):
-            measured, old = _before(f"eval@{model}", f"eval_{model}.json", params, data)
-            records = min(data.holdout.records, params.eval.sample.get(model, data.holdout.records))
-            same = _near(_report(f"eval/{model}/metrics.json")["records"], records)
-            if same and _same({name: old.get(f"eval.{name}") for name in names}, new, names):
-                found |= {model: measured["answer_seconds"]} if measured["answer_seconds"] > 0 else {}
-    return found
-
-
-def _before(stage: str, file: str, params: Params, data: Lengths) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What a stage measured on this machine with this base and as much data, and the params that it had by `dvc.lock`."""
-    from hallmark.base.compute import fingerprint
-
-    measured, here, trained = _report(f"measured/{file}"), fingerprint(params.compute), _report("sft.json")
-    there = measured.get("fingerprint") or measured["measured"]["machine"]
-    as_much = _near(trained["records"]["train"], data.train.records) and _near(
-        trained["tokens"]["train"], fmean(data.train.whole) * data.train.records
-    )
-    if not (as_much and is_reported(params) and same_machine(there, here) and _same(there, here, OF_MACHINE)):
-        raise KeyError(stage)
-    return measured, read_lock(LOCK.read_bytes())[stage]["params"]
-
-
-def _report(name: str) -> dict[str, Any]:
-    return read_object(REPORTS / name)
-
-
-def _near(then: float, now: float) -> bool:
-    return abs(then - now) <= NEAR * now
-
-
-def _same(old: Mapping[str, Any], new: Mapping[str, Any], names: Iterable[str]) -> bool:
-    """Whether params are the same; one that the earlier run did not have yet was off."""
-    return all((old.get(name) or None) == (new.get(name) or None) for name in names)
-
-
-# --- three short steps -------------------------------------------------------------------------------------------
 
 
 class Clock:

@@ -7,27 +7,23 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from hallmark.base.files import canonical_json
-from hallmark.task.kinds import KINDS
 
 if TYPE_CHECKING:
-    from hallmark.judge.comparison import MeasureAlone
     from hallmark.params.loader import Params
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:hallmark:sbom")
 
 
-def sbom(
-    params: Params, subjects: dict[str, str], dependencies: list[dict[str, Any]], measures: list[MeasureAlone]
-) -> dict[str, Any]:
-    """The ML-BOM of the adapter files `subjects` {path: sha256}: base model, data, libraries, and a model card.
+def sbom(params: Params, subjects: dict[str, str], dependencies: list[dict[str, Any]]) -> dict[str, Any]:
+    """The ML-BOM of the adapter files `subjects` {path: sha256}: base model, data and libraries.
 
     `dependencies` come from the provenance, so the two can't disagree. The serial number is derived from the content and
     there is no timestamp: the same release has the same bill.
     """
+    from cyclonedx.contrib.license.factories import LicenseFactory
     from cyclonedx.model import HashAlgorithm, HashType, Property
     from cyclonedx.model.bom import Bom, BomMetaData
     from cyclonedx.model.component import Component, ComponentType, Pedigree
-    from cyclonedx.model.license import DisjunctiveLicense, LicenseExpression
     from cyclonedx.output.json import JsonV1Dot6
     from packageurl import PackageURL
 
@@ -43,8 +39,7 @@ def sbom(
     def of(*roles: str) -> list[dict[str, Any]]:
         return [entry for entry in dependencies if entry["annotations"]["role"] in roles]
 
-    licence = _licence(params.base.licence)
-    licences = [LicenseExpression(licence) if licence else DisjunctiveLicense(name=params.base.licence)]
+    licences = [LicenseFactory().make_from_string(params.base.licence)]
     base = Component(
         type=ComponentType.MACHINE_LEARNING_MODEL,
         name=params.base.name,
@@ -92,53 +87,6 @@ def sbom(
     bom = Bom(components=[base, *data, *ours, *libraries], metadata=metadata)
     bom.register_dependency(adapter, [base, *data, *ours, *libraries])
     result: dict[str, Any] = json.loads(JsonV1Dot6(bom).output_as_string())
-    # The library (11.12) doesn't support model cards yet, so this part is written here; tests check it against the schema.
-    result["metadata"]["component"]["modelCard"] = _model_card(
-        params, measures, [entry["name"] for entry in of("split")]
-    )
     del result["serialNumber"]
     result["serialNumber"] = uuid.uuid5(NAMESPACE, canonical_json(result)).urn
     return result
-
-
-def _model_card(params: Params, measures: list[MeasureAlone], splits: list[str]) -> dict[str, Any]:
-    return {
-        "modelParameters": {
-            "approach": {"type": "supervised"},
-            "task": params.task.kind,
-            "architectureFamily": "transformer",
-            "datasets": [{"ref": f"data:{name}"} for name in splits],
-            "inputs": [{"format": "text"}],
-            "outputs": [{"format": "JSON" if KINDS[params.task.kind].is_json else "text"}],
-        },
-        "quantitativeAnalysis": {
-            "performanceMetrics": [
-                {
-                    "type": measure.name,
-                    "value": str(measure.tuned.value),
-                    "slice": "holdout",
-                    "confidenceInterval": {
-                        "lowerBound": str(measure.tuned.low),
-                        "upperBound": str(measure.tuned.high),
-                    },
-                }
-                for measure in measures
-            ]
-        },
-        "considerations": {
-            "useCases": [params.certify.intended_use.strip()],
-            "technicalLimitations": list(params.certify.limits),
-        },
-    }
-
-
-def _licence(text: str) -> str | None:
-    """The SPDX expression in canonical spelling, or None if it is not an SPDX licence."""
-    from license_expression import ExpressionError, get_spdx_licensing
-
-    licensing = get_spdx_licensing()
-    try:
-        parsed = licensing.parse(text, validate=True)
-    except ExpressionError:
-        return None
-    return str(parsed) if parsed is not None else None

@@ -21,17 +21,17 @@ Statistic = Literal["rate", "mean", "ratio", "precision", "recall", "f1", "macro
 class Measure:
     """A share of 1 of a model's predictions, the higher the better.
 
-    `columns`: a row for each prediction, as `statistic` reads it; `spans`: the fields that `eval.spans` names.
+    `columns`: a row for each prediction, as `statistic` reads it.
     `applies`: whether these predictions have it at all. `given`: whether every answer to the task meets it, whatever it
     says. `hub`: the metric's name on a model card of the Hugging Face Hub. `gate`: whether `gate.floors` may name it.
     """
 
     name: str
     words: str
-    columns: Callable[[Predictions, Sequence[str]], Sequence[Any]]
+    columns: Callable[[Predictions], Sequence[Any]]
     statistic: Statistic
     hub: str
-    applies: Callable[[Predictions, Sequence[str]], bool] = lambda rows, spans: True
+    applies: Callable[[Predictions], bool] = lambda rows: True
     given: Callable[[Task], bool] = lambda task: False
     gate: bool = True
 
@@ -41,8 +41,8 @@ def of_score(name: str, words: str, statistic: Literal["rate", "mean"], hub: str
     return Measure(
         name,
         words,
-        lambda rows, _: [row.scores[name] for row in rows],
+        lambda rows: [row.scores[name] for row in rows],
         statistic,
         hub,
-        applies=lambda rows, _: all(name in row.scores for row in rows),
+        applies=lambda rows: all(name in row.scores for row in rows),
     )

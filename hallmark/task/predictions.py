@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import REPORTS, atomic
-from hallmark.base.outcomes import OUTCOMES
 from hallmark.base.reading import read_json_lines
 from hallmark.task.values import FieldResult, same_answer
 
@@ -95,36 +94,8 @@ class Prediction:
 OPTIONAL = ("read", "scores", "constrained", "examples", "confidence")
 NAMES = tuple(part.name for part in fields(Prediction))
 PARTS = tuple(part.name for part in fields(FieldResult))
-# What every line must have; the others have come later, or are not in every file.
-TYPES: dict[str, type | tuple[type, ...]] = {
-    "id": str,
-    "group": str,
-    "tags": (list, type(None)),
-    "input": str,
-    "context": (str, type(None)),
-    "length": int,
-    "target": str,
-    "prediction": str,
-    "finish": (str, type(None)),
-    "parses": bool,
-    "schema_valid": bool,
-    "exact_match": bool,
-    "outcome": str,
-    "reason": (str, type(None)),
-    "fields": list,
-}
-LATER: dict[str, type | tuple[type, ...]] = {
-    "tokens": int,
-    "retrieved": (bool, type(None)),
-    "read": (str, type(None)),
-    "scores": dict,
-    "constrained": (dict, type(None)),
-    "examples": list,
-    "confidence": (dict, type(None)),
-}
 SUMS = ("sum", "mean", "least")
 HIGHEST = 1e-6  # of a log-probability: 0, and what rounding adds to it
-RESULTS = ("match", "wrong", "missing", "spurious")
 
 
 def predictions_of(model: str) -> Path:
@@ -168,13 +139,18 @@ def _rounded(confidence: Confidence) -> dict[str, Any]:
 
 
 def read_predictions(model: str, path: Path | None = None, *, task: Task | None = None) -> list[Prediction]:
-    """The predictions of a model, in record order; at least one, but for `calibration` and `online`. A missing key or a
-    wrong type is an error.
+    """The predictions of a model, in record order; at least one, but for `calibration` and `online`. A missing key is an error.
 
     `path`: the file, if it is not that of the last run. `task`: whether each answer is right is counted again under it.
     """
     path, remedy = path or predictions_of(model), f"run `dvc repro {stage_of(model)}`, which makes it"
-    rows = [_checked(row, path, number, remedy) for number, row in enumerate(read_json_lines(path, remedy), 1)]
+    rows = []
+    for number, content in enumerate(read_json_lines(path, remedy), 1):
+        try:
+            rows.append(_prediction(content))
+        except (KeyError, TypeError) as error:
+            problem = f"not a line as `eval` writes it ({error})"
+            raise HallmarkError(problem, file=path, row=number, remedy=remedy) from None
     for number, row in enumerate(rows, 1):
         if task is not None and is_right(task, row) != row.exact_match:
             problem = "not what the target and the answer say"
@@ -184,46 +160,10 @@ def read_predictions(model: str, path: Path | None = None, *, task: Task | None 
     return rows
 
 
-def _checked(content: dict[str, Any], path: Path, row: int, remedy: str) -> Prediction:
-    def wrong(name: str, problem: str = "missing, or of the wrong type") -> HallmarkError:
-        return HallmarkError(problem, file=path, row=row, field=name, remedy=remedy)
-
-    for name, kind in (TYPES | LATER).items():
-        if name in content or name in TYPES:
-            value = content.get(name)
-            # To Python, true is an integer.
-            if name not in content or not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-                raise wrong(name)
-    for name in ("length", "tokens"):
-        if not 0 <= content.get(name, 0) < 2**53:
-            raise wrong(name, "not a count")
-    if not all(isinstance(tag, str) for tag in content["tags"] or ()):
-        raise wrong("tags")
-    if not all(isinstance(example, str) for example in content.get("examples", ())):
-        raise wrong("examples")
-    if not all(isinstance(score, bool | int | float) for score in content.get("scores", {}).values()):
-        raise wrong("scores")
-    told = content.get("confidence")
-    if told is not None and not (
-        told.keys() == {*SUMS, "fields"}
-        and isinstance(told["fields"], dict)
-        and all(map(is_log, [*(told[name] for name in SUMS), *told["fields"].values()]))
-    ):
-        raise wrong("confidence", "not log-probabilities: finite numbers of at most 0")
-    if content["finish"] not in (None, "stop", "length"):
-        raise wrong("finish")
-    if content["outcome"] not in OUTCOMES:
-        raise wrong("outcome", "not a known outcome")
-    if content["exact_match"] != (content["outcome"] == "pass"):
-        raise wrong("outcome", "contradicts exact_match")
-    for value in content["fields"]:
-        if not isinstance(value, dict) or not value.keys() >= set(PARTS) or not isinstance(value["path"], str):
-            raise wrong("fields")
-        if value["result"] not in RESULTS:
-            raise wrong("fields", "not a known result")
-    values = [FieldResult(**{name: value[name] for name in PARTS}) for value in content["fields"]]
-    parts = {name: content[name] for name in NAMES if name in content} | {"fields": values}
-    if told is not None:
+def _prediction(content: dict[str, Any]) -> Prediction:
+    parts = {name: content[name] for name in NAMES if name in content}
+    parts["fields"] = [FieldResult(**{name: value[name] for name in PARTS}) for value in content["fields"]]
+    if told := content.get("confidence"):
         parts["confidence"] = Confidence(**told)
     return Prediction(**parts)
 

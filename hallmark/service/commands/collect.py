@@ -126,7 +126,7 @@ def drift_of(folder: Path, since: datetime | None, params: Params) -> dict[str, 
     task = Task(params.task)
     traces = [trace for trace in read_traces(folder, since).iter_rows(named=True) if trace["masked"]]
     holdout = of_holdout(read_predictions("tuned"), task)
-    return asdict(drift(holdout, of_traces(traces, task), params.drift, params.seed))
+    return asdict(drift(holdout, of_traces(traces, task), params.seed))
 
 
 def summary(

@@ -168,14 +168,14 @@ def compared(before: Sequence[Prediction], after: Sequence[Prediction], name: st
     if not pairs:
         return [f"measures: not compared with {name}, with which no holdout record is shared"]
     then, now = [one for one, _ in pairs], [one for _, one in pairs]
-    bootstrap, task, spans = bootstrap_of(now, params), Task(params.task), params.eval.spans
+    bootstrap, task = bootstrap_of(now, params), Task(params.task)
     groups = f"{bootstrap.clusters} group{'' if bootstrap.clusters == 1 else 's'}"
     lacking = len({row.id for row in before} | {row.id for row in after}) - len(pairs)
     others = f"; {lacking:,} others are new, gone or changed" if lacking else ""
     lines = [f"on the {len(pairs):,} holdout records of both ({groups}), in points against {name}{others}:"]
-    for measure in measures_of(task, [*then, *now], spans):
+    for measure in measures_of(task, [*then, *now]):
         if not measure.given(task):
-            first, second = measure.columns(then, spans), measure.columns(now, spans)
+            first, second = measure.columns(then), measure.columns(now)
             value = 100 * bootstrap.interval(second, measure.statistic).value
             gain = bootstrap.interval_of_difference(first, second, measure.statistic)
             ahead, low, high = signed(gain)

@@ -17,7 +17,7 @@ LABEL = "label"
 MOST_IN_A_PROMPT = 30  # more labels than this make a prompt longer than the text
 
 
-def label_counts(rows: Predictions, _: Sequence[str]) -> list[list[int]]:
+def label_counts(rows: Predictions) -> list[list[int]]:
     """For each record, true positives, false positives and false negatives of each label, in one line of 3 L numbers."""
     pairs = [(row.target.strip(), row.prediction.strip() if row.schema_valid else None) for row in rows]
     names = sorted({label for pair in pairs for label in pair if label is not None})
@@ -35,9 +35,7 @@ class Classification(Kind):
     name = "classification"
     listed = True
     measures = (
-        Measure(
-            "label_accuracy", "Label accuracy", lambda rows, _: [row.exact_match for row in rows], "rate", "accuracy"
-        ),
+        Measure("label_accuracy", "Label accuracy", lambda rows: [row.exact_match for row in rows], "rate", "accuracy"),
         Measure("macro_f1", "Macro F1", label_counts, "macro_f1", "f1"),
     )
     gate: ClassVar[GateValues] = {
