@@ -152,7 +152,7 @@ def read_predictions(model: str, path: Path | None = None, *, task: Task | None 
             problem = f"not a line as `eval` writes it ({error})"
             raise HallmarkError(problem, file=path, row=number, remedy=remedy) from None
     for number, row in enumerate(rows, 1):
-        if task is not None and is_right(task, row) != row.exact_match:
+        if task is not None and not (is_right(task, row) == row.exact_match == (row.outcome == "pass")):
             problem = "not what the target and the answer say"
             raise HallmarkError(problem, file=path, row=number, field="exact_match", remedy=remedy)
     if not rows and model not in (CALIBRATION, ONLINE):
