@@ -54,7 +54,6 @@ from hallmark.judge.decision import (
     suffices,
 )
 from hallmark.judge.options import read_options
-from hallmark.judge.results import Benchmark, read_benchmark
 from hallmark.judge.verdict import FAIL, SHIPS, Verdict
 from hallmark.params.loader import Params, load_params
 
@@ -66,7 +65,7 @@ REPORT = REPORTS / "decision.json"
 def run(params: Params) -> Decision:
     """Put the options together and decide; write reports/decision.json."""
     comparison, verdict = Report("comparison", "compare").as_(Comparison), Report("gate").as_(Verdict).verdict
-    benchmark = read_benchmark().as_(Benchmark)
+    benchmark = Report("benchmark").content
     options = read_options(params, comparison, benchmark)
     rules = Rules(params.decide.margin, params.gate.min_records, params.gate.min_groups)
     gate: Gate = "pass" if verdict in SHIPS else "fail" if verdict == FAIL else "too_little_data"

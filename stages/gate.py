@@ -37,7 +37,6 @@ from hallmark.judge.judge import Judge
 from hallmark.judge.params import Gate
 from hallmark.judge.quality_rules import baseline, ceiling_rule, floor_rule, growth_rule, lead_rule, paired_judge
 from hallmark.judge.recount import Frozen, Leaks, recount
-from hallmark.judge.results import read_benchmark, read_parity
 from hallmark.judge.shipped_rules import (
     coverage_rule,
     errors_rule,
@@ -61,12 +60,12 @@ HARM = ("unsafe_answer", "missed_refusal")  # failures that hurt someone before 
 def run(params: Params) -> Verdict:
     """Judge the reports of the stages before; write reports/gate.json and reports/headline.json."""
     leaks, frozen = recount()
-    comparison, benchmark = read_comparison(frozen), read_benchmark()
+    comparison, benchmark = read_comparison(frozen), Report("benchmark")
     rules = [
         *sample_rules(params.gate, comparison),
         *quality_rules(params.gate, comparison),
         *serving_rules(params.gate, benchmark),
-        *shipped_rules(params.gate, read_parity(benchmark)),
+        *shipped_rules(params.gate, benchmark.as_(Parity, "parity")),
         *cascade_rules(params.gate),
         *data_rules(params.gate, leaks, frozen),
     ]

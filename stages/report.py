@@ -16,7 +16,7 @@ from hallmark.base.files import REPORTS, write_text
 from hallmark.base.outcomes import OUTCOMES
 from hallmark.base.reports import Report
 from hallmark.judge.cascade import CascadeReport
-from hallmark.judge.results import read_benchmark, read_results
+from hallmark.judge.results import read_results
 from hallmark.judge.retrieval import sorts_of
 from hallmark.judge.verdict import VERDICTS
 from hallmark.page.charts import latency_charts, line_chart, matrix
@@ -27,7 +27,7 @@ from hallmark.page.live import live
 from hallmark.page.origin import origin
 from hallmark.page.records import SORTS, Labeller, answered, check_compared, examples, filters, for_script, island
 from hallmark.page.text import whole_page
-from hallmark.page.training import Trained, kept, read_curve
+from hallmark.page.training import kept, read_curve
 from hallmark.params.loader import Params, run_with_params
 from hallmark.release.private_data import private_data
 from hallmark.task.predictions import Prediction, check_all, read_predictions
@@ -77,7 +77,7 @@ def run(params: Params) -> None:
         (label, [row for row in base.slices if row.by == by])
         for by, label in (("group", params.data.group), ("tag", "tag"), ("length", "input length"))
     ]
-    benchmark, curve, dpo = read_benchmark(), read_curve(REPORTS / "sft_curve.csv"), Report("dpo")
+    benchmark, curve, dpo = Report("benchmark"), read_curve(REPORTS / "sft_curve.csv"), Report("dpo")
     shown: dict[str, Any] = {
         # The head: score, decision and verdict; then examples. Where it all comes from is at the foot.
         "title": params.base.name,
@@ -107,7 +107,7 @@ def run(params: Params) -> None:
         "live": live(comparison.online),
         # Training and serving.
         "curve": line_chart(curve, zero=True) if any(curve.values()) else None,
-        "kept": kept(Report("sft").as_(Trained)),
+        "kept": kept(Report("sft").content),
         "dpo": dpo.at("words") if dpo.at("enabled") else None,
         "serving": {
             "charts": latency_charts(benchmark),

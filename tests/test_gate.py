@@ -12,11 +12,10 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.files import write_json
 from hallmark.base.outcomes import FAILURES
 from hallmark.base.reading import read_json, read_json_lines
-from hallmark.base.reports import Report
 from hallmark.base.stats import p_of_changes
 from hallmark.judge.judge import WORST, factor_needed, factor_of_test, more_needed
 from hallmark.judge.params import Gate, rule_names
-from hallmark.judge.verdict import Verdict, overall
+from hallmark.judge.verdict import overall
 from hallmark.params.loader import load_params
 from hallmark.task.predictions import predictions_of
 from stages import compare, gate
@@ -210,41 +209,16 @@ def spoil(root, rule):
 
 
 LISTED = rule_names(Gate.model_validate(RULES))
-BASE_MATCH = ("against", "base", "exact_match")
 
 
-@pytest.mark.parametrize(
-    ("at", "value", "field"),
-    [
-        ((*BASE_MATCH, "difference", "value"), 7.0, "against.base.exact_match.difference.value"),
-        ((*BASE_MATCH, "difference"), {"value": 0.3, "low": 0.4, "high": 0.2}, "against.base.exact_match.difference"),
-        ((*BASE_MATCH, "tuned"), 1.0, "against.base.exact_match"),
-        ((*BASE_MATCH, "p"), 0.04, "against.base.exact_match"),
-        (("against", "base", "records"), 0, "against.base.records"),
-        (("tuned", "failures", 0, "records"), 600, None),
-        (("groups",), 41, "records"),
-    ],
-)
-def test_a_comparison_that_contradicts_itself_or_the_holdout_is_refused(folder, at, value, field):
+def test_a_comparison_that_is_not_about_the_holdout_is_refused(folder):
     judged(folder)
     comparison = read_json(folder / "reports/comparison.json")
-    inner = comparison
-    for key in at[:-1]:
-        inner = inner[key]
-    inner[at[-1]] = value
-    write_json(folder / "reports/comparison.json", comparison)
+    write_json(folder / "reports/comparison.json", comparison | {"groups": 41})
     with pytest.raises(HallmarkError) as caught:
         judged(folder)
-    assert (caught.value.file.name, caught.value.field) == ("comparison.json", field)
+    assert (caught.value.file.name, caught.value.field) == ("comparison.json", "records")
     assert "compare" in caught.value.remedy
-
-
-def test_a_verdict_that_its_rules_do_not_give_is_shown_nowhere(folder):
-    _, _, report = judged(folder)
-    report["rules"][0]["outcome"] = "fail"
-    write_json(folder / "reports/gate.json", report)
-    with refused():
-        Report("gate").as_(Verdict)
 
 
 @pytest.mark.parametrize("model", ["base", "tuned"])

@@ -10,12 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hallmark.answer.artefact_sample import Sample, drawn
-from hallmark.answer.parity import Artefact, Cost
+from hallmark.answer.parity import Artefact, Cost, Parity
 from hallmark.answer.scoring import Scorer
 from hallmark.answer.shipped import read_evaluated
 from hallmark.base.files import write_json
 from hallmark.base.reports import Report
-from hallmark.judge.results import read_parity
 from hallmark.judge.tables import shipped_table
 from hallmark.params.loader import load_params
 from hallmark.task.task import Task
@@ -94,7 +93,7 @@ def test_a_report_comes_back_as_it_was_written_and_is_told_in_words(tmp_path, mo
     )
     path = tmp_path / "reports/benchmark.json"
     write_json(path, Report("benchmark").content | {"parity": asdict(whole)})
-    assert read_parity(Report("benchmark")) == whole
+    assert Report("benchmark").as_(Parity, "parity") == whole
     assert shipped_table(whole).rows == [
         ("Merged model (bfloat16)", "2 of 10", "1 lost, 0 won", "271 MiB", "257 MiB",
          "1.23 s (10 at once)", "61.2"),

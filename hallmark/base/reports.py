@@ -34,13 +34,13 @@ class Report:
             value = value[key]
         return value
 
-    def as_(self, kind: type[Content]) -> Content:
-        """The whole report as a dataclass or TypedDict, all that its types say checked: keys, ranges, what must fit together."""
+    def as_(self, kind: type[Content], *keys: str) -> Content:
+        """The report, or the value at that path of keys, as a dataclass or TypedDict, all that its types say checked."""
         try:
-            return TypeAdapter(kind).validate_json(json.dumps(self.content), strict=True)
+            return TypeAdapter(kind).validate_json(json.dumps(self.at(*keys)), strict=True)
         except ValidationError as error:
             first = error.errors()[0]
             told = {"missing": "missing", "value_error": str(first.get("ctx", {}).get("error"))}
             problem = told.get(first["type"], "of the wrong type, or out of range")
-            name = ".".join(str(part) for part in first["loc"])
+            name = ".".join(map(str, (*keys, *first["loc"])))
             raise HallmarkError(problem, file=self.path, field=name or None, remedy=self.remedy) from None

@@ -16,7 +16,6 @@ from hallmark.commands.candidates import GIB, Exclusion, Facts
 from hallmark.commands.experiments import report_in
 from hallmark.commands.sweep import UNKNOWN
 from hallmark.judge.comparison import Comparison
-from hallmark.judge.results import Benchmark
 from hallmark.judge.verdict import SHIPS, VERDICTS, Verdict
 from hallmark.model.base_params import Choose
 from hallmark.params.loader import Params
@@ -132,7 +131,7 @@ def read(name: str, commit: str, params: Params) -> Run:
     """What the reports in an experiment's commit say; a HallmarkError if one is missing or not of its form."""
     comparison = report_in(commit, "comparison", Comparison)
     verdict = report_in(commit, "gate", Verdict)
-    benchmark = report_in(commit, "benchmark", Benchmark)
+    benchmark = report_in(commit, "benchmark", dict[str, Any])
     if (tuned := benchmark["models"].get("tuned")) is None:
         remedy = "add tuned to benchmark.models"
         raise HallmarkError("the tuned model was not measured", param="benchmark.models", remedy=remedy)
@@ -149,7 +148,7 @@ def read(name: str, commit: str, params: Params) -> Run:
         requests_per_second=level["requests_per_second"],
         verdict=verdict.verdict,
         words=verdict.words,
-        served=when_and_where(dict(benchmark)),
+        served=when_and_where(benchmark),
     )
 
 

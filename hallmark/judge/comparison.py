@@ -11,10 +11,8 @@ from typing import Any
 from hallmark.base.outcomes import FAILURES
 from hallmark.base.params import Share
 from hallmark.base.reports import Count, Some
-from hallmark.base.stats import Interval, Signed, p_of_changes
+from hallmark.base.stats import Interval, Signed
 from hallmark.judge.online import Online
-
-ROUNDING = 2e-6  # of a difference of rates that are rounded to six digits
 
 
 @dataclass(frozen=True)
@@ -28,13 +26,6 @@ class Change:
     lost: Count
     won: Count
     p: Signed
-
-    def __post_init__(self) -> None:
-        """Refuse numbers that contradict each other."""
-        if abs(self.tuned - self.other - self.difference.value) > ROUNDING:
-            raise ValueError("a difference that is not that of the two rates")
-        if abs(self.p - p_of_changes(self.lost, self.won)) > ROUNDING:
-            raise ValueError("a p that is not that of the records lost and won")
 
 
 @dataclass(frozen=True)
@@ -149,12 +140,6 @@ class AgainstModel:
     failures: list[FailureResult]
     transitions: list[Transition]
     slices: list[Slice]
-
-    def __post_init__(self) -> None:
-        """Refuse numbers that are not about these records."""
-        gained = (self.exact_match.won - self.exact_match.lost) / self.records
-        if self.groups > self.records or abs(gained - self.exact_match.difference.value) > ROUNDING:
-            raise ValueError("records, groups and what was lost and won do not fit together")
 
 
 @dataclass(frozen=True)
@@ -303,12 +288,6 @@ class Comparison:
     constrained: list[dict[str, Any]]
     retrieval: Retrieval | None = None
     online: Online | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse failures that are not about these records."""
-        for failure in self.tuned.failures:
-            if abs(failure.records / self.records - failure.tuned.value) > ROUNDING:
-                raise ValueError(f"a rate of {failure.name} that is not that of its records")
 
     @property
     def models(self) -> list[Model]:

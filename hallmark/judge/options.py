@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any, NotRequired
-
-from pydantic import Field
-from typing_extensions import TypedDict
+from typing import TYPE_CHECKING, Any
 
 from hallmark.answer.measures import COMMON
-from hallmark.base.errors import HallmarkError
 from hallmark.base.figures import percent, share
 from hallmark.base.reports import Report
 from hallmark.base.stats import Interval
@@ -17,35 +13,13 @@ from hallmark.judge.cascade import CascadeReport
 from hallmark.judge.comparison import Comparison, MeasureAlone, Model
 from hallmark.judge.decision import Failed, Gate, Handed, Kind, Main, Option, Source, per_right
 from hallmark.judge.judge import WORST, Asked, Judge, ceiling, floor
-from hallmark.judge.results import Benchmark
 from hallmark.task.kinds import KINDS
 
 if TYPE_CHECKING:
     from hallmark.params.loader import Params
 
-Amount = Annotated[float, Field(ge=0)]
 HOUR = 3600  # seconds
 FORM = {"parses", "schema_validity"}  # measures that a wrong answer meets too
-
-
-class Price(TypedDict):
-    """The price of 1,000 requests that a comparator states of itself, in the currency of the params."""
-
-    per_1000: Amount | None
-
-
-class Latency(TypedDict):
-    """Seconds that 95 or 99 of 100 answers of a comparator took at most, each from its request to its end."""
-
-    p95: Amount | None
-    p99: NotRequired[Amount | None]
-
-
-class Own(TypedDict):
-    """What a comparator whose answers are bought says of itself in its metrics.json."""
-
-    price: NotRequired[Price | None]
-    latency_s: NotRequired[Latency | None]
 
 
 @dataclass(frozen=True)
@@ -63,7 +37,7 @@ class Cost:
         return vars(self) | {"price_per_1000_right": per_right(self.price_per_1000, exact_match)}
 
 
-def read_options(params: Params, comparison: Comparison, benchmark: Benchmark) -> list[Option]:
+def read_options(params: Params, comparison: Comparison, benchmark: dict[str, Any]) -> list[Option]:
     """The options that answer by themselves: the tuned model first, then the base, the linear model and the comparators; and
     the cascade."""
     base, *comparators, tuned = comparison.models
@@ -140,7 +114,7 @@ def linear_option(params: Params, comparison: Comparison) -> list[Option]:
         return []
     answers = KINDS[params.task.kind].listed
     exact = found.classical if answers else None
-    seconds = seconds_of(Report("measured/classical", "classical"), "seconds")
+    seconds = Report("measured/classical", "classical").at("seconds")
     return [
         Option(
             name="classical",
@@ -158,7 +132,7 @@ def linear_option(params: Params, comparison: Comparison) -> list[Option]:
     ]
 
 
-def cascade_option(options: list[Option], benchmark: Benchmark) -> list[Option]:
+def cascade_option(options: list[Option], benchmark: dict[str, Any]) -> list[Option]:
     """Tuned model and fallback as one, if there is a threshold. Each request costs the tuned model's price, and each that
     is handed over what the fallback asks, too: both as served or bought, or both in batches."""
     report = Report("cascade").as_(CascadeReport)
@@ -202,7 +176,7 @@ def cascade_option(options: list[Option], benchmark: Benchmark) -> list[Option]:
     ]
 
 
-def one_after_the_other(benchmark: Benchmark, fallback: Option | None) -> float | None:
+def one_after_the_other(benchmark: dict[str, Any], fallback: Option | None) -> float | None:
     """Seconds within which 95 of 100 requests are answered: the tuned model first, then the fallback for what it hands over.
 
     At most 1 % of the requests take the model longer than its p99, and 1 % the fallback longer than its own, also if those
@@ -212,14 +186,14 @@ def one_after_the_other(benchmark: Benchmark, fallback: Option | None) -> float 
     if fallback is None or first is None:
         return None
     if fallback.latency_from == "bought":
-        own = Report(f"comparators/{fallback.name}/metrics", "comparators").as_(Own).get("latency_s")
+        own = Report(f"comparators/{fallback.name}/metrics", "comparators").content.get("latency_s")
         second = own.get("p99") if own else None
     else:
         second = slowest(benchmark, fallback.name)
     return None if second is None else round(first + second, 4)
 
 
-def slowest(benchmark: Benchmark, model: str) -> float | None:
+def slowest(benchmark: dict[str, Any], model: str) -> float | None:
     """The p99 of a model's latency at the benchmark's first level; None if it was not served."""
     return benchmark["models"][model]["levels"][0]["latency_s"].get("p99") if model in benchmark["models"] else None
 
@@ -229,10 +203,10 @@ def opposite(difference: Interval) -> Interval:
     return Interval(0.0 - difference.value, 0.0 - difference.high, 0.0 - difference.low)
 
 
-def served(params: Params, benchmark: Benchmark, model: Model) -> Cost:
+def served(params: Params, benchmark: dict[str, Any], model: Model) -> Cost:
     """What the benchmark's first level says of the base or the tuned model; else what answering the holdout took."""
     timing = Report(f"measured/eval_{model.name}", f"eval@{model.name}")
-    batches = here(params, seconds_of(timing, "answer_seconds"), model.records)
+    batches = here(params, timing.at("answer_seconds"), model.records)
     if model.name not in benchmark["models"]:
         return batches
     level = benchmark["models"][model.name]["levels"][0]
@@ -249,12 +223,12 @@ def served(params: Params, benchmark: Benchmark, model: Model) -> Cost:
 
 def bought_or_here(params: Params, model: Model) -> Cost:
     """What a comparator costs: what it states of itself if its answers are bought, else what this machine took."""
-    own = Report(f"comparators/{model.name}/metrics", "comparators").as_(Own)
+    own = Report(f"comparators/{model.name}/metrics", "comparators").content
     if params.eval.comparators[model.name].kind == "endpoint" or "price" in own:
         stated, took = own.get("price"), own.get("latency_s")
         price, latency = stated["per_1000"] if stated else None, took["p95"] if took else None
         return Cost(latency, "none" if latency is None else "bought", price, "none" if price is None else "bought")
-    seconds = seconds_of(Report("measured/comparators", "comparators"), model.name, "answer_seconds")
+    seconds = Report("measured/comparators", "comparators").at(model.name, "answer_seconds")
     return here(params, seconds, model.records)
 
 
@@ -268,11 +242,3 @@ def per_thousand(params: Params, seconds: float, records: float) -> float | None
     """The price of 1,000 requests if this machine took these seconds for that number of records; None if it has no stated price."""
     per_hour = params.benchmark.price_per_hour
     return None if per_hour is None else round(1000 * per_hour / HOUR * seconds / records, 6)
-
-
-def seconds_of(report: Report, *keys: str) -> float:
-    """The seconds at that place of a report of what was measured."""
-    value = report.at(*keys)
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-        raise HallmarkError("not a number of seconds", file=report.path, field=".".join(keys), remedy=report.remedy)
-    return float(value)

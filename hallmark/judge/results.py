@@ -3,103 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, NotRequired
-
-from pydantic import Field
-from typing_extensions import TypedDict
+from typing import Any
 
 from hallmark.answer.measures import known_measures
 from hallmark.answer.parity import Parity
 from hallmark.base.figures import share
 from hallmark.base.files import REPORTS
 from hallmark.base.machine import Fingerprint, when_and_where
-from hallmark.base.reports import Count, Report
+from hallmark.base.reports import Report
 from hallmark.judge.comparison import Comparison, MeasureAlone, Model
 from hallmark.judge.decision import Decision
 from hallmark.judge.tables import Table, options_table, shipped_table
 from hallmark.judge.verdict import Verdict
-
-Seconds = Annotated[float, Field(ge=0)] | None
-
-
-class Percentiles(TypedDict):
-    """Seconds that half, 95 or 99 of 100 requests took at most; None if none was answered."""
-
-    p50: Seconds
-    p95: Seconds
-    p99: NotRequired[Seconds]
-
-
-class LoadByOthers(TypedDict):
-    """What others took of the cores' time, as shares of it."""
-
-    processes: float
-    stolen: float
-
-
-class Level(TypedDict):
-    """What the readers of benchmark.json use of a level of load."""
-
-    concurrency: NotRequired[Count]
-    requests: Annotated[int, Field(ge=1)]
-    errors: Count
-    timeouts: Count
-    latency_s: Percentiles
-    ttft_s: NotRequired[Percentiles]
-    output_tokens_per_second: float
-    requests_per_second: Annotated[float, Field(ge=0)]
-    load_by_others: NotRequired[LoadByOthers | None]  # reports of older versions have none
-
-
-class Load(TypedDict):
-    """The largest load that a model bears."""
-
-    words: str
-
-
-class Levels(TypedDict):
-    """A model in benchmark.json."""
-
-    levels: Annotated[list[Level], Field(min_length=1)]
-    largest_load: NotRequired[Load]
-
-
-class Machine(TypedDict, total=False):
-    """What is told of a machine."""
-
-    processor: str | None
-    machine: str | None
-    threads: int | None
-    gpu: str | None
-    instruction_set: str | None
-
-
-class Stamp(TypedDict):
-    """When and where something was measured."""
-
-    date: str
-    machine: Machine
-
-
-class Benchmark(TypedDict):
-    """What the readers of benchmark.json rely on."""
-
-    models: dict[str, Levels]
-    measured: NotRequired[Stamp | None]
-    parity: NotRequired[Parity]  # reports of older versions have none
-
-
-def read_benchmark() -> Report:
-    """The report of `benchmark`; an error if it has not the shape that its readers rely on."""
-    report = Report("benchmark")
-    report.as_(Benchmark)
-    return report
-
-
-def read_parity(benchmark: Report) -> Parity:
-    """What the report of `benchmark` says of the artefacts that ship."""
-    benchmark.at("parity")
-    return benchmark.as_(Benchmark)["parity"]
 
 
 @dataclass(frozen=True)
@@ -184,7 +99,7 @@ def read_results(here: Fingerprint | None = None) -> Results:
     `here`: the fingerprint of this machine; figures measured on another machine then say so.
     """
     comparison = Report("comparison", "compare").as_(Comparison)
-    benchmark = read_benchmark()
+    benchmark = Report("benchmark")
     return Results(
         comparison=comparison,
         verdict=Report("gate").as_(Verdict),
@@ -192,7 +107,7 @@ def read_results(here: Fingerprint | None = None) -> Results:
         constrained=[constrained(counts, here) for counts in comparison.constrained],
         served={model: _served(model, benchmark) for model in benchmark.at("models")},
         served_measured=when_and_where(benchmark.content, here),
-        parity=read_parity(benchmark) if "parity" in benchmark.content else None,
+        parity=benchmark.as_(Parity, "parity") if "parity" in benchmark.content else None,
         decision=Report("decision", "decide").as_(Decision) if (REPORTS / "decision.json").exists() else None,
     )
 

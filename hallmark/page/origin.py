@@ -6,26 +6,16 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from typing_extensions import TypedDict
-
 from hallmark.base.files import REPORTS, TRAIN
 from hallmark.base.machine import describe
 from hallmark.base.reports import Report
 from hallmark.judge.reported import passes_per_step
-from hallmark.judge.results import Machine
 from hallmark.task.predictions import predictions_of
 
 if TYPE_CHECKING:
     from hallmark.params.loader import Params
 
 VERDICT = REPORTS / "gate.json"
-
-
-class Measured(TypedDict):
-    """When and where a stage ran."""
-
-    date: str
-    fingerprint: Machine
 
 
 def origin(params: Params, served: str) -> list[tuple[str, str]]:
@@ -35,11 +25,11 @@ def origin(params: Params, served: str) -> list[tuple[str, str]]:
     that git gives to the content of gate.json, with which git finds the commit; the other digests are those of dvc.lock.
     """
     stage = "dpo" if params.dpo.enabled else "sft"
-    trained = Report(f"measured/{stage}", stage).as_(Measured)
+    trained = Report(f"measured/{stage}", stage).content
     return [
         ("Adapter", params.certify.name),
         ("Base", f"{params.base.name}, {version(params)}"),
-        ("Trained", f"{trained['date']} on {describe(dict(trained['fingerprint']))}"),
+        ("Trained", f"{trained['date']} on {describe(trained['fingerprint'])}"),
         ("Served", served),
         ("Params", ", ".join(settings(params))),
         ("Training data", f"MD5 {md5(TRAIN)}"),

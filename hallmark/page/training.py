@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hallmark.base.errors import HallmarkError
 
 
-@dataclass(frozen=True)
-class Trained:
-    """What the page reads of `reports/sft.json`."""
-
-    kept_step: int
-    validation_loss: float
-    stopped_early: bool
-    undertrained: bool
-
-
-def kept(trained: Trained) -> str:
-    """Which adapter of the training is kept, as a phrase."""
-    early = "stopped early; " if trained.stopped_early else ""
-    if trained.undertrained:
+def kept(trained: dict[str, Any]) -> str:
+    """Which adapter of the training is kept, as a phrase, from reports/sft.json."""
+    early = "stopped early; " if trained["stopped_early"] else ""
+    if trained["undertrained"]:
         early = "undertrained: the validation loss still fell when the training had to end; "
-    return f"{early}the adapter of step {trained.kept_step:,} is kept: validation loss {trained.validation_loss:.3f}"
+    return (
+        f"{early}the adapter of step {trained['kept_step']:,} is kept: validation loss {trained['validation_loss']:.3f}"
+    )
 
 
 def read_curve(path: Path) -> dict[str, list[tuple[float, float]]]:
