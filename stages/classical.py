@@ -68,7 +68,7 @@ def run(params: Params) -> None:
     write_predictions(predictions_of("classical"), rows)
 
     usual = {name: most_frequent(values[name]) for name in varying}
-    labels = label_metrics(params.eval, task, rows, usual, params.seed)
+    labels = label_metrics(task, rows, usual)
     content = {"model": "classical", "records": len(holdout), "labels": labels, "trained_on": len(train)}
     if chosen is not None and varying:
         content |= {

@@ -114,7 +114,7 @@ def evaluate(params: Params, model: str, measure: dict[str, Any]) -> None:
 
         # The answers that count: one to each record.
         first = examiner.ask(range(len(records)), settings.batch_size)
-        answers, scores = [answer for answer, _ in first.pairs], [score for _, score in first.pairs]
+        answers = [answer for answer, _ in first.pairs]
         check_read(model, answers, params.split.too_long)
         measure |= first.measured()
         unreachable = sum(far or answer is UNREAD for far, answer in zip(beyond, answers, strict=True))
@@ -148,7 +148,7 @@ def evaluate(params: Params, model: str, measure: dict[str, Any]) -> None:
     ]
     result = counts(rows)
     if model not in APART:
-        result = metrics(model, rows, scores, settings=settings, task=task, seed=params.seed) | extra
+        result = metrics(model, rows, task) | extra
     write_predictions(predictions_of(model), rows)
     write_json(metrics_of(model), result)
     if model not in APART:

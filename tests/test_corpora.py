@@ -75,12 +75,11 @@ def test_a_wrong_field_has_a_cause(target: str, answer: str | None, why: str) ->
 
 
 def test_the_figures_are_of_what_answered_the_holdout(tmp_path: Path) -> None:
-    """The reports of the reference, which git has: the tuned model's answers to the calibration part are not among them."""
+    """The reports of the reference, which git has, with the intervals of its comparison."""
     committed(tmp_path, "reports")
     (tmp_path / "reports/eval/tuned/predictions.jsonl").write_text("", encoding="utf-8")
-    assert (tmp_path / "reports/eval/calibration/metrics.json").is_file()
     found = row.figures(tmp_path, 60)
-    assert found["right"].keys() == {"base", "tuned", row.LINEAR}
+    assert {"base", "tuned", row.LINEAR} <= found["right"].keys() and "calibration" not in found["right"]
     assert all(0 <= rate["low"] <= rate["value"] <= rate["high"] <= 1 for rate in found["right"].values())
 
 

@@ -117,7 +117,7 @@ def drawn(rates: list[float], planned: int = 4) -> tool.Curve:
         made.append(
             Point(Part(count / 8, tuple(names[:count]), 100 * count, count == 8), 10 * count, 60.0 * number, rows)
         )
-    return tool.drawn(made, planned, changed({"eval.bootstrap_samples": 200}))
+    return tool.drawn(made, planned, changed({"compare.bootstrap_samples": 200}))
 
 
 def changed(values: dict[str, Any]) -> Params:

@@ -44,7 +44,6 @@ SETTINGS = {
     "eval.max_new_tokens": 12,
     "eval.batch_size": 4,
     "eval.dtype": "float32",
-    "eval.bootstrap_samples": 200,
     "eval.constrained": 0,
     "eval.sample": {},
     "eval.comparators": {},
@@ -132,11 +131,7 @@ def test_every_record_has_its_line_in_holdout_order_and_offline(at: Path, monkey
     assert (first["finish"], first["tokens"]) == ("length", 12) and first["prediction"]
     assert (rows[0]["outcome"], first["outcome"]) == ("missed_refusal", "wrong_format")
     assert (metrics["records"], metrics["groups"], metrics["model"]) == (10, 5, "base")
-    assert metrics["exact_match"]["value"] == 0
-    assert metrics["exact_match"]["high"] > 0.2  # none of ten is no proof of none
-    assert metrics["failures"]["missed_refusal"] == metrics["refusals"]["should_but_did_not"] == 1
-    assert metrics["by_tag"] == [{"name": "typos", "n": 5, "value": 0}]
-    assert sum(row["n"] for row in metrics["by_length"]) == sum(row["n"] for row in metrics["by_group"]) == 10
+    assert (metrics["exact_match"], metrics["failures"]["missed_refusal"]) == (0, 1)
     measured = json.loads(Path("reports/measured/eval_base.json").read_text(encoding="utf-8"))
     assert measured["tokens"] == sum(row["tokens"] for row in rows)
     assert "seconds" not in json.dumps(metrics)
@@ -343,8 +338,7 @@ def row(path: str, result: Any) -> FieldResult:
 
 
 def metrics_of(scores: list[Score]) -> dict[str, Any]:
-    params = load_params(ROOT / "params.yaml")
-    return metrics("tuned", lines(scores), scores, settings=params.eval, task=Task(params.task), seed=params.seed)
+    return metrics("tuned", lines(scores), Task(load_params(ROOT / "params.yaml").task))
 
 
 def test_metrics_are_the_sums_of_their_records() -> None:
@@ -357,20 +351,15 @@ def test_metrics_are_the_sums_of_their_records() -> None:
         scored("wrong_refusal", refused=True),
     ]
     found = metrics_of(scores)
-    assert found["exact_match"]["value"] == pytest.approx(2 / 6, abs=1e-6)
-    assert found["parses"]["value"] == found["schema_validity"]["value"] == pytest.approx(5 / 6, abs=1e-6)
-    assert found["field_precision"]["value"] == pytest.approx(4 / 6, abs=1e-6)
-    assert found["field_recall"]["value"] == pytest.approx(4 / 6, abs=1e-6)
+    assert found["exact_match"] == pytest.approx(2 / 6, abs=1e-6)
+    assert found["parses"] == found["schema_validity"] == pytest.approx(5 / 6, abs=1e-6)
+    assert found["field_precision"] == pytest.approx(4 / 6, abs=1e-6)
+    assert found["field_recall"] == pytest.approx(4 / 6, abs=1e-6)
     assert found["by_field"] == [
         {"name": "a", "n": 3, "precision": 0.5, "recall": 0.333333, "f1": 0.4},
         {"name": "b[]", "n": 3, "precision": 1.0, "recall": 1.0, "f1": 1.0},
     ]
-    assert found["refusals"] == {"should_and_did": 1, "should_not_but_did": 1, "should_but_did_not": 0}
     assert sum(found["failures"].values()) == 4
-    assert found["by_tag"] == [{"name": "a", "n": 6, "value": 0.333333}]
-    assert {"name": "up to 200", "n": 2, "value": 0.5} in found["by_length"]
-    for name in ("exact_match", "field_f1"):
-        assert found[name]["low"] <= found[name]["value"] <= found[name]["high"]
 
 
 @given(

@@ -117,7 +117,7 @@ def test_a_new_kind_and_a_new_measure_go_through_the_pipeline(
     report.run(params)
     within = 0.8  # one star of five is answered with three
 
-    assert read_json(Path("reports/eval/tuned/metrics.json"))["within_one"]["value"] == pytest.approx(within, abs=0.1)
+    assert read_json(Path("reports/eval/tuned/metrics.json"))["within_one"] == pytest.approx(within, abs=0.1)
     rules = {rule["name"]: rule for rule in read_json(Path("reports/gate.json"))["rules"]}
     assert rules["floor.within_one"]["outcome"] == "pass"
     assert rules["floor.short"]["outcome"] == "pass"
@@ -137,14 +137,13 @@ def test_a_new_kind_and_a_new_measure_go_through_the_pipeline(
 def answer_with(params: Any, model: str, answer: Any) -> None:
     """What `eval` would leave of a model that answers in this way."""
     task = Task(params.task)
-    scorer, rows, scores = Scorer(task), [], []
+    scorer, rows = Scorer(task), []
     for record in read_records(HOLDOUT).rows(named=True):
         text = answer(int(readable(record)["target"]))
-        scores.append(scorer.score(**readable(record), prediction=text))
-        rows.append(prediction(record, text, scores[-1], finish="stop", tokens=1))
+        score = scorer.score(**readable(record), prediction=text)
+        rows.append(prediction(record, text, score, finish="stop", tokens=1))
     write_predictions(predictions_of(model), rows)
-    content = metrics(model, rows, scores, settings=params.eval, task=task, seed=params.seed)
-    write_json(predictions_of(model).with_name("metrics.json"), content)
+    write_json(predictions_of(model).with_name("metrics.json"), metrics(model, rows, task))
 
 
 def test_unknown_kinds_and_measures_name_the_known_ones(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -354,7 +354,7 @@ def test_calls_are_learned_in_the_family_s_form_and_read_back(
     assert {(row.prediction, row.finish, row.outcome) for row in rows} == {(form.write(calls), "stop", "pass")}
     assert all(json.loads(row.read or "") == json.loads(row.target) == calls for row in rows)
     metrics = json.loads((REPORTS / "eval/tuned/metrics.json").read_text(encoding="utf-8"))
-    assert metrics["tool_calls"]["value"] == metrics["exact_match"]["value"] == 1
+    assert metrics["tool_calls"] == metrics["exact_match"] == 1
     assert json.loads((REPORTS / "dpo.json").read_text(encoding="utf-8"))["pairs"]["train"] == 24
     tokenizer = load_tokenizer(BASE)
     for pair in tokenized_pairs(HOLDOUT, tokenizer, params)[0]:

@@ -15,7 +15,6 @@ from hallmark.serve.engines import ENGINES
 from hallmark.serve.params import asked_settings
 
 Run = Annotated[int, Field(ge=1, le=8)]
-BootstrapSamples = Annotated[int, Field(ge=200, le=1_000_000)]
 # Models of the pipeline, parts that the tuned one answers, and a person: no comparator can be called so.
 OWN_NAMES = ("base", "tuned", "classical", "calibration", "online", "human")
 Name = Annotated[
@@ -45,8 +44,6 @@ class Eval(Block):
     sample: dict[Name, Positive]
     comparators: dict[Name, AComparator]
     constrained: NotNegative
-    confidence: Share
-    bootstrap_samples: BootstrapSamples
     policy: dict[Text, Regex]
     facts: dict[Text, Regex]
 
@@ -92,7 +89,7 @@ class Classical(Block):
 
 class Compare(Block):
     confidence: Share
-    bootstrap_samples: BootstrapSamples
+    bootstrap_samples: Annotated[int, Field(ge=200, le=1_000_000)]
     min_detectable_effect: Share
     power: Share
     online_margin: Share

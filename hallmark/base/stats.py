@@ -303,6 +303,16 @@ class ClusterBootstrap:
         return Interval(value, max(bounds[0], float(low)), min(bounds[1], float(high)))
 
 
+def whole(columns: Sequence[Any], statistic: str) -> float:
+    """A measure of all records, without an interval: its `columns` are read as its `statistic` says."""
+    import numpy as np
+
+    table = np.asarray(columns, dtype=float)
+    if statistic in RECORDWISE:
+        return float(table.mean())
+    return float(STATISTICS[statistic](table.sum(axis=0, keepdims=True))[0])
+
+
 def ratio(sums: NDArray[Any]) -> NDArray[Any]:
     """Columns (numerator, denominator); 0 if the denominator is 0."""
     return _divide(sums[:, 0], sums[:, 1])

@@ -128,7 +128,7 @@ def measures(params: Params, rows: Sequence[Any]) -> list[Measure]:
 
 def drawn(points: list[Point], planned: int, params: Params) -> Curve:
     """The curve of these points; each answered the same records."""
-    rows, asked = points[0].predictions, params.eval
+    rows, asked = points[0].predictions, params.compare
     groups = [row.group for row in rows]
     bootstrap = ClusterBootstrap(groups, confidence=asked.confidence, draws=asked.bootstrap_samples, seed=params.seed)
     found = []

@@ -4,38 +4,27 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from hallmark.answer.labels import labels_of, right_labels
-from hallmark.answer.params import Eval
-from hallmark.base.stats import ClusterBootstrap
 from hallmark.task.predictions import Prediction
 from hallmark.task.task import Task
 
 log = logging.getLogger("classical")
 
 
-def label_metrics(
-    settings: Eval, task: Task, rows: Sequence[Prediction], usual: Mapping[str, str], seed: int
-) -> list[dict[str, Any]]:
-    """How often each label is right, with an interval; `floor`: how often `usual`, its most frequent value in training, is."""
+def label_metrics(task: Task, rows: Sequence[Prediction], usual: Mapping[str, str]) -> list[dict[str, Any]]:
+    """How often each label is right; `floor`: how often `usual`, its most frequent value in training, is."""
     labels = []
     for name, right in right_labels(task, list(usual), [(row.target, row.prediction) for row in rows]).items():
         judged = [(row, flag) for row, flag in zip(rows, right, strict=True) if flag is not None]
         if not judged:
             continue
-        bootstrap = ClusterBootstrap(
-            [row.group for row, _ in judged],
-            confidence=settings.confidence,
-            draws=settings.bootstrap_samples,
-            seed=seed,
-        )
         expected = [labels_of(task, row.target, list(usual))[name] for row, _ in judged]
-        rate = bootstrap.rate([bool(flag) for _, flag in judged]).rounded()
+        rate = sum(bool(flag) for _, flag in judged) / len(judged)
         floor = sum(label == usual[name] for label in expected) / len(expected)
-        labels.append({"name": name, "records": len(judged), "floor": round(floor, 6)} | asdict(rate))
-        said = (name, 100 * rate.value, len(judged), 100 * floor)
+        labels.append({"name": name, "records": len(judged), "floor": round(floor, 6), "value": round(rate, 6)})
+        said = (name, 100 * rate, len(judged), 100 * floor)
         log.info("%s: right in %.1f %% of %d records, the most frequent value in %.1f %%", *said)
     if not labels:
         log.info("the task has no labels that a linear model could predict")

@@ -1,46 +1,27 @@
-"""What metrics.json says of a model: its measures with intervals, failures, refusals, fields and slices.
-
-Intervals are from a bootstrap that draws customers (`hallmark/base/stats.py`).
-"""
+"""What metrics.json says of a model: its measures, failures and fields, as counted. Intervals are `compare`'s."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from hallmark.answer.measures import measures_of
-from hallmark.answer.params import Eval
-from hallmark.answer.scoring import Score
 from hallmark.base.errors import HallmarkError
 from hallmark.base.outcomes import FAILURES
-from hallmark.base.stats import ClusterBootstrap
+from hallmark.base.stats import whole
 from hallmark.task.predictions import Prediction
 from hallmark.task.task import Task
 
-LARGEST = 50  # at most this many customers, and tags, are listed one by one
 
-
-def metrics(
-    model: str, rows: Sequence[Prediction], scores: Sequence[Score], *, settings: Eval, task: Task, seed: int
-) -> dict[str, Any]:
-    """The measures with intervals, failures, refusals and slices, as metrics.json has them."""
-    bootstrap = ClusterBootstrap(
-        [row.group for row in rows], confidence=settings.confidence, draws=settings.bootstrap_samples, seed=seed
-    )
+def metrics(model: str, rows: Sequence[Prediction], task: Task) -> dict[str, Any]:
+    """The measures, failures and fields, as metrics.json has them."""
     report: dict[str, Any] = {
         "model": model,
-        "records": bootstrap.records,
-        "groups": bootstrap.clusters,
+        "records": len(rows),
+        "groups": len({row.group for row in rows}),
         "failures": {name: sum(row.outcome == name for row in rows) for name in FAILURES},
-        "refusals": {
-            "should_and_did": sum(score.refusal_expected and score.refused for score in scores),
-            "should_not_but_did": sum(not score.refusal_expected and score.refused for score in scores),
-            "should_but_did_not": sum(score.refusal_expected and not score.refused for score in scores),
-        },
         "cut_off": sum(row.finish == "length" for row in rows),
-        **slices(rows),
     }
     for measure in measures_of(task, rows):
         columns = measure.columns(rows)
@@ -50,8 +31,7 @@ def metrics(
                 file="stages/measures",
                 remedy="let it return numbers from 0 to 1, the higher the better",
             )
-        interval = bootstrap.interval(columns, measure.statistic)
-        report[measure.name] = asdict(interval.rounded())
+        report[measure.name] = round(whole(columns, measure.statistic), 6)
     if any(row.fields for row in rows):
         report["by_field"] = by_field(rows)
     return report
@@ -71,29 +51,10 @@ def counts(rows: Sequence[Prediction]) -> dict[str, Any]:
 def in_words(report: dict[str, Any], measured: dict[str, Any]) -> str:
     """The main measures in one line, for the log."""
     return (
-        f"{report['model']}: {report['records']} records, exact match {100 * report['exact_match']['value']:.1f} %, "
-        f"valid {100 * report['schema_validity']['value']:.1f} %, {measured['tokens']} tokens, "
+        f"{report['model']}: {report['records']} records, exact match {100 * report['exact_match']:.1f} %, "
+        f"valid {100 * report['schema_validity']:.1f} %, {measured['tokens']} tokens, "
         f"{measured['tokens_per_second']:.0f} a second"
     )
-
-
-def slices(rows: Sequence[Prediction]) -> dict[str, list[dict[str, Any]]]:
-    """Exact match (`value`) of `n` records by customer, tag and input length; of many customers, the largest.
-
-    Lists, not mappings: DVC's metric tables leave lists out, and would have a column for every customer.
-    """
-    members: dict[str, dict[str, list[bool]]] = {"by_group": {}, "by_tag": {}, "by_length": {}}
-    for row in rows:
-        tags = [("by_tag", tag) for tag in set(row.tags or ())]
-        for by, name in [("by_group", row.group), ("by_length", row.length_band), *tags]:
-            members[by].setdefault(writable(name), []).append(row.exact_match)
-    return {
-        by: [
-            {"name": name, "n": len(passed), "value": round(sum(passed) / len(passed), 6)}
-            for name, passed in sorted(slices.items(), key=lambda item: (-len(item[1]), item[0]))[:LARGEST]
-        ]
-        for by, slices in members.items()
-    }
 
 
 def by_field(rows: Sequence[Prediction]) -> list[dict[str, Any]]:

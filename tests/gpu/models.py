@@ -73,7 +73,6 @@ GPU = {
     "eval.max_new_tokens": 48,
     "eval.batch_size": 64,
     "split.too_long": "count",
-    "eval.bootstrap_samples": 200,
 }
 TINY = {
     "compute.threads": 1,

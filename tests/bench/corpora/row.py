@@ -11,7 +11,6 @@ from hallmark.base.files import write_text
 from hallmark.base.machine import describe
 from hallmark.base.reading import read_object
 from hallmark.judge.verdict import VERDICTS
-from hallmark.task.predictions import CALIBRATION
 from tests.bench.corpora.causes import causes
 from tests.bench.corpora.causes import table as causes_table
 from tests.bench.corpora.recipe import Recipe
@@ -30,14 +29,20 @@ def figures(repo: Path, seconds: float) -> dict[str, Any]:
     reports = repo / "reports"
     split = read_object(reports / "split.json")
     right, fields = {}, {}
-    answered = [*reports.glob("eval/*/metrics.json"), *reports.glob("comparators/*/metrics.json")]
-    for file in sorted(file for file in answered if file.parent.name != CALIBRATION):
-        measured = read_object(file)
-        if exact := measured.get("exact_match"):
-            right[file.parent.name] = exact | {"records": measured["records"]}
-        if f1 := measured.get("field_f1"):
-            fields[file.parent.name] = f1
-    if linear := read_object(reports / "comparison.json")["against"]["classical"]["right"]:
+    comparison = read_object(reports / "comparison.json")
+    against = comparison["against"]
+    others = [
+        (one["name"], one["records"], one["measures"], "other") for one in (against["base"], *against["comparators"])
+    ]
+    for name, records, measures, side in (
+        *others,
+        ("tuned", comparison["records"], comparison["tuned"]["measures"], "tuned"),
+    ):
+        found = {measure["name"]: measure[side] for measure in measures}
+        right[name] = found["exact_match"] | {"records": records}
+        if f1 := found.get("field_f1"):
+            fields[name] = f1
+    if linear := against["classical"]["right"]:
         right[LINEAR] = linear["classical"] | {"records": linear["records"]}
     return {
         "rows": read_object(reports / "mask.json")["rows"],
