@@ -68,8 +68,6 @@ def run(params: Params) -> None:
         labellers,
         labels.places,
         sorts_of(tuned, Grounding(task, params.eval.facts)),
-        chars=params.report.field_chars,
-        records=params.report.records,
     )
 
     base, margins_against = comparison.against.base, params.gate.margins_against

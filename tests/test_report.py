@@ -435,14 +435,14 @@ def test_live_traffic_is_shown_if_there_is_any_and_words_in_it_stay_text(
 
 
 def test_a_page_of_very_many_records_holds_the_worst(copied, monkeypatch, open_page):
-    few = PARAMS.model_copy(update={"report": PARAMS.report.model_copy(update={"records": 20})})
-    report.run(few)
+    monkeypatch.setattr("hallmark.page.records.MOST_RECORDS", 20)
+    report.run(PARAMS)
     page = open_page(copied)
     assert page.inner_text("#count") == "20 of 20 records, the worst of 150; all are in predictions.jsonl"
     assert page.locator("#list .moves").first.inner_text() == "✓ pass → ✗ hallucination"
     assert "150 records" in page.inner_text(".eyebrow")
     monkeypatch.setattr("hallmark.page.records.MOST_CHARS", 1000)
-    report.run(few)
+    report.run(PARAMS)
     data = re.search(r'id="island">(.*?)</script>', copied.read_text(), re.DOTALL)
     assert 1 <= len(json.loads(data[1])["records"]) < 10
 

@@ -17,6 +17,7 @@ from hallmark.task.predictions import Prediction, paired, read_predictions
 from hallmark.task.values import FieldResult
 
 MOST_CHARS = 40_000_000  # of all records on a page: more makes a browser slow
+MOST_RECORDS, MOST_OF_FIELD = 5_000, 20_000  # records on it, and characters of one field
 EXAMPLE = 1_000  # longest text shown whole of a record at the top of the page
 SORTS = {  # of records with retrieval, by what they are called in comparison.json
     "held": {"what": "all that is expected", "abstaining": "wrong"},
@@ -110,11 +111,8 @@ def island(
     labellers: Sequence[Labeller],
     cells: Sequence[list[Any]],
     evidence: Sequence[str | None],
-    *,
-    chars: int,
-    records: int,
 ) -> list[dict[str, Any]]:
-    """The records as the page's script reads them, worst first: at most `records`, no text longer than `chars`.
+    """The records as the page's script reads them, worst first: at most `MOST_RECORDS`.
 
     `models` has the answers of each model to each record, None if it was not asked: those of the base first, then those of
     the tuned model, which is asked everything. `cells` has for each record its cells in the tables of labels, `evidence` its
@@ -134,8 +132,8 @@ def island(
 
     rows: list[dict[str, Any]] = []
     left = MOST_CHARS
-    for number in sorted(range(len(tuned)), key=rank)[:records]:
-        row = _record(number, tuned[number], [rows[number] for rows in models], labellers, chars)
+    for number in sorted(range(len(tuned)), key=rank)[:MOST_RECORDS]:
+        row = _record(number, tuned[number], [rows[number] for rows in models], labellers, MOST_OF_FIELD)
         row |= {"cells": cells[number], "evidence": evidence[number]}
         left -= sum(map(_chars, [row["input"], row["context"] or "", row["target"]]))
         left -= sum(_chars(model["text"]) for model in row["models"] if model)

@@ -38,6 +38,7 @@ RENAMED = {  # what params are called now; an old name is an error that says so,
 }
 GONE = {  # what params did that are no more, and what to do instead: an error says so, until the next release
     "drift": "the test for drift has fixed settings, at the top of hallmark/judge/drift.py",
+    "report": "the page shows the worst 5,000 records, and 20,000 characters of a field; predictions.jsonl has all",
     "eval.confidence": "every interval is made by `compare`, at compare.confidence",
     "eval.bootstrap_samples": "every interval is made by `compare`, by compare.bootstrap_samples",
     "eval.again": "nothing replaces it; docs/choices.md has what other batches change",

@@ -32,7 +32,6 @@ from hallmark.judge.params import Certify, Gate
 from hallmark.mask.params import Mask
 from hallmark.model.base_params import Base, Choose
 from hallmark.model.params import Curve, Dpo, Sft, Tune
-from hallmark.page.params import ReportPage
 from hallmark.params.collecting import Collect
 from hallmark.params.edit import DEFAULTS, defaults, gone, name_now
 from hallmark.params.gateway import Serve
@@ -68,7 +67,6 @@ class Params(Block):
     benchmark: Benchmark
     gate: Gate
     decide: Decide
-    report: ReportPage
     certify: Certify
     choose: Choose
     tune: Tune
