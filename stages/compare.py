@@ -34,7 +34,7 @@ from hallmark.judge.failures import failures, failures_alone, possible
 from hallmark.judge.linear import against_linear
 from hallmark.judge.online import online
 from hallmark.judge.paired_records import slices, transitions, words, write_transitions
-from hallmark.judge.reported import check_whole, constrained, read_metrics, records_read
+from hallmark.judge.reported import constrained, read_metrics, records_read
 from hallmark.judge.retrieval import retrieval
 from hallmark.params.loader import Params, run_with_params
 from hallmark.task.measure import Measure
@@ -50,7 +50,6 @@ def run(params: Params) -> None:
     """Read the predictions of all models; write reports/comparison.json and reports/transitions.csv."""
     task = Task(params.task)
     tuned = read_predictions("tuned", task=task)
-    check_whole(tuned)
     others = {name: read_predictions(name, task=task) for name in ("base", *params.eval.comparators)}
     measures = measures_of(task, [row for rows in (tuned, *others.values()) for row in rows])
     bootstrap = bootstrap_of(tuned, params)

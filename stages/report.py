@@ -25,12 +25,12 @@ from hallmark.page.data_stages import read_data_stages
 from hallmark.page.labels import by_label
 from hallmark.page.live import live
 from hallmark.page.origin import origin
-from hallmark.page.records import SORTS, Labeller, answered, check_compared, examples, filters, for_script, island
+from hallmark.page.records import SORTS, Labeller, answered, examples, filters, for_script, island
 from hallmark.page.text import whole_page
 from hallmark.page.training import kept, read_curve
 from hallmark.params.loader import Params, run_with_params
 from hallmark.release.private_data import private_data
-from hallmark.task.predictions import Prediction, check_all, read_predictions
+from hallmark.task.predictions import Prediction, read_predictions
 from hallmark.task.task import Task
 
 PAGE = REPORTS / "comparison.html"
@@ -41,19 +41,15 @@ def run(params: Params) -> None:
     tuned = read_predictions("tuned")
     results = read_results()
     comparison = results.comparison
-    check_compared(tuned, comparison.records)
 
     # Whose answers are shown: of the base and the tuned model, then of the comparators, last of the linear model.
     of = {column.name: column for column in results.models}
     names = ["base", "tuned", *(name for name in of if name not in ("base", "tuned"))]
     titles = {name: of[name].title for name in names}
-    models: list[Sequence[Prediction | None]] = [
-        tuned if name == "tuned" else answered(name, of[name].records, tuned) for name in names
-    ]
+    models: list[Sequence[Prediction | None]] = [tuned if name == "tuned" else answered(name, tuned) for name in names]
     linear: list[Prediction] = []
     if comparison.against.classical.applies:
         linear, titles["classical"] = read_predictions("classical"), "Linear"
-        check_all("classical", linear, tuned)
 
     # What is shown of each label, and of each record: a linear model gives labels only, and no other field.
     task = Task(params.task)

@@ -17,7 +17,7 @@ from hallmark.base.reports import Report
 from hallmark.base.stats import ClusterBootstrap, McNemar, judge, mcnemar
 from hallmark.judge.comparison import AgainstLinear, LabelResult, LinearCandidate
 from hallmark.judge.paired_records import evidence
-from hallmark.task.predictions import Prediction, check_all, read_predictions
+from hallmark.task.predictions import Prediction, read_predictions
 from hallmark.task.task import Task
 
 Flags = dict[str, list[bool | None]]  # by model, or by label
@@ -44,7 +44,6 @@ def against_linear(
     candidates = [LinearCandidate(**row) for row in metrics.at("candidates")]
     chosen = metrics.at("chosen")
     name = f"{next(row.words for row in candidates if row.name == chosen)}, logistic regression"
-    check_all("classical", linear, tuned)
     answers = {"classical": linear, "tuned": tuned, **others}
     right = {
         model: right_labels(task, list(floors), [(row.target, row.answer) for row in rows])

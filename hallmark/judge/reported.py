@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from hallmark.base.errors import HallmarkError
 from hallmark.base.files import REPORTS
 from hallmark.base.reports import Report
 from hallmark.model.params import Sft
-from hallmark.task.predictions import Prediction, metrics_of, predictions_of, stage_of
+from hallmark.task.predictions import metrics_of, stage_of
 
 
 def read_metrics(model: str) -> Report:
     """The metrics.json of a model."""
     return Report(metrics_of(model).relative_to(REPORTS).with_suffix("").as_posix(), stage_of(model))
-
-
-def check_whole(tuned: Sequence[Prediction]) -> None:
-    """Raise unless the tuned model answered the whole holdout."""
-    held_out = read_metrics("tuned").content.get("held_out", len(tuned))
-    if held_out != len(tuned):
-        raise HallmarkError(
-            f"has {len(tuned)} records of {held_out} in the holdout",
-            file=predictions_of("tuned"),
-            remedy="run `dvc repro eval@tuned`, which makes it",
-        )
 
 
 def passes_per_step(sft: Sft) -> int:

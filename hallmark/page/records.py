@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
-from hallmark.base.errors import HallmarkError
 from hallmark.base.outcomes import OUTCOMES, in_words
-from hallmark.base.reports import Report
 from hallmark.page.labels import ByLabel
 from hallmark.page.text import LABEL, UNSEEN, UNSEEN_IN_NAME, clip, cut, value
-from hallmark.task.predictions import Prediction, paired, read_predictions
+from hallmark.task.predictions import Prediction, read_predictions
 from hallmark.task.values import FieldResult
 
 MOST_CHARS = 40_000_000  # of all records on a page: more makes a browser slow
@@ -27,19 +25,9 @@ SORTS = {  # of records with retrieval, by what they are called in comparison.js
 }
 
 
-def check_compared(rows: Sequence[Prediction], count: int) -> None:
-    """Raise a HallmarkError unless comparison.json is about as many answers."""
-    if len(rows) != count:
-        report = Report("comparison", "compare")
-        raise HallmarkError("not about these predictions", file=report.path, remedy=report.remedy)
-
-
-def answered(name: str, count: int, tuned: Sequence[Prediction]) -> list[Prediction | None]:
-    """A model's answer to each record of the holdout; None if it was not asked. `count`: how many were compared."""
-    rows = read_predictions(name)
-    paired(name, rows, tuned)
-    check_compared(rows, count)
-    given = {row.id: row for row in rows}
+def answered(name: str, tuned: Sequence[Prediction]) -> list[Prediction | None]:
+    """A model's answer to each record of the holdout; None if it was not asked."""
+    given = {row.id: row for row in read_predictions(name)}
     return [given.get(row.id) for row in tuned]
 
 

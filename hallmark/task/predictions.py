@@ -182,36 +182,11 @@ def is_log(value: Any) -> bool:
 
 
 def paired(model: str, rows: Sequence[Prediction], tuned: Sequence[Prediction]) -> list[Prediction]:
-    """The answers of the tuned model to the records that `model` answered, in its order, which is the holdout's.
-
-    Raises unless each is a record of the holdout, once, with the same group, input and target.
-    """
-    path, remedy = predictions_of(model), f"run `dvc repro {stage_of(model)} eval@tuned`: all answer the same holdout"
-    by_id = {row.id: (number, row) for number, row in enumerate(tuned)}
-    found, last = [], -1
-    for number, row in enumerate(rows, 1):
-        place, other = by_id.get(row.id, (-1, None))
-        if other is None or place <= last:
-            problem = "not in" if other is None else "in another order than"
-            raise HallmarkError(
-                f"a record that is {problem} {predictions_of('tuned')}",
-                file=path,
-                row=number,
-                field="id",
-                remedy=remedy,
-            )
-        for name in ("group", "input", "target"):
-            if getattr(row, name) != getattr(other, name):
-                problem = f"differs from row {place + 1} of {predictions_of('tuned')}"
-                raise HallmarkError(problem, file=path, row=number, field=name, remedy=remedy)
-        found.append(other)
-        last = place
-    return found
-
-
-def check_all(model: str, rows: Sequence[Prediction], tuned: Sequence[Prediction]) -> None:
-    """Raise unless both models answered the same records, in the same order."""
-    if len(paired(model, rows, tuned)) < len(tuned):
-        problem = f"has {len(rows)} records, {predictions_of('tuned')} has {len(tuned)}"
+    """The answers of the tuned model to the records that `model` answered, in its order, which is the holdout's."""
+    by_id = {row.id: row for row in tuned}
+    try:
+        return [by_id[row.id] for row in rows]
+    except KeyError:
+        problem = f"a record that is not in {predictions_of('tuned')}"
         remedy = f"run `dvc repro {stage_of(model)} eval@tuned`: all answer the same holdout"
-        raise HallmarkError(problem, file=predictions_of(model), remedy=remedy)
+        raise HallmarkError(problem, file=predictions_of(model), field="id", remedy=remedy) from None
