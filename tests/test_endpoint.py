@@ -6,7 +6,7 @@ import gzip
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         yield running
 
 
-def ask(server: Server, **options: Any) -> list[Answer]:
+def ask(server: Server, others: Sequence[str] = (), **options: Any) -> list[Answer]:
     asking = EndpointAsking(
         kind="endpoint",
         concurrency=4,
@@ -64,7 +64,7 @@ def ask(server: Server, **options: Any) -> list[Answer]:
         key=options.pop("key", None),
         logprobs=options.get("logs", False),
     )
-    running = servers.Server("endpoint", server.url, {"base": "the-base"})
+    running = servers.Server("endpoint", server.url, {"base": "the-base"}, others=others)
     model = ServedModel(
         running, "base", asking, max_new_tokens=12, source=Path("data/split/holdout.parquet"), **options
     )
@@ -135,6 +135,20 @@ def test_what_is_no_log_probability_is_none(content: Any) -> None:
     for raw in ([300], "x", [1.5]):  # bytes that are none leave the numbers
         answer = answer_of(completion("{}", [{"token": "{}", "logprob": -1, "bytes": raw}]))
         assert (answer.logs, answer.spans) == ((-1.0,), None)
+
+
+def test_several_servers_give_the_answers_of_one_also_if_some_fail(server: Server) -> None:
+    expected = ask(server, timeout=60.0)
+    server.asked.clear()
+    with Server() as other:
+        assert ask(server, [other.url], timeout=60.0) == expected
+        assert len(server.asked) + len(other.asked) == 10
+        assert server.asked and other.asked
+        server.fail = [500] * 10
+        assert ask(server, [other.url, "http://127.0.0.1:1/v1"], timeout=60.0) == expected
+        other.fail = [500] * 20
+        with pytest.raises(HallmarkError, match="HTTP 500"):
+            ask(server, [other.url], timeout=60.0)
 
 
 def test_what_fails_is_sent_again_and_what_keeps_failing_ends_the_stage(server: Server) -> None:

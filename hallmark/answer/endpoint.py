@@ -1,7 +1,8 @@
 """Answers of a server with the OpenAI chat API, so that what is served is measured.
 
-Every record's own messages and tools are sent, greedy. A request that fails is sent again, twice; if it still fails the
-stage ends: a measure over the records that happened to be answered would be another measure.
+Every record's own messages and tools are sent, greedy. A request that fails is sent again, to each other server that there
+is and then twice; if it still fails the stage ends: a measure over the records that happened to be answered would be another
+measure.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from hallmark.base.reading import strict_json
 from hallmark.model.tool_form import ToolForm
 from hallmark.serve.engine import Asking
 from hallmark.serve.server import Server
+from hallmark.serve.several import Several
 from hallmark.task.predictions import is_log
 from hallmark.task.task import Task
 
@@ -66,6 +68,7 @@ class ServedModel:
         self.seconds, self._stage, self._logs, self._fits = 0.0, stage, logs, fits
         self._server, self._asking, self._source, self._form = server, asking, source, form
         self._body = server.body(model, max_new_tokens) | {"stream": False} | ({"logprobs": True} if logs else {})
+        self._several = Several((server.url, *server.others))
         self._largest = FRAME + (PER_TOKEN + logs * PER_LOG) * max_new_tokens
         if schema is not None:
             self._body["response_format"] = response_format(schema)
@@ -94,26 +97,32 @@ class ServedModel:
         headers = {"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {_variable(key)}"} if key else {})
         slots = asyncio.Semaphore(self._asking.concurrency)
         own = self._server.process is not None
-        async with httpx.AsyncClient(
-            base_url=self._server.url, timeout=self._asking.timeout, headers=headers, trust_env=not own
-        ) as client:
+        options: dict[str, Any] = {"timeout": self._asking.timeout, "headers": headers, "trust_env": not own}
+        async with contextlib.AsyncExitStack() as stack:
+            clients = {
+                url: await stack.enter_async_context(httpx.AsyncClient(base_url=url, **options))
+                for url in self._several.urls
+            }
 
             async def ask(prompt: Prompt) -> Answer:
                 async with slots:
-                    answer = await self._ask(client, prompt)
+                    answer = await self._ask(clients, prompt)
                 progress.add()
                 return answer
 
             return list(await asyncio.gather(*map(ask, prompts)))
 
-    async def _ask(self, client: AsyncClient, prompt: Prompt) -> Answer:
+    async def _ask(self, clients: dict[str, AsyncClient], prompt: Prompt) -> Answer:
         import httpx
 
         body = self._body | {"messages": prompt.messages} | ({"tools": prompt.tools} if prompt.tools else {})
-        for pause in (*PAUSES, None):
+        tried: set[str] = set()
+        for pause in (*(0.0 for _ in self._server.others), *PAUSES, None):
             try:
-                async with asyncio.timeout(self._asking.timeout):  # of the whole: httpx counts each read separately
-                    return answer_of(strict_json(await response_text(client, body, self._largest)), self._form)
+                with self._several.asked(tried) as url:
+                    async with asyncio.timeout(self._asking.timeout):  # of the whole: httpx counts each read separately
+                        text = await response_text(clients[url], body, self._largest)
+                return answer_of(strict_json(text), self._form)
             except httpx.HTTPStatusError as error:
                 status = error.response.status_code
                 problem, final = f"HTTP {status}", status < 500 and status not in (408, 429)
@@ -124,6 +133,7 @@ class ServedModel:
                 problem, final = type(error).__name__, False
             if final or pause is None:
                 break
+            self._several.failed(url, tried)
             await asyncio.sleep(pause)
         if trouble := await asyncio.to_thread(self._server.trouble):
             problem = f"it {trouble}{self._server.last_words}"
@@ -131,7 +141,7 @@ class ServedModel:
             f"the server gave no answer to this record ({problem})",
             file=self._source,
             row=prompt.row,
-            remedy=f"see that {self._server.url} serves {self._body['model']} (eval.engine), and run the stage again",
+            remedy=f"see that {' and '.join(self._several.urls)} serves {self._body['model']} (eval.engine), and run the stage again",
         )
 
     def _reason(self, response: Response) -> str:

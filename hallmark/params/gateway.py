@@ -30,15 +30,23 @@ class ServeLimits(Block):
     under_way_per_key: Positive
 
 
-class Upstream(Block):
+class _Server(Block):
     """A model server that already runs, and what it calls the model."""
 
-    url: Url = Field(description="where the server answers, such as http://127.0.0.1:9000/v1")
     model: Line = Field(description="what the server calls the model")
     key: Variable | None = Field(description="environment variable that holds its API key; null: none")
 
 
-class Fallback(Upstream):
+class Upstream(_Server):
+    """One of a release, or several."""
+
+    url: Url | Annotated[list[Url], Field(min_length=1)] = Field(
+        description="where the server answers, such as http://127.0.0.1:9000/v1; a list: servers of the same release, which share the requests"
+    )
+
+
+class Fallback(_Server):
+    url: Url = Field(description="where the server answers, such as http://127.0.0.1:9000/v1")
     price_in: Price = Field(description="price of a million tokens of the prompt, in the currency of benchmark")
     price_out: Price = Field(description="price of a million tokens of the answer")
     spend_per_day: Price = Field(

@@ -56,10 +56,11 @@ class Asking(Settings):
 
 @dataclass(frozen=True)
 class Address:
-    """A server that already runs, and what it calls the models `base` and `tuned`."""
+    """A server that already runs, and what it calls the models `base` and `tuned`; `others`: where they answer too."""
 
     url: str
     names: Mapping[str, str]
+    others: Sequence[str] = ()
 
 
 S = TypeVar("S", bound=Settings)

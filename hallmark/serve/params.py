@@ -66,6 +66,8 @@ class Benchmark(Block):
         if not self.concurrency and not self.rates:
             raise ValueError("benchmark: give a level in concurrency or in rates")
         address = ENGINES[self.server.kind].address(self.server)
+        if address and address.others:
+            raise ValueError("benchmark.server.url: one server is measured; name one")
         if address and (missing := set(self.models) - set(address.names)):
             raise ValueError(f"benchmark.server.names: name the model to ask for as {', '.join(sorted(missing))}")
         if len(set(self.models)) < len(self.models):

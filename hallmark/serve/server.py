@@ -91,6 +91,7 @@ class Server:
     log: Path | None = None  # what a server of ours writes
     startup_s: float | None = None  # seconds from the start of the process to its first answer
     peak_memory_mib: int | None = None  # resident memory of the server and its children, the highest seen
+    others: Sequence[str] = ()  # where the same models answer too
 
     @property
     def alive(self) -> bool:
@@ -180,7 +181,8 @@ def served(
     or the one that the settings name.
     """
     if running := address(settings):
-        yield dict.fromkeys(models, Server(ENDPOINT, running.url, running.names, ENGINES[settings.kind].fields))
+        fields = ENGINES[settings.kind].fields
+        yield dict.fromkeys(models, Server(ENDPOINT, running.url, running.names, fields, others=running.others))
         return
     assert isinstance(settings, StartedSettings)
     engine = started(settings)

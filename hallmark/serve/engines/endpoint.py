@@ -9,12 +9,15 @@ from pydantic import Field, StringConstraints
 from hallmark.base.errors import HallmarkError
 from hallmark.base.params import Line, Variable
 from hallmark.serve.engine import SHARE_REMEDY, Address, Asking, Engine, Settings
+from hallmark.serve.several import Several
+
+Url = Annotated[Line, StringConstraints(pattern=r"^https?://[^\s/]+")]
 
 
 class EndpointServer(Settings):
     kind: Literal["endpoint"]
-    url: Annotated[Line, StringConstraints(pattern=r"^https?://[^\s/]+")] = Field(
-        description="where the server answers, such as http://127.0.0.1:8000/v1"
+    url: Url | Annotated[list[Url], Field(min_length=1)] = Field(
+        description="where the server answers, such as http://127.0.0.1:8000/v1; of eval.engine, also a list: servers of the same models, which share the requests"
     )
     names: dict[Line, Line] = Field(description="what the server calls the models: {base: ..., tuned: ...}")
 
@@ -34,7 +37,8 @@ class Endpoint(Engine[EndpointServer]):
 
     def address(self, settings: EndpointServer) -> Address:
         """Where it is, as the settings say."""
-        return Address(settings.url.rstrip("/"), settings.names)
+        url, *others = Several(settings.url).urls
+        return Address(url, settings.names, others)
 
     def gives_logs(self, settings: Settings) -> bool:
         """As the settings say."""

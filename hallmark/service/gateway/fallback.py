@@ -18,6 +18,7 @@ from typing import Any
 from hallmark.model.tool_form import ToolForm
 from hallmark.params.gateway import Fallback
 from hallmark.params.gateway import Upstream as Settings
+from hallmark.serve.several import Several
 from hallmark.service.gateway.client import secret_of
 from hallmark.service.gateway.price import BYTES_PER_MESSAGE, of_tokens
 from hallmark.service.gateway.upstream import Question, Reply, Upstream, UpstreamError
@@ -82,7 +83,7 @@ class Broad:
         self.settings, self.budget = settings, Budget(Decimal(repr(settings.spend_per_day)))
         self.name = settings.model
         key = key_of(settings, "serve.fallback")
-        self._client = Upstream(settings.url.rstrip("/"), settings.model, key=key, paid=True, form=form)
+        self._client = Upstream(settings.url, settings.model, key=key, paid=True, form=form)
         self._told: date | None = None
 
     async def ask(self, question: Question, seconds: float) -> Bought:
@@ -134,6 +135,9 @@ def _bytes(question: Question) -> int:
     return size + BYTES_PER_MESSAGE * (1 + len(question.messages))
 
 
-def key_of(settings: Settings, param: str) -> str | None:
+def key_of(settings: Settings | Fallback, param: str) -> str | None:
     """The API key of a server, which `param` names; None if it needs none. A HallmarkError if it can't be sent."""
-    return None if settings.key is None else secret_of(settings.key, settings.url, param, "key")
+    if settings.key is None:
+        return None
+    *_, key = (secret_of(settings.key, url, param, "key") for url in Several(settings.url).urls)
+    return key

@@ -133,7 +133,7 @@ class Given:
         files = self._source.files(wanted)
         form, judge = judge_of(self._params, files.release)
         key = key_of(settings, f"serve.upstreams.{side}")
-        upstream = Upstream(settings.url.rstrip("/"), settings.model, key=key, form=form)
+        upstream = Upstream(settings.url, settings.model, key=key, form=form)
         name = read_provenance(files.release).build.params.certify.name if files.release else self._params.certify.name
         return Launched(upstream, judge, name, True, None, lambda: None, lambda: False, lambda: None)
 

@@ -1,8 +1,8 @@
-"""One model server, asked over HTTP: bounded in size and time, and strict about what comes back.
+"""A model server, or several of one release, asked over HTTP: bounded in size and time, and strict about what comes back.
 
 Requests are greedy. A connection that breaks before an answer came is tried once more: asking twice does no harm,
 unless it is paid for. So is a server that says when to come back (429 or 503 with `Retry-After`), as far as the caller's
-time allows.
+time allows. Where there are other servers, each of them is asked first.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from hallmark.answer.bought import is_model
 from hallmark.answer.endpoint import FRAME, MALFORMED, PER_LOG, PER_TOKEN, answer_of
 from hallmark.base.reading import strict_json
 from hallmark.model.tool_form import ToolForm
+from hallmark.serve.several import Several
 from hallmark.service.gateway.client import Client, retry_after
 from hallmark.task.answers import compact_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 log = logging.getLogger("serve")
 
@@ -75,14 +76,14 @@ class Reply:
 
 
 class Upstream:
-    """A client of one server's `model`. `fields`: what each request to it has in addition.
+    """A client of the `model` of the servers at `urls`. `fields`: what each request to them has in addition.
 
     `own`: it was started here, on this machine. `paid`: what may have been charged is not sent a second time.
     """
 
     def __init__(
         self,
-        url: str,
+        urls: str | Sequence[str],
         model: str,
         *,
         key: str | None = None,
@@ -94,7 +95,8 @@ class Upstream:
         self.model, self._paid, self._warned = model, paid, own
         self._fields, self._form = dict(fields or {}), form
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._client = Client(f"{url}/chat/completions", headers, own=own)
+        self._several = Several(urls)
+        self._clients = {url: Client(f"{url}/chat/completions", headers, own=own) for url in self._several.urls}
         self._closed = False
 
     async def ask(self, question: Question, seconds: float) -> Reply:
@@ -114,7 +116,8 @@ class Upstream:
     async def close(self) -> None:
         """Close its connections."""
         self._closed = True
-        await self._client.close()
+        for client in self._clients.values():
+            await client.close()
 
     def _body(self, question: Question) -> dict[str, Any]:
         body: dict[str, Any] = {"model": self.model, "messages": question.messages, "max_tokens": question.max_tokens}
@@ -126,15 +129,19 @@ class Upstream:
         import aiohttp
 
         broken = False
+        tried: set[str] = set()
         while True:
             if self._closed:  # the server was stopped, and another has taken over
                 raise UpstreamError("down", "stopped", charged=False)
             try:
-                response = await self._client.post(body, largest)
+                with self._several.asked(tried) as url:
+                    response = await self._clients[url].post(body, largest)
             except (aiohttp.ClientError, OSError) as error:
                 unsent = isinstance(
                     error, aiohttp.ClientConnectorError | aiohttp.InvalidURL | aiohttp.ClientHttpProxyError
                 )
+                if self._several.failed(url, tried):
+                    continue
                 if broken or (self._paid and not unsent):
                     raise UpstreamError("down", type(error).__name__, charged=not unsent) from None
                 broken = True
@@ -146,6 +153,8 @@ class Upstream:
                     )
                     raise UpstreamError("too_large", words, charged=True)
                 return response.content
+            if (response.status >= 500 or response.status == 429) and self._several.failed(url, tried):
+                continue
             wait = retry_after(response.status, response.after)
             if wait is None or time.monotonic() + wait >= deadline:
                 raise _of_status(response.status, response.content)
