@@ -18,7 +18,6 @@ from hallmark.base.files import TRAIN, sha256_folder
 from hallmark.base.records import write_records
 from tests.test_dpo import ON, with_adapter
 from tests.test_keep import OVERSHOOTS
-from tests.test_params import problem
 from tests.test_sft import some_records, trainable
 from tests.workspace import change_params, report, run, stage
 
@@ -139,11 +138,6 @@ def test_a_checkpoint_of_another_training_is_discarded(
     said = stage(repo, "sft").stderr
     assert "made at step 4 with other data/split/train.parquet, params sft" in said and "continued" not in said
     assert not (repo / ".hallmark").exists()
-
-
-def test_several_processes_can_not_be_continued(tmp_path: Path) -> None:
-    text = problem(tmp_path, {"sft.checkpoint_minutes": 10, "sft.parallel.processes": 2})
-    assert "field 'sft.checkpoint_minutes'" in text
 
 
 # --- a file that someone else wrote

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,9 @@ from hypothesis import strategies as st
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import VALIDATION
 from hallmark.base.records import write_records
-from hallmark.model.launch import HOST, accelerate_config
+from hallmark.model.launch import HOST, Machines, accelerate_config
 from hallmark.params.loader import load_params
+from hallmark.serve.server import free_port
 from tests.test_sft import some_records, trainable
 from tests.workspace import change_params, report, stage
 
@@ -94,6 +97,61 @@ def test_two_runs_in_two_processes_give_the_same_bytes(tmp_path: Path, strategy:
     assert made[0] == made[1]
 
 
+def on_two_machines(folders: list[Path], *, kill: bool = False) -> list[tuple[int, str]]:
+    """Exit code and words of the stage on each of two machines, which are folders here; `kill`: the second, in the middle."""
+    port = str(free_port(0))
+    started = []
+    for rank, folder in enumerate(folders):
+        where = {"PET_NNODES": "2", "PET_NODE_RANK": str(rank), "PET_MASTER_ADDR": HOST, "PET_MASTER_PORT": port}
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        started.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "stages.sft"],
+                cwd=folder,
+                env=os.environ | where | {"PATH": path, "PYTHONPATH": str(folder)},
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+    state = folders[0] / ".hallmark/checkpoints/sft/state.safetensors"
+    while kill and started[0].poll() is None:
+        if state.exists():
+            started[1].kill()
+            break
+        time.sleep(0.01)
+    words = [process.communicate(timeout=240)[1] for process in started]
+    return [(process.returncode, said) for process, said in zip(started, words, strict=True)]
+
+
+@pytest.mark.parametrize("strategy", [DDP, pytest.param(FSDP, marks=pytest.mark.full)], ids=["ddp", "fsdp"])
+def test_two_machines_write_the_bytes_of_one_after_a_kill_too(tmp_path: Path, strategy: dict[str, Any]) -> None:
+    """With as many processes. Each step is a checkpoint; the head has the file, and the other machine needs none."""
+    changes = {"sft.parallel.processes": 2, "sft.lora.dropout": 0.1, "sft.epochs": 4, "sft.checkpoint_minutes": 0}
+    alone = ready(tmp_path / "alone", strategy | changes)
+    folders = [Path(shutil.copytree(alone, tmp_path / name)) for name in ("head", "other")]
+    stage(alone, "sft")
+    codes, words = zip(*on_two_machines(folders, kill=True), strict=True)
+    assert codes == (1, -9)
+    assert "remedy" in words[0] and "Traceback" not in words[0]
+    assert not (folders[0] / "models/sft").exists()
+    (code, said), (other, _) = on_two_machines(folders)
+    assert (code, other) == (0, 0), said
+    assert "sft: continued at step" in said
+    for name in ("models/sft/adapter_model.safetensors", "reports/sft.json", "reports/sft_curve.csv"):
+        assert (folders[0] / name).read_bytes() == (alone / name).read_bytes(), name
+    assert not (folders[0] / ".hallmark").exists()
+    assert not (folders[1] / "models/sft").exists()
+
+
+@pytest.mark.full
+def test_a_machine_with_other_data_is_an_error(tmp_path: Path) -> None:
+    folders = [ready(tmp_path / name, DDP | {"sft.parallel.processes": 2}) for name in ("head", "other")]
+    write_records(folders[1] / VALIDATION, some_records(6))
+    (code, said), (other, _) = on_two_machines(folders)
+    assert (code, other) == (1, 1)
+    assert "process 1 is on a machine with other data/split/validation.parquet than the first" in said
+
+
 @given(st.lists(st.integers(1, 300), min_size=1, max_size=120), st.integers(1, 4), st.integers(2, 4), st.integers(1, 3))
 def test_a_step_sees_the_records_that_one_process_would_see(
     lengths: list[int], batch_size: int, processes: int, accumulation: int
@@ -129,7 +187,7 @@ def test_accelerate_reads_the_config_as_it_is_meant(
     params = load_params()
     parallel = params.sft.parallel.model_copy(update={"processes": 2, "strategy": strategy})
     sft = params.sft.model_copy(update={"parallel": parallel})
-    config = accelerate_config(sft, "cuda")
+    config = accelerate_config(sft, "cuda", Machines())
     assert not {value for value in config.values() if isinstance(value, str) and "/" in value}
     file = tmp_path / "accelerate.json"
     file.write_text(json.dumps(config), encoding="utf-8")
@@ -205,7 +263,9 @@ def test_more_processes_than_gpus_is_an_error(monkeypatch: pytest.MonkeyPatch) -
     params = load_params()
     sft = params.sft.model_copy(update={"parallel": params.sft.parallel.model_copy(update={"processes": 64})})
     compute = params.compute.model_copy(update={"device": "cuda"})
-    monkeypatch.setenv(WORKER, "64")
+    monkeypatch.setenv(WORKER, "128")
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "64")
     assert torch.cuda.device_count() < 64
     with pytest.raises(HallmarkError, match=r"sft\.parallel\.processes"):
         own_device(sft, compute)

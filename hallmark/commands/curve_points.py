@@ -114,7 +114,7 @@ def settings(raw: Mapping[str, Any], part: Part, records: int, least: float) -> 
         if sft["max_steps"] is not None:
             sft["max_steps"] = max(1, math.ceil(sft["max_steps"] * share))
         sft["eval_steps"] = max(1, math.ceil(sft["eval_steps"] * share))
-    if sft["checkpoint_minutes"] is None and sft["parallel"]["processes"] == 1:
+    if sft["checkpoint_minutes"] is None:
         sft["checkpoint_minutes"] = CHECKPOINT_MINUTES
     if isinstance(schema := params["task"]["schema"], str):
         params["task"]["schema"] = str(Path(schema).absolute())

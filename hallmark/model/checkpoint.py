@@ -3,6 +3,9 @@
 A checkpoint is one safetensors file outside the outputs, with all that the next step depends on: adapter, optimizer,
 random numbers, the curve so far, and the best adapter so far. transformers finds its way to the step in the data; its own
 checkpoints would also hold pickles, need a `training_args.bin`, and forget the sampler's order and the sum of the losses.
+
+Of several processes, the first gathers what each has and writes the file. It reads it too, and hands out what each needs, so
+that other machines need no file of their own.
 """
 
 from __future__ import annotations
@@ -37,7 +40,8 @@ from hallmark.base.model_folder import explained, open_tensors
 from hallmark.base.params import Block, NotNegative, Positive
 from hallmark.base.reading import read_text
 from hallmark.model.keep import Best, Keep
-from hallmark.model.tuning import adapter_parameters
+from hallmark.model.launch import rank
+from hallmark.model.tuning import adapter_parameters, share_of, whole, whole_adapter
 
 if TYPE_CHECKING:
     from hallmark.model.trainer import Curve
@@ -111,19 +115,23 @@ class Checkpoints(TrainerCallback):
 
         A checkpoint of another training, or one that is damaged, is deleted, with a line that says so.
         """
+        from accelerate.utils import broadcast_object_list
+
+        several = trainer.accelerator.num_processes > 1
+        if several or self.minutes is not None:
+            self.key = self._key_of()
+        if several:
+            check_alike(self.key)
         if self.minutes is None:
             return None
-        self.trainer, trainer.checkpoints, self.key = trainer, self, self._key_of()
+        self.trainer, trainer.checkpoints = trainer, self
         trainer.add_callback(self)
-        if not os.path.lexists(self.file):
+        found: list[Any] = [self._found() if rank() == 0 else None]
+        broadcast_object_list(found)
+        if found[0] is None:
             return None
-        try:
-            with explained("damaged", self.file, remedy=DAMAGED):
-                self.state, self.tensors = self._read()
-        except HallmarkError as error:
-            remove(self.stage)
-            self.log.warning("the checkpoint in %s was discarded: %s", self.file.parent, error.problem)
-            return None
+        self.state, self.tensors = found[0]
+        assert self.state is not None
         trainer.args.eval_on_start = False  # the curve has that validation
         state = TrainerState(self.state.epoch, self.state.step, train_batch_size=trainer.args.train_batch_size)
         state.compute_steps(trainer.args, trainer.args.max_steps)
@@ -144,20 +152,27 @@ class Checkpoints(TrainerCallback):
         self.log.info("continued at step %d of %d", self.state.step, state.max_steps)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Ask for a checkpoint if it is time for one; the trainer makes it once it has validated."""
+        """Ask for a checkpoint if it is time for one by the first process's clock; the trainer makes it once it has validated."""
+        from accelerate.utils import broadcast
+
         assert self.minutes is not None
-        if time.monotonic() - self.saved >= 60 * self.minutes and state.global_step < state.max_steps:
+        due: Any = torch.tensor(int(time.monotonic() - self.saved >= 60 * self.minutes), device=args.device)
+        if bool(broadcast(due)) and state.global_step < state.max_steps:
             control.should_save = True
 
     def save(self) -> None:
-        """Write a checkpoint. If that fails, say so: the training is worth more."""
+        """Write a checkpoint; every process must call this. If that fails, say so: the training is worth more."""
         trainer, curve, model = self.trainer, self.curve, self.trainer.model
         if trainer.control.should_training_stop:
             return
-        tensors = {f"rng.{name}": state for name, state in rng_states(trainer.args.device).items()}
+        self.saved = time.monotonic()
+        tensors = of_all(rng_states(trainer.args.device))
+        tensors |= {f"adapter.{name}": tensor for name, tensor in whole_adapter(model).items()}
         for name, tensor in adapter_parameters(model).items():
-            tensors[f"adapter.{name}"] = tensor
-            tensors |= {f"{moment}.{name}": value for moment, value in trainer.optimizer.state[tensor].items()}
+            moments = trainer.optimizer.state[tensor].items()
+            tensors |= {f"{moment}.{name}": whole(value) for moment, value in moments}
+        if rank() != 0:
+            return
         best = self.keep.best if self.keep is not None and self.keep.best.step is not None else None
         if best is not None:
             tensors |= {f"kept.{name}": tensor for name, tensor in best.tensors.items()}
@@ -180,12 +195,11 @@ class Checkpoints(TrainerCallback):
                 write(temporary, state, tensors)
         except OSError as error:
             self.log.warning("no checkpoint: %s can't be written (%s); training goes on", self.file, error.strerror)
-        self.saved = time.monotonic()
 
     def load_adapter(self) -> None:
         """Give the model the adapter of the checkpoint."""
         for name, tensor in adapter_parameters(self.trainer.model).items():
-            tensor.data.copy_(self.tensors[f"adapter.{name}"])
+            tensor.data.copy_(share_of(self.tensors[f"adapter.{name}"], tensor))
 
     def load_optimizer(self) -> None:
         """Give the optimizer its state, and the step sizes that come next, which depend on the step alone."""
@@ -194,10 +208,14 @@ class Checkpoints(TrainerCallback):
             self.keep.plateau.replay(self.state.validation)
         optimizer, scheduler, step = self.trainer.optimizer, self.trainer.lr_scheduler, self.state.step
         names = {tensor: name for name, tensor in adapter_parameters(self.trainer.model).items()}
-        ordered = [names[tensor] for group in optimizer.param_groups for tensor in group["params"]]
+        ordered = [tensor for group in optimizer.param_groups for tensor in group["params"]]
         moments = (
-            {moment: self.tensors[f"{moment}.{name}"] for moment in MOMENTS if f"{moment}.{name}" in self.tensors}
-            for name in ordered
+            {
+                moment: share_of(value, tensor)
+                for moment in MOMENTS
+                if (value := self.tensors.get(f"{moment}.{names[tensor]}")) is not None
+            }
+            for tensor in ordered
         )
         state = {index: values for index, values in enumerate(moments) if values}
         rates = [rate * factor(step) for rate, factor in zip(scheduler.base_lrs, scheduler.lr_lambdas, strict=True)]
@@ -213,10 +231,10 @@ class Checkpoints(TrainerCallback):
         assert self.state is not None
         random.setstate(self.state.python)
         np.random.set_state(for_numpy(self.state))
-        states = self._of("rng")
+        states = self._of(rng_of(rank()))
         torch.random.set_rng_state(states.pop("cpu"))
-        for name, state in states.items():
-            torch.cuda.set_rng_state(state, name)
+        for state in states.values():
+            torch.cuda.set_rng_state(state)
         self.tensors = {}  # the last that was needed of them
 
     def _of(self, kind: str) -> dict[str, torch.Tensor]:
@@ -225,6 +243,18 @@ class Checkpoints(TrainerCallback):
             for name, tensor in self.tensors.items()
             if name.startswith(f"{kind}.")
         }
+
+    def _found(self) -> tuple[State, dict[str, torch.Tensor]] | None:
+        """The content of the checkpoint that there is; one that is of no use is deleted, with a line that says so."""
+        if not os.path.lexists(self.file):
+            return None
+        try:
+            with explained("damaged", self.file, remedy=DAMAGED):
+                return self._read()
+        except HallmarkError as error:
+            remove(self.stage)
+            self.log.warning("the checkpoint in %s was discarded: %s", self.file.parent, error.problem)
+            return None
 
     def _read(self) -> tuple[State, dict[str, torch.Tensor]]:
         """The checkpoint's content, if it is this training's, whole, and fits the trainer; a HallmarkError if not."""
@@ -257,7 +287,9 @@ class Checkpoints(TrainerCallback):
 
     def _check_shapes(self, found: dict[str, tuple[int, ...]], state: State) -> None:
         """A HallmarkError unless the tensors are those that the training needs; a tensor without moments has had none."""
-        due = {f"rng.{name}": tuple(tensor.shape) for name, tensor in rng_states(self.trainer.args.device).items()}
+        states = rng_states(self.trainer.args.device).items()
+        processes = range(self.trainer.accelerator.num_processes)
+        due = {f"{rng_of(process)}.{name}": tuple(tensor.shape) for process in processes for name, tensor in states}
         for name, tensor in adapter_parameters(self.trainer.model).items():
             due[f"adapter.{name}"] = tuple(tensor.shape)
             if any(f"{moment}.{name}" in found for moment in MOMENTS):
@@ -327,11 +359,36 @@ def value_of(params: dict[str, Any], name: str) -> Any:
 
 
 def rng_states(device: torch.device) -> dict[str, torch.Tensor]:
-    """The state of torch's random numbers, by device."""
-    states = {"cpu": torch.random.get_rng_state()}
-    if device.type == "cuda":
-        states |= {f"cuda:{index}": state for index, state in enumerate(torch.cuda.get_rng_state_all())}
-    return states
+    """The state of torch's random numbers, by device: the processor, and the GPU that this process uses."""
+    return {"cpu": torch.random.get_rng_state()} | (
+        {"cuda": torch.cuda.get_rng_state()} if device.type == "cuda" else {}
+    )
+
+
+def rng_of(process: int) -> str:
+    """What comes before the names of a process's random numbers."""
+    return f"rng{process or ''}"
+
+
+def of_all(states: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The states of all processes."""
+    from accelerate.utils import gather_object
+
+    found = gather_object([states])
+    return {f"{rng_of(process)}.{name}": state for process, own in enumerate(found) for name, state in own.items()}
+
+
+def check_alike(key: dict[str, str]) -> None:
+    """A HallmarkError unless all processes learn the same: on each machine, of what `key_of` says but the machine itself."""
+    from accelerate.utils import gather_object
+
+    first, *others = gather_object([{name: value for name, value in key.items() if name != "machine"}])
+    for process, other in enumerate(others, 1):
+        if names := sorted(name for name in {*first, *other} if first.get(name) != other.get(name)):
+            raise HallmarkError(
+                f"process {process} is on a machine with other {', '.join(names)} than the first",
+                remedy="bring the same commit and data to every machine: `git checkout`, `dvc pull`",
+            )
 
 
 def for_numpy(state: State) -> Any:

@@ -64,15 +64,6 @@ class Sft(Training):
     parallel: Parallel
 
     @model_validator(mode="after")
-    def _continued_in_one_process(self) -> Sft:
-        if self.checkpoint_minutes is not None and self.parallel.processes > 1:
-            raise ValueError(
-                "sft.checkpoint_minutes: a training in several processes can't be continued after a kill; set it to null, "
-                "or sft.parallel.processes to 1"
-            )
-        return self
-
-    @model_validator(mode="after")
     def _rises_before_it_falls(self) -> Sft:
         if self.lr_scheduler == "warmup_stable_decay" and self.warmup_ratio + self.decay_ratio > 1:
             raise ValueError("sft.decay_ratio: with sft.warmup_ratio it is more than all steps; lower one of them")

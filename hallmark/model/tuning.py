@@ -188,12 +188,22 @@ def adapter_parameters(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 def whole_adapter(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """The trainable tensors by name, sorted, gathered from the FSDP shards; every process must call this."""
-    gathered = {}
-    for name, tensor in adapter_parameters(model).items():
-        shard: Any = tensor.detach()
-        value = shard.full_tensor() if hasattr(shard, "full_tensor") else shard
-        gathered[name] = value.cpu()
-    return gathered
+    return {name: whole(tensor.detach()) for name, tensor in adapter_parameters(model).items()}
+
+
+def whole(tensor: Any) -> torch.Tensor:
+    """A tensor on the CPU, gathered from its FSDP shards if it has some; every process must call this."""
+    full: torch.Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+    return full.cpu()
+
+
+def share_of(value: torch.Tensor, like: Any) -> torch.Tensor:
+    """What a process keeps of a whole tensor: all of it, or its shard if `like`, which has the same shape, is sharded."""
+    if not hasattr(like, "full_tensor") or value.shape != like.shape:  # a number of steps is held by each
+        return value
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)
 
 
 def adapter_hash(model: torch.nn.Module) -> str:

@@ -67,9 +67,20 @@ def main() -> None:
     about = (
         "How the stage grows without NER, made-up records of 100 to 300 characters with a name, an e-mail "
         "address and a number in every fifth. Memory is the sum over all its processes (proportional set size); "
-        "seconds depend on the other load on the machine. Rows a second are those of the second pass."
+        "seconds depend on the other load on the machine. What was sent is what passed over the loopback interface, by whomever: "
+        "local workers use pipes. Rows a second are those of the second pass."
     )
-    head = ["rows", "engine", "workers", "seconds", "rows a second", "MiB: main process", "a worker", "all, peak"]
+    head = [
+        "rows",
+        "engine",
+        "workers",
+        "seconds",
+        "rows a second",
+        "MiB: main process",
+        "a worker",
+        "all, peak",
+        "sent",
+    ]
     ways = product(arguments.rows, arguments.engine, arguments.workers)
     growths = table(head, [growth(*way) for way in ways])
     others = [] if arguments.growth else [quality(params)]
@@ -206,7 +217,7 @@ def growth(size: int, engine: str, workers: int) -> list[float | str]:
                     text += f" {who} a{number}@acme-tools.io +44 20 8599 {number % 10**4:04d}"
                 row = {"id": f"r{number}", "customer": f"c{number // 20}", "who": who, "text": text, "target": "none"}
                 file.write(json.dumps(row) + "\n")
-        begin, peak = time.perf_counter(), 0
+        begin, peak, before = time.perf_counter(), 0, loopback(psutil)
         run = subprocess.Popen(
             [sys.executable, "-m", "stages.mask"],
             cwd=folder,
@@ -221,10 +232,16 @@ def growth(size: int, engine: str, workers: int) -> list[float | str]:
         seconds = time.perf_counter() - begin
         taken = json.loads((folder / "reports/measured/mask.json").read_text(encoding="utf-8"))
     print(taken, file=sys.stderr)
-    mib = [taken["peak_memory_mib"], taken["worker_memory_mib"], peak // 2**20]
+    mib = [taken["peak_memory_mib"], taken["worker_memory_mib"], peak // 2**20, (loopback(psutil) - before) // 2**20]
     line = [size, engine, workers, seconds, size / taken["mask_seconds"], *mib]
     print(line, file=sys.stderr)
     return line
+
+
+def loopback(psutil: Any) -> int:
+    """Bytes that all processes of this machine have sent each other over TCP."""
+    counts = psutil.net_io_counters(pernic=True)
+    return sum(counts[name].bytes_sent for name in ("lo", "lo0") if name in counts)
 
 
 def memory(psutil: Any, pid: int) -> int:
