@@ -149,7 +149,8 @@ class Checkpoints(TrainerCallback):
         if self.keep is not None and self.state.best is not None:
             self.keep.best = Best(**self.state.best.model_dump(), tensors=self._of("kept"))
         self.curve.resume(self.state.train, self.state.validation, state.max_steps, args.eval_steps)
-        self.log.info("continued at step %d of %d", self.state.step, state.max_steps)
+        if rank() == 0:
+            self.log.info("continued at step %d of %d", self.state.step, state.max_steps)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Ask for a checkpoint if it is time for one by the first process's clock; the trainer makes it once it has validated."""
