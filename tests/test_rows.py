@@ -149,7 +149,7 @@ SENTENCE = st.lists(
 @given(
     st.lists(st.lists(SENTENCE, min_size=1, max_size=3), min_size=1, max_size=3),
     st.sampled_from([("\t", ""), ("\t", "NN\t-\t"), (" \t ", ""), (" ", ""), ("  ", "NN _ ")]),
-    st.sampled_from(["\n", "\r\n", " \n"]),
+    st.sampled_from(["\n", "\r\n", " \n", "\r", "\r\r\n"]),
     st.booleans(),
 )
 def test_tokens_with_tags_are_read_as_their_sentences(

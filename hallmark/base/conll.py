@@ -55,11 +55,14 @@ def read_conll(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines, each with its number, without their ends."""
-    number = 0
+    """The lines, each with its number, without their ends: one may have two carriage returns, from a file converted twice."""
+    number, unfinished = 0, False
     try:
-        with path.open(encoding=encoding_of(path)) as file:
-            for number, line in enumerate(file, 1):
-                yield number, line.rstrip("\n")
+        with path.open(encoding=encoding_of(path), newline="") as file:
+            for line in file:
+                if not (unfinished and line == "\r\n"):
+                    number += 1
+                    yield number, line.rstrip("\r\n")
+                unfinished = line.endswith("\r")
     except UnicodeError:
         raise HallmarkError("not UTF-8 at or after this row", file=path, row=number + 1, remedy=UTF8) from None
