@@ -160,8 +160,9 @@ def prepare(session: nox.Session, group: str = "run") -> None:
     if not (VENV / "bin/pip").exists():  # made by `uv venv`, or on a Debian without the package python3-venv
         run(session, "python", "-m", "ensurepip", "--default-pip")
     # pyvenv.cfg names the interpreter and its version: another one put over `.venv` has none of the packages.
-    files = [file for file in (Path("pyproject.toml"), LOCK, VENV / "pyvenv.cfg") if file.exists()]
-    wanted = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    files = [file for file in (LOCK, VENV / "pyvenv.cfg") if file.exists()]
+    asked = [PROJECT["project"]["dependencies"], HASHED, WITHOUT_DEPENDENCIES, PROJECT.get("dependency-groups")]
+    wanted = hashlib.sha256(b"".join([repr(asked).encode(), *(file.read_bytes() for file in files)])).hexdigest()
     for part in dict.fromkeys(("run", group)):
         stamp = VENV / f"installed-{part}"
         if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:

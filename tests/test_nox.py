@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import noxfile
 from hallmark.base.errors import run_stage
 from tests.workspace import ROOT
 
@@ -73,8 +74,9 @@ def installed(tmp_path: Path) -> Path:
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     for name in ("dvc", "mypy", "pip", "python", "ruff"):
         program(tmp_path / ".venv/bin" / name, 'echo "ran ${0##*/} $*"; case "$*" in *fail*) exit 3;; esac')
-    wanted = hashlib.sha256(b"".join((ROOT / name).read_bytes() for name in ("pyproject.toml", "requirements.lock")))
     for group in ("run", "dev"):
+        asked = [noxfile.PROJECT["project"]["dependencies"], noxfile.HASHED, [], noxfile.PROJECT["dependency-groups"]]
+        wanted = hashlib.sha256(repr(asked).encode() + (ROOT / "requirements.lock").read_bytes())
         (tmp_path / f".venv/installed-{group}").write_text(wanted.hexdigest(), encoding="utf-8")
     return tmp_path
 
@@ -86,10 +88,7 @@ SPREAD = f"--numprocesses {min(4, os.cpu_count() or 1)} --dist loadfile --no-loa
     ("command", "ran"),
     [
         ("plan -- --help", ["python -m hallmark.commands.plan --help"]),
-        (
-            "choose -- --dry",
-            ["dvc repro dedupe", "python -m hallmark.commands.choose --dry"],
-        ),
+        ("choose -- --dry", ["dvc repro dedupe", "python -m hallmark.commands.choose --dry"]),
         ("experiments -- --md", ["dvc exp show --only-changed --no-pager --drop ^code(/.*)?$ --md"]),
         ("report", ["dvc repro --single-item code report"]),
         ("lint -- --fix", ["ruff format .", "ruff check --fix .", "mypy"]),
@@ -153,4 +152,6 @@ def test_packages_are_looked_at_again_only_if_the_interpreter_or_what_is_asked_f
         with (installed / file).open("a", encoding="utf-8") as stream:
             stream.write("# another\n")
         counts += [installs(), installs()]
-    assert [bool(count) for count in counts] == [False, True, False, True, False]
+    with (installed / "pyproject.toml").open("a", encoding="utf-8") as stream:
+        stream.write("# another repo, which shares the environment\n")
+    assert [bool(count) for count in [*counts, installs()]] == [False, True, False, True, False, False]
