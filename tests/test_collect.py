@@ -497,6 +497,12 @@ def test_conversations_are_rows_with_messages(folder: Path) -> None:
         made(rows, logged(messages=user("user: Hello\nassistant: Hello\n\nMy kettle leaks")))
 
 
+def test_the_fields_of_an_answer_go_back_to_their_columns(folder: Path) -> None:
+    fields = json.loads(answer())
+    content = made(maker(folder, target=[f"gold.{name}" for name in fields]), logged())
+    assert {name: content[f"gold.{name}"] for name in fields} == fields
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [

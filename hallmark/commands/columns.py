@@ -17,7 +17,7 @@ from hallmark.base.errors import HallmarkError
 from hallmark.data.conversations import LAYOUTS
 from hallmark.data.copied import opened
 from hallmark.data.missing import is_blank
-from hallmark.data.nested import ALL, value_at
+from hallmark.data.nested import ALL, keys_of, value_at
 from hallmark.data.spans import BY_LABEL, JOINED, annotations_in, are_spans, are_tags, by_label, joined
 from hallmark.task.answers import canonical
 
@@ -147,7 +147,8 @@ def answers_of(columns: dict[str, Column], target: str | list[str]) -> Column:
     if isinstance(target, str):
         return columns[target]
     rows = zip(*(columns[name].values for name in target), strict=True)
-    answers = [None if all(map(is_blank, row)) else dict(zip(target, row, strict=True)) for row in rows]
+    keys = keys_of(target).values()
+    answers = [None if all(map(is_blank, row)) else dict(zip(keys, row, strict=True)) for row in rows]
     return Column(", ".join(target), answers)
 
 
@@ -161,6 +162,7 @@ def with_fields_of_spans(columns: dict[str, Column], named: Collection[str]) -> 
     }
     texts = sorted((column for column in columns.values() if column.is_text), key=lambda column: -column.mean_chars)
     made: dict[str, Column] = {}
+    counts = columns["total_annotations"].values if "total_annotations" in columns else ()  # Label Studio's; 0: not yet
     gone = {name for name in named if not name.endswith(BY_LABEL)}
     for name, values in lists.items():
         if any(_lies_in(*pair) for other in gone for pair in ((name, other), (other, name))):
@@ -177,6 +179,7 @@ def with_fields_of_spans(columns: dict[str, Column], named: Collection[str]) -> 
         for source, whole in [*product(sources, (True,)), *product([*sources, None], (False,))]:
             sides = lists[source.removesuffix(JOINED)] if tags and source else columns[source].values if source else []
             if fields := _fields(values, sides, name, whole=whole):
+                fields = [None if count == 0 else of for of, count in zip_longest(fields, counts)]
                 made[f"{name}{BY_LABEL}"] = Column(f"{name}{BY_LABEL}", fields, source)
                 gone.add(name)
                 if tags and source:
@@ -291,14 +294,19 @@ def inside(name: str, of: str) -> bool:
     return _any(words_of(name)[1], of)
 
 
-def _any(words: tuple[str, ...], of: str) -> bool:
-    return any(all(any(part.fullmatch(word) for word in words) for part in entry) for entry in vocabulary()[of])
+def _any(words: tuple[str, ...], of: str, parts: int | None = None) -> bool:
+    """Whether some words have all those of an entry; `parts`: only entries of that many."""
+    entries = [entry for entry in vocabulary()[of] if parts in (None, len(entry))]
+    return any(all(any(part.fullmatch(word) for word in words) for part in entry) for entry in entries)
 
 
 @cache
 def entity(name: str) -> str | None:
     """Which kind of entity a column names: its last word that isn't generic must say so (`customer_tier` is a tier)."""
     own, parents = words_of(name)
-    heads = [word for word in own if word not in GENERIC]
-    pairs = [(heads[-1],), tuple(heads[-2:])] if heads else [(parents[-1],)] if parents else []
-    return next((of for of in ENTITIES for words in pairs if _any(words, of)), None)
+    heads = [word for word in own if word not in GENERIC and not _any((word,), "identifier")] or list(parents[-1:])
+    ends = {
+        1: tuple(heads[-1:]),
+        2: tuple(heads[-2:]),
+    }  # by the number of words that an entry has: a contact reason is no contact
+    return next((of for of in ENTITIES for most, words in ends.items() if _any(words, of, most)), None)

@@ -6,6 +6,7 @@ is None, as an empty cell of a table is.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 ALL = "*"
@@ -34,6 +35,12 @@ def value_at(value: Any, path: str) -> Any:
             item = value[int(head[:9])]
             return value_at(item, rest) if rest else item
     return None
+
+
+def keys_of(columns: Sequence[str]) -> dict[str, str]:
+    """What columns are called in the object that they make: fields of one object as they are there, without its name."""
+    above = {column.rpartition(".")[0] for column in columns}
+    return {column: column.rpartition(".")[2] if len(above) == 1 else column for column in columns}
 
 
 def _heads(path: str) -> list[str]:

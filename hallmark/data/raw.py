@@ -24,7 +24,7 @@ from hallmark.base.visible import MOST_NAME, hidden_at, shows
 from hallmark.data.conversations import Extra
 from hallmark.data.copied import opened
 from hallmark.data.missing import OR_DROP, Missing, MissingValueError, Part, is_blank
-from hallmark.data.nested import is_path
+from hallmark.data.nested import is_path, keys_of
 from hallmark.mask.params import Mask
 from hallmark.task.answers import compact_json
 from hallmark.task.task import Task
@@ -256,7 +256,10 @@ class _Row:
         where = ", ".join(columns)
         values = {column: self.column(column, "data.target") for column in columns}
         if isinstance(data.target, list):
-            value: Any = {column: self.typed(value, column, task) for column, value in values.items()}
+            keys = keys_of(columns)
+            value: Any = {
+                keys[column]: self.typed(value, column, keys[column], task) for column, value in values.items()
+            }
         else:
             value = values[data.target]
         if all(map(is_blank, values.values())):
@@ -407,9 +410,9 @@ class _Row:
             self.fail("names no part of a split", column, f"write one of {known}; or set data.split to null")
         return part
 
-    def typed(self, value: Any, column: str, task: Task) -> Any:
+    def typed(self, value: Any, column: str, key: str, task: Task) -> Any:
         """A table has only text: a column whose schema type is not string is read as JSON."""
-        schema = properties_of(task.schema).get(column)
+        schema = properties_of(task.schema).get(key)
         types = schema.get("type", "string") if isinstance(schema, dict) else "string"
         if isinstance(value, str) and "string" not in types and only_texts(self.file):
             try:

@@ -12,6 +12,7 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.markup import Markup, plain_text, with_markup
 from hallmark.base.records import fill
 from hallmark.data.conversations import TURNS, Extra
+from hallmark.data.nested import keys_of
 from hallmark.data.raw import Raw, Values, checked_row
 from hallmark.data.recording import Recorder
 from hallmark.service.collecting.columns import split_prompt
@@ -146,9 +147,10 @@ class Rows:
             return {"messages": [*content["messages"], {"role": "assistant", "content": target}]}
         if isinstance(self.data.target, str):
             return {self.data.target: value}
-        if not isinstance(value, dict) or value.keys() != set(self.data.target):
+        keys = keys_of(self.data.target)
+        if not isinstance(value, dict) or value.keys() != {*keys.values()}:
             raise LeftOutError("target")
-        return value
+        return {column: value[key] for column, key in keys.items()}
 
     def _value(self, target: str) -> Any:
         if self.task.parse(target).kind == "invalid":
