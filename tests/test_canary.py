@@ -53,6 +53,8 @@ MARGINS = dict.fromkeys(["wrong", "schema_breaks", "handed_over", "failed", "slo
         Case("whole", 200, 200, wrong=0.002, worse_by=0.05, margin=0.05),
         Case("whole", 1_800, 200, wrong=0.02, worse_by=0.05, margin=0.05),
         Case("alike", 40, 20, worse_by=0.1),
+        Case(prod=400, worse_by=0.1, shared=0.5),
+        Case("whole", 60, wrong=0.02, worse_by=0.1, shared=0.0),
     ],
     ids=str,
 )
@@ -61,7 +63,17 @@ def test_one_that_is_worse_by_the_margin_is_hardly_ever_promoted(case):
     assert share(ours.promoted) <= ALPHA
 
 
-@pytest.mark.parametrize("case", [Case(), Case("heavy", known=True), Case("whole", 200, 200, wrong=0.02)], ids=str)
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case(),
+        Case("heavy", known=True),
+        Case("whole", 200, 200, wrong=0.02),
+        Case("heavy", 200, shared=0.0),
+        Case("alike", 40, margin=0.2, shared=0.0),
+    ],
+    ids=str,
+)
 def test_an_equal_one_is_hardly_ever_rolled_back_and_mostly_promoted(case):
     ours, _ = decided(2, 100, case)
     assert share(ours.rolled_back) <= ALPHA
@@ -72,6 +84,15 @@ def test_one_that_is_ten_points_worse_is_rolled_back():
     ours, welch = decided(3, 100, Case(worse_by=0.1))
     assert share(ours.rolled_back) >= 0.8
     assert share(welch.promoted) > 5 * ALPHA, "a t test of few customers promotes it"
+
+
+def test_in_the_shadow_a_fifth_of_the_customers_shows_it():
+    """And of as many, each answered by one release, it is rolled back less often."""
+    paired, alone = (
+        decided(4, 100, case)[0]
+        for case in (Case(prod=400, worse_by=0.1, shared=0.5), Case("uneven", 200, 200, worse_by=0.1))
+    )
+    assert share(paired.rolled_back) >= 0.9 > share(alone.rolled_back)
 
 
 # --- the test of one look ----------------------------------------------------------------------------------------
@@ -238,6 +259,58 @@ def test_corrected_and_rejected_answers_are_wrong_ones():
     assert outcomes(judged(traces, feedback=some, margins=MARGINS | {"complaints": 0.1}))["complaints"] == WORSE
 
 
+def asked_of_both(count: int, canary: dict[str, Any] | None = None, **prod: Any) -> list[Trace]:
+    """A request of each of so many customers, which prod answers, and the canary in the shadow."""
+    found = [trace(group=f"p{number}", answer='{"a":1}', **prod) for number in range(count)]
+    shadow = {"route": "shadow", "version": VERSIONS[1]} | (canary or {})
+    return [*found, *(replace(one, id=f"{one.id}s", **shadow) for one in found)]
+
+
+@pytest.mark.parametrize(
+    ("said", "target", "answer", "outcome"),
+    [
+        ("accepted", None, '{"a": 1}', NOT_WORSE),
+        ("accepted", None, '{"a":2}', WORSE),
+        ("corrected", '{"a":2}', '{"a": 2}', NOT_WORSE),
+        ("corrected", '{"a":2}', '{"a":1}', NOT_WORSE),  # prod was as wrong
+        ("rejected", None, '{"a":1}', NOT_WORSE),
+        ("rejected", None, '{"a":2}', NOT_WORSE),  # whatever was right, prod's was not
+    ],
+)
+def test_what_was_said_of_prods_answer_judges_the_shadows(said, target, answer, outcome):
+    traces = asked_of_both(100, {"answer": answer})
+    words = [Feedback(trace=one.id, time=START, caller="", verdict=said, target=target) for one in traces[:100]]
+
+    def found(same):
+        return judge(table(traces), words, VERSIONS, START, START + timedelta(hours=1), block(), None, same)
+
+    report = found(lambda one, other: json.loads(one) == json.loads(other))
+    assert (report.rules[0].outcome, report.rules[0].paired) == (outcome, True)
+    assert report.shadow == {"requests": 100, "customers": 100, "judged": 100}
+    if answer == '{"a":2}' and said == "rejected":
+        assert report.rules[0].low == -1.0 and report.rules[0].high > 0, "it may be right, or wrong too"
+    assert any("100 with a known answer; they decide wrong, schema_breaks" in line for line in say.counted(report))
+    words_alone = found(None)
+    assert (words_alone.rules[0].outcome, words_alone.rules[0].paired) == (TOO_LITTLE, False)
+
+
+@pytest.mark.parametrize(
+    ("rule", "of"),
+    [
+        ("schema_breaks", {"schema_valid": False}),
+        ("handed_over", {"outcome": "handed_over", "reason": "unsure"}),
+        ("failed", {"outcome": "failed", "reason": "upstream", "schema_valid": None, "answer": None}),
+        ("slow", {"total_s": 9.5}),
+        ("price", {"price": 0.0009}),
+    ],
+)
+def test_a_release_that_is_worse_in_the_shadow_answers_nobody(rule, of):
+    found = judged(asked_of_both(30, of, masking_s=0.6))
+    assert (found.verdict, outcomes(found)[rule]) == (ROLL_BACK, WORSE)
+    assert found.customers == {"prod": 30, "canary": 0}
+    assert next(one for one in found.rules if one.name == rule).paired
+
+
 def test_history_is_what_prod_answered_before_the_canary_did():
     earlier = [
         trace(time=START - timedelta(hours=1), group=f"{side}{i}", schema_valid=i % 2 > 0)
@@ -262,18 +335,22 @@ def test_a_plan_says_what_prods_customers_can_show():
     traces = [
         trace(time=START + timedelta(hours=i / 100), group=f"p{i}", price=0.0002 + 0.0001 * (i % 2)) for i in range(400)
     ]
-    found = {one.rule: one for one in needed(table(traces), [], START + timedelta(hours=5), block(), 0.5)}
+    of = table(traces), [], START + timedelta(hours=5), block()
+    found = {one.rule: one for one in needed(*of, 0.5, shadow=False)}
     assert (found["wrong"].known, found["wrong"].customers) == (0, None)
     failed = found["failed"]
     assert failed.days and failed.least_margin < 0.1 and failed.customers < failed.known
     assert found["price"].least_worse > 0.5, "the margin is allowed"
     assert failed.least_worse > failed.margin - failed.least_margin, "what is shown to be within the margin is promoted"
+    shadow = {one.rule: one for one in needed(*of, 0.0, shadow=True)}
+    assert shadow["price"].customers < found["price"].customers
+    assert "at most, if a canary is asked in the shadow" in words([failed], 1.0, 0.0, shadow=True)[0]
     for nobody in (0.0, 1.0):
-        (line,) = words(needed(table(traces), [], START + timedelta(hours=5), block(), nobody), 1.0, nobody)
+        (line,) = words(list(found.values()), 1.0, nobody, shadow=False)
         assert "customers of both" in line
-    few = needed(table(traces[:40]), [], START + timedelta(hours=5), block(), 0.5)
+    few = needed(table(traces[:40]), *of[1:], 0.5, shadow=False)
     assert next(one for one in few if one.rule == "failed").customers > 40
-    assert "failed: 10 points take" in "\n".join(words(list(found.values()), 1.0, 0.5))
+    assert "failed: 10 points take" in "\n".join(words(list(found.values()), 1.0, 0.5, shadow=False))
 
 
 def test_between_two_looks_nothing_changes():

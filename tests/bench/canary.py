@@ -10,13 +10,15 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 import numpy as np
 from scipy.stats import t
 
-from hallmark.service.monitoring.evidence import Customers, Look, adjusted, looks, lower
+from hallmark.service.monitoring.evidence import Customers, Look, adjusted, below_zero, looks, lower
 from tests.bench.page import show, table
 
 ALPHA, RULES, DAYS = 0.05, 6, 30.0
@@ -29,7 +31,10 @@ KINDS = {"alike": (0.8, 8.0), "uneven": (1.2, 2.5), "heavy": (1.5, 3.0), "whole"
 
 @dataclass(frozen=True)
 class Case:
-    """Two releases. `wrong`: prod's mean over customers; `known`: whether they were there before the canary, too."""
+    """Two releases. `wrong`: prod's mean over customers; `known`: whether they were there before the canary, too.
+
+    `shared`: None, or in the shadow how much of what could be the same errors is, from 0 to 1; `prod` are all customers then.
+    """
 
     kind: str = "uneven"
     prod: int = 1_800
@@ -38,6 +43,7 @@ class Case:
     worse_by: float = 0.0
     margin: float = 0.1
     known: bool = False
+    shared: float | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,31 @@ def arm(draw: np.random.Generator, case: Case, customers: int, mean: float) -> t
     return found, before
 
 
+def differences(draw: np.random.Generator, case: Case) -> list[Any]:
+    """How much more often the canary is wrong in the shadow, of each customer, at each look (runs, customers)."""
+    sigma, alike = KINDS[case.kind]
+    shape, shared = (PART, case.prod), case.shared or 0.0
+    rate = np.exp(draw.normal(-0.5, sigma, shape))  # requests a day
+    large = (rate > 3) & (case.kind == "heavy")
+    spread = np.where(large, 0.5, alike)
+    own = [draw.beta(spread * case.wrong, spread * (1 - case.wrong))]
+    # The canary's errors are added where prod makes none; or they hit some customers with all that they ask.
+    part = case.worse_by / (1 - case.wrong)
+    hit = draw.random(shape) < part
+    own.append(np.where(hit, 1.0, own[0]) if case.kind == "whole" else own[0] + part * (1 - own[0]))
+    both = own[0] * own[1] + shared * (np.minimum(*own) - own[0] * own[1])
+    first = draw.exponential(np.where(large, 2.0, 4.0))  # day of the first request
+    judged, ahead, found, last = np.zeros(shape, int), np.zeros(shape, int), [], 0.0
+    for look in LOOKS:
+        day = look.hours / 24
+        new = draw.poisson(0.3 * rate * np.clip(day - np.maximum(first, last), 0, None))
+        worse = draw.binomial(new, np.clip(own[1] - both, 0, 1))
+        rest = np.clip((own[0] - both) / np.maximum(1 - own[1] + both, 1e-12), 0, 1)
+        judged, ahead, last = judged + new, ahead + worse - draw.binomial(new - worse, rest), day
+        found.append(_share(ahead, judged))
+    return found
+
+
 def _share(wrong: Any, of: Any) -> Any:
     return np.where(of > 0, wrong / np.maximum(of, 1), np.nan)
 
@@ -83,17 +114,35 @@ def decided(seed: int, runs: int, case: Case) -> tuple[Days, Days]:
 
 
 def _part(draw: np.random.Generator, case: Case) -> tuple[Days, Days]:
+    days = np.full((2, 2, PART), math.inf)  # by test, and by verdict
+    for look, verdicts in zip(LOOKS, (_alone if case.shared is None else _paired)(draw, case), strict=True):
+        for test, by_test in enumerate(verdicts):
+            for verdict, found in enumerate(by_test):
+                days[test, verdict][found & np.isinf(days[test]).all(axis=0)] = look.hours / 24
+    return Days(*days[0]), Days(*days[1])
+
+
+def _alone(draw: np.random.Generator, case: Case) -> Iterator[list[tuple[Any, Any]]]:
+    """The verdicts of both tests at each look, of customers whom one release answered."""
     prod, prod_before = arm(draw, case, case.prod, case.wrong)
     canary, canary_before = arm(draw, case, case.canary, case.wrong + case.worse_by)
-    days = np.full((2, 2, PART), math.inf)  # by test, and by verdict
     for look, now in zip(LOOKS, zip(canary, prod, strict=True), strict=True):
         arms = [_customers(values) for values in now]
         if case.known:
             arms = _adjusted(now, (canary_before, prod_before))
-        for test, shown in enumerate((lower, welch)):
-            for verdict, found in enumerate(_verdicts(arms, case.margin, look, shown)):
-                days[test, verdict][found & np.isinf(days[test]).all(axis=0)] = look.hours / 24
-    return Days(*days[0]), Days(*days[1])
+        yield [_verdicts(arms, case.margin, look, shown) for shown in (lower, welch)]
+
+
+def _paired(draw: np.random.Generator, case: Case) -> Iterator[list[tuple[Any, Any]]]:
+    """The same of customers who were asked of both."""
+    for look, now in zip(LOOKS, differences(draw, case), strict=True):
+        better, ahead = _customers(-now), _customers(now - case.margin)
+        tests: list[tuple[Any, Any]] = []
+        for shown in (below_zero, student):
+            worse = shown(better, 1.0, ALPHA / RULES * look.share) >= 1
+            not_worse = shown(ahead, 1.0 - case.margin, ALPHA * look.share) >= 1
+            tests.append((worse & ~not_worse, not_worse))
+        yield tests
 
 
 def _customers(values: Any) -> Customers:
@@ -134,6 +183,11 @@ def welch(first: Customers, second: Customers, _most: float, _least: float, alph
     return (means[1] - means[0]) / np.sqrt(sum(errors) + 1e-12) / t.isf(alpha, np.maximum(freedom, 1))
 
 
+def student(of: Customers, _most: float, alpha: float) -> Any:
+    """As `below_zero`, by Student's t test."""
+    return welch(of, Customers(0 * of.values, of.counts), 0.0, 0.0, alpha)
+
+
 def share(days: Any) -> float:
     """In how many of the runs it came to that."""
     return float(np.isfinite(days).mean())
@@ -155,7 +209,7 @@ def rows(cases: dict[str, Case], runs: int) -> list[list[str]]:
     return found
 
 
-HEAD = ["customers", "rolled back", "promoted", "Welch: rolled back", "Welch: promoted"]
+HEAD = ["customers", "rolled back", "promoted", "t: rolled back", "t: promoted"]
 
 
 def main() -> None:
@@ -172,6 +226,9 @@ def main() -> None:
                 cases[f"{kind}, {sizes[0]:,} and {sizes[1]}"] = case
                 if kind == "uneven":
                     cases[f"{kind}, {sizes[0]:,} and {sizes[1]}, known before"] = replace(case, known=True)
+        for kind, customers, shared in product(("uneven", "heavy", "whole"), (100, 400, 2_000), (0.0, 0.5)):
+            case = Case(kind, customers, 0, worse_by=worse_by, shared=shared)
+            cases[f"{kind}, {customers:,} in the shadow, {100 * shared:g} % the same errors"] = case
         parts.append(f"{100 * worse_by:g} points worse:\n\n{table(HEAD, rows(cases, runs))}")
     show("The canary's test", "\n\n".join(parts))
 

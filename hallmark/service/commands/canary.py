@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -21,6 +23,8 @@ from hallmark.service.monitoring.canary import PROMOTE, ROLL_BACK, TOO_LITTLE, R
 from hallmark.service.traces.feedback import every_word
 from hallmark.service.traces.store import read_traces
 from hallmark.service.traces.trace import TRACES
+from hallmark.task.task import Task
+from hallmark.task.values import same_answer
 
 if TYPE_CHECKING:
     from hallmark.service.registry.registry import Event
@@ -78,6 +82,14 @@ def start(pair: Pair, asked: datetime | None, now: datetime) -> datetime:
     return asked
 
 
+def same_by(task: Task) -> Callable[[str, str], bool] | None:
+    """Whether two answers say the same; None if two texts in other words may."""
+    if task.kind.free_text:
+        return None
+    read = cache(task.parse)
+    return lambda one, other: one == other or same_answer(read(one), read(other))
+
+
 def act(repo: Path, pair: Pair, verdict: str, params: Path) -> list[str]:
     """Do what the verdict says; returns what was done. A HallmarkError if the registry is not what was judged any more."""
     from hallmark.service.commands.promote import follow, shared
@@ -132,6 +144,7 @@ def main(arguments: argparse.Namespace) -> NoReturn:
         now,
         params.canary,
         params.cascade.max_risk if params.serve.cascade else None,
+        same_by(Task(params.task)),
     )
     write_json(REPORT, report.as_json())
     if arguments.json:

@@ -82,10 +82,10 @@ def tell_what_it_takes(file: Path) -> None:
     now = datetime.now(UTC)
     try:
         params = load_params(file)
-        settings, share = params.canary, params.serve.routing.canary
+        settings, share, shadow = params.canary, params.serve.routing.canary, params.serve.routing.shadow
         traces = read_traces(TRACES, since=now - timedelta(days=settings.days), until=now)
-        found = needed(traces, every_word(TRACES), now, settings, share)
-        print("\n".join(words(found, settings.days, share)))
+        found = needed(traces, every_word(TRACES), now, settings, share, shadow=shadow)
+        print("\n".join(words(found, settings.days, share, shadow=shadow)))
     except HallmarkError as error:
         print(f"note: what the margins take is not known: {error}", file=sys.stderr)
 

@@ -7,7 +7,8 @@ With the chance 1 - confidence at most, over all looks,
 - a canary that is worse by a margin or more, by any rule, is promoted: all rules must hold, so nothing is divided.
 
 One that is worse by less than the margin may get either verdict, whichever is shown first. If both are, the rule holds:
-the margin says how much harm is accepted. The difference of a rule has an interval whose ends are what the two tests
+the margin says how much harm is accepted. A rule that the shadow says anything of goes by its pairs, and not by who was
+answered by which: a customer is his own control there, so it takes far fewer. The difference of a rule has an interval whose ends are what the two tests
 leave, valid at all looks at once. `evidence.py` has the looks and their tests.
 """
 
@@ -23,8 +24,8 @@ from typing import TYPE_CHECKING, Any
 from hallmark.base.betting import lowest, mean_interval, p_value
 from hallmark.base.stats import Interval
 from hallmark.params.monitoring import Canary
-from hallmark.service.monitoring.evidence import Customers, Look, adjusted, looks, lower
-from hallmark.service.monitoring.live import Live, Means, Side, first_answer, live
+from hallmark.service.monitoring.evidence import Customers, Look, adjusted, below_zero, looks, lower
+from hallmark.service.monitoring.live import Live, Means, Pair, Same, Side, first_answer, live
 from hallmark.service.traces.trace import Feedback
 
 if TYPE_CHECKING:
@@ -46,11 +47,12 @@ class Rule:
 
     `unit`: points (of 1), or ratio (of prod's mean). `high`: None if there is no limit yet. `more_customers` of
     the canary, after `more_hours` as until now, would about decide an undecided rule; None if no number would. `curve`: the
-    evidence at each look until now.
+    evidence at each look until now. `paired`: the same customers, asked of both in the shadow.
     """
 
     name: str
     unit: str
+    paired: bool
     prod: float | None
     canary: float | None
     prod_customers: int
@@ -90,7 +92,7 @@ class Risk:
 @dataclass(frozen=True)
 class Report:
     """All of reports/live/canary.json. `look`: None before the first. `next_look`: when the next verdict may differ;
-    None after the last."""
+    None after the last. `shadow`: requests, customers and judged answers that both were asked for."""
 
     verdict: str
     prod: str
@@ -103,6 +105,7 @@ class Report:
     requests: dict[str, int]
     customers: dict[str, int]
     judged: dict[str, int]
+    shadow: dict[str, int]
     p95_s: dict[str, float | None]
     changed_sides: int
     without_group: int
@@ -123,8 +126,12 @@ def judge(
     now: datetime,
     settings: Canary,
     max_risk: float | None,
+    same: Same | None = None,
 ) -> Report:
-    """The verdict at the last look until now, on prod and canary (`versions`), from the canary's first answer on."""
+    """The verdict at the last look until now, on prod and canary (`versions`), from the canary's first answer on.
+
+    `same`: whether two answers say the same; None if that can't be told by their values.
+    """
     since = first_answer(traces, versions[1], since) or since
     every = looks(settings.first_look_hours, settings.days)
     past = [look for look in every if look.hours <= (now - since).total_seconds() / 3600]
@@ -132,7 +139,8 @@ def judge(
     history = since - timedelta(days=settings.days)
 
     def at(until: datetime) -> Live:
-        return live(traces, feedback, versions, (history, since, until), settings.slow_seconds, settings.price_at_most)
+        times = history, since, until
+        return live(traces, feedback, versions, times, settings.slow_seconds, settings.price_at_most, same)
 
     earlier = [at(since + timedelta(hours=look.hours)) for look in past[:-1]]
     found = at(until)
@@ -151,6 +159,7 @@ def judge(
         requests={name: side.requests for name, side in sides.items()},
         customers={name: side.customers for name, side in sides.items()},
         judged={name: side.judged for name, side in sides.items()},
+        shadow={name: getattr(found.shadow, name) for name in ("requests", "customers", "judged")},
         p95_s={name: side.p95 for name, side in sides.items()},
         changed_sides=found.changed_sides,
         without_group=found.without_group,
@@ -174,7 +183,7 @@ def _rules(found: Sequence[Live], past: Sequence[Look], settings: Canary) -> lis
     answered = bool(found[-1].prod.requests or found[-1].canary.requests)
     return [
         _rule(
-            measured(name, [(one.canary.means[name], one.prod.means[name]) for one in found], past, settings),
+            measured(name, _means_of(name, found), past, settings),
             margin,
             answered=answered,
             price_at_most=settings.price_at_most,
@@ -183,17 +192,28 @@ def _rules(found: Sequence[Live], past: Sequence[Look], settings: Canary) -> lis
     ]
 
 
+def _means_of(name: str, found: Sequence[Live]) -> Sequence[tuple[Means, Means] | list[Pair]]:
+    """Of a measure, at each look: pairs if the last look has any, else both releases' customers."""
+    if found[-1].shadow.means[name]:
+        return [one.shadow.means[name] for one in found]
+    return [(one.canary.means[name], one.prod.means[name]) for one in found]
+
+
 def asked(settings: Canary) -> dict[str, float]:
     """The rules that count, with their margins."""
     return {name: margin for name, margin in settings.margins.model_dump().items() if margin is not None}
 
 
-def measured(name: str, arms: Sequence[tuple[Means, Means]], at: Sequence[Look], settings: Canary) -> list[Measure]:
+def measured(
+    name: str, means: Sequence[tuple[Means, Means] | list[Pair]], at: Sequence[Look], settings: Canary
+) -> list[Measure]:
     """A measure of canary and prod at these looks."""
     alpha = 1 - settings.confidence
     return [
-        Measure.of(name, *means, look, alpha, alpha / len(asked(settings)))
-        for means, look in zip(arms, at, strict=True)
+        (Measure.of_pairs if isinstance(found, list) else Measure.of)(
+            name, found, look, alpha, alpha / len(asked(settings))
+        )
+        for found, look in zip(means, at, strict=True)
     ]
 
 
@@ -202,7 +222,7 @@ class Measure:
     """The means of both releases' customers by one measure, now, and the tests of the difference at a look.
 
     `arms`: canary and prod, less what their means before the canary explain. `parts`: the part of the customers in each
-    arm that counts.
+    arm that counts. `ends`: of pairs, the canary's means at least and at most; else None.
     """
 
     name: str
@@ -213,14 +233,24 @@ class Measure:
     alpha: float
     alpha_of_rule: float
     parts: tuple[float, float] = (1.0, 1.0)
+    ends: tuple[NDArray[Any], NDArray[Any]] | None = None
 
     @classmethod
-    def of(cls, name: str, canary: Means, prod: Means, look: Look, alpha: float, alpha_of_rule: float) -> Measure:
-        """From the means now and before."""
+    def of(cls, name: str, means: Any, look: Look, alpha: float, alpha_of_rule: float) -> Measure:
+        """From the means of canary and prod, now and before."""
         import numpy as np
 
-        now, before = ([np.array([mean[part] for mean in arm]) for arm in (canary, prod)] for part in (0, 1))
+        now, before = ([np.array([mean[part] for mean in arm]) for arm in means] for part in (0, 1))
         return cls(name, now[0].tolist(), now[1].tolist(), adjusted(now, before), look, alpha, alpha_of_rule)
+
+    @classmethod
+    def of_pairs(cls, name: str, pairs: Any, look: Look, alpha: float, alpha_of_rule: float) -> Measure:
+        """From the means of customers who were asked of both."""
+        import numpy as np
+
+        least, most, prod = np.array(pairs, dtype=float).reshape(-1, 3).T
+        arms = [(least + most) / 2, prod]
+        return cls(name, *(arm.tolist() for arm in arms), arms, look, alpha, alpha_of_rule, ends=(least, most))
 
     @property
     def is_ratio(self) -> bool:
@@ -242,19 +272,30 @@ class Measure:
 
     def worse(self, margin: float, factor: float = 1.0) -> float:
         """How clearly the canary is worse by more than the margin; `factor`: with that many times as many customers."""
-        canary, prod, slope, offset = self._line(margin, factor)
-        return float(lower(prod, canary, slope + offset, 0.0, self.alpha_of_rule * self.look.share)[0])
+        slope, offset = self._line(margin)
+        alpha = self.alpha_of_rule * self.look.share
+        if self.ends is not None:
+            behind = Customers.of(slope * self.arms[1] + offset - self.ends[0], factor)
+            return float(below_zero(behind, slope + offset, alpha)[0])
+        canary, prod = self._customers(factor)
+        return float(lower(prod.mapped(slope, offset), canary, slope + offset, 0.0, alpha)[0])
 
     def not_worse(self, margin: float, factor: float = 1.0) -> float:
         """How clearly it is worse by less than the margin."""
-        canary, prod, _, offset = self._line(margin, factor)
-        return float(lower(canary, prod, 1.0, offset, self.alpha * self.look.share)[0])
+        slope, offset = self._line(margin)
+        alpha = self.alpha * self.look.share
+        if self.ends is not None:
+            ahead = Customers.of(self.ends[1] - slope * self.arms[1] - offset, factor)
+            return float(below_zero(ahead, 1.0 - offset, alpha)[0])
+        canary, prod = self._customers(factor)
+        return float(lower(canary, prod.mapped(slope, offset), 1.0, offset, alpha)[0])
 
-    def _line(self, margin: float, factor: float) -> tuple[Customers, Customers, float, float]:
-        """Canary, prod with the margin on top, and how that is done: slope and offset."""
-        slope, offset = (1 + margin, 0.0) if self.is_ratio else (1.0, margin)
-        canary, prod = (Customers.of(arm, factor * part) for arm, part in zip(self.arms, self.parts, strict=True))
-        return canary, prod.mapped(slope, offset), slope, offset
+    def _line(self, margin: float) -> tuple[float, float]:
+        """How the margin is put on top of prod's means: slope and offset."""
+        return (1 + margin, 0.0) if self.is_ratio else (1.0, margin)
+
+    def _customers(self, factor: float) -> list[Customers]:
+        return [Customers.of(arm, factor * part) for arm, part in zip(self.arms, self.parts, strict=True)]
 
     def end(self, out: float, shown: Callable[[float], float]) -> float:
         """The margin farthest from the difference, towards `out`, that a test does not exclude."""
@@ -307,6 +348,7 @@ def _rule(measures: list[Measure], margin: float, *, answered: bool, price_at_mo
     return Rule(
         name=of.name,
         unit=RATIO if of.is_ratio else POINTS,
+        paired=of.ends is not None,
         prod=scale * math.fsum(of.prod) / len(of.prod) if of.prod else None,
         canary=scale * math.fsum(of.canary) / len(of.canary) if of.canary else None,
         prod_customers=len(of.prod),

@@ -46,9 +46,12 @@ class Needed:
 
 
 def needed(
-    traces: pl.DataFrame, feedback: Sequence[Feedback], now: datetime, settings: Canary, share: float
+    traces: pl.DataFrame, feedback: Sequence[Feedback], now: datetime, settings: Canary, share: float, *, shadow: bool
 ) -> list[Needed]:
-    """What each rule takes if the canary answers this share of the customers of prod, whatever version was there."""
+    """What each rule takes if the canary answers this share of the customers of prod, whatever version was there.
+
+    `shadow`: it is asked what prod's customers ask, too. That takes at most as many as if the two erred independently.
+    """
     import polars as pl
 
     traces = traces.filter(pl.col("route") == "prod").with_columns(version=pl.lit("prod"))
@@ -69,7 +72,7 @@ def needed(
         for name in asked(settings)
     }
     return [
-        _needed(margin, [replace(one, parts=(share, 1 - share)) for one in rules[name]])
+        _needed(margin, [replace(one, parts=(1 - share if shadow else share, 1 - share)) for one in rules[name]])
         for name, margin in asked(settings).items()
     ]
 
@@ -108,11 +111,14 @@ def _with_power(alpha: float) -> float:
     return 1 + NormalDist().inv_cdf(POWER) / -NormalDist().inv_cdf(alpha)
 
 
-def words(found: Sequence[Needed], days: float, share: float) -> list[str]:
+def words(found: Sequence[Needed], days: float, share: float, *, shadow: bool) -> list[str]:
     """What the margins take, a line for each rule."""
-    if not 0 < share < 1:
+    if share == 1 or (share == 0 and not shadow):
         return [f"serve.routing.canary is {share:g}: a verdict takes customers of both releases."]
     lines = [f"what the margins take, if {share:.0%} of prod's customers of the last {days:g} days get the canary:"]
+    if shadow:
+        what = "is asked in the shadow what prod answers, and errs where prod does not"
+        lines = [f"what the margins take at most, if a canary {what}, by prod's customers of the last {days:g} days:"]
     for one in found:
         unit = "%" if one.rule == "price" else "points"
         if one.customers is None or one.least_margin is None:

@@ -91,6 +91,12 @@ def counted(report: Report) -> list[str]:
         slow = report.p95_s[name]
         p95 = f"; p95 {slow:.1f} s" if slow is not None else ""
         lines.append(f"{name}: {requests} of {customers}, {report.judged[name]:,} judged{p95}")
+    if report.shadow["requests"]:
+        found, rules = report.shadow, ", ".join(rule.name for rule in report.rules if rule.paired)
+        lines.append(
+            f"both, in the shadow: {found['requests']:,} requests of {found['customers']:,} customers, {found['judged']:,} with a "
+            f"known answer; they decide {rules or 'nothing'}"
+        )
     return lines
 
 
@@ -121,6 +127,9 @@ def open_rule(rule: Rule) -> str:
     if rule.outcome != TOO_LITTLE:
         return ""
     customers = f"{rule.canary_customers:,} customers of the canary and {rule.prod_customers:,} of prod"
+    whose = " of the canary's"
+    if rule.paired:
+        customers, whose = f"{rule.canary_customers:,} customers asked of both", ""
     if rule.value is None:
         return f"{rule.name}: {customers} say something about it; both are needed."
     if rule.more_customers is None or rule.more_hours is None:
@@ -129,7 +138,7 @@ def open_rule(rule: Rule) -> str:
         f"{max(point.worse, point.not_worse):.0%} after {_time(point.hours)}" for point in rule.curve[-SHOWN_LOOKS:]
     )
     return (
-        f"{rule.name}: {customers}; about {rounded_up(rule.more_customers):,} more of the canary's, or "
+        f"{rule.name}: {customers}; about {rounded_up(rule.more_customers):,} more{whose}, or "
         f"{_time(rule.more_hours)} more as until now, would decide it if the difference stays as it is. Evidence of what it "
         f"takes: {curve}."
     )

@@ -21,6 +21,10 @@ whole. These shares sum to 1, so the chance that any look errs is at most what w
 looks depend on each other. It is how Lan and DeMets 1983 spend alpha by time, without their assumption that what comes
 between two looks is independent of what came before. What the data say may not choose the times; a clock may.
 
+In the shadow, a customer is asked of both releases, and counts with the difference. Then there is one player, who bets
+against "the mean difference is at least 0" (Owen's theorem 1 again). What makes one customer's requests harder than
+another's, and one request harder than another, is in both and drops out.
+
 What customers did before the canary started says nothing of the releases, but much of the customers: `adjusted`
 takes off what it explains (CUPED; Deng, Xu, Kohavi and Walker 2013).
 """
@@ -103,14 +107,30 @@ def lower(first: Customers, second: Customers, most: float, least: float, alpha:
     `most` and `least`: the highest mean that a customer of the first can have, and the lowest of the second.
     """
     import numpy as np
-    from scipy.stats import t
 
     freedom = np.minimum(first.sizes, second.sizes) - 1
+    return _clear(first.and_one(most), second.and_one(least), freedom, alpha)
+
+
+def below_zero(of: Customers, most: float, alpha: float) -> NDArray[Any]:
+    """As `lower`, for customers who are their own control: how clearly the mean of their differences is below 0.
+
+    `most`: the highest difference that a customer can have.
+    """
+    import numpy as np
+
+    nothing = np.zeros((len(of.sizes), 1))
+    return _clear(of.and_one(most), Customers(nothing, nothing + 1), of.sizes - 1, alpha)
+
+
+def _clear(first: Customers, second: Customers, freedom: NDArray[Any], alpha: float) -> NDArray[Any]:
+    import numpy as np
+    from scipy.stats import t
+
     found = np.zeros(len(freedom))
     some = np.flatnonzero(freedom >= 1)
     if len(some):
-        ratio = likelihood_ratio(first.rows(some).and_one(most), second.rows(some).and_one(least))
-        found[some] = np.sqrt(2 * ratio) / t.isf(alpha, freedom[some])
+        found[some] = np.sqrt(2 * likelihood_ratio(first.rows(some), second.rows(some))) / t.isf(alpha, freedom[some])
     return found
 
 

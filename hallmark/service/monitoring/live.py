@@ -2,12 +2,16 @@
 
 A customer belongs to the release that answered him first. Whoever changes sides later (the share of the canary was
 raised) is counted there alone, with the requests that it answered. Requests without a group count for their API key.
+
+A request that prod answered, and the canary in the shadow, is a pair. Nobody judged what the canary said there, so what was
+said of prod's answer says what is right. `wrong`, `slow` and `price` count pairs that both answered themselves: what a
+fallback or a person would have made of the other is not known.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -22,6 +26,8 @@ SIDES = ("prod", "canary")
 SURE, UNSURE = "sure", "unsure"
 Means = list[tuple[float, float]]  # of each customer: now, and before the canary; nan if he was not there then
 OUT = (SURE, "no_cascade")  # reasons with which a release's own answer goes out; with others, the fallback's may
+Pair = tuple[float, float, float]  # of a customer: the canary's mean, at least and at most, and prod's
+Same = Callable[[str, str], bool]  # whether two answers say the same
 MEASURES = ("wrong", "complaints", "schema_breaks", "handed_over", "failed", "slow", "price")
 
 
@@ -43,20 +49,31 @@ class Side:
 
 
 @dataclass(frozen=True)
+class Shadow:
+    """The pairs: how many, of how many customers, how many with a known right answer; and the means of each measure."""
+
+    requests: int
+    customers: int
+    judged: int
+    means: dict[str, list[Pair]]
+
+
+@dataclass(frozen=True)
 class Live:
     """Both releases from one time to another. `changed_sides`: customers whom both answered."""
 
     prod: Side
     canary: Side
+    shadow: Shadow
     changed_sides: int
     without_group: int
 
 
 def first_answer(traces: pl.DataFrame, canary: str, since: datetime) -> datetime | None:
-    """When the canary answered first. Until then, prod answers its customers too, the busiest above all."""
+    """When the canary answered first, a caller or in the shadow. Until then, prod answers its customers too, the busiest above all."""
     import polars as pl
 
-    own = (pl.col("route") == "canary") & (pl.col("version") == canary) & (pl.col("time") >= since)
+    own = pl.col("route").is_in(["canary", "shadow"]) & (pl.col("version") == canary) & (pl.col("time") >= since)
     found = traces.filter(own)["time"].min()
     return found if isinstance(found, datetime) else None
 
@@ -68,10 +85,12 @@ def live(
     times: tuple[datetime, datetime, datetime],
     slow_seconds: float,
     price_at_most: float,
+    same: Same | None = None,
 ) -> Live:
     """What was there of prod and canary, whose `versions` these are.
 
-    `times`: from when on a customer's history counts, from when on the releases are compared, and until when.
+    `times`: from when on a customer's history counts, from when on the releases are compared, and until when. `same`: None
+    if two answers may be right in different words.
     """
     import polars as pl
 
@@ -106,6 +125,17 @@ def live(
             price=pl.col("price").clip(0, price_at_most) / price_at_most,
         )
 
+    def asked_of_both() -> pl.DataFrame:
+        routes = {"shadow": versions[1], "prod": versions[0]}
+        both = [
+            traces.filter(between & (pl.col("route") == route) & (pl.col("version") == version))
+            for route, version in routes.items()
+        ]
+        masking = both[1].select("request", masking=pl.col("masking_s").fill_null(0))  # once, for both
+        shadow = both[0].join(masking, on="request").with_columns(total_s=pl.col("total_s") + pl.col("masking"))
+        return measured(shadow, until).join(measured(both[1], until), on="request", suffix="_prod")
+
+    shadow = _shadow(asked_of_both(), same)
     rows, before = measured(rows, until), _means(measured(traces.filter(earlier), began))
     prod, canary = (
         _side(rows.filter(pl.col("route") == side), before, version)
@@ -114,20 +144,57 @@ def live(
     return Live(
         prod,
         canary,
+        shadow,
         int((sides_of["route"] > 1).sum()),
         int(rows["group"].is_null().sum()),
     )
 
 
 def _verdicts(feedback: Sequence[Feedback], until: datetime) -> pl.DataFrame:
-    """Whether the answer of each judged trace was wrong; the last word counts."""
+    """Whether the answer of each judged trace was wrong, and what is right, if that was said; the last word counts."""
     import polars as pl
 
     last = {one.trace: one for one in sorted(feedback, key=lambda one: one.time) if one.time <= until}
-    return pl.DataFrame(
-        {"trace": list(last), "judged_wrong": [one.verdict != "accepted" for one in last.values()]},
-        schema={"trace": pl.String, "judged_wrong": pl.Boolean},
-    )
+    said = [(one.trace, one.verdict != "accepted", one.target) for one in last.values()]
+    schema = {"trace": pl.String, "judged_wrong": pl.Boolean, "target": pl.String}
+    return pl.DataFrame(said, schema=schema, orient="row")
+
+
+def _shadow(rows: pl.DataFrame, same: Same | None) -> Shadow:
+    """What pairs say: a row each, with prod's columns as `..._prod`."""
+    import polars as pl
+
+    themselves = pl.lit(True)
+    for side in ("", "_prod"):
+        themselves &= (pl.col(f"outcome{side}") == "answered") & pl.col(f"reason{side}").is_in(OUT)
+    rows = rows.with_columns(pl.when(themselves).then(pl.col("wrong_prod", "slow", "price")))
+    known = rows.select("answer", "answer_prod", "target_prod", "wrong_prod").rows()
+    ends = [inherited(*values, same) if same and values[3] is not None else (None, None) for values in known]
+    of_wrong = pl.DataFrame(ends, schema={"wrong": pl.Float64, "wrong_most": pl.Float64}, orient="row")
+    rows, means = rows.with_columns(of_wrong.get_columns()), {}
+    for name in MEASURES:
+        columns = [name, "wrong_most" if name == "wrong" else name, f"{name}_prod"]
+        finite = pl.all_horizontal(pl.col(column).is_finite() for column in columns)
+        found = rows.filter(finite if name != "complaints" else pl.lit(False)).group_by("customer")
+        of = found.agg(pl.col(column).mean().alias(f"{at}") for at, column in enumerate(columns)).sort("customer")
+        means[name] = of.drop("customer").rows()
+    judged = int(rows["wrong"].is_not_null().sum())
+    return Shadow(rows.height, rows["customer"].n_unique(), judged, means)
+
+
+def inherited(shadow: str, prod: str, target: str | None, wrong: float, same: Same) -> tuple[float, float]:
+    """Whether the shadow's answer is wrong, at least and at most, by what was said of prod's (`wrong`; `target`: corrected).
+
+    An answer that was rejected without the right one may have been a wrong one beside another wrong one, or a right one.
+    """
+    if same(shadow, prod):
+        return wrong, wrong
+    if not wrong:
+        return 1.0, 1.0
+    if target is None:
+        return 0.0, 1.0
+    found = float(not same(shadow, target))
+    return found, found
 
 
 def _side(rows: pl.DataFrame, before: pl.DataFrame, version: str) -> Side:
