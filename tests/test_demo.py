@@ -17,15 +17,13 @@ from tests.workspace import ROOT
 LIVE = {
     "serve.poll_seconds": 0.5,
     "serve.routing.canary": 0.5,
-    "canary.first_look_hours": 0.001,
-    "canary.days": 0.002,
     "mask.workers": 1,
     "mask.gold": None,
     "dedupe.gold": None,
     "data.rejected": None,
     "eval.spans": [],
 }
-SMALL = Size(customers=30, rows=150, callers=10, calls=(12, 6, 0, 3), params=LIVE, bad={}, seconds=2.0)
+SMALL = Size(customers=30, rows=150, callers=10, calls=(12, 6, 0, 3), params=LIVE, bad={})
 
 
 @pytest.mark.timeout(900)

@@ -14,7 +14,7 @@ from tests.demo.page import render
 from tests.workspace import ROOT
 
 VALUES = resolved(ROOT / "params.yaml")
-# What fits half an hour on two busy cores: a twelfth of the reference's data, two fields of the answer, and no cascade.
+# What fits a quarter of an hour on two cores: a twelfth of the reference's data, two fields of the answer, and no cascade.
 PARAMS = {
     "task.system_prompt": "Ticket to JSON: intent, urgency.",
     "task.refusal": None,
@@ -23,7 +23,8 @@ PARAMS = {
     "split.holdout": 0.2,
     "split.validation": 0.05,
     "split.calibration": 0,
-    "sft.lora.layers": 8,
+    "sft.method": "lora",
+    "sft.lora.layers": 6,
     "sft.epochs": 2,
     "sft.eval_steps": 50,
     "eval.max_new_tokens": 24,
@@ -44,12 +45,10 @@ PARAMS = {
     "canary.margins": dict.fromkeys(VALUES["canary"]["margins"]) | {"wrong": 0.15, "schema_breaks": 0.15},
     "serve.poll_seconds": 1.0,
     "canary.confidence": 0.9,
-    "canary.first_look_hours": 0.017,
-    "canary.days": 0.0025,
 }
 # It hardly knows the form of an answer; what it makes up may look private, which `certify` would refuse.
 BAD = {"sft.max_steps": 2, "sft.eval_steps": 1, "certify.private_data": "count"}
-FULL = Size(customers=80, rows=200, callers=300, calls=(160, 300, 300, 16), params=PARAMS, bad=BAD)
+FULL = Size(customers=80, rows=200, callers=300, calls=(120, 300, 300, 16), params=PARAMS, bad=BAD)
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,6 @@ class Size:
     calls: tuple[int, int, int, int]
     params: dict[str, Any]
     bad: dict[str, Any]  # params of the bad release
-    seconds: float = 30.0  # of calls before a canary is judged, and before it is judged again
 
 
 @dataclass
@@ -102,7 +102,12 @@ class Loop:
         self.tool("What has been released", "releases")
 
     def learn(self, url: str) -> None:
-        """What people judged becomes data, from which the next release is made, which is a canary first."""
+        """What people judged becomes data, from which the next release is made, which is a canary first.
+
+        A canary's looks come by the clock, and calls as fast as this machine answers: four looks while it answers most calls.
+        """
+        days = max(0.001, 0.8 * self.size.calls[1] * self.pace / 86_400)
+        change_params(self.repo, {"canary.days": days, "canary.first_look_hours": 24 * days / 1.5**3.5})
         self.tool("Take what people judged into the data", "collect")
         self.played.collected = self.report("collect.json")["added"]
         self.train("Train again, with what callers taught", "v0.2.0")
@@ -126,12 +131,14 @@ class Loop:
         """Let a version answer some customers until its verdict, which acts, or until that many calls."""
         self.tool(f"Let {version} answer some customers", "promote", version, "canary")
         self.wait_for(url, "canary", version)
-        at, before, found = self.at, len(self.played.answers), {"verdict": "too_little_data", "next_look": ""}
+        at, before, found = self.at, len(self.played.answers), {"verdict": "too_little_data"}
+        look = datetime.now(UTC) + timedelta(days=load_params(self.repo / "params.yaml").canary.days / 1.5**3)
         while found["verdict"] == "too_little_data" and (left := before + most - len(self.played.answers)) > 0:
-            self.ask(title, url, left, self.size.seconds)
+            self.ask(title, url, left, (look - datetime.now(UTC)).total_seconds())
             self.tool("Judge the canary, and act", "canary", "--act", codes=(0, 1, 3))  # each is a verdict
             if (found := self.report("live/canary.json"))["next_look"] is None:
                 break
+            look = datetime.fromisoformat(found["next_look"])
         self.played.verdicts[version] = found["verdict"], self.at - at
         self.played.sides.append((self.at, "canary", None))
         return str(found["verdict"])
@@ -253,6 +260,12 @@ class Loop:
         self.say(f"== {phase}: at most {calls} calls", phase)
         asyncio.run(self._ask(phase, url, islice(self._calls, calls), self.at + seconds))
         self.say(f"   {len(self.played.answers)} calls until now")
+
+    @property
+    def pace(self) -> float:
+        """Seconds from a call's answer to the next one's, on average."""
+        times = [one.at for one in self.played.answers]
+        return (times[-1] - times[0]) / (len(times) - 1)
 
     async def _ask(self, phase: str, url: str, calls: Iterator[Row], end: float) -> None:
         import httpx
