@@ -349,3 +349,19 @@ def test_promoted_taken_back_and_promoted_again_is_one_start_and_what_nobody_wan
 
     with stubs() as launcher:
         play(source, launcher, script, warm_seconds=60.0)
+
+
+@pytest.mark.parametrize(("room", "at_once"), [(True, 2), (False, 1)])
+def test_two_releases_start_at_once_only_if_memory_has_room_for_both(room: bool, at_once: int) -> None:
+    source = Wants(prod="v1.0.0")
+
+    async def script(models: Served) -> None:
+        launcher.slow, launcher.room = 1.0, room
+        source.sides = {"prod": "v2.0.0"}
+        await until(lambda: launcher.starting == ["v2.0.0"])
+        source.sides = {"prod": "v3.0.0"}
+        await until(lambda: models.deployments.versions == {"prod": "v3.0.0"})
+
+    with stubs() as launcher:
+        play(source, launcher, script)
+        assert launcher.most_starting == at_once

@@ -5,7 +5,7 @@ old one answers. Once it does too, one assignment makes it the one for all reque
 that it has, for at most `serve.drain_seconds`. If memory allows, it then stays ready for `serve.warm_seconds`, so that a
 rollback waits for no start, and is stopped. A release that moves from canary to prod keeps its server.
 A start is never cut short: what nobody wants by the time that it is done is kept ready too, and the start of what is wanted
-again goes on. A server that dies is started again; a release that can't be started changes nothing for the one that answers.
+again goes on. Two start at once only if memory has room for both. A server that dies is started again; a release that can't be started changes nothing for the one that answers.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 from hallmark.base.errors import HallmarkError
@@ -238,9 +239,16 @@ class Deployments:
             times, again = self._failed.get(key, (0, 0.0))
             if time.monotonic() < again:
                 raise HallmarkError("could not be started just now", remedy="see the log")
+            while self._starts and not await self._room(1 + len(self._starts)):
+                await asyncio.wait([start.task for start in self._starts.values()], return_when=asyncio.FIRST_COMPLETED)
             await self._make_room(failed=times > 0)
             self._starts[key] = Start(want.version, side, asyncio.create_task(self._start(key, want, side)))
         return await asyncio.shield(self._starts[key].task)
+
+    async def _room(self, count: int) -> bool:
+        """Whether memory has room for so many more servers like one that answers."""
+        like = next((serving.running.launched for serving in self._sides.values()), None)
+        return like is not None and await in_thread(partial(like.room, count))
 
     async def _start(self, key: str, want: Wanted, side: Side) -> Running:
         start = time.monotonic()
@@ -289,7 +297,7 @@ class Deployments:
         if running.under_way:
             log.warning("a replaced server is stopped with %d requests under way", running.under_way)
         elif self._warm_seconds and await in_thread(running.launched.trouble) is None:
-            if await in_thread(running.launched.room):
+            if await in_thread(partial(running.launched.room, 1)):
                 log.info(
                     "the server of %s stays ready for %g s, in case it is wanted again",
                     running.version,
@@ -312,7 +320,7 @@ class Deployments:
         for key, running in list(self._running.items()):
             if running.drain is None or running.under_way:
                 continue
-            if failed or not await in_thread(running.launched.room):
+            if failed or not await in_thread(partial(running.launched.room, 1)):
                 log.info("the server of %s is stopped: its memory is needed", running.version)
                 drain, running.drain = running.drain, None  # cancelled here, the next turn drains it again
                 await _cancelled([drain])

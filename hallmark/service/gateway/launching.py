@@ -35,7 +35,7 @@ class Launched:
     """A server that answers for a release. `name`: the model's, for callers; `logs`: None if nobody knows yet.
 
     `constrains`: it can be asked for another answer than the greedy one. `trouble`: why it can answer no more; None if it
-    can, or isn't ours to look into. `room`: whether another like it could start while it runs; False if it isn't ours to keep.
+    can, or isn't ours to look into. `room`: whether so many others like it could start while it runs; False if it isn't ours to keep.
     """
 
     upstream: Upstream
@@ -44,7 +44,7 @@ class Launched:
     constrains: bool
     logs: bool | None
     trouble: Callable[[], str | None]
-    room: Callable[[], bool]
+    room: Callable[[int], bool]
     stop: Callable[[], None]
 
 
@@ -108,8 +108,8 @@ class Starter:
             left = free_bytes(self._params.compute.device)
             taken = max(before - left, 2**20 * (server.peak_memory_mib or 0))
 
-            def room() -> bool:
-                return free_bytes(self._params.compute.device) > taken
+            def room(count: int) -> bool:
+                return free_bytes(self._params.compute.device) > count * taken
 
             return Launched(upstream, judge, name, engine.constrains, logs, trouble, room, stop)
         raise AssertionError  # the stack hides no error
@@ -135,7 +135,7 @@ class Given:
         key = key_of(settings, f"serve.upstreams.{side}")
         upstream = Upstream(settings.url, settings.model, key=key, form=form)
         name = read_provenance(files.release).build.params.certify.name if files.release else self._params.certify.name
-        return Launched(upstream, judge, name, True, None, lambda: None, lambda: False, lambda: None)
+        return Launched(upstream, judge, name, True, None, lambda: None, lambda _: False, lambda: None)
 
 
 def judge_of(params: Params, release: Path | None) -> tuple[ToolForm | None, Judge]:
