@@ -65,31 +65,27 @@ def test_from_any_address_and_a_remote(
         assert sha256_folder(Path(f"weights{number}")) == sha256_folder(repo / "models/quantized")
 
 
-@pytest.mark.parametrize("way", ["what is printed", "--push"])
-def test_a_release_that_was_shared_is_used_in_another_clone(
-    registered_repo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], way: str
+def test_releases_that_were_shared_are_used_in_another_clone(
+    registered_repo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Which has the origin and DVC's remote, and nothing else of the first."""
+    """Which has the origin and DVC's remote, and nothing else of the first; the commits are all older than the remote."""
     origin, other = tmp_path / "origin.git", tmp_path / "other"
     shell(f"git tag -d model@v0.2.0 && git init -q --bare -b main '{origin}'", registered_repo)
     shell(f"git remote add origin '{origin}' && git push -q origin main", registered_repo)
     assert refused(lambda: register(registered_repo, "v1.0.0", push=True)).file == RELEASE, "there is no remote yet"
-    if way == "--push":
-        shell(f"dvc remote add -q -d store '{tmp_path}/store'", registered_repo)
-        tool("release", "--version", "v1.0.0", "--push")
-        assert "share it" not in capsys.readouterr().out
-    else:
-        tool("release", "--version", "v1.0.0")
-        lines = capsys.readouterr().out.splitlines()
-        once, share = next(pair for pair in pairwise(lines) if pair[1].startswith("share it: "))
-        add = once.removeprefix("first, once: ").partition(",")[0]
-        shell(add.replace("NAME", "store").replace("URL", f"'{tmp_path}/store'"), registered_repo)
-        shell(share.removeprefix("share it: "), registered_repo)
+    tool("release", "--version", "v1.0.0")
+    lines = capsys.readouterr().out.splitlines()
+    once, share = next(pair for pair in pairwise(lines) if pair[1].startswith("share it: "))
+    add = once.removeprefix("first, once: ").partition(",")[0]
+    shell(add.replace("NAME", "store").replace("URL", f"'{tmp_path}/store'"), registered_repo)
+    tool(*share.removeprefix("share it: nox -s ").split(" -- "))
+    assert "share it" not in capsys.readouterr().out
     shell("git commit -qam store && git push -q origin main", registered_repo)
     weights = sha256_folder(Path("models/quantized"))
     shell(f"mv '{registered_repo}' '{tmp_path}/gone' && git clone -q '{origin}' '{other}'", tmp_path)
     with working_in(other):
-        promote(Path(), "v1.0.0", PROD)
+        for version in ("v0.1.0", "v1.0.0"):
+            promote(Path(), version, PROD)
         folders = materialize(Registry.read().find("v1.0.0"))
         assert sha256_folder(folders.weights) == weights
         assert "proven by" in shell(

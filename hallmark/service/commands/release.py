@@ -17,7 +17,7 @@ from hallmark.params.loader import load_params
 from hallmark.release.shipping import check_target, release
 from hallmark.release.signing import check_private_key, import_signing
 from hallmark.service.registry.changes import since
-from hallmark.service.registry.folders import PUSH, remote_of
+from hallmark.service.registry.folders import remote_of
 from hallmark.service.registry.promotion import Done, register
 
 HERE = Path()
@@ -49,7 +49,7 @@ def main(arguments: argparse.Namespace) -> None:
     if done.tags and not arguments.push:
         if not remote_of(HERE):
             say("first, once: dvc remote add --default NAME URL, and commit and push .dvc/config")
-        say(f"share it: {PUSH} && git push origin {done.tags[0]}")
+        say("share it: nox -s release -- --push")
     if done.tags:
         say(f"use it: nox -s promote -- {name} canary")
 
@@ -80,7 +80,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", metavar="vX.Y.Z", help="the version (default: the next minor one)")
     parser.add_argument(
-        "--push", action="store_true", help="share it: push its files to DVC's remote, and the tag to origin"
+        "--push", action="store_true", help="share all versions: push their files to DVC's remote, and then their tags to origin"
     )
     parser.add_argument("--dry", action="store_true", help="make all checks, and register and copy nothing")
     return parser

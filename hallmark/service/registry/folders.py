@@ -13,7 +13,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +37,6 @@ LOCK = "dvc.lock"
 WEIGHTS = VERSIONS / "weights"
 SECONDS = 600.0  # for git to clone
 SHARED = (RELEASE, QUANTIZED)  # what a version needs elsewhere, besides its tag
-PUSH = f"dvc push {' '.join(path.as_posix() for path in SHARED)}"
 
 
 @dataclass(frozen=True)
@@ -269,14 +268,15 @@ def remote_of(repo: Path) -> dict[str, Any]:
     return {}
 
 
-def push_files(repo: Path) -> None:
-    """Push the release here, and what it was trained over, to DVC's default remote."""
+def push_files(repo: Path, commits: Iterable[str]) -> None:
+    """Push the releases of these commits, and what they were trained over, to DVC's default remote as it is named now."""
     from dvc.repo import Repo
 
     try:
-        with Repo(str(repo)) as opened:
-            opened.push(targets=[str(repo / path) for path in SHARED])
+        for commit in dict.fromkeys(commits):
+            with Repo(str(repo.resolve()), rev=commit, config=remote_of(repo)) as opened:
+                opened.push(targets=[path.as_posix() for path in SHARED])
     except Exception as error:  # as in `take`
-        problem = f"DVC could not push it ({type(error).__name__}), so nothing was registered"
-        remedy = f"run `{PUSH}`, which says why; with no remote yet, first `dvc remote add --default NAME URL`"
+        problem = f"DVC could not push that of commit {commit[:12]} ({type(error).__name__}), so nothing was shared"
+        remedy = "run `dvc push`, which says why; with no remote yet, first `dvc remote add --default NAME URL`"
         raise HallmarkError(problem, file=RELEASE, remedy=remedy) from None

@@ -60,7 +60,8 @@ class Done:
 def register(repo: Path, asked: str | None = None, *, push: bool = False, dry: bool = False) -> Done:
     """Register the release of the commit that is checked out, as the version asked for, or the next minor one.
 
-    `tags` is empty if it is registered already. `dry`: all checks, and no tag. `push`: share it, its files first.
+    `tags` is empty if it is registered already. `dry`: all checks, and no tag. `push`: share all versions,
+    also those that are older than DVC's remote; their files first, since a tag that others have must not name what they can't get.
     """
     if asked is not None and not VERSION.fullmatch(asked):
         raise HallmarkError("not a version", file=f"--version {asked[:80]}", remedy="give one such as v1.2.0")
@@ -68,7 +69,11 @@ def register(repo: Path, asked: str | None = None, *, push: bool = False, dry: b
         registry = Registry.read(repo)
         said = check_release_at(repo / RELEASE, committed(repo), repo, COMMIT)
         same = [version for version in registry.versions if version.digest == said.provenance]
+        push = push and not dry
         if same and asked in (None, same[-1].version):
+            if push:
+                push_files(repo, [version.commit for version in registry.versions])
+                push_tags(repo, [], [version_tag(registry.name, one.version) for one in registry.versions])
             return Done(same[-1], before(registry, same[-1].version), [])
         if same:
             problem, remedy = f"this release is {same[-1].version} already", "make another release, or use that version"
@@ -81,12 +86,12 @@ def register(repo: Path, asked: str | None = None, *, push: bool = False, dry: b
         now = datetime.now(UTC).replace(microsecond=0)
         version = Version(version=name, date=now, **said.model_dump())
         release_of(version, repo)  # what DVC does not have, nobody could fetch
-        if push and not dry:
-            push_files(repo)  # first: a tag that others have must not name what they can't get
+        if push:
+            push_files(repo, [version.commit for version in (*registry.versions, version)])
         if not dry:
             write_tag(repo, tag, version.commit, said.below(subject_of(name, said)), now)
-        if push and not dry:
-            push_tags(repo, [tag])
+        if push:
+            push_tags(repo, [tag], [version_tag(registry.name, one.version) for one in registry.versions])
     return Done(version, before(registry, name), [] if dry else [tag])
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -189,13 +190,15 @@ def write_tag(repo: Path, tag: str, commit: str, message: str, date: datetime) -
         raise HallmarkError(f"git made no tag: {problem}", file=tag, remedy=remedy)
 
 
-def push_tags(repo: Path, tags: list[str]) -> None:
-    """Push tags to `origin`, all or none. If it takes none they are removed here too, since another may have that number."""
-    if problem := run_git("push", "--quiet", "--atomic", "origin", *(f"refs/tags/{tag}" for tag in tags), at=repo):
+def push_tags(repo: Path, tags: list[str], older: Sequence[str] = ()) -> None:
+    """Push new tags and older ones to `origin`, all or none. If it takes none, the new ones are removed here too, since
+    another may have that number."""
+    refs = [f"refs/tags/{tag}" for tag in (*older, *tags)]
+    if problem := run_git("push", "--quiet", "--atomic", "origin", *refs, at=repo):
         for tag in tags:
             prov.git("update-ref", "-d", f"refs/tags/{tag}", at=repo)
         remedy = "run `git fetch --tags origin`, look at `nox -s releases`, and run it again; or leave out --push"
-        problem = f"origin did not take {', '.join(tags)}, so nothing was changed here: {problem}"
+        problem = f"origin did not take {', '.join([*tags, *older])}, so nothing was changed here: {problem}"
         raise HallmarkError(problem, file="origin", remedy=remedy)
 
 
