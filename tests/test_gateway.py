@@ -23,7 +23,6 @@ from hallmark.service.gateway import app as app_module
 from hallmark.service.gateway import limits
 from hallmark.service.gateway.callers import Keys, is_loopback, read_keys
 from hallmark.service.gateway.judging import masked_target, read_judgement
-from hallmark.service.gateway.limits import JUDGEMENTS, Judgements
 from hallmark.service.traces.trace import new_id
 from tests import hostile
 from tests.test_admission import FIELDS, JSON, MESSAGES
@@ -594,21 +593,20 @@ def test_a_poisoned_judgement_is_refused(gateway: Gateway, body: dict[str, Any],
     assert gateway.kept.feedback == []
 
 
-def test_a_judgement_is_bounded_in_size_and_number(gateway: Gateway) -> None:
+def test_a_judgement_is_bounded_in_size_and_a_caller_in_their_number(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
     large = {"trace_id": TRACE, "verdict": "corrected", "target": TICKET | {"issues": ["x" * 10**6]}}
     error_of(judge(gateway, large), 413, "request_too_large")
-    statuses = [judge(gateway, {"trace_id": TRACE, "verdict": "accepted"}).status_code for _ in range(JUDGEMENTS + 5)]
-    assert statuses == [202] * JUDGEMENTS + [429] * 5
-    assert judge(gateway, {"trace_id": new_id(), "verdict": "accepted"}).status_code == 202
-    assert len(gateway.kept.feedback) == JUDGEMENTS + 1
-
-
-def test_a_caller_may_judge_only_so_often() -> None:
+    monkeypatch.setattr(limits, "JUDGED_AT_ONCE", 5.0)
+    monkeypatch.setattr(limits, "JUDGED_A_SECOND", 1e-6)
+    statuses = [judge(gateway, {"trace_id": TRACE, "verdict": "accepted"}).status_code for _ in range(7)]
+    assert statuses == [202] * 5 + [429] * 2
+    assert len(gateway.kept.feedback) == 5
     now = [0.0]
-    judgements = Judgements(lambda: now[0])
-    for _ in range(100):
-        judgements.check("ada")
-    with pytest.raises(Refusal):
+    judgements = limits.Judgements(lambda: now[0])
+    monkeypatch.setattr(limits, "JUDGED_A_SECOND", 10.0)
+    for _ in range(5):
         judgements.check("ada")
     judgements.check("bob")
     now[0] += 0.25

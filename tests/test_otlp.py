@@ -313,7 +313,6 @@ def test_traces_are_sent_in_batches_with_what_otlp_asks_for(monkeypatch: pytest.
         traces = [a_trace(n) for n in range(10)]
         for trace in traces:
             sender.put(trace)
-        wait_for(lambda: sender.counts["sent"] == 8)  # two full batches; the rest waits for time or more
         sender.close()
         assert [len(spans_in(body)) for *_, body in found.requests] == [4, 4, 2]
         assert [span.span_id for span in found.spans] == [trace.id[-16:] for trace in traces]
@@ -419,9 +418,7 @@ def test_a_busy_collector_is_asked_again_when_it_says_so(status: int) -> None:
     [
         (b"\x0a\x05\x08\x02\x12\x01x", 2),
         (b"\x0a\x02\x08\x63", 3),  # 99 of 3
-        (b"\x0a\x0b\x08" + b"\xff" * 9 + b"\x01", 0),  # -1
         (b"\x0a\x03\x12\x01x", 0),  # only a warning
-        (b'{\n"partialSuccess": {"rejectedSpans": "2"}}', 0),
         (b"\xff" * 50_000, 0),
         (b"\x0a\x7f" + b"x" * 200_000, 0),
     ],

@@ -80,7 +80,9 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", metavar="vX.Y.Z", help="the version (default: the next minor one)")
     parser.add_argument(
-        "--push", action="store_true", help="share all versions: push their files to DVC's remote, and then their tags to origin"
+        "--push",
+        action="store_true",
+        help="share all versions: push their files to DVC's remote, and then their tags to origin",
     )
     parser.add_argument("--dry", action="store_true", help="make all checks, and register and copy nothing")
     return parser

@@ -105,8 +105,8 @@ class Gateway:
         self.keys = read_keys(self.serve)
         limits = self.serve.limits
         each = limits.under_way_per_key if self.keys else None
-        self.slots = Slots(limits.under_way, each, lambda count: self.metrics.gauge("under_way", count))
-        self.bodies = Bodies(lambda size: self.metrics.gauge("unread_bytes", size))
+        self.slots = Slots(limits.under_way, each, lambda count: self.metrics.gauge("hallmark_under_way", count))
+        self.bodies = Bodies(lambda size: self.metrics.gauge("hallmark_unread_bytes", size))
         self.judgements = Judgements()
         self.started = int(time.time())
 
@@ -247,7 +247,7 @@ class Gateway:
             copies = await _aside(large, lambda: [Message.model_validate(message) for message in masked.messages])
         changes = {"messages": copies, "tools": masked.tools, "stop": stop or None} | forms
         seconds = time.monotonic() - start
-        self.metrics.observe("masking", seconds)
+        self.metrics.observe("hallmark_masking_seconds", seconds)
         return chat.model_copy(update=changes), masked, seconds
 
     def _keep(self, asked: Asked, answered: Answered, masking_s: float | None, total_s: float) -> None:
@@ -256,16 +256,22 @@ class Gateway:
             self.traces.put(trace_of(asked, answered, masking_s=masking_s, total_s=total_s))
         metrics, route = self.metrics, answered.route
         metrics.count(
-            "answers", route=route, version=answered.version, outcome=answered.outcome, reason=answered.reason
+            "hallmark_answers_total",
+            route=route,
+            version=answered.version,
+            outcome=answered.outcome,
+            reason=answered.reason,
         )
         for kind, tokens in (("prompt", answered.prompt_tokens), ("answer", answered.answer_tokens)):
-            metrics.add("tokens", max(0, tokens or 0), route=route, kind=kind)
-        metrics.add("price", max(0.0, answered.price or 0), route=route)
+            metrics.add("hallmark_tokens_total", max(0, tokens or 0), route=route, kind=kind)
+        metrics.add("hallmark_price_total", max(0.0, answered.price or 0), route=route)
         for name, seconds in (("model", answered.model_s), ("fallback", answered.fallback_s)):
             if seconds is not None:
-                metrics.observe(name, seconds, route=route)
+                metrics.observe(f"hallmark_{name}_seconds", seconds, route=route)
         if answered.outcome != "failed":
-            metrics.observe("gateway", max(0.0, total_s - (answered.model_s or 0) - (answered.fallback_s or 0)))
+            metrics.observe(
+                "hallmark_gateway_seconds", max(0.0, total_s - (answered.model_s or 0) - (answered.fallback_s or 0))
+            )
 
     async def judged(self, request: Request) -> Response:
         """What a caller says of an answer. 202 once it is on disk."""
@@ -276,7 +282,6 @@ class Gateway:
         self.judgements.check(caller)
         judgement = read_judgement(await self.bodies.read(request, FEEDBACK_BYTES))
         self.keys.check_own(judgement.trace_id, caller)
-        self.judgements.check_trace(caller, judgement.trace_id)
         with _masking():
             target = await masked_target(judgement, self.masking, self.task, self.markup)
         kept = Feedback(
@@ -288,7 +293,7 @@ class Gateway:
             raise Refusal(
                 503, "not_kept", "this judgement could not be written; send it again", headers=RETRY
             ) from None
-        self.metrics.count("feedback", verdict=judgement.verdict)
+        self.metrics.count("hallmark_feedback_total", verdict=judgement.verdict)
         accepted = {"object": "feedback", "trace_id": judgement.trace_id, "verdict": judgement.verdict}
         return responses.json_response(accepted, 202)
 

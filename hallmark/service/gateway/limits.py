@@ -1,10 +1,10 @@
-"""How much at once, and how often: requests under way, bodies being read, judgements of a trace and of a caller."""
+"""How much at once, and how often: requests under way, bodies being read, judgements by a caller."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import aclosing, contextmanager
 
@@ -14,8 +14,6 @@ from hallmark.base.refusal import Refusal
 
 BODY_SECONDS = 10.0  # within which a body must be here
 BUFFER_BYTES = 2**26  # of all bodies that are being read
-JUDGEMENTS = 20  # of one trace by one caller
-TRACES = 10_000  # whose judgements are counted, the latest ones
 JUDGED_A_SECOND, JUDGED_AT_ONCE = 10.0, 100.0  # judgements by one caller
 
 
@@ -89,11 +87,10 @@ class Bodies:
 
 
 class Judgements:
-    """How often a caller has judged lately: in all, and each of the latest traces. Counted by this process alone."""
+    """How often a caller has judged lately. Counted by this process alone."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
-        self._of_trace: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._left: dict[str, tuple[float, float]] = {}  # of each caller, and when that was; callers are few and known
 
     def check(self, caller: str) -> None:
@@ -105,14 +102,3 @@ class Judgements:
             self._left[caller] = (left, now)
             raise too_many(f"more than {JUDGED_A_SECOND:g} judgements a second by one caller")
         self._left[caller] = (left - 1, now)
-
-    def check_trace(self, caller: str, trace: str) -> None:
-        """Count a judgement of a trace; a Refusal if there were too many of it."""
-        count = self._of_trace.get((caller, trace), 0)
-        if count >= JUDGEMENTS:
-            self._of_trace.move_to_end((caller, trace))
-            raise too_many(f"this trace was judged {JUDGEMENTS} times; the last judgement counts", 3600)
-        self._of_trace[caller, trace] = count + 1
-        self._of_trace.move_to_end((caller, trace))
-        if len(self._of_trace) > TRACES:
-            self._of_trace.popitem(last=False)

@@ -1,20 +1,19 @@
-"""What the gateway counts, for Prometheus: counters, gauges and histograms of seconds, in its text format 0.0.4.
+"""What the gateway counts, for Prometheus, in its text format 0.0.4.
 
-A name is written `hallmark_<name>`, a counter ends in `_total` and a histogram in `_seconds`, whether or not the caller says
-so. `HELP` describes them.
+The end of a name says what it is: `_total` a counter, `_seconds` a histogram, any other a gauge. `HELP` describes them.
 """
 
 from __future__ import annotations
 
-import re
 import threading
 from bisect import bisect_left
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Iterator
+from itertools import accumulate
+from typing import Any
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-MOST_SERIES = 1_000  # of a name; values of labels come from here, not from callers, so that more are a mistake
+KINDS = {"total": "counter", "seconds": "histogram"}
 HELP = {
     "hallmark_requests_total": "Requests by endpoint and HTTP status; 499: the caller hung up",
     "hallmark_errors_total": "Requests that got an error, by endpoint and the error's code",
@@ -44,30 +43,15 @@ HELP = {
     "hallmark_fallback_errors_total": "Requests that the fallback did not answer, or not so that it may go out, by problem",
     "hallmark_shadow_left_out_total": "Requests that the shadow was not asked, since too many were under way in it",
 }
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
-Kind = Literal["counter", "gauge", "histogram"]
 Labels = tuple[tuple[str, str], ...]
 
 
-@dataclass
-class _Histogram:
-    buckets: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS) + 1))
-    total: float = 0.0
-
-
-@dataclass
-class _Family:
-    kind: Kind
-    values: dict[Labels, float] = field(default_factory=dict)
-    histograms: dict[Labels, _Histogram] = field(default_factory=dict)
-
-
 class Metrics:
-    """Safe to use from several threads. Names and labels are the program's own, so a wrong one is a ValueError."""
+    """Safe to use from several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._families: dict[str, _Family] = {}
+        self._families: dict[str, dict[Labels, Any]] = {}
 
     def count(self, name: str, **labels: object) -> None:
         """One more."""
@@ -75,64 +59,48 @@ class Metrics:
 
     def add(self, name: str, value: float, **labels: object) -> None:
         """`value` more, which is not negative."""
-        if not value >= 0:
-            raise ValueError(f"{name}: a counter never falls")
         with self._lock:
-            values = self._family(name, "counter").values
-            key = _key(labels, values)
+            values, key = self._at(name, labels)
             values[key] = values.get(key, 0) + value
 
     def gauge(self, name: str, value: float, **labels: object) -> None:
         """It is now `value`."""
         with self._lock:
-            values = self._family(name, "gauge").values
-            values[_key(labels, values)] = value
+            values, key = self._at(name, labels)
+            values[key] = value
 
     def observe(self, name: str, seconds: float, **labels: object) -> None:
         """It took that long once."""
         with self._lock:
-            histograms = self._family(name, "histogram").histograms
-            histogram = histograms.setdefault(_key(labels, histograms), _Histogram())
-            histogram.buckets[bisect_left(BUCKETS, seconds)] += 1
-            histogram.total += seconds
+            values, key = self._at(name, labels)
+            found = values.setdefault(key, [0] * (len(BUCKETS) + 1) + [0.0])  # of each bucket, and the sum
+            found[bisect_left(BUCKETS, seconds)] += 1
+            found[-1] += seconds
 
     def text(self) -> str:
         """All of it, as Prometheus reads it."""
         with self._lock:
-            lines = [line for name, family in sorted(self._families.items()) for line in self._lines(name, family)]
+            lines = [line for name, values in sorted(self._families.items()) for line in _lines(name, values)]
         return "".join(f"{line}\n" for line in lines)
 
-    def _family(self, name: str, kind: Kind) -> _Family:
-        ending = {"counter": "_total", "histogram": "_seconds", "gauge": ""}[kind]
-        full = f"{'' if name.startswith('hallmark_') else 'hallmark_'}{name}{'' if name.endswith(ending) else ending}"
-        if not _NAME.fullmatch(full):
-            raise ValueError(f"not the name of a metric: {full!r}")
-        family = self._families.setdefault(full, _Family(kind))
-        if family.kind != kind:
-            raise ValueError(f"{full} is a {family.kind}, not a {kind}")
-        return family
-
-    def _lines(self, name: str, family: _Family) -> list[str]:
-        lines = [f"# HELP {name} {_escaped(HELP[name])}"] if name in HELP else []
-        lines.append(f"# TYPE {name} {family.kind}")
-        lines += [f"{name}{_shown(labels)} {_number(value)}" for labels, value in sorted(family.values.items())]
-        for labels, histogram in sorted(family.histograms.items()):
-            below = 0
-            for edge, count in zip((*BUCKETS, "+Inf"), histogram.buckets, strict=True):
-                below += count
-                lines.append(f"{name}_bucket{_shown((*labels, ('le', str(edge))))} {below}")
-            lines.append(f"{name}_sum{_shown(labels)} {_number(histogram.total)}")
-            lines.append(f"{name}_count{_shown(labels)} {below}")
-        return lines
+    def _at(self, name: str, labels: dict[str, object]) -> tuple[dict[Labels, Any], Labels]:
+        key = tuple(sorted((label, str(value)) for label, value in labels.items()))
+        return self._families.setdefault(name, {}), key
 
 
-def _key(labels: dict[str, object], known: dict[Labels, float] | dict[Labels, _Histogram]) -> Labels:
-    if not all(map(_NAME.fullmatch, labels)):
-        raise ValueError(f"not names of labels: {sorted(labels)}")
-    key = tuple(sorted((name, str(value)) for name, value in labels.items()))
-    if key in known or len(known) < MOST_SERIES:
-        return key
-    return tuple((name, "other") for name, _ in key)
+def _lines(name: str, values: dict[Labels, Any]) -> Iterator[str]:
+    kind = KINDS.get(name.rpartition("_")[2], "gauge")
+    yield from [f"# HELP {name} {HELP[name]}"] if name in HELP else []
+    yield f"# TYPE {name} {kind}"
+    for labels, value in sorted(values.items()):
+        if kind != "histogram":
+            yield f"{name}{_shown(labels)} {_number(value)}"
+            continue
+        *buckets, total = value
+        for edge, below in zip((*BUCKETS, "+Inf"), accumulate(buckets), strict=True):
+            yield f"{name}_bucket{_shown((*labels, ('le', str(edge))))} {below}"
+        yield f"{name}_sum{_shown(labels)} {_number(total)}"
+        yield f"{name}_count{_shown(labels)} {sum(buckets)}"
 
 
 def _shown(labels: Labels) -> str:

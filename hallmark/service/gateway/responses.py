@@ -140,8 +140,8 @@ def endpoint(name: str, handle: Handle, metrics: Metrics) -> Handle:
         except Exception as error:
             _note(error)
             response = _refused(name, Refusal(500, "server_error", "the gateway failed"), metrics)
-        metrics.count("requests", endpoint=name, status=response.status_code)
-        metrics.observe("request", time.monotonic() - start, endpoint=name)
+        metrics.count("hallmark_requests_total", endpoint=name, status=response.status_code)
+        metrics.observe("hallmark_request_seconds", time.monotonic() - start, endpoint=name)
         return response
 
     return framed
@@ -173,7 +173,7 @@ async def _hung_up(receive: Callable[[], Awaitable[MutableMapping[str, Any]]]) -
 
 def _refused(name: str, refusal: Refusal, metrics: Metrics) -> Response:
     """An error in OpenAI's form."""
-    metrics.count("errors", endpoint=name, code=refusal.code)
+    metrics.count("hallmark_errors_total", endpoint=name, code=refusal.code)
     return Response(refusal.body(), refusal.status, refusal.headers, media_type="application/json")
 
 
