@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from hallmark.base.errors import HallmarkError, in_red, printable, run_stage
-from hallmark.base.files import REPORTS, canonical_json, write_json
+from hallmark.base.files import REPORTS, write_json
 from hallmark.params.loader import load_params
 from hallmark.service.monitoring import canary_words as say
 from hallmark.service.monitoring.canary import PROMOTE, ROLL_BACK, TOO_LITTLE, Report, judge
@@ -147,13 +147,10 @@ def main(arguments: argparse.Namespace) -> NoReturn:
         same_by(Task(params.task)),
     )
     write_json(REPORT, report.as_json())
-    if arguments.json:
-        print(canonical_json(report.as_json()), end="")
-    else:
-        show(report, params.canary.slow_seconds)
+    show(report, params.canary.slow_seconds)
     if arguments.act:
         for line in act(HERE, pair, report.verdict, arguments.params):
-            print(printable(line), file=sys.stderr if arguments.json else sys.stdout)
+            print(printable(line))
     raise Ended(CODES[report.verdict])
 
 
@@ -172,7 +169,6 @@ def _parser() -> argparse.ArgumentParser:
         metavar="TIME",
         help="count only what came later than this, such as 2030-01-31T12:00 (UTC)",
     )
-    parser.add_argument("--json", action="store_true", help=f"print what is written to {REPORT}, instead of a table")
     parser.add_argument("--traces", type=Path, default=TRACES, metavar="FOLDER", help="default: %(default)s")
     return parser
 

@@ -11,7 +11,7 @@ import io
 import math
 import os
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cached_property
@@ -56,10 +56,10 @@ class Client:
     def __init__(
         self, url: str, headers: Mapping[str, str], *, own: bool = False, content_type: str = "application/json"
     ) -> None:
-        self._url, self._proxy = url, Proxy() if own else proxy_of(url)
+        self._url, self._proxy = url, None if own else proxy_of(url)
         # Of each request, not of the session, whose headers aiohttp sends to a proxy too.
         ours = {"Accept-Encoding": "identity", "Content-Type": content_type}
-        self._headers = {**headers, **ours, **self._proxy.headers}
+        self._headers = {**headers, **ours}
         self._session: ClientSession | None = None  # made in the loop that asks
 
     async def post(self, body: bytes, largest: int) -> Response:
@@ -70,9 +70,8 @@ class Client:
         """
         self._session = self._session or self._connected()
         asked = self._session.post(
-            self._url, data=io.BytesIO(body), headers=self._headers, allow_redirects=False, proxy=self._proxy.url,
-            proxy_headers=self._proxy.tunnel,
-        )  # fmt: skip
+            self._url, data=io.BytesIO(body), headers=self._headers, allow_redirects=False, proxy=self._proxy
+        )
         async with asked as response:
             said = Response(response.status, response.headers.get("retry-after", ""))
             if not 200 <= said.status < 500 or response.headers.get("content-encoding", "identity") != "identity":
@@ -110,43 +109,24 @@ class Client:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Proxy:
-    """`url`: None if there is none. Who asks is told in `headers` of the request, or, with TLS, in `tunnel` headers before it."""
-
-    url: str | None = None
-    headers: dict[str, str] = field(default_factory=dict, repr=False)  # with a password
-    tunnel: dict[str, str] = field(default_factory=dict, repr=False)
-
-
-def proxy_of(url: str) -> Proxy:
+def proxy_of(url: str) -> str | None:
     """The proxy for a URL, by HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY. A HallmarkError if it is one of another kind.
 
     Clear text for this machine, or for the number of a private address, goes there directly: a key in it is for nobody else.
     aiohttp's `trust_env` would also read ~/.netrc at every request, in a thread, and fail if it has an entry for the server.
     """
-    import aiohttp
-    import yarl
-
     parts, proxies = urlsplit(url), getproxies()
     host, named = parts.hostname or "", proxies.get(parts.scheme) or proxies.get("all")
     passed = proxy_bypass(parts.netloc.rpartition("@")[2]) or (":" in host and proxy_bypass(host))
     if not named or passed or (parts.scheme == "http" and is_near(host)):
-        return Proxy()
-    try:
-        proxy = yarl.URL(named if "://" in named else f"http://{named}")
-    except ValueError:
-        proxy = yarl.URL()
-    if proxy.scheme not in ("http", "https") or not proxy.host:
+        return None
+    proxy = named if "://" in named else f"http://{named}"
+    if not proxy.startswith(("http://", "https://")):
         raise HallmarkError(
             f"the proxy that the environment names for {parts.scheme} is no http:// or https:// URL",
             remedy=f"set {parts.scheme.upper()}_PROXY to one, or name {host} in NO_PROXY",
         )
-    sender = {}
-    if proxy.user:
-        sender = {"Proxy-Authorization": aiohttp.encode_basic_auth(proxy.user, proxy.password or "")}
-    shown = str(proxy.with_user(None))
-    return Proxy(shown, tunnel=sender) if parts.scheme == "https" else Proxy(shown, sender)
+    return proxy
 
 
 def retry_after(status: int, after: str) -> float | None:
