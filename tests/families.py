@@ -63,6 +63,16 @@ SMOLLM = (
     "{{ '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
+# What the system says stands before what the first user does, since there is no such role; they alternate; no tools.
+GEMMA = (
+    "{{ bos_token }}{% set system = '' %}"
+    "{% if messages[0].role == 'system' %}{% set system = messages[0].content + '\\n\\n' %}{% set messages = messages[1:] %}{% endif %}"
+    "{% for message in messages %}"
+    "{% if (message.role == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('roles must alternate') }}{% endif %}"
+    "{{ '<start_of_turn>' + ('model' if message.role == 'assistant' else message.role) + '\\n' }}"
+    "{{ (system if loop.first else '') + (message.content | trim) + '<end_of_turn>\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<start_of_turn>model\\n' }}{% endif %}"
+)
 SIZES = {
     "vocab_size": 320,
     "hidden_size": 64,
@@ -74,7 +84,7 @@ SIZES = {
 
 
 def make_family(name: str, folder: Path) -> Path:
-    """Write a tiny model of the family that `template/choices/bases/<name>.yaml` is of into `folder`."""
+    """Write a tiny model of that family into `folder`."""
     import torch
     from transformers import AutoModelForCausalLM, GenerationConfig
 
@@ -191,7 +201,24 @@ def _phi() -> tuple[Any, Any, dict[str, Any]]:
     return tokenizer, config, {"eos_token_id": [4, 3, 0], "pad_token_id": 0}
 
 
-FAMILIES = {"smollm2-135m": _smollm, "qwen3-0.6b": _qwen, "llama-3.2-3b": _llama, "phi-3.5-mini": _phi}
+def _gemma() -> tuple[Any, Any, dict[str, Any]]:
+    """Windows in some layers, scaled embeddings, norms of one plus a weight, and before and after each block."""
+    from transformers import Gemma3TextConfig
+
+    special = ["<pad>", "<eos>", "<bos>", "<start_of_turn>", "<end_of_turn>"]
+    tokenizer = _tokenizer(special, GEMMA, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>")
+    windows = {"sliding_window": 48, "layer_types": ["sliding_attention", "full_attention"]}
+    config = Gemma3TextConfig(**SIZES, **windows, num_key_value_heads=1, head_dim=64, query_pre_attn_scalar=64)
+    return tokenizer, config, {"eos_token_id": [1, 4], "pad_token_id": 0, "do_sample": True, "top_k": 64}
+
+
+FAMILIES = {
+    "smollm2-135m": _smollm,
+    "qwen3-0.6b": _qwen,
+    "llama-3.2-3b": _llama,
+    "phi-3.5-mini": _phi,
+    "gemma-3-270m": _gemma,
+}
 
 if __name__ == "__main__":
     print(json.dumps(sorted(file.name for file in make_family(sys.argv[1], Path(sys.argv[2])).iterdir())))

@@ -27,7 +27,7 @@ from tests.families import FAMILIES, make_family
 from tests.rows import refused
 from tests.workspace import ROOT, TINY, make_workspace
 
-METHODS = {"smollm2-135m": "qlora", "qwen3-0.6b": "lora", "llama-3.2-3b": "qlora", "phi-3.5-mini": "lora"}
+QLORA = ("smollm2-135m", "llama-3.2-3b")  # the others: LoRA
 ANSWERS = [{"role": "assistant", "content": '{"intent":"refuse"}'}]
 AGREE = {"atol": 2e-4, "rtol": 0}  # of logits between about -4 and 4, in fp32
 
@@ -50,8 +50,9 @@ def records(count: int) -> pl.DataFrame:
 
 
 def choice(family: str) -> dict[str, Any]:
-    """What a stamped repo takes over for a family."""
-    return YAML(typ="safe").load((ROOT / f"template/choices/bases/{family}.yaml").read_text(encoding="utf-8")) or {}
+    """What a stamped repo takes over for a family, or for a base of one's own."""
+    own, file = (ROOT / f"template/choices/bases/{name}.yaml" for name in ("own", family))
+    return YAML(typ="safe").load((file if file.exists() else own).read_text(encoding="utf-8")) or {}
 
 
 def made(folder: Path, family: str, monkeypatch: pytest.MonkeyPatch, **overrides: Any) -> Params:
@@ -59,7 +60,8 @@ def made(folder: Path, family: str, monkeypatch: pytest.MonkeyPatch, **overrides
     chosen = choice(family)
     kwargs = chosen.pop("base", {}).get("chat_template_kwargs", {})
     base = {"source": "folder", "name": family, "licence": "mit", "path": "tiny", "chat_template_kwargs": kwargs}
-    fast = {"sft.dtype": "float32", "sft.learning_rate": 0.02, "sft.method": METHODS[family], "eval.dtype": "float32"}
+    method = "qlora" if family in QLORA else "lora"
+    fast = {"sft.dtype": "float32", "sft.learning_rate": 0.02, "sft.method": method, "eval.dtype": "float32"}
     steps = {"sft.max_steps": 40, "sft.eval_steps": 40, "sft.lora.r": 16}
     make_workspace(folder, TINY | chosen | {"base": base} | fast | steps | overrides, rows=1)
     make_family(family, folder / "tiny")

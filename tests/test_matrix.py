@@ -30,7 +30,7 @@ if not (ROOT / "template").is_dir():
 ROWS = [{"input_ids": [5, 6, 7, 8], "labels": [-100, -100, 7, 8]}] * 8
 PAIRS = [{"prompt_ids": [5, 6], "chosen_ids": [7, 2], "rejected_ids": [8, 2]}] * 8
 LAYERS = 2  # of a tiny model
-OWN = "qwen3-0.6b"  # the family that stands in for a base of one's own
+OWN = "gemma-3-270m"  # the family that stands in for a base of one's own
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def params_of(base: str, machine: str, folder: Path) -> Params:
 
 @pytest.mark.parametrize(
     ("base", "machine"),
-    [*((base, "gpu-24gb") for base in FAMILIES), *(("own", machine) for machine in machines())],
+    [*((base, "gpu-24gb") for base in FAMILIES if base != OWN), *(("own", machine) for machine in machines())],
 )
 def test_both_trainers_are_built(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, families: dict[str, Path], base: str, machine: str
