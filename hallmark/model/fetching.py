@@ -6,9 +6,7 @@ import importlib.metadata
 import logging
 import os
 import shutil
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import sha256_file
@@ -17,7 +15,6 @@ from hallmark.base.model_folder import (
     LICENCES,
     WEIGHTS,
     WHOLE,
-    check_loaded,
     explained,
     open_tensors,
     shown_as,
@@ -36,8 +33,8 @@ SMALL = 256 * 2**20  # bytes that no file but one of weights needs
 UNWANTED = ("trainer_state.json", "adapter_*.json", "adapter_*.safetensors")
 
 
-def from_package(base: PackageBase, folder: Path) -> str:
-    """Convert the GGUF file inside an installed distribution to bf16 safetensors; the revision is the package version.
+def packaged(base: PackageBase) -> tuple[Path, str]:
+    """The GGUF file inside an installed distribution, with its hash checked, and the distribution's version.
 
     The file is located through the distribution's metadata; the package itself is never imported.
     """
@@ -57,31 +54,23 @@ def from_package(base: PackageBase, folder: Path) -> str:
             remedy=f"see which files it has: `pip show --files {base.package}`",
         )
     check_sha256(file, base.sha256)
+    return file, distribution.version
 
-    import torch
-    from tqdm import tqdm
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, modeling_gguf_pytorch_utils
 
-    # Its bar of two seconds has no switch:
-    # https://github.com/huggingface/transformers/blob/main/src/transformers/modeling_gguf_pytorch_utils.py
-    modeling_gguf_pytorch_utils.tqdm = partial(tqdm, disable=True)
+def from_package(base: PackageBase, folder: Path) -> str:
+    """Convert the GGUF file inside an installed distribution to bf16 safetensors; the revision is the package version."""
+    from transformers import AutoTokenizer
+
+    from hallmark.model.gguf import load_gguf
+
+    file, version = packaged(base)
     log.info("reading %s", file.name)
-    remedy = "pin the hash of a whole GGUF file, of an architecture that transformers can convert"
-    with explained(f"{file.name} can't be read as a GGUF model", param="base.file", remedy=remedy):
-        auto: Any = AutoModelForCausalLM  # the stubs don't know `output_loading_info`
-        model, info = auto.from_pretrained(
-            file.parent,
-            gguf_file=file.name,
-            dtype=torch.bfloat16,
-            quantization_config=GgufConfig(dequantize=True),
-            output_loading_info=True,
-            trust_remote_code=False,
-        )
+    model = load_gguf(file, dtype="bfloat16", attention="eager", device="cpu")
+    with explained("no tokenizer can be loaded", file, remedy="pin the hash of a whole GGUF file"):
         tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, trust_remote_code=False)
-    check_loaded(info, Path(file.name))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    return distribution.version
+    return version
 
 
 def from_hub(base: HubBase, folder: Path) -> str:
