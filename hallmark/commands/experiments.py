@@ -148,9 +148,7 @@ def with_values(raw: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, 
         above, _, key = name.rpartition(".")
         block = value_at(wanted, above) if above else wanted
         if not isinstance(block, dict) or key not in block:
-            raise HallmarkError(
-                "there is no such param", param=name, remedy="name one that is there, by its dotted name"
-            )
+            raise HallmarkError("there is no such param", param=name, remedy="name one that is there, with its block")
         block[key] = copy.deepcopy(value)
     return wanted
 

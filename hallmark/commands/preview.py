@@ -66,8 +66,6 @@ def preview_chunk(chunk: list[Previewed]) -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m hallmark.commands.preview", description=__doc__)
-    parser.add_argument(
-        "file", type=Path, metavar="FILE", help="print what would be masked in this file; write nothing"
-    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="print what would be masked in it; write nothing")
     parser.add_argument("--field", default="text", help="the text field of the file (default: %(default)s)")
     run_stage("preview", __doc__, lambda given: preview(load_params(given.params), given.file, given.field), parser)

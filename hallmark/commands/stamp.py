@@ -55,8 +55,6 @@ def main(arguments: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m hallmark.commands.stamp", description=__doc__)
-    parser.add_argument(
-        "folder", nargs="?", type=Path, default=Path(".."), help="where to make it (default: %(default)s)"
-    )
+    parser.add_argument("folder", nargs="?", type=Path, default=Path(".."), help="where to make it (default: ..)")
     parser.add_argument("answers", nargs="*", metavar="KEY=VALUE", help="answers to the template's questions")
     run_stage("stamp", __doc__, main, parser)

@@ -318,11 +318,7 @@ def write_best(file: Path, raw: dict[str, Any], found: list[Trial]) -> None:
         before: Any = raw
         for key in name.split("."):
             before = before[key]
-        print(
-            f"  {name}: {_cell(before)} -> {_cell(value)}"
-            if value != before
-            else f"  {name}: {_cell(before)}, as it was"
-        )
+        print(f"  {name}: {_cell(before)}{f' -> {_cell(value)}' if value != before else ', as it was'}")
     print("then `nox -s repro`")
 
 

@@ -141,11 +141,7 @@ def staged(repo: Path) -> str:
 
 
 def git(
-    folder: Path,
-    *command: str,
-    index: str | None = None,
-    file: Path | None = None,
-    remedy: str = "see what git says",
+    folder: Path, *command: str, index: str | None = None, file: Path | None = None, remedy: str = "see what git says"
 ) -> str:
     """What git prints, run in a folder, without its last line end. `file`: the one to blame, if not the folder."""
     environment = {name: value for name, value in os.environ.items() if name not in OF_ANOTHER} | {"LC_ALL": "C"}

@@ -86,10 +86,8 @@ def _key(revision: str, stage: str | None) -> dict[str, str]:
     """The environment variable with the repo's key, if the commit's stages need it; without the key, an error."""
     params = prov.parse_yaml((prov.git("show", f"{revision}:./params.yaml") or b"{}").decode(), "params.yaml")
     data, mask = (block if isinstance(block, dict) else {} for block in (params.get("data"), params.get("mask")))
-    wanted = data.get("pseudonyms") == "keyed" or "surrogate" in [
-        mask.get("style"),
-        *(mask.get("actions") or {}).values(),
-    ]
+    styles = [mask.get("style"), *(mask.get("actions") or {}).values()]
+    wanted = data.get("pseudonyms") == "keyed" or "surrogate" in styles
     if not wanted or not isinstance(data.get("key"), str) or stage not in (None, "mask", "dedupe", "split"):
         return {}
     return {VARIABLE: key_of(data["key"]).hex()}

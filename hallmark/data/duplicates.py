@@ -104,9 +104,7 @@ def resolve(rows: pl.DataFrame, clusters: Clusters, policy: str) -> tuple[pl.Ser
     frame = pl.DataFrame({"row": row, "text": clusters.text[row]}).hstack(rows.select("tools", "answer")[row])
     asked, same = ["text", "tools"], ["text", "answer"]
     frame = frame.with_columns(
-        first=pl.col("row").min().over(same),
-        count=pl.len().over(same),
-        answers=pl.col("answer").n_unique().over(asked),
+        first=pl.col("row").min().over(same), count=pl.len().over(same), answers=pl.col("answer").n_unique().over(asked)
     )
     most = pl.col("count").max().over(asked)  # of the records of a conflict, those with one target
     allowed = {

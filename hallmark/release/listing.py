@@ -18,10 +18,7 @@ ENTRIES, DEPTH = 10_000, 16  # most entries of a release folder, and folders in 
 LARGEST = 64 * 2**30  # bytes of one file; a sparse file of 2^60 would be read for years
 # Written by hubs and git next to a model's files; it says how git treats files, and nothing of the model is in it.
 ATTRIBUTES, ATTRIBUTES_BYTES = ".gitattributes", 16 * 2**10
-HINTS = {
-    ".git": "check a copy without it",
-    ".cache": "`hf download --local-dir` leaves it behind: remove it",
-}
+HINTS = {".git": "check a copy without it", ".cache": "`hf download --local-dir` leaves it behind: remove it"}
 
 
 @dataclass
