@@ -59,11 +59,9 @@ WRITTEN = {prov.PROVENANCE, prov.VERDICT, prov.CARD, prov.LICENCE, prov.SBOM, pr
 
 def run(params: Params, params_file: Path = Path("params.yaml")) -> None:
     """Read what the pipeline made; write `models/release`."""
-    if names := unfilled(params.certify):
+    if lines := unfilled(params.certify, params_file):
         raise HallmarkError(
-            "still FILL-IN, so the model card would say nothing true of your data",
-            param=", ".join(names),
-            remedy="write what holds for your data, and run `dvc repro certify`, which runs nothing else again",
+            "; ".join(lines), file=params_file, remedy="then run `dvc repro certify`, which runs nothing else again"
         )
     # The card and the provenance say what params.yaml says. An address of a machine in it is nobody's, and `certify` may
     # say whom to ask.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import textwrap
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from ruamel.yaml import YAML
 import noxfile  # noqa: F401 (which declares the sessions)
 from hallmark.base.params import ByKind
 from hallmark.params.loader import Params, _blocks_in
-from tests.workspace import ROOT, committed, run_here
+from tests.workspace import ROOT, committed, report, run_here
 
 if not (ROOT / "docs").is_dir():
     pytest.skip("this repo was stamped from the template and has no docs/ of its own", allow_module_level=True)
@@ -175,6 +176,8 @@ def test_the_results_shown_are_those_committed(tmp_path: Path) -> None:
         lines = [line.removeprefix("    ").rstrip() for line in table[0].splitlines() if line.strip()]
         assert len(lines) > 12
         assert [line for line in lines if not any(one.startswith(line) for one in printed)] == []
+    page, gate = html.unescape((ROOT / "docs/report.html").read_text(encoding="utf-8")), report(folder, "gate")
+    assert [rule["name"] for rule in gate["rules"] if rule["measured"] not in page] == [], "the page is of another run"
 
 
 def test_the_picture_is_the_pipeline() -> None:

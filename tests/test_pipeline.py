@@ -14,6 +14,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from hallmark.base import loaded_code
+from hallmark.base.files import sha256_folder
 from hallmark.base.machine import describe, when_and_where
 from hallmark.params.loader import Params
 from tests.browser import chromium
@@ -235,6 +236,17 @@ def test_the_plots_of_two_revisions_open_without_a_network(copied: Path) -> None
         shown = opened.content()
     assert shown.count("<path") == 4  # training and validation, then and now
     assert "<caption>workspace: base down, tuned across</caption>" in shown
+
+
+def test_all_but_the_release_is_made_before_somebody_says_what_it_is_for(copied: Path) -> None:
+    before = sha256_folder(copied / "models/release")
+    change_params(copied, {"certify.limits": ["FILL-IN"]})
+    done = run(copied, "python", "-m", "hallmark.commands.repro", check=False)
+    assert done.returncode == 1
+    table = done.stdout.index("report: reports/comparison.html")
+    assert done.stdout.index("certify.limits is FILL-IN: write what") < table and "no release yet: line" in done.stderr
+    assert re.findall(r"Running stage '(\w+)", done.stdout) == ["code"]
+    assert sha256_folder(copied / "models/release") == before
 
 
 @pytest.mark.full

@@ -25,6 +25,7 @@ from hallmark.base.records import columns_of
 from hallmark.commands import propose
 from hallmark.commands.answer_leaks import leak, values_in
 from hallmark.commands.columns import Column
+from hallmark.commands.evidence import Evidence, add_told
 from hallmark.commands.infer import infer, schema_of
 from hallmark.commands.proposal import Proposal
 from hallmark.commands.roles import IDENTITY, Known
@@ -115,7 +116,11 @@ def test_spans_are_proposed_as_fields_of_their_text(tmp_path: Path, form: str) -
         row = labelled_spans(tool_exports.body(number).split(), [("x", None, "city")[n % 3] for n in range(40)])
         text = "words" if form == "tags" else "text"
         rows.append({"id": number, text: row[text], form: row[form], "note": "a longer text than that " * 9})
-    data = proposed(write(tmp_path, rows)).edits["data"]
+    if form == "studio":
+        rows += [row | {"id": row["id"] + 30, form: [], "total_annotations": 0} for row in rows[:6]]  # not labelled yet
+    found = proposed(write(tmp_path, rows))
+    data = found.edits["data"]
+    assert "--refusal" not in str(found.warnings)
     assert (data["input"], data["target"]) == ("words.joined" if form == "tags" else "text", f"{form}.by_label")
     assert proposed(write(tmp_path, rows), targets=(form,)).edits["data"]["target"] == form
 
@@ -240,6 +245,7 @@ def test_a_schema_says_what_the_values_have_in_common() -> None:
 
 def test_calls_have_the_parameters_of_their_tools_unless_they_break_them(tmp_path: Path) -> None:
     file = tool_exports.openai_tools(tmp_path)
+    assert "else they call no tool, and are left out" in proposed(file).task.doubts[0]
     task = proposed(file, refusal=tool_exports.CANNOT).task
     options = [option["properties"] for option in task.schema["items"]["oneOf"]]
     assert {option["name"]["const"]: option["arguments"] for option in options} == {
@@ -355,7 +361,7 @@ def test_it_writes_only_what_it_proposes_and_the_facts_of_the_sample_go(tmp_path
     assert file.read_text(encoding="utf-8") == before
     said = stage(workspace, "hallmark.commands.propose", "data/rows.jsonl", "--write").stdout
     assert "task.kind changes from text to classification" in said
-    assert "certify.intended_use, certify.limits, certify.languages\nthen `nox -s repro`" in said
+    assert "certify.limits is FILL-IN: write what" in said and said.endswith("then `nox -s repro`\n")
     after = file.read_text(encoding="utf-8")
     new = {match[1] for line in after.splitlines() if line not in before and (match := re.match(r" *(\w+):", line))}
     shown = {match[1] for line in said.splitlines() if (match := re.match(r"  (\w+): ", line))}
@@ -445,6 +451,9 @@ def test_the_only_text_is_read_unless_the_answer_is_a_value_in_it(tmp_path: Path
     ]
     found = proposed(write(tmp_path, rows))
     assert found.roles.input == "text" and "the model reads the answer" in str(found.warnings)
+    told, labels = Evidence(), ["late", "lost"] * 40
+    add_told(told, [Column("text", [f"it is {label}" for label in labels])], Column("label", labels))
+    assert told.reasons == ["predicted from the text in 100 % of the rows, by guessing in 50 %"]
     rows = [row | {"text": f"<a><b>{row['label']}</b><c>{row['text']}</c></a>"} for row in rows]
     with pytest.raises(HallmarkError) as raised:
         proposed(write(tmp_path, rows))
@@ -484,9 +493,13 @@ def test_a_value_of_another_form_in_a_list_is_no_crash(tmp_path: Path, column: s
     ("name", "value", "role"),
     [
         ("supplier_no", lambda n: f"S{n % 40:03}", "group"),
+        ("callerHash", lambda n: f"{n % 40 * 7919:x}", "group"),
         ("site", lambda n: f"Mill {n % 40}", "group"),
         ("wholesaler_no", lambda n: f"W-{n % 40:04}", "group"),  # no word that is known, but an id that repeats
         ("cabinet", lambda n: f"K{n % 40:04}", "asked"),
+        ("autor", lambda n: f"{'abc'[n % 3]}.l{n % 40}", "group"),
+        ("contact reason", lambda n: f"reason {n % 12}", None),  # no contact
+        ("clinic", lambda n: f"site {n % 3}", None),  # too few for a split
         ("amount", lambda n: 10 + n % 40, None),
         ("opened", lambda n: f"{n % 28 + 1:02}.{n % 2 + 1:02}.2025", None),
         ("region", lambda n: f"R{n % 5}", None),
@@ -525,6 +538,10 @@ def test_labels_in_several_spellings_are_one(tmp_path: Path) -> None:
     assert "'category' has 8 spellings of 4 labels" in str(found.warnings)
     propose.try_out(found, rules())
     assert "mask will stop" not in str(found.warnings)
+    assert "combinations" not in str(found.warnings)
+    pairs = [f"{a}|{b}" for a in "abcd" for b in "abcd" if a < b]
+    several = proposed(write(tmp_path, requests(category=lambda n, _: [*pairs, *"abc"][n % 9])))
+    assert "the 9 labels are combinations of 4 with '|'" in str(several.warnings)
 
 
 @pytest.mark.parametrize(
@@ -551,17 +568,23 @@ def test_an_id_that_repeats_is_said_with_its_rows(tmp_path: Path) -> None:
     assert "'ticket_no' would be the id, but 2 of its values repeat: rows 16 and 21; 26 and 31" in str(found.warnings)
     propose.try_out(found, rules())
     assert "mask will stop" not in str(found.warnings)
+    for form, same in (("{}_{}", True), ("IT-{}{}", False)):
+        found = proposed(write(tmp_path, requests(id=lambda n, _, form=form: form.format(f"{n // 3:04}", n % 3))))
+        assert (found.roles.id, "same beginning" in str(found.warnings)) == ("id", same)
 
 
 def test_ids_and_time_stamps_are_no_part_of_an_answer(tmp_path: Path) -> None:
     rows = [
         {"scan": f"Bill no. B{n}0 of {words(n)}, 2025-03-{n % 28 + 1:02}, {n}.25 EUR, 3 {words(n + 1)}",
-         "found": {"id": f"x{n * 7919}", "created_at": "2025-07-01T10:00:00Z", "bill_no": f"B{n}0", "bill_date": f"2025-03-{n % 28 + 1:02}", "sum": n + 0.25}}
+         "found": {"id": f"x{n * 7919}", "proofread_at": "2025-07-01T10:00:00Z", "reviewer": f"team {n % 9}", "bill_no": f"B{n}0", "bill_date": f"2025-03-{n % 28 + 1:02}", "sum": n + 0.25}}
         for n in range(90)
     ]  # fmt: skip
     found = proposed(write(tmp_path, rows))
     assert found.roles.target == ["found.bill_no", "found.bill_date", "found.sum"]
-    assert "without found.id, found.created_at" in found.roles.why["target"]
+    assert [*found.task.schema["properties"]] == ["bill_no", "bill_date", "sum"]
+    propose.try_out(found, rules())
+    assert "90 can be read" in "\n".join(found.tried) and "mask will stop" not in str(found.warnings)
+    assert "without found.id, found.proofread_at, found.reviewer" in found.roles.why["target"]
 
 
 @given(st.integers(2, 20), st.integers(1, 9), st.booleans())
@@ -632,7 +655,7 @@ def test_it_asks_writes_and_splits(tmp_path: Path) -> None:
     rows = requests(note=lambda n, _: f"note {words(n + 1)}", shop=lambda n, _: f"S{n % 40}")
     (workspace / "data/raw/mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     answering, terminal = os.openpty()
-    os.write(answering, b"\n,\n\xff\n{body} - {note}\nwhat\nrow.id\n\n")
+    os.write(answering, b"<\n\n,\n\xff\nshop\n<\n{body} - {note}\nwhat\nrow.id\n\n")  # `<`: back to the input
     done = subprocess.run(
         [sys.executable, "-m", "hallmark.commands.propose", "data/raw/mine.jsonl", "--write"],
         cwd=workspace, env={**os.environ, "PYTHONPATH": str(workspace)}, stdin=terminal, capture_output=True, text=True,
@@ -642,7 +665,7 @@ def test_it_asks_writes_and_splits(tmp_path: Path) -> None:
     assert (params.data.target, params.data.input, params.data.group) == ("category", "{body} - {note}", "row.id")
     assert params.task.kind == "classification"
     asked, _, said = done.stdout.partition("Proposed for params.yaml")
-    assert asked.count("  [") == 7 and "'what': no such column" not in said
+    assert asked.count("  [") == 10 and "'what': no such column" not in said
     assert "field 'what': no such column" in asked
     assert "rows      240" in said and "then `nox -s repro`" in said
     kept = re.search(r"kept +train (\d+) .* holdout (\d+)", said)
@@ -655,6 +678,30 @@ def test_it_asks_writes_and_splits(tmp_path: Path) -> None:
             found = propose.proposed(Path("data/raw/mine.jsonl"), Path("params.yaml"), Known(targets=(target,)))
             propose.try_out(found, Path("params.yaml"))
             assert (found.edits["task"]["system_prompt"] == "Sort the post.") == prompt
+
+
+def test_it_asks_for_what_it_can_not_guess(tmp_path: Path) -> None:
+    """Enter takes nothing where nothing is suggested, and `<` goes back."""
+    plans = ("basic", "plus", "team")
+    rows = [
+        {"record": f"<a><b>{kind}</b></a>", "kind": kind, "plan": plans[n % 3]}
+        for n, kind in enumerate(("late", "lost") * 40)
+    ]
+    file = write(tmp_path, rows)
+    with refused("--target", file=file, field="record"):
+        proposed(file)
+    workspace = make_workspace(tmp_path / "repo", RULES, rows=1)
+    answering, terminal = os.openpty()
+    os.write(answering, b"\n\n<\n\nplan\n\n\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "hallmark.commands.propose", str(file), "--write", "--no-split"],
+        cwd=workspace, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdin=terminal, capture_output=True, text=True,
+        timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("the input would hold the answer") == 3
+    data = load_params(workspace / "params.yaml").data
+    assert (data.target, data.input) == ("kind", "plan")
 
 
 @pytest.mark.parametrize(

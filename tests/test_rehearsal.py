@@ -100,23 +100,21 @@ def test_what_is_written_runs_and_fits(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("records", "labels", "wanted"),
-    [
-        (1, 0, 6.0),
-        (1_911, 0, 3.1),
-        (40_000, 0, 0.5),
-        (8_636, 77, 2.7),
-        (10**7, 0, 0.002),
-    ],
+    [(1, 0, 6.0), (1_911, 0, 3.1), (40_000, 0, 0.5), (8_636, 77, 2.7), (10**7, 0, 0.002)],
 )
 def test_passes_follow_from_records_and_labels(records: int, labels: int, wanted: float) -> None:
     assert passes(records, labels) == wanted
 
 
 def test_what_speaks_of_the_sample_is_to_fill_in_once(tmp_path: Path) -> None:
-    _, workspace = said(tmp_path, rows(), "--write")
+    printed, workspace = said(tmp_path, rows(), "--write")
     file = workspace / "params.yaml"
     params = load_params(file)
-    assert unfilled(params.certify) == ["certify.languages", "certify.intended_use", "certify.limits"]
+    lines = unfilled(params.certify, file)
+    for line, name in zip(lines, ("languages", "intended_use", "limits"), strict=True):
+        number = int(re.fullmatch(rf"line (\d+), certify.{name} is {FILL_IN}: write .*", line)[1])  # type: ignore[index]
+        assert re.match(rf"  {name}: .*{FILL_IN}", file.read_text(encoding="utf-8").splitlines()[number - 1])
+        assert line in printed
     assert params.certify.tags == []
     gate = KINDS["classification"].gate
     written = params.gate.model_dump()

@@ -24,8 +24,7 @@ from hallmark.base.tools import in_words
 from hallmark.commands.columns import Rows
 from hallmark.commands.proposal import Proposal
 from hallmark.commands.trial import in_a_line, try_masking
-from hallmark.data.bands import EASY
-from hallmark.data.duplicates import Clusters, answers_of, most_in_cluster, resolve
+from hallmark.data.duplicates import Clusters, answers_of, resolve
 from hallmark.data.grouping import assign, draw_hash, random_sides, row_draws
 from hallmark.data.leaks import count_leaks, drop_leaks, numbers_of
 from hallmark.data.missing import Missing
@@ -45,7 +44,6 @@ from hallmark.task.task import Task
 
 ROWS = 10_000  # looked at, at most: some seconds
 LEAST = {"train": 100, "validation": 20, "calibration": 50}  # rows under which what a part is for hardly works
-NEARLY = 0.5  # share of a limit of `dedupe` from which on all rows may reach it
 MOST_HELD = 0.3  # share of the rows above which a holdout takes too much from training
 
 MEASURED = 1_000  # records whose tokens are counted: the longest in characters
@@ -80,9 +78,6 @@ class Drawn:
     dropped: Counter[str] = field(default_factory=Counter)  # by `dedupe`, by cause
     conflicts: int = 0  # rows with the same text as another one, and another answer
     stay: int = 0
-    texts: int = 0  # different ones
-    largest: int = 0  # of these, in the largest cluster
-    pairs: int = 0  # near duplicates
     rows: dict[str, int] = field(default_factory=dict)
     groups: dict[str, int] = field(default_factory=dict)
     leaks: int = 0  # records that `split` drops
@@ -171,7 +166,6 @@ def drawn(raws: Sequence[Raw], task: Task, params: Params) -> Drawn:
     try:
         frame = frame.with_columns(**answers_of(frame["tools"], frame["target"]))
         clusters = Clusters(frame["id"], *Texts.kept([frame["text"]]), params.dedupe, Path(raws[0].file))
-        found.texts, found.largest, found.pairs = len(clusters.texts), clusters.largest, len(clusters.pairs)
         causes, conflicts = resolve(frame, clusters, params.dedupe.conflicts)
         found.conflicts = conflicts["records"]
         found.dropped = Counter(causes.drop_nulls())
@@ -318,7 +312,6 @@ def split_warnings(split: Drawn, times: float, params: Params) -> list[str]:
     `times`: how many times as many rows the file has, which are taken to be like these.
     """
     warned = [f"dedupe or split will stop: {split.stops}"] if split.stops else []
-    warned += cluster_warnings(split, times, params) if times > 1 else []
     if split.conflicts:
         share = 100 * split.conflicts / (split.stay + split.dropped.total())
         warned.append(
@@ -339,7 +332,7 @@ def split_warnings(split: Drawn, times: float, params: Params) -> list[str]:
             )
     if held < gate.min_records:
         needed = math.ceil(110 * gate.min_records / total) / 100  # a tenth more, since whole groups are drawn
-        more = f"get {round(1.1 * gate.min_records / params.split.holdout)} rows"
+        more = f"get more, until about {round(1.1 * gate.min_records / params.split.holdout)} stay"
         warned.append(
             f"split.holdout = {params.split.holdout:g} holds out about {held} of {total} rows that stay, and the gate needs at "
             f"least {gate.min_records} (gate.min_records): {f'set it to {needed:g}' if needed <= MOST_HELD else more}"
@@ -350,17 +343,3 @@ def split_warnings(split: Drawn, times: float, params: Params) -> list[str]:
             "split.holdout, or name a finer column with --group"
         )
     return warned
-
-
-def cluster_warnings(split: Drawn, times: float, params: Params) -> Iterator[str]:
-    """Whether all rows, `times` times those of the sample, may be too much alike for `dedupe`."""
-    texts, largest, pairs = round(times * split.texts), round(times * split.largest), round(times**2 * split.pairs)
-    most = most_in_cluster(texts, params.dedupe.max_cluster)
-    remedy = "raise dedupe.threshold, or map data.input to the columns that differ from row to row"
-    if largest > NEARLY * most:
-        yield (
-            f"about {largest:,} of {texts:,} different texts form one duplicate cluster, and dedupe stops at more than {most:,} "
-            f"(dedupe.max_cluster): {remedy}, or raise dedupe.max_cluster"
-        )
-    elif pairs > NEARLY * EASY:
-        yield f"about {pairs:,} pairs of texts will look alike, and dedupe compares at most {EASY:,}: {remedy}"

@@ -6,6 +6,7 @@ quotes a value: values may be private.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -112,9 +113,12 @@ def fits(column: Column, kind: str) -> bool:
 
 
 def of_a_tool(column: Column, texts: Sequence[Column]) -> bool:
-    """Whether a field of an answer is an id or a time stamp that no text tells."""
+    """Whether a field of an answer is an id, a time stamp or who worked on it, and no text tells it."""
     name = column.name.rpartition(".")[2]
-    return bool(OF_A_TOOL.fullmatch(name) or named_like_id(name)) and copied(column, texts) < FEW_COPIED
+    named = (
+        OF_A_TOOL.fullmatch(name) or named_like_id(name) or says(name, "staff") or re.search(r"_(?:at|by|on)$", name)
+    )
+    return bool(named) and copied(column, texts) < FEW_COPIED
 
 
 def is_answer(column: Column) -> bool:
@@ -169,7 +173,7 @@ def add_told(given: Evidence, texts: Sequence[Column], column: Column) -> None:
     if gain > 0.2:
         given.add(
             min(2.0, 2.5 * gain),
-            f"predicted from the text in {percent(right, 2)} of the rows, by guessing in {percent(usual, 2)}",
+            f"predicted from the text in {percent(round(right, 2))} of the rows, by guessing in {percent(round(usual, 2))}",
         )
 
 
@@ -207,7 +211,7 @@ def of_group(column: Column, private: bool) -> Evidence | None:
     if column.distinct < 2 or column.repeated < 1.2 or column.mostly_empty:
         return None
     given = Evidence()
-    given.add(2 if column.distinct >= ENOUGH_GROUPS else -0.5, column.shape)
+    given.add(2 if column.distinct >= ENOUGH_GROUPS else -3, column.shape)  # a split needs several for each side
     given.add_name(column.name, "group")
     if entity(column.name) is None and named_like_id(column.name) and repeats_like_a_customer(column):
         given.add(1.5, "an id that repeats")

@@ -93,6 +93,13 @@ def _classification(column: Column, names: Mapping[str, str]) -> Inferred:
             'the labels are numbers: write their names, ["first", ...] or {"0": "first", ...}, to a JSON file next to the data, or '
             "to data.labels and the schema. A model that answers with numbers learns less from the words of a label"
         )
+    for sign in "|;,+":
+        parts = {part.strip() for label in labels for part in label.split(sign)}
+        if 2 * len(parts) < len(labels):
+            found.doubts.append(
+                f"the {len(labels)} labels are combinations of {len(parts)} with '{sign}' between them, and each is a label by itself "
+                "here. To train a list of labels, write them as one, in JSON"
+            )
     found.doubts += _respelled(column.name, sum(bool(key.strip()) for key in column.keys), labels)
     return found
 
@@ -238,7 +245,7 @@ def _odd(values: list[Any], rows: int, others: str = UNLIKE) -> list[str]:
         rest -= count
         doubts.append(
             f"{count} of {rows} targets are the same and unlike the others. Do they refuse what must not or can't be done? Then "
-            f"add --refusal {shlex.quote(text)}{OTHERWISE}"
+            f"add --refusal {shlex.quote(text)}{OTHERWISE if others is UNLIKE else '; else they call no tool, and are left out'}"
         )
     if rest:
         doubts.append(f"{rest} of {rows} targets {others}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -30,13 +31,11 @@ if TYPE_CHECKING:
 
 SCHEMA = Path("data/schema.json")
 NEARLY_UNIQUE = 0.9  # share of different values in a column that was meant to be the id
+PARTS = 1.2  # ids that begin alike, from which on they may be parts of one thing
 NAMED = 5  # repeated ids whose rows are named
 FEW = 10  # rows of a label that can hardly be learned
 GIANT = 0.2  # share of the rows above which a group gets a warning
-SOME, MOST = (
-    0.2,
-    0.5,
-)  # share of a list's labels that look like people's names, where its column names people, and elsewhere
+SOME, MOST = 0.2, 0.5  # share of labels that look like people's names, in a column that names people, and elsewhere
 SAMPLE = "said so far of the sample; certify refuses it until you have"
 
 
@@ -153,6 +152,13 @@ class Proposal:
             return (
                 f"'{like.name}' repeats like a customer ({like.shape}): is it the group? Then add --group "
                 f"{shlex.quote(like.name)}. Without a group, a split may put the same customer on both sides"
+            )
+        ids = map(str, self.columns[self.roles.id].values) if self.roles.id in self.columns else ()
+        starts = Column("start_id", [re.sub(r"[\W_][^\W_]+$", "", name) for name in ids])
+        if starts.repeated >= PARTS and repeats_like_a_customer(starts):
+            return (
+                f"several ids of '{self.roles.id}' have the same beginning, as parts of one conversation or document do: if yours "
+                "are such parts, write the beginning into a column, and name it with --group. Without, a split may cut them"
             )
         return (
             "no column says which rows belong together (a customer, document, conversation): every row counts as its "

@@ -32,14 +32,15 @@ from hallmark.commands.committed import NoRepositoryError, git, index, text_of
 from hallmark.commands.dry_run import rehearse
 from hallmark.commands.infer import infer, is_refusal
 from hallmark.commands.proposal import SCHEMA, Proposal, is_sample
-from hallmark.commands.questions import asked, unescaped
+from hallmark.commands.questions import UndecidedError, asked, unescaped
 from hallmark.commands.roles import Known, guess
 from hallmark.data.conversations import layout_of, turns
 from hallmark.data.missing import MissingValueError
 from hallmark.params.checked import replaced
 from hallmark.params.edit import value_of
 from hallmark.params.loader import load_params
-from hallmark.release.model_card import FILL_IN
+from hallmark.release.model_card import unfilled
+from hallmark.task.kinds import KINDS
 
 PARAMS = Path("params.yaml")  # as the pipeline reads it
 MOST_LINES = 200  # of the schema shown
@@ -66,28 +67,25 @@ def run(
     try:
         (text(proposal) + json.dumps(proposal.task.schema, ensure_ascii=False)).encode()
     except UnicodeEncodeError:
-        raise HallmarkError(
-            "half a surrogate pair in the file's name, a column's name, a label or a key",
-            file=file,
-            remedy="remove it; text must be valid Unicode",
-        ) from None
+        problem = "half a surrogate pair in the file's name, a column's name, a label or a key"
+        raise HallmarkError(problem, file=file, remedy="remove it; text must be valid Unicode") from None
     try_out(proposal, params)
     print(printable(text(proposal, schema=not write), keep="\n"))
     print(printable("\n".join(proposal.tried), keep="\n"))
     for number, warning in enumerate(proposal.warnings, 1):
         print(printable(f"warning {number}: {warning}"))
     if write and proposal.private and not public:
-        raise HallmarkError(
-            f"nothing is written: the schema would hold what looks like {', '.join(proposal.private)}",
-            file=file,
-            field=", ".join(proposal.roles.targets),
-            remedy="name another column with --target; or add --public, if anyone may see these values",
-        )
+        problem = f"nothing is written: the schema would hold what looks like {', '.join(proposal.private)}"
+        remedy = "name another column with --target; or add --public, if anyone may see these values"
+        raise HallmarkError(problem, file=file, field=", ".join(proposal.roles.targets), remedy=remedy)
     if write:
         write_proposal(params, proposal)
-        if split and Path(".dvc").is_dir() and is_of_the_pipeline(params):
+        if split and Path(".dvc").is_dir() and params.resolve() == PARAMS.resolve():
             first_split(proposal)
-        say_next(params, proposal)
+        print(f"\nNext, in {params}:\n  improve task.system_prompt, which every record starts with")
+        print(
+            "\n".join([*(f"  {line}" for line in unfilled(load_params(params).certify, params)), "then `nox -s repro`"])
+        )
 
 
 def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
@@ -103,39 +101,30 @@ def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
     roles = guess(columns, known)
     for name in columns_of(roles.input):
         if name in roles.leaks and roles.leaks[name].sure:
-            raise HallmarkError(
-                f"the input would hold the answer: {roles.leaks[name].why}",
-                file=file,
-                field=name,
-                remedy="leave this column out with --input, add one with the text as it is before the answer is known, or name "
-                "another answer with --target",
-            )
-    if not roles.input or not all(name in columns and columns[name].given for name in roles.targets):
-        raise HallmarkError(
-            "no column for an input and an answer",
-            file=file,
-            remedy="give each row a text and the expected answer, or name them with --input and --target; "
-            f"the columns are {', '.join(list(columns)[:SHOWN])}",
-        )
+            problem = f"the input would hold the answer: {roles.leaks[name].why}"
+            remedy = "leave this column out with --input, add one with the text as it is before the answer is known, or name "
+            remedy += "another answer with --target"
+            raise UndecidedError(problem, "inputs", roles, columns, file=file, field=name, remedy=remedy)
+    answered = all(name in columns and columns[name].given for name in roles.targets)
+    if not roles.input or not answered:
+        problem, unsaid = "no column for an input and an answer", "inputs" if answered else "targets"
+        remedy = "give each row a text and the expected answer, or name them with --input and --target; "
+        remedy += f"the columns are {', '.join(list(columns)[:SHOWN])}"
+        raise UndecidedError(problem, unsaid, roles, columns, file=file, remedy=remedy)
     for name in (name for name in columns if "." in name):  # what a record is made of, as the stages see it
         for row, value in zip(rows, columns[name].values, strict=True):
             row.setdefault(name, value)
     answers = answers_of(columns, roles.target)
     if known.refusal is not None and not any(is_refusal(value, known.refusal) for value in answers.given):
-        raise HallmarkError(
-            "no target is the text of --refusal", file=file, remedy="give the target that refuses, as it is in the file"
-        )
+        remedy = "give the target that refuses, as it is in the file"
+        raise HallmarkError("no target is the text of --refusal", file=file, remedy=remedy)
     tools = columns[roles.tools] if roles.tools else None
     names = label_names(file, answers) if answers.form == "number" else {}
     try:
         task = infer(answers, tools, said=bool(known.targets), refusal=known.refusal, kind=known.kind, names=names)
     except ValueError as error:
-        raise HallmarkError(
-            f"not of kind {known.kind}: {error}",
-            file=file,
-            field=answers.name,
-            remedy="name another column with --target, or another --kind",
-        ) from None
+        problem, remedy = f"not of kind {known.kind}: {error}", "name another column with --target, or another --kind"
+        raise HallmarkError(problem, file=file, field=answers.name, remedy=remedy) from None
     proposal = Proposal(file, rows, columns, roles, task)
     proposal.set_values()
     proposal.warn(load_params(params))
@@ -248,7 +237,7 @@ def write_proposal(params: Path, proposal: Proposal) -> None:
 
 def lock_is_outdated(params: Path, proposal: Proposal) -> bool:
     """Whether the holdout lock is the sample's, or of an earlier try; one that git has with params of one's own data stays."""
-    if not HOLDOUT_LOCK.exists() or not is_of_the_pipeline(params):
+    if not HOLDOUT_LOCK.exists() or params.resolve() != PARAMS.resolve():
         return False
     try:
         git("rev-parse", "--git-dir")
@@ -263,11 +252,6 @@ def lock_is_outdated(params: Path, proposal: Proposal) -> bool:
     return is_sample(named) and named.resolve() != proposal.file.resolve()
 
 
-def is_of_the_pipeline(params: Path) -> bool:
-    """Whether it is the file of params that the stages read."""
-    return params.resolve() == PARAMS.resolve()
-
-
 def first_split(proposal: Proposal) -> None:
     """Run the pipeline as far as the split, and say what came out."""
     from hallmark.commands.repro import dvc_repro
@@ -276,16 +260,6 @@ def first_split(proposal: Proposal) -> None:
     print(f"\nFrom {printable(str(proposal.file))} to the split:\n")
     for line in from_file_to_split():
         print(printable(line))
-
-
-def say_next(params: Path, proposal: Proposal) -> None:
-    """Print what a person does next."""
-    unsaid = [f"certify.{key}" for key, value in proposal.edits.get("certify", {}).items() if FILL_IN in (value or ())]
-    print(f"\nNext, in {params}:")
-    print("  improve task.system_prompt, which every record starts with")
-    if unsaid:
-        print(f"  say what {FILL_IN} stands for, in {', '.join(unsaid)}")
-    print("then `nox -s repro`")
 
 
 def from_file_to_split() -> Iterator[str]:
@@ -341,34 +315,17 @@ def main(arguments: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m hallmark.commands.propose", description=__doc__)
-    parser.add_argument(
-        "file", type=Path, metavar="FILE", help="JSON lines, JSON, CSV, TSV, CoNLL, Parquet, or a dataset folder"
-    )
-    parser.add_argument(
-        "--input",
-        action="append",
-        default=[],
-        metavar="COLUMN",
-        help="what the model reads: a column or a template such as '{subject}\\n{body}'; again for several",
-    )
-    parser.add_argument(
-        "--target",
-        action="append",
-        default=[],
-        metavar="COLUMN",
-        help="the right answer; again for several, which become one JSON object",
-    )
-    parser.add_argument(
-        "--group", metavar="COLUMN", help="what the split must not cut: a customer, document or conversation"
-    )
-    parser.add_argument(
-        "--kind",
-        choices=["classification", "extraction", "text", "tool_call"],
-        help="the kind of task, if the guess is wrong",
-    )
-    parser.add_argument(
-        "--refusal", metavar="TEXT", help="the target of what must not or can't be done, as it is in the file"
-    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="JSON lines, a table, CoNLL, or a dataset's folder")
+    for option, words in (
+        ("--input", "what the model reads: a column or a template such as '{subject}\\n{body}'; again for several"),
+        ("--target", "the right answer; again for several, which become one JSON object"),
+    ):
+        parser.add_argument(option, action="append", default=[], metavar="COLUMN", help=words)
+    words = "what the split must not cut: a customer, document or conversation"
+    parser.add_argument("--group", metavar="COLUMN", help=words)
+    words = "the target of what must not or can't be done, as it is in the file"
+    parser.add_argument("--refusal", metavar="TEXT", help=words)
+    parser.add_argument("--kind", choices=sorted(KINDS), help="the kind of task, if the guess is wrong")
     parser.add_argument("--write", action="store_true", help="ask, write params.yaml and data/schema.json, and split")
     parser.add_argument("--yes", action="store_true", help="ask nothing, and take what is proposed")
     parser.add_argument("--no-split", action="store_true", help="with --write, run no stage: params will change first")

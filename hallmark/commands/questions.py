@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
 from hallmark.base.errors import HallmarkError, printable
 from hallmark.base.records import FIELD
 from hallmark.commands.proposal import Proposal
-from hallmark.commands.roles import Known
+from hallmark.commands.roles import Guess, Known
 from hallmark.commands.trial import in_a_line
 from hallmark.task.kinds import KINDS
 
@@ -19,62 +19,89 @@ QUESTIONS = {  # by what `Known` has for the answer
     "group": ("group", "what the split must not cut, such as a customer; row.id: each row is by itself"),
     "kind": ("kind", f"the task: {', '.join(sorted(KINDS))}"),
 }
+BACK = "<"
+
+
+class UndecidedError(HallmarkError):
+    """The data don't say what the answer or the input is: a person must. `unsaid` is the name that `Known` has for it."""
+
+    def __init__(self, problem: str, unsaid: str, roles: Guess, columns: Iterable[str], **where: Any) -> None:
+        super().__init__(problem, **where)
+        self.unsaid, self.roles, self.columns = unsaid, roles, columns
 
 
 def asked(propose: Callable[[Known], Proposal], known: Known) -> Proposal:
     """The proposal with the user's answers; Enter takes what it suggests, and an answer that it refuses is asked for again."""
-    proposal = propose(known)
-    print(printable(f"{len(proposal.rows):,} rows, with the columns {', '.join(proposal.columns)}"))
-    print("Enter takes what stands in brackets.")
     unsaid = [name for name in QUESTIONS if not getattr(known, name)]
-    for at, name in enumerate(unsaid):
+
+    def found_with(known: Known, later: list[str]) -> Proposal | UndecidedError:
+        try:
+            return propose(known)
+        except UndecidedError as error:
+            if error.unsaid in later:
+                return error
+            raise
+
+    found = found_with(known, unsaid)
+    print(printable(f"The columns are {', '.join(found.columns)}"))
+    print(f"Enter takes what stands in brackets; {BACK} goes back to the question before.")
+    earlier: list[tuple[Known, Proposal | UndecidedError]] = []
+    while len(earlier) < len(unsaid):
+        name, later = unsaid[len(earlier)], unsaid[len(earlier) + 1 :]
         title, words = QUESTIONS[name]
+        suggested = _suggested(found)
         print(f"\n{title}: {words}")
-        while True:
-            print(printable(f"  {evidence(proposal, title)}"))
-            given = _line(f"  [{shown(proposal)[name]}] ")
-            if not given:
-                break
-            try:  # with what was taken before: it stays, whatever this answer makes of the evidence
-                taken = {earlier: _suggested(proposal)[earlier] for earlier in unsaid[:at]}
-                tried = replace(known, **taken | {name: _answer(name, given, proposal)})
-                proposal, known = propose(tried), tried
-                break
-            except HallmarkError as error:
-                print(printable(f"  {in_a_line(error)}"))
+        print(printable(f"  {evidence(found, title)}"))
+        said = suggested[name] if isinstance(suggested[name], str) else ", ".join(suggested[name])
+        given = _line(printable("  [{}] ".format(said.replace("\n", "\\n"))))
+        if given == BACK:
+            known, found = earlier.pop() if earlier else (known, found)
+        if given == BACK or not (given or suggested[name]):
+            continue
+        try:  # with what was taken before: it stays, whatever this answer makes of the evidence
+            taken = {before: suggested[before] for before in unsaid[: len(earlier)]}
+            now = replace(known, **taken | {name: _answer(name, given, found)}) if given else known
+            after = found_with(now, later) if given else found
+        except HallmarkError as error:
+            print(printable(f"  {in_a_line(error)}"))
+            continue
+        earlier.append((known, found))
+        known, found = now, after
     print()
-    return proposal
+    assert isinstance(found, Proposal)  # nothing is left to decide
+    return found
 
 
-def evidence(proposal: Proposal, title: str) -> str:
+def evidence(found: Proposal | UndecidedError, title: str) -> str:
     """Why it suggests what it does, and what would be next."""
-    why = {"kind": proposal.task.why} | proposal.roles.why
-    if title == "group" and proposal.roles.group == "row.id":
-        why[title] = proposal.ungrouped()
-    others = ", ".join(name for name, _ in proposal.roles.runners_up.get(title, ()))
+    why = dict(found.roles.why)
+    if isinstance(found, UndecidedError) and title == QUESTIONS[found.unsaid][0]:
+        why[title] = found.problem
+    elif isinstance(found, Proposal):
+        why["kind"] = found.task.why
+        if title == "group" and found.roles.group == "row.id":
+            why[title] = found.ungrouped()
+    others = ", ".join(name for name, _ in found.roles.runners_up.get(title, ()))
     return f"{why.get(title, '')}{f'; next: {others}' if others else ''}"
 
 
-def shown(proposal: Proposal) -> dict[str, str]:
-    """The suggested answers, as a user may type them."""
-    said = {
-        name: ", ".join(value) if isinstance(value, tuple) else value for name, value in _suggested(proposal).items()
+def _suggested(found: Proposal | UndecidedError) -> dict[str, Any]:
+    roles = found.roles
+    said: dict[str, Any] = {
+        "targets": tuple(filter(None, roles.targets)),
+        "inputs": (roles.input,),
+        "group": roles.group,
     }
-    return {name: printable(value.replace("\n", "\\n")) for name, value in said.items()}
+    return said | ({found.unsaid: ()} if isinstance(found, UndecidedError) else {"kind": found.kind})
 
 
-def _suggested(proposal: Proposal) -> dict[str, Any]:
-    roles = proposal.roles
-    return {"targets": tuple(roles.targets), "inputs": (roles.input,), "group": roles.group, "kind": proposal.kind}
-
-
-def _answer(name: str, given: str, proposal: Proposal) -> Any:
+def _answer(name: str, given: str, found: Proposal | UndecidedError) -> Any:
     """What was typed, as `Known` has it."""
     if name == "kind" and given not in KINDS:
         raise HallmarkError("no such kind", field=given, remedy=f"name one of {', '.join(sorted(KINDS))}")
     if name in ("group", "kind"):
         return given
-    whole = given in proposal.columns or FIELD.search(given)
+    whole = given in found.columns or FIELD.search(given)
     parts = [given] if whole else [word.strip() for word in given.split(",")]
     return tuple(unescaped(part) for part in parts if part) or (given,)
 

@@ -10,20 +10,31 @@ import re
 import subprocess
 import sys
 
-from hallmark.base.errors import run_stage
+from hallmark.base.errors import HallmarkError, run_stage
 from hallmark.base.files import ADAPTER, MASKED, REPORTS, clear_remains
 from hallmark.commands import summary
+from hallmark.params.loader import load_params
+from hallmark.release.model_card import unfilled
 
 
 def main(arguments: argparse.Namespace, options: list[str]) -> None:
     """What comes before and after `dvc repro`, and that."""
+    file = arguments.params
+    lines = unfilled(load_params(file).certify, file)
+    stages = ["report"] if lines and not options else []  # all but the release, which would say nothing true of the data
+    if lines:
+        print("\n".join([f"{file}: all runs but certify, until these lines say what is true of your data:", *lines]))
     clear_remains(MASKED.parent, ADAPTER.parent, REPORTS)  # half-written files of killed runs
-    dvc_repro(*options)
+    dvc_repro(*options, *stages)
     if not options and (reason := reason_to_rerun()):
         print(reason)
         dvc_repro("--single-item", "--force", "benchmark")
-        dvc_repro()  # the stages that read its report
+        dvc_repro(*stages)  # those that read its report
     summary.main(arguments)
+    if stages:
+        raise HallmarkError(
+            f"no release yet: {'; '.join(lines)}", file=file, remedy="then `nox -s repro` runs what is left"
+        )
 
 
 def reason_to_rerun() -> str | None:

@@ -16,7 +16,7 @@ from hallmark.base.records import columns_of
 from hallmark.commands.columns import ENTITIES, says
 from hallmark.commands.proposal import Proposal
 from hallmark.commands.roles import IDENTITY
-from hallmark.data.copied import MANY, Field, advice, pairs
+from hallmark.data.copied import MANY, Field, advice, pairs, spellings
 from hallmark.data.raw import Raw, Values, identities
 from hallmark.data.recording import Recorder, Written, masked_schema
 from hallmark.mask.date_values import Reader
@@ -115,7 +115,7 @@ def try_masking(proposal: Proposal, rows: list[Raw], data: Data, mask: Mask, tas
             f"`python -m hallmark.commands.preview {shown}`{names}"
         )
     proposal.warnings += advice(tried.written.values, tried.mask, len(proposal.rows) / max(1, tried.rows))
-    proposal.warnings += absent(tried.written.values)
+    proposal.warnings += absent(tried.written.values, spread(rows))
     return tried
 
 
@@ -156,10 +156,19 @@ def record(recorder: Recorder, chunk: list[tuple[Raw, Values]], tried: Trial) ->
         tried.show(row)
 
 
-def absent(values: dict[str, Field]) -> Iterator[str]:
-    """A warning for each field that is copied, but of which some values stand in no input."""
+def absent(values: dict[str, Field], rows: list[Raw]) -> Iterator[str]:
+    """A warning for each field that is copied, but of which some values stand in no input.
+
+    A single letter or digit is not looked for, since it stands everywhere.
+    """
+    single = Counter(
+        path
+        for raw in rows
+        for path, value, _ in pairs(raw.target, None)
+        if any(len(text) == 1 for text in spellings(value))
+    )
     for name, of in sorted(values.items()):
-        missing = of.elsewhere + of.alone
+        missing = max(0, of.elsewhere + of.alone - single[name])
         count = of.copied + missing
         if count >= ENOUGH and of.copied >= COPIES * count and missing > ABSENT * count:
             yield (

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hallmark.base.figures import percent, rate, share
@@ -24,11 +25,21 @@ if TYPE_CHECKING:
     from hallmark.params.loader import Params
 
 FILL_IN = "FILL-IN"  # what `propose` writes where only the user knows what the card should say
+CARD_SAYS = {
+    "intended_use": "in a sentence what the model is for",
+    "limits": "what a person must know before they rely on it, such as what it has never seen",
+    "languages": "the codes of the languages that it reads, such as en",
+}
 
 
-def unfilled(certify: Certify) -> list[str]:
-    """The params of the card that still have `FILL_IN` somewhere: nobody has said what is true of these data."""
-    return [f"certify.{name}" for name, value in certify if FILL_IN in str(value)]
+def unfilled(certify: Certify, file: Path) -> list[str]:
+    """What nobody has said yet of these data: the line of the params file, its param, and what to write for `FILL_IN`."""
+    text, found = file.read_text(encoding="utf-8"), []
+    for name in (name for name, value in certify if FILL_IN in str(value)):
+        place = re.search(rf"^certify:.*?^ +{name}:.*?{FILL_IN}", text, re.MULTILINE | re.DOTALL)
+        line = f"line {text[: place.end()].count(chr(10)) + 1}, " if place else ""
+        found.append(f"{line}certify.{name} is {FILL_IN}: write {CARD_SAYS.get(name, 'what is true of it')}")
+    return found
 
 
 def model_card(params: Params, results: Results, reports: dict[str, Any], private_data: dict[str, int]) -> str:
