@@ -219,7 +219,7 @@ class _Choice:
         inner = [name for name in self.columns if name.rpartition(".")[0] == self.roles.target]
         out = [name for name in inner if evidence.of_a_tool(self.columns[name], texts)]
         if out and len(out) < len(inner):
-            self.roles.target = [name for name in inner if name not in out]
+            self.roles.target = self.one_or_list([name for name in inner if name not in out])
             self.roles.why["target"] += f"; without {', '.join(out)}, which no text tells"
         else:
             self.roles.target = self.one_or_list(self.roles.targets)
