@@ -105,11 +105,11 @@ def chosen_of(params: Params, names: Sequence[str]) -> dict[str, EndpointSetting
     """The comparators to buy for, by name."""
     known = {name: one for name, one in params.eval.comparators.items() if isinstance(one, EndpointSettings)}
     if unknown := [name for name in names if name not in known]:
-        raise HallmarkError(
+        problem, remedy = (
             f"no comparator '{unknown[0][:100]}' of kind endpoint",
-            param="eval.comparators",
-            remedy=f"name one of: {', '.join(known) or 'there is none'}",
+            f"name one of: {', '.join(known) or 'there is none'}",
         )
+        raise HallmarkError(problem, param="eval.comparators", remedy=remedy)
     return {name: one for name, one in known.items() if not names or name in names}
 
 
@@ -155,11 +155,8 @@ def check_split() -> None:
     if not LOCK.exists():
         return
     if stale := [name for name in stale_stages() if name in ASKED_OF]:
-        raise HallmarkError(
-            f"{', '.join(stale)}: not run since a change, so it may not ask the current records",
-            file=LOCK,
-            remedy=f"run `dvc repro split` first, or `{ASK}`, which does",
-        )
+        problem = f"{', '.join(stale)}: not run since a change, so it may not ask the current records"
+        raise HallmarkError(problem, file=LOCK, remedy=f"run `dvc repro split` first, or `{ASK}`, which does")
 
 
 def check(need: Need) -> None:

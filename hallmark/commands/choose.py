@@ -100,11 +100,11 @@ def choose(
     """Examine all bases, then run those that are left; the report is written after each."""
     price_per_hour = params.benchmark.price_per_hour if price_per_hour is None else price_per_hour
     if params.choose.price_per_1000_right is not None and price_per_hour is None:
-        raise HallmarkError(
+        problem, remedy = (
             "a limit, but no price of the machine",
-            param="choose.price_per_1000_right",
-            remedy="set benchmark.price_per_hour, or give --price-per-hour",
+            "set benchmark.price_per_hour, or give --price-per-hour",
         )
+        raise HallmarkError(problem, param="choose.price_per_1000_right", remedy=remedy)
     check_repository()
     bases = candidates(params, raw)
     records = read_records(DEDUPED)
@@ -155,11 +155,8 @@ def main(arguments: argparse.Namespace) -> None:
     if found.chosen and found.chosen.run:
         print(f"next: `dvc exp apply {found.chosen.run.experiment}`, then `nox -s repro` for its page and release")
     elif not arguments.dry:
-        raise HallmarkError(
-            "no base passes the gate within the limits",
-            param="choose.bases",
-            remedy="the lines below the table say what each lacks: add a larger base, or more data, or change a limit that need not hold",
-        )
+        remedy = "the lines below the table say what each lacks: add a larger base, or more data, or change a limit that need not hold"
+        raise HallmarkError("no base passes the gate within the limits", param="choose.bases", remedy=remedy)
 
 
 def _parser() -> argparse.ArgumentParser:

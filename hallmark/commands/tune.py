@@ -235,11 +235,8 @@ def steps_of(params: Params) -> int:
 
     sft = params.sft
     if sft.max_steps is not None and params.tune.space.epochs is not None:
-        raise HallmarkError(
-            "set, so that sft.epochs, which tune.space has, does nothing",
-            param="sft.max_steps",
-            remedy="set it to null, or tune.space.epochs to null",
-        )
+        problem = "set, so that sft.epochs, which tune.space has, does nothing"
+        raise HallmarkError(problem, param="sft.max_steps", remedy="set it to null, or tune.space.epochs to null")
     rows, batches = read_records(TRAIN).rows(named=True), 0
     if sft.batch_tokens:
         _, whole, answers = counter(params.task, BASE)[0](rows)

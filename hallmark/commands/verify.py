@@ -115,11 +115,8 @@ def _clone(folder: Path, revision: str, stage: str | None, lock: prov.Stages) ->
     git(folder / "clone", "checkout", "--quiet", "--detach", revision)
     clone = folder / "clone" / prefix
     if not (clone / ".dvc").is_dir():
-        raise HallmarkError(
-            "not in this folder of that commit",
-            file=".dvc",
-            remedy="run it in the folder that has a .dvc; a project in a subfolder needs its own (`dvc init --subdir`)",
-        )
+        remedy = "run it in the folder that has a .dvc; a project in a subfolder needs its own (`dvc init --subdir`)"
+        raise HallmarkError("not in this folder of that commit", file=".dvc", remedy=remedy)
     with Repo() as repo:
         cache = Path(repo.cache.local.path).parent.parent  # DVC 3 keeps its files in <cache>/files/md5
     # In quotes: DVC would take a comma in a path for the end of it, and a # for a comment.
@@ -146,10 +143,9 @@ def _clone(folder: Path, revision: str, stage: str | None, lock: prov.Stages) ->
             if prov.dvc_md5(clone / dep) != deps[dep]:
                 raise HallmarkError("is damaged in the cache", file=dep, remedy="")
     except HallmarkError:
+        problem = f"files that a rebuild needs are missing from this repository's cache or damaged: {', '.join(needed)}"
         raise HallmarkError(
-            f"files that a rebuild needs are missing from this repository's cache or damaged: {', '.join(needed)}",
-            file=cache,
-            remedy="run `dvc pull --force`, or verify the whole pipeline",
+            problem, file=cache, remedy="run `dvc pull --force`, or verify the whole pipeline"
         ) from None
     _bring_raw_data(clone, stage, lock)
     return clone
@@ -194,11 +190,9 @@ def _bring_raw_data(clone: Path, stage: str | None, lock: prov.Stages) -> None:
         return
     here = Path(raw)
     if not here.exists() or prov.dvc_md5(here) not in recorded:
-        raise HallmarkError(
-            "not in git, and " + ("here it is another one" if here.exists() else "missing here"),
-            file=here,
-            remedy="bring the raw data that the committed run was made from (`dvc pull`, if DVC keeps it)",
-        )
+        problem = "not in git, and " + ("here it is another one" if here.exists() else "missing here")
+        remedy = "bring the raw data that the committed run was made from (`dvc pull`, if DVC keeps it)"
+        raise HallmarkError(problem, file=here, remedy=remedy)
     (clone / raw).parent.mkdir(parents=True, exist_ok=True)
     (shutil.copytree if here.is_dir() else shutil.copyfile)(here, clone / raw)
 
