@@ -236,19 +236,6 @@ def json_in_csv(folder: Path) -> Path:
 # one of these, move that file above this line, and write another.
 
 
-def squad(folder: Path) -> Path:
-    """SQuAD as Parquet: an answer is a struct of lists."""
-    import polars as pl
-
-    pl.DataFrame([
-        {
-            "id": f"57{n:04}", "title": f"Article_{n // 4}", "context": f"{body(n)} {body(n + 1)} {body(n + 2)}", "question": f"What is said about case {n} in the letter?",
-            "answers": {"text": [f"since day {n * 5 % 28 + 1}"], "answer_start": [n]},
-        } for n in range(ROWS)
-    ]).write_parquet(folder / "squad.parquet")  # fmt: skip
-    return folder / "squad.parquet"
-
-
 def warehouse(folder: Path) -> Path:
     """Newline-delimited JSON of a data warehouse, with records in records."""
     return _jsonl(folder / "bq-results.ndjson", [
