@@ -22,7 +22,7 @@ from hallmark.release.statements import read_provenance
 from hallmark.serve.engines.vllm import ENGINE as VLLM
 from hallmark.serve.server import free_port
 from hallmark.service.commands.answering import check_served, release_name
-from hallmark.service.commands.join import compare, server_of, together, write
+from hallmark.service.commands.join import compare, server_of, together
 from tests import small_pipeline
 from tests.made_up_release import parts, write_release
 from tests.small_pipeline import shell
@@ -221,39 +221,6 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
         other = {name: torch.randn_like(at) * 0.5 if "lora_B" in name else at for name, at in weights.items()}
     save_file(other, folder / "models/other/adapter_model.safetensors")
     return folder
-
-
-def test_what_is_written_to_serve_elsewhere_is_what_the_adapters_were_trained_over(
-    two: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    import torch
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM
-
-    from hallmark.model.loading import load_tuned
-
-    monkeypatch.chdir(two)
-    adapters = {"one": Path("models/adapter"), "other": Path("models/other")}
-    target = tmp_path / "joined"
-    write(adapters, target, 8000, server(adapter="lora"), CPU)
-    assert {path.name for path in target.iterdir()} == {"base", "one", "other"}
-    assert capsys.readouterr().out.endswith("--lora-modules one=one other=other\n")
-    said = []
-    for name, adapter in adapters.items():
-        assert {file.name for file in (target / name).iterdir()} == {file.name for file in adapter.iterdir()}
-        own = {"dtype": "bfloat16", "attention": "eager", "device": "cpu", "merge": False}
-        trained = load_tuned(Path("models/quantized"), adapter, **own)
-        served = AutoModelForCausalLM.from_pretrained(
-            target / "base", dtype=torch.bfloat16, attn_implementation="eager"
-        )
-        models = [trained, PeftModel.from_pretrained(served, target / name)]
-        with torch.no_grad():
-            logits = [model(torch.arange(9, 40)[None]).logits for model in models]
-        assert torch.equal(*logits)
-        said.append(logits[0])
-    assert not torch.allclose(*said)
-    with pytest.raises(HallmarkError, match="already exists"):
-        write(adapters, target, 8000, server(adapter="lora"), CPU)
 
 
 @NEEDED

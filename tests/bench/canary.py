@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import t
 
-from hallmark.service.monitoring.evidence import Customers, Look, adjusted, below_zero, looks, lower
+from hallmark.service.monitoring.evidence import Customers, Look, adjusted, looks, lower
 from tests.bench.page import show, table
 
 ALPHA, RULES, DAYS = 0.05, 6, 30.0
@@ -138,9 +138,9 @@ def _paired(draw: np.random.Generator, case: Case) -> Iterator[list[tuple[Any, A
     for look, now in zip(LOOKS, differences(draw, case), strict=True):
         better, ahead = _customers(-now), _customers(now - case.margin)
         tests: list[tuple[Any, Any]] = []
-        for shown in (below_zero, student):
-            worse = shown(better, 1.0, ALPHA / RULES * look.share) >= 1
-            not_worse = shown(ahead, 1.0 - case.margin, ALPHA * look.share) >= 1
+        for shown in (lower, welch):
+            worse = shown(better, None, 1.0, 0.0, ALPHA / RULES * look.share) >= 1
+            not_worse = shown(ahead, None, 1.0 - case.margin, 0.0, ALPHA * look.share) >= 1
             tests.append((worse & ~not_worse, not_worse))
         yield tests
 
@@ -171,8 +171,9 @@ def _verdicts(arms: list[Customers], margin: float, look: Look, shown: Any) -> t
     return (worse >= 1) & (not_worse < 1), not_worse >= 1
 
 
-def welch(first: Customers, second: Customers, _most: float, _least: float, alpha: float) -> Any:
-    """As `lower`, by Welch's t test."""
+def welch(first: Customers, second: Customers | None, _most: float, _least: float, alpha: float) -> Any:
+    """As `lower`, by Welch's t test, and for customers who are their own control by Student's."""
+    second = second or Customers(0 * first.values, first.counts)
     sizes = [np.maximum(one.sizes, 2) for one in (first, second)]
     means = [(one.values * one.counts).sum(axis=1) / size for one, size in zip((first, second), sizes, strict=True)]
     errors = [
@@ -181,11 +182,6 @@ def welch(first: Customers, second: Customers, _most: float, _least: float, alph
     ]
     freedom = sum(errors) ** 2 / np.maximum(sum(e**2 / (n - 1) for e, n in zip(errors, sizes, strict=True)), 1e-30)
     return (means[1] - means[0]) / np.sqrt(sum(errors) + 1e-12) / t.isf(alpha, np.maximum(freedom, 1))
-
-
-def student(of: Customers, _most: float, alpha: float) -> Any:
-    """As `below_zero`, by Student's t test."""
-    return welch(of, Customers(0 * of.values, of.counts), 0.0, 0.0, alpha)
 
 
 def share(days: Any) -> float:

@@ -28,7 +28,6 @@ from hallmark.service.gateway.models import Emit, Served
 from hallmark.service.gateway.releases import (
     Elsewhere,
     FolderSource,
-    Nothing,
     RegistrySource,
     Source,
     has_release,
@@ -141,8 +140,6 @@ def source_of(params: Params, folder: Path | None, *, ungated: bool, serve: Serv
             log.warning("%s: its gate did not pass it", release)
 
     def lies_here(release: Path) -> Source:
-        if serve.upstreams and not has_release(release):
-            return Nothing()
         return FolderSource(release, check, registered)
 
     if folder is not None or ungated or not in_git():

@@ -1,15 +1,13 @@
 """Serve several releases over one base from one server, each by its name: `python -m hallmark.service.commands.join DIR DIR ...`.
 
 Not a stage of the pipeline: it combines releases of several projects. It runs in the folder of one of them and uses that
-project's base and `benchmark.server`. With `--out FOLDER`, it writes the files a server elsewhere needs instead.
+project's base and `benchmark.server`.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
-import shlex
-import shutil
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -17,16 +15,15 @@ from pathlib import Path
 from hallmark.base import provenance as prov
 from hallmark.base.compute import set_up
 from hallmark.base.errors import HallmarkError, run_stage
-from hallmark.base.files import QUANTIZED, atomic_folder
-from hallmark.base.params import Compute
+from hallmark.base.files import QUANTIZED
 from hallmark.model.adapter import TRAINING, base_precision
 from hallmark.params.loader import Params, load_params
 from hallmark.release.checking import check_release
-from hallmark.release.shipping import check_weights, copy
+from hallmark.release.shipping import check_weights
 from hallmark.release.statements import read_provenance
 from hallmark.serve.engine import HOST, StartedSettings
 from hallmark.serve.engines import ENGINES
-from hallmark.serve.server import free_port, served_together, started, until_stopped
+from hallmark.serve.server import free_port, served_together, until_stopped
 from hallmark.service.commands.answering import release_name
 
 log = logging.getLogger("join")
@@ -89,30 +86,12 @@ def server_of(params: Params) -> StartedSettings:
     return settings
 
 
-def write(releases: dict[str, Path], target: Path, port: int, settings: StartedSettings, compute: Compute) -> None:
-    """Write what all were trained over as `base`, and each release by its name to `target`, a new folder; print the command to serve it."""
-    if target.exists():
-        raise HallmarkError("already exists", file=target, remedy="give the name of a new folder")
-    with atomic_folder(target) as folder:
-        shutil.copytree(QUANTIZED, folder / "base", copy_function=shutil.copyfile)
-        for name, source in releases.items():
-            copy(source, folder / name)
-            if (source / prov.SIGNATURE).is_file():
-                shutil.copyfile(source / prov.SIGNATURE, folder / name / prov.SIGNATURE)
-        line = started(settings).command(["base", *releases], folder, port, settings, compute)
-    log.info("%s: written; with %s installed, serve it with:", target, settings.kind)
-    print(f"cd {shlex.quote(str(target))} && {shlex.join([Path(line[0]).name, *line[1:]])}")
-
-
 def main(arguments: argparse.Namespace) -> None:
-    """Command line: check that the releases fit together, then serve them or write them to a folder."""
+    """Command line: check that the releases fit together, then serve them."""
     params = load_params(arguments.params)
     settings = server_of(params)
     releases = together(arguments.releases, ungated=arguments.ungated)
     set_up(params.compute, params.seed)
-    if arguments.out:
-        write(releases, arguments.out, arguments.port, settings, params.compute)
-        return
     port = free_port(arguments.port, "--port")
     names = ", ".join(f"'{name}'" for name in ("base", *releases))
     start = partial(served_together, releases, port, settings, params.compute)
@@ -123,9 +102,6 @@ def main(arguments: argparse.Namespace) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m hallmark.service.commands.join", description=__doc__)
     parser.add_argument("releases", nargs="+", type=Path, metavar="DIR", help="release folders, such as models/release")
-    parser.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="write a new folder to serve elsewhere, instead of serving"
-    )
     parser.add_argument("--ungated", action="store_true", help="also accept releases that their gate did not pass")
     parser.add_argument("--port", type=int, default=8000, help="port the server listens on (default: %(default)s)")
     return parser

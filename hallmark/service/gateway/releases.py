@@ -166,18 +166,6 @@ class Elsewhere:
         return self._source.files(wanted)
 
 
-class Nothing:
-    """No release here: servers elsewhere answer, and nobody knows with what."""
-
-    def wanted(self) -> dict[Side, Wanted]:
-        """Nothing."""
-        return {}
-
-    def files(self, wanted: Wanted) -> Files:
-        """None."""
-        return Files(None, None)
-
-
 def digest_of(release: Path) -> str:
     """The SHA-256 of its provenance.json; "" if it has none."""
     file = release / PROVENANCE

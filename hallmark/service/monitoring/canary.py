@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from hallmark.base.betting import lowest, mean_interval, p_value
 from hallmark.base.stats import Interval
 from hallmark.params.monitoring import Canary
-from hallmark.service.monitoring.evidence import Customers, Look, adjusted, below_zero, looks, lower
+from hallmark.service.monitoring.evidence import Customers, Look, adjusted, looks, lower
 from hallmark.service.monitoring.live import Live, Means, Pair, Same, Side, first_answer, live
 from hallmark.service.traces.trace import Feedback
 
@@ -276,7 +276,7 @@ class Measure:
         alpha = self.alpha_of_rule * self.look.share
         if self.ends is not None:
             behind = Customers.of(slope * self.arms[1] + offset - self.ends[0], factor)
-            return float(below_zero(behind, slope + offset, alpha)[0])
+            return float(lower(behind, None, slope + offset, 0.0, alpha)[0])
         canary, prod = self._customers(factor)
         return float(lower(prod.mapped(slope, offset), canary, slope + offset, 0.0, alpha)[0])
 
@@ -286,7 +286,7 @@ class Measure:
         alpha = self.alpha * self.look.share
         if self.ends is not None:
             ahead = Customers.of(self.ends[1] - slope * self.arms[1] - offset, factor)
-            return float(below_zero(ahead, 1.0 - offset, alpha)[0])
+            return float(lower(ahead, None, 1.0 - offset, 0.0, alpha)[0])
         canary, prod = self._customers(factor)
         return float(lower(canary, prod.mapped(slope, offset), 1.0, offset, alpha)[0])
 

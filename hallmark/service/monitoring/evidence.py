@@ -101,36 +101,23 @@ class Customers:
         return Customers(self.values[which], self.counts[which])
 
 
-def lower(first: Customers, second: Customers, most: float, least: float, alpha: float) -> NDArray[Any]:
+def lower(first: Customers, second: Customers | None, most: float, least: float, alpha: float) -> NDArray[Any]:
     """How clearly the mean of the first is below that of the second, in each sample: from 1 on, it is shown.
 
-    `most` and `least`: the highest mean that a customer of the first can have, and the lowest of the second.
+    `most` and `least`: the highest mean that a customer of the first can have, and the lowest of the second. Without a second,
+    the mean of the first is held against 0: customers are their own control.
     """
-    import numpy as np
-
-    freedom = np.minimum(first.sizes, second.sizes) - 1
-    return _clear(first.and_one(most), second.and_one(least), freedom, alpha)
-
-
-def below_zero(of: Customers, most: float, alpha: float) -> NDArray[Any]:
-    """As `lower`, for customers who are their own control: how clearly the mean of their differences is below 0.
-
-    `most`: the highest difference that a customer can have.
-    """
-    import numpy as np
-
-    nothing = np.zeros((len(of.sizes), 1))
-    return _clear(of.and_one(most), Customers(nothing, nothing + 1), of.sizes - 1, alpha)
-
-
-def _clear(first: Customers, second: Customers, freedom: NDArray[Any], alpha: float) -> NDArray[Any]:
     import numpy as np
     from scipy.stats import t
 
+    nothing = np.zeros((len(first.sizes), 1))
+    freedom = (first.sizes if second is None else np.minimum(first.sizes, second.sizes)) - 1
+    arms = first.and_one(most), Customers(nothing, nothing + 1) if second is None else second.and_one(least)
     found = np.zeros(len(freedom))
     some = np.flatnonzero(freedom >= 1)
     if len(some):
-        found[some] = np.sqrt(2 * likelihood_ratio(first.rows(some), second.rows(some))) / t.isf(alpha, freedom[some])
+        ratio = likelihood_ratio(*[arm.rows(some) for arm in arms])
+        found[some] = np.sqrt(2 * ratio) / t.isf(alpha, freedom[some])
     return found
 
 
