@@ -14,7 +14,7 @@ from tests.demo.page import render
 from tests.workspace import ROOT
 
 VALUES = resolved(ROOT / "params.yaml")
-# What fits a quarter of an hour on two cores: a twelfth of the reference's data, two fields of the answer, and no cascade.
+# What keeps it short: a twelfth of the reference's data, two fields of the answer, and no cascade.
 PARAMS = {
     "task.system_prompt": "Ticket to JSON: intent, urgency.",
     "task.refusal": None,

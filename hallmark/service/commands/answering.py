@@ -139,12 +139,9 @@ def source_of(params: Params, folder: Path | None, *, ungated: bool, serve: Serv
         elif check_served(release, ungated) and has_release(release):
             log.warning("%s: its gate did not pass it", release)
 
-    def lies_here(release: Path) -> Source:
-        return FolderSource(release, check, registered)
-
     if folder is not None or ungated or not in_git():
-        return lies_here(folder or RELEASE)
-    return RegistrySource(Path(), lambda: lies_here(RELEASE))
+        return FolderSource(folder or RELEASE, check, registered)
+    return RegistrySource(Path(), lambda: FolderSource(RELEASE, check, registered))
 
 
 def registered() -> list[Version]:

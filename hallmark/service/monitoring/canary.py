@@ -183,20 +183,21 @@ def _rules(found: Sequence[Live], past: Sequence[Look], settings: Canary) -> lis
     answered = bool(found[-1].prod.requests or found[-1].canary.requests)
     return [
         _rule(
-            measured(name, _means_of(name, found), past, settings),
+            # By pairs if the last look has any.
+            measured(
+                name,
+                [one.shadow.means[name] for one in found]
+                if found[-1].shadow.means[name]
+                else [(one.canary.means[name], one.prod.means[name]) for one in found],
+                past,
+                settings,
+            ),
             margin,
             answered=answered,
             price_at_most=settings.price_at_most,
         )
         for name, margin in asked(settings).items()
     ]
-
-
-def _means_of(name: str, found: Sequence[Live]) -> Sequence[tuple[Means, Means] | list[Pair]]:
-    """Of a measure, at each look: pairs if the last look has any, else both releases' customers."""
-    if found[-1].shadow.means[name]:
-        return [one.shadow.means[name] for one in found]
-    return [(one.canary.means[name], one.prod.means[name]) for one in found]
 
 
 def asked(settings: Canary) -> dict[str, float]:

@@ -125,29 +125,20 @@ def live(
             price=pl.col("price").clip(0, price_at_most) / price_at_most,
         )
 
-    def asked_of_both() -> pl.DataFrame:
-        routes = {"shadow": versions[1], "prod": versions[0]}
-        both = [
-            traces.filter(between & (pl.col("route") == route) & (pl.col("version") == version))
-            for route, version in routes.items()
-        ]
-        masking = both[1].select("request", masking=pl.col("masking_s").fill_null(0))  # once, for both
-        shadow = both[0].join(masking, on="request").with_columns(total_s=pl.col("total_s") + pl.col("masking"))
-        return measured(shadow, until).join(measured(both[1], until), on="request", suffix="_prod")
-
-    shadow = _shadow(asked_of_both(), same)
+    asked, shown = (
+        traces.filter(between & (pl.col("route") == route) & (pl.col("version") == version))
+        for route, version in (("shadow", versions[1]), ("prod", versions[0]))
+    )
+    masking = shown.select("request", masking=pl.col("masking_s").fill_null(0))  # once, for both
+    asked = asked.join(masking, on="request").with_columns(total_s=pl.col("total_s") + pl.col("masking"))
+    pairs = measured(asked, until).join(measured(shown, until), on="request", suffix="_prod")
     rows, before = measured(rows, until), _means(measured(traces.filter(earlier), began))
     prod, canary = (
         _side(rows.filter(pl.col("route") == side), before, version)
         for side, version in zip(SIDES, versions, strict=True)
     )
-    return Live(
-        prod,
-        canary,
-        shadow,
-        int((sides_of["route"] > 1).sum()),
-        int(rows["group"].is_null().sum()),
-    )
+    changed, without = int((sides_of["route"] > 1).sum()), int(rows["group"].is_null().sum())
+    return Live(prod, canary, _shadow(pairs, same), changed, without)
 
 
 def _verdicts(feedback: Sequence[Feedback], until: datetime) -> pl.DataFrame:
