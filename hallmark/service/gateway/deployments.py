@@ -246,7 +246,7 @@ class Deployments:
         return await asyncio.shield(self._starts[key].task)
 
     async def _room(self, count: int) -> bool:
-        """Whether memory has room for so many more servers like one that answers."""
+        """Whether memory has room for that number of servers more, like one that answers."""
         like = next((serving.running.launched for serving in self._sides.values()), None)
         return like is not None and await in_thread(partial(like.room, count))
 

@@ -35,7 +35,7 @@ class Launched:
     """A server that answers for a release. `name`: the model's, for callers; `logs`: None if nobody knows yet.
 
     `constrains`: it can be asked for another answer than the greedy one. `trouble`: why it can answer no more; None if it
-    can, or isn't ours to look into. `room`: whether so many others like it could start while it runs; False if it isn't ours to keep.
+    can, or isn't ours to look into. `room`: whether that number of others like it could start while it runs; False if it isn't ours to keep.
     """
 
     upstream: Upstream

@@ -176,7 +176,7 @@ def _shadow(rows: pl.DataFrame, same: Same | None) -> Shadow:
 def inherited(shadow: str, prod: str, target: str | None, wrong: float, same: Same) -> tuple[float, float]:
     """Whether the shadow's answer is wrong, at least and at most, by what was said of prod's (`wrong`; `target`: corrected).
 
-    An answer that was rejected without the right one may have been a wrong one beside another wrong one, or a right one.
+    An answer that was rejected without the right one may have been wrong, as prod's was, or right.
     """
     if same(shadow, prod):
         return wrong, wrong
