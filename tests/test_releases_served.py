@@ -17,7 +17,6 @@ from hallmark.service.gateway.releases import (
     Elsewhere,
     Files,
     FolderSource,
-    Nothing,
     RegistrySource,
     Wanted,
     digest_of,
@@ -102,7 +101,7 @@ def test_a_server_elsewhere_has_the_release_that_the_registry_says() -> None:
     assert list(one.wanted()) == ["prod"]
     stopped = Elsewhere(Wants(prod="v1.0.0"), ["prod", "canary"])
     assert list(stopped.wanted()) == ["prod"], "a canary that was taken out, whose server runs on"
-    unknown = Elsewhere(Nothing(), ["prod", "canary"])
+    unknown = Elsewhere(FolderSource(Path("nowhere"), print, list), ["prod", "canary"])
     assert unknown.wanted() == {side: Wanted(UNREGISTERED, "") for side in ("prod", "canary")}
     assert unknown.files(unknown.wanted()["prod"]).release is None
 
@@ -151,11 +150,11 @@ def test_a_server_elsewhere_is_a_client_by_its_side(monkeypatch: pytest.MonkeyPa
     with pytest.raises(HallmarkError, match=r"serve.upstreams.prod.key.*no variable UPSTREAM_KEY"):
         models_of(params, None, ungated=False, serve=params.serve)
     monkeypatch.setenv("UPSTREAM_KEY", "secret")
-    given = Given(params, Elsewhere(Nothing(), ["prod", "canary"]))
+    given = Given(params, Elsewhere(FolderSource(Path("nowhere"), print, list), ["prod", "canary"]))
     wanted = Wanted(UNREGISTERED, "")
     assert given.key(wanted, "prod") != given.key(wanted, "canary")
     launched = given.launch(wanted, "prod")
     assert (launched.upstream.model, launched.name, launched.logs) == ("served-as", params.certify.name, None)
     assert launched.trouble() is None
-    assert not launched.room()  # there is nothing to keep ready
+    assert not launched.room(1)  # there is nothing to keep ready
     assert not launched.judge.needs_logs

@@ -251,7 +251,8 @@ class Measure:
 
         least, most, prod = np.array(pairs, dtype=float).reshape(-1, 3).T
         arms = [(least + most) / 2, prod]
-        return cls(name, *(arm.tolist() for arm in arms), arms, look, alpha, alpha_of_rule, ends=(least, most))
+        canary = arms[0].tolist()
+        return cls(name, canary, prod.tolist(), arms, look, alpha, alpha_of_rule, ends=(least, most))
 
     @property
     def is_ratio(self) -> bool:

@@ -160,7 +160,7 @@ def _shadow(rows: pl.DataFrame, same: Same | None) -> Shadow:
         themselves &= (pl.col(f"outcome{side}") == "answered") & pl.col(f"reason{side}").is_in(OUT)
     rows = rows.with_columns(pl.when(themselves).then(pl.col("wrong_prod", "slow", "price")))
     known = rows.select("answer", "answer_prod", "target_prod", "wrong_prod").rows()
-    ends = [inherited(*values, same) if same and values[3] is not None else (None, None) for values in known]
+    ends = [inherited(*values, same=same) if same and values[3] is not None else (None, None) for values in known]
     of_wrong = pl.DataFrame(ends, schema={"wrong": pl.Float64, "wrong_most": pl.Float64}, orient="row")
     rows, means = rows.with_columns(of_wrong.get_columns()), {}
     for name in MEASURES:
@@ -173,7 +173,7 @@ def _shadow(rows: pl.DataFrame, same: Same | None) -> Shadow:
     return Shadow(rows.height, rows["customer"].n_unique(), judged, means)
 
 
-def inherited(shadow: str, prod: str, target: str | None, wrong: float, same: Same) -> tuple[float, float]:
+def inherited(shadow: str, prod: str, target: str | None, wrong: float, *, same: Same) -> tuple[float, float]:
     """Whether the shadow's answer is wrong, at least and at most, by what was said of prod's (`wrong`; `target`: corrected).
 
     An answer that was rejected without the right one may have been wrong, as prod's was, or right.
