@@ -179,3 +179,48 @@ def test_a_persons_name_is_masked_whatever_the_request(text: str, left: str) -> 
 )
 def test_what_names_no_one_stays(text: str) -> None:
     assert masker("quasi")(text).text == text
+
+
+# --- values that a word announces, in whatever quotes and languages
+
+
+CUES = st.sampled_from(
+    ["password {}", "the PIN is {}", "my passcode: {}", "api key = {}", "Das Passwort lautet {}", "Kennwort: {}",
+     "le mot de passe est {}", "la contraseña es {}", "OTP was {}"]
+)  # fmt: skip
+QUOTES = st.sampled_from(["''", '""', "``", "‘’", "“”", "„“", "«»", "»«"])
+INSIDE = st.tuples(st.from_regex(r"[A-Za-z]{2,6}", fullmatch=True), st.integers(10, 9999)).map(
+    lambda two: "{}.{}".format(*two)
+)
+
+
+@settings(max_examples=120, deadline=None)
+@given(LEVELS, CUES, QUOTES, INSIDE)
+def test_a_secret_in_quotes_is_masked_whole_and_its_quotes_stay(level: str, cue: str, quotes: str, value: str) -> None:
+    masked = masker(level)(cue.format(f"{quotes[0]}{value}{quotes[1]}") + " bye").text
+    assert re.search(rf"{quotes[0]}<SECRET_1>{quotes[1]} bye$", masked), masked
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    LEVELS,
+    st.sampled_from(
+        ["GPS: {}", "gps={}", "my coordinates are {}", "die Koordinaten: {}", "position {}", '"gps": "{}"']
+    ),
+    st.floats(2, 85).map("{:.4f}".format),
+    st.floats(2, 175).map("{:.4f}".format),
+    st.sampled_from([", ", ",", " ", ";"]),
+)
+def test_a_point_on_a_map_is_masked_whole(level: str, cue: str, north: str, east: str, joint: str) -> None:
+    assert masker(level)(cue.format(f"{north}{joint}{east}")).text == cue.format("<LOCATION_1>")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(
+        ["multiply {} by 12", "what is {} times 8", "add {} and 12", "{} + 4412", "round {} up", "3 % of {}"]
+    ),
+    st.integers(1001, 99_999).filter(lambda number: number % 100 and not 1900 <= number < 2100),
+)
+def test_a_number_to_reckon_with_is_no_ones(asked: str, number: int) -> None:
+    assert masker("quasi")(asked.format(number)).text == asked.format(number)

@@ -86,7 +86,8 @@ _LIVES = compiled(
 # "what is 2347 + 12", "2347 times 8": a number to reckon with.
 _RECKONED = re.compile(
     r"\d ?[+*×÷=^] ?\d|\d [/x-] \d|\d ?% of|\d (?:plus|minus|times|divided by|multiplied by|to the power)(?![^\W_])"
-    r"|(?<![^\W_])(?:square root|sum|product|difference|factorial|cube|log) of (?:the )?\d"
+    r"|(?<![^\W_])(?:(?:square root|sum|product|difference|factorial|cube|log) of (?:the )?|"
+    r"(?:multiply|divide|subtract|add|square|double|triple|halve|round|convert|calculate|compute)(?: up| down)? )\d"
 )
 
 
@@ -290,8 +291,9 @@ def _number_end(words: list[str], at: int, least: int) -> int:
         word = words[stop]
         if word in _FILLERS or is_small(word) or word in amounts() or (word in CHAT and len(word) > 1):
             break
-        if not has_digit([word]) and not (len(word) <= 4 and has_digit(words[stop + 1 : stop + 2])):
-            break
+        tail = stop > at and len(word) < 4 and not is_word(word) and not all(map(str.isdigit, words[at:stop]))
+        if not has_digit([word]) and not tail and not (len(word) <= 4 and has_digit(words[stop + 1 : stop + 2])):
+            break  # a tail: "gy 65 tg"
         stop += 1
     digits = sum(char.isdigit() for word in words[at:stop] for char in word)
     if stop == at + 1 and least > 2 and YEAR.fullmatch(words[at]):

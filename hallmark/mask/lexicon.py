@@ -175,7 +175,8 @@ def countries() -> frozenset[str]:
     """Countries in English, and in other languages if the word is not also a person's name; folded."""
     names = {fold(name) for name in _lists("address", ("countries",)) if len(name) > 3}
     english = {fold(name) for name in _lists("address", ("countries",), "en") if len(name) > 3}
-    return frozenset(english | COUNTRY_WORDS | (names - last_names() - first_names()))
+    verbs = word_list("words/person_verbs.txt")  # "wake"
+    return frozenset((english | COUNTRY_WORDS | (names - last_names() - first_names())) - verbs)
 
 
 @cache

@@ -41,6 +41,9 @@ _PLATE = re.compile(r"(?=[A-ZÄÖÜ -]{0,6}\d)(?=[\d -]{0,6}[A-ZÄÖÜ])[A-ZÄÖ
 _POINT = compiled(
     r"(?<![\w.,-])(?<!\d[,;] )(?P<first>[-+]?[1-9]?\d\.\d{3,})[ ]?[,; /][ ]?(?P<second>[-+]?(?:1[0-7]\d|[1-9]?\d)\.\d{3,})(?![\w]|[.,;]?[ ]?[-+]?\d)"
 )
+_POINT_CUE = re.compile(
+    r"\b(?:gps|[ck]oord[ei]n\w+|coordonnées|lat(?:itude)?|position|location)\b[^\n\d]{0,24}$", re.IGNORECASE
+)
 _FORMS: list[tuple[str, float, Filtered]] = [
     ("ACCOUNT", _LIKELY, compiled(r"(?<![\w-])[A-Z]{2}\d\d[ ][A-Z]{3}(?![\w-])")),  # plates: Great Britain,
     ("ACCOUNT", _LIKELY, compiled(r"(?<![\w-])[A-HJ-NP-TV-Z]{2}-\d{3}-[A-HJ-NP-TV-Z]{2}(?![\w-])")),  # France,
@@ -108,7 +111,8 @@ def marked(text: str) -> Iterator[Found]:
 def _point(text: str, match: re.Match[str]) -> Iterator[Found]:
     listed = text[match.start() - 1 : match.start()] == "[" and text[match.end() : match.end() + 1] == "]"
     precise = min(len(match["first"]), len(match["second"])) > 6
-    if (listed or precise) and max(abs(float(match[name])) for name in ("first", "second")) > 1:
+    cued = not precise and _POINT_CUE.search(text, max(0, match.start() - 40), match.start())
+    if (listed or precise or cued) and max(abs(float(match[name])) for name in ("first", "second")) > 1:
         for name in ("first", "second") if listed else (0,):
             yield Found(*match.span(name), "LOCATION", 0.985, "form")
 

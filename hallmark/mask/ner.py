@@ -55,6 +55,9 @@ def accept(text: str, candidate: Found) -> Found | None:
     line = text.find("\n", candidate.start, candidate.end)
     if line > candidate.start:
         candidate = candidate._replace(end=line)  # the models include the start of the next line
+    label = text.rfind(": ", candidate.start, candidate.end)
+    if label > candidate.start:
+        candidate = candidate._replace(start=label + 2)  # "Attn: Sales"
     tokens = [(match.start(), match.end(), match[0]) for match in TOKEN.finditer(text, candidate.start, candidate.end)]
     digits = re.search(r"\d", text[candidate.start : candidate.end])
     if not tokens:

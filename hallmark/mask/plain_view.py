@@ -40,7 +40,7 @@ BASE64 = re.compile(r"(?<![\w+/=-])[A-Za-z0-9+/_-]{12,4096}={0,2}(?![\w+/=-])")
 # width, of which one joins two letters or emoji.
 _HIDDEN = re.compile("[\u200b-\u200f\u2060-\u2064\ufe00-\ufe0f\U000e0000-\U000e01ef]{8,}|[\U000e0000-\U000e01ef]+")
 _SPELLED = 8  # such characters of a text; the flag of a region has at most seven
-_FOLD = str.maketrans("‐‑‒–—−’‘ʼ“”", "------'''\"\"")
+_FOLD = str.maketrans("‐‑‒–—−’‘ʼ“”„«»", '------\'\'\'"""""')
 
 
 @dataclass(frozen=True)

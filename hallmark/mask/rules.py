@@ -257,7 +257,7 @@ _CUE = [
     (
         kind,
         compiled(
-            rf"\b(?:{cue})(?!\w)(?:\s+(?:is|was|=|are|to|for|of)\b)?\s*[:=#-]*\s*"
+            rf"\b(?:{cue})(?!\w)(?:\s+(?:is|was|=|are|to|for|of|(?P<foreign>ist|war|lautet|est|était|es|era|è))\b)?\s*[:=#-]*\s*"
             rf"(?:(?P<quote>[\"'`])(?!\s*[:,\]}}])(?P<quoted>{_QUOTED if kind == 'SECRET' else value})(?P=quote)|(?P<bare>{value}))(?!['’]?\w)",
             re.IGNORECASE,
         ),
@@ -297,6 +297,8 @@ def cued(text: str) -> Iterator[Found]:
             sure = named or match[0][: start - match.start()].rstrip()[-1:] in ":=#"
             if not value or _NOT_VALUES.fullmatch(value) or (match["quote"] and is_prose(value)):
                 continue
+            if match["foreign"] and not match["quote"] and value.isalpha():
+                continue  # "das Passwort ist falsch"
             if not match["quote"] and _WHOSE.search(text, match.start(), start) and _NAME.fullmatch(value):
                 continue  # "the password of Rosa Miller"
             if kind in ("SECRET", "USERNAME") and is_common(fold(value)) and not (sure and kind == "SECRET"):
