@@ -59,35 +59,7 @@ _NATION = compiled(
 )
 _NAME_BEFORE = re.compile(rf"(?P<name>{_NAME})$")
 GROUPS = word_list("words/groups.txt")
-_SMALL = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "our",
-        "my",
-        "his",
-        "her",
-        "their",
-        "and",
-        "or",
-        "of",
-        "to",
-        "for",
-        "by",
-        "from",
-        "with",
-        "your",
-        "this",
-        "that",
-        "as",
-        "is",
-        "was",
-        "late",
-        "new",
-        "old",
-    ]
-)
+_SMALL = word_list("words/small_words.txt")
 
 
 def jobs(text: str) -> Iterator[Found]:

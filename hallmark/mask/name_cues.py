@@ -55,31 +55,7 @@ IRREGULAR = {
 }  # fmt: skip
 
 
-PARTICIPLES = frozenset(
-    [
-        "begun",
-        "chosen",
-        "drawn",
-        "drunk",
-        "driven",
-        "eaten",
-        "forgiven",
-        "forgotten",
-        "given",
-        "known",
-        "ridden",
-        "seen",
-        "spoken",
-        "stolen",
-        "sung",
-        "sworn",
-        "swum",
-        "taken",
-        "woken",
-        "worn",
-        "written",
-    ]
-)
+PARTICIPLES = word_list("words/participles.txt")
 
 
 def _doing(verbs: Iterable[str]) -> str:
@@ -199,34 +175,7 @@ SENTENCE_START = re.compile(r"(?:^|[.!?:\n>*\"“•(-])\s*$")
 
 # Abbreviations that are also given names, and months and the like that are.
 ABBREVIATIONS = frozenset(["nas", "sim", "dsl", "ram", "rom"])
-MONTHS = frozenset(
-    [
-        "april",
-        "august",
-        "may",
-        "june",
-        "july",
-        "march",
-        "january",
-        "summer",
-        "autumn",
-        "sunday",
-        "monday",
-        "friday",
-        "jan",
-        "feb",
-        "mar",
-        "apr",
-        "jun",
-        "jul",
-        "aug",
-        "sep",
-        "sept",
-        "oct",
-        "nov",
-        "dec",
-    ]
-)
+MONTHS = word_list("words/months.txt")
 DATED = re.compile(
     r"(?:\d(?:st|nd|rd|th)?(?: of)?|\b(?:in|on|since|until|till|by|of|from|to|last|next|this|early|late|mid|and|or|for|each|every))[ -]$",
     re.I,
