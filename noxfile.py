@@ -67,6 +67,7 @@ SESSIONS = {
 }
 # Modules stay whole, and are dealt out in the order of tests/conftest.py.
 PYTEST = f"-m pytest --numprocesses {min(4, os.cpu_count() or 1)} --dist loadfile --no-loadscope-reorder"
+PIP = ("python", "-m", "pip", "install", "--disable-pip-version-check")  # which shows by itself how far it is
 STEPS = {  # options go to the last
     "setup": [],
     "experiments": ["dvc exp show --only-changed --no-pager --drop '^code(/.*)?$'"],  # which has each param once more
@@ -86,12 +87,9 @@ STEPS = {  # options go to the last
     "corpora": ["python -m tests.bench.corpora"],
 }
 ALONE: dict[str, list[str]] = {}  # what runs without options, if that differs
-if Path(
-    "template"
-).is_dir():  # what a stamped repo, which tests its data and its pipeline in processes of their own, has not
-    SESSIONS["hallmark.commands"]["stamp"] = (
-        "Make a new domain repo: `-- ../its-parent [key=value ...]`; without them, it asks."
-    )
+# What a stamped repo, which tests its data and its pipeline in processes of their own, has not.
+if Path("template").is_dir():
+    SESSIONS["hallmark.commands"]["stamp"] = "Make a new domain repo: `-- ../its-parent [key=value ...]`; or it asks."
     SESSIONS["tests"] = {
         "bench": "Benchmark masking, deduplication and splitting against common tools; `-- NAME`: one of tests/bench.",
         "corpora": "Run real corpora through stamped repos: `HALLMARK_CORPORA=FOLDER nox -s corpora -- receipts`.",
@@ -111,9 +109,8 @@ def declare(package: str, name: str, line: str) -> None:
 
     def session(session: nox.Session) -> None:
         prepare(session, GROUPS.get(name, "run"))
-        steps = STEPS.get(name, [f"python -m {package}.{name}"])
-        if not session.posargs:
-            steps = ALONE.get(name, steps)
+        alone = {} if session.posargs else ALONE
+        steps = alone.get(name, STEPS.get(name, [f"python -m {package}.{name}"]))
         codes = (0, 1, 3) if name == "canary" else (0,)  # each of them is a verdict
         for step in steps:
             run(session, *shlex.split(step), *(session.posargs if step == steps[-1] else []), codes=codes)
@@ -127,10 +124,10 @@ for package, lines in SESSIONS.items():
         declare(package, name, line)
 
 
-def run(session: nox.Session, program: str, *options: str, codes: tuple[int, ...] = (0,)) -> None:
-    """Run a program of `.venv`, with `.venv` first on its PATH (DVC starts `python`)."""
+def run(session: nox.Session, program: str, *options: str, codes: tuple[int, ...] = (0,), folder: Path = VENV) -> None:
+    """Run a program of an environment, which is first on its PATH (DVC starts `python`)."""
     # By its full path: nox looks up a bare name on the PATH that nox itself was started with.
-    programs = VENV.absolute() / "bin"
+    programs = folder.absolute() / "bin"
     environment = {"PATH": os.pathsep.join([str(programs), os.environ["PATH"]]), "PYTHONPATH": str(Path.cwd())}
     session.run(str(programs / program), *options, env=environment, external=True, success_codes=codes)
 
@@ -139,18 +136,10 @@ def make(session: nox.Session, folder: Path) -> None:
     """Make an empty environment with the Python that runs nox."""
     version, known = ".".join(map(str, sys.version_info[:2])), PROJECT["project"]["requires-python"]
     if not SpecifierSet(known).contains(version):
-        session.error(
-            f"some packages have no build for Python {version} (pyproject.toml: {known}); run nox with another: "
-            "`uvx --python 3.13 nox ...`, `pipx run --python python3.13 nox ...`, or `python3.13 -m nox ...`"
-        )
+        said = f"some packages have no build for Python {version} (pyproject.toml: {known})"
+        session.error(f"{said}; run nox with another: `uvx --python 3.13 nox ...` or `python3.13 -m nox ...`")
     # From an environment too, venv links to the interpreter behind it, so this one outlives the one that nox runs in.
     session.run(sys.executable, "-m", "venv", "--clear", str(folder), external=True)
-
-
-def pip(session: nox.Session, folder: Path, *options: str) -> None:
-    """`pip install` in an environment; pip itself shows how far it is."""
-    command = [str(folder.absolute() / "bin/python"), "-m", "pip", "install", "--disable-pip-version-check"]
-    session.run(*command, *options, external=True)
 
 
 def prepare(session: nox.Session, group: str = "run") -> None:
@@ -168,18 +157,17 @@ def prepare(session: nox.Session, group: str = "run") -> None:
         if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
             continue
         if part == "run":
-            count = LOCK.read_text(encoding="utf-8").count("==")
-            session.log(f"installing {count} packages into {VENV}: the first time takes minutes, and downloads {SIZE}")
+            session.log(f"installing what {LOCK} names into {VENV}: the first time takes minutes, and downloads {SIZE}")
             hashed = VENV / "hashed.txt"
             hashed.write_text("\n".join(HASHED), encoding="utf-8")
             # pip doesn't check the hash of what is installed already.
-            pip(session, VENV, "--no-deps", "--force-reinstall", "--require-hashes", "-r", str(hashed))
-            pip(session, VENV, "-c", str(LOCK), *PROJECT["project"]["dependencies"])
+            run(session, *PIP, "--no-deps", "--force-reinstall", "--require-hashes", "-r", str(hashed))
+            run(session, *PIP, "-c", str(LOCK), *PROJECT["project"]["dependencies"])
             if WITHOUT_DEPENDENCIES:
-                pip(session, VENV, "--no-deps", *WITHOUT_DEPENDENCIES)
+                run(session, *PIP, "--no-deps", *WITHOUT_DEPENDENCIES)
             run(session, "python", "-m", "hallmark.params.schema")
         else:
-            pip(session, VENV, "-c", str(LOCK), *nox.project.dependency_groups(PROJECT, part))
+            run(session, *PIP, "-c", str(LOCK), *nox.project.dependency_groups(PROJECT, part))
         stamp.write_text(wanted, encoding="utf-8")
 
 
@@ -201,11 +189,11 @@ def lock(session: nox.Session) -> None:
     # The package that masks names limits the version of spaCy; the library's wheel has a path, and no version to lock.
     hashed = [line.split()[0] for line in HASHED if "==" in line]
     needed = [*PROJECT["project"]["dependencies"], *(pin for pin in hashed if pin.startswith("en_core_web"))]
-    pip(session, folder, *needed)
+    run(session, *PIP, *needed, folder=folder)
     frozen = str(session.run(str(folder / "bin/python"), "-m", "pip", "freeze", external=True, silent=True))
     # A local version (`+cpu`) is one index's build; nvidia-* and triton come only with torch's CUDA build.
     pins = [re.sub(r"\+\S+$", "", line) for line in frozen.splitlines() if "==" in line]
     pins = [pin for pin in pins if not pin.startswith(("nvidia-", "triton==", "cuda-"))]
     pins = sorted({*pins, *hashed, *WITHOUT_DEPENDENCIES}, key=str.lower)
-    head = "# The exact versions of what the stages run on, for pip's -c. Written by `nox -s lock`."
-    LOCK.write_text("\n".join([head, *pins]) + "\n", encoding="utf-8")
+    pins.insert(0, "# The exact versions of what the stages run on, for pip's -c. Written by `nox -s lock`.")
+    LOCK.write_text("\n".join(pins) + "\n", encoding="utf-8")

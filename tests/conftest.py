@@ -11,22 +11,26 @@ from typing import Any
 
 import pytest
 from filelock import FileLock
-from hypothesis import settings
+from hypothesis import is_hypothesis_test, settings
 
 from hallmark.base.compute import THREAD_VARIABLES
 from hallmark.base.errors import TRACEBACK_VARIABLE
-from tests.workspace import git_commit, git_init, make_tiny_workspace, run
+from tests.workspace import git_commit, git_init, make_tiny_workspace, repro_here, run
 
 # Before anything imports torch or NumPy, as a stage does it for the tiny workspace's `compute.threads: 1`.
 os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
 os.environ[TRACEBACK_VARIABLE] = "1"  # what nobody foresaw is a bug here, to be seen in full
 
-# The same examples each time; no deadline, since a test machine may be busy.
-settings.register_profile("repeatable", deadline=None, derandomize=True)
 # HALLMARK_FUZZ=5000: that many examples of each property that sets no number itself, other ones each time.
 FUZZ = os.environ.get("HALLMARK_FUZZ")
-settings.register_profile("long", deadline=None, max_examples=int(FUZZ or 1))
-settings.load_profile("long" if FUZZ else "repeatable")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """How many examples a property is tried on: with `-m full`, ten times as many. No deadline: a machine may be busy."""
+    examples = int(FUZZ or (300 if config.option.markexpr == "full" else 30))
+    settings.register_profile("hallmark", deadline=None, derandomize=not FUZZ, max_examples=examples)
+    settings.load_profile("hallmark")
 
 
 def add_worse_answers(raw: Path) -> None:
@@ -38,33 +42,12 @@ def add_worse_answers(raw: Path) -> None:
     raw.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 
-# Read by every Python below `dvc repro`: writes down which files of `stages/` and `hallmark/` a stage opens, its own processes included.
-AUDIT = """
-import os, sys
-
-stage = next((word for word in sys.orig_argv if word.startswith("stages.")), os.environ.get("AUDIT_STAGE"))
-if stage:
-    os.environ["AUDIT_STAGE"] = stage
-    root = os.path.join(os.environ["AUDIT_ROOT"], "")
-    seen, code = set(), (root + "stages/", root + "hallmark/")
-
-    def note(event, arguments):
-        if event == "open" and str(arguments[0]).startswith(code) and arguments[0] not in seen:
-            seen.add(arguments[0])
-            with open(os.path.join(os.environ["AUDIT_FOLDER"], stage), "a") as file:
-                file.write(str(arguments[0])[len(root):] + chr(10))
-
-    sys.addaudithook(note)
-"""
-
-
 # The modules that take longest. pytest-xdist deals modules out in this order, so that none of them is left to the end.
-# `test_rebuild` needs what `test_pipeline` makes, so it is not among the first two.
 SLOW = (
+    "test_rebuild",
     "test_pipeline",
     "test_template",
     "test_benchmark",
-    "test_rebuild",
     "test_verify",
     "test_mask",
     "test_several",
@@ -79,8 +62,12 @@ SLOW = (
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Slow modules first; the order is otherwise as it was."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Slow modules first; the order is otherwise as it was. Properties run with `-m full` too."""
+    for item in items:
+        if config.option.markexpr == "full" and is_hypothesis_test(getattr(item, "obj", None)):
+            item.add_marker("full")
     items.sort(key=lambda item: SLOW.index(item.path.stem) if item.path.stem in SLOW else len(SLOW))
 
 
@@ -96,24 +83,29 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository in which `dvc repro` has run the whole pipeline on the tiny model, and its results are committed."""
-    return made_once(tmp_path_factory, "pipeline", make_tiny_run)
+def tiny_start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with the whole pipeline on the tiny model, of which nothing has run yet."""
+    return made_once(tmp_path_factory, "start", make_tiny_start)
 
 
-def make_tiny_run(folder: Path) -> None:
-    """Next to the repository, in the folder `opened`, is what each stage opened of its code."""
+def make_tiny_start(folder: Path) -> None:
     overrides = {"sft.max_length": 8192, "sft.lora.dropout": 0.1, "sft.gradient_accumulation_steps": 2}
-    overrides |= {"data.rejected": "worse"}
-    make_tiny_workspace(folder, overrides, rows=200)
+    make_tiny_workspace(folder, overrides | {"data.rejected": "worse", "mask.workers": 1}, rows=200)
     add_worse_answers(folder / "data/raw/tickets.jsonl")
     git_init(folder)
-    opened = folder.parent / "opened"
-    (opened / "python").mkdir(parents=True)
-    (opened / "python/sitecustomize.py").write_text(AUDIT, encoding="utf-8")
-    path = f"{folder}{os.pathsep}{opened / 'python'}"
-    run(folder, "dvc", "repro", PYTHONPATH=path, AUDIT_ROOT=str(folder), AUDIT_FOLDER=str(opened))
-    git_commit(folder, "results")
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_start: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of it in which the whole pipeline has run, almost all in one process, and its results are committed."""
+
+    def make(folder: Path) -> None:
+        shutil.copytree(tiny_start, folder, symlinks=True)
+        repro_here(folder, "report")
+        run(folder, "dvc", "repro")  # `certify`, which reads dvc.lock
+        git_commit(folder, "results")
+
+    return made_once(tmp_path_factory, "pipeline", make)
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hallmark.serve import admission
@@ -402,7 +402,6 @@ MESSAGES = st.lists(
 )
 
 
-@settings(max_examples=150)
 @given(
     st.binary(max_size=60)
     | JSON.map(lambda value: json.dumps(value).encode())

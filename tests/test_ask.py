@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from ruamel.yaml import YAML
@@ -432,7 +432,6 @@ def test_a_dated_name_is_the_same_model() -> None:
 TEXTS = st.text() | st.text(st.characters(categories=("Cc", "Lu"))).map(lambda text: text + "\ud800")  # half a pair
 
 
-@settings(max_examples=30)
 @given(
     st.lists(
         st.builds(

@@ -101,7 +101,6 @@ ARM = st.lists(st.sampled_from([0.0, 0.1, 0.25, 1 / 3, 0.5, 1.0]), min_size=1, m
 
 
 @given(ARM, ARM, st.randoms())
-@settings(max_examples=50, deadline=None)
 def test_one_side_at_most_is_shown_in_any_order_of_customers(first, second, random):
     sides = [Customers.of(first), Customers.of(second)]
     mixed = [Customers.of(random.sample(one, len(one))) for one in (first, second)]
@@ -459,7 +458,7 @@ REQUESTS = st.builds(
 
 
 @given(st.lists(REQUESTS, max_size=30), st.randoms())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_whatever_the_traces_say_there_is_a_verdict_in_words(traces, random):
     said = {one.id: random.choice(["accepted", "corrected", "rejected"]) for one in traces if random.random() < 0.5}
     found = judged(traces, feedback=said, hours=2)

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hallmark.base.files import TRAIN, sha256_folder
@@ -199,7 +199,6 @@ def discarded(small: Any) -> str | None:
 def test_a_file_with_one_bit_changed_is_discarded(small: Any) -> None:
     content = small.file.read_bytes()
 
-    @settings(max_examples=50)
     @given(st.integers(0, len(content) - 1), st.integers(0, 7))
     def flip(place: int, bit: int) -> None:
         small.file.parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hallmark.base.rows import read_rows
@@ -59,7 +59,6 @@ def test_openai_tool_calls_and_results(tmp_path: Path) -> None:
     assert answer.input.endswith("tool: sunny")
 
 
-@settings(max_examples=40)
 @given(st.lists(st.sampled_from([None, 0, 1, 1.0]), min_size=1, max_size=6))
 def test_the_last_answer_that_is_trained_is_the_last_without_weight_0(weights: list[float | None]) -> None:
     turns = []
@@ -154,7 +153,6 @@ def read_spans(folder: Path, row: dict[str, Any], target: str, source: str = "te
     return list(checked_rows(write_lines(folder / "rows.jsonl", [row]), task=task, **columns | data))
 
 
-@settings(max_examples=30)
 @given(
     st.lists(
         st.tuples(st.text("abcü", min_size=1, max_size=4), st.sampled_from([None, "city", "x-y"])),

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hallmark.data.live_record import LiveMasker
@@ -67,7 +67,6 @@ def records(draw: st.DrawFn) -> tuple[str, list[str], str]:
     return " ".join(sentences), values, language
 
 
-@settings(max_examples=80, deadline=None)
 @given(records(), st.sampled_from(["direct", "quasi", "all"]), st.sampled_from(["placeholder", "surrogate"]))
 def test_a_copied_value_stands_in_the_masked_text_and_comes_back(
     row: tuple[str, list[str], str], level: str, style: str

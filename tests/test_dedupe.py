@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hallmark.base.errors import HallmarkError
@@ -218,7 +218,6 @@ WORDS = st.lists(st.sampled_from(["blue", "kettle", "lid", "late", "refund", "br
 RECORDS = st.lists(st.tuples(WORDS.map(" ".join), st.sampled_from("ab")), min_size=1, max_size=25)
 
 
-@settings(max_examples=40)
 @given(RECORDS, st.sampled_from(["drop", "majority", "keep"]), st.randoms(use_true_random=False))
 def test_any_order_gives_the_same_bytes_and_no_survivor_is_near_another(
     rows: list[tuple[str, str]], policy: str, shuffler: random.Random

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
@@ -90,7 +90,6 @@ def with_value(values: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
     return values | {first: with_value(values[first], rest, value) if rest else value}
 
 
-@settings(max_examples=60)
 @given(st.data(), st.booleans(), st.sampled_from([*VALUES]), st.integers(0, 1))
 def test_an_edit_changes_what_it_says_and_nothing_else_or_is_an_error(
     data: Any, plain: bool, name: str, number: int

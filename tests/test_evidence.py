@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hallmark.task.evidence import Source, dates_in, numbers_in
@@ -47,7 +47,6 @@ def test_a_string_is_found_as_a_run_of_words(value: str) -> None:
     assert not Source("A kettle in red, or a reddish kettle-drum? Red-hot kettles.").has("red kettle")
 
 
-@settings(deadline=None)
 @given(st.text(alphabet="0123456789.,' -/amrch"))
 def test_reading_numbers_and_dates_never_raises(text: str) -> None:
     list(numbers_in(text))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from hallmark.data.live_record import LiveMasker
@@ -112,7 +112,6 @@ def keys(value: Any) -> Any:
     return [keys(item) for item in value] if isinstance(value, list) else None
 
 
-@settings(max_examples=150, deadline=None)
 @given(KEYED, st.sampled_from(sorted(JSON)))
 def test_no_value_of_a_private_key_is_left_and_json_stays_json(pair: tuple[str, str], form: str) -> None:
     text = JSON[form](*pair)
@@ -121,7 +120,6 @@ def test_no_value_of_a_private_key_is_left_and_json_stays_json(pair: tuple[str, 
     assert keys(json.loads(masked)) == keys(json.loads(text))
 
 
-@settings(max_examples=200, deadline=None)
 @given(KEYED, st.sampled_from(sorted(TEXT)))
 def test_no_value_of_a_private_key_is_left_in_other_forms(pair: tuple[str, str], form: str) -> None:
     assume(not set(pair[1]) & set('"\\'))
@@ -130,7 +128,6 @@ def test_no_value_of_a_private_key_is_left_in_other_forms(pair: tuple[str, str],
     assert left(pair[1], masked) == [], masked
 
 
-@settings(max_examples=150, deadline=None)
 @given(KEYED, st.sampled_from(["{}", "default", "const", "examples"]))
 def test_a_value_of_a_document_is_masked_by_its_key(pair: tuple[str, str], place: str) -> None:
     key, value = pair
@@ -206,7 +203,6 @@ def test_a_value_that_is_prose_or_nothing_stays(text: str) -> None:
 # --- numbers announced by name, dates of birth without a year, places, zones, hidden text
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     st.sampled_from(["IBAN", "card number", "passport number", "social security number", "driver's license number", "account number"]),
     st.from_regex(r"[A-Z]{2}[0-9]{2}( ?[0-9]{4}){3,5}( ?[0-9]{2})?|[0-9]{4}([ -][0-9]{4}){3}|[A-Z][0-9]{7,8}", fullmatch=True),
@@ -247,7 +243,6 @@ CARRIERS: list[Callable[[str], str]] = [
 ]
 
 
-@settings(max_examples=80, deadline=None)
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=9, max_size=40), st.sampled_from(CARRIERS))
 def test_invisible_characters_carry_nothing_through(value: str, carrier: Callable[[str], str]) -> None:
     assert hidden(RULES(f"Hello {carrier(value)}, bye").text) == []

@@ -213,7 +213,7 @@ def places(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [at, *(place for key, item in inner for place in places(item, (*at, key)))]
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), name=st.sampled_from([prov.PROVENANCE, prov.VERDICT]), new=JSON)
 def test_no_value_anywhere_in_a_statement_ends_in_anything_but_a_finding(
     made: Path, folder: Path, data: st.DataObject, name: str, new: Any
@@ -232,7 +232,7 @@ def test_no_value_anywhere_in_a_statement_ends_in_anything_but_a_finding(
     assert all(line for line in finding.lines)
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=60) | st.text(alphabet='{}[]",:09e-\\u', max_size=60).map(str.encode))
 def test_no_bytes_of_a_statement_end_in_anything_but_a_finding(made: Path, folder: Path, content: bytes) -> None:
     (folder / prov.PROVENANCE).write_bytes(content)

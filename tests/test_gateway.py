@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
@@ -643,7 +643,6 @@ def bodies(draw: DrawFn) -> bytes:
     return json.dumps(given | fields).encode()
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=60) | JSON.map(lambda value: json.dumps(value).encode()) | bodies())
 def test_any_body_is_answered_or_an_error_in_openais_form(body: bytes) -> None:
     gateway = Gateway()
@@ -656,7 +655,6 @@ def test_any_body_is_answered_or_an_error_in_openais_form(body: bytes) -> None:
             assert response.headers["content-type"].startswith(("application/json", "text/event-stream"))
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.binary(min_size=1, max_size=300))
 def test_any_customer_is_a_name_or_refused(name: bytes) -> None:
     gateway = Gateway()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hallmark.base.errors import HallmarkError
@@ -83,7 +83,6 @@ def test_every_cue_has_a_kind() -> None:
 NUMBER = st.from_regex(r"[A-Z]{0,2}[1-9]\d{5,8}(?:[-/]\d{2,4}){0,2}", fullmatch=True)
 
 
-@settings(max_examples=60, deadline=None)
 @given(data=st.data(), language=st.sampled_from(sorted(FINDERS)), number=NUMBER)
 def test_any_number_after_any_cue_is_found_whole(data: st.DataObject, language: str, number: str) -> None:
     known = {cue: kind for cue, kind in cues(language).known.items() if not kind.ending and kind.kind != "CREDIT_CARD"}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hallmark.answer.answers import Prompt
@@ -159,7 +159,6 @@ def test_an_object_that_may_be_null_does_not_empty_what_it_has(tmp_path: Path) -
 ODD = st.text(max_size=60) | st.sampled_from(["", "!?", "1.2.3,4", "31.02.2025", "0/0/0", "\n\n", "a" * 3000, "\ud800"])
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.lists(ODD, min_size=1, max_size=3), st.lists(ODD, min_size=1, max_size=5), st.sampled_from([None, LINEAR]))
 def test_whatever_the_texts_the_answers_have_the_form(
     tmp_path_factory: Any, asked: list[str], odd: list[str], linear: Classical | None

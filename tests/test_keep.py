@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.test_sft import trainable
@@ -77,7 +77,6 @@ def test_a_training_without_a_better_loss_stops(overshot: Path, tmp_path: Path) 
     assert adapter(folder) == adapter(overshot)
 
 
-@settings(max_examples=50)
 @given(st.lists(st.sampled_from([0.25, 0.5, 1.0]), min_size=1, max_size=12), st.integers(1, 3) | st.none())
 def test_of_equal_losses_the_earliest_is_the_best(losses: list[float], patience: int | None) -> None:
     import torch
@@ -110,7 +109,6 @@ def test_of_equal_losses_the_earliest_is_the_best(losses: list[float], patience:
     assert model.weight.item() == best
 
 
-@settings(max_examples=100)
 @given(
     st.lists(st.floats(0.1, 2.0), min_size=1, max_size=30),
     st.integers(1, 90),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hallmark.base.errors import HallmarkError
@@ -59,7 +59,6 @@ WORDS = st.lists(st.sampled_from(["Elm", "STRASSE", "Zoë", "o", "bhd", "Ann"]),
 
 
 @given(WORDS, st.lists(st.sampled_from([" ", "\n", ", ", "-", ",\n  ", ". "]), min_size=6, max_size=6), st.data())
-@settings(max_examples=60)
 def test_every_spelling_of_words_is_found_whole(words: list[str], gaps: list[str], data: st.DataObject) -> None:
     cases = [data.draw(st.sampled_from([str.lower, str.upper, str.title]))(word) for word in words]
     spelled = "".join(word + gap for word, gap in zip(cases, gaps, strict=False))[: -len(gaps[len(words) - 1])]
@@ -73,7 +72,6 @@ def test_every_spelling_of_words_is_found_whole(words: list[str], gaps: list[str
     st.integers(0, 40),
     st.integers(1, 9),
 )
-@settings(max_examples=100)
 def test_places_are_sorted_and_disjoint_and_what_is_outside_of_them_holds_none_of_them(
     text: str, values: list[str], start: int, length: int
 ) -> None:

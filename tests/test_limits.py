@@ -84,7 +84,7 @@ def test_all_that_is_too_long_is_said_at_once_with_what_fits(base: Path) -> None
 WORDS = st.integers(1, 60)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.lists(st.tuples(WORDS, st.integers(0, 20)), min_size=4, max_size=12), st.integers(20, 400), st.integers(1, 150)
 )

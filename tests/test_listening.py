@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hallmark.serve.impatient import HEAD_SECONDS
@@ -157,7 +157,6 @@ def test_broken_http_is_an_error_in_openais_form(gateway: Running) -> None:
     assert "Traceback" not in (gateway.folder / "stderr").read_text()
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_whatever_comes_over_a_connection_ends_it_and_no_other(gateway: Running, data: st.DataObject) -> None:
     whole = gateway.raw("x", Connection="close")

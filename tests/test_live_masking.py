@@ -17,7 +17,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hallmark.base.document import changed
@@ -246,7 +246,6 @@ SAID = ["ann@acme-tools.io", "+1 202-555-0143", "<EMAIL_1>", "<EMAIL_7>", "<ROSA
 WRITTEN = st.lists(st.sampled_from(SAID), min_size=1, max_size=8).map(" and ".join)
 
 
-@settings(max_examples=60, deadline=None)
 @given(WRITTEN)
 def test_what_the_caller_wrote_comes_back_to_the_letter(live: LiveMasker, text: str) -> None:
     masked, _ = live([user(text)], None)

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hallmark.base.dvc_lock import is_inside, is_md5, read_lock
@@ -89,7 +89,6 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=60)
 @given(key=st.sampled_from(["cmd", "deps", "params", "outs"]), value=VALUES)
 def test_any_value_in_a_lock_is_read_or_is_one_kind_of_error(key: str, value: Any) -> None:
     text = lock(**{key: value})
@@ -101,7 +100,6 @@ def test_any_value_in_a_lock_is_read_or_is_one_kind_of_error(key: str, value: An
     assert all(is_md5(md5) for md5 in read["deps"].values())
 
 
-@settings(max_examples=150)
 @given(st.text(max_size=40) | st.text(alphabet="{}[]:,-&*!|>'\"#%@`? \n\t1a<", max_size=40) | st.binary(max_size=40))
 def test_any_text_is_a_lock_or_one_kind_of_error(text: str | bytes) -> None:
     try:

@@ -16,7 +16,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hallmark.base.errors import HallmarkError
@@ -499,14 +499,12 @@ FRAGMENTS = [EMAIL, CARD, "Marta Quill", "12 Elm Street", "+1 202-555-0143", "<E
              "card", "\u200b", "John", ", ", "\n", "password: hunter2", "<", ">", "_1", "at", "born on 3 March 1971"]  # fmt: skip
 
 
-@settings(max_examples=60)
 @given(st.one_of(st.text(max_size=120), st.lists(st.sampled_from(FRAGMENTS), max_size=12).map(" ".join)))
 def test_masking_is_idempotent(masker: Masker, text: str) -> None:
     once = masker(text).text
     assert masker(once).text == once
 
 
-@settings(max_examples=60)
 @given(st.lists(st.one_of(st.text(max_size=10), st.sampled_from(FRAGMENTS)), max_size=12).map(" ".join))
 def test_spans_are_of_the_input_and_rebuild_the_output(rules: Masker, text: str) -> None:
     masked = rules(text)

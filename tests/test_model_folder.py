@@ -308,7 +308,7 @@ def fuzz(file: Path, head: int, data: st.DataObject) -> None:
     file.write_bytes(content[: data.draw(st.sampled_from([None, 0, 7, 9, end // 2]))])
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_damage_is_an_error_of_ours_or_none(tmp_path: Path, params: Params, data: st.DataObject) -> None:
     shutil.rmtree(tmp_path / "given", ignore_errors=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import string
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hallmark.mask.chat import LONGEST, chat
@@ -192,7 +192,6 @@ WORDS = st.sampled_from(
 TEXTS = st.lists(WORDS, max_size=25).map(" ".join) | st.text(max_size=80)
 
 
-@settings(max_examples=60, deadline=None)
 @given(TEXTS)
 def test_every_span_is_in_the_text_and_of_a_kind(text: str) -> None:
     for span in [*names(text), *chat(text)]:
@@ -205,7 +204,6 @@ def test_every_span_is_in_the_text_and_of_a_kind(text: str) -> None:
     ]
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.lists(st.text(string.ascii_lowercase + string.digits, min_size=1, max_size=9), min_size=1, max_size=12))
 def test_chat_reads_any_words_and_only_short_lines(words: list[str]) -> None:
     line = " ".join(words)
@@ -217,7 +215,6 @@ def test_chat_reads_any_words_and_only_short_lines(words: list[str]) -> None:
     assert not list(chat(f"{line}\n{line}"))
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.sampled_from(sorted(cities())), st.sampled_from(sorted(cities())))
 def test_no_city_of_a_trip_is_masked(start: str, end: str) -> None:
     assert found(f"i need a flight from {start} to {end} please") == {}

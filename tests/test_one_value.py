@@ -35,7 +35,7 @@ def spelled(value: str, case: str, gap: str) -> str:
     return getattr(value, case)().replace(" ", gap)
 
 
-@settings(max_examples=40, phases=[Phase.generate])
+@settings(phases=[Phase.generate])
 @given(data=st.data())
 def test_a_value_has_one_placeholder_throughout_its_record(masker: Masker, data: st.DataObject) -> None:
     value = data.draw(st.sampled_from(sorted(VALUES)), label="value")

@@ -115,29 +115,6 @@ def finished(copied: Path) -> Iterator[Path]:
     assert json.loads(run(copied, "dvc", "status", "--json").stdout) == {}
 
 
-@pytest.fixture(scope="module")
-def checks() -> set[str]:
-    """The files that the loader of params.yaml imports: its blocks check values with them, and can't change one."""
-    names = "(m.__file__ for n, m in sys.modules.items() if n.startswith('hallmark.'))"
-    code = f"import sys, hallmark.params.loader\nprint(*{names}, sep='\\n')"
-    return {Path(file).relative_to(ROOT).as_posix() for file in run(ROOT, "python", "-c", code).stdout.splitlines()}
-
-
-@pytest.mark.parametrize(("name", "block"), stages())
-def test_what_a_stage_opens_is_declared(tiny_run: Path, checks: set[str], name: str, block: dict[str, Any]) -> None:
-    """Of the files of both buildings, those that it really opened while the pipeline ran."""
-    if name == "code":  # opens all of them
-        return
-    paths = (tiny_run.parent / "opened" / module_of(block)).read_text(encoding="utf-8").splitlines()
-    opened = {re.sub(r"__pycache__/(\w+)\.cpython-\d+\.pyc.*", r"\1.py", path) for path in paths}
-    free = {path for path in opened if loaded_code.NO_OUTPUT.fullmatch(path)} | checks
-    free |= {"stages/__init__.py", "hallmark/__init__.py"}
-    free |= {path for path in opened if path.endswith("__init__.py") and loaded_code.only_a_docstring(ROOT / path)}
-    assert f"{module_of(block).replace('.', '/')}.py" in opened
-    lines = (tiny_run / "code" / module_of(block).split(".")[1]).read_text(encoding="utf-8").splitlines()
-    assert opened - free - {line.partition("  ")[2] for line in lines} == set()
-
-
 def test_the_whole_pipeline_runs(copied: Path) -> None:
     assert report(copied, "gate")["verdict"] in ("fail", "too_little_data")  # a model of random weights
     for model in ("base", "tuned"):

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hallmark.base.errors import HallmarkError
@@ -68,7 +68,6 @@ PIECES = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=150)
 @given(st.lists(st.one_of(PIECES, st.from_regex(PLACEHOLDER, fullmatch=True), st.text(max_size=6)), max_size=10))
 @example(["<A_B_1>", "<AB_1>", "<PLACEHOLDER_1>", "<EMAIL_1>", MAIL])
 def test_no_two_values_get_one_placeholder_and_masking_again_changes_nothing(rules: Masker, pieces: list[str]) -> None:

@@ -6,7 +6,7 @@ import importlib
 import pkgutil
 import re
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import hallmark.mask
@@ -36,7 +36,6 @@ def combined(parts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     )
 
 
-@settings(max_examples=400, deadline=None)
 @given(st.recursive(ATOMS, combined, max_leaves=8), st.text(LETTERS, max_size=12), st.booleans())
 def test_a_text_with_a_match_passes(pattern: str, text: str, ignored: bool) -> None:
     flags = re.IGNORECASE if ignored else re.NOFLAG

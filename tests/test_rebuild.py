@@ -17,8 +17,29 @@ from typing import Any
 import polars as pl
 import pytest
 
+from hallmark.base import loaded_code
 from hallmark.base import provenance as prov
-from tests.workspace import run
+from tests.test_pipeline import module_of, stages
+from tests.workspace import ROOT, run
+
+# Read by every Python below `dvc repro`: writes down which files of `stages/` and `hallmark/` a stage opens, its own processes included.
+AUDIT = """
+import os, sys
+
+stage = next((word for word in sys.orig_argv if word.startswith("stages.")), os.environ.get("AUDIT_STAGE"))
+if stage:
+    os.environ["AUDIT_STAGE"] = stage
+    root = os.path.join(os.environ["AUDIT_ROOT"], "")
+    seen, code = set(), (root + "stages/", root + "hallmark/")
+
+    def note(event, arguments):
+        if event == "open" and str(arguments[0]).startswith(code) and arguments[0] not in seen:
+            seen.add(arguments[0])
+            with open(os.path.join(os.environ["AUDIT_FOLDER"], stage), "a") as file:
+                file.write(str(arguments[0])[len(root):] + chr(10))
+
+    sys.addaudithook(note)
+"""
 
 MEASURED = ("reports/measured/", "models/release/")
 
@@ -34,6 +55,89 @@ def exact_outputs(folder: Path) -> list[Path]:
         for name in names
         if name not in measured and not name.startswith((*MEASURED, "data/raw", "data/gold", "data/generate"))
     ]
+
+
+def rebuild(start: Path, top: Path, times: int = 1) -> Path:
+    """Another folder, hash seed, locale, time zone and umask, and an empty cache. `dvc repro` and all it started are
+    killed, once in the middle of the training, or at any moment again and again; it goes on from where it was cut.
+
+    DVC 3.67 doesn't write dvc.lock in one move: killed in that moment, it leaves a part of it, which it then refuses to
+    read. The way out is the one in docs/dvc.md: put the committed file back (here there is none, so it is removed).
+    """
+    folder, audit = top / "another place", top / "audit"
+    run(top, "git", "clone", "--quiet", str(start), str(folder))
+    for name in ("opened", "python"):
+        (audit / name).mkdir(parents=True)
+    (audit / "python/sitecustomize.py").write_text(AUDIT, encoding="utf-8")
+    elsewhere = {"PYTHONHASHSEED": "11", "LC_ALL": "C", "TZ": "Asia/Tokyo"}
+    elsewhere |= {"AUDIT_ROOT": str(folder), "AUDIT_FOLDER": str(audit / "opened")}
+    elsewhere |= {"PYTHONPATH": f"{folder}{os.pathsep}{audit / 'python'}"}
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    repro = ["bash", "-c", "umask 077; exec dvc repro"]
+    draw, log = random.Random(times), top / "said"
+    for _ in range(times):
+        end = time.monotonic() + (600 if times == 1 else draw.uniform(2, 30))
+        with log.open("w") as said:
+            process = subprocess.Popen(
+                repro, cwd=folder, env={**os.environ, **elsewhere, "PATH": path}, start_new_session=True,
+                stdout=said, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+        while process.poll() is None and time.monotonic() < end:
+            if times == 1 and b"sft: step 0: validation loss" in log.read_bytes():
+                break
+            time.sleep(0.1)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert times > 1 or process.returncode == -signal.SIGKILL, log.read_text()
+        status = run(folder, "dvc", "status", check=False)
+        if status.returncode:
+            assert re.search(r"'\./dvc\.lock' (is invalid|validation failed)", status.stderr), status.stderr
+            (folder / "dvc.lock").unlink()
+    run(folder, *repro, **elsewhere)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def rebuilt(tiny_start: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pipeline as users run it: a process for each stage, below one `dvc repro`, which was killed once."""
+    return rebuild(tiny_start, tmp_path_factory.mktemp("rebuilt"))
+
+
+@pytest.fixture(scope="module")
+def checks() -> set[str]:
+    """The files that the loader of params.yaml imports: its blocks check values with them, and can't change one."""
+    names = "(m.__file__ for n, m in sys.modules.items() if n.startswith('hallmark.'))"
+    code = f"import sys, hallmark.params.loader\nprint(*{names}, sep='\\n')"
+    return {Path(file).relative_to(ROOT).as_posix() for file in run(ROOT, "python", "-c", code).stdout.splitlines()}
+
+
+@pytest.mark.parametrize(("name", "block"), stages())
+def test_what_a_stage_opens_is_declared(rebuilt: Path, checks: set[str], name: str, block: dict[str, Any]) -> None:
+    """Of the files of both buildings, those that it really opened while the pipeline ran."""
+    if name == "code":  # opens all of them
+        return
+    paths = (rebuilt.parent / "audit/opened" / module_of(block)).read_text(encoding="utf-8").splitlines()
+    opened = {re.sub(r"__pycache__/(\w+)\.cpython-\d+\.pyc.*", r"\1.py", path) for path in paths}
+    free = {path for path in opened if loaded_code.NO_OUTPUT.fullmatch(path)} | checks
+    free |= {"stages/__init__.py", "hallmark/__init__.py"}
+    free |= {path for path in opened if path.endswith("__init__.py") and loaded_code.only_a_docstring(ROOT / path)}
+    assert f"{module_of(block).replace('.', '/')}.py" in opened
+    lines = (rebuilt / "code" / module_of(block).split(".")[1]).read_text(encoding="utf-8").splitlines()
+    assert opened - free - {line.partition("  ")[2] for line in lines} == set()
+
+
+# `tiny_run` comes last, so that it may be made by another test process meanwhile.
+def test_a_fresh_clone_elsewhere_that_is_killed_ends_in_the_same_bytes(rebuilt: Path, tiny_run: Path) -> None:
+    for file in exact_outputs(tiny_run):
+        assert (rebuilt / file).read_bytes() == (tiny_run / file).read_bytes(), file
+    assert not list(rebuilt.rglob(".*-????????")), "remains of a killed writer"
+
+
+@pytest.mark.full
+@pytest.mark.timeout(7200)
+def test_kills_at_any_moment_end_in_the_same_bytes(tiny_start: Path, tiny_run: Path, tmp_path: Path) -> None:
+    test_a_fresh_clone_elsewhere_that_is_killed_ends_in_the_same_bytes(rebuild(tiny_start, tmp_path, 30), tiny_run)
 
 
 def test_no_exact_output_holds_a_path_of_this_machine_or_the_time(tiny_run: Path) -> None:
@@ -75,48 +179,3 @@ def test_a_pull_from_a_remote_reproduces_without_training(tiny_run: Path, tmp_pa
     assert ran == ["Running stage 'base':"]
     for file in exact_outputs(tiny_run):
         assert (clone / file).read_bytes() == (tiny_run / file).read_bytes(), file
-
-
-@pytest.mark.parametrize("times", [1, pytest.param(30, marks=[pytest.mark.full, pytest.mark.timeout(7200)])])
-def test_a_fresh_clone_elsewhere_that_is_killed_ends_in_the_same_bytes(
-    tiny_run: Path, tmp_path: Path, times: int
-) -> None:
-    """Another folder, hash seed, locale, time zone and umask, and an empty cache. `dvc repro` and all it started are
-    killed, once in the middle of the training, or at any moment again and again; it goes on from where it was cut.
-
-    DVC 3.67 doesn't write dvc.lock in one move: killed in that moment, it leaves a part of it, which it then refuses to
-    read. The way out is the one in docs/dvc.md: put the committed file back (here there is none, so it is removed).
-    """
-    folder = tmp_path / "another place"
-    run(tmp_path, "git", "clone", "--quiet", str(tiny_run), str(folder))
-    (folder / "dvc.lock").unlink()
-    for file in prov.files_in(folder / "reports"):  # git has them, and here they are to be made
-        if file.name not in ("collect.json", ".gitignore"):
-            file.unlink()
-    elsewhere = {"PYTHONHASHSEED": "11", "LC_ALL": "C", "TZ": "Asia/Tokyo", "PYTHONPATH": str(folder)}
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    repro = ["bash", "-c", "umask 077; exec dvc repro"]
-    draw, log = random.Random(times), tmp_path / "said"
-    for _ in range(times):
-        end = time.monotonic() + (600 if times == 1 else draw.uniform(2, 30))
-        with log.open("w") as said:
-            process = subprocess.Popen(
-                repro, cwd=folder, env={**os.environ, **elsewhere, "PATH": path}, start_new_session=True,
-                stdout=said, stderr=subprocess.STDOUT,
-            )  # fmt: skip
-        while process.poll() is None and time.monotonic() < end:
-            if times == 1 and b"sft: step 0: validation loss" in log.read_bytes():
-                break
-            time.sleep(0.1)
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        assert times > 1 or process.returncode == -signal.SIGKILL, log.read_text()
-        status = run(folder, "dvc", "status", check=False)
-        if status.returncode:
-            assert re.search(r"'\./dvc\.lock' (is invalid|validation failed)", status.stderr), status.stderr
-            (folder / "dvc.lock").unlink()
-    run(folder, *repro, **elsewhere)
-    for file in exact_outputs(tiny_run):
-        assert (folder / file).read_bytes() == (tiny_run / file).read_bytes(), file
-    assert not list(folder.rglob(".*-????????")), "remains of a killed writer"

@@ -7,7 +7,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta
 
@@ -93,7 +93,6 @@ def test_the_test_rejects_a_true_limit_no_oftener_than_it_may(spread):
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.floats(0.01, 0.5), st.floats(0, 0.5))
-@settings(max_examples=60, deadline=None)
 def test_a_higher_limit_is_never_harder_to_reject_and_an_interval_has_the_mean(rates, risk, more):
     assert 0 <= log_wealth(rates, risk, 0.1) <= log_wealth(rates, risk + more, 0.1) + 1e-9
     found = mean_interval(rates, 0.9)
@@ -101,7 +100,6 @@ def test_a_higher_limit_is_never_harder_to_reject_and_an_interval_has_the_mean(r
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.booleans()), min_size=1, max_size=30), st.randoms())
-@settings(max_examples=60, deadline=None)
 def test_the_order_of_records_does_not_matter(rows, random):
     def rates(rows):
         groups, wrong = zip(*rows, strict=True)
@@ -171,7 +169,6 @@ def both(scores, wrong):
 
 
 @given(SCORED, st.randoms())
-@settings(max_examples=150, deadline=None)
 def test_no_order_is_better_than_the_ideal_one_or_worse_than_its_reverse(rows, random):
     scores, wrong = zip(*rows, strict=True)
     ideal, reverse = both([not one for one in wrong], wrong), both(wrong, wrong)
@@ -183,7 +180,6 @@ def test_no_order_is_better_than_the_ideal_one_or_worse_than_its_reverse(rows, r
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=20))
-@settings(max_examples=50, deadline=None)
 def test_a_score_that_says_nothing_has_the_error_rate_as_area(wrong):
     rate = sum(wrong) / len(wrong)
     assert both([0.5] * len(wrong), wrong) == pytest.approx((rate, rate / 2))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hallmark.answer.scoring import Score, Scorer
@@ -302,7 +302,6 @@ def test_hostile_output_is_scored_quickly_and_can_be_written(scorer: Scorer, pre
     assert time.process_time() - start < 10  # 0.1 to 2 where it was measured; for minutes if it grew with the square
 
 
-@settings(deadline=None)
 @given(JSON, JSON, st.text())
 def test_any_values_are_scored(tmp_path_factory: pytest.TempPathFactory, due: Any, said: Any, source: str) -> None:
     scorer = make_scorer(tmp_path_factory.getbasetemp(), schema={"title": "anything"})

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hallmark.answer.endpoint import answer_of
@@ -136,7 +136,6 @@ def test_the_published_templates_are_read(
         assert form.read(text) == calls
 
 
-@settings(max_examples=150, deadline=None)
 @given(calls=CALLS)
 def test_what_the_template_writes_is_read_as_the_same_calls(tokenizers: dict[str, Any], calls: list[Any]) -> None:
     for family, form in FAMILIES.items():
@@ -154,7 +153,6 @@ PIECES = st.sampled_from(
 HOSTILE = st.text() | st.lists(PIECES | st.text(max_size=3), max_size=12).map("".join)
 
 
-@settings(max_examples=300, deadline=None)
 @given(text=HOSTILE)
 def test_reading_and_scoring_never_raise(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     for form in FAMILIES.values():

@@ -9,7 +9,7 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hallmark.base.errors import HallmarkError
@@ -67,7 +67,6 @@ def schemas(draw: st.DrawFn, depth: int = 3) -> tuple[dict[str, Any], dict[str, 
     return written, meant, found
 
 
-@settings(max_examples=300, deadline=None)
 @given(made=schemas())
 def test_python_types_are_read_as_what_they_mean(made: Any) -> None:
     written, meant, found = made
@@ -78,7 +77,6 @@ def test_python_types_are_read_as_what_they_mean(made: Any) -> None:
     assert normal_schema(read) == (read, Counter())
 
 
-@settings(max_examples=300, deadline=None)
 @given(value=JSON, tool=JSON)
 def test_whatever_a_tool_is_it_is_read_once(value: Any, tool: Any) -> None:
     """Also what is no schema and no tool at all: a live request can hold anything."""

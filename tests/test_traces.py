@@ -94,7 +94,7 @@ def test_what_is_put_is_read_as_it_was_by_day_and_once(tmp_path):
     assert read_traces(tmp_path / "none").height == 0
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(text=st.text(st.characters(codec=None), max_size=40), score=st.floats(allow_nan=False, allow_infinity=False))
 def test_any_text_comes_back(tmp_path_factory, text, score):
     folder = tmp_path_factory.mktemp("traces")

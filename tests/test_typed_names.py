@@ -6,7 +6,7 @@ import re
 from functools import cache
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from hallmark.mask.languages import Languages
@@ -36,7 +36,6 @@ SEEN = st.sampled_from(
 )
 
 
-@settings(max_examples=80, deadline=None)
 @given(LEVELS, FIRST, LAST, NOUNS, SEEN)
 def test_no_words_around_a_name_unmask_it_elsewhere(level: str, first: str, last: str, noun: str, seen: str) -> None:
     assume("s {1}" in seen or last in LISTED)  # "the Zephyr Brandvold phone" can be a product
@@ -63,7 +62,6 @@ TYPED = st.sampled_from(
 CASES = st.sampled_from([str, str.lower, str.upper])
 
 
-@settings(max_examples=120, deadline=None)
 @given(LEVELS, st.sampled_from(["Elena", "Lisa", "Chris", "Anna", "Larry"]), LAST, TYPED, CASES)
 def test_a_name_after_a_cue_is_masked_in_any_case(
     level: str, first: str, last: str, typed: str, case: type[str]
@@ -78,7 +76,6 @@ PIECES = st.lists(
 )
 
 
-@settings(max_examples=120, deadline=None)
 @given(LEVELS, PIECES)
 def test_tags_keep_their_form(level: str, pieces: list[str]) -> None:
     text = "".join(pieces)
@@ -94,7 +91,6 @@ RUNS = st.text(alphabet="abeilrnsMRTK0479 .,'@-/\n", max_size=40) | st.lists(
 ).map(" ".join)
 
 
-@settings(max_examples=120, deadline=None)
 @given(LEVELS, RUNS)
 def test_no_span_ends_inside_a_word(level: str, text: str) -> None:
     for span in masker(level)(text).spans:
@@ -109,7 +105,6 @@ LABELS = st.sampled_from(["Attn", "Rechnung Nr", "Invoice No", "Ref", "IBAN", "T
 AFTER = st.sampled_from([" 22", ": ", " been told.", " said so.", ": 22 B", "\n"])
 
 
-@settings(max_examples=80, deadline=None)
 @given(st.one_of(PRONOUNS, LABELS), AFTER)
 def test_contractions_and_what_forms_print_are_no_one(words: str, after: str) -> None:
     assert "PERSON" not in {span.kind for span in masker("quasi")(words + after).spans}

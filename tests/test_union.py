@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hallmark.mask.masking import Masker, Record, windows
@@ -133,7 +133,6 @@ def test_what_the_second_check_finds_is_masked_and_named() -> None:
 # --- windows, and the model
 
 
-@settings(max_examples=80)
 @given(st.text(st.sampled_from("ab .\n"), max_size=400), st.integers(20, 60), st.sampled_from([0, 10]))
 def test_windows_hold_the_whole_text_in_order(text: str, size: int, overlap: int) -> None:
     at = 0
