@@ -98,7 +98,7 @@ if Path("template").is_dir():
     }
     # In one command, SlipCover 1.1 would check the coverage of all processes, and write that of pytest's own.
     ALONE["tests"] = [
-        f"python -m slipcover --source stages,hallmark --json --out .venv/coverage.json {PYTEST}",
+        f"python -m slipcover --immediate --source stages,hallmark --json --out .venv/coverage.json {PYTEST}",
         "python -m slipcover --silent --merge .venv/coverage.json --fail-under 90 --out .venv/coverage.json",
     ]
 GROUPS = {"tune": "tune", **dict.fromkeys(("install", "tests", "stamp", "update", *SESSIONS.get("tests", ())), "dev")}
