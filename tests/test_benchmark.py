@@ -217,6 +217,7 @@ def kill_server(process: subprocess.Popen) -> None:
     next(child for child in children if child.cmdline()[1:3] == ["-m", "hallmark.serve.launcher"]).kill()
 
 
+@pytest.mark.full
 def test_a_server_that_dies_under_load_is_an_error(workspace):
     """Once it has answered the first of 3000 requests, which take a minute at least."""
     before = (workspace / "reports/benchmark.json").read_bytes()

@@ -125,9 +125,8 @@ def test_a_module_runs_what_loads_it_again_and_no_other_stage(copied: Path) -> N
     before = lists()
     append(copied / "hallmark/model/kernels.py", "\n\nKNOB = 1\n")
     assert changed(before) == {"sft", "dpo"}
-    before = lists()
     (copied / "hallmark/serve/engines/another.py").write_text("ENGINE = None\n", encoding="utf-8")
-    assert changed(before) == {"eval", "benchmark"}
+    assert changed(before) == {"sft", "dpo", "eval", "benchmark"}
 
 
 def test_new_code_and_new_data_of_a_stage_are_listed(copied: Path) -> None:
@@ -135,8 +134,9 @@ def test_new_code_and_new_data_of_a_stage_are_listed(copied: Path) -> None:
     (copied / "hallmark/data/words/few.txt").write_text("a\n", encoding="utf-8")
     (copied / "hallmark/data/extra.py").write_text('import polars\nWORDS = "words/few.txt"\n', encoding="utf-8")
     append(copied / "stages/gate.py", "\ndef late() -> None:\n    from hallmark.data import extra\n")
+    listed = lists()["gate"]
     for name in ("hallmark/data/extra.py", "hallmark/data/words/few.txt", "requirements.lock"):
-        assert f"  {name}\n" in lists()["gate"]
+        assert f"  {name}\n" in listed
 
 
 @pytest.mark.parametrize(
