@@ -13,7 +13,6 @@ import polars as pl
 import pytest
 from ruamel.yaml import YAML
 
-from hallmark.base import loaded_code
 from hallmark.base.files import sha256_folder
 from hallmark.base.machine import describe, when_and_where
 from hallmark.params.loader import Params

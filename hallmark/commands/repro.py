@@ -21,7 +21,9 @@ def main(arguments: argparse.Namespace, options: list[str]) -> None:
     """What comes before and after `dvc repro`, and that."""
     file = arguments.params
     lines = unfilled(load_params(file).certify, file)
-    stages = ["report"] if lines and not options else []  # all but the release, which would say nothing true of the data
+    stages = (
+        ["report"] if lines and not options else []
+    )  # all but the release, which would say nothing true of the data
     if lines:
         print("\n".join([f"{file}: all runs but certify, until these lines say what is true of your data:", *lines]))
     clear_remains(MASKED.parent, ADAPTER.parent, REPORTS)  # half-written files of killed runs
