@@ -6,7 +6,7 @@ import re
 from functools import cache
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from hallmark.mask.languages import Languages
@@ -189,14 +189,14 @@ INSIDE = st.tuples(st.from_regex(r"[A-Za-z]{2,6}", fullmatch=True), st.integers(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(LEVELS, CUES, QUOTES, INSIDE)
 def test_a_secret_in_quotes_is_masked_whole_and_its_quotes_stay(level: str, cue: str, quotes: str, value: str) -> None:
     masked = masker(level)(cue.format(f"{quotes[0]}{value}{quotes[1]}") + " bye").text
     assert re.search(rf"{quotes[0]}<SECRET_1>{quotes[1]} bye$", masked), masked
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     LEVELS,
     st.sampled_from(
@@ -210,7 +210,7 @@ def test_a_point_on_a_map_is_masked_whole(level: str, cue: str, north: str, east
     assert masker(level)(cue.format(f"{north}{joint}{east}")).text == cue.format("<LOCATION_1>")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.sampled_from(
         ["multiply {} by 12", "what is {} times 8", "add {} and 12", "{} + 4412", "round {} up", "3 % of {}"]
