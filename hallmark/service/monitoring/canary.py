@@ -181,23 +181,13 @@ def _rules(found: Sequence[Live], past: Sequence[Look], settings: Canary) -> lis
     if not past:
         return []
     answered = bool(found[-1].prod.requests or found[-1].canary.requests)
-    return [
-        _rule(
-            # By pairs if the last look has any.
-            measured(
-                name,
-                [one.shadow.means[name] for one in found]
-                if found[-1].shadow.means[name]
-                else [(one.canary.means[name], one.prod.means[name]) for one in found],
-                past,
-                settings,
-            ),
-            margin,
-            answered=answered,
-            price_at_most=settings.price_at_most,
-        )
-        for name, margin in asked(settings).items()
-    ]
+    rules = []
+    for name, margin in asked(settings).items():
+        paired = bool(found[-1].shadow.means[name])
+        means = [one.shadow.means[name] if paired else (one.canary.means[name], one.prod.means[name]) for one in found]
+        measures = measured(name, means, past, settings)
+        rules.append(_rule(measures, margin, answered=answered, price_at_most=settings.price_at_most))
+    return rules
 
 
 def asked(settings: Canary) -> dict[str, float]:

@@ -115,10 +115,10 @@ def words(found: Sequence[Needed], days: float, share: float, *, shadow: bool) -
     """What the margins take, a line for each rule."""
     if share == 1 or (share == 0 and not shadow):
         return [f"serve.routing.canary is {share:g}: a verdict takes customers of both releases."]
-    lines = [f"what the margins take, if {share:.0%} of prod's customers of the last {days:g} days get the canary:"]
+    how = f"if {share:.0%} of prod's customers of the last {days:g} days get the canary"
     if shadow:
-        what = "is asked in the shadow what prod answers, and errs where prod does not"
-        lines = [f"what the margins take at most, if a canary {what}, by prod's customers of the last {days:g} days:"]
+        how = f"at most, if a canary is asked in the shadow what prod's customers of the last {days:g} days ask"
+    lines = [f"what the margins take, {how}:"]
     for one in found:
         unit = "%" if one.rule == "price" else "points"
         if one.customers is None or one.least_margin is None:
