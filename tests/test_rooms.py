@@ -16,11 +16,11 @@ from tests.workspace import ROOT, run
 # From the bottom to the top, as hallmark/__init__.py says: a room imports only rooms before it. A recipe imports any but
 # `service`, and nothing imports a recipe. With the lines of Python that each may have: who needs more decides it here.
 ROOMS = {
-    "base": 4_350, "task": 1_250, "mask": 9_450, "data": 4_200, "model": 3_950, "serve": 2_300, "answer": 4_300, "judge": 4_200,
-    "release": 2_150, "page": 900, "params": 1_200, "plan": 1_400, "commands": 7_650, "service": 10_100,
+    "base": 4_350, "task": 1_250, "mask": 9_350, "data": 4_200, "model": 4_050, "serve": 2_350, "answer": 4_300, "judge": 4_200,
+    "release": 2_150, "page": 900, "params": 1_250, "plan": 1_400, "commands": 7_550, "service": 10_100,
 }  # fmt: skip
-OTHERS = {"stages": 2_450, "tests": 41_800, "noxfile.py": 215}  # lines
-PAGES, WORDS = 20, 29_500  # of docs/
+OTHERS = {"stages": 2_450, "tests": 42_050, "noxfile.py": 200}  # lines
+PAGES, WORDS = 20, 29_550  # of docs/
 
 
 @cache
