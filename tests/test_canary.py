@@ -259,7 +259,7 @@ def test_corrected_and_rejected_answers_are_wrong_ones():
 
 
 def asked_of_both(count: int, canary: dict[str, Any] | None = None, **prod: Any) -> list[Trace]:
-    """A request of each of so many customers, which prod answers, and the canary in the shadow."""
+    """A request of each of a number of customers, which prod answers, and the canary in the shadow."""
     found = [trace(group=f"p{number}", answer='{"a":1}', **prod) for number in range(count)]
     shadow = {"route": "shadow", "version": VERSIONS[1]} | (canary or {})
     return [*found, *(replace(one, id=f"{one.id}s", **shadow) for one in found)]

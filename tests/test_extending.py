@@ -205,7 +205,9 @@ def test_files_of_ones_own_are_found_listed_and_hashed(tmp_path: Path) -> None:
         assert re.search(words, said), words
     run(tmp_path, "python", "-m", "stages.code")
     listed = {file.name: file.read_text(encoding="utf-8") for file in sorted((tmp_path / "code").iterdir())}
-    for name, stages in zip(OWN, (("mask", "eval"), ("eval", "gate"), ("eval", "benchmark"), ("eval",)), strict=True):
+    for name, stages in zip(
+        OWN, (("mask", "eval"), ("eval", "compare"), ("eval", "benchmark"), ("eval",)), strict=True
+    ):
         for stage in stages:
             assert f"  {name}\n" in listed[stage], (name, stage)
         assert f"  {name}\n" not in listed["quantize"]
