@@ -161,6 +161,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     trainer = SimpleNamespace(
         model=model,
         optimizer=optimizer,
+        accelerator=SimpleNamespace(num_processes=1),
         args=SimpleNamespace(device=torch.device("cpu"), train_batch_size=1, max_steps=2, eval_strategy="steps",
                              eval_on_start=True, logging_steps=1, eval_steps=1, save_steps=1),
         state=SimpleNamespace(global_step=1, epoch=0.5),

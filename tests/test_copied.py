@@ -46,7 +46,7 @@ ROW = {
 MASK = load_params(ROOT / "params.yaml").mask
 PARAMS: dict[str, Any] = {
     "data.input": "text", "data.tags": None, "task.refusal": None, "mask.identity_columns": {}, "mask.gold": None,
-    "mask.ner": {"engine": "none", "model": None}, "mask.workers": 1, "eval.spans": [],
+    "mask.ner": {"engine": "none", "model": None}, "mask.workers": 1,
 }  # fmt: skip
 
 

@@ -21,7 +21,6 @@ LIVE = {
     "mask.gold": None,
     "dedupe.gold": None,
     "data.rejected": None,
-    "eval.spans": [],
 }
 SMALL = Size(customers=30, rows=150, callers=10, calls=(12, 6, 0, 3), params=LIVE, bad={})
 

@@ -281,7 +281,7 @@ def test_what_is_missing_is_one_clear_error_and_earlier_results_stay(at: Path) -
 
 
 def test_constrained_decoding_is_compared_with_free_decoding_and_ends_in_valid_answers(at: Path) -> None:
-    free, _ = evaluate(max_new_tokens=40, again=0)
+    free, _ = evaluate(max_new_tokens=40)
     rows, metrics = evaluate(constrained=6)
     assert texts(rows) == texts(free)
     held = {row["id"]: row["constrained"] for row in rows if "constrained" in row}

@@ -76,7 +76,7 @@ def test_the_command_registers_and_copies_out(
     lines = said(str(tmp_path / "out"), "--version", "v0.2.0")
     assert lines.startswith("registered: model@v0.2.0 (pass, provenance ")
     assert "\nchanged since v0.1.0:\n  base: the same\n" in lines
-    assert "\nshare it: dvc push models/release models/quantized && git push origin model@v0.2.0\n" in lines
+    assert "\nshare it: nox -s release -- --push\n" in lines
     assert said(str(tmp_path / "again")).startswith("this is v0.2.0 already")
     assert sha256_folder(tmp_path / "out") == sha256_folder(tmp_path / "again") == sha256_folder(RELEASE)
 
