@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import dvc as dvc  # now: its loggers keep the streams of the moment, and a test's are closed after it
 import pytest
 from filelock import FileLock
 from hypothesis import is_hypothesis_test, settings
