@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -152,8 +153,14 @@ def relock() -> None:
     """Make the working directory's `dvc.lock` describe the current files, as after a run: `dvc commit --force`."""
     from dvc.repo import Repo
 
-    with Repo() as repo:
-        repo.commit(force=True)
+    logger = logging.getLogger("dvc")  # its handlers may hold a stream that another test has closed
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with Repo() as repo:
+            repo.commit(force=True)
+    finally:
+        logger.setLevel(before)
 
 
 def make(repo: Path) -> None:
