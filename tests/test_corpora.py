@@ -9,8 +9,7 @@ import pytest
 from hallmark.base.errors import HallmarkError
 from hallmark.params.edit import changed
 from hallmark.params.loader import load_params
-from hallmark.task.evidence import Source
-from tests.bench.corpora import causes, row
+from tests.bench.corpora import row
 from tests.bench.corpora.__main__ import call, command_line, main
 from tests.bench.corpora.recipe import VARIABLE, corpus_file, difference, names, read_recipe, set_up
 from tests.workspace import ROOT, committed
@@ -56,28 +55,9 @@ def test_without_the_data_it_says_where_they_come_from(monkeypatch: pytest.Monke
         main(command_line().parse_args(["receipts", "--folder", str(tmp_path)]))
 
 
-RECEIPT = "HUA SENG TRADING\nLOT 5, JALAN MAWAR 3\n81100 JOHOR\nSUBTOTAL 9.40\nTOTAL RM9.50"
-
-
-@pytest.mark.parametrize(
-    ("target", "answer", "why"),
-    [
-        ("LOT 5, JALAN MAWAR 3, 81100 JOHOR", "LOT 5 JALAN MAWAR 3 81100 JOHOR", causes.SPELLING),
-        ("LOT 5, JALAN MAWAR 3, 81100 JOHOR", "LOT 5, JALAN MAWAR 3", causes.SHORT),
-        ("LOT 5, JALAN MAWAR 3", "LOT 5, JALAN MAWAR 3 81100", causes.LONG),
-        ("LOT 5, JALAN MAWAR 3, 81100 JOHOR", "12 JALAN SAGU, MELAKA", causes.MADE_UP),
-        ("LOT 5, JALAN MAWAR 3, 81100 JOHORE", "LOT 5, JALAN MAWAR 3", causes.NOT_THERE),
-        ("9.50", None, causes.LEFT_OUT),
-    ],
-)
-def test_a_wrong_field_has_a_cause(target: str, answer: str | None, why: str) -> None:
-    assert causes.cause(target, answer, Source(RECEIPT)) == why
-
-
 def test_the_figures_are_of_what_answered_the_holdout(tmp_path: Path) -> None:
     """The reports of the reference, which git has, with the intervals of its comparison."""
     committed(tmp_path, "reports")
-    (tmp_path / "reports/eval/tuned/predictions.jsonl").write_text("", encoding="utf-8")
     found = row.figures(tmp_path, 60)
     assert {"base", "tuned", row.LINEAR} <= found["right"].keys() and "calibration" not in found["right"]
     assert all(0 <= rate["low"] <= rate["value"] <= rate["high"] <= 1 for rate in found["right"].values())

@@ -8,13 +8,11 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from hallmark.serve.engines.transformers_serve import TransformersServer
 from hallmark.serve.engines.vllm import VllmServer
-from tests.gpu import page
 from tests.gpu.__main__ import summary, watched
 from tests.gpu.registry import MODULES, Bench, Part, Skipped, parts, run_part
 from tests.gpu.serving import TRANSFORMERS, VLLM, block
@@ -80,48 +78,6 @@ def test_a_part_that_hangs_is_stopped_and_takes_no_other_along(tmp_path: Path) -
     assert (result["state"], result["reason"], result["lines"]) == ("stopped", "after 0 s", [])
     assert json.loads((tmp_path / "quantize.json").read_text(encoding="utf-8")) == result
     assert summary({"quantize": result}) == ["stopped  quantize: after 0 s"]
-
-
-@pytest.fixture
-def made_up(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
-    """A folder of results, and a page."""
-    machine = {"date": "2026-11-26", "machine": {"gpu": "NVIDIA L4", "torch": "2.13.0"}, "memory_bytes": 24 * 2**30}
-    of_a_gpu: dict[str, Any] = {"device": "cuda", "tiny": False, "machine": machine, "reason": None, "seconds": 1.0}
-    lines = [
-        {"check": "LoRA", "state": "passed", "words": "9 tokens/s", "error": None},
-        {"check": "a | b", "state": "failed", "words": "", "error": "<script>\nmore"},
-    ]
-    results = {
-        "speed": of_a_gpu | {"state": "failed", "lines": lines},
-        "ddp": of_a_gpu | {"state": "skipped", "reason": "torch sees 1 CUDA device", "lines": []},
-        "eval": of_a_gpu | {"state": "passed", "device": "cpu", "lines": lines},
-        "dpo": of_a_gpu | {"state": "passed", "tiny": True, "lines": lines},
-    }
-    for name, result in results.items():
-        (tmp_path / f"{name}.json").write_text(json.dumps(result), encoding="utf-8")
-    file = tmp_path / "page.md"
-    file.write_text("# Training\n\n## Measured on a GPU\n\nNothing.\n\n## After\n\nStays.\n", encoding="utf-8")
-    yield tmp_path, file
-
-
-def test_the_page_shows_what_a_gpu_did_and_no_other(made_up: tuple[Path, Path]) -> None:
-    out, file = made_up
-    page.write(out, parts(), file)
-    text = file.read_text(encoding="utf-8")
-    assert "Nothing." not in text
-    assert text.endswith("\n\n## After\n\nStays.\n")
-    assert "| speed | LoRA | 9 tokens/s |" in text
-    assert "| speed | a \\| b | **failed**: &lt;script&gt; |" in text
-    assert json.loads((out / "gpu.json").read_text(encoding="utf-8")).keys() == {"speed", "ddp"}
-    page.write(out, parts(), file)
-    assert file.read_text(encoding="utf-8") == text, "written again, it is the same"
-    (out / "speed.json").unlink()
-    page.write(out, parts(), file)
-    assert file.read_text(encoding="utf-8") == text, "a part that was not run again keeps its rows"
-    (out / "ddp.json").unlink()
-    with pytest.raises(SystemExit, match="no result of a GPU"):
-        page.write(out, parts(), file)
-    assert file.read_text(encoding="utf-8") == text
 
 
 def test_the_blocks_of_the_servers_are_valid() -> None:

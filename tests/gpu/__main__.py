@@ -1,7 +1,7 @@
 """What only a GPU can show: `python -m tests.gpu [PART ...]`; `--list` names the parts.
 
 Each part runs in a process of its own with a time limit. Its results are in a JSON file of its name in `--out`, line by
-line as they come. With all of them, docs/training.md gets its table (`--page` does only that). Exit code 1 if a check failed.
+line as they come. Exit code 1 if a check failed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.gpu import page
 from tests.gpu.registry import Bench, Part, parts, run_part, write
 from tests.workspace import ROOT
 
@@ -31,7 +30,6 @@ def command_line() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.gpu", description=__doc__.splitlines()[0])
     parser.add_argument("part", nargs="*", metavar="PART", help="all, unless some are named")
     parser.add_argument("--list", action="store_true", help="name the parts, and run none")
-    parser.add_argument("--page", action="store_true", help="only write the table of docs/training.md from --out")
     parser.add_argument("--out", type=Path, default=OUT, help=f"folder of the results ({OUT})")
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
     parser.add_argument("--tiny", action="store_true", help="tiny models and few steps: whether the parts run at all")
@@ -56,9 +54,6 @@ def main() -> int:
         run_part(known[name], Bench(given.device, given.tiny, False, given.scratch, given.out / f"{name}.json"))
         return 0
     given.out.mkdir(parents=True, exist_ok=True)
-    if given.page:
-        page.write(given.out, known)
-        return 0
     if given.device == "cuda" and (missing := no_device()):
         print(f"gpu: {missing}", file=sys.stderr)
         return 1
@@ -68,8 +63,6 @@ def main() -> int:
         chosen, where = [known[name] for name in given.part or known], machine(given.device)
         results = {part.name: watched(part, given, scratch, where) for part in chosen}
     print("\n".join(summary(results)))
-    if given.device == "cuda" and not given.tiny:
-        page.write(given.out, known)
     return int(any(result["state"] not in ("passed", "skipped") for result in results.values()))
 
 

@@ -143,14 +143,13 @@ class Workspace:
             reduce(getitem, blocks, self.params)[last] = value
         (self.folder / "params.yaml").write_text(json.dumps(self.params, indent=1), encoding="utf-8")
 
-    def stage(self, name: str, *options: str, profile: bool = False, check: bool = True) -> dict[str, Any]:
+    def stage(self, name: str, *options: str, check: bool = True) -> dict[str, Any]:
         """Run a stage with instruments on it, and return what they saw; Failed with its message if it ends in an error."""
         if name == "sft":
             self.round()
         out = self.folder / "seen.json"
         out.unlink(missing_ok=True)
-        words = [str(out), *(["--profile"] if profile else []), f"stages.{name}", *options]
-        done = self.process("tests.gpu.stage", *words)
+        done = self.process("tests.gpu.stage", str(out), f"stages.{name}", *options)
         if check and done.returncode != 0:
             raise Failed(f"{name} ended with exit code {done.returncode}: {last_words(done.stderr)}")
         seen: dict[str, Any] = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
@@ -190,10 +189,10 @@ class Workspace:
         path = os.pathsep.join([str(self.folder), str(ROOT)])
         return run(self.folder, sys.executable, "-m", module, *words, check=False, PYTHONPATH=path)
 
-    def train(self, profile: bool = False, **overrides: Any) -> dict[str, Any]:
+    def train(self, **overrides: Any) -> dict[str, Any]:
         """Run `sft` with these params; what the instruments saw, with its reports as `sft` and `measured`."""
         self.set(**overrides)
-        seen = self.stage("sft", profile=profile)
+        seen = self.stage("sft")
         return seen | {"sft": report(self.folder, "sft"), "measured": report(self.folder, "measured/sft")}
 
     @property

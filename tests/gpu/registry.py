@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-MODULES = ("training", "batches", "memory", "speed", "attention", "resume", "evaluation", "serving", "several")
+MODULES = ("training", "batches", "memory", "resume", "evaluation", "serving", "several")
 LIMIT = 480  # seconds for a part, unless it says otherwise
 TRACE = 12  # last lines of a traceback that are kept
 

@@ -1,7 +1,6 @@
-"""Run a stage with instruments on it: `python -m tests.gpu.stage OUT.json [--profile] stages.sft [options]`.
+"""Run a stage with instruments on it: `python -m tests.gpu.stage OUT.json stages.sft [options]`.
 
-In the current folder, as the stage itself would. OUT gets the seconds of its training steps, the device's peak memory
-and, with `--profile`, which attention operators ran how often.
+In the current folder, as the stage itself would. OUT gets the seconds of its training steps, and the device's peak memory.
 """
 
 from __future__ import annotations
@@ -10,15 +9,12 @@ import json
 import os
 import sys
 import time
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from hallmark.base.compute import environment
 from hallmark.params.loader import load_params
 from tests.workspace import as_main
-
-ATTENTION = "aten::_scaled_dot_product"
 
 
 def clock() -> Any:
@@ -46,23 +42,18 @@ def clock() -> Any:
     return Clock
 
 
-def main(out: str, *words: str) -> None:
+def main(out: str, stage: str, *options: str) -> None:
     """Run the stage, and write what was seen even if it ends in an error."""
-    profiled = words[0] == "--profile"
-    stage, *options = words[1:] if profiled else words
     if "torch" not in sys.modules:  # before it is loaded, as `set_up` does
         os.environ.update(environment(load_params().compute))
     import torch
-    from torch.profiler import ProfilerActivity, profile
     from transformers import trainer
 
     file, ours = Path(out), clock()
-    watching: Any = profile(activities=[ProfilerActivity.CPU]) if profiled else nullcontext()
     sys.argv = [stage, *options]
     start = time.perf_counter()
     try:
-        with watching as profiler:
-            as_main(stage)
+        as_main(stage)
     finally:
         trainer.DEFAULT_CALLBACKS.remove(ours)
         seen: dict[str, Any] = {
@@ -74,12 +65,6 @@ def main(out: str, *words: str) -> None:
         if torch.cuda.is_initialized():
             seen["peak_bytes"] = torch.cuda.max_memory_allocated()
             seen["reserved_bytes"] = torch.cuda.max_memory_reserved()
-        if profiled and profiler is not None:
-            seen["attention"] = {
-                event.key.removeprefix("aten::"): event.count
-                for event in sorted(profiler.key_averages(), key=lambda event: event.key)
-                if event.key.startswith(ATTENTION)
-            }
         file.write_text(json.dumps(seen), encoding="utf-8")
 
 

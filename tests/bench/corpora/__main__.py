@@ -1,4 +1,4 @@
-"""Run real corpora through stamped repos and put their rows into docs/results.md: `python -m tests.bench.corpora [NAME ...]`.
+"""Run real corpora through stamped repos and print their rows for docs/results.md: `python -m tests.bench.corpora [NAME ...]`.
 
 For each corpus: stamp a repo from this template, let `propose --write` read the data, set what the recipe says, run the
 whole pipeline. A corpus that is finished isn't run again, and one that was stopped goes on where it was.
@@ -30,12 +30,11 @@ from tests.bench.corpora.recipe import (
     recipe_file,
     set_up,
 )
-from tests.bench.corpora.row import figures, write_row
+from tests.bench.corpora.row import figures, line
 from tests.workspace import ROOT
 
 SETS = ("--write", "--no-split")  # the params of the recipe come before the split
 INTO = Path("../hallmark-corpora")
-OF_MACHINE = ("compute.threads", "sft.dtype", "eval.dtype")  # params that suit a machine, not a corpus
 IDENTITY = ("-c", "user.name=Hallmark", "-c", "user.email=hallmark@localhost")
 
 
@@ -46,28 +45,23 @@ def command_line() -> argparse.ArgumentParser:
     parser.add_argument("--folder", type=Path, help=f"where the corpora's files are (default: what {VARIABLE} names)")
     parser.add_argument("--into", type=Path, default=INTO, help="where the stamped repos go (default: %(default)s)")
     parser.add_argument("--again", action="store_true", help="delete a corpus's stamped repo and start over")
-    parser.add_argument("--until", metavar="STAGE", help="stop after this stage; no row is written")
+    parser.add_argument("--until", metavar="STAGE", help="stop after this stage; no row is printed")
     parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="PARAM=VALUE",
-        help="also change this param; the row, which names it, is written only if all are of the machine: "
-        f"{', '.join(OF_MACHINE)}",
+        "--set", action="append", default=[], metavar="PARAM=VALUE", help="also change this param; the row names it"
     )
     return parser
 
 
 def main(given: argparse.Namespace) -> None:
-    """Run the corpora, one after the other, and write their rows."""
+    """Run the corpora, one after the other, and print their rows."""
     folder = given.folder or (Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None)
     recipes = {name: read_recipe(name) for name in given.name or names()}
     files = {name: corpus_file(recipe, folder) for name, recipe in recipes.items()}  # before any of them runs
     changes = dict(map(change, given.set))
     for name, recipe in recipes.items():
         finished = run(name, recipe, files[name], given.into, changes, given.again, given.until)
-        if finished and set(changes) <= set(OF_MACHINE):
-            write_row(name, recipe, read_object(finished), changes)
+        if finished:
+            print(line(name, recipe, read_object(finished), changes))
 
 
 def change(text: str) -> tuple[str, Any]:

@@ -6,17 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hallmark.base.errors import HallmarkError
-from hallmark.base.files import write_text
 from hallmark.base.machine import describe
 from hallmark.base.reading import read_object
 from hallmark.judge.verdict import VERDICTS
-from tests.bench.corpora.causes import causes
-from tests.bench.corpora.causes import table as causes_table
 from tests.bench.corpora.recipe import Recipe
-from tests.workspace import ROOT
 
-PAGE = ROOT / "docs/results.md"
 LINEAR = "linear"  # what the linear model is called here: its labels count, since it predicts nothing else
 NAMES = {
     LINEAR: "linear model, labels",
@@ -28,7 +22,7 @@ def figures(repo: Path, seconds: float) -> dict[str, Any]:
     """What a finished repo found: records and groups, what each model got right, verdict, machine; `seconds` it took."""
     reports = repo / "reports"
     split = read_object(reports / "split.json")
-    right, fields = {}, {}
+    right = {}
     comparison = read_object(reports / "comparison.json")
     against = comparison["against"]
     others = [
@@ -38,36 +32,17 @@ def figures(repo: Path, seconds: float) -> dict[str, Any]:
         *others,
         ("tuned", comparison["records"], comparison["tuned"]["measures"], "tuned"),
     ):
-        found = {measure["name"]: measure[side] for measure in measures}
-        right[name] = found["exact_match"] | {"records": records}
-        if f1 := found.get("field_f1"):
-            fields[name] = f1
+        exact = next(measure[side] for measure in measures if measure["name"] == "exact_match")
+        right[name] = exact | {"records": records}
     if linear := against["classical"]["right"]:
         right[LINEAR] = linear["classical"] | {"records": linear["records"]}
     return {
-        "rows": read_object(reports / "mask.json")["rows"],
         "parts": {part: [split["rows"][part], split["groups"][part]] for part in ("train", "holdout")},
         "right": right,
-        "fields": fields,
-        "causes": causes(reports / "eval/tuned/predictions.jsonl") if "tuned" in fields else {},
         "verdict": read_object(reports / "gate.json")["verdict"],
         "minutes": round(seconds / 60, 1),
         "machine": describe(read_object(reports / "measured/sft.json")["fingerprint"]),
     }
-
-
-def table(found: dict[str, Any]) -> str:
-    """What every model got right, with intervals, as a table."""
-    held, groups = found["parts"]["holdout"]
-    head = [
-        f"| of {held:,} records in {groups:,} groups that training never saw | exact match | field F1 |",
-        "| --- | --- | --- |",
-    ]
-    rows = [
-        f"| {name_of(who, rate, held)} | {percent(rate)} | {percent(found['fields'][who]) if who in found['fields'] else ''} |"
-        for who, rate in sorted(found["right"].items(), key=lambda item: item[1]["value"])
-    ]
-    return "\n".join([*head, *rows])
 
 
 def name_of(model: str, rate: dict[str, float], held: int) -> str:
@@ -96,34 +71,6 @@ def line(name: str, recipe: Recipe, found: dict[str, Any], changes: Mapping[str,
         recipe.looked_at,
         "; ".join([found["machine"], *(f"`{param}: {value}`" for param, value in changes.items())]),
         f"{found['minutes']:.0f}",
-        command(name),
+        f"`nox -s corpora -- {name}`",
     ]
     return f"| {' | '.join(cells)} |"
-
-
-def command(name: str) -> str:
-    """The command that makes a corpus's row, which also marks the row."""
-    return f"`nox -s corpora -- {name}`"
-
-
-def write_row(name: str, recipe: Recipe, found: dict[str, Any], changes: Mapping[str, Any]) -> None:
-    """Put the row into docs/results.md: over the one that its command made before, or first in the table.
-
-    Print it, and what each model got right.
-    """
-    lines = PAGE.read_text(encoding="utf-8").splitlines()
-    new = line(name, recipe, found, changes)
-    at = next((at for at, old in enumerate(lines) if old.endswith(f"| {command(name)} |")), None)
-    if at is not None:
-        lines[at] = new
-    else:
-        head = next((at for at, old in enumerate(lines) if old.startswith("| corpus |")), None)
-        if head is None:
-            raise HallmarkError(
-                "has no table of corpora", file=PAGE, remedy="restore the page: `git checkout docs/results.md`"
-            )
-        lines.insert(head + 2, new)
-    write_text(PAGE, "\n".join(lines) + "\n")
-    print(f"{new}\n\n{table(found)}")
-    if found["causes"]:
-        print(f"\n{causes_table(found['causes'])}")
