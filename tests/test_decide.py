@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from html import unescape
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from hallmark.judge.results import read_results
 from hallmark.params.loader import Params, load_params
 from hallmark.release.model_card import model_card
 from stages import compare, decide, gate, report
-from tests.made_up import ROOT, outcomes, sure, system, without_comparators, write_models, write_other_reports
+from tests.made_up import ROOT, outcomes, system, without_comparators, write_models, write_other_reports
 
 WHOLE = without_comparators(load_params(ROOT / "params.yaml"), "few_shot")
 PARAMS = WHOLE.model_copy(
@@ -163,28 +162,3 @@ def test_where_no_floor_asks_for_right_answers_a_class_must_beat_the_most_freque
     assert found == {"tuned": "pass", "base": "fail", "classical": "fail", "few_shot": "too_little_data"}
     free = {option.limits for option in decide.run(unfloored).ways if option.name in ("classical", "few_shot")}
     assert free == {"pass"}
-
-
-def test_the_summary_the_page_and_the_card_say_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = decide.run(PARAMS)
-    (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
-    summary.main(argparse.Namespace(params=folder / "params.yaml"))
-    printed = capsys.readouterr().out
-    assert f"use: {found.words}\n" in printed and re.search(r"Tuned \(use\) +400 ", printed)
-    assert max(len(line) for line in printed.splitlines() if line.startswith("  ")) <= 130
-    report.run(PARAMS)
-    assert "How sure the model is" not in (folder / "reports/comparison.html").read_text(encoding="utf-8")
-    write_json(folder / "reports/cascade.json", sure())
-    report.run(PARAMS)
-    page = (folder / "reports/comparison.html").read_text(encoding="utf-8")
-    assert '<section id="decision"' in page and found.words.split(":")[0] in page
-    assert (
-        '<section id="sure"' in page and 'class="key calibrated"' in page and "About 40 customers are needed." in page
-    )
-    card = model_card(
-        PARAMS,
-        read_results(),
-        {"base": {"weights": "model.safetensors", "files": {}}, "dpo": {"enabled": False}, "rows": {}},
-        {},
-    )
-    assert "## What to use" in card and "Tuned (use)" in card

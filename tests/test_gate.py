@@ -305,30 +305,12 @@ def test_an_error_is_no_timing_however_busy_the_machine_was(folder, changes):
     assert not_passed(found) == {"serving.error_rate": "fail"}
 
 
-def test_a_benchmark_report_of_an_older_version_is_read(folder):
-    benchmark = read_json(folder / "reports/benchmark.json")
-    del benchmark["measured"]
-    write_json(folder / "reports/benchmark.json", benchmark)
-    judged(folder)
-
-
 def test_the_same_reports_give_the_same_bytes(folder):
     judged(folder)
     files = [folder / f"reports/{name}.json" for name in ("gate", "headline")]
     first = [file.read_bytes() for file in files]
     judged(folder)
     assert [file.read_bytes() for file in files] == first
-
-
-def test_the_headline_for_dvc_is_short_and_says_what_matters_first(folder):
-    floors = {"exact_match": 0.5, "schema_validity": 0.9, "field_f1": 0.5, "field_recall": 0.5}
-    verdict, _, report = judged(folder, floors=floors)
-    few = read_json(folder / "reports/headline.json")
-    rules = {rule["name"]: rule["value"] for rule in report["rules"]}
-    names = ["verdict", "exact_match", "schema_validity", "field_f1", "over_base", "unsafe_answer", "validation_loss"]
-    assert [*few] == [*names, "latency_p95_s", "requests_per_s"]
-    assert few["verdict"] == verdict
-    assert few["over_base"] == rules["superiority.base"] and few["latency_p95_s"] == rules["serving.latency_p95_s"]
 
 
 def test_the_most_serious_failed_rule_is_the_headline(folder):

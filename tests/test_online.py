@@ -7,13 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hallmark.base.reading import read_json
 from hallmark.base.stats import newcombe_independent
 from hallmark.judge.online import difference, judged, online
 from hallmark.params.loader import load_params
 from hallmark.task.predictions import Prediction
-from stages import compare
-from tests.made_up import ROOT, outcomes, prediction, typed, without_comparators, write_models, write_predictions
+from tests.made_up import ROOT, prediction, typed, without_comparators
 
 PARAMS = without_comparators(load_params(ROOT / "params.yaml"))
 SETTINGS = PARAMS.compare.model_copy(update={"bootstrap_samples": 400})
@@ -49,21 +47,6 @@ def test_the_verdict(later: dict[str, list[bool]], verdict: str) -> None:
     assert found is not None
     assert (found.verdict, found.groups, found.shared_groups) == (verdict, len(later), len(later))
     assert found.difference.low <= found.difference.value <= found.difference.high
-
-
-def test_compare_reports_both_parts(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    write_models(tmp_path, outcomes(1, 200, wrong_format=0.8), outcomes(2, 200, omission=0.2))
-    write_predictions(
-        tmp_path,
-        "online",
-        [prediction(900 + i, f"Customer {i % 9:02d}", "pass" if i % 2 else "omission") for i in range(90)],
-    )
-    compare.run(PARAMS)
-    found = read_json(tmp_path / "reports/comparison.json")["online"]
-    assert (found["records"], found["groups"]) == (90, 9)
-    assert (found["holdout"]["value"], found["online"]["value"], found["difference"]["value"]) == (0.8, 0.5, -0.3)
-    assert found["verdict"] in ("worse", "too_little_data")
 
 
 def drawn(random: np.random.Generator, customers: int, each: int, levels: Any) -> list[Prediction]:

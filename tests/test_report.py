@@ -6,27 +6,21 @@ import html
 import json
 import re
 import shutil
-import subprocess
-from argparse import Namespace
 from collections import Counter
 
 import pytest
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import write_json
-from hallmark.base.outcomes import OUTCOMES, in_words
-from hallmark.base.provenance import dvc_md5
 from hallmark.base.reading import read_json, read_json_lines
 from hallmark.commands import summary
-from hallmark.judge.verdict import VERDICTS
-from hallmark.page import labels, text
+from hallmark.page import labels
 from hallmark.params.loader import load_params
 from hallmark.task.predictions import predictions_of
 from hallmark.task.task import Task
 from stages import compare, gate, report
 from tests.browser import chromium
 from tests.made_up import (
-    BENCHMARKED,
     ROOT,
     customers,
     outcomes,
@@ -46,7 +40,6 @@ EVIL = (
     "\u202egnp.exe\u202c \u2066abc\u2069 \u200bzero \x00 \u2028 \ud800",
     "javascript:window.pwned=1' onmouseover='window.pwned=1",
 )
-TAKEN = "measured 2026-11-26 on AMD EPYC 9B45, 2 threads, AVX512"
 BASE = outcomes(1, 150, wrong_format=0.5, wrong_value=0.2)
 TUNED = outcomes(2, 150, wrong_value=0.1, hallucination=0.06, omission=0.05)
 
@@ -134,78 +127,6 @@ def open_page(browser):
     for context in pages:
         context.close()
     assert complaints == []
-
-
-def test_the_score_and_the_verdict_stand_at_the_top(built, open_page):
-    page = open_page(built)
-    verdict = read_json(built.parent / "gate.json")
-    comparison = read_json(built.parent / "comparison.json")["against"]["base"]
-    right = [f"{100 * sum(outcome == 'pass' for outcome in side) / 150:.1f} %" for side in (TUNED, BASE)]
-    score = page.inner_text("h1")
-    assert score.startswith(f"Exact match: {right[0]} (")
-    assert f"The best baseline (the base): {right[1]} (" in score
-    assert verdict["words"] in page.inner_text("header .lead")
-    assert page.inner_text(".stamp") == VERDICTS[verdict["verdict"]]
-    assert page.inner_text("#measures .lead") == comparison["words"]
-    table = page.inner_text(".measures")
-    for measure in comparison["measures"]:
-        assert f"{100 * measure['tuned']['value']:.1f}" in table
-    assert page.locator(".rules li").count() == len(verdict["rules"])
-
-
-def test_the_examples_are_chosen_by_a_rule(built, open_page):
-    """The first right answer, the first of the most frequent failure, and the first of the most serious other failure."""
-    page = open_page(built)
-    rows = list(read_json_lines(built.parent.parent / predictions_of("tuned")))
-    counts = Counter(row["outcome"] for row in rows)
-    most = max((name for name in counts if name != "pass"), key=counts.get)
-    serious = next(name for name in OUTCOMES if counts[name] and name != most)
-    shown = page.locator("#examples .cards > div").all()
-    assert [card.locator("h3").inner_text().split(":")[0] for card in shown] == [
-        "Right",
-        f"{in_words(most)}, the most frequent failure",
-        f"{in_words(serious)}, the most serious other failure",
-    ]
-    for card, outcome in zip(shown, ("pass", most, serious), strict=True):
-        first = next(row for row in rows if row["outcome"] == outcome)
-        texts = card.locator("pre").all_inner_texts()
-        assert texts == [first["input"], first["target"], first["prediction"]]
-
-
-def test_a_linear_model_that_wins_is_said_before_anything_else(tmp_path, monkeypatch, open_page):
-    task = PARAMS.task.model_copy(update={"schema_file": str(ROOT / "data/schema.json")})
-    write_models(tmp_path, BASE, outcomes(2, 150, wrong_value=0.2), linear=["pass"] * 150)
-    page = open_page(build(tmp_path, monkeypatch, None, PARAMS.model_copy(update={"task": task})))
-    result = read_json(tmp_path / "reports/comparison.json")["against"]["classical"]
-    assert page.inner_text("header").splitlines()[0] == result["words"]
-    assert result["words"].startswith("A linear model wins")
-    rows = page.locator(".labels tbody tr").all_inner_texts()
-    assert len(rows) == 3  # each label, and all of them
-    assert "100.0" in rows[0] and "80.0" in rows[0] and "40.0" in rows[0]
-    shown = [rule for rule in page.locator(".rules li").all_inner_texts() if "linear model" in rule]
-    assert len(shown) == 1 and shown[0].startswith("Fail")
-
-
-def test_what_holding_to_the_schema_fixes_hides_and_costs_is_shown(tmp_path, monkeypatch, open_page, capsys):
-    write_models(tmp_path, BASE, TUNED)
-    free = {"parses": 8, "schema_validity": 7, "exact_match": 2, "cut_off": 1, "tokens": 90}
-    held = free | {"schema_validity": 10, "exact_match": 3}
-    found = {"records": 10, "free": free, "constrained": held, "fixed": 1, "hidden": 2, "lost": 0}
-    for model in ("base", "tuned"):
-        write_json(
-            tmp_path / f"reports/measured/eval_{model}.json",
-            BENCHMARKED | {"server": "hf", "constrained": {"records": 10, "free_seconds": 2.0, "seconds": 3.5}},
-        )
-        metrics = {"records": 150, "failures": {}, "constrained": found}
-        write_json(tmp_path / f"reports/eval/{model}/metrics.json", metrics)
-    page = open_page(build(tmp_path, monkeypatch, None))
-    table = page.locator("[aria-labelledby=constrained-title] tbody tr").all_inner_texts()
-    assert table[1].split("\t") == ["tuned", "10", "7, 10", "2, 3", "1", "2", "0", "1, 1", "2.0, 3.5"]
-    assert f"Seconds: {TAKEN}." in page.inner_text("#constrained-title + .legend")
-    summary.main(Namespace(params=ROOT / "params.yaml"))
-    printed = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    assert "tuned 10 7 -> 10 2 -> 3 1 2 0 2.0 -> 3.5" in printed
-    assert any(line.startswith(f"seconds: {TAKEN}") for line in printed)
 
 
 def test_failures_of_retrieval_lead_to_their_records(tmp_path, monkeypatch, open_page):
@@ -343,97 +264,6 @@ def gives_refund(outcome):
     return outcome not in ("wrong_value", "wrong_format", "wrong_refusal")
 
 
-def test_every_opponent_has_a_column_with_its_number_of_records(built_with_few_shot, open_page, capsys, monkeypatch):
-    page = open_page(built_with_few_shot)
-    heads = page.locator(".measures thead th").all_inner_texts()[1:4]
-    assert [head.replace("\n", " ") for head in heads] == [
-        "Base 75 records",
-        "Few shot 75 records",
-        "Tuned 150 records",
-    ]
-    comparison = read_json(built_with_few_shot.parent / "comparison.json")
-    (few,) = comparison["against"]["comparators"]
-    assert few["words"] in page.locator("#measures").inner_text()
-    cells = page.locator(".measures tbody tr", has_text="Exact match").locator("td").all_inner_texts()
-    exact = [
-        comparison["against"]["base"]["exact_match"]["other"],
-        few["exact_match"]["other"],
-        next(row for row in comparison["tuned"]["measures"] if row["name"] == "exact_match")["tuned"]["value"],
-    ]
-    assert [cell.split("\n")[0] for cell in cells[:3]] == [f"{100 * value:.1f}" for value in exact]
-    monkeypatch.chdir(built_with_few_shot.parent.parent)
-    summary.main(Namespace(params=ROOT / "params.yaml"))
-    printed = capsys.readouterr().out.splitlines()
-    table = printed[: next(number for number, line in enumerate(printed) if line.startswith("gate: "))]
-    assert any(line.split() == ["Records", "75", "75", "150"] for line in table)
-    assert any(line.split()[:2] == ["intent", "40.0"] for line in table)  # the table of labels, in short
-    assert [line for line in table if len(line) > 110] == []
-    assert [line for line in table if line.startswith("  few shot: the base with 3 examples")]
-    page.select_option("select[name=base]", "not asked")
-    counted(page, "75 of 150 records")
-    open_records(page)
-    assert "not asked →" in page.locator("#list li").first.inner_text()
-
-
-def test_the_page_leads_to_the_commit(built):
-    page = built.read_text(encoding="utf-8")
-    terms = dict(re.findall(r"<dt>(.*?)</dt><dd><bdi>(.*?)</bdi>", page))
-    assert terms["Adapter"] == PARAMS.certify.name
-    assert terms["Trained"] == "2026-11-25 on AMD EPYC 9B45, 2 threads, AVX512"
-    assert terms["Served"] == TAKEN
-    assert "seed 7, task extraction, mask quasi, placeholder, qlora r 16" in terms["Params"]
-    assert terms["Predictions"] == f"MD5 {dvc_md5(built.parent / 'eval/tuned/predictions.jsonl')}"
-    name = subprocess.run(
-        ["git", "hash-object", built.parent / "gate.json"], capture_output=True, text=True, check=True
-    )
-    assert terms["Commit"] == f"git log --find-object {name.stdout.strip()}"
-
-
-def test_the_data_stages_are_shown_without_any_text_of_the_data(built, open_page):
-    page = open_page(built)
-    steps = page.locator("#data .steps tbody tr").all_inner_texts()
-    assert [step.split("\t")[1] for step in steps] == ["40", "1", "7", "3", "2", "3", "12", "5", "4", "7", "2"]
-    kinds = page.locator("#data .kinds tbody tr").all_inner_texts()
-    assert kinds[0].split("\t") == ["person", "10", "10", "90.0", "100.0"]
-    copied = page.locator("#data .copied tbody tr").all_inner_texts()
-    assert [field.split("\t") for field in copied] == [["issues", "30", "28", "25", "24"]]
-    examples = page.locator("#data .examples li").all_inner_texts()
-    assert examples == ["Hi, Ada.\n\nHi, <PERSON_1>.", "Thanks.\n\nsuch a record is dropped"]
-    leaks = page.locator("#data .leaks tbody tr").all_inner_texts()
-    assert [leak.split("\t")[1:] for leak in leaks] == [["9 of 10", "7 of 7"], ["4 of 10", "0 of 7"], ["–", "1 of 7"]]
-    assert "parcel" not in page.inner_text("#data")
-
-
-def test_live_traffic_is_shown_if_there_is_any_and_words_in_it_stay_text(
-    copied, tmp_path, monkeypatch, open_page, capsys
-):
-    """The online part and the drift that `collect` found; without either, the section is not there."""
-    assert 'id="live"' not in copied.read_text(encoding="utf-8")
-    later = [prediction(1000 + i, f"Customer {i % 12:02d}", "pass" if i % 3 else "omission") for i in range(60)]
-    write_predictions(tmp_path, "online", later)
-    compare.run(PARAMS)
-    sample = {"records": 400, "groups": 40}
-    interval = {"value": 0.2, "low": 0.1, "high": 0.3}
-    share = {"reference": 0.05, "today": 0.25, "difference": interval}
-    moved = [{"by": "word", "name": "<b>outage", **share}, {"by": "label", "name": "intent: refund", **share}]
-    found = {"verdict": "drift", "words": "Today differs.", "reference": sample, "today": sample, "alpha": 0.05}
-    found |= {"auc": 0.7, "chance": 0.55, "p": 0.005, "slices": moved}
-    write_json(tmp_path / "reports/collect.json", {"traces": 1234, "drift": found, "records": 7})
-    report.run(PARAMS)
-    section = open_page(copied).locator("#live")
-    text = section.inner_text()
-    assert "1,234 traces of served requests" in text and "Today differs." in text
-    assert "66.7 % of 60 online records of 12 customers" in text
-    rows = section.locator(".moved tbody tr").all_inner_texts()
-    assert [row.split("\t")[:4] for row in rows] == [
-        ["<b>outage", "word", "5.0", "25.0"],
-        ["intent: refund", "label of the answer", "5.0", "25.0"],
-    ]
-    monkeypatch.setattr(summary, "load_params", lambda file: PARAMS)
-    summary.main(Namespace(params=None))
-    assert "\nonline: " in capsys.readouterr().out
-
-
 def test_a_page_of_very_many_records_holds_the_worst(copied, monkeypatch, open_page):
     monkeypatch.setattr("hallmark.page.records.MOST_RECORDS", 20)
     report.run(PARAMS)
@@ -511,44 +341,6 @@ def test_hostile_content_stays_text(tmp_path, monkeypatch, open_page):
     source = (tmp_path / "reports/comparison.html").read_bytes()
     assert b"</script><script>window" not in source
     assert "\u202e" not in source.decode("utf-8").split('id="island"')[0]
-
-
-UNSEEN = "\u202e\u2066\u200b\u200d\ufe0f\u034f\u3164\ufeff\U000e0041\U000e0101\x1b\x85\u00a0\t"
-SEEN = "👩\u200d🚀 می\u200cخواهم 1\ufe0f\u20e3 שלום, 12"
-
-
-def test_names_that_look_alike_are_told_apart_everywhere(tmp_path, monkeypatch, open_page):
-    """In filters, slices, records and fields; joiners that shape what is seen are left alone."""
-    names = [SEEN, "plain", *(f"pl{code}ain" for code in UNSEEN)]
-    for model, drawn in (("base", BASE), ("tuned", TUNED)):
-        rows = [prediction(i, names[i % len(names)], o) for i, o in enumerate(drawn)]
-        for row in rows:
-            row |= {"id": f"{row['group']} {row['id']}", "tags": [row["group"]], "input": row["group"]}
-            row["fields"] = [
-                {"path": row["group"], "target": row["group"], "prediction": row["group"], "result": "match"}
-            ]
-        write_predictions(tmp_path, model, rows)
-    write_predictions(tmp_path, "online", [])
-    path = build(tmp_path, monkeypatch, None)
-    page = open_page(path)
-    open_records(page, len(names))
-    for summary_ in page.locator("#slices summary").all():
-        summary_.click()
-    shown = {place: page.locator(place).all_inner_texts() for place in ("body", "#slices", "#list")}
-    for select in ("group", "tag"):
-        shown[select] = page.locator(f"select[name={select}] option").all_inner_texts()
-        assert len(set(shown[select])) == len(names) + 1  # and "any"
-        assert SEEN in shown[select]
-    hidden = re.compile(text.UNSEEN)
-    for place, texts in shown.items():
-        assert [hidden.findall(text) for text in texts if hidden.search(text)] == [], place
-        for code in UNSEEN:
-            assert any(f"U+{ord(code):04X}" in text for text in texts), (place, code)
-    page.select_option("select[name=tag]", label="pl[U+202E]ain")
-    counted(page, f"{len(range(2, 150, len(names)))} of 150 records")
-    assert not hidden.search(page.title())
-    body = path.read_text(encoding="utf-8").split('id="island"')[0]
-    assert not re.search(r"[\u202e\u2066\u200b\U000e0041\x1b]", body)
 
 
 def test_what_is_printed_of_names_cannot_steer_a_terminal(capsys):
@@ -654,15 +446,3 @@ def test_the_page_repeats_and_loads_nothing(copied):
     with pytest.raises(HallmarkError, match="EMAIL_ADDRESS") as caught:
         report.run(PARAMS.model_copy(update={"base": named}))
     assert "jane.roe" not in str(caught.value)
-
-
-def test_waivers_are_in_red_at_the_head_and_at_their_rule(tmp_path, monkeypatch):
-    reason = "<img src=x onerror='window.pwned=1'> read by a person"
-    waive = {"floor.exact_match": reason, "data.leaks": "none are expected"}
-    asked = PARAMS.gate.model_copy(update={"floors": {"exact_match": 0.99}, "waive": waive})
-    page = build(tmp_path, monkeypatch, params=PARAMS.model_copy(update={"gate": asked})).read_text(encoding="utf-8")
-    assert "<img" not in page
-    shown = "&lt;img src=x onerror=&#39;window.pwned=1&#39;&gt; read by a person"
-    assert f"Reason: <bdi>{shown}</bdi></p>" in page.split("<nav")[0]
-    assert f'<strong class="waiver">Waived: <bdi>{shown}</bdi></strong>' in page
-    assert '<strong class="waiver">Waived without need: <bdi>none are expected</bdi></strong>' in page
