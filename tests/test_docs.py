@@ -7,7 +7,6 @@ import re
 import textwrap
 from collections.abc import Iterator
 from importlib.util import find_spec
-from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -178,62 +177,3 @@ def test_the_results_shown_are_those_committed(tmp_path: Path) -> None:
         assert [line for line in lines if not any(one.startswith(line) for one in printed)] == []
     page, gate = html.unescape((ROOT / "docs/report.html").read_text(encoding="utf-8")), report(folder, "gate")
     assert [rule["name"] for rule in gate["rules"] if rule["measured"] not in page] == [], "the page is of another run"
-
-
-def test_the_picture_is_the_pipeline() -> None:
-    """What is read by what, directly or through others, is the same in the picture and in dvc.yaml."""
-    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
-    picture = re.search(r"```mermaid\n(.*?)```", text, re.DOTALL)
-    assert picture
-    drawn: set[tuple[str, str]] = set()
-    for line in picture[1].splitlines():
-        nodes = re.split(r" --(?: \w+ --)?> ", re.sub(r'\[.*?"\)?\]', "", line).strip())
-        drawn |= set(pairwise(nodes))
-    stages = pipeline()
-    edges = {
-        (maker, reader)
-        for (maker, (_, outs)), (reader, (deps, _)) in product(stages.items(), repeat=2)
-        if any(overlap(out, dep) for out in outs for dep in deps)
-    }
-    drawn = {(one, two) for one, two in drawn if one in stages and two in stages}
-    assert drawn
-    assert closure(drawn) == closure(edges)
-
-
-def pipeline() -> dict[str, tuple[set[str], set[str]]]:
-    """What each stage of dvc.yaml reads and makes; `eval@base` is called `eval_base`."""
-    found = {}
-    for name, block in YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"].items():
-        each = block.get("foreach", {"": {}})
-        if isinstance(each, str):  # those of a param
-            each = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-            for part in block["foreach"].strip("${}").split("."):
-                each = each[part]
-        for key, item in each.items():
-            of = {"${key}": key} | {f"${{item.{name}}}": str(value) for name, value in item.items()}
-            stage = block.get("do", block)
-            made = [*stage.get("outs", []), *stage.get("metrics", [])]
-            found[f"{name}_{key}" if key else name] = tuple(
-                {filled(one if isinstance(one, str) else next(iter(one)), of) for one in items}
-                for items in (stage["deps"], made)
-            )
-    return found
-
-
-def filled(path: str, values: dict[str, str]) -> str:
-    for name, value in values.items():
-        path = path.replace(name, value)
-    return path
-
-
-def overlap(one: str, two: str) -> bool:
-    """Whether the paths are the same, or one lies in the other."""
-    return f"{one}/".startswith(f"{two}/") or f"{two}/".startswith(f"{one}/")
-
-
-def closure(edges: set[tuple[str, str]]) -> set[tuple[str, str]]:
-    """All pairs that a way of arrows joins."""
-    found = set(edges)
-    while more := {(a, d) for (a, b), (c, d) in product(found, repeat=2) if b == c} - found:
-        found |= more
-    return found

@@ -27,7 +27,7 @@ def python(*options: str, folder: Path = ROOT, **variables: str) -> subprocess.C
     return subprocess.run([sys.executable, *options], cwd=folder, env=environment, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("module", ["stages.sft", "hallmark.commands.propose", "hallmark.model.launch"])
+@pytest.mark.parametrize("module", ["stages.sft", "hallmark.model.launch"])
 def test_a_command_without_its_packages_says_so_in_one_line(module: str) -> None:
     done = python("-S", "-m", module)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", MISSING)
@@ -37,7 +37,7 @@ def test_stages_can_be_imported_without_the_packages() -> None:
     assert python("-S", "-c", "import stages").returncode == 0
 
 
-@pytest.mark.parametrize("module", ["stages.sft", "hallmark.commands.propose", "noxfile"])
+@pytest.mark.parametrize("module", ["stages.sft", "noxfile"])
 def test_on_windows_there_is_one_clear_error(module: str) -> None:
     done = python("-c", f"import sys, nox; sys.platform = 'win32'; import {module}")
     assert (done.returncode, done.stderr) == (1, WINDOWS)
@@ -89,11 +89,7 @@ SPREAD = f"--numprocesses {min(4, os.cpu_count() or 1)} --dist loadfile --no-loa
     [
         ("plan -- --help", ["python -m hallmark.commands.plan --help"]),
         ("choose -- --dry", ["dvc repro dedupe", "python -m hallmark.commands.choose --dry"]),
-        ("experiments -- --md", ["dvc exp show --only-changed --no-pager --drop ^code(/.*)?$ --md"]),
-        ("report", ["dvc repro --single-item code report"]),
         ("lint -- --fix", ["ruff format .", "ruff check --fix .", "mypy"]),
-        ("lint -- -k name", ["ruff format --check .", "ruff check .", "mypy"]),
-        ("tests", [f"python -m pytest {SPREAD}"]),
         ("tests -- -n 8", [f"python -m pytest {SPREAD} -n 8"]),  # the last of them counts
     ],
 )

@@ -32,7 +32,7 @@ if not CHOICES.is_dir():
 
 REFERENCE = (ROOT / "params.yaml").read_text(encoding="utf-8")
 ASKED = json.loads((ROOT / "template/cookiecutter.json").read_text(encoding="utf-8"))
-BASES, KINDS = ASKED["base_model"], ASKED["kind"]
+BASES = ASKED["base_model"]
 OF_THE_DATA = ("max_length", "max_new_tokens", "max_tokens", "epochs", "max_steps", "eval_steps", "learning_rate")
 # Of the real models: layers, heads of keys, their width, billions of parameters.
 SHAPES = {

@@ -129,20 +129,9 @@ def test_a_module_runs_what_loads_it_again_and_no_other_stage(copied: Path) -> N
     assert changed(before) == {"sft", "dpo", "eval", "benchmark"}
 
 
-def test_new_code_and_new_data_of_a_stage_are_listed(copied: Path) -> None:
-    (copied / "hallmark/data/words").mkdir()
-    (copied / "hallmark/data/words/few.txt").write_text("a\n", encoding="utf-8")
-    (copied / "hallmark/data/extra.py").write_text('import polars\nWORDS = "words/few.txt"\n', encoding="utf-8")
-    append(copied / "stages/gate.py", "\ndef late() -> None:\n    from hallmark.data import extra\n")
-    listed = lists()["gate"]
-    for name in ("hallmark/data/extra.py", "hallmark/data/words/few.txt", "requirements.lock"):
-        assert f"  {name}\n" in listed
-
-
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("tools.canary", "service.commands.canary"),
         ("mask --preview", "commands.preview"),
     ],
 )
@@ -155,7 +144,6 @@ def test_an_old_name_of_a_command_leads_to_the_new_one(old: str, new: str) -> No
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("certify --help --release=out", "export"),
         ("certify --gguf --merge out --help", "merge"),
     ],
 )

@@ -29,22 +29,6 @@ def test_every_file_is_shown() -> None:
         assert f"upstreams/{file.name})" in pages
 
 
-def test_the_router_of_vllm_has_backends_for_each_model() -> None:
-    found = read("vllm-production-stack.yaml")
-    assert (found["service_discovery"], found["routing_logic"]) == ("static", "roundrobin")
-    assert found.keys() == {"service_discovery", "routing_logic", "static_models"}
-    for model in found["static_models"].values():
-        assert model.keys() == {"static_backends", "static_model_type"}
-        assert all(url.startswith("http://") for url in model["static_backends"])
-
-
-def test_ray_serves_each_release_as_a_model() -> None:
-    (application,) = read("ray-serve.yaml")["applications"]
-    assert application["import_path"] == "ray.serve.llm:build_openai_app"
-    names = [one["model_loading_config"]["model_id"] for one in application["args"]["llm_configs"]]
-    assert len(names) == len({*names}) == 2
-
-
 def test_litellm_passes_on_what_is_asked_and_answers_by_no_other_model() -> None:
     found = read("litellm.yaml")
     assert found["litellm_settings"]["drop_params"] is False
