@@ -41,15 +41,6 @@ def test_packed_batches_hold_every_record_once_and_are_nearly_full() -> None:
     assert packed_batches([7], 7, seed=3) == [[0]]
 
 
-def test_batches_are_alike_in_length_and_not_all_sorted() -> None:
-    batches = padded_batches(list(range(1, 1001)), 4000, seed=3)
-    padding = sum(len(batch) * (1 + max(batch)) for batch in batches) / sum(range(1, 1001)) - 1
-    assert padding < 0.1
-    assert len(batches) > 100
-    assert batches != sorted(batches, key=max)
-    assert batches != padded_batches(list(range(1, 1001)), 4000, seed=4)
-
-
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
 def test_packed_records_have_the_loss_and_gradients_of_padded_ones(
@@ -78,26 +69,6 @@ def test_packed_records_have_the_loss_and_gradients_of_padded_ones(
         (due, expected), (loss, gradients) = found
         torch.testing.assert_close(loss, due, rtol=1e-5, atol=0)
         torch.testing.assert_close(gradients, expected, rtol=1e-4, atol=1e-6)
-
-
-def test_a_pass_over_packed_and_padded_batches_trains_the_same(tmp_path: Path) -> None:
-    """All records fit into one batch either way; the validation stays as it is, padded and by records."""
-    import torch
-
-    found = []
-    for options in ({}, {"batch_tokens": 120}, {"batch_tokens": 120, "packing": True}):
-        base = tiny_model(tmp_path, attention="sdpa")
-        made = trainer_of(
-            "sft", base, tmp_path, trainer={"length_power": 0.5, **options}, learning_rate=0.01, logging_steps=1
-        )
-        assert len(made.get_train_dataloader()) == 1
-        made.train()
-        made.evaluate(made.train_dataset)
-        losses = [entry[name] for entry in made.state.log_history for name in ("loss", "eval_loss") if name in entry]
-        assert len(losses) == 3
-        found.append(torch.tensor(losses))
-    torch.testing.assert_close(found[1], found[0], rtol=1e-5, atol=0)
-    torch.testing.assert_close(found[2], found[0], rtol=1e-5, atol=0)
 
 
 @pytest.mark.parametrize("packing", [False, True])

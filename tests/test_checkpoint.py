@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import signal
@@ -207,68 +206,6 @@ def test_a_file_with_one_bit_changed_is_discarded(small: Any) -> None:
         assert discarded(small)
 
     flip()
-
-
-def as_a_pickle(file: Path) -> None:
-    import torch
-
-    torch.save({"step": 1}, file)
-
-
-def as_a_link(file: Path) -> None:
-    file.rename(file.with_name("elsewhere"))
-    file.symlink_to("elsewhere")
-
-
-def as_a_pipe(file: Path) -> None:
-    file.unlink()
-    os.mkfifo(file)
-
-
-def as_a_folder(file: Path) -> None:
-    file.unlink()
-    file.mkdir()
-
-
-@pytest.mark.parametrize("become", [as_a_pickle, as_a_link, as_a_pipe, as_a_folder])
-def test_what_is_no_checkpoint_is_discarded(small: Any, become: Any) -> None:
-    become(small.file)
-    assert discarded(small)
-
-
-@pytest.mark.parametrize(
-    "forged",
-    [
-        {"train": []},
-        {"python": [3, [1], None]},
-        {"numpy": ["MT19937", [1], 0, 0, 0.0]},
-        {"best": None},
-        {"key": {"a": "2", "b": "1"}},
-        "adapter.weight",
-        "rng.cpu",
-        "other",
-    ],
-)
-def test_a_forged_state_or_tensor_is_discarded(small: Any, forged: dict[str, Any] | str) -> None:
-    """One whose SHA-256 is right: who can write the file can write that too."""
-    import torch
-
-    forge(small.file, *(({}, {forged: torch.zeros(3)}) if isinstance(forged, str) else (forged, {})))
-    assert "SHA-256" not in (discarded(small) or "SHA-256")
-
-
-def forge(file: Path, change: dict[str, Any], tensors: dict[str, Any]) -> None:
-    import json
-
-    from safetensors.torch import save_file
-
-    from hallmark.base.model_folder import open_tensors
-    from hallmark.model.checkpoint import digest
-
-    with open_tensors(file) as held:
-        text = json.dumps(json.loads(held.metadata()["state"]) | change)
-        tensors = {name: held.get_tensor(name).clone() for name in held.keys()} | tensors  # noqa: SIM118
-    save_file(tensors, file, {"state": text, "sha256": digest(text, tensors)})
 
 
 def test_a_checkpoint_that_can_not_be_written_stops_nothing(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -43,22 +41,6 @@ def test_portable_pins_the_code_paths_whatever_the_caller_sets(tmp_path: Path) -
     change_params(folder, {"compute.portable": False})
     stage(folder, "sft")
     assert tuned(folder)["adapter_model.safetensors"] != pinned["adapter_model.safetensors"]
-
-
-@pytest.mark.full
-@pytest.mark.timeout(3600)
-@pytest.mark.skipif(not shutil.which("qemu-x86_64"), reason="needs qemu-user")
-@pytest.mark.parametrize("method", ["qlora", "lora"])
-@pytest.mark.parametrize("processor", ["Haswell-v4", "EPYC-Milan"])
-def test_portable_gives_the_same_bytes_on_an_emulated_processor(tmp_path: Path, method: str, processor: str) -> None:
-    """Of another vendor and without AVX-512; where it is off, MKL alone makes the difference."""
-    folder = trainable(tmp_path, {**PORTABLE, "sft.method": method})
-    run(folder, "python", "-m", "stages.sft")
-    here, losses = tuned(folder), report(folder, "sft")
-    shutil.rmtree(folder / "models/sft")
-    run(folder, "qemu-x86_64", "-cpu", processor, sys.executable, "-m", "stages.sft")
-    assert tuned(folder) == here
-    assert report(folder, "sft") == losses
 
 
 def test_portable_is_an_error_where_torch_has_chosen_its_code_path_before(tmp_path: Path) -> None:

@@ -103,10 +103,8 @@ def test_a_family_writes_what_generate_writes_and_rows_that_have_ended_leave(fam
     ("rows", "shared"),
     [
         (prompts((4,)), 0),  # one alone shares nothing
-        (prompts((5, 3), start=[]), 0),
         ([[30, 31, 32]] * 3, 2),  # a token is left of each
         ([[30, 31], [30, 31, 32, 33], [30, 31, 32]], 1),
-        ([[30], [30, 31]], 0),
         (prompts((4, 4, 4)), len(START)),  # no padding
     ],
 )

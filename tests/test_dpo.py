@@ -231,33 +231,3 @@ def test_each_record_keeps_its_own_tools(tmp_path: Path, monkeypatch: pytest.Mon
     assert all(text.count("properties") == (text is not said[0]) for text in said)
     pairs, _ = tokenized_pairs(TRAIN, tokenizer, params)
     assert all(text.startswith(tokenizer.decode(row["prompt_ids"])) for row, text in zip(pairs, said, strict=True))
-
-
-def running(output: str) -> list[str]:
-    return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
-
-
-SMALL = {key: value for key, value in ON.items() if key.startswith("dpo.") and key != "dpo.enabled"}
-
-
-@pytest.mark.full
-def test_the_switch_reruns_dpo_and_what_is_after_it(tiny_run: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(tiny_run, tmp_path / "repo", symlinks=True))
-    assert report(folder, "dpo") == {"enabled": False}
-    assert sha256_folder(folder / ADAPTER) == sha256_folder(folder / SFT_ADAPTER)
-    cached = {file.name for file in (folder / ".dvc/cache/files/md5").rglob("*") if file.is_file()}
-    change_params(folder, SMALL | {"dpo.enabled": True, "dpo.max_length": 8192})
-    # `split` runs too: it looks for pairs that are too long.
-    assert running(run(folder, "dvc", "repro", "dpo").stdout) == ["code", "split", "dpo"]
-    assert report(folder, "dpo")["pairs"]["train"] > 10
-    assert sha256_folder(folder / ADAPTER) != sha256_folder(folder / SFT_ADAPTER)
-    more = [file.name for file in (folder / ".dvc/cache/files/md5").rglob("*") if file.is_file()]
-    assert len(set(more) - cached) == 2, "the new weights and the folder's list; a copy takes no room"
-    status = json.loads(run(folder, "dvc", "status", "--json").stdout)
-    assert {"eval@tuned", "benchmark", "report", "certify"} <= set(status)
-    assert not {"base", "mask", "dedupe", "split", "sft", "dpo", "eval@base", "classical"} & set(status)
-    run(folder, "git", "checkout", "--quiet", "--", "params.yaml")
-    assert running(run(folder, "dvc", "repro", "dpo").stdout) == ["code", "split", "dpo"]
-    # The certificate says how long each stage took, and where; the page, when and where the adapter was made.
-    assert json.loads(run(folder, "dvc", "status", "--json").stdout).keys() <= {"report", "certify"}
-    assert sha256_folder(folder / ADAPTER) == sha256_folder(folder / SFT_ADAPTER)

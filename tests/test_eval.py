@@ -38,7 +38,7 @@ from tests.made_up import prediction, typed
 from tests.rows import refused
 from tests.test_sft import some_records
 from tests.tiny import make_tiny_base, quantize
-from tests.workspace import ROOT, change_params, make_workspace, stage
+from tests.workspace import ROOT, change_params, make_workspace
 
 SETTINGS = {
     "eval.max_new_tokens": 12,
@@ -167,15 +167,6 @@ def test_the_adapter_counts_merged_or_not_and_the_base_does_without_it(at: Path)
     assert texts(merged) == texts(beside) != texts(base)
 
 
-def test_another_process_gives_the_same_bytes(at: Path) -> None:
-    evaluate(dtype="bfloat16")
-    files = [Path("reports/eval/base", name) for name in ("predictions.jsonl", "metrics.json")]
-    before = [file.read_bytes() for file in files]
-    stage(at, "eval", "--model", "base", PYTHONHASHSEED="5", TZ="Asia/Tokyo", LC_ALL="C")
-    assert [file.read_bytes() for file in files] == before
-    assert str(at).encode() not in b"".join(before)
-
-
 def test_every_answer_has_its_confidence_and_calibration_is_answered_alike(at: Path) -> None:
     rows, _ = evaluate("tuned")
     for row in rows:
@@ -266,18 +257,6 @@ def test_a_prompt_over_the_window_counts_as_wrong_and_is_never_cut(at: Path) -> 
     change_params(Path(), {"split.too_long": "error"})
     with refused():
         evaluate("base")
-
-
-def test_what_is_missing_is_one_clear_error_and_earlier_results_stay(at: Path) -> None:
-    evaluate()
-    before = Path("reports/eval/base/predictions.jsonl").read_bytes()
-    HOLDOUT.unlink()
-    with refused(file=HOLDOUT):
-        evaluate()
-    assert Path("reports/eval/base/predictions.jsonl").read_bytes() == before
-    write_records(HOLDOUT, some_holdout().head(0))
-    with refused(file=HOLDOUT):
-        evaluate()
 
 
 def test_constrained_decoding_is_compared_with_free_decoding_and_ends_in_valid_answers(at: Path) -> None:

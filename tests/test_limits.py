@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -11,8 +10,6 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import BASE, DEDUPED, HOLDOUT_LOCK, REPORTS
@@ -79,44 +76,6 @@ def test_all_that_is_too_long_is_said_at_once_with_what_fits(base: Path) -> None
     assert check(base, parts(), sft__max_length=longest, eval__max_new_tokens=answer)[0]["train"]["records"] == {
         "measured": 5, "longest": longest, "limit": longest, "over": 0,
     }  # fmt: skip
-
-
-WORDS = st.integers(1, 60)
-
-
-@settings(max_examples=25)
-@given(
-    st.lists(st.tuples(WORDS, st.integers(0, 20)), min_size=4, max_size=12), st.integers(20, 400), st.integers(1, 150)
-)
-def test_what_an_error_says_fits(rows: list[tuple[int, int]], length: int, tokens: int) -> None:
-    """In a base that reads few tokens: with the values of the error set, the next one names none of these params."""
-    base = narrow()
-    found = [record(f"r{n}", "lamp " * words, "yes " * (1 + answer), f"g{n}") for n, (words, answer) in enumerate(rows)]
-    split_rows = {"train": found[::2], "validation": [], "holdout": found[1::2]}
-    changes: dict[str, Any] = {"sft__max_length": length, "eval__max_new_tokens": tokens}
-    try:
-        counts, unlearned = check(base, split_rows, **changes)
-    except HallmarkError as error:
-        fits = dict(re.findall(r"set ([a-z]+\.[a-z_]+) to (\d+)", error.remedy))
-        hopeless = re.findall(r"no ([a-z]+\.[a-z_]+) fits", error.remedy)
-        assert sorted([*fits, *hopeless]) == sorted(str(error.field).split(", "))
-        changes |= {name.replace(".", "__"): int(value) for name, value in fits.items()}
-        if hopeless:
-            with pytest.raises(HallmarkError) as caught:
-                check(base, split_rows, **changes)
-            assert str(caught.value.field).split(", ") == hopeless
-        else:
-            check(base, split_rows, **changes)
-        unfit = limits.Limits(base, DEDUPED, params_with(**changes)).unfit(found)
-        fit = {part: [row for row in rows if row["id"] not in unfit] for part, rows in split_rows.items()}
-        check(base, fit, **changes)  # whatever part they are in
-        check(base, {"train": fit["holdout"], "validation": [], "holdout": fit["train"]}, **changes)
-        counts, unlearned = check(base, split_rows, **changes, split__too_long="count")
-        assert unlearned <= {row["id"] for row in split_rows["train"]}
-        assert len(unlearned) == counts["train"]["records"]["over"]
-    else:
-        assert unlearned == set()
-        assert {of["over"] for kinds in counts.values() for of in kinds.values()} == {0}
 
 
 @cache
@@ -225,11 +184,3 @@ def test_one_param_drops_or_counts_what_is_too_long_in_every_part(repo: Path) ->
         splitted(split__too_long="drop", eval__max_new_tokens=1)
     kept = splitted(split__too_long="count", eval__max_new_tokens=1)[1]
     assert kept["holdout"] == dropped["holdout"]
-
-
-def test_if_all_are_too_long_the_limit_is_named(repo: Path) -> None:
-    with refused(field="split.too_long") as caught:
-        splitted(split__too_long="drop", sft__max_length=5)
-    assert "sft.max_length" in str(caught.value)
-    with refused("raise sft.max_length"):
-        splitted(split__too_long="count", sft__max_length=5)

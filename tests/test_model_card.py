@@ -49,12 +49,6 @@ def test_a_text_of_others_reads_on_the_card_as_it_was_written(text: str) -> None
     assert "".join(token.content for token in inline.children or []) == f"a {' '.join(text.split())}".strip()
 
 
-def test_what_is_no_markdown_is_not_escaped() -> None:
-    text = "Use the tuned model: it is 11.9 points (5.8 to 17.9) ahead of few_shot, at 10 %, +1 & #2!"
-    assert _plain(text) == text
-    assert "http://" not in _plain("http://x.test") and "www." not in _plain("www.x.test")  # GitHub links these
-
-
 def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
 

@@ -94,11 +94,6 @@ def cut(name: str, share: float) -> Damage:
     return apply
 
 
-def header(value: Any, data: bytes = b"\0\0\0\0") -> bytes:
-    text = json.dumps(value).encode()
-    return len(text).to_bytes(8, "little") + text + data
-
-
 def indexed(weight_map: Any, shard: str = "shard.safetensors") -> Damage:
     """The weights in a shard, with an index; `...` stands for the right map."""
 
@@ -149,48 +144,35 @@ BASES: dict[str, tuple[Damage, str]] = {
     "another shape": (tensors(lambda held: held.update({LAYER: held[LAYER][:, :32].clone()})), f"of 1 tensor ({LAYER})"),
     "not a number": (tensors(not_a_number(LAYER)), f"tensor '{LAYER}' has values that are infinite"),
     "a vocabulary without end": (changed("config.json", vocab_size=10**30), "config.json, field 'vocab_size': a number"),
-    "heads that do not divide": (changed("config.json", num_attention_heads=3), "config.json: no CausalLM model can be"),
     "another file of weights": (changed("config.json", transformers_weights="x.safetensors"), "it names a file of weights"),
     "quantized weights": (changed("config.json", quantization_config={"quant_method": "awq"}), "weights are quantized"),
-    "a broken config": (written("config.json", "{"), "config.json, row 1: not JSON"),
     "a tokenizer of more tokens": (
         changed("tokenizer.json", added_tokens=[
             {"id": token, "content": f"<{token}>", "single_word": False, "lstrip": False, "rstrip": False,
              "normalized": False, "special": True} for token in range(320, 330)]),
         "tokenizer.json: 330 tokens, but the model has embeddings for 320"),
     "half the weights": (cut(WEIGHTS, 0.5), f"{WEIGHTS}: not a whole safetensors file"),
-    "no tensors": (written(WEIGHTS, header({}, b"")), f"{WEIGHTS}: has no tensors"),
     "a Git LFS pointer": (
         written(WEIGHTS, "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"), "a Git LFS pointer"),
     "weights that are a link": (linked(WEIGHTS), f"{WEIGHTS}: a link"),
     "a tokenizer that is a FIFO": (fifo("tokenizer.json"), "tokenizer.json: not a regular file"),
     "an index out of the folder": (
         indexed(lambda right: dict.fromkeys(right, "../outside.safetensors")), f"{INDEX}, field 'weight_map'"),
-    "an index of a file that is missing": (
-        indexed(lambda right: dict.fromkeys(right, "other.safetensors")), "other.safetensors: no such file"),
     "an index with a tensor more": (
         indexed(lambda right: right | {"evil": "shard.safetensors"}), "lacks 1 tensor (evil) that"),
     "a template without an end": (
         template("{% set r = range(99999) %}{% for a in r %}{% for b in r %}{% endfor %}{% endfor %}" + TURNS),
         "chat template takes over 1 seconds"),
     "a template of gigabytes": (template("{{ 'x' * 10000000000 }}" + TURNS), "chat template takes over 1024 MiB"),
-    "a template that is long": (template(TURNS + "x" * 300_000), "has 3001"),
     "a template that says a lot": (template("{{ 'x' * 300000 }}" + TURNS), "characters of a prompt of two words"),
     "a template that is none": (template("{% evil %}"), "chat template refuses the messages: TemplateSyntaxError"),
     "a template without answers": (template("<|im_start|>hello<|im_end|>"), "leaves out the system's message"),
     "a template that hides the end of an answer": (
         template(TURNS.replace("message.content", "message.content|replace('ANSWER', '')")), "leaves the answer out"),
-    "a template that shortens": (
-        template(TURNS.replace("message.content", "message.content[:99]")), "leaves out the user's message, or changes it"),
     "a template of chance": (template("{{ ['a', 'b']|random }}" + TURNS), "draws at random"),
     "a template that shows memory": (template("{{ raise_exception }}" + TURNS), "an address in memory"),
-    "a template that computes without end": (template("{% set x = 9**9**9 %}" + TURNS), "computes powers (**)"),
-    "a template of half characters": (template("{{ '\\ud800' }}" + TURNS), "writes half a character"),
-    "a date with tools only": (template("{% if tools %}{{ strftime_now('%d') }}{% endif %}" + TURNS), "writes today's date"),
     "whole numbers for weights": (
         tensors(lambda held: held.update({LAYER: held[LAYER].int()})), f"tensor '{LAYER}' holds int32, not floats"),
-    "weights beyond bfloat16": (
-        tensors(lambda held: held.update({LAYER: held[LAYER].double() * 1e300})), "at least as bfloat16"),
     "two tied tensors that differ": (
         tensors(lambda held: held.update({"lm_head.weight": held["model.embed_tokens.weight"] + 1})),
         "config.json, field 'tie_word_embeddings'"),
@@ -199,7 +181,6 @@ BASES: dict[str, tuple[Damage, str]] = {
     "a context of less than nothing": (changed("config.json", max_position_embeddings=-1), "max_position_embeddings"),
     "a rope of base zero": (
         changed("config.json", rope_parameters={"rope_type": "default", "rope_theta": 0}), "are not positive numbers"),
-    "a window of nothing": (changed("config.json", model_type="mistral", sliding_window=0), "sliding_window is 0"),
     "code of its own": (
         changed("config.json", model_type="evil", auto_map={"AutoConfig": "x.Y"}), "The repository . contains custom code"),
     "a tokenizer of chance": (
@@ -349,27 +330,19 @@ def only_a_pickle(folder: Path) -> None:
 
 ADAPTERS: dict[str, tuple[Damage, str]] = {
     "only a pickle": (only_a_pickle, "adapter_model.bin: a pickle"),
-    "no tensors": (without(TENSORS), f"{TENSORS}: no such file"),
     "a tensor less": (tensors(lambda held: held.pop(B), TENSORS), f"{TENSORS}: lacks 1 tensor ({B})"),
     "a tensor too many": (
         tensors(lambda held: held.update({"evil.lora_A.weight": held[A].clone()}), TENSORS), "has 1 tensor (evil.lora_A"),
-    "a tensor of something else": (
-        tensors(lambda held: held.update({"lm_head.weight": held[A].clone()}), TENSORS), "is not a tensor of a LoRA adapter"),
     "another shape": (
         tensors(lambda held: held.update({A: held[A][:, :32].clone()}), TENSORS), f"{TENSORS}: doesn't fit the base"),
     "another rank": (tensors(lambda held: held.update({A: held[A][:2].clone()}), TENSORS), "has rank 2, but"),
     "not a number": (tensors(not_a_number(A), TENSORS), f"tensor '{A}' has values that are infinite"),
     "another method": (changed(CONFIG, peft_type="LOHA"), f"{CONFIG}, field 'peft_type'"),
-    "a rank of 10^9": (changed(CONFIG, r=10**9), f"{CONFIG}, field 'r': Input should be less than"),
     "a rank that differs": (changed(CONFIG, r=8), "has rank 4, but adapter_config.json says 8"),
-    "targets that are not there": (changed(CONFIG, target_modules=["evil"]), "doesn't fit the base model"),
     "a target that is not there": (
         changed(CONFIG, target_modules=["up_proj", "q_proj", "evil"]), "field 'target_modules': names a module"),
     "a layer that is not there": (changed(CONFIG, layers_to_transform=[0, 1, 7]), "names a layer that the base"),
     "other modules trained": (changed(CONFIG, modules_to_save=["lm_head"]), f"{CONFIG}, field 'modules_to_save'"),
-    "another class of base": (changed(CONFIG, auto_mapping={"base_model_class": "X"}), f"{CONFIG}, field 'auto_mapping'"),
-    "a key of its own": (changed(CONFIG, evil=None), f"{CONFIG}, field 'evil'"),
-    "an unknown precision": (changed(TRAINING, base_precision="int2"), f"{TRAINING}, field 'base_precision'"),
 }  # fmt: skip
 
 

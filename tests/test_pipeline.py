@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,11 @@ import pytest
 from ruamel.yaml import YAML
 
 from hallmark.base.files import sha256_folder
-from hallmark.base.machine import describe, when_and_where
 from hallmark.params.loader import Params
 from tests.browser import chromium
 from tests.workspace import ROOT, change_params, report, run
 
 PIPELINE = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-DEFAULT = {"instruction_set": "DEFAULT"}  # of a fingerprint, where torch is told to use no special instructions
 
 
 def stages() -> list[tuple[str, dict[str, Any]]]:
@@ -102,16 +99,6 @@ def test_help_starts_fast() -> None:
 def copied(tiny_run: Path, tmp_path: Path) -> Path:
     """A copy of the finished repository to run commands in."""
     return Path(shutil.copytree(tiny_run, tmp_path / "repo", symlinks=True))
-
-
-@pytest.fixture
-def finished(copied: Path) -> Iterator[Path]:
-    """One in which stages run again, and leave it as it was, but for their timings."""
-    yield copied
-    run(copied, "git", "checkout", "--quiet", "--", "reports", "dvc.lock")
-    run(copied, "dvc", "checkout", "--quiet")
-    assert run(copied, "git", "status", "--porcelain").stdout == ""
-    assert json.loads(run(copied, "dvc", "status", "--json").stdout) == {}
 
 
 def test_the_whole_pipeline_runs(copied: Path) -> None:
@@ -223,29 +210,3 @@ def test_all_but_the_release_is_made_before_somebody_says_what_it_is_for(copied:
     assert done.stdout.index("certify.limits is FILL-IN: write what") < table and "no release yet: line" in done.stderr
     assert re.findall(r"Running stage '(\w+)", done.stdout) == ["code"]
     assert sha256_folder(copied / "models/release") == before
-
-
-@pytest.mark.full
-def test_a_plain_repro_on_another_machine_runs_the_benchmark_again(finished: Path) -> None:
-    """The machine is another by the instruction set that torch is told to use."""
-    before = report(finished, "benchmark")["measured"]
-    if before["machine"]["instruction_set"] == "DEFAULT":
-        pytest.skip("torch knows no special instructions of this processor")
-    # Where a processor has AMX, torch 2.13 packs bfloat16 for it whatever the first variable says, and fails.
-    less = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "AVX2"}
-    said = run(finished, "python", "-m", "hallmark.commands.repro", **less).stdout
-    there = f"reports/benchmark.json was {when_and_where({'measured': before})}"
-    reason = f"the benchmark runs again: {there}; this machine is {describe(before['machine'] | DEFAULT)}\n"
-    first, *later = said.split(reason)
-    assert ["Running stage" in first, len(later)] == [False, 1]
-    ran = re.findall(r"Running stage '(\w+)", later[0])
-    assert (ran[0], {*ran}) == ("benchmark", {"benchmark", "gate", "decide", "report", "certify"})
-    after = report(finished, "benchmark")
-    assert after["measured"]["machine"] == before["machine"] | DEFAULT
-    assert f"latencies and tokens/s: {when_and_where(after)}\n" in said
-    card = (finished / "models/release/README.md").read_text(encoding="utf-8")
-    assert f"({when_and_where(after)})" in card
-    assert f"M{when_and_where(after)[1:]}." in (finished / "reports/comparison.html").read_text(encoding="utf-8")
-    assert "not this machine" in run(finished, "python", "-m", "hallmark.commands.summary").stdout
-    again = run(finished, "python", "-m", "hallmark.commands.repro", **less).stdout
-    assert not re.search("runs again|Running stage", again)

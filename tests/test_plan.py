@@ -23,7 +23,7 @@ from hallmark.model.lora import lora_config
 from hallmark.model.params import Sft
 from hallmark.params.loader import Params, load_params
 from hallmark.plan import advice, bases, estimate, machine, masking, speed
-from hallmark.plan.batches import all_answering, step_count
+from hallmark.plan.batches import all_answering
 from hallmark.plan.lengths import NO_PART, lengths, tokens_of
 from hallmark.plan.machine import GIB, GPUS
 from hallmark.plan.memory import training_bytes
@@ -254,15 +254,6 @@ def test_tokens_are_estimated_closely_in_prose_receipts_and_json(text: str, toke
     assert tokens_of(400 * text) == pytest.approx(400 * tokens_of(text), rel=0.01)
 
 
-def test_steps() -> None:
-    """As many as the trainer takes: 231 for 1.3 passes over 706 records, of an earlier reference."""
-    usual = {"max_steps": None, "batch_size": 4, "gradient_accumulation_steps": 1, "epochs": 1.3}
-    sft = load_params(ROOT / "params.yaml").sft.model_copy(update=usual)
-    assert step_count(706, 29.5, sft) == 231
-    assert step_count(706, 29.5, sft.model_copy(update={"gradient_accumulation_steps": 4})) == 59
-    assert step_count(706, 29.5, sft.model_copy(update={"batch_tokens": 4096, "epochs": 2.0})) == 60
-
-
 def test_gpus_by_name_and_by_memory() -> None:
     for text in ("", "0GiB", "fast", "24 parsecs", "1e99GiB"):
         with refused():
@@ -319,13 +310,6 @@ def test_what_can_not_run_here_is_an_error(
     write_json(tmp_path / "config.json", NARROW | config | NARROW)
     with refused(field=field):
         estimate.estimate(here, tmp_path)
-
-
-def test_room_is_left_for_what_is_no_tensor() -> None:
-    found = estimate.Estimate(23 * GIB, 0, 0, 1.0, 1.0, 24 * GIB, None, "")
-    assert not found.fits
-    assert replace(found, training_bytes=20 * GIB).fits
-    assert replace(found, limit_bytes=None).fits
 
 
 def test_the_plan_counts_who_is_asked_what(here: Params) -> None:

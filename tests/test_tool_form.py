@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from hallmark.answer.endpoint import answer_of
 from hallmark.answer.scoring import Score, Scorer
 from hallmark.base.errors import HallmarkError
-from hallmark.base.files import BASE, HOLDOUT, MASKED, REPORTS, TRAIN, VALIDATION
-from hallmark.base.records import write_records
+from hallmark.base.files import BASE, HOLDOUT, MASKED, TRAIN
 from hallmark.judge.linear import right_labels
 from hallmark.model.chat_template import SAMPLE, TOOLS, answer_text, calling, render, tool_form, with_calls, with_tools
 from hallmark.model.loading import IGNORED, load_base, load_tokenizer
@@ -24,16 +23,14 @@ from hallmark.params.loader import Params, load_params
 from hallmark.serve.admission import Limits
 from hallmark.task.answers import compact_json
 from hallmark.task.params import Task as TaskParams
-from hallmark.task.predictions import read_predictions
 from hallmark.task.task import Task
-from stages import base, dpo, mask, quantize, sft
-from stages import eval as stage_eval
+from stages import base, mask
 from tests.families import FAMILIES as KNOWN
 from tests.families import make_family
 from tests.made_up import prediction, typed
 from tests.rows import refused
 from tests.test_admission import Inner, ask, guarded
-from tests.test_families import choice, made, records
+from tests.test_families import choice, made
 from tests.test_files import JSON
 from tests.test_gateway import ask as ask_gateway
 from tests.toy_gateway import Gateway
@@ -52,21 +49,6 @@ CALL = {
 SCHEMA = {"type": "array", "items": CALL}
 OFFERED = json.dumps([{"type": "function", "function": {"name": name, "parameters": {}}} for name in ("mend", "send")])
 TEMPLATE = {"task.kind": "tool_call", "task.tool_format": "template", "data.tools": "tools", "eval.max_new_tokens": 72}
-LEARNS = {  # enough for a tiny model to know two calls by heart
-    "sft.max_steps": 100,
-    "sft.eval_steps": 100,
-    "sft.learning_rate": 0.01,
-    "sft.lora.layers": None,
-    "sft.lora.r": 32,
-    "eval.max_new_tokens": 120,
-}
-PAIRS = {  # hardly a change: what the pairs are made of is what is looked at
-    "dpo.enabled": True,
-    "dpo.max_steps": 2,
-    "dpo.eval_steps": 2,
-    "dpo.learning_rate": 1e-6,
-    "data.rejected": "worse",
-}
 MASKED_BY_RULES = {
     "data.path": "rows.jsonl", "data.group": "id", "data.input": "text", "data.target": "calls", "data.tags": None,
     "mask.ner": {"engine": "none", "model": None}, "mask.identity_columns": {}, "mask.gold": None, "mask.workers": 1,
@@ -197,13 +179,8 @@ SEND = '<tool_call>\n{"name": "send", "arguments": {"to": "Bern", "days": 2}}\n<
         (TWO, f"{MEND}\n{SEND}", "pass"),
         (TWO, f"{SEND}\n{MEND}", "wrong_value"),  # as two JSON lists in another order are
         ([ONE], MEND.replace("kettle", "toaster"), "hallucination"),
-        ([], "[]", "pass"),
-        ([], MEND, "wrong_value"),
         ([ONE], "[]", "omission"),
         ([ONE], compact_json([ONE]), "wrong_format"),  # right, but no server would take it for a call
-        ([ONE], MEND[:-3], "wrong_format"),  # cut off
-        ([ONE], MEND.replace("arguments", "parameters"), "wrong_format"),
-        ([ONE], MEND.replace('{"item": "kettle"}', '"kettle"'), "wrong_format"),
         ([ONE], MEND.replace('"mend"', '"eat"'), "wrong_format"),  # the schema has no such tool
         ([ONE], MEND.replace("kettle", "jane.roe@acme-tools.io"), "unsafe_answer"),
     ],
@@ -309,54 +286,11 @@ def workspace(folder: Path, family: str, monkeypatch: pytest.MonkeyPatch, **over
     return params
 
 
-def calling_records(count: int, calls: Any, rejected: Any = None) -> pl.DataFrame:
-    def answer(value: Any) -> Any:
-        return None if value is None else [{"role": "assistant", "content": compact_json(value)}]
-
-    kind = records(1).schema["completion"]
-    return records(count).with_columns(
-        tools=pl.lit(OFFERED),
-        completion=pl.Series([answer(calls)] * count, dtype=kind),
-        rejected=pl.Series([answer(rejected)] * count, dtype=kind),
-    )
-
-
 def test_base_refuses_a_template_without_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     params = workspace(tmp_path, "phi-3.5-mini", monkeypatch)
     with refused("set it to json"):
         base.run(params)
     assert not BASE.exists()
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.full
-def test_calls_are_learned_in_the_family_s_form_and_read_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str
-) -> None:
-    """Two calls at once where the template has them."""
-    from hallmark.model.tokenized import tokenized_pairs
-
-    form = FAMILIES[family]
-    calls = TWO if form.between else [ONE]
-    params = workspace(tmp_path, family, monkeypatch, **LEARNS, **PAIRS)
-    for file, count in ((TRAIN, 24), (VALIDATION, 4), (HOLDOUT, 5)):
-        write_records(file, calling_records(count, calls, rejected=[{"name": "send", "arguments": {}}]))
-    base.run(params)
-    quantize.run(params)
-    sft.run(params)
-    dpo.run(params)
-    stage_eval.run(params, "base")
-    stage_eval.run(params, "tuned")
-    assert {row.outcome for row in read_predictions("base")} == {"wrong_format"}
-    rows = read_predictions("tuned")
-    assert {(row.prediction, row.finish, row.outcome) for row in rows} == {(form.write(calls), "stop", "pass")}
-    assert all(json.loads(row.read or "") == json.loads(row.target) == calls for row in rows)
-    metrics = json.loads((REPORTS / "eval/tuned/metrics.json").read_text(encoding="utf-8"))
-    assert metrics["tool_calls"] == metrics["exact_match"] == 1
-    assert json.loads((REPORTS / "dpo.json").read_text(encoding="utf-8"))["pairs"]["train"] == 24
-    tokenizer = load_tokenizer(BASE)
-    for pair in tokenized_pairs(HOLDOUT, tokenizer, params)[0]:
-        assert tokenizer.decode(pair["rejected_ids"]).startswith(form.write([{"name": "send", "arguments": {}}]))
 
 
 # What a corpus may offer: types as Python names them, and no description.
@@ -371,7 +305,12 @@ AS_READ = [
 
 
 @pytest.mark.parametrize(
-    ("family", "tool_format"), [*((family, "json") for family in KNOWN), *((family, "template") for family in FAMILIES)]
+    ("family", "tool_format"),
+    [
+        ("llama-3.2-3b", "json"),
+        *((family, "template") for family in FAMILIES),
+        *(pytest.param(family, "json", marks=pytest.mark.full) for family in KNOWN if family != "llama-3.2-3b"),
+    ],
 )
 def test_a_record_and_a_live_request_make_the_same_prompt(
     tmp_path: Path,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import itertools
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from hallmark.base.params import Compute
 from hallmark.serve.admission import Admission
 from hallmark.serve.engine import HOST
 from hallmark.serve.engines import vllm
-from hallmark.serve.engines.vllm import ENGINE, VllmServer, rank
+from hallmark.serve.engines.vllm import ENGINE, VllmServer
 from tests.rows import refused
 from tests.test_benchmark import WAIT, left_over, make_benchmark_workspace
 from tests.workspace import ROOT, change_params, report, stage
@@ -137,14 +136,6 @@ def test_the_admission_is_in_front_of_it_where_the_pipeline_runs_it() -> None:
     assert only.resolve() == ROOT / "hallmark"
 
 
-@pytest.mark.parametrize(
-    ("config", "fits"), [({"r": 8}, 8), ({"r": 4, "rank_pattern": {"q_proj": 33}}, 64), ({"r": 9}, 16)]
-)
-def test_the_rank_is_the_smallest_that_fits(tmp_path: Path, config: dict[str, Any], fits: int) -> None:
-    write_json(tmp_path / "adapter_config.json", config)
-    assert rank(tmp_path) == fits
-
-
 @pytest.mark.parametrize("python", ["nowhere/bin/python", sys.executable])
 def test_an_environment_without_vllm_is_an_error_with_the_remedy(python: str) -> None:
     with refused("`nox -s vllm`"):
@@ -178,41 +169,3 @@ def test_both_models_are_measured_on_vllm_and_nothing_is_left(tmp_path: Path, ad
     assert one_server == (adapter == "lora")
     assert "Order" not in result.stdout + result.stderr
     assert left_over(folder) == []
-
-
-@NEEDED
-@pytest.mark.full
-def test_the_adapter_says_the_same_folded_in_and_beside_its_base_and_answers_are_json_where_asked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import httpx
-
-    from hallmark.base.files import ADAPTER
-    from hallmark.serve import server as servers
-
-    monkeypatch.chdir(make_benchmark_workspace(tmp_path))
-    schema = {
-        "type": "object",
-        "properties": {"n": {"type": "integer"}},
-        "required": ["n"],
-        "additionalProperties": False,
-    }
-    tool = {"type": "function", "function": {"name": "refund", "parameters": schema}}
-    said = {}
-    for adapter in ("merged", "lora"):
-        with servers.served(["tuned"], {"tuned": 0}, ADAPTER, server(adapter=adapter), CPU) as running:
-
-            def ask(running: Any = running, **more: Any) -> dict[str, Any]:
-                body = running["tuned"].body("tuned", 24) | more
-                messages = [{"role": "user", "content": "Order 1 arrived broken"}]
-                url = f"{running['tuned'].url}/chat/completions"
-                answer = httpx.post(url, json=body | {"messages": messages}, timeout=WAIT, trust_env=False)
-                assert answer.status_code == 200, answer.text
-                return answer.json()["choices"][0]["message"]
-
-            said[adapter] = ask()["content"]
-            form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
-            assert set(json.loads(ask(response_format=form, max_tokens=200)["content"])) == {"n"}
-            assert ask(tools=[tool])["content"]  # text, as it was trained, and no error for want of a parser
-    same = sum(one == two for one, two in zip(*said.values(), strict=False))
-    assert same >= 8, said  # bf16 sums in another order may tip a later token
