@@ -14,7 +14,7 @@ from hallmark.answer.comparators.adapter import VERSIONS, Adapter, AdapterSettin
 from hallmark.model.adapter import CONFIG, TENSORS
 from hallmark.params.edit import added
 from hallmark.params.loader import load_params
-from hallmark.service.commands.against_prod import follow_prod, with_rule
+from hallmark.service.commands.against_prod import follow_prod
 from hallmark.service.registry.promotion import promote, roll_back
 from hallmark.service.registry.registry import PROD, Registry
 from tests.registered import refused, tool
@@ -141,19 +141,3 @@ def test_lines_are_added_to_the_block_they_are_for(blocks: dict[str, dict[str, i
     assert YAML(typ="safe").load(new) == blocks | {block: blocks[block] | {"new": {"deep": 1}}}
     comments = [line for line in text.splitlines() if line.startswith("#")]
     assert [line for line in new.splitlines() if line.startswith("#")] == comments
-
-
-def test_a_block_on_one_line_is_not_guessed_at() -> None:
-    refused(lambda: added("eval:\n  comparators: {a: {b: 1}}\n", "eval.comparators", ["prod: 1"]))
-
-
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        ("  non_inferiority: {}  # none", "  non_inferiority: {prod: 0.02}  # none"),
-        ("  non_inferiority: {large: 0.1}", "  non_inferiority: {large: 0.1, prod: 0.02}"),
-        ("  non_inferiority:\n    large: 0.1", "  non_inferiority:\n    large: 0.1\n    prod: 0.02"),
-    ],
-)
-def test_a_rule_is_added_in_the_form_that_is_there(before: str, after: str) -> None:
-    assert with_rule(f"gate:\n{before}\n  floors: {{}}\n", "prod: 0.02") == f"gate:\n{after}\n  floors: {{}}\n"

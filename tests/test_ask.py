@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -556,23 +555,6 @@ def test_ctrl_c_waits_for_what_is_on_the_way_and_a_second_does_not(at: Path, ser
     assert len(server.asked) == len(read_bought("big")) == 3  # those of before
 
 
-@pytest.mark.parametrize(
-    ("response", "problem"),
-    [
-        (garbage(200, b"\x1f\x8b", Content_Encoding="gzip"), "a compressed response, though none was asked for"),
-        (garbage(200, b" " * 200_000), r"a response of over \d+ bytes"),
-        (garbage(401, b"half", Content_Length="99"), "HTTP 401"),
-        (garbage(200, b'{"error": {"code": 402, "type": "no_credit"}}'), "HTTP 402, .*no_credit"),
-    ],
-)
-def test_what_a_retry_cannot_help_is_sent_once(at: Path, server: Server, response: Reply, problem: str) -> None:
-    use(server, concurrency=1)
-    server.script = [response]
-    with pytest.raises(HallmarkError, match=problem):
-        buy()
-    assert len(server.asked) == 1
-
-
 def guess() -> float:
     """What the records cost at most, by the guess."""
     params = load_params()
@@ -630,20 +612,6 @@ def test_answers_that_were_bought_and_are_not_here_are_not_bought_again(at: Path
     note.unlink()
     buy()
     assert len(read_bought("big")) == 10
-
-
-def test_an_environment_with_a_proxy_that_can_not_be_used_is_one_error(
-    at: Path, server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    use(server)
-    monkeypatch.setenv("NO_PROXY", "")
-    without = [] if find_spec("socksio") else ["socks5://user:word@127.0.0.1:1"]
-    for proxy in ("foo://user:word@127.0.0.1:1", "http://127.0.0.1:x", *without):
-        monkeypatch.setenv("ALL_PROXY", proxy)
-        with refused() as caught:
-            buy()
-        assert "word" not in str(caught.value)
-    assert server.asked == []
 
 
 def test_records_of_an_old_split_are_not_bought(at: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,11 +7,7 @@ import json
 import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,8 +23,7 @@ from tests.tiny import make_tiny_base
 from tests.workspace import TINY_BASE, change_params, make_workspace, run, stage
 
 RAW = "data/raw/tickets.jsonl"
-STAGES = ["base", "mask", "dedupe", "split", "quantize", "sft", "dpo", "eval", "cascade", "compare"]
-STAGES += ["benchmark", "gate", "decide", "report", "certify"]
+STAGES = ["mask", "sft", "eval"]  # all load their params in the same way
 Break = Callable[[Path], object]
 
 
@@ -179,7 +174,7 @@ def test_what_an_earlier_stage_has_not_made(repo: Path, name: str, file: str) ->
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_bad_parameters_end_every_stage(good: Path, tmp_path: Path, name: str) -> None:
+def test_bad_parameters_end_a_stage(good: Path, tmp_path: Path, name: str) -> None:
     shutil.copyfile(good / "params.yaml", tmp_path / "params.yaml")
     change_params(tmp_path, {"split.hold_out": 0.2, "seed": "seven"})
     options = ["--model", "base"] if name == "eval" else []
@@ -241,36 +236,3 @@ def test_a_full_disk(repo: Path, name: str, part: str, file: str) -> None:
 def test_a_full_folder_of_temporary_files_is_named(repo: Path) -> None:
     done = run(repo, "bash", "-c", SMALL.format(name="dedupe"), check=False)
     assert f"dedupe: error: {tempfile.gettempdir()}: File too large\n  remedy: " in done.stderr
-
-
-@pytest.mark.full
-def test_a_killed_run_leaves_whole_files_and_a_rerun_makes_the_same(repo: Path) -> None:
-    """Killed at many moments: each file is the earlier or the new one, the holdout is frozen last or not at all."""
-    rows = [record(f"r{i}", text, json.dumps(TARGET), f"c{i % 99}") for i, (text, _) in enumerate(made_texts(4000))]
-    write_masked(rows, repo / "data/masked.parquet")
-    stage(repo, "dedupe")
-    lock = repo / "data/holdout.lock.json"
-    lock.unlink()
-    old = outputs(repo)
-    clean = Path(shutil.copytree(repo, repo.parent / "clean"))
-    start = time.monotonic()
-    run(clean, "python", "-m", "stages.split")
-    took = time.monotonic() - start
-    new = outputs(clean)
-    changing = {"measured/split.json"}
-    remains = re.compile(r"(split/|measured/)?\.\S+-\w{8}\.(parquet|json)")  # which the next run clears away
-    for moment in range(1, 13):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "stages.split"], cwd=repo, env={"PYTHONPATH": str(repo)}, stderr=subprocess.DEVNULL
-        )
-        time.sleep(took * (0.3 + 0.06 * moment))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        found = {file: digest for file, digest in outputs(repo).items() if not remains.fullmatch(file)}
-        for file, digest in found.items():
-            assert digest in (old.get(file), new.get(file)) or file in changing, file
-        if lock.exists():
-            assert {**found, "measured/split.json": ""} == {**new, "measured/split.json": ""}
-            lock.unlink()
-    stage(repo, "split")
-    assert {**outputs(repo), "measured/split.json": ""} == {**new, "measured/split.json": ""}

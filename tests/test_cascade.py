@@ -230,13 +230,8 @@ def test_what_ships_decides_as_the_report_does(folder):
 ISOTONIC = {"method": "isotonic", "knots": [[0.0, 0.2], [1.0, 0.9]]}
 FORGED = [
     {"threshold": 1e13},
-    {"version": 2},
     {"raw_scores": [*RAW][::-1]},
-    {"score.scales": [1.0, 0.0, 1.0, 1.0]},
-    {"score.method": "isotonic"},
     {"score.knots": [[1.0, 0.1], [0.0, 0.2]]},
-    {"score.knots": [[-1e308, 0.1], [1e308, 0.2]]},
-    {"groups": True},
 ]
 
 

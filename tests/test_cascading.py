@@ -162,16 +162,6 @@ def test_an_answer_with_a_placeholder_that_stands_for_nothing_is_handed_over(
     assert "placeholder" in message["message"]["refusal"]
 
 
-def test_an_unsure_answer_is_not_asked_for_again_whatever_its_form(server: Stub) -> None:
-    with stubs(cascade(), check_schema=True, shared=server) as launcher:
-        found = answer(launcher, text="broken", log=UNSURE, second=TICKET, second_log=SURE)
-        assert (found.outcome, found.reason) == ("handed_over", "unsure")
-        found = answer(launcher, text="broken", log=SURE, second=TICKET, second_log=SURE)
-        assert (found.outcome, found.reason, found.text) == ("answered", "sure", TICKET)
-        found = answer(launcher, text="broken", log=SURE, second=TICKET, second_log=UNSURE)
-        assert (found.outcome, found.reason, found.text) == ("handed_over", "unsure", None)
-
-
 def test_the_fallback_answers_what_the_release_is_not_sure_of(server: Stub, broad_server: Stub) -> None:
     fallback = broad(broad_server)
     with stubs(cascade(), check_schema=True, shared=server) as launcher:

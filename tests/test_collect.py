@@ -11,18 +11,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 
 from hallmark.base.errors import HallmarkError
-from hallmark.base.files import HOLDOUT_LOCK
-from hallmark.base.key import pseudonym
 from hallmark.base.single_run import alone
 from hallmark.commands.committed import findings
 from hallmark.data.raw import raw_rows
@@ -39,7 +35,6 @@ from tests.browser import chromium
 from tests.test_collecting import TARGET, logged
 from tests.test_traces import a_trace
 from tests.workspace import (
-    KEY,
     ROOT,
     change_params,
     committed,
@@ -48,7 +43,6 @@ from tests.workspace import (
     make_workspace,
     report,
     run_here,
-    stage,
 )
 
 NO_NER = {"mask.ner": {"engine": "none", "model": None}, "mask.workers": 1}
@@ -252,60 +246,6 @@ def test_a_log_of_others_is_masked_for_the_first_time_and_nothing_private_is_lef
     rows = rows_of(folder / RAW)  # the first log's: the others say the same
     assert [row["customer"] for row in rows] == ["cust-0", "cust-0"]
     assert "<EMAIL_1>" in rows[0]["body"]
-
-
-@pytest.mark.full
-def test_with_pseudonyms_a_customer_stays_one_and_the_held_out_stay_held_out(tmp_path: Path) -> None:
-    """Through the real stages: frozen first, then collected, masked, deduplicated and split again."""
-    folder = make_workspace(
-        tmp_path / "repo", NO_NER | {"data.pseudonyms": "keyed", "split.calibration": 0.05}, rows=500
-    )
-    for name in ("mask", "dedupe", "split"):
-        stage(folder, name)
-    key = bytes.fromhex(KEY)
-    lock = (folder / HOLDOUT_LOCK).read_bytes()
-    held = pl.read_parquet(folder / "data/split/holdout.parquet")
-    groups = pl.read_parquet(folder / "data/split/train.parquet")["group"].to_list()
-    raw = {json.loads(line)["customer"] for line in (folder / RAW).read_text(encoding="utf-8").splitlines()}
-    names = {pseudonym(key, "group", one): one for one in raw}
-    traffic = Traffic(folder)
-    traffic.ask("accepted", group=held["group"][0])
-    traffic.ask("accepted", group=groups[0])
-    traffic.ask("accepted", group=pseudonym(key, "group", "NEW-7"))
-    traffic.close()
-    assert "1 of held-out customers" in collect(folder)
-    new = pseudonym(key, "group", "NEW-7")
-    assert [row["customer"] for row in rows_of(folder / RAW)] == [names[held["group"][0]], names[groups[0]], new]
-    assert report(folder, "collect")["online"] == 1
-
-    private = pl.read_parquet(folder / "data/masked.parquet").filter(
-        pl.col("prompt").list.get(1).struct.field("content").str.contains("<EMAIL_1>")
-    )
-    asked, answered = private["prompt"][0][1]["content"], private["completion"][0][0]["content"]
-    traffic = Traffic(folder)
-    traffic.count = 3
-    traffic.ask("accepted", group=new)  # the same customer, later
-    traffic.ask("accepted", group=new, messages=user(asked), answer=answered)  # a record, which is compared as masked
-    traffic.close()
-    collect(folder)
-    assert report(folder, "collect")["left_out"]["exact"] == 1
-    assert rows_of(folder / RAW)[-1]["customer"] == new
-    for name in ("mask", "dedupe", "split"):
-        stage(folder, name)
-    assert (folder / HOLDOUT_LOCK).read_bytes() == lock
-    assert pl.read_parquet(folder / "data/split/holdout.parquet")["id"].to_list() == held["id"].to_list()
-    ids = [pseudonym(key, "id", row["id"]) for row in rows_of(folder / RAW)]
-    for part in ("train", "validation", "calibration"):
-        frame = pl.read_parquet(folder / f"data/split/{part}.parquet")
-        assert ids[0] not in frame["id"].to_list()
-        assert held["group"][0] not in frame["group"].to_list()
-    assert pl.read_parquet(folder / "data/split/online.parquet")["id"].to_list() == ids[:1]
-    masked = pl.read_parquet(folder / "data/masked.parquet").filter(pl.col("id").is_in(ids))
-    assert masked["group"].n_unique() == 3
-
-    add_row(folder, customer="NEW-7", body="A first ticket from the customer's own system.")
-    collect(folder)
-    assert Counter(row["customer"] for row in rows_of(folder / RAW))["NEW-7"] == 2
 
 
 @pytest.mark.parametrize("moment", ["data/review", "reports/collect.json"])

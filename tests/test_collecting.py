@@ -223,20 +223,6 @@ def test_a_review_is_read_and_kept_and_the_last_word_counts(tmp_path: Path, task
     assert list(read_reviewed(file, task, 10_000).values()) == [Reviewed("trace:a", "dropped", None), right]
 
 
-def test_the_table_can_be_filled_in_instead(tmp_path: Path, task: Task) -> None:
-    waiting = [
-        (logged(number), text)
-        for number, text in enumerate(["a kettle that leaks", "where is my parcel?", "an invoice"])
-    ]
-    lines = list(csv.reader(io.StringIO(table(queue(waiting, [], PARAMS.dedupe, PARAMS.collect.review)))))
-    lines[1][-2:] = ["corrected", json.dumps(TARGET)]
-    lines[2][-2] = "dropped"
-    with (tmp_path / "queue.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows(lines)
-    said = read_reviewed(tmp_path / "queue.csv", task, 10_000)
-    assert [one.verdict for one in said.values()] == ["corrected", "dropped"]
-
-
 @pytest.mark.parametrize(
     ("line", "field"),
     [

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 from argparse import Namespace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -16,7 +14,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hallmark.base import figures
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import SFT_ADAPTER, TRAIN, VALIDATION, sha256_folder
 from hallmark.base.loaded_code import tracked
@@ -24,15 +21,13 @@ from hallmark.base.provenance import parse_yaml
 from hallmark.base.records import read_records, schema, write_records
 from hallmark.base.stats import ClusterBootstrap
 from hallmark.commands import curve as tool
-from hallmark.commands.curve_points import Part, Point, parts, prepare, settings
+from hallmark.commands.curve_points import Part, parts, prepare, settings
 from hallmark.commands.experiments import with_values
 from hallmark.judge.power_law import FALLS, FEW, FLAT, RIGHT, RISES, Outlook, outlook
-from hallmark.params.loader import Params, load_params, resolved
-from tests.made_up import prediction, typed
+from hallmark.params.loader import load_params, resolved
 from tests.rows import record
 from tests.workspace import ROOT, change_params
 
-SHARES = [0.12, 0.25, 0.5, 1.0]
 RAW = resolved(ROOT / "params.yaml")
 
 
@@ -102,42 +97,6 @@ def test_twice_the_records_are_foretold_by_the_law() -> None:
 def test_nothing_is_foretold_of_other_curves(rates: list[float], verdict: str) -> None:
     found = law_of(rates)
     assert (found.verdict, found.twice, found.gain) == (verdict, None, None)
-
-
-def drawn(rates: list[float], planned: int = 4) -> tool.Curve:
-    """The curve of a model that has these shares of the records right with 1, 2, 4 and 8 of the groups."""
-    made, names = [], "abcdefgh"
-    for number, rate in enumerate(rates):
-        flags = columns([rate])[0]
-        rows = [
-            typed(prediction(row, names[row % 8], "pass" if right else "wrong_value"))
-            for row, right in enumerate(flags)
-        ]
-        count = 2**number
-        made.append(
-            Point(Part(count / 8, tuple(names[:count]), 100 * count, count == 8), 10 * count, 60.0 * number, rows)
-        )
-    return tool.drawn(made, planned, changed({"compare.bootstrap_samples": 200}))
-
-
-def changed(values: dict[str, Any]) -> Params:
-    return Params.model_validate(with_values(resolved(ROOT / "params.yaml"), values))
-
-
-def test_the_table_says_what_twice_the_data_brings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    rising = drawn([0.2, 0.35, 0.55, 0.7])
-    law = rising.measures[0].outlook
-    assert (rising.measures[0].name, law.verdict) == ("exact_match", RISES)
-    assert tool.headline(rising).startswith("Twice the data (1,600 records) would bring exact match to about")
-    text = tool.write(rising)
-    cells = [[cell.strip() for cell in line.split("|")[1:6]] for line in text if line.startswith("|")]
-    assert cells[-2][:4] == ["8", "800", "80", "3.0"] and cells[-2][4].startswith("70.0 [")
-    assert law.twice and cells[-1] == ["twice", "1,600", "", "", f"~{figures.in_brackets(law.twice)}"]
-    found = json.loads(Path("reports/curve.json").read_text(encoding="utf-8"))
-    assert [point["records"] for point in found["points"]] == [100, 200, 400, 800]
-    assert found["points"][-1]["measures"]["exact_match"]["value"] == 0.7
-    assert found["outlook"]["exact_match"]["verdict"] == RISES
 
 
 def test_a_point_has_its_params_as_code_compares_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,6 @@ from hallmark.base.files import DEDUPED, MASKED, REPORTS, sha256_file
 from hallmark.base.key import VARIABLE, digest_of, pseudonym
 from hallmark.data import duplicates
 from hallmark.data.duplicate_lines import clusters_in
-from hallmark.data.duplicates import most_in_cluster
 from hallmark.data.placeholders import only_placeholders
 from hallmark.data.texts import text_hashes, write_frames
 from stages import dedupe
@@ -43,23 +42,10 @@ def deduped(*records: dict[str, Any], **changes: Any) -> tuple[dict[str, str], d
     return dict(kept.select("id", "cluster").iter_rows()), json.loads((REPORTS / "dedupe.json").read_text())
 
 
-def test_exact_duplicates_leave_the_smallest_id() -> None:
-    kept, report = deduped(record("b", "Hello  World"), record("c", "hello world\u200b"), record("a", "HELLO world"))
-    assert kept == {"a": "a"}
-    assert report["dropped"] == {"exact": 2, "near": 0, "conflict": 0, "only_placeholders": 0}
-    assert report["rows"] == {"in": 3, "out": 1}
-
-
 def test_records_with_one_id_are_not_dropped_for_each_other() -> None:
     with pytest.raises(HallmarkError, match="the same id") as caught:
         deduped(record("x", LONG), record("x", "nothing like it"))
     assert (caught.value.file, caught.value.field) == (MASKED, "id")
-
-
-def test_near_duplicates_with_another_target_stay_in_one_cluster() -> None:
-    kept, report = deduped(record("1", LONG, "lid"), record("2", NEAR, "cap"))
-    assert kept == {"1": "1", "2": "1"}
-    assert report["conflicts"]["near_with_other_target"] == 1
 
 
 def test_a_chain_loses_only_what_is_near_to_what_stays() -> None:
@@ -120,12 +106,6 @@ def test_a_template_is_an_error_that_leaves_earlier_output_whole(monkeypatch: py
     assert (report["clusters"]["largest_texts"], report["clusters"]["largest_share"]) == (12, 0.75)
     monkeypatch.setattr(duplicates, "ANY_SHARE", 12)
     deduped(*records, *others, dedupe__max_cluster=0.01)
-
-
-def test_more_rows_of_the_same_kind_stop_no_sooner() -> None:
-    """One of 40 texts is a letter: 600 letters in 24,000 texts are as good as 300 in 12,000."""
-    for texts, most in ((100, 500), (10_000, 500), (24_000, 1_200), (1_000_000, 50_000)):
-        assert most_in_cluster(texts, 0.05) == most
 
 
 def drifting(count: int) -> list[str]:
@@ -315,6 +295,7 @@ for folder in sys.argv[1:]:
 """
 
 
+@pytest.mark.full
 def test_longer_texts_take_no_more_memory(tmp_path: Path) -> None:
     """Texts are read some at a time: a few copies of 12 MB of them would take 125 MB (they did)."""
     draw = random.Random(1)

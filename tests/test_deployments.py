@@ -9,12 +9,10 @@ import signal
 import time
 from collections import Counter
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
 from hallmark.base.errors import HallmarkError
-from hallmark.serve import memory
 from hallmark.service.gateway.exchange import Answered, Asked
 from hallmark.service.gateway.models import Served
 from hallmark.service.gateway.routing import customer_of, side_of
@@ -231,16 +229,6 @@ def test_a_rollback_waits_for_no_start_while_the_old_server_is_kept(
         assert not [stub for _, stub in launcher.started if stub.process.poll() is None]
 
 
-def test_free_memory_is_that_of_the_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "CGROUP", tmp_path)
-    assert memory.free_bytes("cpu") > 2**20
-    for name, text in (("max", "5000"), ("current", "4000"), ("stat", "anon 3000\ninactive_file 700\n")):
-        (tmp_path / f"memory.{name}").write_text(text)
-    assert memory.free_bytes("cpu") == 1700
-    (tmp_path / "memory.max").write_text("max\n")
-    assert memory.free_bytes("cpu") > 2**20
-
-
 def test_customers_stay_on_their_side_and_the_share_is_met() -> None:
     async def script(models: Served) -> list[tuple[Asked, Answered]]:
         requests = [asked(group=f"customer-{number % 40}") for number in range(200)]
@@ -307,19 +295,6 @@ def test_a_gateway_that_is_closed_while_a_server_starts_leaves_none() -> None:
         ):
             time.sleep(0.05)
         assert [stub.process.poll() is None for _, stub in launcher.started] == [False, False]
-
-
-def test_without_following_prod_alone_answers_and_stays() -> None:
-    source = Wants(prod="v1.0.0", canary="v1.1.0")
-
-    async def script(models: Served) -> None:
-        source.sides = {"prod": "v2.0.0"}
-        await asyncio.sleep(0.5)
-        assert models.deployments.versions == {"prod": "v1.0.0"}
-
-    with stubs() as launcher:
-        play(source, launcher, script, follow=False)
-        assert [version for version, _ in launcher.started] == ["v1.0.0"]
 
 
 def test_promoted_taken_back_and_promoted_again_is_one_start_and_what_nobody_wants_by_then_is_kept() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hallmark.base.files import json_bytes
 from hallmark.judge.changed_slices import moved
 from hallmark.judge.drift import Drift, Request, different, drift
 from hallmark.judge.two_sample import permuted, separation
@@ -61,29 +59,8 @@ def most(runs: int, level: float = 0.1) -> float:
 
 
 def test_no_shift_is_rarely_called_one_however_much_customers_differ() -> None:
-    runs = 50
+    runs = 30
     assert rate(runs, lambda random, run: alarm(said(random, 10, 6, 0), said(random, 10, 6, 100), run)) <= most(runs)
-
-
-def test_nor_if_the_same_customers_come_again_among_others() -> None:
-    def one(random: np.random.Generator, run: int) -> bool:
-        lasting = said(random, 8, 10, 0)
-        before = lasting[::2] + said(random, 5, 5, 50)
-        return alarm(before, lasting[1::2] + said(random, 5, 5, 100), run)
-
-    runs = 40
-    assert rate(runs, one) <= most(runs)
-
-
-def test_nor_if_three_customers_send_most_of_todays_requests() -> None:
-    """Without the limit on a customer's texts, it was 18 % of 150 simulations."""
-
-    def one(random: np.random.Generator, run: int) -> bool:
-        after = said(random, 3, 30, 100) + said(random, 9, 2, 200)
-        return drift(requests(said(random, 16, 5, 0)), requests(after), run, **ONE_IN_TEN).verdict == "drift"
-
-    runs = 40
-    assert rate(runs, one) <= most(runs)
 
 
 def test_a_planted_shift_is_found() -> None:
@@ -120,11 +97,6 @@ def test_what_moved_is_named_with_intervals_and_one_customers_words_are_not(shif
     for each in shifted.slices:
         assert each.difference.value == pytest.approx(each.today - each.reference, abs=2e-6)
         assert not each.difference.low <= 0 <= each.difference.high
-
-
-def test_the_report_is_json_and_the_same_each_time(shifted: Drift) -> None:
-    assert json_bytes(asdict(planted(-1))) == json_bytes(asdict(shifted)), "whatever the order of the requests"
-    assert json.loads(json_bytes(asdict(shifted)))["slices"]
 
 
 @pytest.mark.parametrize("customers", [0, 1, 7])

@@ -81,15 +81,6 @@ def test_a_new_day_has_a_new_limit_and_yesterdays_costs_are_yesterdays() -> None
     assert budget.hold(Decimal(1)) is None
 
 
-def test_a_cost_over_what_was_held_counts_too() -> None:
-    budget = Budget(Decimal(10), lambda: DAY)
-    held = budget.hold(Decimal(4))
-    assert held is not None
-    budget.settle(held, Decimal(12))
-    assert budget.left == 0
-    assert budget.hold(Decimal("0.000001")) is None
-
-
 def test_an_answer_costs_what_its_tokens_do(server: Stub) -> None:
     broad = Broad(settings(server.url))
     usage = {"prompt_tokens": 1000, "completion_tokens": 50}

@@ -64,7 +64,7 @@ def test_the_release_fits_and_is_proven_by_its_clone_only(made: Path, folder: Pa
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("at", [0.0, 0.2, 0.4, 0.6, 0.8, 1.0])
+@pytest.mark.parametrize("at", [0.0, 0.5, 1.0])
 def test_one_changed_byte_is_refused(folder: Path, name: str, at: float) -> None:
     content = bytearray((folder / name).read_bytes())
     content[int(at * (len(content) - 1))] ^= 1

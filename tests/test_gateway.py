@@ -17,22 +17,18 @@ from hypothesis.strategies import DrawFn
 from hallmark.base.errors import HallmarkError
 from hallmark.base.key import pseudonym
 from hallmark.base.refusal import Refusal
-from hallmark.data.live_record import LiveMasker
-from hallmark.mask.params import Mask
 from hallmark.service.gateway import app as app_module
 from hallmark.service.gateway import limits
 from hallmark.service.gateway.callers import Keys, is_loopback, read_keys
-from hallmark.service.gateway.judging import masked_target, read_judgement
 from hallmark.service.traces.trace import new_id
 from tests import hostile
 from tests.test_admission import FIELDS, JSON, MESSAGES
-from tests.toy_gateway import Gateway, loaded, params, task
+from tests.toy_gateway import Gateway, params
 
 PORT = 8123
 URL = f"http://127.0.0.1:{PORT}"
 CHAT, FEEDBACK = "/v1/chat/completions", "/v1/feedback"
 ADA, BOB = "ada-" + "k" * 20, "bob-" + "k" * 20  # keys
-NO_NER = {"engine": "none", "model": None}
 TRACE = "tr-" + "0" * 32
 TICKET = {"intent": "refund", "urgency": "high", "product": "NAS", "amount": 12.5, "date": None, "issues": ["late"]}
 
@@ -558,21 +554,6 @@ def test_the_right_answer_is_masked_as_its_request_was(gateway: Gateway) -> None
     assert judge(gateway, refusal).status_code == 202, "a refusal is a right answer too"
 
 
-def test_a_private_number_in_a_right_answer_is_masked_like_any_other_text() -> None:
-    live = LiveMasker(loaded().task, Mask.model_validate(loaded().mask.model_dump() | {"ner": NO_NER}), None)
-
-    class Real:
-        async def mask(self, messages: Any, tools: Any, also: Any = ()) -> Any:
-            return live(messages, tools, also)
-
-    target = TICKET | {"product": "4929722653797141", "issues": ["0176 12345678", "late"]}
-    judgement = read_judgement(json.dumps({"trace_id": TRACE, "verdict": "corrected", "target": target}).encode())
-    kept = json.loads(str(asyncio.run(masked_target(judgement, Real(), task()))))
-    assert kept["product"] == "<CARD_1>"
-    assert kept["issues"] == ["<PHONE_1>", "late"]
-    assert kept["amount"] == 12.5
-
-
 @pytest.mark.parametrize(
     ("body", "param"),
     [
@@ -621,12 +602,6 @@ def test_a_judgement_that_can_not_be_written_is_an_error(gateway: Gateway) -> No
     error_of(judge(gateway, {"trace_id": TRACE, "verdict": "accepted"}), 503, "not_kept")
     broken = {"trace_id": TRACE, "verdict": "corrected", "target": TICKET | {"issues": ["BROKEN"]}}
     error_of(judge(gateway, broken), 503, "masking_failed")
-
-
-def test_without_traces_there_is_nothing_to_judge() -> None:
-    gateway = Gateway(traces=False)
-    assert ask(gateway, chat()).status_code == 200
-    assert "serve.traces" in error_of(judge(gateway, {}), 404, "traces_off")["message"]
 
 
 # Any caller

@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hallmark.serve.impatient import HEAD_SECONDS
 from tests.workspace import ROOT
 
 CHAT = "/v1/chat/completions"
@@ -196,43 +194,6 @@ def test_a_caller_who_hangs_up_stops_the_model(gateway: Running) -> None:
     gateway.wait_for("hallmark_under_way 0\n")
     gateway.wait_for('hallmark_requests_total{endpoint="chat",status="499"}')
     assert gateway.lines("traces.jsonl")[-1]["reason"] == "gone"
-
-
-@pytest.mark.full
-def test_five_hundred_connections_that_send_a_byte_a_second_hold_up_nobody(tmp_path: Path) -> None:
-    with running(tmp_path / "slow") as gateway:
-        text = gateway.raw()
-        head = text.index(b"\r\n\r\n") + 4
-        connections = [gateway.connect() for _ in range(500)]
-        for number, connection in enumerate(connections):
-            if number % 2:  # half of them with a whole head, so that it is the body that is slow
-                connection.sendall(text[:head])
-        at = [head if number % 2 else 0 for number in range(500)]
-        start, patient = time.monotonic(), HTTPConnection(gateway.host, gateway.port, timeout=30)
-        patient.request("GET", "/health")
-        assert patient.getresponse().read() == b'{"status": "ok", "servers": []}'
-        while time.monotonic() - start < HEAD_SECONDS + 3:
-            for number, connection in enumerate(connections):
-                try:
-                    connection.sendall(text[at[number] : at[number] + 1])
-                    at[number] += 1
-                except OSError:  # the server has hung up
-                    pass
-            asked = time.monotonic()
-            assert gateway.ask().status_code == 200
-            assert gateway.get("/health").status_code == 200
-            assert time.monotonic() - asked < 5
-            time.sleep(1)
-        for number, connection in enumerate(connections):
-            answer = received(connection)
-            assert error_in(answer, 408) == "request_timeout" if number % 2 else answer == b""
-            connection.close()
-        # A caller who has had an answer may take his time for the next request, on the same connection.
-        time.sleep(max(0.0, start + 2 * HEAD_SECONDS + 1 - time.monotonic()))
-        sock = patient.sock
-        patient.request("GET", "/health")
-        assert (patient.getresponse().read(), patient.sock) == (b'{"status": "ok", "servers": []}', sock)
-        patient.close()
 
 
 def test_who_reads_no_answer_is_hung_up_on(tmp_path: Path) -> None:

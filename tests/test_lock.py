@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,39 +46,6 @@ def test_a_lock_is_read_as_dvc_writes_it() -> None:
     own = ROOT / "dvc.lock"
     if own.exists():
         assert read_lock(own.read_bytes())
-
-
-@pytest.mark.parametrize(
-    ("changes", "problem"),
-    [
-        ({"outs": [{"path": "x", "md5": "../../../../../home/me/.ssh/id"}]}, "entry 1 has no MD5 of 32"),
-        ({"outs": [{"path": "../x", "md5": DIGEST}]}, "entry 1 has no path inside the repository"),
-        ({"outs": [{"path": "x", "md5": DIGEST}] * 2}, "entry 2 has the path of an earlier one"),
-        ({"outs": {"x": DIGEST}}, "stages.sft.outs"),
-    ],
-)
-def test_an_entry_of_another_form_is_named(changes: dict[str, Any], problem: str) -> None:
-    with pytest.raises(HallmarkError, match=r"not a lock file of DVC 3[\s\S]*remedy") as error:
-        read_lock(lock(**changes), "some/dvc.lock")
-    assert str(error.value).startswith("some/dvc.lock, field 'stages.sft.")
-    assert problem in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        ("a: 1\na: 2", "each key once"),
-        ("a: 2001-99-99", "is not text, number"),
-        ("a: &a [*a]", "nested deeper than 100 levels"),
-        ("".join(f"{a}: &{a} [*{b}, *{b}]\n" for a, b in zip("bcdefghijklmnopqrstuvw", "abcdefghijklmnopqrstuv", strict=True)).join(["a: &a [x]\n", ""]), "more than 250000 values"),
-        ("#" * 2**21, "larger than 1 MiB"),
-        (b"\xff\xfe", "byte 1 is not UTF-8"),
-    ],
-)  # fmt: skip
-def test_what_is_no_lock_is_one_error(text: str | bytes, problem: str) -> None:
-    with pytest.raises(HallmarkError, match=r"dvc.lock.*[\s\S]*remedy") as error:
-        read_lock(text)
-    assert problem in str(error.value)
 
 
 VALUES = st.recursive(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hallmark.base.errors import HallmarkError
 from hallmark.service.collecting.logged import Logged
-from hallmark.service.collecting.logs import Scores, day_of, judged, read_log
+from hallmark.service.collecting.logs import Scores, judged, read_log
 from hallmark.service.traces.trace import Feedback
 from tests.workspace import ROOT
 
@@ -189,22 +189,6 @@ def test_only_what_the_model_said_is_an_answer(tmp_path: Path, row: dict[str, ob
     logs = read_log(tmp_path / "log.jsonl", None, None, SCORES, left)[1]
     assert [(logged.answer, logged.verdict) for logged in logs] == ([read] if isinstance(read, tuple) else [])
     assert left == ({read: 1} if isinstance(read, str) else {})
-
-
-@pytest.mark.parametrize(
-    ("value", "day"),
-    [
-        (1763548800, "2025-11-19"),
-        (1763548800123, "2025-11-19"),
-        ("1763548800000000000", "2025-11-19"),
-        ("2025-11-19T23:30:00-02:00", "2025-11-20"),
-        ("2025-11-19 10:40:00.463000", "2025-11-19"),
-        ("soon", ""),
-        (1e300, ""),
-    ],
-)
-def test_days(value: object, day: str) -> None:
-    assert day_of(value) == day
 
 
 def test_callers_who_contradict_each_other_have_not_judged() -> None:

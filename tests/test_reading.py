@@ -52,9 +52,7 @@ def test_any_text_is_a_value_or_one_kind_of_error(text: str) -> None:
         ('{"a": 1, "\\u0061": 2}', "an object has the same key twice"),
         ("[NaN]", "NaN is not JSON"),
         ("[1e999]", "a number is not finite"),
-        ("1" * 5000, "a number is too long"),
         ("[" * 100_000 + "]" * 100_000, "nested too deep"),
-        ("", "Expecting value"),
     ],
 )
 def test_what_is_not_one_unambiguous_document(text: str, problem: str) -> None:

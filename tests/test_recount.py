@@ -8,18 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hallmark.base.errors import HallmarkError
-from hallmark.base.files import HOLDOUT, HOLDOUT_LOCK, TRAIN
-from hallmark.base.reading import read_json
 from hallmark.judge.recount import Frozen, Leaks, Plain, Record, count_leaks, recount
-from stages import split
 from tests.made_up import made_up_records, write_split
-from tests.rows import params_with, record, write_masked
+from tests.rows import record
 from tests.workspace import ROOT
 
 
@@ -65,34 +60,6 @@ def test_a_holdout_that_is_not_the_frozen_one_is_seen(
     found = recount()[1]
     assert (found.changed, found.gone, found.added) == counts
     assert found.differ == sum(counts)
-
-
-def test_what_the_real_split_writes_has_nothing_wrong(folder: Path) -> None:
-    """Its own hashes and its own normal form, against those of the gate; with copies that it has to drop."""
-    HOLDOUT_LOCK.unlink()
-    odd = ("\u1e9e \ufb01 \u0130", "A\u0301\tb", "x\u00a0y?", "\U0001f600 {} ['a']")
-    greetings = ("Hello!", "hello", "HELLO\u200b,")
-    records = [
-        record(f"r{i}", f"{greetings[i % 3]} {odd[i % 4]} number {i % 100}", f"said \u00e9 {i}", f"g{i % 43}")
-        for i in range(240)
-    ]
-    write_masked(records)
-    pl.read_parquet("data/masked.parquet").with_columns(cluster="id").write_parquet("data/deduped.parquet")
-    split.run(params_with(split__holdout=0.2, split__validation=0.2, split__calibration=0.1, dedupe__threshold=1.0))
-    assert sum(sum(side.values()) for side in read_json(Path("reports/split.json"))["dropped"].values()) > 0
-    found, frozen = recount()
-    assert (found.either, frozen.differ, frozen.records) == (0, 0, len(pl.read_parquet(HOLDOUT)))
-
-
-@pytest.mark.parametrize("file", [TRAIN, HOLDOUT_LOCK])
-def test_a_file_that_is_missing_or_broken_is_one_error(file: Path) -> None:
-    file.write_bytes(b"{ not this")
-    for make in (lambda: None, file.unlink):
-        make()
-        with pytest.raises(HallmarkError) as caught:
-            recount()
-        assert caught.value.file == file
-        assert "restore it with" in caught.value.remedy and "not this" not in str(caught.value)
 
 
 TEXTS = st.sampled_from(["a", "A", "a b", "A, b!", "a  B", "b a", "?", "!", "ab", "\uff21", "a-b", "a_b", "$a", ""])

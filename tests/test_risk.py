@@ -44,8 +44,8 @@ def true_risk(score: float) -> float:
 
 
 def test_the_bound_on_customers_holds_and_one_on_rows_does_not():
-    """1,000 data sets. Slack: three standard errors of a share of 10 % in that many, 2.8 points."""
-    draw, sets, confidence = np.random.default_rng(5), 1000, 0.9
+    """Slack: three standard errors of a share of 10 % in that many data sets, 6.4 points."""
+    draw, sets, confidence = np.random.default_rng(5), 200, 0.9
     true = {score: true_risk(score) for score in LEVELS}
     risk = 0.97 * true[0.9]  # the threshold 0.9 is just not good enough
     assert true[0.99] < risk / 3
@@ -97,15 +97,6 @@ def test_a_higher_limit_is_never_harder_to_reject_and_an_interval_has_the_mean(r
     assert 0 <= log_wealth(rates, risk, 0.1) <= log_wealth(rates, risk + more, 0.1) + 1e-9
     found = mean_interval(rates, 0.9)
     assert 0 <= found.low <= found.value <= found.high <= 1 and found.low < found.high
-
-
-@given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.booleans()), min_size=1, max_size=30), st.randoms())
-def test_the_order_of_records_does_not_matter(rows, random):
-    def rates(rows):
-        groups, wrong = zip(*rows, strict=True)
-        return Answers([1.0] * len(rows), wrong, groups).rates(0.5).tolist()
-
-    assert rates(rows) == rates(random.sample(rows, len(rows)))
 
 
 @pytest.mark.parametrize("risk", [0.01, 0.05, 0.2])

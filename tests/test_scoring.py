@@ -142,7 +142,6 @@ def replies(tmp_path: Path) -> Scorer:
         ("Friday", "Tuesday", "wrong_value", "wrong: day"),  # what the customer guesses is in the input
         (" on Friday", "", "omission", "left out: day"),
         ("Friday.", "Friday, for 99.00 EUR.", "hallucination", "in neither input nor context: money"),
-        ("arrive", "come", "wrong_value", "another text, though its facts are right"),
         ("</reply>", "", "wrong_format", "pattern"),
         (REPLY, REFUSAL, "wrong_refusal", "refused"),
     ],
@@ -237,15 +236,6 @@ def test_date_times_are_instants() -> None:
     assert key("2024-03-05T10:00:00+01:00") == key("2024-03-05T09:00:00Z") != key("2024-03-05T10:00:01+01:00")
 
 
-def test_classification(tmp_path: Path) -> None:
-    scorer = make_scorer(tmp_path, "classification", {"enum": ["refund", "delivery"]})
-    assert score(scorer, "refund\n", "refund").outcome == "pass"
-    wrong = score(scorer, "delivery", "refund")
-    assert (wrong.outcome, wrong.reason, wrong.fields) == ("wrong_value", "another label", [])
-    assert score(scorer, "a refund", "refund").outcome == "wrong_format"
-    assert score(scorer, "refund", REFUSAL).outcome == "missed_refusal"
-
-
 CALL_SCHEMA = {
     "anyOf": [{"$ref": "#/$defs/call"}, {"type": "array", "items": {"$ref": "#/$defs/call"}}],
     "$defs": {"call": {"type": "object", "required": ["name", "arguments"]}},
@@ -258,10 +248,8 @@ CALL_SCHEMA = {
         ({"name": "weather", "arguments": {"city": "Paris", "days": 2}}, True, True, "pass"),
         ([{"name": "weather", "arguments": {"days": 2.0, "city": "paris"}}], True, True, "wrong_value"),
         ({"name": "weather", "arguments": '{"city": "Paris", "days": 2}'}, True, True, "wrong_value"),
-        ({"name": "weather", "arguments": {"city": "Paris"}}, True, False, "omission"),
         ({"name": "weather", "arguments": {"city": "Oslo", "days": 2}}, True, False, "hallucination"),
         ({"name": "forecast", "arguments": {"city": "Paris", "days": 2}}, False, False, "wrong_value"),
-        ([{"name": "weather", "arguments": {}}] * 2, False, False, "wrong_value"),
         ({"name": "weather"}, True, False, "wrong_format"),
     ],
 )

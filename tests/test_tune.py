@@ -185,23 +185,3 @@ def test_steps_are_those_that_sft_will_take(tmp_path: Path, monkeypatch: pytest.
     values["sft"]["max_steps"] = 5
     with pytest.raises(HallmarkError, match=r"which tune\.space has, does nothing"):
         tool.steps_of(Params.model_validate(values))
-
-
-def test_the_table_has_the_best_first_and_says_what_became_of_the_others() -> None:
-    def made(number: int, rate: float, layers: int | None, *others: Any) -> Trial:
-        return Trial(number, {}, {"sft.learning_rate": rate, "sft.lora.layers": layers, "sft.eval_steps": 9}, *others)
-
-    found = [
-        made(0, 0.003, 20, "complete", 0.05, [0.1, 0.05], 4.0, "tune-a"),
-        made(1, 0.009, None, "stopped", None, [0.4], 1.0),
-        made(2, 0.005, 10, "complete", 0.04, [0.04], 3.0, "tune-b"),
-        made(3, 0.1, 10, "failed", None, [], 0.1, None, "not a number\x1b"),
-    ]
-    head, _, *rows = ([cell.strip() for cell in line.split("|")[1:-1]] for line in tool.table(found, 4).lines()[:6])
-    assert head == ["trial", "loss", "learning_rate", "layers", "minutes", "outcome"]
-    assert [row[0] for row in rows] == ["2", "0", "1", "3"]
-    assert rows[2][3:] == ["all", "1.0", "stopped at validation 1 of 4: 0.4000 is above the median"]
-    assert (rows[1][-1], rows[3][-1]) == ("params.yaml as it is", "failed: not a number\\x1b")
-    assert tool.verdict(found)[0] == "best: trial 2, validation loss 0.0400, 20 % below that of params.yaml as it is"
-    assert tool.verdict(found[:2])[0] == "none is better than params.yaml as it is: validation loss 0.0500"
-    assert tool.verdict(found[1:2])[0] == "no trial has succeeded"
