@@ -83,7 +83,7 @@ def test_it_says_what_answers_and_answers_until_it_is_asked_to_stop(folder: Path
         assert ask(line, status=500).status_code == 502
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
-    assert list((folder / "data/traces").rglob("*.parquet"))
+    assert list((folder / "data/traces").rglob("*.jsonl"))
 
 
 def test_a_caller_who_hangs_up_frees_the_model_server(folder: Path, server: Stub) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hallmark.service.traces.lines import LineFile, line_of, read_lines
+from hallmark.service.traces.lines import DayFiles, line_of, read_lines
 from hallmark.service.traces.trace import TRACES, Feedback
 
 FEEDBACK = "feedback"  # the folder, in that of the traces
@@ -17,40 +16,16 @@ class FeedbackJournal:
     """Appends feedback to a file that this process alone writes, a new one each day (UTC)."""
 
     def __init__(self, folder: Path = TRACES) -> None:
-        self._folder, self._lock = folder / FEEDBACK, threading.Lock()
-        self._file: LineFile | None = None
-        self._day = ""
+        self._files, self._lock = DayFiles(folder, FEEDBACK + "/{day}-{name}.jsonl"), threading.Lock()
 
     def accept(self, feedback: Feedback) -> None:
         """Keep it. Returns when it is on the disk, or raises OSError; then nothing of it is kept."""
-        line = line_of(feedback)
         with self._lock:
-            self._of_today().append(line, sync=True)
+            self._files.append(f"{datetime.now(UTC):%Y-%m-%d}", line_of(feedback), sync=True)
 
     def close(self) -> None:
-        """Close the file."""
         with self._lock:
-            self._close()
-
-    def _close(self) -> None:
-        done, self._file = self._file, None  # first: if the next one can't be opened, nobody may close this one again
-        if done:
-            done.close()
-
-    def _of_today(self) -> LineFile:
-        day = f"{datetime.now(UTC):%Y-%m-%d}"
-        if self._file and day == self._day:
-            return self._file
-        self._close()
-        self._folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._folder.mkdir(exist_ok=True)
-        self._file, self._day = LineFile(self._folder, day), day
-        folder = os.open(self._folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # the name of the file too
-        finally:
-            os.close(folder)
-        return self._file
+            self._files.close()
 
 
 def read_feedback(folder: Path = TRACES) -> list[Feedback]:
@@ -62,9 +37,8 @@ def read_feedback(folder: Path = TRACES) -> list[Feedback]:
 def every_word(folder: Path = TRACES) -> list[Feedback]:
     """All that was ever said, by time: what the last word was at any moment. Raises HallmarkError if a file is damaged."""
     every = [
-        one
+        Feedback(**row)
         for path in sorted((folder / FEEDBACK).glob("*.jsonl"))
-        if path.is_file()
-        for one in read_lines(path, Feedback)
+        for row in read_lines(path, Feedback).rows(named=True)
     ]
     return sorted(every, key=lambda one: one.time)

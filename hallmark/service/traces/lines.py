@@ -1,88 +1,123 @@
-"""Traces and feedback as lines of JSON: each is in a file whole or not at all, and is read as if a stranger had written it."""
+"""Traces and feedback as lines of JSON: each is in a file whole or not at all."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import asdict
-from functools import cache
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any
 
 from hallmark.base.errors import HallmarkError
 from hallmark.service.traces.trace import Feedback, Trace
 
-LINE_BYTES = 2**23  # of the longest line that is read
-Kind = TypeVar("Kind", Trace, Feedback)
+if TYPE_CHECKING:
+    import polars as pl
+
+Kind = type[Trace] | type[Feedback]
 
 
 def line_of(entry: Trace | Feedback) -> bytes:
-    """One line, with its line break. Half a surrogate pair, which UTF-8 can't hold, stays an escape."""
-    content = asdict(entry) | {"time": entry.time.isoformat(timespec="milliseconds")}
-    return json.dumps(content, sort_keys=True).encode() + b"\n"
+    """One line, with its line break. Half a surrogate pair, which no table takes, becomes a question mark."""
+    content = _values(entry) | {"time": entry.time.isoformat(timespec="milliseconds")}
+    return json.dumps(content, sort_keys=True, ensure_ascii=False).encode() + b"\n"
 
 
-class LineFile:
-    """A new file that this process alone writes."""
+class DayFiles:
+    """Lines in files that this process alone writes, one for each day; `pattern` has `{day}`, and `{name}` for the process."""
 
-    def __init__(self, folder: Path, start: str) -> None:
-        self.path = folder / f"{start}-{secrets.token_hex(8)}.jsonl"
-        self.handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        self._size = 0
+    def __init__(self, folder: Path, pattern: str) -> None:
+        self._folder, self._pattern, self._name = folder, pattern, secrets.token_hex(8)
+        self._day = ""
+        self._handle = -1
 
-    def append(self, line: bytes, *, sync: bool = False) -> None:
-        """Write one line, all of it or nothing; with `sync`, it is on the disk then."""
+    def append(self, day: str, line: bytes, *, sync: bool = False) -> None:
+        """Write one line, all of it or nothing; with `sync`, it is on the disk then, and so is the file's name."""
+        if self._handle < 0 or day != self._day:
+            self.close()
+            self._open(day, sync=sync)
+        size = os.fstat(self._handle).st_size
         try:
             done = 0
             while done < len(line):
-                done += os.pwrite(self.handle, line[done:], self._size + done)
+                done += os.write(self._handle, line[done:])
             if sync:
-                os.fsync(self.handle)
+                os.fsync(self._handle)
         except OSError:
-            with suppress(OSError):  # else the next line is written over what is there of this one
-                os.ftruncate(self.handle, self._size)
+            with suppress(OSError):
+                os.ftruncate(self._handle, size)
             raise
-        self._size += len(line)
 
     def close(self) -> None:
-        """Close the file."""
-        os.close(self.handle)
+        if self._handle >= 0:
+            handle, self._handle = self._handle, -1
+            os.close(handle)
 
-
-@cache
-def _reader(kind: Any) -> Any:
-    from pydantic import ConfigDict, TypeAdapter, with_config
-
-    return TypeAdapter(with_config(ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))(kind))
-
-
-def read_lines(path: Path, kind: type[Kind]) -> Iterator[Kind]:
-    """The entries in a file. A line without its end is one that is being written, or was when its writer died: it is left out.
-
-    Any other line that is no entry is a HallmarkError, which quotes nothing of it.
-    """
-    from pydantic import ValidationError
-
-    number, hashable = 0, cast("Any", kind)  # mypy takes a dataclass for one that has no hash
-    reader = _reader(hashable)
-    with path.open("rb") as file:
-        while line := file.readline(LINE_BYTES + 1):
-            number += 1
-            if not line.endswith(b"\n"):
-                if len(line) <= LINE_BYTES:
-                    return
-                raise HallmarkError(
-                    f"a line of over {LINE_BYTES} bytes", file=path, row=number, remedy="remove the line"
-                )
+    def _open(self, day: str, *, sync: bool) -> None:
+        path = self._folder / self._pattern.format(day=day, name=self._name)
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.parent.mkdir(exist_ok=True)
+        self._handle, self._day = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600), day
+        if sync:
+            folder = os.open(path.parent, os.O_RDONLY)
             try:
-                entry: Kind = reader.validate_json(line)
-            except ValidationError as error:
-                first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-                field = ".".join(map(str, first["loc"])) or None
-                raise HallmarkError(
-                    first["msg"].lower(), file=path, row=number, field=field, remedy="remove the line, or the file"
-                ) from None
-            yield entry
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+
+def table(entries: Iterable[Trace | Feedback], kind: Kind = Trace) -> pl.DataFrame:
+    """Entries as a table: a column for each field, times in UTC to the millisecond."""
+    import polars as pl
+
+    return pl.DataFrame([_values(entry) for entry in entries], schema=columns(kind))
+
+
+def read_lines(path: Path, kind: Kind) -> pl.DataFrame:
+    """The entries in a file, as `table` has them; a HallmarkError if it is damaged, which quotes nothing of it.
+
+    A line without its end is one that is being written, or was when its writer died: it is left out.
+    """
+    import polars as pl
+
+    lines = path.read_bytes()
+    whole = lines[: lines.rfind(b"\n") + 1]
+    if not whole:
+        return table([], kind)
+    schema = columns(kind)
+    try:
+        found = pl.read_ndjson(whole, schema=schema | {"time": pl.String}).with_columns(
+            pl.col("time").str.to_datetime(time_unit="ms", time_zone="UTC")
+        )
+    except pl.exceptions.PolarsError:
+        raise damaged(path) from None
+    if any(found[one.name].null_count() for one in fields(kind) if "None" not in str(one.type)):
+        raise damaged(path)
+    return found
+
+
+def columns(kind: Kind) -> dict[str, Any]:
+    """The type of each column, from the types of the fields."""
+    import polars as pl
+
+    kinds = {"int": pl.Int64, "float": pl.Float64, "bool": pl.Boolean, "datetime": pl.Datetime("ms", "UTC")}
+    return {one.name: kinds.get(str(one.type).removesuffix(" | None"), pl.String) for one in fields(kind)}
+
+
+def damaged(path: Path) -> HallmarkError:
+    return HallmarkError("damaged", file=path, remedy="restore the file, or move it away")
+
+
+def _values(entry: Trace | Feedback) -> dict[str, Any]:
+    """The fields, as any file takes them: a number that is none is left out."""
+
+    def valid(value: Any) -> Any:
+        if isinstance(value, float) and not math.isfinite(value):
+            return None
+        return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+
+    return {key: valid(value) for key, value in asdict(entry).items()}
