@@ -15,15 +15,20 @@ from hallmark.base.files import RELEASE, sha256_file
 from hallmark.base.stats import mcnemar
 from hallmark.judge.bootstrap import bootstrap_of
 from hallmark.params.loader import Params
-from hallmark.release.statements import Base, Commit, Library, Provenance, read_provenance
+from hallmark.release.statements import Base, File, Library, Provenance, read_provenance
 from hallmark.service.registry.folders import release_of, take
 from hallmark.service.registry.registry import Version
 from hallmark.task.predictions import Prediction, predictions_of, read_predictions
 from hallmark.task.task import Task
 
-ABSENT = object()
-MOST = 12  # params, files or libraries that are named
-DATA = ("raw data", "split", "holdout lock", "output schema", "data", "gold labels", "bought answers")
+MOST = 12  # differences of a section that are named
+SECTIONS = {  # by the role of a file
+    **dict.fromkeys(("base weights", "quantized weights"), "base"),
+    **dict.fromkeys(
+        ("raw data", "split", "holdout lock", "output schema", "data", "gold labels", "bought answers"), "data"
+    ),
+    **dict.fromkeys(("code", "library lock"), "code"),
+}
 ANSWERS = predictions_of("tuned")
 
 
@@ -48,93 +53,40 @@ def since(before: Version, params: Params, repo: Path = Path()) -> list[str]:
 
 def made_from(before: Provenance, after: Provenance) -> list[str]:
     """In lines: what the second was made from, where that differs from the first."""
-    code = _files("code", before, after, "code", "library lock")
-    sections = {
-        "base": [*_bases(before, after), *_files("weights", before, after, "base weights", "quantized weights")],
-        "data": [*_rows(before, after), *_files("data", before, after, *DATA)],
-        "params": _params(before, after),
-        "code": [*code, *(_commits(before, after) if code else []), *_libraries(before, after)],
-    }
-    return [line for name, lines in sections.items() for line in lines or [f"{name}: the same"]]
+    lines = []
+    for (section, then), now in zip(_sections(before).items(), _sections(after).values(), strict=True):
+        changed = [name for name in sorted({*then, *now}) if then.get(name) != now.get(name)]
+        lines += [
+            f"{name}: {now.get(name, 'not there')}; before, {then.get(name, 'not there')}" for name in changed[:MOST]
+        ]
+        lines += [f"... and {len(changed) - MOST} more of {section}"] if len(changed) > MOST else []
+        lines += [] if changed else [f"{section}: the same"]
+    return lines
 
 
-def _bases(*both: Provenance) -> list[str]:
-    names = (
-        [f"{one.name}, {one.annotations.revision or one.annotations.source}" for one in _of(it, Base)] for it in both
-    )
-    return [f"base: {now}; before, {then}" for then, now in zip(*names, strict=False) if then != now]
+def _sections(provenance: Provenance) -> dict[str, dict[str, str]]:
+    """What a release was made from, by section and name."""
+    found: dict[str, dict[str, str]] = {"base": {}, "data": {}, "params": {}, "code": {}}
+    for one in provenance.build.resolvedDependencies:
+        if isinstance(one, Base):
+            found["base"]["base"] = f"{one.name}, {one.annotations.revision or one.annotations.source}"
+        elif isinstance(one, Library):
+            found["code"][f"library {one.name}"] = one.annotations.version
+        elif isinstance(one, File) and (section := SECTIONS.get(one.annotations.role)):
+            found[section][one.name] = one.digest.sha256[:12]
+            if one.annotations.rows is not None and one.annotations.role == "split":
+                found[section][f"records of {Path(one.name).stem}"] = f"{one.annotations.rows:,}"
+    found["params"] = dict(_values("param ", provenance.build.externalParameters.params))
+    return found
 
 
-def _rows(*both: Provenance) -> list[str]:
-    then, now = (
-        {Path(one.name).stem: one.annotations.rows for one in it.build.files if one.annotations.role == "split"}
-        for it in both
-    )
-    return [
-        f"records of {part}: {_count(now.get(part))}; before, {_count(then.get(part))}" for part in _differ(then, now)
-    ]
-
-
-def _params(before: Provenance, after: Provenance) -> list[str]:
-    found = [*_values(before.build.externalParameters.params, after.build.externalParameters.params)]
-    more = [f"... and {len(found) - MOST} more params"] if len(found) > MOST else []
-    return [f"param {'.'.join(path)}: {_value(now)}; before, {_value(then)}" for path, then, now in found[:MOST]] + more
-
-
-def _values(then: Any, now: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any, Any]]:
-    """The places where two plain values differ, each with both; a key may hold a dot."""
-    if isinstance(then, dict) and isinstance(now, dict):
-        for key in sorted({*then, *now}, key=str):
-            yield from _values(then.get(key, ABSENT), now.get(key, ABSENT), (*path, str(key)))
-    elif then is ABSENT or now is ABSENT or then != now or type(then) is not type(now):
-        yield path, then, now
-
-
-def _commits(*both: Provenance) -> list[str]:
-    commits = [one.digest.gitCommit[:12] for it in both for one in _of(it, Commit) if one.digest]
-    return [f"commits: `git log {'..'.join(commits)}`"] if len(commits) == 2 else []
-
-
-def _libraries(*both: Provenance) -> list[str]:
-    then, now = ({one.name: one.annotations.version for one in _of(it, Library)} for it in both)
-    others = [f"{name} {now.get(name, 'gone')} (before, {then.get(name, 'not there')})" for name in _differ(then, now)]
-    return _named("libraries", others)
-
-
-def _files(what: str, before: Provenance, after: Provenance, *roles: str) -> list[str]:
-    """The files of these roles that differ, each with what became of it."""
-    then, now = (
-        {one.name: one.digest.sha256 for one in it.build.files if one.annotations.role in roles}
-        for it in (before, after)
-    )
-    fate = {
-        name: "new" if name not in then else "gone" if name not in now else "changed" for name in _differ(then, now)
-    }
-    return _named(what, [f"{name} ({became})" for name, became in fate.items()])
-
-
-def _of(provenance: Provenance, kind: type) -> list[Any]:
-    return [one for one in provenance.build.resolvedDependencies if isinstance(one, kind)]
-
-
-def _differ(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    return sorted(key for key in then.keys() | now.keys() if then.get(key) != now.get(key))
-
-
-def _named(what: str, parts: Sequence[str]) -> list[str]:
-    more = f" and {len(parts) - MOST} more" if len(parts) > MOST else ""
-    return [f"{what}: {', '.join(parts[:MOST])}{more}"] if parts else []
-
-
-def _count(rows: int | None) -> str:
-    return "none" if rows is None else f"{rows:,}"
-
-
-def _value(value: Any) -> str:
-    if value is ABSENT:
-        return "not there"
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+def _values(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _values(f"{name}{'' if name.endswith(' ') else '.'}{key}", inner)
+    else:
+        text = json.dumps(value, ensure_ascii=False, default=str)
+        yield name, text if len(text) <= 80 else f"{text[:77]}..."
 
 
 # --- measures ----------------------------------------------------------------------------------------------------
