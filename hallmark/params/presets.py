@@ -22,12 +22,7 @@ SECTION = re.compile(r"(any|up to ([\d.]+)B|kind (\w+)):")
 SIZE = re.compile(r"(?<![A-Za-z0-9.])(?:(\d+)x)?(\d+(?:\.\d+)?)([BM])(?![A-Za-z0-9])", re.IGNORECASE)
 UNSIZED = {"phi-3.5-mini-instruct": 3.8}  # names that don't tell, in lower case: billions of parameters
 LARGEST = 1e6  # billions: no model comes near
-
-# A forward and a backward pass over a frozen base take 4 operations a parameter and token, 2 more with checkpointing.
-TRAINING, RECOMPUTING, ANSWERING = 4, 2, 2
-CPU_RATE = 1e11  # operations a second of one core in bfloat16: what `sft` of the reference reached on an EPYC of 2022
-TOKEN_BYTES = 4  # of English
-LONG = 1.0  # hours from which on one is warned
+SLOW = 1.0  # billions of parameters from which on training on a CPU takes hours
 
 
 def machines() -> list[str]:
@@ -63,52 +58,19 @@ def size_by_name(name: str) -> float | None:
     return float(found[1] or 1) * float(found[2]) / (1 if found[3] in "bB" else 1000)
 
 
-def advice(params: str, machine: str, billions: float | None, folder: Path = Path()) -> list[str]:
-    """What to know about these params on that machine, a line each; `folder`: the repo, whose data is counted."""
-    lines = []
+def advice(params: str, machine: str, billions: float | None) -> list[str]:
+    """What to know about these params on that machine, a line each."""
     if billions is None:
-        lines.append(
+        return [
             f"the size of the base isn't known, so params.yaml is set up for a large one; once `dvc repro base` has fetched it, "
             f"run `nox -s machine -- {machine}`"
-        )
-    elif value_of(params, "compute.device") == "cpu":
-        hours, assumed = hours_on_cpu(params, billions, folder)
-        if hours >= LONG:
-            lines.append(
-                f"warning: on a CPU, training and evaluation would take about {hours:.0f} hours, if not more; assumed: "
-                f"{assumed}. A smaller base or a GPU takes minutes (`nox -s machine` lists machines)"
-            )
-    return lines
-
-
-def hours_on_cpu(params: str, billions: float, folder: Path = Path()) -> tuple[float, str]:
-    """Hours of training and evaluation on a CPU, and what was assumed: it only tells minutes from days.
-
-    `folder`: the repo, whose data is counted at 4 bytes a token.
-    """
-
-    def number(name: str) -> float:
-        try:
-            return float(value_of(params, name))
-        except ValueError:
-            raise HallmarkError(
-                f"{value_of(params, name)!r} is no number here", param=name, remedy="write a plain number on its line"
-            ) from None
-
-    data = folder / value_of(params, "data.path")
-    files = [data] if data.is_file() else sorted(data.rglob("*"))
-    size = sum(file.stat().st_size for file in files if file.is_file())
-    tokens = size / TOKEN_BYTES
-    again = RECOMPUTING if value_of(params, "sft.gradient_checkpointing") == "true" else 0
-    training = (TRAINING + again) * tokens * number("sft.epochs")
-    answering = 2 * ANSWERING * tokens * number("split.holdout")  # base and tuned
-    threads = number("compute.threads")
-    hours = (training + answering) * billions * 1e9 / (threads * CPU_RATE) / 3600
-    return hours, (
-        f"{TRAINING + again} operations a parameter and token, {billions:g} billion parameters, {tokens:,.0f} tokens "
-        f"({data.name}, {TOKEN_BYTES} bytes a token), {number('sft.epochs'):g} epochs, and {CPU_RATE * threads / 1e12:g} "
-        f"TFLOP/s on {threads:g} cores"
-    )
+        ]
+    if billions >= SLOW and value_of(params, "compute.device") == "cpu":
+        return [
+            f"warning: training {billions:g} billion parameters on a CPU takes hours, if not days; `nox -s plan` says how long, "
+            "and `nox -s machine` lists machines with a GPU"
+        ]
+    return []
 
 
 def _changes(machine: str, billions: float, kind: str) -> Iterator[str]:
