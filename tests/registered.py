@@ -11,12 +11,12 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
+from runpy import run_module
 
 import pytest
 
-from hallmark.base.errors import HallmarkError, run_stage
+from hallmark.base.errors import HallmarkError
 from hallmark.params.edit import replaced
 from hallmark.service.commands.against_prod import follow_prod
 from hallmark.service.registry.promotion import register
@@ -68,11 +68,10 @@ def refused(action: Callable[[], object]) -> HallmarkError:
 
 def tool(name: str, *options: str) -> None:
     """Run a tool in this process, as its command line would; what it prints, `capsys` has."""
-    module = import_module(f"hallmark.service.commands.{name}")
     before = sys.argv
     sys.argv = [name, *options]
     try:
-        run_stage(name, module.__doc__, module.main, module.parser())
+        run_module(f"hallmark.service.commands.{name}", run_name="__main__", alter_sys=True)
     finally:
         sys.argv = before
 

@@ -227,12 +227,8 @@ def keep(name: str) -> None:
         )
 
 
-def _parser() -> argparse.ArgumentParser:
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m hallmark.commands.ask", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="comparators of kind endpoint (default: all)")
     parser.add_argument("--dry", action="store_true", help="only say what is missing and what it costs at most")
-    return parser
-
-
-if __name__ == "__main__":
-    run_stage("ask", __doc__, lambda it: run(load_params(it.params), it.names, it.dry), _parser())
+    run_stage("ask", __doc__, lambda it: run(load_params(it.params), it.names, it.dry), parser)

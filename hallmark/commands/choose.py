@@ -159,7 +159,7 @@ def main(arguments: argparse.Namespace) -> None:
         raise HallmarkError("no base passes the gate within the limits", param="choose.bases", remedy=remedy)
 
 
-def _parser() -> argparse.ArgumentParser:
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m hallmark.commands.choose", description=__doc__)
     some = parser.add_mutually_exclusive_group()
     some.add_argument("--all", action="store_true", help="run every base within the limits, also after one has passed")
@@ -170,8 +170,4 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PRICE",
         help="price of the machine (default: benchmark.price_per_hour)",
     )
-    return parser
-
-
-if __name__ == "__main__":
-    run_stage("choose", __doc__, main, _parser())
+    run_stage("choose", __doc__, main, parser)

@@ -228,11 +228,7 @@ def main(arguments: argparse.Namespace) -> None:
         print("\n".join(["", *table(curve(params, planned)).lines()]))
 
 
-def _parser() -> argparse.ArgumentParser:
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m hallmark.commands.curve", description=__doc__)
     parser.add_argument("--dry", action="store_true", help="only say what would run, and how long it takes")
-    return parser
-
-
-if __name__ == "__main__":
-    run_stage("curve", __doc__, main, _parser())
+    run_stage("curve", __doc__, main, parser)

@@ -117,12 +117,8 @@ def main(arguments: argparse.Namespace) -> None:
     run(arguments.params, arguments.machine, arguments.dry)
 
 
-def _parser() -> argparse.ArgumentParser:
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m hallmark.commands.machine", description=__doc__)
     parser.add_argument("machine", nargs="?", metavar="NAME", help="cpu, gpu-24gb, gpu-80gb or gpus; none: list them")
     parser.add_argument("--dry", action="store_true", help="show the changes as a diff, and write nothing")
-    return parser
-
-
-if __name__ == "__main__":
-    run_stage("machine", __doc__, main, _parser())
+    run_stage("machine", __doc__, main, parser)

@@ -23,8 +23,7 @@ def main(arguments: argparse.Namespace) -> None:
     merge(arguments.folder, arguments.base, arguments.out, arguments.ungated, arguments.gguf)
 
 
-def parser() -> argparse.ArgumentParser:
-    """The options."""
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m hallmark.commands.merge", description=__doc__)
     parser.add_argument("out", type=Path, metavar="OUT", help="the new folder")
     parser.add_argument(
@@ -36,8 +35,4 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--base", type=Path, default=QUANTIZED, help="what it was trained over, or its base (default: %(default)s)"
     )
-    return parser
-
-
-if __name__ == "__main__":
-    run_stage("merge", __doc__, main, parser())
+    run_stage("merge", __doc__, main, parser)

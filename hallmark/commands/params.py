@@ -99,7 +99,7 @@ def run(params: Path, name: str | None, changed: bool, as_json: bool) -> None:
     print("\n".join(line for row in found for line in shown(row)).strip("\n"))
 
 
-def _parser() -> argparse.ArgumentParser:
+if __name__ == "__main__":
     choices: dict[str, Iterable[str]] = {
         "task.kind": KINDS,
         "kinds of server": ENGINES,
@@ -114,8 +114,4 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("name", nargs="?", metavar="NAME", help="a block or param to show, such as sft or sft.lora.r")
     parser.add_argument("--changed", action="store_true", help="show only what differs from its default")
     parser.add_argument("--json", action="store_true", help="as JSON, an object for each param by its dotted name")
-    return parser
-
-
-if __name__ == "__main__":
-    run_stage("params", __doc__, lambda given: run(given.params, given.name, given.changed, given.json), _parser())
+    run_stage("params", __doc__, lambda given: run(given.params, given.name, given.changed, given.json), parser)

@@ -130,7 +130,7 @@ def as_json(name: str, found: Estimate, price: float | None, fitting: list[Chang
     return {"base": name, **values, "fits": found.fits, "price": cost, "would_fit": would}
 
 
-def _parser() -> argparse.ArgumentParser:
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m hallmark.commands.plan", description=__doc__)
     parser.add_argument("--base", metavar="BASE", help="a folder with config.json, a known base, or OWNER/NAME@COMMIT of the hub (default: the base in the params)")  # fmt: skip
     parser.add_argument("--gpu", metavar="GPU", help="a GPU that is not at hand: its model (L4, A100, H100, ...) or its memory (24GiB)")  # fmt: skip
@@ -142,8 +142,4 @@ def _parser() -> argparse.ArgumentParser:
         "--workers", type=int, metavar="WORKERS", help="for --rows: by that many (default: mask.workers)"
     )
     parser.add_argument("--json", action="store_true", help="print it as JSON")
-    return parser
-
-
-if __name__ == "__main__":
-    run_stage("plan", __doc__, main, _parser())
+    run_stage("plan", __doc__, main, parser)

@@ -340,15 +340,11 @@ def main(arguments: argparse.Namespace) -> None:
     print(f"{len(found)} trials in all, {duration(time.monotonic() - begun)}; {REPORT}")
 
 
-def _parser() -> argparse.ArgumentParser:
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m hallmark.commands.tune", description=__doc__)
     some = parser.add_mutually_exclusive_group()
     minutes, count = sweep.number(float, 0.01, 10_080), sweep.number(int, 1, 10_000)
     some.add_argument("--minutes", type=minutes, metavar="MINUTES", help="the time (default: tune.minutes)")
     parser.add_argument("--trials", type=count, metavar="N", help="start at most this number of trials now")
     some.add_argument("--write", action="store_true", help="set the best params so far in params.yaml, and run nothing")
-    return parser
-
-
-if __name__ == "__main__":
-    run_stage("tune", __doc__, main, _parser())
+    run_stage("tune", __doc__, main, parser)

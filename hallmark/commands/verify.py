@@ -255,15 +255,11 @@ def main(arguments: argparse.Namespace) -> None:
     sys.exit(run(arguments.stage, arguments.commit, arguments.into))
 
 
-def _parser() -> argparse.ArgumentParser:
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m hallmark.commands.verify", description=__doc__)
     parser.add_argument("--stage", help="rebuild only this stage, from the cached outputs of the stages before it")
     parser.add_argument("--commit", default="HEAD", help="the commit to rebuild (default: %(default)s)")
     parser.add_argument(
         "--into", type=Path, metavar="FOLDER", help="rebuild in this new folder, and keep it (default: a temporary one)"
     )
-    return parser
-
-
-if __name__ == "__main__":
-    run_stage("verify", __doc__, main, _parser())
+    run_stage("verify", __doc__, main, parser)

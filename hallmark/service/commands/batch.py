@@ -245,7 +245,7 @@ def main(arguments: argparse.Namespace) -> None:
     answer_file(load_params(arguments.params), file, out, arguments.release, ungated=arguments.ungated)
 
 
-def _parser() -> argparse.ArgumentParser:
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         prog="python -m hallmark.service.commands.batch",
         description=__doc__,
@@ -257,8 +257,4 @@ def _parser() -> argparse.ArgumentParser:
         "--release", type=Path, metavar="DIR", help=f"a release (default: the registry's prod, else {RELEASE})"
     )
     parser.add_argument("--ungated", action="store_true", help="also a release that its gate did not pass")
-    return parser
-
-
-if __name__ == "__main__":
-    run_stage("batch", __doc__, main, _parser())
+    run_stage("batch", __doc__, main, parser)

@@ -160,7 +160,7 @@ def time_of(text: str) -> datetime:
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-def _parser() -> argparse.ArgumentParser:
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m hallmark.service.commands.canary", description=__doc__)
     parser.add_argument("--act", action="store_true", help="promote the canary or take it out, as the verdict says")
     parser.add_argument(
@@ -170,12 +170,8 @@ def _parser() -> argparse.ArgumentParser:
         help="count only what came later than this, such as 2030-01-31T12:00 (UTC)",
     )
     parser.add_argument("--traces", type=Path, default=TRACES, metavar="FOLDER", help="default: %(default)s")
-    return parser
-
-
-if __name__ == "__main__":
     try:
-        run_stage("canary", __doc__, main, _parser())
+        run_stage("canary", __doc__, main, parser)
     except Ended:
         raise
     except SystemExit as ended:

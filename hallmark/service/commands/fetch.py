@@ -32,8 +32,7 @@ def main(arguments: argparse.Namespace) -> None:
     print(f"{version.version}: {arguments.out}{over}; it is what its tag says (provenance {version.digest[:16]})")
 
 
-def parser() -> argparse.ArgumentParser:
-    """The options."""
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="nox -s fetch --", description=__doc__)
     parser.add_argument("repo", metavar="REPO", help="the repository that the release is registered in")
     parser.add_argument("version", metavar="prod|canary|vX.Y.Z", help="a stage or a version")
@@ -41,8 +40,4 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--weights", type=Path, metavar="DIR", help="a new folder for the weights that it was trained over"
     )
-    return parser
-
-
-if __name__ == "__main__":
-    run_stage("fetch", __doc__, main, parser())
+    run_stage("fetch", __doc__, main, parser)

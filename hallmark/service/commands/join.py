@@ -99,13 +99,9 @@ def main(arguments: argparse.Namespace) -> None:
         until_stopped(start, f"http://{HOST}:{port}/v1 answers as the models {names}")
 
 
-def _parser() -> argparse.ArgumentParser:
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m hallmark.service.commands.join", description=__doc__)
     parser.add_argument("releases", nargs="+", type=Path, metavar="DIR", help="release folders, such as models/release")
     parser.add_argument("--ungated", action="store_true", help="also accept releases that their gate did not pass")
     parser.add_argument("--port", type=int, default=8000, help="port the server listens on (default: %(default)s)")
-    return parser
-
-
-if __name__ == "__main__":
-    run_stage("join", __doc__, main, _parser())
+    run_stage("join", __doc__, main, parser)

@@ -109,8 +109,7 @@ def share_of(text: str) -> float:
     return value
 
 
-def parser() -> argparse.ArgumentParser:
-    """The options."""
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="nox -s promote --", description=__doc__)
     parser.add_argument(
         "version", nargs="?", metavar="vX.Y.Z", help="a registered version (`nox -s releases` lists them)"
@@ -125,8 +124,4 @@ def parser() -> argparse.ArgumentParser:
         f"records (default: {MARGIN}); alone: for the version that is in prod"
     )  # fmt: skip
     parser.add_argument("--push", action="store_true", help="push the tags to origin")
-    return parser
-
-
-if __name__ == "__main__":
-    run_stage("promote", __doc__, main, parser())
+    run_stage("promote", __doc__, main, parser)

@@ -71,8 +71,7 @@ def say(*lines: str) -> None:
         print(printable(line))
 
 
-def parser() -> argparse.ArgumentParser:
-    """The options."""
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="nox -s release --", description=__doc__)
     parser.add_argument("out", nargs="?", type=Path, metavar="OUT", help="also copy the release to this new folder")
     parser.add_argument(
@@ -85,8 +84,4 @@ def parser() -> argparse.ArgumentParser:
         help="share all versions: push their files to DVC's remote, and then their tags to origin",
     )
     parser.add_argument("--dry", action="store_true", help="make all checks, and register and copy nothing")
-    return parser
-
-
-if __name__ == "__main__":
-    run_stage("release", __doc__, main, parser())
+    run_stage("release", __doc__, main, parser)

@@ -112,13 +112,8 @@ def content(registry: Registry) -> dict[str, Any]:
     }
 
 
-def parser() -> argparse.ArgumentParser:
-    """The options."""
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="nox -s releases --", description=__doc__)
     parser.add_argument("--events", action="store_true", help=f"also list the last {EVENTS} promotions and rollbacks")
     parser.add_argument("--json", action="store_true", help="all of it as JSON")
-    return parser
-
-
-if __name__ == "__main__":
-    run_stage("releases", __doc__, main, parser())
+    run_stage("releases", __doc__, main, parser)

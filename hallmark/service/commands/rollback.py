@@ -24,12 +24,7 @@ def main(arguments: argparse.Namespace) -> None:
     follow(arguments.params, None)
 
 
-def parser() -> argparse.ArgumentParser:
-    """The options."""
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="nox -s rollback --", description=__doc__)
     parser.add_argument("--push", action="store_true", help="push the tag to origin")
-    return parser
-
-
-if __name__ == "__main__":
-    run_stage("rollback", __doc__, main, parser())
+    run_stage("rollback", __doc__, main, parser)

@@ -142,7 +142,7 @@ def main(arguments: argparse.Namespace) -> None:
     serve_behind_gateway(params, arguments.release, ungated=arguments.ungated)
 
 
-def _parser() -> argparse.ArgumentParser:
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         prog="python -m hallmark.service.commands.serve",
         description=__doc__,
@@ -166,8 +166,4 @@ def _parser() -> argparse.ArgumentParser:
         help=f"where it listens, 0 for any free port (default: serve.port; with --direct: {DIRECT_PORT})",
     )
     parser.add_argument("--direct", action="store_true", help="the model server alone, without the gateway")
-    return parser
-
-
-if __name__ == "__main__":
-    run_stage("serve", __doc__, main, _parser())
+    run_stage("serve", __doc__, main, parser)
