@@ -76,72 +76,42 @@ class Params(Block):
     collect: Collect
 
     @model_validator(mode="after")
-    def _pairs_where_they_are_learned_from(self) -> Params:
+    def _fits_together(self) -> Params:
+        if problem := next(self._contradictions(), None):
+            raise ValueError(problem)
+        return self
+
+    def _contradictions(self) -> Iterator[str]:
+        """What one block says against another, each beginning with the param to change."""
         if self.dpo.enabled and self.data.rejected is None:
-            raise ValueError(
-                "dpo.enabled: there are no rejected answers to learn from; name their column in data.rejected, or set it "
-                "to false"
+            yield (
+                "dpo.enabled: there are no rejected answers to learn from; name their column in data.rejected, or set it to false"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _facts_of_replies_in_words(self) -> Params:
         if self.eval.facts and not KINDS[self.task.kind].free_text:
-            raise ValueError("eval.facts: only free-text replies (task.kind text) have facts; set it to {}")
-        return self
-
-    @model_validator(mode="after")
-    def _baselines_that_there_are(self) -> Params:
+            yield "eval.facts: only free-text replies (task.kind text) have facts; set it to {}"
         known = ["base", *self.eval.comparators]
         for param in ("superiority", "non_inferiority"):
             if unknown := [name for name in getattr(self.gate, param) if name not in (*known, "classical")]:
-                raise ValueError(
-                    f"gate.{param}: no baseline '{unknown[0]}'; there are {', '.join((*known, 'classical'))} "
-                    "(eval.comparators adds others)"
-                )
+                there = ", ".join((*known, "classical"))
+                yield f"gate.{param}: no baseline '{unknown[0]}'; there are {there} (eval.comparators adds others)"
         if self.gate.margins_against not in known:
-            raise ValueError(
-                f"gate.margins_against: no baseline '{self.gate.margins_against}'; there are {', '.join(known)}"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _cascade_of_what_there_is(self) -> Params:
-        known = ["human", "base", *self.eval.comparators]
-        if self.cascade.fallback not in known:
-            raise ValueError(f"cascade.fallback: no '{self.cascade.fallback}'; there are {', '.join(known)}")
+            yield f"gate.margins_against: no baseline '{self.gate.margins_against}'; there are {', '.join(known)}"
+        if self.cascade.fallback not in ("human", *known):
+            yield f"cascade.fallback: no '{self.cascade.fallback}'; there are {', '.join(('human', *known))}"
         if self.gate.cascade is not None and self.cascade.max_risk is None:
-            raise ValueError("gate.cascade: there is no cascade to judge, since cascade.max_risk is null")
-        return self
-
-    @model_validator(mode="after")
-    def _tools_where_the_template_shows_them(self) -> Params:
+            yield "gate.cascade: there is no cascade to judge, since cascade.max_risk is null"
         if self.task.tool_format == "template" and self.data.tools is None:
-            raise ValueError(
-                "task.tool_format: with template, the chat template shows the model its tools; name their column in "
-                "data.tools, or set it to json"
+            yield (
+                "task.tool_format: with template, the chat template shows the model its tools; name their column in data.tools, or "
+                "set it to json"
             )
         if self.task.tool_format == "template" and self.eval.constrained:
-            raise ValueError(
-                "eval.constrained: constrained decoding supports JSON only; set it to 0, or task.tool_format to json"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _private_names_get_pseudonyms(self) -> Params:
+            yield "eval.constrained: constrained decoding supports JSON only; set it to 0, or task.tool_format to json"
         for param in ("id", "group"):
-            column = getattr(self.data, param)
-            if self.data.pseudonyms == "none" and column in self.mask.identity_columns:
-                raise ValueError(
-                    f"data.pseudonyms: mask.identity_columns says that data.{param} identifies people; set it to keyed"
-                )
-        return self
-
-    @model_validator(mode="after")
-    def _schema_is_a_file(self) -> Params:
+            if self.data.pseudonyms == "none" and getattr(self.data, param) in self.mask.identity_columns:
+                yield f"data.pseudonyms: mask.identity_columns says that data.{param} identifies people; set it to keyed"
         if self.task.schema_file is None:  # the stages could do without, but DVC accepts no null as a dependency
-            raise ValueError('task.schema: name a file; for free text, one that holds {"type": "string"}')
-        return self
+            yield 'task.schema: name a file; for free text, one that holds {"type": "string"}'
 
 
 def run_with_params(name: str, doc: str | None, run: Callable[[Params], None]) -> None:
