@@ -82,20 +82,11 @@ def shown(row: Row) -> list[str]:
     return [head, *textwrap.wrap(row.effect, WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)]
 
 
-def run(params: Path, name: str | None, changed: bool, as_json: bool) -> None:
+def run(params: Path, name: str | None, changed: bool) -> None:
     """Print the params."""
     load_params(params)
     schema = params_schema(comments())
     found = chosen(list(rows(resolved(params), default_values(), schema)), name, changed)
-    if as_json:
-        table = {
-            row.name: {"value": row.value, "default": row.default, "has_default": row.has_default}
-            | {"changed": row.changed, "effect": row.effect}
-            for row in found
-            if not row.is_block
-        }
-        print(json.dumps(table, ensure_ascii=False, indent=2))
-        return
     print("\n".join(line for row in found for line in shown(row)).strip("\n"))
 
 
@@ -113,5 +104,4 @@ if __name__ == "__main__":
     )
     parser.add_argument("name", nargs="?", metavar="NAME", help="a block or param to show, such as sft or sft.lora.r")
     parser.add_argument("--changed", action="store_true", help="show only what differs from its default")
-    parser.add_argument("--json", action="store_true", help="as JSON, an object for each param by its dotted name")
-    run_stage("params", __doc__, lambda given: run(given.params, given.name, given.changed, given.json), parser)
+    run_stage("params", __doc__, lambda given: run(given.params, given.name, given.changed), parser)

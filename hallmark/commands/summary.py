@@ -14,6 +14,7 @@ from hallmark.base.outcomes import in_words
 from hallmark.base.reports import Report
 from hallmark.base.stats import Interval
 from hallmark.commands.elsewhere import fingerprint_here
+from hallmark.commands.sweep import in_columns
 from hallmark.judge.results import Constrained, Results, Served, read_results
 from hallmark.judge.tables import Table, callers
 from hallmark.params.loader import load_params
@@ -178,10 +179,7 @@ def without(table: Table, *columns: int) -> list[Line]:
 def show(table: list[Line]) -> None:
     """Print the lines with their columns aligned, the first to the left, the others to the right."""
     table = [tuple(map(printable, line)) for line in table]  # names of labels and tasks are anyone's
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for words, *cells in table:
-        line = "  ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True))
-        print(f"  {words:<{widths[0]}}  {line}")
+    print("".join(f"  {line}\n" for line in in_columns(table)), end="")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,15 @@ def in_markdown(text: str) -> str:
     return on_a_line(text).replace("<", "&lt;").replace("|", "\\|")
 
 
+def in_columns(rows: Sequence[Sequence[str]], left: Container[int] = (0,)) -> list[str]:
+    """Cells below each other, two spaces apart: to the right, but for the columns in `left`."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(f"{cell:{'<' if at in left else '>'}{widths[at]}}" for at, cell in enumerate(row)).rstrip()
+        for row in rows
+    ]
+
+
 @dataclass(frozen=True)
 class Table:
     """A table that can be read as it is and as Markdown, the outcome in a sentence, and what there is to add."""

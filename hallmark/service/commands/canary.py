@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from hallmark.base.errors import HallmarkError, in_red, printable, run_stage
 from hallmark.base.files import REPORTS, write_json
+from hallmark.commands.sweep import in_columns
 from hallmark.params.loader import load_params
 from hallmark.service.monitoring import canary_words as say
 from hallmark.service.monitoring.canary import PROMOTE, ROLL_BACK, TOO_LITTLE, Report, judge
@@ -113,15 +114,8 @@ def show(report: Report, slow: float) -> None:
         following = f"the next at {say.clock(report.next_look)}" if report.next_look else "the last"
         print(f"look {report.look} at {say.clock(report.looked_at)}, {following}")
         print("\n".join(say.counted(report)), end="\n\n")
-        lines = say.table(report, slow)
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        for line in lines:
-            cells = [
-                line[0].ljust(widths[0]),
-                *(cell.rjust(width) for cell, width in zip(line[1:-1], widths[1:-1], strict=True)),
-            ]
-            print("  ".join(["", *cells, line[-1]]).rstrip())
-        print()
+        table = say.table(report, slow)
+        print("".join(f"  {line}\n" for line in in_columns(table, left=(0, len(table[0]) - 1))))
     for note in say.notes(report):
         print(f"  {note}")
     print(f"canary: {say.headline(report)}")

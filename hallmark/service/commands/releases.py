@@ -6,7 +6,6 @@ Not a stage. It reads git's tags and commits only.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from hallmark.base import provenance as prov
 from hallmark.base.errors import in_red, printable, run_stage
 from hallmark.base.reading import NotJsonError, strict_json
+from hallmark.commands.sweep import in_columns
 from hallmark.judge.verdict import VERDICTS
 from hallmark.service.registry.promotion import HEADLINE
 from hallmark.service.registry.registry import STAGES, Registry, Version
@@ -28,9 +28,6 @@ HEADLINE_BYTES = 64 * 2**10
 def main(arguments: argparse.Namespace) -> None:
     """Print the table, and below it stages, waivers and the tags that can't be trusted."""
     registry = Registry.read(HERE)
-    if arguments.json:
-        print(json.dumps(content(registry), indent=2, ensure_ascii=False, default=str))
-        return
     if not registry.versions:
         print("no version is registered: `nox -s release` registers the first")
     else:
@@ -55,14 +52,12 @@ def table(registry: Registry) -> list[str]:
     headlines = {version.version: headline(version) for version in registry.versions}
     measures = [name for name in headlines[registry.versions[-1].version] if name not in OTHER][:MEASURES]
     rows = [["version", "date", "stage", "verdict", *(name.replace("_", " ") for name in measures), "waived"]]
-    stages = current(registry)
     for version in registry.versions[::-1]:
         name, date, verdict = version.version, f"{version.date:%Y-%m-%d}", VERDICTS[version.verdict].lower()
-        there = ", ".join(stage for stage in STAGES if stages[stage] == name) or "-"
+        there = ", ".join(s for s in STAGES if (event := registry.event_of(s)) and event.version == name) or "-"
         values = [number(headlines[name].get(measure)) for measure in measures]
         rows.append([name, date, there, verdict, *values, str(len(version.waived) or "-")])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return in_columns(rows, left=range(len(rows[0])))
 
 
 def headline(version: Version) -> dict[str, Any]:
@@ -81,12 +76,6 @@ def number(value: Any) -> str:
     return f"{100 * value:.1f} %" if is_share else "-"
 
 
-def current(registry: Registry) -> dict[str, str | None]:
-    """The name of what is in each stage; None if nothing is, or that can't be told."""
-    events = {stage: registry.event_of(stage) for stage in STAGES}
-    return {stage: event.version if event else None for stage, event in events.items()}
-
-
 def where(registry: Registry, stage: str) -> str:
     """What is in a stage, and since when."""
     event = registry.event_of(stage)
@@ -98,22 +87,7 @@ def where(registry: Registry, stage: str) -> str:
     return f"{event.version} since {event.date:%Y-%m-%d %H:%M} UTC{back}"
 
 
-def content(registry: Registry) -> dict[str, Any]:
-    """All of it, for programs."""
-    return {
-        "name": registry.name,
-        "stages": current(registry),
-        "versions": [
-            {**version.model_dump(exclude={"provenance"}), "digest": version.digest, "headline": headline(version)}
-            for version in registry.versions
-        ],
-        "events": [vars(event) for event in registry.events],
-        "problems": [{"tag": tag, "reason": reason} for tag, reason in registry.problems.items()],
-    }
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="nox -s releases --", description=__doc__)
     parser.add_argument("--events", action="store_true", help=f"also list the last {EVENTS} promotions and rollbacks")
-    parser.add_argument("--json", action="store_true", help="all of it as JSON")
     run_stage("releases", __doc__, main, parser)
