@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hallmark.service.gateway.client import LEAST_WAIT, proxy_of, retry_after
+from hallmark.service.gateway.client import LEAST_WAIT, Response, proxy_of, wait_of
 from hallmark.service.gateway.upstream import Question, Reply, Upstream, UpstreamError
 from tests.stub_model import Stub, stub, told
 
@@ -229,17 +229,17 @@ def test_some_servers_are_asked_past_the_proxy(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_when_to_come_back_is_read_as_http_has_it() -> None:
-    assert retry_after(429, "7") == 7.0
-    assert retry_after(503, "0") == LEAST_WAIT
+    assert wait_of(Response(429, "7")) == 7.0
+    assert wait_of(Response(503, "0")) == LEAST_WAIT
     in_a_minute = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
-    assert 50 < (retry_after(503, in_a_minute) or 0) <= 60
-    assert retry_after(429, format_datetime(datetime.now(UTC) - timedelta(days=1))) == LEAST_WAIT
-    assert retry_after(200, "7") is None
-    assert retry_after(500, "7") is None
-    assert retry_after(429, "") is None
+    assert 50 < (wait_of(Response(503, in_a_minute)) or 0) <= 60
+    assert wait_of(Response(429, format_datetime(datetime.now(UTC) - timedelta(days=1)))) == LEAST_WAIT
+    assert wait_of(Response(200, "7")) is None
+    assert wait_of(Response(500, "7")) is None
+    assert wait_of(Response(429, "")) is None
 
 
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40))
 def test_no_header_can_hurt(after: str) -> None:
-    wait = retry_after(429, after)
+    wait = wait_of(Response(429, after))
     assert wait is None or wait >= LEAST_WAIT

@@ -228,7 +228,7 @@ class Buyer:
             cost = cost_of(response, self._settings)
             came = bought_of(response, request.key, seconds, self._settings)
         except httpx.HTTPStatusError as error:
-            charged, wait = False, retry_after(error.response)
+            charged, wait = False, retry_after(error.response.headers.get("retry-after", ""))
             came = refused(error.response.status_code, reason_of(error.response), wait)
         except WrongAnswerError as error:
             charged = error.status is None or cost is not None

@@ -135,9 +135,9 @@ def status_of(error: Any) -> int | None:
     return int(code) if re.fullmatch(r"[45][0-9]{2}", code) else None
 
 
-def retry_after(response: Response) -> float | None:
-    """The seconds that the server asks to wait: a number, or until a date. None if it is neither."""
-    stated = response.headers.get("retry-after", "").strip()
+def retry_after(stated: str) -> float | None:
+    """The seconds that a header `Retry-After` asks to wait: a number, or until a date. None if it is neither."""
+    stated = stated.strip()
     if re.fullmatch(r"\d{1,9}(?:\.\d{1,9})?", stated):
         return float(stated)
     try:

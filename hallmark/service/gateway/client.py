@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import io
-import math
 import os
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -21,6 +18,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from hallmark.answer.comparators.endpoint import is_near
 from hallmark.base.errors import HallmarkError
+from hallmark.commands.completions import retry_after
 
 if TYPE_CHECKING:
     import ssl
@@ -129,23 +127,10 @@ def proxy_of(url: str) -> str | None:
     return proxy
 
 
-def retry_after(status: int, after: str) -> float | None:
-    """Seconds after which a busy server wants to be asked again; None if it is not busy, or doesn't say.
-
-    `after`: the value of the header `Retry-After`, empty without one (RFC 9110, 10.2.3: seconds, or a date).
-    """
-    if status not in (429, 503):
-        return None
-    said = after.strip()
-    try:
-        if said.isdecimal() and said.isascii():
-            wait = float(said)
-        else:
-            when = parsedate_to_datetime(said)
-            wait = ((when if when.tzinfo else when.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds()
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return None
-    return max(wait, LEAST_WAIT) if math.isfinite(wait) else None
+def wait_of(response: Response) -> float | None:
+    """Seconds after which a busy server wants to be asked again; None if it is not busy, or doesn't say."""
+    wait = retry_after(response.after) if response.status in (429, 503) else None
+    return None if wait is None else max(wait, LEAST_WAIT)
 
 
 def secret_of(variable: str, url: str, param: str, name: str) -> str:

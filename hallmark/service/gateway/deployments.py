@@ -11,6 +11,7 @@ again goes on. Two start at once only if memory has room for both. A server that
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import logging
 import threading
 import time
@@ -398,34 +399,22 @@ async def in_thread(call: Callable[[], Result], unwanted: Callable[[Result], Non
 
     `unwanted`: what is done with a result that nobody waits for any more, since the caller was cancelled.
     """
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[Result] = loop.create_future()
-
-    def hand_over(result: Result | None, error: BaseException | None) -> None:
-        if future.cancelled():
-            if error is None and unwanted is not None:
-                threading.Thread(target=unwanted, args=[result], daemon=True).start()
-        elif error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(result)  # type: ignore[arg-type]
+    done: concurrent.futures.Future[Result] = concurrent.futures.Future()
+    done.set_running_or_notify_cancel()  # from now on, no caller that gives up can cancel it
 
     def work() -> None:
-        result, error = None, None
         try:
-            result = call()
-        except BaseException as caught:
-            error = caught
-        try:
-            loop.call_soon_threadsafe(hand_over, result, error)
-        except RuntimeError:  # the loop has ended
-            if error is None and unwanted is not None:
-                unwanted(result)  # type: ignore[arg-type]
+            done.set_result(call())
+        except BaseException as error:
+            done.set_exception(error)
+
+    def discard(ended: concurrent.futures.Future[Result]) -> None:
+        if unwanted is not None and ended.exception() is None:
+            threading.Thread(target=unwanted, args=[ended.result()], daemon=True).start()
 
     threading.Thread(target=work, daemon=True).start()
     try:
-        return await future
+        return await asyncio.wrap_future(done)
     except asyncio.CancelledError:
-        if unwanted is not None and future.done() and not (future.cancelled() or future.exception()):
-            threading.Thread(target=unwanted, args=[future.result()], daemon=True).start()  # it came in the same moment
+        done.add_done_callback(discard)
         raise

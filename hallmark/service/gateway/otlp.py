@@ -24,12 +24,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from hallmark.base.errors import HallmarkError
-from hallmark.service.gateway.client import Client, Response, retry_after, secret_of
+from hallmark.service.gateway.client import Client, Response, secret_of, wait_of
 from hallmark.service.gateway.spans import body_of, rejected_in, span_of
 
 if TYPE_CHECKING:
     from hallmark.params.gateway import Otlp
-    from hallmark.service.traces.store import Counting
+    from hallmark.service.gateway.metrics import Metrics
     from hallmark.service.traces.trace import Route, Trace
 
 MOST_WAITING = 2_048  # spans in memory; more are lost, and counted
@@ -41,6 +41,7 @@ POST_SECONDS = 5.0  # for one request to the collector
 CLOSE_SECONDS, LAST_PAUSE = 5.0, 0.5  # for what waits at the end; between two attempts then
 LARGEST = 2**16  # bytes of a response
 AGAIN = (429, 502, 503, 504)  # by OTLP, all other errors are for good
+STATES = ("sent", "rejected", "lost")  # of a span
 OURS = (
     "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "host", "transfer-encoding",
 )  # fmt: skip
@@ -58,7 +59,7 @@ class OtlpExporter:
         *,
         model: Callable[[Route], str],
         fallback: str | None = None,
-        metrics: Counting | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self.counts: Counter[str] = Counter()  # of spans: sent, rejected, lost; of requests that failed: errors
         url = f"{settings.url.rstrip('/')}/v1/traces"
@@ -66,8 +67,8 @@ class OtlpExporter:
         self._texts, self._model, self._fallback, self._metrics = settings.texts, model, fallback, metrics
         self._instance = str(uuid.uuid4())
         self._waiting: queue.Queue[tuple[Trace, str]] = queue.Queue(MOST_WAITING)
-        self._under_way = 0
-        self._closed, self._lock = threading.Event(), threading.Lock()
+        self._put = 0
+        self._closed = threading.Event()
         self._deadline = math.inf  # until it is closed
         self._thread = threading.Thread(target=self._run, name="otlp", daemon=True)
         self._thread.start()
@@ -78,6 +79,7 @@ class OtlpExporter:
             trace = replace(
                 trace, messages="", tools=None, answer=None, fallback=None if trace.fallback is None else ""
             )
+        self._put += 1
         try:
             if self._closed.is_set():
                 raise queue.Full
@@ -90,36 +92,34 @@ class OtlpExporter:
         self._deadline = time.monotonic() + CLOSE_SECONDS
         self._closed.set()
         self._thread.join(CLOSE_SECONDS + 2)  # the name of a host may take longer to be looked up
-        with self._lock:  # of the batch that may still be sent, nothing counts any more
-            left, self._under_way = self._waiting.qsize() + self._under_way, 0
-            self._waiting.queue.clear()
-        self._count("lost", left)
+        self._count("lost", self._put - sum(self.counts[state] for state in STATES))
         if self.counts["lost"]:
             log.warning("%d spans were lost: the collector did not take them", self.counts["lost"])
 
     def _run(self) -> None:
         while not (self._closed.wait(SECONDS) and self._waiting.empty()):
             while batch := self._batch():
+                taken, rejected = 0, 0
                 try:
-                    self._send(batch)
+                    taken, rejected = self._send(batch)
                 except Exception as error:  # a mistake of ours must not end this thread
                     self._trouble("failed", type(error).__name__)
-                self._done("lost", len(batch))
+                for state, spans in zip(STATES, (taken, rejected, len(batch) - taken - rejected), strict=True):
+                    self._count(state, spans)
 
     def _batch(self) -> list[tuple[Trace, str]]:
         """The next that wait: as many as a request may have."""
         batch: list[tuple[Trace, str]] = []
         size = 0
-        with self._lock, suppress(queue.Empty):
+        with suppress(queue.Empty):
             while len(batch) < SPANS and size < CHARACTERS:
                 trace, model = self._waiting.get_nowait()
                 batch.append((trace, model))
                 size += sum(len(text or "") for text in (trace.messages, trace.tools, trace.answer, trace.fallback))
-                self._under_way += 1
         return batch
 
-    def _send(self, batch: list[tuple[Trace, str]]) -> None:
-        """Send a batch, again and again if need be, until it is taken, refused or out of time."""
+    def _send(self, batch: list[tuple[Trace, str]]) -> tuple[int, int]:
+        """Send a batch, again and again if need be, until it is taken, refused or out of time; how many are taken and rejected."""
         import aiohttp
 
         spans = [span_of(trace, model, self._fallback, texts=self._texts) for trace, model in batch]
@@ -135,18 +135,17 @@ class OtlpExporter:
                     rejected = min(rejected_in(response.content or b""), len(batch))
                     if rejected:
                         self._trouble("rejected", f"it rejected {rejected} of {len(batch)} spans")
-                    self._done("rejected", rejected)
-                    self._done("sent", len(batch) - rejected)
-                    return
+                    return len(batch) - rejected, rejected
                 self._trouble(str(response.status), f"HTTP {response.status}")
                 if response.status not in AGAIN:
-                    return
-                told = min(retry_after(response.status, response.after) or 0.0, LONGEST_TOLD)
+                    return 0, 0
+                told = min(wait_of(response) or 0.0, LONGEST_TOLD)
             if self._closed.wait(told or pause * random.uniform(0.5, 1)):  # noqa: S311
                 if told:
-                    return
+                    return 0, 0
                 time.sleep(LAST_PAUSE)
             pause = min(2 * pause, LONGEST_PAUSE)
+        return 0, 0
 
     async def _post(self, body: bytes, seconds: float) -> Response:
         """What the collector says. A connection of its own: nobody would notice between two batches that it was closed."""
@@ -166,19 +165,10 @@ class OtlpExporter:
         if self._metrics:
             self._metrics.add("hallmark_otlp_errors_total", 1, problem=problem)
 
-    def _done(self, state: str, spans: int) -> None:
-        """Count spans under way; those that were counted already, by `close` or since they were sent, count no more."""
-        with self._lock:
-            spans = min(spans, self._under_way)
-            self._under_way -= spans
-        self._count(state, spans)
-
     def _count(self, state: str, spans: int) -> None:
-        if spans:
-            with self._lock:
-                self.counts[state] += spans
-            if self._metrics:
-                self._metrics.add("hallmark_otlp_spans_total", spans, state=state)
+        self.counts[state] += spans
+        if spans and self._metrics:
+            self._metrics.add("hallmark_otlp_spans_total", spans, state=state)
 
 
 def read_headers(settings: Otlp) -> dict[str, str]:

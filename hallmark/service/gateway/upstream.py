@@ -21,7 +21,7 @@ from hallmark.answer.endpoint import FRAME, MALFORMED, PER_LOG, PER_TOKEN, answe
 from hallmark.base.reading import strict_json
 from hallmark.model.tool_form import ToolForm
 from hallmark.serve.several import Several
-from hallmark.service.gateway.client import Client, retry_after
+from hallmark.service.gateway.client import Client, wait_of
 from hallmark.task.answers import compact_json
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class Upstream:
                 return response.content
             if (response.status >= 500 or response.status == 429) and self._several.failed(url, tried):
                 continue
-            wait = retry_after(response.status, response.after)
+            wait = wait_of(response)
             if wait is None or time.monotonic() + wait >= deadline:
                 raise _of_status(response.status, response.content)
             await asyncio.sleep(wait)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from hallmark.service.traces.lines import DayFiles, columns, damaged, line_of, read_lines, table
 from hallmark.service.traces.trace import TRACES, Trace
@@ -22,17 +22,12 @@ from hallmark.service.traces.trace import TRACES, Trace
 if TYPE_CHECKING:
     import polars as pl
 
+    from hallmark.service.gateway.metrics import Metrics
+
 log = logging.getLogger("traces")
 
 MOST_WAITING = 20_000  # traces in memory while the disk takes none; more are lost, and counted
 PAUSE = 1.0  # seconds until a disk that took nothing is tried again
-
-
-class Counting(Protocol):
-    """Where a writer says what became of its traces."""
-
-    def add(self, name: str, value: float, **labels: object) -> None:
-        """Add to a counter."""
 
 
 class TraceWriter:
@@ -41,7 +36,7 @@ class TraceWriter:
     A full disk is tried again each second; until then traces wait in memory, `MOST_WAITING` at most.
     """
 
-    def __init__(self, folder: Path = TRACES, metrics: Counting | None = None) -> None:
+    def __init__(self, folder: Path = TRACES, metrics: Metrics | None = None) -> None:
         # Traces that are written, or lost because the disk took none for too long; and errors of the disk.
         self.counts: Counter[str] = Counter()
         self._metrics, self._files = metrics, DayFiles(folder, "{day}/{name}.jsonl")
