@@ -52,7 +52,6 @@ def leak(column: Column, answers: Column) -> Leak | None:
 
 
 def _written(value: Any) -> str:
-    """A value as a text, in JSON if it is none."""
     return folded(value if isinstance(value, str) else canonical_or_text(value))
 
 

@@ -49,7 +49,6 @@ class Need:
 
     @property
     def missing(self) -> list[Request]:
-        """The requests without an answer."""
         return [request for request in self.requests if request.key not in self.has]
 
     @property
@@ -60,7 +59,6 @@ class Need:
         return sum(request.most(self.settings) for request in self.missing)
 
     def words(self) -> str:
-        """What is missing, and what it costs at most."""
         cost = "cost not known: no price" if self.most is None else f"cost at most {self.most:.4f} (estimated)"
         return (
             f"{self.name}: {self.records} records, {len(self.missing)} of {len(self.requests)} requests missing, {cost}"
@@ -102,7 +100,6 @@ def run(params: Params, names: Sequence[str] = (), dry: bool = False) -> None:
 
 
 def chosen_of(params: Params, names: Sequence[str]) -> dict[str, EndpointSettings]:
-    """The comparators to buy for, by name."""
     known = {name: one for name, one in params.eval.comparators.items() if isinstance(one, EndpointSettings)}
     if unknown := [name for name in names if name not in known]:
         problem, remedy = (
@@ -188,7 +185,6 @@ def fetch(need: Need) -> Outcome:
 
 
 def result(need: Need, outcome: Outcome) -> str:
-    """What was bought, and what it cost."""
     cost = "cost not known" if need.settings.price is None else f"spent {outcome.cost:.4f} by the usage that was stated"
     if outcome.guessed:
         cost += f", and at most {outcome.guessed:.4f} (estimated) where none was stated"
@@ -196,7 +192,6 @@ def result(need: Need, outcome: Outcome) -> str:
 
 
 def failed(need: Need, outcome: Outcome) -> HallmarkError:
-    """Which problems there were, by how many requests had them."""
     words = [f"{problem} ({count} request{'' if count == 1 else 's'})" for problem, count in outcome.problems.items()]
     words += [outcome.stopped] if outcome.stopped and outcome.stopped not in outcome.problems else []
     left = len(need.missing) - outcome.answers

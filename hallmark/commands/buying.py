@@ -75,8 +75,6 @@ def buy(name: str, settings: EndpointSettings, requests: Sequence[Request], file
 
 
 class Buyer:
-    """One run over the requests of one comparator."""
-
     def __init__(self, name: str, settings: EndpointSettings, file: BinaryIO) -> None:
         self._name, self._settings, self._file = name, settings, file
         self._outcome, self._in_a_row, self._unwritten = Outcome(), 0, list[bytes]()
@@ -256,7 +254,6 @@ class Buyer:
 
 
 def authorization(settings: EndpointSettings) -> dict[str, str]:
-    """The header with the API key, which the environment holds."""
     if settings.key is None:
         return {}
     value = os.environ.get(settings.key, "")
@@ -270,7 +267,6 @@ def authorization(settings: EndpointSettings) -> dict[str, str]:
 
 
 def refused(status: int, words: str, wait: float | None) -> Failure:
-    """What a status other than 2xx means."""
     problem = f"HTTP {status}{words}"
     if status < 500 and status not in AGAIN:
         return Failure(problem, final=True)

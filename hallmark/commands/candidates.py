@@ -60,13 +60,11 @@ class Memory:
 
     @property
     def most(self) -> tuple[str, int]:
-        """What takes most, and how much."""
         parts = {"training": self.training, "evaluation": self.evaluation, "serving": self.serving}
         return max(parts.items(), key=lambda part: part[1])
 
     @property
     def too_large(self) -> Exclusion | None:
-        """Whether the base takes more memory than there is for it."""
         what, needed = self.most
         if self.limit is None or needed <= self.limit:
             return None
@@ -158,7 +156,6 @@ def excluded(facts: Facts, params: Params) -> Exclusion | None:
 
 
 def told(error: HallmarkError) -> str:
-    """An error in one sentence, with what to do."""
     return f"{f'{error.field}: ' if error.field else ''}{error.problem}: {error.remedy}"
 
 
@@ -185,7 +182,6 @@ def small_files(base: PackageBase | HubBase | FolderBase, folder: Path) -> None:
 
 
 def _snapshot(base: HubBase) -> Path:
-    """The small files of a hub's model at its commit, in the hub's cache."""
     from huggingface_hub import snapshot_download
 
     try:

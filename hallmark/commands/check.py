@@ -14,7 +14,6 @@ from hallmark.release.checking import WAIVER, check
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Command line: print what was found, and end with its exit code."""
     finding = check(arguments.dir, arguments.clone, arguments.key)
     for line in finding.lines:  # someone else's release may hold anything, terminal codes too
         print(in_red(printable(line), sys.stdout) if line.startswith(WAIVER) else printable(line))

@@ -25,8 +25,6 @@ TIMED = ("quantize", "sft", "dpo", "eval_base", "eval_tuned", "comparators")  # 
 
 @dataclass(frozen=True)
 class Measured:
-    """A measure of the tuned model, a share of 1, with its interval."""
-
     words: str
     value: float
     low: float
@@ -70,12 +68,10 @@ class Row:
 
     @property
     def passes(self) -> bool:
-        """Whether it ran, the gate lets it ship, and no limit excludes it."""
         return self.run is not None and self.run.verdict in SHIPS and self.excluded is None
 
     @property
     def verdict(self) -> str:
-        """What came of it, in two words or so."""
         if self.run:
             return VERDICTS[self.run.verdict] + (f", but {self.excluded.constraint}" if self.excluded else "")
         if self.error:
@@ -115,12 +111,10 @@ class Choice:
 
     @property
     def chosen(self) -> Row | None:
-        """The first base that passes."""
         return next((row for row in self.rows if row.passes), None)
 
     @property
     def headline(self) -> str:
-        """The outcome in a sentence."""
         if self.chosen:
             return f"{self.chosen.facts.name} is the smallest base that will do."
         left = sum(row.excluded is None for row in self.rows)
@@ -153,7 +147,6 @@ def read(name: str, commit: str, params: Params) -> Run:
 
 
 def main_measure(comparison: Comparison, floors: Sequence[str]) -> Measured:
-    """The measure that decides."""
     rows = comparison.of_tuned.measures
     name = sweep.deciding(floors, rows)
     tuned = rows.get(name, Interval(0.0, 0.0, 0.0))
@@ -189,7 +182,6 @@ def table(choice: Choice) -> sweep.Table:
 
 
 def write(choice: Choice) -> list[str]:
-    """Write the report; returns what it shows."""
     bases = [
         asdict(row) | {"verdict": row.verdict, "why": row.why, "passes": row.passes, "number": number}
         for number, row in enumerate(choice.rows, 1)

@@ -97,7 +97,6 @@ def choose(
     dry: bool = False,
     price_per_hour: float | None = None,
 ) -> Choice:
-    """Examine all bases, then run those that are left; the report is written after each."""
     price_per_hour = params.benchmark.price_per_hour if price_per_hour is None else price_per_hour
     if params.choose.price_per_1000_right is not None and price_per_hour is None:
         problem, remedy = (
@@ -147,7 +146,6 @@ def warnings(facts: list[Facts]) -> list[str]:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Command line: print the table; an error if no base passes."""
     params = load_params(arguments.params)
     raw = resolved(arguments.params)
     found = choose(params, raw, everything=arguments.all, dry=arguments.dry, price_per_hour=arguments.price_per_hour)

@@ -48,8 +48,6 @@ _ENDING = r"(?:s|es|n|en|e)?(?:id|ids|no|nr|num|number|nummer|name|key|code|ref|
 
 @dataclass
 class Column:
-    """One column, with counts of its values."""
-
     name: str
     values: list[Any] = field(repr=False, default_factory=list)
     source: str | None = None  # the column that its spans are counted in
@@ -63,7 +61,6 @@ class Column:
         self.mean_chars = sum(map(len, self.texts)) / max(len(self.texts), 1)
 
     def all(self, kind: type | tuple[type, ...]) -> bool:
-        """Whether it has values, all of that type."""
         return bool(self.given) and all(isinstance(value, kind) for value in self.given)
 
     @property
@@ -73,17 +70,14 @@ class Column:
 
     @property
     def repeated(self) -> float:
-        """Mean number of rows per value."""
         return len(self.given) / max(self.distinct, 1)
 
     @property
     def mostly_empty(self) -> bool:
-        """Whether most rows have no value."""
         return self.empty > 0.5 * len(self.values)
 
     @property
     def shape(self) -> str:
-        """The number of values and of rows of each, in words."""
         return f"{self.distinct} values, {self.repeated:.1f} rows each"
 
     @cached_property
@@ -240,7 +234,6 @@ def parameters_of(tool: dict[str, Any]) -> Any:
 
 
 def mean_words(texts: Collection[str]) -> float:
-    """The mean number of words of some texts."""
     return sum(len(text.split()) for text in texts) / max(len(texts), 1)
 
 
@@ -284,13 +277,11 @@ def _split(text: str) -> tuple[str, ...]:
 
 @cache
 def says(name: str, of: str) -> bool:
-    """Whether a column's own name has a word of a list."""
     return _any(words_of(name)[0], of)
 
 
 @cache
 def inside(name: str, of: str) -> bool:
-    """Whether a column lies in an object whose name has a word of a list."""
     return _any(words_of(name)[1], of)
 
 

@@ -132,7 +132,6 @@ def findings() -> dict[tuple[str, str], list[str]]:
 
 
 def index() -> dict[str, str]:
-    """The files in git's index below this folder, each with the id of its content."""
     return {file: head.split()[1] for head, file in (entry.split("\t", 1) for entry in listed("--stage"))}
 
 
@@ -142,7 +141,6 @@ def ignored() -> list[str]:
 
 
 def listed(*options: str) -> list[str]:
-    """What `git ls-files` prints; nothing outside of a repository."""
     try:
         text = git("ls-files", "-z", *options).decode(errors="surrogateescape")
     except NoRepositoryError:
@@ -171,7 +169,6 @@ def git(*arguments: str, codes: tuple[int, ...] = (0,)) -> bytes:
 
 
 def content_of(blob: str) -> bytes:
-    """What is staged."""
     return git("cat-file", "blob", blob)
 
 
@@ -181,7 +178,6 @@ def sha256(blob: str) -> str:
 
 
 def text_of(blob: str, file: str) -> str:
-    """A staged text."""
     try:
         return content_of(blob).decode()
     except UnicodeDecodeError:
@@ -339,7 +335,6 @@ def pushed(out: dict[str, Any]) -> bool:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Command line: no options of its own. One error for each problem, with the files that have it."""
     errors = []
     for (problem, remedy), files in findings().items():
         others = [*files[1:SHOWN], *([f"{len(files) - SHOWN} more"] if len(files) > SHOWN else [])]

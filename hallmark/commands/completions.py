@@ -116,7 +116,6 @@ def logprobs_of(value: Any) -> list[list[Any]] | None:
 
 
 def reason_of(response: Response) -> str:
-    """Why the request was refused, as `words_of` says it."""
     try:
         return words_of(strict_json(response.content.decode())["error"])
     except MALFORMED:
@@ -130,7 +129,6 @@ def words_of(error: Any) -> str:
 
 
 def status_of(error: Any) -> int | None:
-    """The HTTP status that is an error's code; None if it has none."""
     code = str(error.get("code")) if isinstance(error, dict) else ""
     return int(code) if re.fullmatch(r"[45][0-9]{2}", code) else None
 

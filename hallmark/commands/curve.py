@@ -47,8 +47,6 @@ log = logging.getLogger("curve")
 
 @dataclass(frozen=True)
 class Measured:
-    """A measure at each point, and what its curve says."""
-
     name: str
     words: str
     values: list[Interval]
@@ -144,7 +142,6 @@ def drawn(points: list[Point], planned: int, params: Params) -> Curve:
 
 
 def headline(curve: Curve) -> str:
-    """What twice the data would bring to the measure that decides."""
     if len(curve.points) < curve.planned:
         return f"{len(curve.points)} of {curve.planned} points are made."
     first = curve.measures[0]
@@ -164,7 +161,6 @@ def headline(curve: Curve) -> str:
 
 
 def notes(curve: Curve) -> list[str]:
-    """What to keep in mind."""
     missed = curve.measures[0].outlook.missed
     if missed is None or missed.low <= 0 <= missed.high:
         return []
@@ -191,7 +187,6 @@ def table(curve: Curve) -> sweep.Table:
 
 
 def write(curve: Curve) -> list[str]:
-    """Write the report; returns what it shows."""
     made = [
         {
             "share": point.part.share,
@@ -217,7 +212,6 @@ def write(curve: Curve) -> list[str]:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Command line: say what will run, run it, print the table."""
     params = load_params(arguments.params)
     groups = read_records(TRAIN)["group"].to_list()
     planned = with_params(params, resolved(arguments.params), groups)

@@ -64,7 +64,6 @@ class Part:
 
     @property
     def folder(self) -> Path:
-        """Where its point is made."""
         return FOLDER / f"{len(self.groups)}-groups"
 
 
@@ -156,7 +155,6 @@ def is_made(part: Part, wanted: dict[str, Any]) -> bool:
 
 
 def link(place: Path, target: Path) -> None:
-    """A link to a file or folder, in the place of an earlier one."""
     place.parent.mkdir(parents=True, exist_ok=True)
     place.unlink(missing_ok=True)
     place.symlink_to(target)

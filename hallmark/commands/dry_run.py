@@ -293,7 +293,6 @@ def set_passes(proposal: Proposal, records: int, sft: Sft) -> None:
 
 
 def split_lines(split: Drawn) -> Iterator[str]:
-    """What dedupe and split would do."""
     if split.stay:
         causes = ", ".join(f"{count:,} {cause}" for cause, count in sorted(split.dropped.items())) or "none"
         yield f"  dedupe    {split.stay:,} rows stay; dropped as duplicates: {causes} (before masking)"

@@ -73,7 +73,6 @@ def _machine(measured: Any) -> Fingerprint:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Command line: print one line, or nothing."""
     if reason := reason_to_rerun(load_params(arguments.params)):
         print(f"the benchmark runs again: {printable(reason)}")
 

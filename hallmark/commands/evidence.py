@@ -57,13 +57,10 @@ READ = 400  # rows that are read to see whether the text tells a label
 
 @dataclass
 class Evidence:
-    """Points for and against a role."""
-
     score: float = 0.0
     reasons: list[str] = field(default_factory=list)
 
     def add(self, points: float, reason: str) -> None:
-        """Count points, and say why."""
         self.score += points
         self.reasons.append(reason)
 
@@ -106,7 +103,6 @@ def of_target(column: Column, private: bool) -> Evidence | None:
 
 
 def fits(column: Column, kind: str) -> bool:
-    """Whether its values can be answers of a kind of task."""
     if column.form in ("object", "list"):
         return kind in ("extraction", "tool_call")
     return column.is_text if kind == "text" else kind != "tool_call" and column.is_label(2)
@@ -131,7 +127,6 @@ def is_answer(column: Column) -> bool:
 
 
 def _has_objects(column: Column) -> bool:
-    """Whether most values are lists of objects."""
     if column.form != "list":
         return False
     lists = [value for value in map(opened, column.given) if isinstance(value, list)]
@@ -232,7 +227,6 @@ def add_coarser(found: Sequence[tuple[Column, Evidence]]) -> None:
 
 
 def _lies_in(fine: Column, coarse: Column) -> bool:
-    """Whether each value of a column goes with one value of the other."""
     rows = zip(fine.values, coarse.values, strict=True)
     pairs = {(str(inner), str(outer)) for inner, outer in rows if inner is not None and outer is not None}
     return len(pairs) == len({inner for inner, _ in pairs})
@@ -263,7 +257,6 @@ def is_id(column: Column) -> bool:
 
 
 def named_like_id(name: str) -> bool:
-    """Whether a column is named like an id."""
     return says(name, "identifier") or name.lower().endswith("id")
 
 

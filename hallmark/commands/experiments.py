@@ -47,7 +47,6 @@ Watch = Callable[[str], bool]  # of a line of output: whether the stage that wro
 
 
 def check_repository() -> None:
-    """A HallmarkError unless the working directory is in git and has a commit."""
     if prov.git("rev-parse", "--verify", "HEAD") is None:
         remedy = "`git init`, `dvc init`, and commit the project: experiments are commits"
         raise HallmarkError("not a git repository with a commit", file=Path.cwd(), remedy=remedy)
@@ -142,7 +141,6 @@ def value_at(params: Any, name: str) -> Any:
 
 
 def with_values(raw: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """All params with these values, by dotted name."""
     wanted = copy.deepcopy(dict(raw))
     for name, value in values.items():
         above, _, key = name.rpartition(".")
@@ -234,7 +232,6 @@ def copies(params: Mapping[str, Any]) -> list[str]:
 
 
 def _in_git(path: str) -> bool:
-    """Whether git has a file of that path or below it."""
     return bool(prov.git("ls-files", "--", path))
 
 
@@ -293,7 +290,6 @@ def reason(lines: list[str]) -> str:
 
 
 def report_in(commit: str, name: str, kind: type[Content]) -> Content:
-    """A report of an experiment's commit; a HallmarkError if it is missing or not of its form."""
     from pydantic import TypeAdapter, ValidationError
 
     file = f"reports/{name}.json"

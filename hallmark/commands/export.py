@@ -14,7 +14,6 @@ from hallmark.release.shipping import release
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Command line: the new folder, and the key to sign with."""
     release(arguments.folder, arguments.out, arguments.sign)
 
 

@@ -58,7 +58,6 @@ def write(params: Params, target: Path, chat: bool) -> str:
 
 
 def in_messages(prompt: Prompt) -> dict[str, str]:
-    """The system and the user message; a HallmarkError if a prompt has more than these."""
     if prompt.tools or [message["role"] for message in prompt.messages] != ["system", "user"]:
         raise HallmarkError(
             "has tools or earlier turns, which a task of chat messages can't hold",
@@ -71,7 +70,6 @@ def in_messages(prompt: Prompt) -> dict[str, str]:
 
 
 def in_text(prompts: list[Prompt]) -> list[dict[str, str]]:
-    """Each prompt as the base's chat template writes it."""
     from hallmark.model.chat_template import render
     from hallmark.model.loading import load_tokenizer
 
@@ -104,7 +102,6 @@ def task_file(name: str, chat: bool, max_new_tokens: int) -> str:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Command line: load the parameters and write."""
     write(load_params(arguments.params), arguments.out, arguments.chat)
 
 

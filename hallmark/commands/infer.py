@@ -115,7 +115,6 @@ def merged(counts: Mapping[str, int]) -> Counter[str]:
 
 
 def _respelled(name: str, before: int, labels: Sequence[str]) -> list[str]:
-    """What to say of labels that were merged."""
     if before == len(labels):
         return []
     return [
@@ -197,7 +196,6 @@ def _parameters(tools: Column | None) -> dict[str, list[dict[str, Any]]]:
 
 
 def _all_valid(schema: dict[str, Any], values: list[Any]) -> bool:
-    """Whether all values keep to a schema; not if it is none."""
     import jsonschema_rs
 
     try:

@@ -40,7 +40,6 @@ def run(file: Path, *, if_missing: bool = False) -> None:
 
 
 def state(params: Params, wanted: bool) -> str:
-    """What there is, in words; an error if the key is missing or not the right one."""
     if not wanted:
         return "no key is needed: data.pseudonyms is none, and no value becomes a surrogate"
     read_key(params.data, surrogates=True)

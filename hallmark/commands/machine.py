@@ -80,7 +80,6 @@ def differences(old: str, new: str) -> list[str]:
 
 
 def needed(params: str) -> list[str]:
-    """What has to be on this machine for the params, a line each."""
     server = loaded(params)["benchmark"]["server"]
     if server["kind"] == "vllm" and not Path(server["python"]).exists():
         return ["vLLM isn't installed yet: `nox -s vllm` does that, which takes minutes"]
@@ -88,7 +87,6 @@ def needed(params: str) -> list[str]:
 
 
 def check(text: str, file: Path) -> None:
-    """A HallmarkError unless this text of params.yaml would be valid."""
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / file.name
         draft.write_text(text, encoding="utf-8")
@@ -104,7 +102,6 @@ def check(text: str, file: Path) -> None:
 
 
 def _flat(value: Any, name: str = "") -> dict[str, str]:
-    """The values of nested objects by dotted name, as JSON."""
     if not isinstance(value, dict) or not value:
         return {name: value if isinstance(value, str) else json.dumps(value, default=str)}
     return {
@@ -113,7 +110,6 @@ def _flat(value: Any, name: str = "") -> dict[str, str]:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Command line: which machine, and whether to write."""
     run(arguments.params, arguments.machine, arguments.dry)
 
 

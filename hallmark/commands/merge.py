@@ -16,7 +16,6 @@ from hallmark.release.shipping import merge
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Command line: the new folder, and the form of the whole model."""
     from hallmark.model.quantized import pin_rounding
 
     pin_rounding(os.environ)  # for a base that has to be rounded, before torch is imported

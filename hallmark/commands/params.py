@@ -37,7 +37,6 @@ class Row(NamedTuple):
 
     @property
     def changed(self) -> bool:
-        """Whether params.yaml says something else than the default."""
         return not self.is_block and (not self.has_default or self.value != self.default)
 
 
@@ -72,7 +71,6 @@ def chosen(found: list[Row], name: str | None, changed: bool) -> list[Row]:
 
 
 def shown(row: Row) -> list[str]:
-    """A row in lines: mark, name, value, default, then the effect."""
     default = "no default" if not row.has_default else f"default {json.dumps(row.default, ensure_ascii=False)}"
     if row.is_block:
         head = f"\n{row.name}:" if "." not in row.name else f"  {row.name}:"
@@ -83,7 +81,6 @@ def shown(row: Row) -> list[str]:
 
 
 def run(params: Path, name: str | None, changed: bool) -> None:
-    """Print the params."""
     load_params(params)
     schema = params_schema(comments())
     found = chosen(list(rows(resolved(params), default_values(), schema)), name, changed)

@@ -69,7 +69,6 @@ def what_fits(params: Params, base: Path, machine: Machine, found: Estimate) -> 
 
 
 def too_large(params: Params, found: Estimate, fitting: list[Change]) -> HallmarkError:
-    """The error about all that does not fit, and what to change."""
     assert found.limit_bytes is not None
     most = usable(found.limit_bytes)
     batch = f"lower eval.batch_size ({params.eval.batch_size}), or take a smaller base"
@@ -89,7 +88,6 @@ def too_large(params: Params, found: Estimate, fitting: list[Change]) -> Hallmar
 
 
 def table(name: str, params: Params, machine: Machine, found: Estimate, price: float | None) -> list[str]:
-    """The plan, as lines that a person reads in ten seconds."""
     device = machine.gpu.name if machine.gpu else "a GPU" if machine.device == "cuda" else "this machine"
     if machine.gpu and machine.gpu.memory != machine.memory and not machine.here:
         device = f"a GPU as fast as {machine.gpu.name}"

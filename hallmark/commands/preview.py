@@ -47,13 +47,11 @@ def preview(params: Params, file: Path, field: str) -> None:
 
 
 def start_masker(mask: Mask, key: bytes | None) -> None:
-    """Load the models, once per worker process."""
     WORKER["masker"] = Masker(mask, key=key)
     WORKER["masker"].load()
 
 
 def preview_chunk(chunk: list[Previewed]) -> str:
-    """The preview's output lines for a chunk of rows."""
     masked = WORKER["masker"].records(
         [Record([text], known=KnownValues(values), name=name) for name, text, values in chunk]
     )

@@ -18,7 +18,6 @@ from hallmark.release.model_card import unfilled
 
 
 def main(arguments: argparse.Namespace, options: list[str]) -> None:
-    """What comes before and after `dvc repro`, and that."""
     file = arguments.params
     lines = unfilled(load_params(file).certify, file)
     stages = (
@@ -49,7 +48,6 @@ def reason_to_rerun() -> str | None:
 
 
 def dvc_repro(*options: str) -> None:
-    """Run `dvc repro`, and end as it does if it fails."""
     sys.stdout.flush()  # what was printed here comes before what DVC prints
     done = subprocess.run([sys.executable, "-m", "dvc", "repro", *options])
     if done.returncode:

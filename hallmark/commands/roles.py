@@ -57,7 +57,6 @@ class Guess:
 
     @property
     def targets(self) -> list[str]:
-        """The target's columns."""
         return self.target if isinstance(self.target, list) else [self.target]
 
 
@@ -350,7 +349,6 @@ def identity(column: Column) -> str | None:
 
 
 def related(name: str, other: str) -> bool:
-    """Whether two columns are the same, or one lies in the other."""
     return name == other or name.startswith(f"{other}.") or other.startswith(f"{name}.")
 
 

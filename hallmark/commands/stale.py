@@ -21,7 +21,6 @@ PIPELINE, LOCK = "dvc.yaml", Path("dvc.lock")
 
 
 def run() -> None:
-    """Print one line if all stages ran since the last change."""
     if not LOCK.exists():
         print("nothing has run yet: `nox -s repro` makes dvc.lock")
         return
@@ -36,7 +35,6 @@ def run() -> None:
 
 
 def stale_stages() -> list[str]:
-    """Their names, in the order of dvc.yaml."""
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 

@@ -16,7 +16,6 @@ from hallmark.base.reading import read_object
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Command line: the folder that will hold the repo, and answers. Where cookiecutter fails, one line says why."""
     from click import Abort
     from cookiecutter.exceptions import CookiecutterException, FailedHookException
     from cookiecutter.main import cookiecutter

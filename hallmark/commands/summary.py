@@ -24,7 +24,6 @@ Line = tuple[str, ...]
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Command line: no options of its own."""
     results = read_results(fingerprint_here(load_params(arguments.params)))
     linear, verdict = results.comparison.against.classical, results.verdict
     print()
@@ -87,7 +86,6 @@ def interval(measure: Interval, short: bool) -> str:
 
 
 def rows(results: Results, short: bool) -> list[Line]:
-    """The table: what, and a column for each model."""
     columns = results.models
     table: list[Line] = [
         ("in %" if short else "", *(column.title.lower() for column in columns)),
@@ -115,7 +113,6 @@ def rows(results: Results, short: bool) -> list[Line]:
 
 
 def failed(count: int, records: int) -> str:
-    """How many records failed so, and their share, since models may have answered different numbers."""
     return f"{count} ({100 * count / records:.1f} %)"
 
 
@@ -177,7 +174,6 @@ def without(table: Table, *columns: int) -> list[Line]:
 
 
 def show(table: list[Line]) -> None:
-    """Print the lines with their columns aligned, the first to the left, the others to the right."""
     table = [tuple(map(printable, line)) for line in table]  # names of labels and tasks are anyone's
     print("".join(f"  {line}\n" for line in in_columns(table)), end="")
 

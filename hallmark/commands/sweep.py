@@ -44,7 +44,6 @@ class Table:
     notes: Sequence[str]
 
     def lines(self, shown: Callable[[str], str] = on_a_line) -> list[str]:
-        """What the terminal shows, each text as `shown` has it."""
         cells = [[shown(cell) for cell in row] for row in (self.head, *self.rows)]
         widths = [max(3, *(len(row[column]) for row in cells)) for column in range(len(self.head))]
         first, *others = (

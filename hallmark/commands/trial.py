@@ -48,8 +48,6 @@ _OF_PEOPLE = re.compile("|".join(IDENTITY.values()), re.IGNORECASE)
 
 @dataclass
 class Trial:
-    """What masking some rows did."""
-
     mask: Mask
     searched_by: str = "nothing"
     rows: int = 0
@@ -178,7 +176,6 @@ def absent(values: dict[str, Field], rows: list[Raw]) -> Iterator[str]:
 
 
 def in_a_line(error: HallmarkError) -> str:
-    """An error in one line."""
     return str(error).replace("\n  remedy: ", "; to fix it: ").replace("\n  ", "; ")
 
 
@@ -201,7 +198,6 @@ def chosen(values: dict[str, Field]) -> tuple[dict[str, str], list[str]]:
 
 
 def _mostly(of: Field, kinds: AbstractSet[str]) -> bool:
-    """Whether more than half of what was masked of a field is of these kinds."""
     return 2 * sum(count for kind, count in of.kinds.items() if kind in kinds) > sum(of.kinds.values())
 
 
@@ -247,7 +243,6 @@ def loaded(data: Data, task: TaskParams, mask: Mask, *, strict: bool) -> tuple[R
 
 
 def spread(rows: list[Raw]) -> list[Raw]:
-    """Some of the rows, from all over the sample."""
     taken: list[Raw] = []
     chars = 0
     for raw in rows[:: max(1, -(-len(rows) // ROWS))]:

@@ -67,7 +67,6 @@ class Trial:
     reason: str | None = None
 
     def outcome(self, validations: int) -> str:
-        """What became of it, in words."""
         if self.state == "stopped":
             return (
                 f"stopped at validation {len(self.losses)} of {validations}: {self.losses[-1]:.4f} is above the median"
@@ -116,7 +115,6 @@ def search_of(params: Params, raw: dict[str, Any]) -> str:
 
 
 def earlier(key: str) -> list[Trial]:
-    """The trials of this search in the report."""
     remedy = "delete it: the search then starts from its first trial, and takes what DVC has of earlier ones"
     found = read_object(REPORT, remedy) if REPORT.exists() else {}
     if found.get("search") != key:
@@ -179,7 +177,6 @@ def choices(listed: list[Any], own: int | None) -> list[int | None]:
 
 
 def as_it_is(params: Params) -> dict[str, Any]:
-    """The draw that leaves params.yaml as it is."""
     own = {"learning_rate": 1.0, "epochs": 1.0, "r": params.sft.lora.r, "layers": params.sft.lora.layers}
     return {name: value for name, value in own.items() if getattr(params.tune.space, name) is not None}
 
@@ -198,7 +195,6 @@ def values_of(draw: dict[str, Any], params: Params) -> dict[str, Any]:
 
 
 def ran(params: Params, raw: dict[str, Any], found: list[Trial]) -> Trial:
-    """The next trial: run, or the experiment that there is of its params."""
     drawn = study_of(params, found).ask(space_of(params))
     values = values_of(drawn.params, params)
     steps = steps_of(Params.model_validate(with_values(raw, values)))
@@ -229,7 +225,6 @@ def ran(params: Params, raw: dict[str, Any], found: list[Trial]) -> Trial:
 
 
 def steps_of(params: Params) -> int:
-    """How many steps `sft` will take with these params."""
     from hallmark.plan.batches import in_batches, step_count
     from hallmark.plan.lengths import counter
 
@@ -320,7 +315,6 @@ def write_best(file: Path, raw: dict[str, Any], found: list[Trial]) -> None:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Command line: search and print the table, or write the best."""
     params = load_params(arguments.params)
     raw = resolved(arguments.params)
     try:

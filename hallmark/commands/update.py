@@ -136,7 +136,6 @@ def conflicts(repo: Path, said: str) -> Iterator[str]:
 
 
 def staged(repo: Path) -> str:
-    """The files with staged changes, in all of the repository, one a line."""
     return git(repo, "diff-index", "--cached", "--name-only", "HEAD")
 
 
@@ -165,7 +164,6 @@ def git(
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Command line: update the repo in the working directory, or in the template, the one that is named."""
     here, where = Path("template/cookiecutter.json").is_file(), arguments.where
     if here and where is None:
         raise HallmarkError("which repo?", remedy="name its folder: `nox -s update -- ../my-domain`")

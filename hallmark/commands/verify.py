@@ -224,7 +224,6 @@ def _outs(clone: Path, stage: str | None, lock: prov.Stages) -> dict[str, tuple[
 
 
 def _environment(revision: str, clone: Path, params: Params) -> str:
-    """How this environment differs from the recorded one, in words."""
     from hallmark.base.compute import LOCK, fingerprint, installed
 
     content = prov.git("show", f"{revision}:./{ENVIRONMENT}")
@@ -251,7 +250,6 @@ def _remove(path: Path) -> None:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Command line: exit with the code that says how the rebuild compares."""
     sys.exit(run(arguments.stage, arguments.commit, arguments.into))
 
 

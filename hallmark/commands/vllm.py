@@ -21,7 +21,6 @@ LEFT_OUT = ("torchaudio", "torchcodec")  # audio and video
 
 
 def make(options: list[str]) -> None:
-    """Make it, unless it is up to date."""
     device = "cuda" if shutil.which("nvidia-smi") else "cpu"
     project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
     wanted: str = project["tool"]["hallmark"][f"vllm-{device}"]
@@ -48,7 +47,6 @@ def needs(folder: Path) -> list[str]:
 
 
 def run(*command: str) -> None:
-    """Run a command, and end as it does if it fails."""
     done = subprocess.run(command)
     if done.returncode:
         sys.exit(done.returncode)

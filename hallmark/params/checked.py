@@ -47,7 +47,6 @@ def replaced(params: str, values: Mapping[str, Sequence[str]]) -> str:
 
 
 def loaded(params: str) -> dict[str, Any]:
-    """The values of all params in a text of params.yaml, over the defaults."""
     return merged(_yaml(params) or {})
 
 
@@ -56,7 +55,6 @@ def _yaml(text: str) -> Any:
 
 
 def _at(params: dict[str, Any], name: str) -> Any:
-    """The value of a param, by dotted name; None if there is none."""
     found: Any = params
     for key in name.split("."):
         found = found.get(key) if isinstance(found, dict) else None
@@ -64,8 +62,6 @@ def _at(params: dict[str, Any], name: str) -> Any:
 
 
 def _with(params: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
-    """The values of all params with another one, by dotted name."""
-
     def inside(block: Any, path: list[str]) -> Any:
         if not path:
             return value

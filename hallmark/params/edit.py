@@ -80,7 +80,6 @@ class Default(NamedTuple):
 
 @cache
 def defaults() -> dict[str, Default]:
-    """The params of defaults.yaml, by dotted name."""
     found: dict[str, Default] = {}
     above: list[str] = []
     for line, name, key in _named(DEFAULTS.read_text(encoding="utf-8").splitlines(), KEY_OR_REQUIRED):
@@ -195,7 +194,6 @@ def gone(name: str) -> str | None:
 
 
 def places(lines: Sequence[str]) -> dict[str, int]:
-    """The number of the line of each key, by dotted name."""
     return {name: at for at, (_, name, key) in enumerate(_named(lines)) if key is not None}
 
 
@@ -223,7 +221,6 @@ def comment_on(line: str) -> str:
 
 
 def _value(line: str) -> str:
-    """What follows the colon, without the comment."""
     key = KEY.match(line)
     assert key is not None
     return line[key.start(3) :].removesuffix(comment_on(line)).strip()

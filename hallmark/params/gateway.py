@@ -55,8 +55,6 @@ class Fallback(_Server):
 
 
 class Otlp(Block):
-    """A collector of OpenTelemetry."""
-
     url: Collector = Field(
         description="where it takes OTLP over HTTP, such as http://127.0.0.1:4318; /v1/traces is added"
     )

@@ -168,7 +168,6 @@ def merged(values: dict[str, Any]) -> dict[str, Any]:
 
 @cache
 def default_values() -> dict[str, Any]:
-    """The content of defaults.yaml."""
     values = _read(DEFAULTS)
     assert isinstance(values, dict)
     return values
@@ -290,7 +289,6 @@ def _near(key: str, known: list[str]) -> str:
 
 
 def _dotted(models: Iterable[type[BaseModel]], before: str = "") -> Iterator[str]:
-    """The dotted names of all params."""
     for model in models:
         for name, info in model.model_fields.items():
             yield (dotted := f"{before}{info.alias or name}")

@@ -26,12 +26,10 @@ SLOW = 1.0  # billions of parameters from which on training on a CPU takes hours
 
 
 def machines() -> list[str]:
-    """The names of all machines."""
     return sorted(file.stem for file in MACHINES.glob("*.yaml"))
 
 
 def described(machine: str) -> str:
-    """What a machine is, in a line."""
     return _text(machine).splitlines()[0].removeprefix("# ")
 
 
@@ -50,7 +48,6 @@ def changes_for(params: str, machine: str, billions: float | None) -> str:
 
 
 def size_by_name(name: str) -> float | None:
-    """Billions of parameters, as the name of a model says; None if it doesn't."""
     short = name.rstrip("/").rpartition("/")[2]
     found = SIZE.search(short)
     if not found:
@@ -59,7 +56,6 @@ def size_by_name(name: str) -> float | None:
 
 
 def advice(params: str, machine: str, billions: float | None) -> list[str]:
-    """What to know about these params on that machine, a line each."""
     if billions is None:
         return [
             f"the size of the base isn't known, so params.yaml is set up for a large one; once `dvc repro base` has fetched it, "

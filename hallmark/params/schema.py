@@ -116,12 +116,10 @@ def _required(name: str) -> bool:
 
 
 def comments() -> dict[str, str]:
-    """The comments in defaults.yaml, by dotted key: those right above a key, then the one on its line."""
     return {name: default.effect for name, default in defaults().items() if default.effect}
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Command line: write the schema."""
     SCHEMA.parent.mkdir(exist_ok=True)
     write_text(SCHEMA, json.dumps(params_schema(comments()), ensure_ascii=False, indent=2) + "\n")
 

@@ -28,12 +28,10 @@ class Change:
     training_bytes: int
 
     def text(self) -> str:
-        """`sft.batch_size: 2, sft.gradient_accumulation_steps: 2`."""
         return ", ".join(f"sft.{name}: {_yaml(value)}" for name, value in self.values.items())
 
 
 def changes(sizes: Sizes, sft: Sft, batch: Batch, device: str, most: int) -> list[Change]:
-    """The first few changes with which training would take at most `most` bytes."""
     found: list[Change] = []
     for values in candidates(sft, device):
         changed = sft.model_copy(update=values)
@@ -87,12 +85,10 @@ def _yaml(value: Any) -> str:
 
 
 def gib(size: float) -> str:
-    """Bytes in GiB, as people read them."""
     return f"{size / 2**30:.1f} GiB"
 
 
 def remedy(found: list[Change]) -> str:
-    """What to do about training that does not fit, in words."""
     if not found:
         return "take a smaller base, a GPU with more memory, or a lower sft.max_length (with split.too_long: drop or count)"
     return "; or ".join(f"set {change.text()} ({gib(change.training_bytes)})" for change in found)

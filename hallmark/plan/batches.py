@@ -105,7 +105,6 @@ def in_batches(pairs: Pairs, sft: Sft, size: int, seed: int) -> list[Batch]:
 
 
 def cut(pairs: Pairs, size: int) -> list[Batch]:
-    """Batches of this number of records, in order."""
     return [_padded(pairs[start : start + size]) for start in range(0, len(pairs), size)]
 
 
@@ -158,5 +157,4 @@ def answering(params: Params, part: Part, *, base: bool, records: int, longer: i
 
 
 def middle(batches: list[Batch]) -> Batch:
-    """One of middling size."""
     return sorted(batches, key=lambda batch: batch.all_tokens)[len(batches) // 2]

@@ -40,7 +40,6 @@ class Estimate:
 
     @property
     def needed_bytes(self) -> int:
-        """The largest of the three peaks."""
         return max(self.training_bytes, self.evaluation_bytes, self.serving_bytes)
 
     @property
@@ -98,11 +97,9 @@ class Run:
 
     @property
     def longest_prompts(self) -> Batch:
-        """The batch of answers with the most tokens in its prompts."""
         return max((batch for each in self.answers for batch in each.batches), key=lambda batch: batch.all_tokens)
 
     def trained(self, speed: Speed) -> float:
-        """Seconds of `sft`."""
         sft, steps = self.params.sft, self.training.steps
         batches, watched = steps * sft.gradient_accumulation_steps, validations(steps, sft.eval_steps)
         work = self.training.work(self.sizes, sft.gradient_checkpointing, batches, watched)

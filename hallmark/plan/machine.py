@@ -36,7 +36,6 @@ class Speed:
     basis: str = ""
 
     def training_seconds(self, work: float, batches: float, layers: int) -> float:
-        """Seconds of the work in this number of batches of training."""
         return max(work / self.training, self.layer * layers * batches)
 
     def writing_seconds(self, work: float, size: float) -> float:
@@ -100,12 +99,10 @@ class Machine:
 
     @property
     def usable(self) -> int | None:
-        """The bytes of its memory that tensors may take."""
         return None if self.memory is None else usable(self.memory)
 
 
 def usable(memory: int) -> int:
-    """The bytes that tensors may take of a device's memory."""
     return max(0, int(SHARE * memory) - RESERVED)
 
 

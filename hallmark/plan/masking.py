@@ -29,7 +29,6 @@ class Masking:
     main_is_slower: bool  # than all workers together: more of them bring nothing
 
     def lines(self) -> list[str]:
-        """For a person."""
         cost = "" if self.price is None else f", price {self.price:,.2f}"
         found = [
             f"mask: {self.rows:,} rows, {self.workers} workers: {duration(self.seconds)}{cost}",

@@ -24,7 +24,6 @@ CACHE_SHARE = 0.6  # of the free memory that a server takes for its cache, if th
 
 
 def width(dtype: str) -> int:
-    """The bytes of a value."""
     return FP32 if dtype == "float32" else 2
 
 

@@ -32,7 +32,6 @@ class Batch:
 
     @property
     def all_tokens(self) -> int:
-        """The tokens of all records together."""
         return self.records * self.tokens
 
 
@@ -66,7 +65,6 @@ class Sizes:
 
     @property
     def layers(self) -> int:
-        """How many layers it has."""
         return len(self.matrices)
 
     def trained(self, checkpointed: bool) -> int:
@@ -92,7 +90,6 @@ class Sizes:
         return forward * (2 if checkpointed else 1) + backward + 2 * head
 
     def cache(self, tokens: float) -> float:
-        """Values that keys and values of this many tokens have."""
         return 2.0 * self.keys * self.layers * tokens
 
 

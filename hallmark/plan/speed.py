@@ -34,7 +34,6 @@ class Clock:
     """Times steps on a device at hand; on a busy processor, by the processor's time of one thread."""
 
     def __init__(self, device: str, threads: int) -> None:
-        """`threads`: of the math libraries."""
         self.device = device
         self.busy = device == "cpu" and os.getloadavg()[0] > BUSY * (os.cpu_count() or 1)
         self.used = 1 if self.busy else threads
@@ -42,7 +41,6 @@ class Clock:
 
     @contextmanager
     def threads(self) -> Iterator[None]:
-        """Let torch use these threads in the block."""
         import torch
 
         before = torch.get_num_threads()

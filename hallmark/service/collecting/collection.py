@@ -44,7 +44,6 @@ class Collection:
     reviewed: Counter[str] = field(default_factory=Counter)
 
     def report(self, form: str) -> dict[str, Any]:
-        """The aggregates, with nothing of any request in them."""
         days = sorted(logged.time for logged in self.read if logged.time)
         return {
             "format": form,

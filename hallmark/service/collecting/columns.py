@@ -21,7 +21,6 @@ class Habits:
     in_input: bool = False  # inputs have some
 
     def note(self, context: str | None, text: str) -> None:
-        """Look at one more row."""
         self.always = self.always and bool(context)
         self.in_context = self.in_context or bool(BLANK.search(context or ""))
         self.in_input = self.in_input or bool(BLANK.search(text))

@@ -115,7 +115,6 @@ class Customers:
 
 
 def asked(raw: Raw) -> str:
-    """What the model is asked in the record of a row."""
     return f"{raw.context}\n\n{raw.input}" if raw.context else raw.input
 
 

@@ -92,7 +92,6 @@ def messages_of(value: Any) -> list[Message]:
 
 
 def message_of(message: Any) -> Message:
-    """One message as role and text."""
     role = ROLES.get(message["role"]) if isinstance(message, dict) and isinstance(message.get("role"), str) else None
     text = text_in(message, "content") if role else None
     if role is None or text is None:

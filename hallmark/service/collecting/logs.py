@@ -219,7 +219,6 @@ def _customer(entry: Row, paths: Sequence[str]) -> str | None:
 
 
 def _digest(*parts: str) -> str:
-    """A name for an entry that has none of its own."""
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -111,8 +111,6 @@ def near_of(texts: Texts, settings: Dedupe) -> Pairs:
 
 @dataclass(frozen=True)
 class Reviewed:
-    """What a person said of one answer."""
-
     trace: str  # the id that its record has or would have
     verdict: Word
     target: str | None  # only if corrected
@@ -163,7 +161,6 @@ def _checked(row: dict[str, Any], path: Path, number: int, task: Task, most: int
 
 
 def lines_of(said: dict[str, Reviewed]) -> bytes:
-    """The file that keeps what was said."""
     lines = [json.dumps(asdict(said[trace]), ensure_ascii=False, sort_keys=True) + "\n" for trace in sorted(said)]
     return "".join(lines).encode("utf-8", "backslashreplace")
 
@@ -174,5 +171,4 @@ def cell(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """The value of a cell."""
     return value[1:] if isinstance(value, str) and value[:1] == "'" and value[1:].startswith(FORMULA) else value

@@ -142,7 +142,6 @@ class Rows:
         return said
 
     def _target(self, content: dict[str, Any], target: str, value: Any) -> dict[str, Any]:
-        """The columns of the answer."""
         if self.turns:
             return {"messages": [*content["messages"], {"role": "assistant", "content": target}]}
         if isinstance(self.data.target, str):

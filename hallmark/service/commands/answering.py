@@ -145,7 +145,6 @@ def source_of(params: Params, folder: Path | None, *, ungated: bool, serve: Serv
 
 
 def registered() -> list[Version]:
-    """The versions in the registry; none without one."""
     if not in_git():
         return []
     from hallmark.service.registry.registry import Registry
@@ -154,7 +153,6 @@ def registered() -> list[Version]:
 
 
 def in_git() -> bool:
-    """Whether this folder is in a git repository."""
     try:
         found = subprocess.run(["git", "rev-parse", "--git-dir"], capture_output=True, check=False)
     except FileNotFoundError:

@@ -58,7 +58,6 @@ class Done:
         return self.answered is not None and (self.answered.outcome, self.answered.reason) == ("failed", "upstream")
 
     def written(self) -> dict[str, Any]:
-        """The line of the output."""
         line, answered, masked = self.line, self.answered, self.masked
         head: dict[str, Any] = {"line": line.row, "id": line.id, "request": line.digest}
         if answered is None or masked is None:
@@ -171,7 +170,6 @@ class Batch:
 
 
 def answer_file(params: Params, file: Path, out: Path, folder: Path | None, *, ungated: bool) -> None:
-    """Answer what is left of a file, and print what came of it."""
     prompt, markup = params.task.system_prompt, params.data.markup
     if file.resolve() == out.resolve():
         raise HallmarkError("the file of the requests", file=out, remedy="name another file with --out")
@@ -233,13 +231,11 @@ async def _run(
 
 
 def _counts(out: Path) -> Counter[str]:
-    """How many lines have which outcome."""
     with out.open(encoding="utf-8") as file:
         return Counter(str(json.loads(line)["outcome"]) for line in file)
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Command line: which file, and where its answers go."""
     file: Path = arguments.file
     out = arguments.out or file.with_name(f"{file.name.removesuffix('.jsonl')}.answers.jsonl")
     answer_file(load_params(arguments.params), file, out, arguments.release, ungated=arguments.ungated)

@@ -101,7 +101,6 @@ class Answers:
 
     @property
     def done(self) -> int:
-        """How many requests are answered."""
         return len(self.digests)
 
     def check(self, line: Line) -> None:
@@ -115,7 +114,6 @@ class Answers:
             )
 
     def append(self, answer: dict[str, Any]) -> None:
-        """Add a line, whole or not at all."""
         content = (json.dumps(answer, ensure_ascii=False) + "\n").encode("utf-8", "replace")
         size = os.fstat(self._handle).st_size
         try:

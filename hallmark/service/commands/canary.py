@@ -108,7 +108,6 @@ def act(repo: Path, pair: Pair, verdict: str, params: Path) -> list[str]:
 
 
 def show(report: Report, slow: float) -> None:
-    """Print the verdict as a table."""
     print(f"prod {report.prod}, canary {report.canary}, both since {say.clock(report.since)}")
     if report.looked_at:
         following = f"the next at {say.clock(report.next_look)}" if report.next_look else "the last"
@@ -124,7 +123,6 @@ def show(report: Report, slow: float) -> None:
 
 
 def main(arguments: argparse.Namespace) -> NoReturn:
-    """Command line: judge, show, and act if that is asked for."""
     params = load_params(arguments.params)
     pair, now = pair_of(HERE), datetime.now(UTC)
     since = start(pair, arguments.since, now)

@@ -103,7 +103,6 @@ def last_word(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def has(path: Path, content: bytes | memoryview) -> bool:
-    """Whether a file has that content."""
     return path.exists() and path.read_bytes() == content
 
 
@@ -132,7 +131,6 @@ def drift_of(folder: Path, since: datetime | None, params: Params) -> dict[str, 
 def summary(
     done: Collection, report: dict[str, Any], target: Path, params: Params, rejected: str | None
 ) -> Iterator[str]:
-    """What came of it, in words."""
     days = report["days"]
     span = f" from {days['first']} to {days['last']}" if days else ""
     verdicts = ", ".join(f"{count} {word}" for word, count in report["verdict"].items() if count and word != "none")
@@ -167,7 +165,6 @@ def summary(
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Command line: `--from`, `--format`, `--reviewed`, `--since` and `--dry`."""
     remedy = "wait until it has ended: two would add the same rows twice"
     with alone(FOLDER, "another collection runs", remedy):
         since = datetime.combine(arguments.since, datetime.min.time(), UTC) if arguments.since else None

@@ -17,7 +17,6 @@ HERE = Path()
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Fetch it, and say what came."""
     if arguments.out is None:
         if Path(arguments.repo).resolve() != HERE.resolve() or arguments.weights is not None:
             raise HallmarkError(

@@ -87,7 +87,6 @@ def server_of(params: Params) -> StartedSettings:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Command line: check that the releases fit together, then serve them."""
     params = load_params(arguments.params)
     settings = server_of(params)
     releases = together(arguments.releases, ungated=arguments.ungated)

@@ -23,7 +23,6 @@ HERE = Path()
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Promote, end the canary, or only set up the comparison with prod."""
     version, stage = arguments.version, arguments.stage
     if arguments.stop is not None:
         if version or arguments.compare is not None:
@@ -91,7 +90,6 @@ def tell_what_it_takes(file: Path) -> None:
 
 
 def shared(tags: list[str]) -> str:
-    """How others get the tags."""
     return f"share it: git push origin {' '.join(tags)}".replace("#", "\\#").replace("!", "\\!")
 
 
@@ -102,7 +100,6 @@ def print_shared(tags: list[str], pushed: bool) -> None:
 
 
 def share_of(text: str) -> float:
-    """A share of 1."""
     value = float(text)
     if not 0 <= value < 1:
         raise argparse.ArgumentTypeError("not a share from 0 to 1")

@@ -24,7 +24,6 @@ HERE = Path()
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Register; copy out if a folder is given; print the version, what it is, and what changed."""
     if arguments.sign is not None and arguments.out is None:
         raise HallmarkError(
             "there is nothing to sign", file="--sign", remedy="name a new folder: `nox -s release -- OUT --sign KEY`"
@@ -55,7 +54,6 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def heading(done: Done, dry: bool) -> str:
-    """What was registered, in a line."""
     version = done.version
     state = f"{VERDICTS[version.verdict].lower()}, provenance {version.digest[:16]}, commit {version.commit[:12]}"
     if done.tags:
@@ -66,7 +64,6 @@ def heading(done: Done, dry: bool) -> str:
 
 
 def say(*lines: str) -> None:
-    """Print lines, whatever they quote."""
     for line in lines:
         print(printable(line))
 

@@ -26,7 +26,6 @@ HEADLINE_BYTES = 64 * 2**10
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Print the table, and below it stages, waivers and the tags that can't be trusted."""
     registry = Registry.read(HERE)
     if not registry.versions:
         print("no version is registered: `nox -s release` registers the first")
@@ -71,13 +70,11 @@ def headline(version: Version) -> dict[str, Any]:
 
 
 def number(value: Any) -> str:
-    """A share as a percentage."""
     is_share = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
     return f"{100 * value:.1f} %" if is_share else "-"
 
 
 def where(registry: Registry, stage: str) -> str:
-    """What is in a stage, and since when."""
     event = registry.event_of(stage)
     if stage in registry.unsound:
         return f"not known: {registry.problems[registry.unsound[stage]]}"

@@ -16,7 +16,6 @@ HERE = Path()
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Roll back; then let params.yaml follow, if it compares with prod."""
     done = roll_back(HERE, push=arguments.push)
     after = f" again, instead of {done.before.version}" if done.before else " again"
     print(f"{done.version.version} is in prod{after}", flush=True)

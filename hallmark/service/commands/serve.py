@@ -114,7 +114,6 @@ def serve_behind_gateway(params: Params, folder: Path | None, *, ungated: bool) 
 
 
 def ready(where: str, models: Served, serve: Serve) -> str:
-    """The line that says what answers, and what stands in front of it."""
     versions = models.deployments.versions
     sides = ", ".join(f"{side} {versions[side]}" for side in SIDES if side in versions)
     if "canary" in versions:
@@ -131,7 +130,6 @@ def ready(where: str, models: Served, serve: Serve) -> str:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Command line: which release, behind the gateway or not, and where to listen."""
     params = load_params(arguments.params)
     if arguments.direct:
         port = DIRECT_PORT if arguments.port is None else arguments.port

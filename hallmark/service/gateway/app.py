@@ -128,11 +128,9 @@ class Gateway:
                 await self.masking.close()
 
     def check_sender(self, request: Request) -> None:
-        """A Refusal for what a page in a browser could send."""
         check_sender(request, self.serve.host, keyed=bool(self.keys))
 
     def caller(self, request: Request) -> str:
-        """The name of who asks; a Refusal for who may not."""
         self.check_sender(request)
         return self.keys.caller([value for name, value in request.headers.raw if name == b"authorization"])
 
@@ -144,18 +142,15 @@ class Gateway:
         return responses.json_response({"status": "ok", "servers": self.models.servers})
 
     async def metrics_shown(self, request: Request) -> Response:
-        """The counters of this process, for Prometheus."""
         self.caller(request)
         return Response(self.metrics.text(), headers={"content-type": CONTENT_TYPE})
 
     async def models_listed(self, request: Request) -> Response:
-        """The names of models that may be asked for."""
         self.caller(request)
         entry = {"object": "model", "created": self.started, "owned_by": "hallmark"}
         return responses.json_response({"object": "list", "data": [{"id": name} | entry for name in self.models.names]})
 
     async def chat(self, request: Request) -> Response:
-        """A chat request, from its key to its answer."""
         start, now, limits = time.monotonic(), datetime.now(UTC), self.serve.limits
         caller = self.caller(request)
         group = customer(request, self.serve.routing.group_header, self.names_key)
@@ -216,7 +211,6 @@ class Gateway:
         return Refusal(504, "timeout", message, headers=(headers or {}) | RETRY)
 
     def _check(self, chat: ChatRequest) -> None:
-        """A Refusal for what a gateway can't do for a request."""
         limit = self.serve.limits.answer_tokens
         if chat.model not in self.models.names:
             known = ", ".join(f"'{name}'" for name in self.models.names)

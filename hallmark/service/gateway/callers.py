@@ -43,7 +43,6 @@ class Keys:
         self._named = [(name, _digest(key.encode())) for name, key in named]
 
     def __bool__(self) -> bool:
-        """Whether a key is needed."""
         return bool(self._named)
 
     def caller(self, authorization: Sequence[bytes]) -> str:
@@ -101,7 +100,6 @@ def read_keys(serve: Serve, environment: Mapping[str, str] = os.environ) -> Keys
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -41,7 +41,6 @@ class Judged:
 
     @property
     def goes_out(self) -> bool:
-        """Whether a caller gets it."""
         return self.reason in ("sure", "no_cascade")
 
 
@@ -54,12 +53,10 @@ class Judge:
 
     @property
     def needs_logs(self) -> bool:
-        """Whether it can say nothing without log-probabilities."""
         return self.cascade is not None
 
     @property
     def only_json(self) -> bool:
-        """Whether no answer goes out that isn't JSON."""
         return self._check and self._task.is_json
 
     def judge(self, answer: Answer, masked: Masked, *, cut: bool = False) -> Judged:
@@ -102,7 +99,6 @@ class Judge:
 
 
 def read_cascade(release: Path | None) -> Shipped | None:
-    """The cascade of a release; None if it has none."""
     file = None if release is None else release / CASCADE
     if file is None or not file.exists():
         return None

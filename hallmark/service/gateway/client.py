@@ -41,7 +41,6 @@ class Response:
 
     @property
     def success(self) -> bool:
-        """Whether the server did what it was asked."""
         return 200 <= self.status < 300
 
 

@@ -66,14 +66,11 @@ class Running:
                 self._idle.set()
 
     async def idle(self) -> None:
-        """Wait until no request is under way."""
         await self._idle.wait()
 
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """What answers on a side."""
-
     wanted: Wanted
     running: Running
 
@@ -117,12 +114,10 @@ class Deployments:
         self._unread = False  # whether the registry could not be read last time
 
     def serving(self, side: Side) -> Serving | None:
-        """What answers on a side now."""
         return self._sides.get(side)
 
     @property
     def versions(self) -> dict[Side, str]:
-        """The version on each side."""
         return {side: serving.wanted.version for side, serving in self._sides.items()}
 
     @property
@@ -346,7 +341,6 @@ class Deployments:
         await running.launched.upstream.close()
 
     async def _guard(self, running: Running, want: Wanted, side: Side) -> None:
-        """Start a server again whenever it has died."""
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SECONDS):
@@ -382,12 +376,10 @@ def _labels(wanted: Wanted) -> dict[str, str]:
 
 
 def _discard(launched: Launched) -> None:
-    """Stop a server that nobody waits for any more."""
     launched.stop()
 
 
 async def _cancelled(tasks: list[asyncio.Task[Any] | None]) -> None:
-    """Cancel the tasks, and wait until they have ended."""
     live = [task for task in tasks if task is not None]
     for task in live:
         task.cancel()

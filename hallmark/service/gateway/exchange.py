@@ -61,8 +61,6 @@ SAME = {field.name for field in fields(Trace)} & {field.name for field in fields
 
 
 class Traces(Protocol):
-    """Where traces go."""
-
     def put(self, trace: Trace) -> None:
         """Keep it. Never raises, and never waits for a disk."""
 
@@ -77,7 +75,6 @@ class Several:
         self._places = places
 
     def put(self, trace: Trace) -> None:
-        """Keep it in all of them."""
         for place in self._places:
             place.put(trace)
 

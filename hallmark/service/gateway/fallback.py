@@ -77,8 +77,6 @@ class Bought:
 
 
 class Broad:
-    """The fallback as `serve.fallback` says."""
-
     def __init__(self, settings: Fallback, form: ToolForm | None = None) -> None:
         self.settings, self.budget = settings, Budget(Decimal(repr(settings.spend_per_day)))
         self.name = settings.model
@@ -115,7 +113,6 @@ class Broad:
         )
 
     async def close(self) -> None:
-        """Close its connections."""
         await self._client.close()
 
     def _tell(self) -> None:

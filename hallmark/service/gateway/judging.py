@@ -25,8 +25,6 @@ Trace = Annotated[
 
 
 class Judgement(Strict):
-    """A body of `POST /v1/feedback`."""
-
     trace_id: Trace
     verdict: Verdict
     target: Any = None
@@ -42,7 +40,6 @@ class Judgement(Strict):
 
 
 def read_judgement(body: bytes) -> Judgement:
-    """The judgement in a body; a Refusal if it is none."""
     return read_as(Judgement, body)
 
 

@@ -55,12 +55,10 @@ class MaskPool:
 
     @property
     def waiting(self) -> int:
-        """Requests that wait for a process."""
         return len(self._queue)
 
     @property
     def pids(self) -> list[int]:
-        """The process ids of the processes that run."""
         return [process.pid for process in self._processes if process.pid is not None]
 
     async def start(self) -> None:

@@ -54,7 +54,6 @@ class Metrics:
         self._families: dict[str, dict[Labels, Any]] = {}
 
     def count(self, name: str, **labels: object) -> None:
-        """One more."""
         self.add(name, 1, **labels)
 
     def add(self, name: str, value: float, **labels: object) -> None:
@@ -78,7 +77,6 @@ class Metrics:
             found[-1] += seconds
 
     def text(self) -> str:
-        """All of it, as Prometheus reads it."""
         with self._lock:
             lines = [line for name, values in sorted(self._families.items()) for line in _lines(name, values)]
         return "".join(f"{line}\n" for line in lines)

@@ -55,12 +55,10 @@ class Served:
 
     @property
     def names(self) -> list[str]:
-        """The certified names of the releases that answer."""
         return self.deployments.names
 
     @property
     def servers(self) -> list[dict[str, str | None]]:
-        """What each server does."""
         return self.deployments.servers
 
     def name(self, route: Route) -> str:
@@ -74,7 +72,6 @@ class Served:
         await self.deployments.start()
 
     async def close(self) -> None:
-        """Finish what is under way, and stop the servers that were started."""
         for task in list(self._shadows):
             task.cancel()
         await asyncio.gather(*self._shadows, return_exceptions=True)

@@ -52,5 +52,4 @@ def of_time(per_hour: float | None, share: float) -> float | None:
 
 
 def of_tokens(fallback: Fallback, prompt: int, answer: int) -> Decimal:
-    """The price of that many tokens, exactly."""
     return (Decimal(repr(fallback.price_in)) * prompt + Decimal(repr(fallback.price_out)) * answer) / MILLION

@@ -167,11 +167,9 @@ class Elsewhere:
 
 
 def digest_of(release: Path) -> str:
-    """The SHA-256 of its provenance.json; "" if it has none."""
     file = release / PROVENANCE
     return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
 
 
 def has_release(folder: Path = RELEASE) -> bool:
-    """Whether a release lies there."""
     return (folder / PROVENANCE).is_file()

@@ -172,7 +172,6 @@ async def _hung_up(receive: Callable[[], Awaitable[MutableMapping[str, Any]]]) -
 
 
 def _refused(name: str, refusal: Refusal, metrics: Metrics) -> Response:
-    """An error in OpenAI's form."""
     metrics.count("hallmark_errors_total", endpoint=name, code=refusal.code)
     return Response(refusal.body(), refusal.status, refusal.headers, media_type="application/json")
 

@@ -99,7 +99,6 @@ def _known(trace: Trace, model: str, fallback: str | None) -> dict[str, Any]:
 
 
 def _texts(trace: Trace) -> dict[str, Any]:
-    """What was asked and answered."""
     answer = trace.answer if trace.fallback is None else trace.fallback
     said = {"role": "assistant", "parts": [_text(answer)], "finish_reason": trace.finish or ""}
     return {
@@ -156,7 +155,6 @@ def _attributes(values: dict[str, Any], number: int) -> bytes:
 
 
 def _any(value: Any) -> bytes:
-    """A value with its type."""
     if isinstance(value, str):
         return _part(1, value)
     if isinstance(value, bool):

@@ -114,7 +114,6 @@ class Upstream:
             raise UpstreamError("malformed", f"no chat completion ({type(error).__name__})", charged=True) from None
 
     async def close(self) -> None:
-        """Close its connections."""
         self._closed = True
         for client in self._clients.values():
             await client.close()
@@ -197,7 +196,6 @@ def _call(call: Any, place: int) -> dict[str, Any]:
 
 
 def _count(value: Any) -> int | None:
-    """A number of tokens; None if it is none."""
     return value if type(value) is int and 0 <= value < 2**31 else None
 
 

@@ -113,7 +113,6 @@ class Report:
     risks: list[Risk]
 
     def as_json(self) -> dict[str, Any]:
-        """Its content for a JSON file."""
         times = {name: value.isoformat() for name, value in asdict(self).items() if isinstance(value, datetime)}
         return asdict(self) | times
 

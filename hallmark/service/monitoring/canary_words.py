@@ -40,7 +40,6 @@ SHOWN_LOOKS = 5  # the report has all
 
 
 def headline(report: Report) -> str:
-    """The verdict and what it rests on, in a sentence or two."""
     if report.look is None:
         return f"too little data. The first look is at {clock(report.next_look)}."
     applies = [rule for rule in report.rules if rule.outcome != NOT_APPLICABLE]
@@ -64,7 +63,6 @@ def over(report: Report) -> str:
 
 
 def table(report: Report, slow: float) -> list[tuple[str, ...]]:
-    """The rules, a line each, below a heading."""
     heading = ("", "prod", "canary", "worse by", "margin", "")
     return [heading, *(_line(rule, ABOUT[rule.name].format(slow=slow)) for rule in report.rules)]
 
@@ -101,7 +99,6 @@ def counted(report: Report) -> list[str]:
 
 
 def notes(report: Report) -> list[str]:
-    """What else there is to know, a sentence or two each."""
     lines = [note for rule in report.rules if (note := open_rule(rule))]
     lines += [risk(one) for one in report.risks]
     if report.next_look is None and report.verdict == TOO_LITTLE:
@@ -162,5 +159,4 @@ def risk(one: Risk) -> str:
 
 
 def clock(time: object) -> str:
-    """A time in UTC, to the minute."""
     return f"{time:%Y-%m-%d %H:%M} UTC"

@@ -86,18 +86,15 @@ class Customers:
 
     @property
     def sizes(self) -> NDArray[Any]:
-        """How many customers each sample has."""
         return self.counts.sum(axis=1)
 
     def and_one(self, value: float) -> Customers:
-        """With one more customer in each sample."""
         import numpy as np
 
         one = np.full((len(self.counts), 1), value)
         return Customers(np.hstack([self.values, one]), np.hstack([self.counts, np.ones_like(one)]))
 
     def rows(self, which: NDArray[Any]) -> Customers:
-        """Some of the samples."""
         return Customers(self.values[which], self.counts[which])
 
 

@@ -65,7 +65,6 @@ def made_from(before: Provenance, after: Provenance) -> list[str]:
 
 
 def _sections(provenance: Provenance) -> dict[str, dict[str, str]]:
-    """What a release was made from, by section and name."""
     found: dict[str, dict[str, str]] = {"base": {}, "data": {}, "params": {}, "code": {}}
     for one in provenance.build.resolvedDependencies:
         if isinstance(one, Base):

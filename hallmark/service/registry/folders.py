@@ -161,7 +161,6 @@ def check_release_at(folder: Path, commit: str, repo: Path, remedy: str) -> Regi
 
 
 def _lock_at(commit: str, repo: Path) -> prov.Stages:
-    """The stages of a commit's `dvc.lock`."""
     content = prov.git_file(LOCK, commit, repo, YAML_BYTES)
     if content is None:
         remedy = "register a commit that the pipeline ran in"
@@ -220,7 +219,6 @@ def clone_of(url: str) -> Iterator[Path]:
 
 
 def take_version(version: Version, repo: Path, target: Path) -> None:
-    """Copy the release of a version into a folder, and check it."""
     take(repo, version.commit, RELEASE, target)
     check_version(target, version, repo)
 

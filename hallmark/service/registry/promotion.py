@@ -109,7 +109,6 @@ def committed(repo: Path) -> str:
 
 
 def subject_of(name: str, said: Registered) -> str:
-    """The first line of the message of a version's tag."""
     return f"{name}: {VERDICTS[said.verdict].lower()}" + (f", {len(said.waived)} waived" if said.waived else "")
 
 
@@ -123,7 +122,6 @@ def next_version(registry: Registry) -> str:
 
 
 def before(registry: Registry, name: str) -> Version | None:
-    """The highest version that is lower than this."""
     return next((version for version in registry.versions[::-1] if order(version.version) < order(name)), None)
 
 

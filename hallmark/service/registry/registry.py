@@ -31,8 +31,6 @@ STAGES = (PROD, CANARY)
 
 
 class Version(Registered):
-    """A registered release: what its tag says, its name and its date."""
-
     version: str
     date: datetime
 
@@ -43,7 +41,6 @@ class Version(Registered):
 
     @property
     def ships(self) -> bool:
-        """Whether its gate passed, with waivers or without."""
         return self.verdict in SHIPS
 
 
@@ -74,7 +71,6 @@ class Registry:
 
     @classmethod
     def read(cls, repo: Path = Path()) -> Registry:
-        """The registry of a repository."""
         name = full_name(repo)
         tags = read_tags(repo, name)
         found = cls(repo, name, [], [], {}, {}, tags)
@@ -164,7 +160,6 @@ class _UnsoundError(Exception):
 
 
 def order(version: str) -> tuple[int, ...]:
-    """The numbers of a version, by which versions are sorted."""
     return tuple(int(part) for part in version[1:].split("."))
 
 

@@ -46,8 +46,6 @@ Action = Literal["promote", "roll back", "stop"]
 
 
 class Message(BaseModel):
-    """What a tag says."""
-
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     @classmethod
@@ -59,7 +57,6 @@ class Message(BaseModel):
             return None
 
     def below(self, subject: str) -> str:
-        """The whole message of a tag."""
         return f"{subject}\n\n{canonical_json(self.model_dump())}"
 
 
@@ -78,8 +75,6 @@ class Registered(Message):
 
 
 class Happened(Message):
-    """Of an event: what was done, and with which version."""
-
     action: Action
     provenance: Hex
     version: Word
@@ -107,7 +102,6 @@ class Tag:
 
 
 def read_tags(repo: Path, name: str) -> list[Tag]:
-    """Every tag of the model, in the order of their names."""
     from gto import tag as gto
 
     form = "%00".join(FIELDS) + "%00"
@@ -154,7 +148,6 @@ def full_name(repo: Path) -> str:
 
 
 def version_tag(name: str, version: str) -> str:
-    """The name of the tag of a version."""
     return f"{name.replace(':', '=')}@{version}"
 
 

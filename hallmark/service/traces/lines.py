@@ -101,7 +101,6 @@ def read_lines(path: Path, kind: Kind) -> pl.DataFrame:
 
 
 def columns(kind: Kind) -> dict[str, Any]:
-    """The type of each column, from the types of the fields."""
     import polars as pl
 
     kinds = {"int": pl.Int64, "float": pl.Float64, "bool": pl.Boolean, "datetime": pl.Datetime("ms", "UTC")}

@@ -46,7 +46,6 @@ class TraceWriter:
         self._thread.start()
 
     def put(self, trace: Trace) -> None:
-        """Keep a trace; returns at once, and never raises."""
         if self._queue.qsize() + len(self._waiting) >= MOST_WAITING:
             self._count("lost")
         else:
