@@ -164,19 +164,16 @@ def test_copies_of_records_and_of_each_other_are_left_out() -> None:
     known = Known(texts=[KETTLE], targets=["{}"])
     rows = [
         row(1, KETTLE.upper()),  # the same, in the form in which texts are compared
-        row(2, KETTLE + " Thanks!"),
+        row(2, KETTLE + " Thanks!"),  # which `dedupe` sees
         row(3, KETTLE, '{"a":1}'),  # a correction
         row(4, KETTLE, '{"a":1}'),
-        row(5, "Where is my parcel? It should have come on Monday."),
-        row(6, "Where is my parcel? It should have come on Tuesday."),
-        row(7, "<PERSON_1>"),
-        row(8, "<PERSON_1>", '{"a":1}'),
+        row(5, "<PERSON_1>"),
+        row(6, "<PERSON_1>", '{"a":1}'),
     ]
-    stay, copies = without_copies(rows, known, PARAMS.dedupe)
-    assert [one.id for one in stay] == ["trace:3", "trace:5", "trace:7", "trace:8"]
-    assert copies == {"exact": 2, "near": 2}
+    stay, copies = without_copies(rows, known)
+    assert ([one.id for one in stay], copies) == (["trace:2", "trace:3", "trace:5", "trace:6"], 2)
     held = row(2, KETTLE, online=True)  # does not get into training under another customer's name
-    assert without_copies([row(1, KETTLE), held], Known(), PARAMS.dedupe)[0] == [held]
+    assert without_copies([row(1, KETTLE), held], Known())[0] == [held]
 
 
 def test_the_most_useful_comes_first() -> None:

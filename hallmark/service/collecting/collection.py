@@ -1,12 +1,12 @@
 """One collection: what becomes of each request in a log, and the counts for the report.
 
-A new row that repeats a record, or another new row, is left out: the same text with the same answer. As in `dedupe`, two
-texts with different answers are no copies: a correction is new, however well the text is known.
+A new row that repeats a record, or another new row, is left out: the same text with the same answer. A correction is new,
+however well the text is known. What is nearly the same is for `dedupe`.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
@@ -14,12 +14,9 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from hallmark.base.progress import Progress
 from hallmark.data.near import normalise
-from hallmark.data.params import Dedupe
-from hallmark.data.placeholders import only_placeholders
-from hallmark.data.texts import Texts
 from hallmark.service.collecting.existing_records import Known
 from hallmark.service.collecting.logged import REASONS, LeftOutError, Logged, Said
-from hallmark.service.collecting.queue import Reviewed, Word, near_of
+from hallmark.service.collecting.queue import Reviewed, Word
 from hallmark.service.collecting.rows import Row, Rows
 from hallmark.service.traces.trace import Outcome, Reason
 from hallmark.task.answers import canonical
@@ -83,7 +80,7 @@ def collect(
     """
     done = Collection(read=logs, left=left)
     done.reviewed["unknown"] = len(new - {logged.id for logged in logs} - known.ids)
-    known_texts = _plain(known.texts)
+    known_texts = set(_plain(known.texts))
     found: list[Row] = []
     with Progress("collect", len(logs), "traces") as progress:
         for logged in logs:
@@ -97,8 +94,7 @@ def collect(
                 done.left[error.reason] += 1
             else:
                 found += [row] if row else []
-    done.rows, copies = without_copies(found, known, params.dedupe)
-    done.left.update(copies)
+    done.rows, done.left["exact"] = without_copies(found, known)
     return done
 
 
@@ -129,7 +125,7 @@ def _sorted(
     if answer:
         return rows.row(logged, group, *answer)
     text = rows.asked(logged)
-    if _plain([text]) & known_texts:
+    if _plain([text])[0] in known_texts:
         raise LeftOutError("asked_before")
     done.waiting.append((logged, text))
     return None
@@ -155,45 +151,23 @@ def learned(logged: Logged, task: Task) -> tuple[str, str | None] | None:
     return None
 
 
-def _plain(texts: list[str]) -> set[str]:
+def _plain(texts: Iterable[str]) -> list[str]:
+    """The texts as `dedupe` compares them."""
     import polars as pl
 
-    return set(normalise(pl.Series(texts, dtype=pl.String)).to_list())
+    return normalise(pl.Series([*texts], dtype=pl.String)).to_list()
 
 
-def without_copies(rows: Sequence[Row], known: Known, settings: Dedupe) -> tuple[list[Row], dict[str, int]]:
-    """The rows that are no copies, in their order, and how many were exact and near copies.
+def without_copies(rows: Sequence[Row], known: Known) -> tuple[list[Row], int]:
+    """The rows that are no copies, in their order, and how many were.
 
     Rows of held-out customers go first, so that no copy of theirs under another customer's name gets into training instead.
     """
-    import polars as pl
-
+    there = set(zip(_plain(known.texts), known.targets, strict=True))
     order = sorted(range(len(rows)), key=lambda number: (not rows[number].online, number))
-    asked = [*known.texts, *(rows[number].text for number in order)]
-    answers = [*known.targets, *(rows[number].target for number in order)]
-    if settings.over == "prompt_and_completion":
-        asked = [f"{text}\n{answer}" for text, answer in zip(asked, answers, strict=True)]
-    if not rows:
-        return [], {"exact": 0, "near": 0}
-    series = pl.Series(asked, dtype=pl.String)
-    hollow = only_placeholders(series).to_list()
-    texts, text = Texts.kept([normalise(series)])
-    pairs = near_of(texts, settings)
-    near: dict[int, list[int]] = defaultdict(list)
-    for left, right in zip(pairs.left.tolist(), pairs.right.tolist(), strict=True):
-        near[left].append(right)
-        near[right].append(left)
-    there: dict[int, set[str]] = defaultdict(set)  # by text: the answers that it has
-    for number in range(len(known.texts)):
-        there[int(text[number])].add(answers[number])
-    stay, copies = set(), {"exact": 0, "near": 0}
-    for place, number in enumerate(order, len(known.texts)):
-        own, answer = int(text[place]), answers[place]
-        if answer in there[own]:
-            copies["exact"] += 1
-        elif not hollow[place] and any(answer in there[other] for other in near[own]):
-            copies["near"] += 1
-        else:
-            there[own].add(answer)
-            stay.add(number)
-    return [row for number, row in enumerate(rows) if number in stay], copies
+    stay = []
+    for number, text in zip(order, _plain(rows[number].text for number in order), strict=True):
+        if (text, rows[number].target) not in there:
+            there.add((text, rows[number].target))
+            stay.append(number)
+    return [rows[number] for number in sorted(stay)], len(rows) - len(stay)

@@ -30,7 +30,6 @@ REASONS = {
     "dropped": "of a kind that mask.actions drops",
     "row": "that would not make a valid row: a text that is empty, too long, or not valid Unicode",
     "exact": "with the text and the answer of an existing record",
-    "near": "with nearly the text of an existing record, and its answer",
     "asked_before": "unjudged, with the text of an existing record",
 }
 
