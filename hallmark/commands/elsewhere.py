@@ -7,7 +7,6 @@ The report is kept in git and DVC doesn't track the machine, so after a clone DV
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from hallmark.base.errors import HallmarkError, printable, run_stage
 from hallmark.base.files import REPORTS
@@ -42,7 +41,7 @@ def reason_to_rerun(params: Params) -> str | None:
     report = read_object(REPORT, "run `dvc repro benchmark`, which makes it")
     if not report.get("measured"):
         return f"{REPORT}: {UNKNOWN}"
-    there = _machine(report["measured"])
+    there: Fingerprint = report["measured"]["machine"]
     measured = when_and_where(report)
     if same_machine(there, here):
         return None
@@ -50,26 +49,6 @@ def reason_to_rerun(params: Params) -> str | None:
     if name == describe(there):  # different processors can have the same name
         name = ", ".join(f"{key} {here.get(key)}" for key in IDENTITY if here.get(key) != there.get(key))
     return f"{REPORT} was {measured}; this machine is {name}"
-
-
-def _machine(measured: Any) -> Fingerprint:
-    """The machine of a report's stamp, checked: the report is in git, and anyone may have written it."""
-    there = measured.get("machine") if isinstance(measured, dict) else None
-    if not isinstance(there, dict) or "date" not in measured:
-        raise HallmarkError(
-            "has no date, or no machine",
-            file=REPORT,
-            field="measured",
-            remedy="run `dvc repro --single-item --force benchmark`",
-        )
-    if odd := [key for key in IDENTITY if not isinstance(there.get(key), str | None)]:
-        raise HallmarkError(
-            "not a text",
-            file=REPORT,
-            field=f"measured.machine.{odd[0]}",
-            remedy="run `dvc repro --single-item --force benchmark`",
-        )
-    return there
 
 
 def main(arguments: argparse.Namespace) -> None:

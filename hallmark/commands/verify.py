@@ -26,7 +26,6 @@ from hallmark.base import provenance as prov
 from hallmark.base.errors import HallmarkError, run_stage
 from hallmark.base.files import BOUGHT, HOLDOUT_LOCK, REPORTS
 from hallmark.base.key import VARIABLE, key_of
-from hallmark.commands.dvc_files import noted
 from hallmark.commands.experiments import dvc
 from hallmark.commands.update import git
 from hallmark.params.loader import Params, load_params
@@ -124,9 +123,7 @@ def _clone(folder: Path, revision: str, stage: str | None, lock: prov.Stages) ->
         f'[cache]\n    dir = "{folder / "cache"}"\n[\'remote "original"\']\n    url = "{cache}"\n', encoding="utf-8"
     )
     notes = [file for file in sorted(clone.rglob("*.dvc")) if file.is_file()]
-    if any(_is(name, stage) and BOUGHT.as_posix() in lock[name]["deps"] for name in lock):
-        _check_bought(clone / BOUGHT, cache)
-    else:
+    if not any(_is(name, stage) and BOUGHT.as_posix() in lock[name]["deps"] for name in lock):
         notes = [file for file in notes if file.parent != clone / BOUGHT]
     needed = [file.relative_to(clone).as_posix() for file in notes]
     made_deps: list[str] = []
@@ -144,23 +141,10 @@ def _clone(folder: Path, revision: str, stage: str | None, lock: prov.Stages) ->
                 raise HallmarkError("is damaged in the cache", file=dep, remedy="")
     except HallmarkError:
         problem = f"files that a rebuild needs are missing from this repository's cache or damaged: {', '.join(needed)}"
-        raise HallmarkError(
-            problem, file=cache, remedy="run `dvc pull --force`, or verify the whole pipeline"
-        ) from None
+        remedy = "run `dvc pull --force` (bought answers: copy them from where they were bought), or verify the whole pipeline"
+        raise HallmarkError(problem, file=cache, remedy=remedy) from None
     _bring_raw_data(clone, stage, lock)
     return clone
-
-
-def _check_bought(folder: Path, cache: Path) -> None:
-    """A HallmarkError if the cache lacks answers that were bought: a rebuild looks them up, and buys none."""
-    absent = [name for name, md5 in noted(folder).items() if not (cache / "files/md5" / md5[:2] / md5[2:]).is_file()]
-    if absent:
-        raise HallmarkError(
-            f"answers that were bought are not in this repository's cache: {', '.join(absent)}",
-            file=BOUGHT,
-            remedy=f"copy them there from where they were bought, and run `dvc commit {BOUGHT}/*.dvc`; or verify one "
-            "stage that reads none (`--stage sft`)",
-        )
 
 
 @contextmanager
