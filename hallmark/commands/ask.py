@@ -9,8 +9,6 @@ they were paid for.
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +26,7 @@ from hallmark.base.records import read_records
 from hallmark.base.single_run import alone
 from hallmark.commands.buying import Outcome, authorization, buy
 from hallmark.commands.dvc_files import noted
+from hallmark.commands.experiments import dvc
 from hallmark.commands.stale import LOCK, stale_stages
 from hallmark.model.chat_template import tool_form
 from hallmark.model.loading import load_tokenizer
@@ -211,15 +210,7 @@ def keep(name: str) -> None:
         return
     if not note.exists():
         write_text(note, f"outs:\n- path: {file.name}\n  push: false\n")
-    command = [sys.executable, "-m", "dvc", "add", "--quiet", file.as_posix()]
-    done = subprocess.run(
-        command, capture_output=True, text=True, env={**os.environ, "DVC_NO_ANALYTICS": "1"}, check=False
-    )
-    if done.returncode:
-        said = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise HallmarkError(
-            f"DVC can't keep it ({said})", file=file, remedy=f"run `dvc add {file}`, and do what it says"
-        )
+    dvc("add", "--quiet", file.as_posix())
 
 
 if __name__ == "__main__":

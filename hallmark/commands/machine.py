@@ -9,15 +9,14 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from hallmark.base.errors import HallmarkError, run_stage
-from hallmark.base.files import BASE, REPORTS, write_text
+from hallmark.base.errors import run_stage
+from hallmark.base.files import BASE, REPORTS
 from hallmark.base.model_folder import tensor_sizes, weight_files
 from hallmark.base.reading import read_object, read_text
-from hallmark.params.checked import changed, loaded
+from hallmark.params.checked import changed, loaded, write
 from hallmark.params.loader import Params, load_params
 from hallmark.params.presets import advice, changes_for, described, machines, size_by_name
 
@@ -44,8 +43,7 @@ def run(file: Path, machine: str | None, dry: bool) -> None:
         )
         print("\n".join(lines) or f"{file} is set up for {machine}")
     elif changes:
-        check(new, file)
-        write_text(file, new)
+        write(file, new)
         print("\n".join([*changes, f"written: {file}"]))
         print(
             "`git diff` shows the lines, `nox -s plan` says whether it fits, and `nox -s repro` runs what has changed"
@@ -84,21 +82,6 @@ def needed(params: str) -> list[str]:
     if server["kind"] == "vllm" and not Path(server["python"]).exists():
         return ["vLLM isn't installed yet: `nox -s vllm` does that, which takes minutes"]
     return []
-
-
-def check(text: str, file: Path) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        draft = Path(folder) / file.name
-        draft.write_text(text, encoding="utf-8")
-        try:
-            load_params(draft)
-        except HallmarkError as error:
-            raise HallmarkError(
-                f"would not be valid, and stays as it is: {error.problem}",
-                file=file,
-                field=error.field,
-                remedy=error.remedy,
-            ) from None
 
 
 def _flat(value: Any, name: str = "") -> dict[str, str]:

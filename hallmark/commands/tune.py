@@ -23,14 +23,24 @@ from pydantic import TypeAdapter, ValidationError
 
 from hallmark.base import provenance as prov
 from hallmark.base.errors import HallmarkError, run_stage
-from hallmark.base.files import BASE, REPORTS, TRAIN, VALIDATION, write_text
+from hallmark.base.files import BASE, REPORTS, TRAIN, VALIDATION
 from hallmark.base.progress import duration
 from hallmark.base.reading import read_object
 from hallmark.base.records import read_records
 from hallmark.base.single_run import alone
 from hallmark.commands import sweep
-from hallmark.commands.experiments import check_repository, key_of, overrides, report_in, stages_to, tried, with_values
+from hallmark.commands.experiments import (
+    check_repository,
+    key_of,
+    overrides,
+    report_in,
+    stages_to,
+    tried,
+    value_at,
+    with_values,
+)
 from hallmark.params.checked import changed
+from hallmark.params.checked import write as write_params
 from hallmark.params.loader import Params, load_params, resolved
 
 if TYPE_CHECKING:
@@ -304,12 +314,10 @@ def write_best(file: Path, raw: dict[str, Any], found: list[Trial]) -> None:
         problem = "no trial has succeeded with the current data, code and params"
         raise HallmarkError(problem, file=REPORT, remedy="run `nox -s tune`")
     values = "\n".join(f"{name}: {json.dumps(value)}" for name, value in best.params.items())
-    write_text(file, changed(file.read_text(encoding="utf-8"), values))
+    write_params(file, changed(file.read_text(encoding="utf-8"), values))
     print(f"written: {file}, by trial {best.number}, validation loss {best.loss:.4f}:")
     for name, value in best.params.items():
-        before: Any = raw
-        for key in name.split("."):
-            before = before[key]
+        before = value_at(raw, name)
         print(f"  {name}: {_cell(before)}{f' -> {_cell(value)}' if value != before else ', as it was'}")
     print("then `nox -s repro`")
 

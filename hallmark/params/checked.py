@@ -7,6 +7,7 @@ values that were asked for, and all others as before.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from pprint import pformat
 from typing import Any
 
@@ -14,8 +15,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from hallmark.base.errors import HallmarkError
+from hallmark.base.files import atomic
 from hallmark.params import edit
-from hallmark.params.loader import merged
+from hallmark.params.loader import load_params, merged
 
 
 def changed(params: str, changes: str) -> str:
@@ -44,6 +46,17 @@ def replaced(params: str, values: Mapping[str, Sequence[str]]) -> str:
             written = "\n".join([f"{name.rpartition('.')[2]}:{lines[0]}", *lines[1:]])
             raise HallmarkError(problem, param=name, remedy=f"write it by hand: `{written}`")
     return params
+
+
+def write(file: Path, text: str) -> None:
+    """Write a text of params.yaml, if it is valid: else the file stays as it is, and a HallmarkError says why."""
+    with atomic(file) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+        try:
+            load_params(temporary)
+        except HallmarkError as error:
+            problem = f"would not be valid, and stays as it is: {error.problem}"
+            raise HallmarkError(problem, file=file, field=error.field, remedy=error.remedy) from None
 
 
 def loaded(params: str) -> dict[str, Any]:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from hallmark.answer.comparators.adapter import digest_of_base
 from hallmark.base.errors import HallmarkError
-from hallmark.base.files import QUANTIZED, atomic, sha256_file
+from hallmark.base.files import QUANTIZED, sha256_file
 from hallmark.base.reading import read_text
 from hallmark.model.adapter import CONFIG, TENSORS, TRAINING
+from hallmark.params.checked import write
 from hallmark.params.edit import added, replaced, value_of
 from hallmark.params.loader import load_params
 from hallmark.service.registry.folders import Folders, materialize
@@ -45,13 +46,7 @@ def follow_prod(params: Path, version: Version, margin: float | None) -> list[st
         lines.append(f"params.yaml: {RULES} has {NAME}: {margin:g}, the most by which a release may be behind it")
     if not lines:
         return []
-    with atomic(params) as temporary:
-        temporary.write_text(new, encoding="utf-8", newline="\n")
-        try:
-            load_params(temporary)  # before it takes the place of the other
-        except HallmarkError as error:
-            remedy = f"write the lines by hand (docs/releases.md): {', '.join(f'{key}: {value}' for key, value in values.items())}"
-            raise HallmarkError(f"could not be changed ({error.problem})", file=params, remedy=remedy) from None
+    write(params, new)
     return [*lines, "commit params.yaml and run `nox -s repro`: the next release is compared with it"]
 
 

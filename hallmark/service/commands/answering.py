@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import re
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hallmark.base import provenance as prov
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import QUANTIZED, RELEASE
 from hallmark.base.key import read_key
@@ -153,11 +153,7 @@ def registered() -> list[Version]:
 
 
 def in_git() -> bool:
-    try:
-        found = subprocess.run(["git", "rev-parse", "--git-dir"], capture_output=True, check=False)
-    except FileNotFoundError:
-        return False
-    return found.returncode == 0
+    return prov.git("rev-parse", "--git-dir") is not None
 
 
 def name_of(params: Params, release: Path) -> str:
