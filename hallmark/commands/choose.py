@@ -31,23 +31,13 @@ from hallmark.params.loader import Params, load_params, merged, resolved
 log = logging.getLogger("choose")
 
 LAST = "gate"  # the stage that an experiment ends with: page and release are made of the base that is chosen
-EXAMPLE = """  bases:
-    - base: {base}
-      set: {{}}
-    - base: {{source: hub, name: Qwen/Qwen3-0.6B, licence: apache-2.0, revision: c1899de289a04d12100db370d81485cdf75e47ca,
-        chat_template_kwargs: {{enable_thinking: false}}}}
-      set: {{sft.learning_rate: 4.0e-4, sft.lora.layers: null}}"""
 
 
 def candidates(params: Params, raw: dict[str, Any]) -> list[tuple[Params, dict[str, Any]]]:
     """The params of each base of `choose.bases`, checked, and the same as plain data."""
     if not params.choose.bases:
-        base = ", ".join(f"{key}: {_yaml(value)}" for key, value in params.base.model_dump(mode="json").items())
-        raise HallmarkError(
-            "no bases to choose from",
-            param="choose.bases",
-            remedy=f"list them, smallest first (docs/decision.md has more):\n{EXAMPLE.format(base=f'{{{base}}}')}",
-        )
+        remedy = "list them, smallest first, as docs/decision.md shows (`nox -s docs` says where it is)"
+        raise HallmarkError("no bases to choose from", param="choose.bases", remedy=remedy)
     found: list[tuple[Params, dict[str, Any]]] = []
     for number, candidate in enumerate(params.choose.bases):
         wanted = merged(changed(raw, candidate, number))
@@ -66,10 +56,6 @@ def candidates(params: Params, raw: dict[str, Any]) -> list[tuple[Params, dict[s
             raise HallmarkError(f"{candidate.base.name} is named twice", param="choose.bases", remedy=remedy)
         found.append((own, wanted))
     return found
-
-
-def _yaml(value: Any) -> str:
-    return value if isinstance(value, str) else str(value).replace("True", "true").replace("False", "false")
 
 
 def changed(raw: dict[str, Any], candidate: Candidate, number: int) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from hallmark.base.reports import Report
 from hallmark.base.stats import Interval
 from hallmark.commands.elsewhere import fingerprint_here
 from hallmark.commands.sweep import in_columns
-from hallmark.judge.results import Constrained, Results, Served, read_results
+from hallmark.judge.results import Results, Served, read_results
 from hallmark.judge.tables import Table, callers
 from hallmark.params.loader import load_params
 
@@ -36,14 +36,11 @@ def main(arguments: argparse.Namespace) -> None:
     print(f"  latencies and tokens/s: {results.served_measured}")
     for table in (
         fitting(lambda short: label_rows(results, short)),
-        constrained_rows(results.constrained),
         without(shipped) if (shipped := results.shipped) and shipped.rows else [],
     ):
         if table:
             print()
             show(table)
-    if results.constrained:
-        print(f"  seconds: {'; '.join(dict.fromkeys(row.measured for row in results.constrained))}")
     if online := results.comparison.online:
         print(f"\nonline: {online.words}")
     if copied := Report("mask").at("target_values"):
@@ -142,28 +139,6 @@ def label_rows(results: Results, short: bool) -> list[Line]:
                 ),
             )
             for label in [*linear.labels, linear.right]
-        ),
-    ]
-
-
-def constrained_rows(results: list[Constrained]) -> list[Line]:
-    """The table of decoding within the schema's grammar, each cell free and constrained; empty if not asked for."""
-    if not results:
-        return []
-    return [
-        ("Within the grammar", "records", "valid", "exact match", "fixed", "hidden", "lost", "seconds"),
-        *(
-            (
-                row.model,
-                str(row.counts["records"]),
-                *(
-                    f"{row.counts['free'][key]} -> {row.counts['constrained'][key]}"
-                    for key in ("schema_validity", "exact_match")
-                ),
-                *(str(row.counts[key]) for key in ("fixed", "hidden", "lost")),
-                f"{row.free_seconds:.1f} -> {row.seconds:.1f}",
-            )
-            for row in results
         ),
     ]
 

@@ -106,7 +106,7 @@ def read_traces(folder: Path = TRACES, since: datetime | None = None, until: dat
             parts.append(read_lines(path, Trace))
             continue
         try:
-            parts.append(pl.read_parquet(path, hive_partitioning=False).select(columns(Trace)))
+            parts.append(pl.read_parquet(path, hive_partitioning=False).select(*columns(Trace)))
         except (pl.exceptions.PolarsError, OSError):
             raise damaged(path) from None
     whole = pl.concat(parts).unique("id", keep="first").sort("time", "id")
