@@ -20,13 +20,13 @@ from pydantic import BaseModel, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
-from ruamel.yaml.events import AliasEvent
 
 from hallmark.answer.params import Cascade, Classical, Compare, Decide, Eval
+from hallmark.base.dvc_lock import parse_yaml
 from hallmark.base.errors import HallmarkError, run_stage
 from hallmark.base.loaded_code import FOLDER, PARAMS, tracked
 from hallmark.base.params import Block, ByKind, Compute, Data, Seed
-from hallmark.base.reading import DEPTH, check_regular, depth_of, read_text
+from hallmark.base.reading import DEPTH, check_regular, read_text
 from hallmark.data.params import Dedupe, Split
 from hallmark.judge.params import Certify, Gate
 from hallmark.mask.params import Mask
@@ -40,13 +40,10 @@ from hallmark.serve.params import Benchmark
 from hallmark.task.kinds import KINDS
 from hallmark.task.params import Task
 
-LARGEST = 400_000  # bytes of params.yaml
-MOST_ALIASES = 20  # each can double what the file expands to
 MOST_PROBLEMS = 20  # named in one error
 NEAR = 3  # most names like an unknown key's that an error lists
 SELECTORS = ("kind", "source", "engine")  # keys that say which others a block has; `data.engine` says nothing of others
 CLOSE = 0.8  # how much a name in another block must be like it, of 1
-RESTORE = "restore the file: `git checkout params.yaml`"
 
 
 class Params(Block):
@@ -145,10 +142,7 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
 
 def resolved(path: Path = Path("params.yaml")) -> dict[str, Any]:
     """The values of all params as plain data, unchecked: those of the file over the defaults."""
-    raw = _read(path)
-    if not isinstance(raw, dict):
-        raise HallmarkError("has no parameters", file=path, remedy=RESTORE)
-    return merged(raw)
+    return merged(_read(path))
 
 
 def merged(values: dict[str, Any]) -> dict[str, Any]:
@@ -168,9 +162,7 @@ def merged(values: dict[str, Any]) -> dict[str, Any]:
 
 @cache
 def default_values() -> dict[str, Any]:
-    values = _read(DEFAULTS)
-    assert isinstance(values, dict)
-    return values
+    return _read(DEFAULTS)
 
 
 def _over(defaults: dict[str, Any], values: dict[str, Any], models: list[type[BaseModel]]) -> dict[str, Any]:
@@ -199,43 +191,25 @@ def of_same_kind(default: dict[str, Any], value: dict[str, Any]) -> bool:
     )
 
 
-def _read(path: Path) -> Any:
-    """The content of the YAML file. No anchor expands to more than a file could hold, and nothing is nested deep."""
+def _read(path: Path) -> dict[str, Any]:
+    """The content of the YAML file; where it is no YAML, an error that names the row."""
     check_regular(path, "run from the root of the repository, or name the file with --params")
-    if path.stat().st_size > LARGEST:
-        raise HallmarkError(f"larger than {LARGEST} bytes", file=path, remedy=RESTORE)
     text = read_text(path, "save the file as UTF-8")
     try:
-        if (
-            "&" in text
-            and "*" in text
-            and sum(isinstance(event, AliasEvent) for event in _yaml().parse(text)) > MOST_ALIASES
-        ):
-            raise HallmarkError(f"more than {MOST_ALIASES} aliases", file=path, remedy="write the values out")
-        raw = _yaml().load(text)
-    except YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise HallmarkError(
-            f"not valid YAML: {getattr(error, 'problem', None) or type(error).__name__}",
-            file=path,
-            row=mark.line + 1 if mark else None,
-            remedy="fix the syntax at that row",
-        ) from None
-    except RecursionError:
-        raise HallmarkError("nested too deep", file=path, remedy=RESTORE) from None
-    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:  # of a tag such as !!int
-        raise HallmarkError(
-            f"a value that YAML can't read ({type(error).__name__})",
-            file=path,
-            remedy="remove its tag, or fix the value",
-        ) from None
-    if depth_of(raw, 2 * DEPTH) > DEPTH:
-        raise HallmarkError("nested too deep, or an anchor that holds itself", file=path, remedy=RESTORE)
-    return raw
-
-
-def _yaml() -> YAML:
-    return YAML(typ="safe", pure=True)
+        return parse_yaml(text, path)
+    except HallmarkError as refused:
+        yaml = YAML(typ="safe", pure=True)
+        yaml.max_depth = DEPTH
+        try:
+            yaml.load(text)
+        except YAMLError as error:
+            problem = f"not valid YAML: {getattr(error, 'problem', None) or type(error).__name__}"
+            mark = getattr(error, "problem_mark", None)
+            row = mark.line + 1 if mark else None
+            raise HallmarkError(problem, file=path, row=row, remedy="fix the syntax at that row") from None
+        except Exception:  # of a tag, such as !!int
+            raise refused from None
+        raise
 
 
 def _explain(detail: Any, raw: dict[str, Any]) -> tuple[str, str, str]:
