@@ -103,7 +103,7 @@ def test_options_that_make_no_sense(registered_repo: Path, capsys: pytest.Captur
         "v0.1.0 canary --compare": "is about prod",
         "--compare": "nothing is in prod",
         "--stop canary": "there is no canary",
-        "v0.1.0 prod --compare 2": "not a share from 0 to 1",
+        "v0.1.0 prod --compare 2": "not a number from 0 to 0.99",
     }
     for options, said in wrong.items():
         with pytest.raises(SystemExit):

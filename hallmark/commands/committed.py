@@ -11,22 +11,23 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import posixpath
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
+from hallmark.base import provenance as prov
 from hallmark.base.errors import HallmarkError, run_stage
 from hallmark.base.files import HOLDOUT_LOCK
 from hallmark.base.key import digest_of
 from hallmark.base.reading import NotJsonError, strict_json
 from hallmark.base.rows import READERS
+from hallmark.commands.experiments import value_at
 from hallmark.mask.second_check import in_name
 
 RAW = "data/raw"
@@ -125,7 +126,7 @@ def findings() -> dict[tuple[str, str], list[str]]:
         )
     for file in files:
         if PurePosixPath(file).name == "dvc.yaml" or file.endswith(".dvc"):
-            for out in outs_of(file, text_of(files[file], file)):
+            for out in outs_of(file, content_of(files[file])):
                 if any(within(out["path"], folder) or within(folder, out["path"]) for folder in raw) and pushed(out):
                     refuse(file, f"lets `dvc push` send {out['path']} to the default remote", OWN_REMOTE)
     return found
@@ -260,13 +261,10 @@ def names_in_params() -> tuple[set[str], set[str], set[str]]:
 
 def in_params(block: str, key: str) -> str | None:
     """A text of params.yaml, if that can be read and has it."""
-    try:
-        params = YAML(typ="safe").load(Path("params.yaml"))
-    except (OSError, YAMLError, UnicodeDecodeError, RecursionError):
-        return None
-    value = params.get(block) if isinstance(params, dict) else None
-    value = value.get(key) if isinstance(value, dict) else None
-    return value if isinstance(value, str) else None
+    with suppress(OSError, HallmarkError):
+        value = value_at(prov.parse_yaml(Path("params.yaml").read_bytes(), "params.yaml"), f"{block}.{key}")
+        return value if isinstance(value, str) else None
+    return None
 
 
 def real(path: str) -> str | None:
@@ -277,13 +275,8 @@ def real(path: str) -> str | None:
 
 def normal(path: str, folder: str = "") -> str:
     """A path from the root of the repository, without `.` and `..` where they can be resolved."""
-    parts: list[str] = []
-    for part in PurePosixPath(folder, path).parts:
-        if part == ".." and parts:
-            parts.pop()
-        elif part != ".":
-            parts.append(part)
-    return "/".join(parts)
+    place = posixpath.normpath(posixpath.join(folder, path))
+    return "" if place == "." else place
 
 
 def within(file: str, folder: str) -> bool:
@@ -291,15 +284,14 @@ def within(file: str, folder: str) -> bool:
     return not folder or f"{file}/".casefold().startswith(f"{folder}/".casefold())
 
 
-def outs_of(file: str, text: str) -> Iterator[dict[str, Any]]:
+def outs_of(file: str, content: bytes) -> Iterator[dict[str, Any]]:
     """The outputs in a `.dvc` file or a dvc.yaml that DVC keeps, each with its path from the root of the repository."""
     try:
-        document = YAML(typ="safe", pure=True).load(text)
-    except (YAMLError, RecursionError):
-        raise HallmarkError("is not YAML", file=file, remedy="restore it: `git checkout HEAD -- FILE`") from None
-    if isinstance(document, str) and file.endswith(".dvc"):
-        raise HallmarkError("is no file of DVC", file=file, remedy=UNTRACK.replace("FILE", file))
-    top = document if isinstance(document, dict) else {}
+        top = prov.parse_yaml(content, file)
+    except HallmarkError:
+        if file.endswith(".dvc"):
+            raise HallmarkError("is no file of DVC", file=file, remedy=UNTRACK.replace("FILE", file)) from None
+        raise
     stages = top.get("stages")
     stages = [stage for stage in (stages.values() if isinstance(stages, dict) else ()) if isinstance(stage, dict)]
     for block in [top, *(stage.get("do", stage) for stage in stages)]:

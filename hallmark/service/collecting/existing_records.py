@@ -40,7 +40,6 @@ class Known:
     targets: list[str] = field(default_factory=list)  # canonical
     groups: dict[str, Values] = field(default_factory=dict)  # with the identity values of each
     held: set[str] = field(default_factory=set)  # groups of the frozen holdout
-    columns: set[str] = field(default_factory=set)
     habits: Habits = field(default_factory=Habits)
 
 
@@ -55,7 +54,6 @@ def read_known(params: Params, key: bytes | None) -> Known:
         for file in files_of(path):
             for number, row in read_rows(file):
                 progress.add()
-                known.columns.update(row)
                 try:
                     raw = checked_row(row, extra, file, number, data, params.mask, task)
                 except MissingValueError:

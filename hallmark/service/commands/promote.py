@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from hallmark.base.errors import HallmarkError, in_red, printable, run_stage
+from hallmark.commands.sweep import number
 from hallmark.params.loader import load_params
 from hallmark.service.commands.against_prod import MARGIN, follow_prod
 from hallmark.service.registry.promotion import promote, stop
@@ -99,13 +100,6 @@ def print_shared(tags: list[str], pushed: bool) -> None:
         print(shared(tags))
 
 
-def share_of(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError("not a share from 0 to 1")
-    return value
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="nox -s promote --", description=__doc__)
     parser.add_argument(
@@ -116,7 +110,7 @@ if __name__ == "__main__":
         "--stop", choices=[CANARY], metavar="canary", help="instead: take the canary out, so that prod answers all"
     )
     parser.add_argument(
-        "--compare", nargs="?", type=share_of, const=MARGIN, metavar="MARGIN", help="compare each new release with the one in "
+        "--compare", nargs="?", type=number(float, 0, 0.99), const=MARGIN, metavar="MARGIN", help="compare each new release with the one in "
         "prod: write it into params.yaml, with a rule of the gate that none may be behind it by more than this share of the "
         f"records (default: {MARGIN}); alone: for the version that is in prod"
     )  # fmt: skip
