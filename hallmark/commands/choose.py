@@ -24,7 +24,8 @@ from hallmark.base.records import read_records
 from hallmark.commands import sweep
 from hallmark.commands.candidates import Facts, examine, told
 from hallmark.commands.choice import Choice, Row, read, write
-from hallmark.commands.experiments import check_repository, tried, value_at, with_values
+from hallmark.commands.experiments import check_repository, tried, with_values
+from hallmark.data.nested import value_at
 from hallmark.model.base_params import Candidate
 from hallmark.params.loader import Params, load_params, merged, resolved
 

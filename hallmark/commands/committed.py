@@ -27,7 +27,7 @@ from hallmark.base.files import HOLDOUT_LOCK
 from hallmark.base.key import digest_of
 from hallmark.base.reading import NotJsonError, strict_json
 from hallmark.base.rows import READERS
-from hallmark.commands.experiments import value_at
+from hallmark.data.nested import value_at
 from hallmark.mask.second_check import in_name
 
 RAW = "data/raw"

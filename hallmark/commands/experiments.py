@@ -30,6 +30,7 @@ from hallmark.base.errors import HallmarkError, printable
 from hallmark.base.files import HOLDOUT_LOCK
 from hallmark.base.key import FILE as KEY
 from hallmark.base.loaded_code import FOLDER as CODE
+from hallmark.data.nested import value_at
 from hallmark.params.loader import merged
 
 log = logging.getLogger("experiments")
@@ -131,13 +132,6 @@ def key_of(stages: Stages, params: Mapping[str, Any]) -> str:
 
 
 # --- params ------------------------------------------------------------------------------------------------------
-
-
-def value_at(params: Any, name: str) -> Any:
-    """The value of a param by its dotted name; None if there is none."""
-    for part in name.split("."):
-        params = params.get(part) if isinstance(params, dict) else None
-    return params
 
 
 def with_values(raw: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

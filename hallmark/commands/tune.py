@@ -36,9 +36,9 @@ from hallmark.commands.experiments import (
     report_in,
     stages_to,
     tried,
-    value_at,
     with_values,
 )
+from hallmark.data.nested import value_at
 from hallmark.params.checked import changed
 from hallmark.params.checked import write as write_params
 from hallmark.params.loader import Params, load_params, resolved

@@ -16,6 +16,7 @@ from ruamel.yaml.error import YAMLError
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import atomic
+from hallmark.data.nested import value_at
 from hallmark.params import edit
 from hallmark.params.loader import load_params, merged
 
@@ -24,7 +25,7 @@ def changed(params: str, changes: str) -> str:
     """As `edit.changed`. `${name}` must be on a line of its own too."""
     values, before = edit.asked(params, changes), loaded(params)
     for name in edit.REFERENCE.findall(changes):
-        if not _same(_yaml(value := edit.value_of(params, name)), _at(before, name)):
+        if not _same(_yaml(value := edit.value_of(params, name)), value_at(before, name)):
             problem = f"can't be read from its line, which has {value!r}"
             raise HallmarkError(problem, param=name, remedy="write its value on a line of its own")
     return replaced(params, values)
@@ -65,13 +66,6 @@ def loaded(params: str) -> dict[str, Any]:
 
 def _yaml(text: str) -> Any:
     return YAML(typ="safe", pure=True).load(text)
-
-
-def _at(params: dict[str, Any], name: str) -> Any:
-    found: Any = params
-    for key in name.split("."):
-        found = found.get(key) if isinstance(found, dict) else None
-    return found
 
 
 def _with(params: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
