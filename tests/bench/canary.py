@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import t
 
-from hallmark.service.monitoring.evidence import Customers, Look, adjusted, looks, lower
+from hallmark.service.monitoring.evidence import Customers, adjusted, looks, lower
 from tests.bench.page import show, table
 
 ALPHA, RULES, DAYS = 0.05, 6, 30.0
@@ -127,61 +127,58 @@ def _alone(draw: np.random.Generator, case: Case) -> Iterator[list[tuple[Any, An
     prod, prod_before = arm(draw, case, case.prod, case.wrong)
     canary, canary_before = arm(draw, case, case.canary, case.wrong + case.worse_by)
     for look, now in zip(LOOKS, zip(canary, prod, strict=True), strict=True):
-        arms = [_customers(values) for values in now]
+        arms = [_there(values) for values in now]
         if case.known:
-            arms = _adjusted(now, (canary_before, prod_before))
-        yield [_verdicts(arms, case.margin, look, shown) for shown in (lower, welch)]
+            before = [
+                [of[np.isfinite(at)] for of, at in zip(*both, strict=True)]
+                for both in zip((canary_before, prod_before), now, strict=True)
+            ]
+            known = [
+                adjusted(at, of) for at, of in zip(zip(*arms, strict=True), zip(*before, strict=True), strict=True)
+            ]
+            arms = [list(values) for values in zip(*known, strict=True)]
+        canaries, prods = ([Customers.of(values) for values in of] for of in arms)
+        raised = [one.mapped(1.0, case.margin) for one in prods]
+        tests: list[tuple[Any, Any]] = []
+        for test in (lower, welch):
+            worse = _shown(test, prods, canaries, 1.0, 0.0, ALPHA / RULES * look.share)
+            not_worse = _shown(test, canaries, raised, 1.0, case.margin, ALPHA * look.share)
+            tests.append((worse & ~not_worse, not_worse))
+        yield tests
 
 
 def _paired(draw: np.random.Generator, case: Case) -> Iterator[list[tuple[Any, Any]]]:
     """The same of customers who were asked of both."""
     for look, now in zip(LOOKS, differences(draw, case), strict=True):
-        better, ahead = _customers(-now), _customers(now - case.margin)
+        better, ahead = ([Customers.of(one) for one in _there(values)] for values in (-now, now - case.margin))
         tests: list[tuple[Any, Any]] = []
-        for shown in (lower, welch):
-            worse = shown(better, None, 1.0, 0.0, ALPHA / RULES * look.share) >= 1
-            not_worse = shown(ahead, None, 1.0 - case.margin, 0.0, ALPHA * look.share) >= 1
+        for test in (lower, welch):
+            worse = _shown(test, better, [None] * PART, 1.0, 0.0, ALPHA / RULES * look.share)
+            not_worse = _shown(test, ahead, [None] * PART, 1.0 - case.margin, 0.0, ALPHA * look.share)
             tests.append((worse & ~not_worse, not_worse))
         yield tests
 
 
-def _customers(values: Any) -> Customers:
-    there = np.isfinite(values)
-    return Customers(np.where(there, values, 0.0), there.astype(float))
+def _there(values: Any) -> list[Any]:
+    """Of each run, the customers who are there by now."""
+    return [run[np.isfinite(run)] for run in values]
 
 
-def _adjusted(now: tuple[Any, Any], before: tuple[Any, Any]) -> list[Customers]:
-    rows = []
-    for run in range(PART):
-        there = [np.isfinite(values[run]) for values in now]
-        known = [values[run][some] for values, some in zip(before, there, strict=True)]
-        rows.append(adjusted([values[run][some] for values, some in zip(now, there, strict=True)], known))
-    arms = []
-    for values, of in zip(now, zip(*rows, strict=True), strict=True):
-        filled = np.where(np.isfinite(values), values, np.nan)
-        filled[np.isfinite(values)] = np.concatenate(of)
-        arms.append(_customers(filled))
-    return arms
+def _shown(test: Any, first: list[Any], second: list[Any], most: float, least: float, alpha: float) -> Any:
+    return np.array([test(*pair, most, least, alpha) >= 1 for pair in zip(first, second, strict=True)])
 
 
-def _verdicts(arms: list[Customers], margin: float, look: Look, shown: Any) -> tuple[Any, Any]:
-    canary, prod = arms
-    worse = shown(prod, canary, 1.0, 0.0, ALPHA / RULES * look.share)
-    not_worse = shown(canary, prod.mapped(1.0, margin), 1.0, margin, ALPHA * look.share)
-    return (worse >= 1) & (not_worse < 1), not_worse >= 1
-
-
-def welch(first: Customers, second: Customers | None, _most: float, _least: float, alpha: float) -> Any:
+def welch(first: Customers, second: Customers | None, _most: float, _least: float, alpha: float) -> float:
     """As `lower`, by Welch's t test, and for customers who are their own control by Student's."""
     second = second or Customers(0 * first.values, first.counts)
-    sizes = [np.maximum(one.sizes, 2) for one in (first, second)]
-    means = [(one.values * one.counts).sum(axis=1) / size for one, size in zip((first, second), sizes, strict=True)]
+    sizes = [max(one.size, 2.0) for one in (first, second)]
+    means = [one.counts @ one.values / size for one, size in zip((first, second), sizes, strict=True)]
     errors = [
-        (one.counts * (one.values - mean[:, None]) ** 2).sum(axis=1) / (size - 1) / size
+        one.counts @ (one.values - mean) ** 2 / (size - 1) / size
         for one, mean, size in zip((first, second), means, sizes, strict=True)
     ]
-    freedom = sum(errors) ** 2 / np.maximum(sum(e**2 / (n - 1) for e, n in zip(errors, sizes, strict=True)), 1e-30)
-    return (means[1] - means[0]) / np.sqrt(sum(errors) + 1e-12) / t.isf(alpha, np.maximum(freedom, 1))
+    freedom = sum(errors) ** 2 / max(sum(e**2 / (n - 1) for e, n in zip(errors, sizes, strict=True)), 1e-30)
+    return float((means[1] - means[0]) / math.sqrt(sum(errors) + 1e-12) / t.isf(alpha, max(freedom, 1)))
 
 
 def share(days: Any) -> float:

@@ -267,9 +267,9 @@ class Measure:
         alpha = self.alpha_of_rule * self.look.share
         if self.ends is not None:
             behind = Customers.of(slope * self.arms[1] + offset - self.ends[0], factor)
-            return float(lower(behind, None, slope + offset, 0.0, alpha)[0])
+            return lower(behind, None, slope + offset, 0.0, alpha)
         canary, prod = self._customers(factor)
-        return float(lower(prod.mapped(slope, offset), canary, slope + offset, 0.0, alpha)[0])
+        return lower(prod.mapped(slope, offset), canary, slope + offset, 0.0, alpha)
 
     def not_worse(self, margin: float, factor: float = 1.0) -> float:
         """How clearly it is worse by less than the margin."""
@@ -277,9 +277,9 @@ class Measure:
         alpha = self.alpha * self.look.share
         if self.ends is not None:
             ahead = Customers.of(self.ends[1] - slope * self.arms[1] - offset, factor)
-            return float(lower(ahead, None, 1.0 - offset, 0.0, alpha)[0])
+            return lower(ahead, None, 1.0 - offset, 0.0, alpha)
         canary, prod = self._customers(factor)
-        return float(lower(canary, prod.mapped(slope, offset), 1.0, offset, alpha)[0])
+        return lower(canary, prod.mapped(slope, offset), 1.0, offset, alpha)
 
     def _line(self, margin: float) -> tuple[float, float]:
         """How the margin is put on top of prod's means: slope and offset."""

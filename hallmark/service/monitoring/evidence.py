@@ -31,6 +31,7 @@ takes off what it explains (CUPED; Deng, Xu, Kohavi and Walker 2013).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -67,58 +68,49 @@ def looks(first_hours: float, days: float) -> list[Look]:
 
 @dataclass(frozen=True)
 class Customers:
-    """Their means, and how often each is there: an array with a row for each sample (one, but in simulations)."""
+    """Their means, and how often each is there."""
 
     values: NDArray[Any]
     counts: NDArray[Any]
 
     @classmethod
     def of(cls, means: Sequence[float] | NDArray[Any], factor: float = 1.0) -> Customers:
-        """One sample; `factor`: as if there were that many times as many customers, with the same means."""
+        """`factor`: as if there were that many times as many customers, with the same means."""
         import numpy as np
 
         values, counts = np.unique(np.asarray(means, dtype=float), return_counts=True)
-        return cls(values[None, :], factor * counts[None, :])
+        return cls(values, factor * counts)
 
     def mapped(self, slope: float, offset: float = 0.0) -> Customers:
         """The same customers with `offset + slope * mean`."""
         return Customers(offset + slope * self.values, self.counts)
 
     @property
-    def sizes(self) -> NDArray[Any]:
-        return self.counts.sum(axis=1)
+    def size(self) -> float:
+        return float(self.counts.sum())
 
     def and_one(self, value: float) -> Customers:
         import numpy as np
 
-        one = np.full((len(self.counts), 1), value)
-        return Customers(np.hstack([self.values, one]), np.hstack([self.counts, np.ones_like(one)]))
-
-    def rows(self, which: NDArray[Any]) -> Customers:
-        return Customers(self.values[which], self.counts[which])
+        return Customers(np.append(self.values, value), np.append(self.counts, 1.0))
 
 
-def lower(first: Customers, second: Customers | None, most: float, least: float, alpha: float) -> NDArray[Any]:
-    """How clearly the mean of the first is below that of the second, in each sample: from 1 on, it is shown.
+def lower(first: Customers, second: Customers | None, most: float, least: float, alpha: float) -> float:
+    """How clearly the mean of the first is below that of the second: from 1 on, it is shown.
 
     `most` and `least`: the highest mean that a customer of the first can have, and the lowest of the second. Without a second,
     the mean of the first is held against 0: customers are their own control.
     """
-    import numpy as np
     from scipy.stats import t
 
-    nothing = np.zeros((len(first.sizes), 1))
-    freedom = (first.sizes if second is None else np.minimum(first.sizes, second.sizes)) - 1
-    arms = first.and_one(most), Customers(nothing, nothing + 1) if second is None else second.and_one(least)
-    found = np.zeros(len(freedom))
-    some = np.flatnonzero(freedom >= 1)
-    if len(some):
-        ratio = likelihood_ratio(*[arm.rows(some) for arm in arms])
-        found[some] = np.sqrt(2 * ratio) / t.isf(alpha, freedom[some])
-    return found
+    freedom = (first.size if second is None else min(first.size, second.size)) - 1
+    if freedom < 1:
+        return 0.0
+    ratio = likelihood_ratio(first.and_one(most), Customers.of([0.0]) if second is None else second.and_one(least))
+    return math.sqrt(2 * ratio) / float(t.isf(alpha, freedom))
 
 
-def likelihood_ratio(first: Customers, second: Customers) -> NDArray[Any]:
+def likelihood_ratio(first: Customers, second: Customers) -> float:
     """The logarithm of the empirical likelihood ratio against "the mean of the first is at least that of the second".
 
     It is the sum of what both releases say against their having one and the same mean, at the mean where that is least.
@@ -126,37 +118,35 @@ def likelihood_ratio(first: Customers, second: Customers) -> NDArray[Any]:
     """
     import numpy as np
 
-    arms = [np.where(arm.counts > 0, arm.values, np.nan) for arm in (first, second)]
-    means = [(arm.values * arm.counts).sum(axis=1) / arm.sizes for arm in (first, second)]
-    low, high = np.maximum(means[0], np.nanmin(arms[1], axis=1)), np.minimum(means[1], np.nanmax(arms[0], axis=1))
-    apart = (means[0] < means[1]) & (low > high + 1e-9)  # no mean is possible for both
-    found = np.where(apart, APART, 0.0)
-    open_ = np.flatnonzero((means[0] < means[1]) & ~apart)
-    low, high, pair = np.minimum(low, high)[open_], high[open_], [first.rows(open_), second.rows(open_)]
-    bets = [np.zeros(len(open_)), np.zeros(len(open_))]
+    arms = (first, second)
+    means = [float(arm.counts @ arm.values) / arm.size for arm in arms]
+    if means[0] >= means[1]:
+        return 0.0
+    low, high = max(means[0], second.values.min()), min(means[1], first.values.max())
+    if low > high + 1e-9:  # no mean is possible for both
+        return APART
+    low, bets = min(low, high), [0.0, 0.0]
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        bets = [_best_bet(arm, middle, bet) for arm, bet in zip(pair, bets, strict=True)]
-        falls = pair[0].sizes * bets[0] + pair[1].sizes * bets[1] > 0  # the slope of the sum is minus this
-        low, high = np.where(falls, middle, low), np.where(falls, high, middle)
-    for arm, bet in zip(pair, bets, strict=True):
-        found[open_] += (arm.counts * np.log1p(bet[:, None] * (arm.values - middle[:, None]))).sum(axis=1)
-    return np.maximum(found, 0.0)
+        bets = [_best_bet(arm, middle, bet) for arm, bet in zip(arms, bets, strict=True)]
+        if first.size * bets[0] + second.size * bets[1] > 0:  # the slope of the sum is minus this
+            low = middle
+        else:
+            high = middle
+    found = (arm.counts @ np.log1p(bet * (arm.values - middle)) for arm, bet in zip(arms, bets, strict=True))
+    return max(0.0, float(sum(found)))
 
 
-def _best_bet(arm: Customers, mean: NDArray[Any], bet: NDArray[Any]) -> NDArray[Any]:
+def _best_bet(arm: Customers, mean: float, bet: float) -> float:
     """The stake that makes most of these customers against this mean, by Newton's method from `bet` on."""
-    import numpy as np
-
-    off = np.where(arm.counts > 0, arm.values - mean[:, None], 0.0)
-    most, least = -1 / np.minimum(off.min(axis=1), -1e-12), -1 / np.maximum(off.max(axis=1), 1e-12)
-    bet = np.clip(bet, 0.999 * least, 0.999 * most)
+    off = arm.values - mean
+    most, least = -1 / min(off.min(), -1e-12), -1 / max(off.max(), 1e-12)
+    bet = min(max(bet, 0.999 * least), 0.999 * most)
     for _ in range(STEPS):
-        gain = off / (1 + bet[:, None] * off)
-        slope, curve = (arm.counts * gain).sum(axis=1), (arm.counts * gain**2).sum(axis=1)
-        step = bet + slope / np.maximum(curve, 1e-300)
-        step = np.where(step >= most, (bet + most) / 2, np.where(step <= least, (bet + least) / 2, step))
-        if np.all(np.abs(step - bet) <= 1e-8 * np.maximum(1, np.abs(bet))):
+        gain = off / (1 + bet * off)
+        step = bet + float(arm.counts @ gain) / max(float(arm.counts @ gain**2), 1e-300)
+        step = (bet + most) / 2 if step >= most else (bet + least) / 2 if step <= least else step
+        if abs(step - bet) <= 1e-8 * max(1.0, abs(bet)):
             return step
         bet = step
     return bet
