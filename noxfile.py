@@ -78,6 +78,7 @@ STEPS = {  # options go to the last
     "curve": ["dvc repro split quantize", "python -m hallmark.commands.curve"],
     "fresh": ["python -m hallmark.commands.committed", "python -m hallmark.commands.stale"],
     "install": [],
+    "join": ["python -m hallmark.service.commands.serve --direct"],
     "tests": [f"python {PYTEST}"],
     "release": [
         "python -m stages.gate --enforce",

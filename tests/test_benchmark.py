@@ -265,7 +265,7 @@ def test_what_is_served_answers_as_the_model_does_and_is_measured_as_an_endpoint
     port = free_port(0)
     url = f"http://127.0.0.1:{port}/v1"
     with serving(workspace, "--direct", "--port", str(port)) as (process, line):
-        assert line.startswith(f"models/adapter answers at {url} as the model 'tickets'; it is not")
+        assert line.startswith(f"{url} answers as the model 'tickets'; it is not")
         listening = [c for c in psutil.net_connections() if c.laddr and c.laddr.port == port and c.status == "LISTEN"]
         assert {c.laddr.ip for c in listening} == {"127.0.0.1"}
 
@@ -286,7 +286,7 @@ def test_what_is_served_answers_as_the_model_does_and_is_measured_as_an_endpoint
         kill_server(process)
         line = process.stdout.readline()
         assert "the server died (its last words: exit code -9); starting it again" in line
-        assert process.stdout.readline().startswith(f"models/adapter answers at {url}")
+        assert process.stdout.readline().startswith(f"{url} answers as the model")
         assert answer() == right
 
         endpoint = {"kind": "endpoint", "url": url, "names": {"tuned": "tickets"}}

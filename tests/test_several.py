@@ -22,7 +22,7 @@ from hallmark.release.statements import read_provenance
 from hallmark.serve.engines.vllm import ENGINE as VLLM
 from hallmark.serve.server import free_port
 from hallmark.service.commands.answering import check_served, release_name
-from hallmark.service.commands.join import compare, server_of, together
+from hallmark.service.commands.serve import checked_by_name, serve_directly
 from tests import small_pipeline
 from tests.made_up_release import parts, write_release
 from tests.small_pipeline import shell
@@ -55,6 +55,14 @@ def several(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return top
 
 
+def together(
+    monkeypatch: pytest.MonkeyPatch, project: Path, folders: list[Path], ungated: bool = False
+) -> dict[str, Path]:
+    """What `serve --direct` serves by name in the project's folder."""
+    monkeypatch.chdir(project)
+    return checked_by_name(load_params(Path("params.yaml")), folders, ungated)[0]
+
+
 def releases(top: Path, *names: str) -> list[Path]:
     return [top / name / "models/release" for name in names]
 
@@ -83,8 +91,8 @@ def test_a_project_is_verified_in_its_folder_whatever_is_changed_next_to_it(seve
     assert "not committed" not in done.stderr
 
 
-def test_releases_that_go_together_are_found_by_their_names(several: Path) -> None:
-    found = together(releases(several, "triage", "refunds"), several / "triage/models/quantized")
+def test_releases_that_go_together_are_found_by_their_names(several: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = together(monkeypatch, several / "triage", releases(several, "triage", "refunds"))
     assert found == dict(zip(("triage", "refunds"), releases(several, "triage", "refunds"), strict=True))
 
 
@@ -92,15 +100,15 @@ def test_releases_that_go_together_are_found_by_their_names(several: Path) -> No
     ("names", "ungated", "words"),
     [
         (("triage", "failing"), False, "verdict.json"),
-        (("triage", "failing"), True, "base_precision"),
+        (("triage", "failing"), True, "not the weights that the adapter was trained over"),
         (("triage", "triage"), False, "certify.name"),
     ],
 )
 def test_releases_that_do_not_go_together_are_refused(
-    several: Path, names: tuple[str, ...], ungated: bool, words: str
+    several: Path, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...], ungated: bool, words: str
 ) -> None:
     with pytest.raises(HallmarkError, match=words):
-        together(releases(several, *names), several / "triage/models/quantized", ungated)
+        together(monkeypatch, several / "triage", releases(several, *names), ungated)
 
 
 def test_only_a_release_that_passed_its_gate_is_served_or_what_is_said_to_be_none(
@@ -155,36 +163,36 @@ def test_a_changed_release_is_not_served(
         check_served(release, ungated)
 
 
-def test_an_odd_name_is_refused(several: Path, tmp_path: Path) -> None:
+def test_an_odd_name_is_refused(several: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     top = shutil.copytree(several, tmp_path / "adapters")
     change_params(top / "triage", {"certify.name": "../outside"})
     shell("dvc repro -q -s certify", top / "triage")
     with pytest.raises(HallmarkError, match=r"field 'certify.name': can't be used as a model name"):
-        together(releases(top, "triage"), top / "triage/models/quantized")
+        together(monkeypatch, top / "triage", releases(top, "triage"))
 
 
-def test_a_forged_release_is_refused_where_its_own_lock_names_another(several: Path, tmp_path: Path) -> None:
-    """What `serve`, `join` and `merge` share: all hashes fit each other, and the project's dvc.lock has others."""
+def test_a_forged_release_is_refused_where_its_own_lock_names_another(
+    several: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `serve` and `merge` share: all hashes fit each other, and the project's dvc.lock has others."""
     top = shutil.copytree(several, tmp_path / "adapters")
-    weights, folder = top / "triage/models/quantized", top / "triage/models/release"
+    folder = top / "triage/models/release"
     shutil.rmtree(folder)
     write_release(folder, parts())
     with pytest.raises(HallmarkError, match=r"triage/models/release: not the release that dvc.lock names"):
-        together([folder], weights, ungated=True)
+        together(monkeypatch, top / "triage", [folder], ungated=True)
     moved = folder.rename(tmp_path / "moved")  # alone, nothing contradicts it: as older releases, it names no weights
     with pytest.raises(HallmarkError, match=r"made before the weights [\s\S]*commands.merge OUT --base models/base"):
-        together([moved], weights, ungated=True)
+        together(monkeypatch, top / "triage", [moved], ungated=True)
 
 
 def test_another_base_is_refused_and_its_files_named(several: Path, tmp_path: Path) -> None:
-    one, other = (shutil.copytree(several / name / "models/release", tmp_path / name) for name in ("triage", "refunds"))
+    other = shutil.copytree(several / "refunds/models/release", tmp_path / "refunds")
     statement = read_json(other / prov.PROVENANCE)
     for entry in statement["predicate"]["buildDefinition"]["resolvedDependencies"]:
         if entry["name"] == "models/base/config.json":
             entry["digest"]["sha256"] = "0" * 64
     write_json(other / prov.PROVENANCE, statement)
-    with pytest.raises(HallmarkError, match=r"a different base than .*triage \(config.json differ by SHA-256\)"):
-        compare(one, other)
     with pytest.raises(HallmarkError, match=r"not the weights that the adapter was trained over \(model.safetensors\)"):
         check_weights(other, several / "triage/models/base", remedy="another")
 
@@ -195,7 +203,7 @@ def test_a_server_that_can_not_hold_several_is_refused(tmp_path: Path, block: di
     if block:
         change_params(tmp_path, {"benchmark.server": block})
     with pytest.raises(HallmarkError, match=words):
-        server_of(load_params(tmp_path / "params.yaml"))
+        serve_directly(load_params(tmp_path / "params.yaml"), [Path("one"), Path("other")], 0, ungated=False)
 
 
 def test_one_server_has_room_for_all_ranks_and_all_adapters_in_a_batch(several: Path, tmp_path: Path) -> None:
@@ -270,14 +278,12 @@ def test_two_stamped_projects_in_one_repository_are_served_by_one_command(tmp_pa
     shell("git add -A && git commit -qm stamped", top)
     for name in ("refunds", "triage"):
         run(top / name, "dvc", "repro", "--quiet")
-    refused = stage(
-        top / "triage", "hallmark.commands.join", "models/release", "../refunds/models/release", check=False
-    )
+    both = ["--direct", "models/release", "../refunds/models/release"]
+    refused = stage(top / "triage", "hallmark.service.commands.serve", *both, check=False)
     assert "the gate did not pass this adapter" in refused.stderr
     port = free_port(0)
-    options = ["--ungated", "--port", str(port), "models/release", "../refunds/models/release"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "hallmark.service.commands.join", *options],
+        [sys.executable, "-m", "hallmark.service.commands.serve", *both, "--ungated", "--port", str(port)],
         cwd=top / "triage",
         stdout=subprocess.PIPE,
         text=True,

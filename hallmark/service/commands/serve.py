@@ -5,7 +5,8 @@ here, or those in `serve.upstreams`): API keys, masking, routing to prod and can
 the registry has in prod and canary, or models/release as long as it has no prod; with DIR, that folder, registered or not.
 A release is checked before it is served, also when a server that died is started again.
 
-With --direct, the model server alone answers, without the gateway: nothing is masked, routed, judged or kept.
+With --direct, the model server alone answers, without the gateway: nothing is masked, routed, judged or kept. Then several
+DIR, of one base, are served by one server, each by its name (`nox -s join`).
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ from hallmark.base.compute import set_up
 from hallmark.base.errors import HallmarkError, run_stage
 from hallmark.base.figures import percent
 from hallmark.base.files import RELEASE
+from hallmark.base.provenance import PROVENANCE
 from hallmark.params.gateway import Serve
 from hallmark.params.loader import Params, load_params
 from hallmark.serve.engine import HOST, StartedEngine, StartedSettings
 from hallmark.serve.engines import ENGINES
-from hallmark.serve.server import Server, address, free_port, served_alone, until_stopped
+from hallmark.serve.server import Server, address, free_port, served_alone, served_together, until_stopped
 from hallmark.service.commands.answering import check_served, masking_of, models_of, name_of, names_key, traces_of
 from hallmark.service.gateway.exchange import Answered, Asked, trace_of
 from hallmark.service.gateway.models import Served
@@ -39,9 +41,12 @@ DIRECT_PORT = 8000
 log = logging.getLogger("serve")
 
 
-def serve_directly(params: Params, adapter: Path, port: int, ungated: bool) -> None:
-    """Serve the base with `adapter` until Ctrl-C, with the settings that the benchmark measures, and nothing in front."""
+def serve_directly(params: Params, adapters: list[Path], port: int, ungated: bool) -> None:
+    """Serve the base with one adapter or several until Ctrl-C, with the settings that the benchmark measures."""
     settings = params.benchmark.server
+    several = len(adapters) > 1
+    if several:
+        ENGINES[settings.kind].check_shares_base(settings)
     if address(settings):
         able = " or ".join(kind for kind, engine in ENGINES.items() if isinstance(engine, StartedEngine))
         raise HallmarkError(
@@ -51,22 +56,42 @@ def serve_directly(params: Params, adapter: Path, port: int, ungated: bool) -> N
         )
     assert isinstance(settings, StartedSettings)
     port = free_port(port, "--port")
-    note = check_served(adapter, ungated)
+    named, note = checked_by_name(params, adapters, ungated)
     set_up(params.compute, params.seed)
-    name = name_of(params, adapter)
     checked = True
 
     @contextmanager
     def start() -> Iterator[Server]:
         nonlocal checked
-        if not checked:  # it may have been changed while it was served
-            check_served(adapter, ungated)
+        if not checked:  # they may have been changed while they were served
+            checked_by_name(params, adapters, ungated)
         checked = False
-        with served_alone(name, adapter, port, settings, params.compute) as server:
+        if several:
+            serving = served_together(named, port, settings, params.compute)
+        else:
+            serving = served_alone(*next(iter(named.items())), port, settings, params.compute)
+        with serving as server:
             yield server
 
+    models = ", ".join(f"'{name}'" for name in (["base", *named] if several else named))
+    words = f"answers as the model{'s' if several else ''} {models}{note}"
     with suppress(KeyboardInterrupt):
-        until_stopped(start, f"{adapter} answers at http://{HOST}:{port}/v1 as the model '{name}'{note}")
+        until_stopped(start, f"http://{HOST}:{port}/v1 {words}")
+
+
+def checked_by_name(params: Params, adapters: list[Path], ungated: bool) -> tuple[dict[str, Path], str]:
+    """The adapters by the names that they are served by, each checked, and what there is to say of them."""
+    named: dict[str, Path] = {}
+    notes = []
+    for adapter in adapters:
+        notes.append(check_served(adapter, ungated))
+        name = name_of(params, adapter)
+        if name in named:
+            problem = f"{named[name]} has the same name, '{name}'"
+            remedy = "set a different certify.name in one of the projects, and run `dvc repro` there"
+            raise HallmarkError(problem, file=adapter / PROVENANCE, field="certify.name", remedy=remedy)
+        named[name] = adapter
+    return named, "".join(dict.fromkeys(notes))
 
 
 def serve_behind_gateway(params: Params, folder: Path | None, *, ungated: bool) -> None:
@@ -133,11 +158,13 @@ def main(arguments: argparse.Namespace) -> None:
     params = load_params(arguments.params)
     if arguments.direct:
         port = DIRECT_PORT if arguments.port is None else arguments.port
-        serve_directly(params, arguments.release or RELEASE, port, arguments.ungated)
+        serve_directly(params, arguments.releases or [RELEASE], port, arguments.ungated)
         return
+    if len(arguments.releases) > 1:
+        raise HallmarkError("the gateway serves one release", file="DIR", remedy="add --direct, or name one")
     if arguments.port is not None:
         params = params.model_copy(update={"serve": params.serve.model_copy(update={"port": arguments.port})})
-    serve_behind_gateway(params, arguments.release, ungated=arguments.ungated)
+    serve_behind_gateway(params, next(iter(arguments.releases), None), ungated=arguments.ungated)
 
 
 if __name__ == "__main__":
@@ -147,11 +174,11 @@ if __name__ == "__main__":
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "release",
-        nargs="?",
+        "releases",
+        nargs="*",
         type=Path,
         metavar="DIR",
-        help=f"a release to serve, whatever the registry says (without: the registry's prod and canary, or {RELEASE})",
+        help=f"a release to serve, whatever the registry says (without: the registry's prod and canary, or {RELEASE}); several with --direct",
     )
     parser.add_argument(
         "--ungated",
