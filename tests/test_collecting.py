@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +15,6 @@ from hallmark.base.key import pseudonym
 from hallmark.base.params import Data
 from hallmark.base.records import columns_of, fill
 from hallmark.data.recording import Recorder
-from hallmark.page.text import UNSEEN
-from hallmark.params.collecting import Review
 from hallmark.params.loader import load_params
 from hallmark.service.collecting.collection import learned, without_copies
 from hallmark.service.collecting.columns import Habits, columns, split_prompt
@@ -28,7 +23,6 @@ from hallmark.service.collecting.logged import LeftOutError, Logged
 from hallmark.service.collecting.queue import Reviewed, lines_of, queue, read_reviewed
 from hallmark.service.collecting.rows import Row, Rows
 from hallmark.service.collecting.writing import add, destination
-from hallmark.service.commands.review import table
 from hallmark.task.task import Task
 from tests.rows import refused
 from tests.workspace import ROOT
@@ -185,25 +179,9 @@ def test_the_most_useful_comes_first() -> None:
     ]
     waiting = [(logged(number, probability=[0.9, 0.2, 0.8, None][number]), text) for number, text in enumerate(texts)]
 
-    def order(**weights: float) -> list[tuple[str, int]]:
-        review = Review(most=9, **({"unsure": 0.0, "far": 0.0, "frequent": 0.0} | weights))
-        return [(one.logged.name, one.count) for one in queue(waiting, texts[:1], PARAMS.dedupe, review)]
-
-    assert order(unsure=1.0) == [("log 3", 1), ("log 1", 2), ("log 0", 1)]
-    assert order(frequent=1.0)[0] == ("log 1", 2)
-    assert order(far=1.0)[-1] == ("log 0", 1)
-    assert queue([], texts, PARAMS.dedupe, PARAMS.collect.review) == []
-
-
-@given(st.text(max_size=20), st.sampled_from(["=", "+", "-", "@", "\t", "\n=", "\uff1d", "", "\u202e", "\x1b[2J"]))
-def test_no_cell_of_the_queue_is_a_formula_and_its_table_can_be_sent_back(text: str, start: str) -> None:
-    assume("\0" not in text and "\r" not in text)
-    one = logged(answer=start + text)
-    opened = queue([(one, start + text)], [], PARAMS.dedupe, PARAMS.collect.review)
-    lines = list(csv.reader(io.StringIO(table(opened))))
-    assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\n", "\uff1d")) for cell in lines[1])
-    assert lines[1][lines[0].index("trace")] == one.id
-    assert not any(re.search(UNSEEN, cell) for cell in lines[1])
+    opened = queue(waiting, texts[:1], PARAMS.dedupe)
+    assert [(one.logged.name, one.count) for one in opened] == [("log 3", 1), ("log 1", 2), ("log 0", 1)]
+    assert queue([], texts, PARAMS.dedupe) == []
 
 
 @pytest.fixture

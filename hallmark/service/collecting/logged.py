@@ -30,6 +30,7 @@ REASONS = {
     "dropped": "of a kind that mask.actions drops",
     "row": "that would not make a valid row: a text that is empty, too long, or not valid Unicode",
     "exact": "with the text and the answer of an existing record",
+    "near": "",  # always 0: the report of no traffic keeps its bytes, which the page is made of
     "asked_before": "unjudged, with the text of an existing record",
 }
 

@@ -3,7 +3,8 @@
 Each answer has three shares from 0 to 1, which are its ranks among all in the queue: how unsure the model was (by the
 cascade's probability, else by its score; an answer without either counts as the least sure), how unlike every training
 record the request is (one minus the highest TF-IDF cosine), and how often much the same was asked (the size of its cluster of
-near duplicates). The weighted mean of the three is the order. Of a cluster, only the least sure is shown.
+near duplicates). Their mean is the order, in which the first counts as much as the others together. Of a cluster, only the
+least sure is shown.
 """
 
 from __future__ import annotations
@@ -16,11 +17,10 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast, get_args
 
 from hallmark.answer.nearest import nearest
 from hallmark.base.errors import HallmarkError
-from hallmark.base.rows import only_texts, read_rows
+from hallmark.base.rows import read_rows
 from hallmark.data.near import Pairs, components, near_pairs, normalise
 from hallmark.data.params import Dedupe
 from hallmark.data.texts import Texts
-from hallmark.params.collecting import Review
 from hallmark.service.collecting.logged import Logged
 from hallmark.task.task import Task
 
@@ -31,7 +31,6 @@ FOLDER = Path("data/review")
 REVIEWED = FOLDER / "reviewed.jsonl"
 Word = Literal["accepted", "corrected", "dropped"]
 KEYS = {"trace", "verdict", "target"}
-FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20\t\r\n")  # how a cell begins that a spreadsheet takes for a formula
 REMEDY = "save the file from the page again"
 
 
@@ -46,9 +45,7 @@ class Open:
     useful: float
 
 
-def queue(
-    waiting: Sequence[tuple[Logged, str]], trained: Sequence[str], settings: Dedupe, review: Review
-) -> list[Open]:
+def queue(waiting: Sequence[tuple[Logged, str]], trained: Sequence[str], settings: Dedupe) -> list[Open]:
     """All that waits, one of each cluster, the most useful first."""
     import polars as pl
 
@@ -68,13 +65,8 @@ def queue(
     asked = [waiting[number][1] for number in shown["number"]]
     found = (nearest(trained, asked, 1) if trained else None) or [[]] * len(asked)
     shown = shown.with_columns(likeness=pl.Series([best[0][1] if best else 0.0 for best in found], dtype=pl.Float64))
-    useful = (
-        review.unsure * _rank("sure", down=True)
-        + review.far * _rank("likeness", down=True)
-        + review.frequent * _rank("count", down=False)
-    )
-    whole = review.unsure + review.far + review.frequent
-    shown = shown.with_columns(useful=(useful / whole).round(6)).sort("useful", "name", descending=[True, False])
+    useful = _rank("sure", down=True) / 2 + _rank("likeness", down=True) / 4 + _rank("count", down=False) / 4
+    shown = shown.with_columns(useful=useful.round(6)).sort("useful", "name", descending=[True, False])
     return [
         Open(logged=logged, text=text, likeness=row["likeness"], count=row["count"], useful=row["useful"])
         for row in shown.iter_rows(named=True)
@@ -119,13 +111,7 @@ class Reviewed:
 def read_reviewed(path: Path, task: Task, most: int) -> dict[str, Reviewed]:
     """What was said, by trace; the last word on each counts. `most`: characters of the longest answer."""
     said: dict[str, Reviewed] = {}
-    table = only_texts(path)
     for number, row in read_rows(path):
-        if table:  # the queue's CSV, with the last two columns filled in where somebody judged
-            row = {key: row.get(key) for key in KEYS}
-            if row["verdict"] is None:
-                continue
-            row["target"] = _plain(row["target"])
         one = _checked(row, path, number, task, most)
         said[one.trace] = one
     return said
@@ -163,12 +149,3 @@ def _checked(row: dict[str, Any], path: Path, number: int, task: Task, most: int
 def lines_of(said: dict[str, Reviewed]) -> bytes:
     lines = [json.dumps(asdict(said[trace]), ensure_ascii=False, sort_keys=True) + "\n" for trace in sorted(said)]
     return "".join(lines).encode("utf-8", "backslashreplace")
-
-
-def cell(value: Any) -> Any:
-    """A value of the queue's CSV that no spreadsheet runs as a formula: with a quote before it, which shows a text."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
-
-
-def _plain(value: Any) -> Any:
-    return value[1:] if isinstance(value, str) and value[:1] == "'" and value[1:].startswith(FORMULA) else value

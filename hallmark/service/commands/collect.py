@@ -1,7 +1,7 @@
 """Turn what callers said of answers into raw records, and the rest into a queue for review: `python -m hallmark.service.commands.collect`.
 
 It reads the traces and the feedback of the gateway in `data/traces`, or with `--from FILE` logs of others. Rows are added to
-`data.path`; what nobody has judged goes to `data/review/queue.html` (and `.csv`), whose file `--reviewed FILE` takes.
+`data.path`; what nobody has judged goes to `data/review/queue.html`, whose file `--reviewed FILE` takes.
 docs/service-loop.md says how.
 """
 
@@ -34,7 +34,7 @@ from hallmark.service.collecting.logs import FORMATS, OWN, Scores, read_log
 from hallmark.service.collecting.queue import FOLDER, REVIEWED, lines_of, queue, read_reviewed
 from hallmark.service.collecting.rows import REJECTED, Rows
 from hallmark.service.collecting.writing import add, destination
-from hallmark.service.commands.review import PAGE, TABLE, page, table
+from hallmark.service.commands.review import PAGE, page
 from hallmark.service.traces.store import read_traces
 from hallmark.service.traces.trace import TRACES
 from hallmark.task.predictions import predictions_of, read_predictions
@@ -64,7 +64,7 @@ def run(
     rows = Rows(params, known, Recorder(data, params.task, params.mask, None, key), name_key)
     done = collect(logs, left, said, new.keys(), rows, known, params)
     new_texts = [row.text for row in done.rows]
-    opened = queue(done.waiting, trained(known, new_texts), params.dedupe, params.collect.review)
+    opened = queue(done.waiting, trained(known, new_texts), params.dedupe)
     shown = opened[: params.collect.review.most]
     report = done.report(form) | {
         "queue": len(shown),
@@ -73,7 +73,7 @@ def run(
     renamed = Customers(known.groups, name_key).renamed()
     if not dry:
         outputs: dict[Path, bytes | memoryview] = {REVIEWED: lines_of(said)} if said else {}
-        outputs |= {TABLE: table(shown).encode(), PAGE: page(shown, task).encode(), REPORT: json_bytes(report)}
+        outputs |= {PAGE: page(shown, task).encode(), REPORT: json_bytes(report)}
         if not done.rows:
             outputs[REPORT] = json_bytes(last_word(report))
         write_all({path: content for path, content in outputs.items() if not has(path, content)})
