@@ -207,7 +207,19 @@ def test_an_official_split_is_proposed_if_no_group_crosses_it(tmp_path: Path) ->
     rows[0]["part"] = "train"
     proposal = proposed(write(tmp_path, rows))
     assert proposal.edits["data"]["split"] is None
-    assert "1 groups have rows in several" in propose.text(proposal)
+    assert "'part' names parts of a split, but 1 groups have rows in several" in str(proposal.warnings)
+
+
+@pytest.mark.parametrize(("name", "target"), [("pii_spans", "intent"), ("entities", "entities.by_label")])
+def test_spans_of_private_data_are_no_answer_next_to_another(tmp_path: Path, name: str, target: str) -> None:
+    rows = []
+    for number in range(90):
+        text = f"Anna{number % 7} asks: {words(number)}"
+        spans = [{"start": 0, "end": text.index(" "), "label": "PERSON"}]
+        rows.append({"text": text, name: spans, "intent": f"kind {number % 3}"})
+    assert proposed(write(tmp_path, rows)).roles.target == target
+    alone = [{key: value for key, value in row.items() if key != "intent"} for row in rows]
+    assert proposed(write(tmp_path, alone)).roles.target == f"{name}.by_label"
 
 
 def test_identity_columns_by_values_and_names_have_kinds_that_the_masker_knows(tmp_path: Path) -> None:
@@ -459,6 +471,20 @@ def test_the_only_text_is_read_unless_the_answer_is_a_value_in_it(tmp_path: Path
     assert raised.value.field == "text"
 
 
+@pytest.mark.parametrize(
+    ("xml", "target"),
+    [
+        (lambda n, kind: f"<job no='{n}' kind='{kind}'><what>{words(n)}</what><at>{n}</at></job>", "xml"),
+        (lambda n, kind: f"<job kind='{kind}'><note>Take {words(n)} to {n}.</note></job>", "category"),  # a record
+        (lambda n, kind: f"<p>{words(n)}</p><p>{n}</p>", "category"),  # HTML
+    ],
+)
+def test_xml_that_is_read_off_a_text_is_the_answer(tmp_path: Path, xml: Any, target: str) -> None:
+    rows = requests(body=lambda n, _: f"Take {words(n)} to {n}.", xml=xml)
+    found = proposed(write(tmp_path, rows), inputs=("body",))
+    assert (found.roles.target, found.kind) == (target, "text" if target == "xml" else "classification")
+
+
 @pytest.mark.parametrize("written", [dict, json.dumps])
 def test_an_object_of_answers_in_another_column_is_a_leak(written: Any) -> None:
     fields = [{"order": f"A-{n}", "due": f"day {n}"} for n in range(80)]
@@ -519,6 +545,8 @@ def test_labels_in_several_spellings_are_one(tmp_path: Path) -> None:
     propose.try_out(found, rules())
     assert "mask will stop" not in str(found.warnings)
     assert "combinations" not in str(found.warnings)
+    orders = [order(n) | {"lines": [{"sign": ("EUR", "eur", "GBP")[n % 3]}]} for n in range(90)]
+    assert "'lines[].sign' has 3 spellings of 2 labels" in str(infer(Column("order", orders)).doubts)
     pairs = [f"{a}|{b}" for a in "abcd" for b in "abcd" if a < b]
     several = proposed(write(tmp_path, requests(category=lambda n, _: [*pairs, *"abc"][n % 9])))
     assert "the 9 labels are combinations of 4 with '|'" in str(several.warnings)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hallmark.base.figures import percent
+from hallmark.commands.answer_leaks import values_in
 from hallmark.commands.columns import ENTITIES, MAX_LABELS, Column, entity, inside, mean_words, says
 from hallmark.data.copied import opened, pairs, spellings
 from hallmark.data.spans import OF_A_TOOL
@@ -32,6 +33,7 @@ POINTS: dict[str, tuple[str, dict[str, float], dict[str, float]]] = {
               {"target": -4, "input": -4, "tags": -3}),
     "guess": ("a model's guess", {"target": -6, "group": -6, "input": -6, "tags": -3},
               {"target": -6, "group": -5, "input": -4, "tags": -3}),
+    "private": ("what to mask", {"target": -6, "input": -3}, {"target": -6}),
     "time": ("a time", {"target": -5, "group": -5, "input": -5}, {}),
     "answer": ("named like an answer", {"target": 5, "group": -4, "input": -3, "tags": -3},
                {"target": 2, "group": -5, "input": -4, "tags": -3}),
@@ -53,6 +55,7 @@ COPIED = 0.5  # share of an object's values that stand in the texts, from which 
 MOST_WORDS_OF_A_NAME = 3
 ENOUGH_GROUPS = 8  # values of a column by which a split can hold some out
 READ = 400  # rows that are read to see whether the text tells a label
+_HTML = re.compile(r"<(?:p|br|div|span|html|body|table|tr|td|ul|ol|li|b|i|a|h[1-6])[\s/>]", re.IGNORECASE)
 
 
 @dataclass
@@ -172,13 +175,25 @@ def add_told(given: Evidence, texts: Sequence[Column], column: Column) -> None:
         )
 
 
+def is_xml_answer(column: Column, texts: Sequence[Column]) -> bool:
+    """Whether its texts are XML, but neither HTML nor records that hold the text itself."""
+    rows = zip(column.values, *(text.values for text in texts), strict=True)
+    given = [(xml.lstrip(), read) for xml, *read in rows if isinstance(xml, str) and xml][:READ]
+    xml = [text.startswith("<") and not _HTML.search(text) for text, _ in given]
+    records = [any(word and str(word).strip() in text for word in read) for text, read in given]
+    return 2 * sum(xml) > len(given) > 2 * sum(records)
+
+
 def copied(column: Column, texts: Sequence[Column]) -> float:
-    """The share of a column's values, those inside others too, that stand in the texts of their rows."""
-    rows = list(zip(column.values, *(text.values for text in texts), strict=True))
+    """The share of a column's values, those inside others and inside XML too, that stand in the texts of their rows."""
+    rows = list(zip(column.values, *(text.values for text in texts), strict=True))[
+        :: max(1, len(column.values) // READ)
+    ]
+    xml = [isinstance(value, str) and value.lstrip().startswith("<") for value, *_ in rows]
     found = [
         any(word in " ".join(map(str, read)) for word in spelled)
-        for value, *read in rows[:: max(1, len(rows) // READ)]
-        for _, one, _ in pairs(value, None)
+        for is_xml, (value, *read) in zip(xml, rows, strict=True)
+        for one in (values_in(value).values() if is_xml else [one for _, one, _ in pairs(value, None)])
         if one == one and (spelled := [word for word in spellings(one) if word])  # NaN, which Parquet may have, is not
     ]
     return sum(found) / max(len(found), 1)

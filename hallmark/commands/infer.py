@@ -123,6 +123,17 @@ def _respelled(name: str, before: int, labels: Sequence[str]) -> list[str]:
     ]
 
 
+def _respellings(name: str, schema: Mapping[str, Any], values: Sequence[Any]) -> list[str]:
+    """What to say of labels that were merged, in fields however deep."""
+    listed = [value for value in schema.get("enum", ()) if value is not None]
+    doubts = _respelled(name, len({value for value in values if isinstance(value, str)}), listed) if listed else []
+    for key, part in schema.get("properties", {}).items():
+        inner = [value[key] for value in values if isinstance(value, dict) and key in value]
+        doubts += _respellings(f"{name}.{key}".lstrip("."), part, inner)
+    inner = [item for value in values if isinstance(value, list) for item in value]
+    return doubts + (_respellings(f"{name}[]", schema["items"], inner) if inner else [])
+
+
 def is_refusal(value: Any, refusal: str) -> bool:
     """Whether a target is this refusal; JSON may be written in any way."""
     return canonical_or_text(opened(value)) == canonical_or_text(opened(refusal))
@@ -217,11 +228,7 @@ def _extraction(values: list[Any]) -> Inferred:
     shapes = len({frozenset(value) for value in objects})
     why = f"objects with {shapes} sets of keys" if shapes > 1 else "every target is an object with the same keys"
     schema = schema_of(objects)
-    doubts = _odd(odd, len(values))
-    for key, part in schema["properties"].items():
-        listed = [value for value in part.get("enum", ()) if value is not None]
-        given = {value[key] for value in objects if listed and value.get(key) is not None}
-        doubts += _respelled(key, len(given), listed)
+    doubts = _odd(odd, len(values)) + _respellings("", schema, objects)
     return Inferred("extraction", schema, why, doubts)
 
 

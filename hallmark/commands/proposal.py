@@ -131,6 +131,7 @@ class Proposal:
             self.leak_of(name, leak) for name, leak in self.roles.leaks.items() if self.would_be_read(name)
         ]
         self.warnings += self.repeated_ids()
+        self.warnings += [f"'{name}' {given.reasons[0]}" for name, given in self.roles.runners_up.get("split", ())]
         if self.roles.group == "row.id":
             self.warnings.append(self.ungrouped())
         elif self.roles.group in self.columns:

@@ -193,13 +193,14 @@ class _Choice:
             read = [text for text in read if not leak(text, column)]
             if read and column.is_label(3):
                 evidence.add_told(given, read, column)
-            elif (
-                read and column.form == "object" and len(read) == len(likely) and evidence.copied(column, read) > COPIED
-            ):
-                given.add(3, "most of its values stand in the text")
-                whole.append(name)
+            elif len(read) == len([text for text in likely if text != name]) > 0:
+                xml = column.is_text and evidence.is_xml_answer(column, read)
+                if (xml or column.form == "object") and evidence.copied(column, read) > COPIED:
+                    given.add(5 if xml else 3, "most of its values stand in the text")
+                    whole.append(name)
         for name, given in found:
-            if any(name.startswith(f"{other}.") for other in whole):
+            held = [leak(self.columns[other], self.columns[name]) for other in whole if other != name]
+            if any(name.startswith(f"{other}.") for other in whole) or any(one and one.sure for one in held):
                 given.add(-5, "a part of an answer")
         if kind := self.known.kind:
             found = [(name, given) for name, given in found if evidence.fits(self.columns[name], kind)]
@@ -319,7 +320,8 @@ class _Choice:
             if not (crossing := self.crossing(column)):
                 self.take("split", name, "its values name the parts of a split")
                 return
-            why = f"names parts of a split, but {crossing} groups have rows in several"
+            why = f"names parts of a split, but {crossing} groups have rows in several, so a new one is drawn; to keep this one, set "
+            why += "data.split to it and split.shared_groups to count"
             self.roles.runners_up.setdefault("split", []).append((name, Evidence(0, [why])))
 
     def crossing(self, column: Column) -> int:
