@@ -125,7 +125,7 @@ class Buyer:
             return httpx.AsyncClient(base_url=url, timeout=settings.timeout, headers=self._headers, limits=limits)
         except (ImportError, ValueError, httpx.InvalidURL):  # its message may quote the proxy's password
             raise HallmarkError(
-                "the proxy that the environment names can't be used: it is none of http or https, or no address",
+                "the proxy that the environment names can't be used: it is neither http nor https, or no address",
                 param=f"eval.comparators.{self._name}.url",
                 remedy="unset or correct ALL_PROXY, HTTPS_PROXY and HTTP_PROXY, or name the API's host in NO_PROXY "
                 "(SOCKS needs the package socksio)",

@@ -79,9 +79,9 @@ def too_large(params: Params, found: Estimate, fitting: list[Change]) -> Hallmar
         (found.serving_bytes, "serving", "benchmark.server", cache),
     ]
     large = [part for part in parts if part[0] > most]
-    over = ", ".join(f"{what} {gib(size - most)}" for size, what, _, _ in large)
+    over = ", ".join(f"{what} by {gib(size - most)}" for size, what, _, _ in large)
     return HallmarkError(
-        f"more than the {gib(most)} that tensors may take of {gib(found.limit_bytes)}, by so much: {over}",
+        f"over the {gib(most)} that tensors may take of {gib(found.limit_bytes)}, {over}",
         param=", ".join(param for _, _, param, _ in large),
         remedy=". ".join(f"{what}: {change}" for _, what, _, change in large),
     )

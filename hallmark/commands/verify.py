@@ -174,7 +174,7 @@ def _bring_raw_data(clone: Path, stage: str | None, lock: prov.Stages) -> None:
         return
     here = Path(raw)
     if not here.exists() or prov.dvc_md5(here) not in recorded:
-        problem = "not in git, and " + ("here it is another one" if here.exists() else "missing here")
+        problem = "not in git, and " + ("another file is here" if here.exists() else "missing here")
         remedy = "bring the raw data that the committed run was made from (`dvc pull`, if DVC keeps it)"
         raise HallmarkError(problem, file=here, remedy=remedy)
     (clone / raw).parent.mkdir(parents=True, exist_ok=True)
