@@ -28,7 +28,6 @@ PARAMS = {
     "sft.epochs": 2,
     "sft.eval_steps": 50,
     "eval.max_new_tokens": 24,
-    "eval.spans": [],
     "eval.comparators": {},
     "eval.sample": {"base": 24},
     "cascade.max_risk": None,
