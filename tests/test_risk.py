@@ -78,10 +78,9 @@ def test_the_bound_on_customers_holds_and_one_on_rows_does_not():
 @pytest.mark.parametrize("kind", ["clear", "uneven", "unlike"])
 def test_customers_of_any_size_and_alike_answers_keep_the_bound_and_it_is_of_use(kind):
     """60 sets of 153 customers, as in the bench. Slack: three standard errors."""
-    *_, oracle, covered, broken = row(kind, 153, 0.1, 60)
-    oracle, covered, broken = (float(str(cell).split()[0]) for cell in (oracle, covered, broken))
+    oracle, covered, broken, others, _ = (float(str(cell).split()[0]) for cell in row(kind, 153, 0.1, 60)[3:])
     assert broken <= 10 + 100 * 3 * math.sqrt(0.1 * 0.9 / 60)
-    assert covered >= oracle / 3
+    assert covered >= max(oracle / 3, others)
 
 
 @pytest.mark.parametrize("spread", [0.2, 1.0, 50.0])

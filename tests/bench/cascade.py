@@ -1,7 +1,8 @@
 """How much a bound on wrong answers costs, and how often it breaks: `python -m tests.bench.cascade [--sets N]`.
 
 Made-up customers with answers of one score each, at 90 % confidence: a third fits, the others bound. "Oracle" knows the
-risk of each threshold. "Broken" counts sets of customers whose threshold has a true risk above the one asked for.
+risk of each threshold. "Broken" counts sets of customers whose threshold has a true risk above the one asked for. "By
+Hoeffding-Bentkus" tests the same thresholds of the same customers by that bound on the mean of values from 0 to 1.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from scipy.stats import binom
 
-from hallmark.judge.risk import Answers, bound
+from hallmark.judge.risk import Answers, bound, candidates
 from tests.bench.page import show, table
 
 CONFIDENCE = 0.9
@@ -57,21 +59,40 @@ class Truth:
         return float(risk), float(coverage)
 
 
+def hoeffding_bentkus(rates: Any, risk: float) -> float:
+    """The p value of "the mean of `rates` is at least `risk`" (Bates, Angelopoulos, Lei, Malik and Jordan 2021)."""
+    count, mean = len(rates), min(float(np.mean(rates)), risk)
+    apart = sum(part * np.log(part / whole) for part, whole in ((mean, risk), (1 - mean, 1 - risk)) if part)
+    return float(min(np.exp(-count * apart), np.e * binom.cdf(np.ceil(count * mean), count, risk)))
+
+
+def by_others(fitted: Answers, rest: Answers, risk: float) -> float | None:
+    """The lowest threshold by that bound."""
+    last, times = None, rest.groups / fitted.groups
+    for threshold in candidates(fitted, risk, CONFIDENCE, np.log(1 - CONFIDENCE) / np.log(1 - risk) / times, times):
+        if hoeffding_bentkus(rest.rates(threshold), risk) > 1 - CONFIDENCE:
+            break
+        last = threshold
+    return last
+
+
 def row(kind: str, customers: int, risk: float, sets: int) -> list[object]:
-    """Coverage of the oracle and of ours, and how often the bound is broken."""
+    """Coverage of the oracle and of both bounds, and how often each is broken."""
     truth, draw, found = Truth(kind), np.random.default_rng(1), []
     for _ in range(sets):
         scores, wrong, groups = drawn(draw, kind, customers)
         names, first = groups.astype(str), groups < customers // 3
         fitted, rest = (Answers(scores[part], wrong[part], names[part]) for part in (first, ~first))
-        found.append(truth.of(bound(fitted, rest, risk, CONFIDENCE).threshold))
-    risks, coverages = np.array(found).T
+        both = bound(fitted, rest, risk, CONFIDENCE).threshold, by_others(fitted, rest, risk)
+        found.append([truth.of(threshold) for threshold in both])
     oracle = truth.coverages[truth.risks <= risk].max(initial=0.0)
-    shares = [f"{100 * share:.0f} %" for share in (oracle, coverages.mean())]
-    return [kind, customers, f"{100 * risk:g} %", *shares, f"{100 * (risks > risk).mean():.1f} %"]
+    cells = [f"{100 * oracle:.0f} %"]
+    for risks, coverages in np.array(found).transpose(1, 2, 0):
+        cells += [f"{100 * coverages.mean():.0f} %", f"{100 * (risks > risk).mean():.1f} %"]
+    return [kind, customers, f"{100 * risk:g} %", *cells]
 
 
-HEAD = ["scores", "customers", "risk", "oracle", "covered", "broken"]
+HEAD = ["scores", "customers", "risk", "oracle", "covered", "broken", "by Hoeffding-Bentkus", "broken"]
 
 
 def main() -> None:
