@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 
 from hallmark.base.files import sha256_folder
 from hallmark.params.loader import Params
+from hallmark.release.checking import check
 from tests.browser import chromium
 from tests.workspace import ROOT, change_params, report, run
 
@@ -134,6 +135,10 @@ def test_calibration_cascade_and_decision_have_content(tiny_run: Path) -> None:
     decision = report(tiny_run, "decision")
     ways = ["tuned", "base", "classical", "few_shot", "linear_copy"]
     assert [way["name"] for way in decision["ways"]] == ways
+
+
+def test_the_release_fits_the_commit_that_made_it(tiny_run: Path) -> None:
+    assert check(tiny_run / "models/release", clone=tiny_run).wrong == []
 
 
 def test_no_private_value_is_in_any_file_after_mask(tiny_run: Path) -> None:

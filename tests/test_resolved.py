@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from hallmark.base import provenance as prov
 from hallmark.commands import params as tool
 from hallmark.params.loader import resolved
+from hallmark.release.checking import changed_params
 from tests.workspace import ROOT
 
 
@@ -19,8 +21,12 @@ def test_the_params_of_a_commit_are_those_that_code_resolved() -> None:
     assert prov.params_at(files.get, "", {}) == before, "of before there were defaults"
     lock: Any = {"code": {"params": before[0]}}
     files["code/params.yaml"] = b"sft: {epochs: 2, keep: best}\nseed: 7\n"
-    whole = {"sft": {"epochs": 2, "keep": "best"}, "seed": 7}
+    whole: dict[str, Any] = {"sft": {"epochs": 2, "keep": "best"}, "seed": 7}
     assert prov.params_at(files.get, "", lock) == (whole, [])
+    made: Any = SimpleNamespace(externalParameters=SimpleNamespace(params=whole | {"mask": {"workers": 2}}))
+    files["code/params.yaml"] += b"mask: {}\n"
+    assert changed_params(made, files.get, "", lock) == [], "the number of workers changes no output"
+    whole["mask"] = {}
     files["params.yaml"] = b"sft: {epochs: 3}\n"
     assert prov.params_at(files.get, "", lock) == (whole, ["seed", "sft.epochs"]), (
         "changed or removed, and not run since"

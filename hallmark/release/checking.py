@@ -10,6 +10,7 @@ import hashlib
 import logging
 import sys
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -18,6 +19,7 @@ from hallmark.base import provenance as prov
 from hallmark.base.dvc_lock import YAML_BYTES
 from hallmark.base.errors import HallmarkError, in_red, printable
 from hallmark.base.files import ADAPTER, RELEASE, canonical_json
+from hallmark.base.loaded_code import tracked
 from hallmark.base.reading import NotJsonError, check_regular, strict_json
 from hallmark.judge.cascade import read_shipped
 from hallmark.judge.verdict import OUTCOMES, SHIPS, VERDICTS, overall
@@ -26,6 +28,7 @@ from hallmark.release.listing import Digests, Listing, digests, list_folder, rea
 from hallmark.release.signing import check_public_key, import_signing, problem_of_signature
 from hallmark.release.statements import (
     Base,
+    Build,
     Commit,
     Environment,
     GateVerdict,
@@ -336,6 +339,12 @@ def _check_signature(folder: Path, listing: Listing, public_key: Path | None, fi
     finding.proof.append(f"the signature of {public_key.name}")
 
 
+def changed_params(build: Build, read: Callable[[str], bytes | None], where: str, stages: prov.Stages) -> list[str]:
+    """The params that a commit has with other values than a release was made with, but for those that change no output."""
+    params, edited = prov.params_at(read, where, stages)
+    return [*dict.fromkeys([*prov.differences(tracked(build.externalParameters.params), tracked(params)), *edited])]
+
+
 def _check_clone(clone: Clone, provenance: Provenance, finding: Finding) -> None:
     """The clone's `dvc.lock`, params and files match the provenance."""
     build = provenance.build
@@ -350,8 +359,7 @@ def _check_clone(clone: Clone, provenance: Provenance, finding: Finding) -> None
     for name in sorted(recorded):
         for key in prov.differences(recorded[name], now.get(name), name):
             finding.wrong.append(f"dvc.lock of the clone differs at {key}")
-    params, edited = prov.params_at(clone.read, f"in {clone.root}", now)
-    for key in dict.fromkeys([*prov.differences(build.externalParameters.params, params), *edited]):
+    for key in changed_params(build, clone.read, f"in {clone.root}", now):
         finding.wrong.append(f"param {key} is not the same in the clone")
     compared, absent = 0, 0
     for file in build.files:

@@ -26,7 +26,7 @@ from hallmark.base.dvc_lock import YAML_BYTES, is_inside
 from hallmark.base.errors import HallmarkError, unwritable
 from hallmark.base.files import QUANTIZED, RELEASE, atomic_folder, clear_remains
 from hallmark.model.adapter import TENSORS
-from hallmark.release.checking import check, differing, first_of, refuse
+from hallmark.release.checking import changed_params, check, differing, first_of, refuse
 from hallmark.release.clone import made
 from hallmark.release.shipping import check_weights
 from hallmark.release.statements import read_provenance, read_verdict
@@ -142,11 +142,10 @@ def check_release_at(folder: Path, commit: str, repo: Path, remedy: str) -> Regi
         for name, stage in sorted(build.stages.items())
         for key in prov.differences(stage, stages.get(name), name)
     ]
-    params, edited = prov.params_at(
-        lambda file: prov.git_file(file, commit, repo, YAML_BYTES), f"at {commit[:12]}", stages
+    others = changed_params(
+        build, lambda file: prov.git_file(file, commit, repo, YAML_BYTES), f"at {commit[:12]}", stages
     )
-    others = [*prov.differences(build.externalParameters.params, params), *edited]
-    wrong += [f"param {key} differs" for key in dict.fromkeys(others)]
+    wrong += [f"param {key} differs" for key in others]
     if wrong:
         problem = f"commit {commit[:12]} does not hold what the release was made with: {'; '.join(first_of(wrong, 5))}"
         raise HallmarkError(problem, file=LOCK, remedy=remedy)
