@@ -35,11 +35,11 @@ def command(*options: str) -> list[str]:
     return [sys.executable, "-m", "hallmark.service.commands.serve", *options]
 
 
-def refused(folder: Path, *options: str) -> str:
+def refused(folder: Path, *options: str, code: int = 1) -> str:
     result = subprocess.run(
         command(*options), cwd=folder, env=environment(), capture_output=True, text=True, timeout=120
     )
-    assert result.returncode == 1, result.stdout
+    assert result.returncode == code, result.stdout
     assert "Traceback" not in result.stderr
     return result.stderr
 
@@ -102,6 +102,7 @@ def test_what_is_wrong_is_told_before_a_model_is_loaded(folder: Path) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         assert f"port {port} can't be used" in refused(folder, "--port", str(port))
+    assert "--port: not a number from 0 to 65535" in refused(folder, "--port", "99999", code=2)
     change_params(folder, {"serve.host": "0.0.0.0"})  # noqa: S104
     assert "key" in refused(folder, "--port", "0")
     change_params(folder, {"serve.host": "127.0.0.1", "serve.upstreams": {}})

@@ -24,6 +24,7 @@ from hallmark.base.errors import HallmarkError, run_stage
 from hallmark.base.figures import percent
 from hallmark.base.files import RELEASE
 from hallmark.base.provenance import PROVENANCE
+from hallmark.commands.sweep import number
 from hallmark.params.gateway import Serve
 from hallmark.params.loader import Params, load_params
 from hallmark.serve.engine import HOST, StartedEngine, StartedSettings
@@ -187,7 +188,7 @@ if __name__ == "__main__":
     )
     parser.add_argument(
         "--port",
-        type=int,
+        type=number(int, 0, 65_535),
         help=f"where it listens, 0 for any free port (default: serve.port; with --direct: {DIRECT_PORT})",
     )
     parser.add_argument("--direct", action="store_true", help="the model server alone, without the gateway")
