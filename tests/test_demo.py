@@ -58,10 +58,14 @@ def test_the_page_says_how_far_it_came_and_shows_no_markup_of_others() -> None:
         Answer(float(n), "A canary", f"v0.{1 + n % 2}.0", "right" if n % 2 else "wrong") for n in range(8)
     ]
     played.verdicts["v0.2.0"] = "promote", 60.0
-    played.ended = "Stopped"
+    played.ended = "Stopped\nby <hand>"
     page = render(played, SMALL)
     assert "as a canary it got 100 % of 4 right, and v0.1.0 0 % of 4; after 60 s its verdict promoted it" in page
-    assert "<pre class=bad>Stopped" in page and "refresh" not in page
+    assert "<b>Stopped</b>" in page and "<pre>Stopped\nby &lt;hand&gt;</pre>" in page and "refresh" not in page
+    played.ended = "done"
+    assert "<b>Not as it should be: v0.3.0: None.</b>" in render(played, SMALL)
+    played.verdicts["v0.3.0"] = "roll_back", 30.0
+    assert "<b>As it should be: v0.2.0 was promoted by its verdict" in render(played, SMALL)
 
 
 def test_a_demo_that_is_stopped_leaves_its_page_and_no_process(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from tests.demo.tickets import LATER
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 66rem; margin: 2rem auto; padding: 0 1rem; color: #1c2430; }
-table { border-collapse: collapse; width: 100%; } td, th { padding: .3rem .8rem .3rem 0; vertical-align: top;
+table { border-collapse: collapse; display: block; overflow-x: auto; } td, th { padding: .3rem .8rem .3rem 0; vertical-align: top;
 border-bottom: 1px solid #d5dae1; text-align: left; font-variant-numeric: tabular-nums; } svg { width: 100%; }
-.lead { font-size: 1.15rem; } .bad { border-left: 4px solid #c8452f; } summary { cursor: pointer; }
+.lead { font-size: 1.15rem; } .bad { border-left: 4px solid #c8452f; padding-left: .7rem; } summary { cursor: pointer; }
 pre { background: #f4f6f8; padding: .7rem; white-space: pre-wrap; overflow-wrap: anywhere; font-size: 13px; }
 """
 WHAT = """A small model reads support tickets, and says what the customer wants and how urgent it is. It goes into service, learns
@@ -28,6 +28,8 @@ COLOURS = ("#4c78a8", "#2a9d8f", "#8e5572")  # of the versions, in order
 BECAME = {"right": "#5aa469", "wrong": "#d9694f", "for a person": "#c9a227", "failed": "#3b3b3b"}
 LEFT, WIDTH, BIN = 80, 920, 8.0  # of the line of time, in its own units
 ENDS = {"promote": "its verdict promoted it", "roll_back": "its verdict took it out", "too_little_data": "undecided"}
+WANTED = {"v0.2.0": ENDS["promote"], "v0.3.0": ENDS["roll_back"]}
+NEXT = "\n"
 
 
 def render(played: Played, size: Size) -> str:
@@ -41,9 +43,10 @@ def render(played: Played, size: Size) -> str:
         "<!doctype html><html lang='en'><meta charset='utf-8'><title>The service loop, played</title>",
         "" if played.ended else "<meta http-equiv='refresh' content='5'>",
         "<meta http-equiv='Content-Security-Policy' content=\"default-src 'none'; style-src 'unsafe-inline'\">",
-        f"<style>{STYLE}</style><h1>The service loop, played in {played.seconds / 60:.0f} minutes</h1><p>{WHAT}</p>",
+        f"<style>{STYLE}</style><h1>The service loop, played in {played.seconds / 60:.0f} minutes</h1>",
+        f"<p class=lead><b>{escape(verdict(played) if ended == 'done' else ended.partition(NEXT)[0])}</b></p><p>{WHAT}</p>",
         *(f"<p class=lead>{escape(sentence)}</p>" for sentence in story(played)),
-        "" if ended == "done" else f"<pre class=bad>{escape(ended)}</pre>",
+        folded("The error", ended, " class=bad") if NEXT in ended else "",
         f"<h2>Who answered when, and what became of the calls</h2>{line_of_time(played)}",
         f"<p><b>Real:</b> {REAL} <b>Played:</b> {PLAYED.format(rows=size.rows, later=' or '.join(sorted(LATER)))}</p>",
         "<h2>The releases</h2>" + table("version, right on its holdout, the gate, what became of it", releases(played)),
@@ -51,13 +54,22 @@ def render(played: Played, size: Size) -> str:
         table(", ".join(("calls", "answered by", *said)), ((*of, *(found[name] for name in said)) for of, found in phases.items())),
         "<h2>Step by step</h2>" + table("at, seconds, what, what came of it", ((clock(it.at), it.seconds, it.title, it.outcome) for it in played.steps)),
         "<h2>All that was said</h2>",
-        *(
-            f"<details><summary>{clock(step.at)} {escape(step.title)}</summary><pre>$ {escape(step.command)}\n"
-            f"{escape(step.said)}</pre></details>"
-            for step in played.steps
-        ),
+        *(folded(f"{clock(step.at)} {step.title}", f"$ {step.command}\n{step.said}") for step in played.steps),
     ]  # fmt: skip
     return "\n".join(parts) + "\n"
+
+
+def verdict(played: Played) -> str:
+    """Whether each canary came to the end that it was made for."""
+    found = {version: ENDS[end] for version, (end, _) in played.verdicts.items()}
+    if found == WANTED:
+        return "As it should be: v0.2.0 was promoted by its verdict as a canary, and v0.3.0, planted as bad, taken out by its own."
+    wrong = [f"{version}: {found.get(version)}" for version, end in WANTED.items() if found.get(version) != end]
+    return f"Not as it should be: {'; '.join(wrong)}."
+
+
+def folded(title: str, text: str, more: str = "") -> str:
+    return f"<details{more}><summary>{escape(title)}</summary><pre>{escape(text)}</pre></details>"
 
 
 def story(played: Played) -> Iterator[str]:
