@@ -47,7 +47,7 @@ PARAMS = {
 }
 # It hardly knows the form of an answer; what it makes up may look private, which `certify` would refuse.
 BAD = {"sft.max_steps": 2, "sft.eval_steps": 1, "certify.private_data": "count"}
-FULL = Size(customers=80, rows=200, callers=300, calls=(100, 260, 260, 12), params=PARAMS, bad=BAD)
+FULL = Size(customers=80, rows=200, callers=300, calls=(80, 220, 220, 12), params=PARAMS, bad=BAD)
 
 
 def main() -> None:
