@@ -29,7 +29,7 @@ PARAMS = {
     "sft.eval_steps": 50,
     "eval.max_new_tokens": 24,
     "eval.comparators": {},
-    "eval.sample": {"base": 24},
+    "eval.sample": {"base": 12},
     "cascade.max_risk": None,
     "cascade.report_risks": [],
     "benchmark.models": ["tuned"],
@@ -47,7 +47,7 @@ PARAMS = {
 }
 # It hardly knows the form of an answer; what it makes up may look private, which `certify` would refuse.
 BAD = {"sft.max_steps": 2, "sft.eval_steps": 1, "certify.private_data": "count"}
-FULL = Size(customers=80, rows=200, callers=300, calls=(80, 220, 220, 12), params=PARAMS, bad=BAD)
+FULL = Size(customers=70, rows=160, callers=300, calls=(80, 220, 220, 12), params=PARAMS, bad=BAD)
 
 
 def main() -> None:

@@ -217,6 +217,7 @@ class Loop:
         own = {f"GIT_{who}_{what}": "demo@example.com" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
         own["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         own |= {"PYTHONPATH": str(self.repo), "NO_COLOR": "1", "DVC_NO_ANALYTICS": "1"}
+        own["OMP_WAIT_POLICY"] = "PASSIVE"  # two servers share the cores: a thread that waits leaves them to the other
         where: dict[str, Any] = {"cwd": self.repo, "env": os.environ | own, "start_new_session": True, "text": True}
         return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, **where)
 
