@@ -151,6 +151,17 @@ def test_several_servers_give_the_answers_of_one_also_if_some_fail(server: Serve
             ask(server, [other.url], timeout=60.0)
 
 
+def test_each_of_several_servers_is_asked_twice_before_an_error(server: Server) -> None:
+    with Server() as second, Server() as third:
+        servers = (server, second, third)
+        for one in servers:
+            one.fail = [500] * 20
+        with pytest.raises(HallmarkError, match="HTTP 500"):
+            ask(server, [second.url, third.url], timeout=60.0)
+        first = server.asked[0]["messages"]
+        assert [sum(body["messages"] == first for body in one.asked) for one in servers] == [2, 2, 2]
+
+
 def test_what_fails_is_sent_again_and_what_keeps_failing_ends_the_stage(server: Server) -> None:
     server.fail = [500, 429, 503]
     assert len(ask(server)) == 10

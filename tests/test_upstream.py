@@ -34,7 +34,7 @@ def question(**what: Any) -> Question:
     return Question([{"role": "user", "content": told(**what)}], None, 50, logs)
 
 
-def ask(url: str, one: Question, seconds: float = 10.0, **how: Any) -> Reply:
+def ask(url: str | list[str], one: Question, seconds: float = 10.0, **how: Any) -> Reply:
     async def asked() -> Reply:
         upstream = Upstream(url, "tickets", **how)
         try:
@@ -45,9 +45,9 @@ def ask(url: str, one: Question, seconds: float = 10.0, **how: Any) -> Reply:
     return asyncio.run(asked())
 
 
-def problem(url: str, one: Question, seconds: float = 10.0) -> UpstreamError:
+def problem(url: str | list[str], one: Question, seconds: float = 10.0, **how: Any) -> UpstreamError:
     with pytest.raises(UpstreamError) as caught:
-        ask(url, one, seconds)
+        ask(url, one, seconds, **how)
     return caught.value
 
 
@@ -183,6 +183,23 @@ def test_a_connection_that_broke_is_made_again() -> None:
     with plain_server(breaks=1) as plain:
         assert ask(f"http://127.0.0.1:{plain.port}/v1", question(text="x")).text == "yes"
     assert len(plain.asked) == 2
+
+
+@pytest.mark.parametrize("paid", [False, True])
+def test_of_several_servers_each_is_asked_twice_and_none_that_is_paid_once_it_may_have_answered(
+    server: Stub, paid: bool
+) -> None:
+    """A connection that breaks, followed by another server's 500; and of a server that is not there."""
+    with plain_server(breaks=1) as plain:
+        urls, asked = [f"http://127.0.0.1:{plain.port}/v1", server.url], question(text="x", status=500)
+        if paid:
+            assert problem(urls, asked, paid=True).charged
+        else:
+            assert ask(urls, asked).text == "yes"
+    assert len(plain.asked) == 2 - paid
+    before = server.counts()["asked"]
+    assert problem(["http://127.0.0.1:9/v1", server.url], asked, paid=paid).problem == "status"
+    assert server.counts()["asked"] - before == 2
 
 
 def environment(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:

@@ -1,7 +1,7 @@
 """Answers of a server with the OpenAI chat API, so that what is served is measured.
 
-Every record's own messages and tools are sent, greedy. A request that fails is sent again, to each other server that there
-is and then twice; if it still fails the stage ends: a measure over the records that happened to be answered would be another
+Every record's own messages and tools are sent, greedy. A request that fails is sent again, to each server twice, and to one
+that is alone three times; if it still fails the stage ends: a measure over the records that happened to be answered would be another
 measure.
 """
 
@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -116,8 +117,9 @@ class ServedModel:
         import httpx
 
         body = self._body | {"messages": prompt.messages} | ({"tools": prompt.tools} if prompt.tools else {})
-        tried: set[str] = set()
-        for pause in (*(0.0 for _ in self._server.others), *PAUSES, None):
+        tried: Counter[str] = Counter()
+        others = len(self._several.urls) - 1
+        for pause in (*[0.0] * others, *PAUSES, *[0.0] * (others - 1), None):
             try:
                 with self._several.asked(tried) as url:
                     async with asyncio.timeout(self._asking.timeout):  # of the whole: httpx counts each read separately

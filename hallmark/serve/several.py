@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
@@ -25,11 +26,11 @@ class Several:
         self._count = 0
 
     @contextmanager
-    def asked(self, tried: Collection[str]) -> Iterator[str]:
-        """The one to ask: none that was `tried` or has failed lately, if there is another; of the rest, the least busy."""
+    def asked(self, tried: Counter[str]) -> Iterator[str]:
+        """The one to ask: of those that were `tried` least, and haven't failed lately if there are such, the least busy."""
         rested = time.monotonic() - REST
         url = min(
-            self.urls, key=lambda one: (one in tried, self._failed[one] > rested, self._busy[one], self._asked[one])
+            self.urls, key=lambda one: (tried[one], self._failed[one] > rested, self._busy[one], self._asked[one])
         )
         self._count += 1
         self._asked[url] = self._count
@@ -39,11 +40,11 @@ class Several:
         finally:
             self._busy[url] -= 1
 
-    def failed(self, url: str, tried: set[str]) -> bool:
-        """Note that it gave no answer. Whether there is another that was not `tried` yet."""
+    def failed(self, url: str, tried: Counter[str]) -> int:
+        """Note that it gave no answer. How often each was `tried`, at least."""
         now = time.monotonic()
-        tried.add(url)
+        tried[url] += 1
         if len(self.urls) > 1 and self._failed[url] < now - REST:
             log.warning("%s gave no answer: for %d s, the other servers are asked", urlsplit(url).netloc, REST)
         self._failed[url] = now
-        return len(tried) < len(self.urls)
+        return min(tried[one] for one in self.urls)

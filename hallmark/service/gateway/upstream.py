@@ -2,7 +2,7 @@
 
 Requests are greedy. A connection that breaks before an answer came is tried once more: asking twice does no harm,
 unless it is paid for. So is a server that says when to come back (429 or 503 with `Retry-After`), as far as the caller's
-time allows. Where there are other servers, each of them is asked first.
+time allows. Where there are other servers, each of them is asked first, and each twice before there is an error.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import logging
 import re
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -127,8 +128,7 @@ class Upstream:
         """The content of a success, asked for again where that may help; else an UpstreamError."""
         import aiohttp
 
-        broken = False
-        tried: set[str] = set()
+        tried: Counter[str] = Counter()
         while True:
             if self._closed:  # the server was stopped, and another has taken over
                 raise UpstreamError("down", "stopped", charged=False)
@@ -139,11 +139,8 @@ class Upstream:
                 unsent = isinstance(
                     error, aiohttp.ClientConnectorError | aiohttp.InvalidURL | aiohttp.ClientHttpProxyError
                 )
-                if self._several.failed(url, tried):
-                    continue
-                if broken or (self._paid and not unsent):
+                if self._several.failed(url, tried) > 1 or (self._paid and not unsent):
                     raise UpstreamError("down", type(error).__name__, charged=not unsent) from None
-                broken = True
                 continue
             if response.success:
                 if response.content is None:
@@ -152,12 +149,15 @@ class Upstream:
                     )
                     raise UpstreamError("too_large", words, charged=True)
                 return response.content
-            if (response.status >= 500 or response.status == 429) and self._several.failed(url, tried):
-                continue
-            wait = wait_of(response)
+            problem, wait = _of_status(response.status, response.content), wait_of(response)
+            if (response.status >= 500 or response.status == 429) and not (self._paid and problem.charged):
+                twice = wait is None and len(self._several.urls) > 1
+                if self._several.failed(url, tried) < 1 + twice:
+                    continue
             if wait is None or time.monotonic() + wait >= deadline:
-                raise _of_status(response.status, response.content)
+                raise problem
             await asyncio.sleep(wait)
+            tried.clear()
 
     def _read(self, response: Any) -> Reply:
         """The reply in a response; one of MALFORMED if it is none."""
