@@ -21,14 +21,14 @@ from hallmark.base.files import DEDUPED, MASKED, REPORTS, atomic, json_bytes
 from hallmark.base.key import namer
 from hallmark.base.measured import measured
 from hallmark.base.printing import show
-from hallmark.base.records import check_filled, scan_records
+from hallmark.base.records import check_filled
 from hallmark.data.duplicate_lines import at_thresholds, clusters_in
 from hallmark.data.duplicates import Clusters, answers_of, resolve
 from hallmark.data.gold_clusters import compare_with_gold
 from hallmark.data.near import normalise, text_of
 from hallmark.data.params import Dedupe
 from hallmark.data.placeholders import kinds_in, only_placeholders, surplus
-from hallmark.data.texts import Texts, in_order, read_some, write_frames
+from hallmark.data.texts import Texts, check_all, in_order, read_some, row_groups, write_frames
 from hallmark.params.loader import Params, load_params
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def run(params: Params) -> None:
             report["gold"] = compare_with_gold(Path(settings.gold), labelled, namer(params.data))
         del rows, texts, clusters, causes, labelled
         with atomic(REPORTS / "dedupe.json") as written, atomic(DEDUPED) as records:
-            write_frames(records, in_order(MASKED, scan_records(MASKED), kept))
+            write_frames(records, in_order(MASKED, row_groups(MASKED), kept))
             written.write_bytes(json_bytes(report))
         measure["rows"] = report["rows"]["in"]
     if len(empty):
@@ -95,20 +95,23 @@ def read(settings: Dedupe) -> tuple[pl.DataFrame, Texts, pl.DataFrame, dict[str,
         "hollow": only_placeholders(text_of(*parts)),
     }
     known: list[pl.DataFrame] = []
+    hollow: list[pl.DataFrame] = []  # with their groups, which no others need
     kinds: Counter[str] = Counter()
 
     def compared() -> Iterator[pl.Series]:
-        for batch in read_some(MASKED, scan_records(MASKED).select("id", "group", "tools", **columns)):
+        for batch in read_some(MASKED, (part.select("id", "group", "tools", **columns) for part in row_groups(MASKED))):
             check_filled(batch.drop("tools"), MASKED)
-            known.append(batch.select("id", "group", "hollow", **answers_of(batch["tools"], batch["target"])))
-            kinds.update(kinds_in(batch.filter("hollow")["text"]))
+            known.append(batch.select("id", "hollow", **answers_of(batch["tools"], batch["target"])))
+            empty = batch.filter("hollow")
+            hollow.append(empty.select("id", "group"))
+            kinds.update(kinds_in(empty["text"]))
             yield batch.filter(~pl.col("hollow"))["text"]
 
     texts, text = Texts.kept(compared())
     rows = pl.concat(known) if known else pl.DataFrame(schema={"id": pl.String})
     known.clear()
-    check_filled(rows, MASKED)
-    empty = rows.filter("hollow").sort("id")
+    check_all(rows, MASKED)
+    empty = rows.filter("hollow").join(pl.concat(hollow), on="id").sort("id")
     rows = rows.filter(~pl.col("hollow")).select("id", "tools", "answer", text=pl.Series(text)).sort("id")
     return rows, texts, empty, dict(sorted(kinds.items(), key=lambda item: (-item[1], item[0])))
 

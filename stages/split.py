@@ -82,12 +82,12 @@ def run(params: Params, refreeze: bool = False) -> None:
 
         # Leaks: of two sides with the same or nearly the same text, the weaker one loses it.
         texts, text = texts.only(rows["text"].to_numpy())
+        rows = rows.select("id", "group")
         how = params.dedupe
         pairs = near_pairs(
             texts, size=how.shingle, threshold=how.threshold, permutations=how.permutations, file=DEDUPED, stage="split"
         )
         sides, dropped = drop_leaks(sides, text, pairs)
-        rows = rows.select("id", "group")
 
         def ids(side: str) -> pl.DataFrame:
             return rows.filter(pl.Series(sides == side)).select("id")
@@ -110,10 +110,8 @@ def run(params: Params, refreeze: bool = False) -> None:
             new = replace(compared.lock, validation=compared.lock.validation or cut, calibration=calibration)
 
         groups, task = numbers_of(rows["group"]), Task(params.task)
-        looked_at, on_sides = (
-            all_records(restored).select("id", **columns()),
-            rows.with_columns(side=pl.Series(sides, dtype=pl.String)),
-        )
+        looked_at = (part.select("id", **columns()).drop("content") for part in all_records(restored))
+        on_sides = rows.with_columns(side=pl.Series(sides, dtype=pl.String))
         leaks = count_leaks(sides, text, pairs, groups)
         held = leaks.pop("held_out") / len(rows)
         report = {
@@ -130,7 +128,7 @@ def run(params: Params, refreeze: bool = False) -> None:
             "rehashed": len(new.before),
             "holdout_unchanged": held_out == new.records,
             "random_row_split": row_split_leaks(rows, text, pairs, groups, held, params.split.salt),
-            "label_errors": suspects(on_sides, looked_at.drop("content"), task, params.split, params.classical),
+            "label_errors": suspects(on_sides, looked_at, task, params.split, params.classical),
             "lengths": lengths,
         }
         called = None

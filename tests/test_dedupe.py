@@ -309,3 +309,25 @@ def test_longer_texts_take_no_more_memory(tmp_path: Path) -> None:
     done = run(ROOT, "python", "-c", PEAKS, str(tmp_path / "short"), str(tmp_path / "long"))
     short, long = map(int, done.stdout.split())
     assert (long - short) / 1024 < 90
+
+
+READ = """
+import resource, sys
+from pathlib import Path
+from hallmark.data import texts
+
+file, peaks = Path(sys.argv[1]), []
+for groups in (texts.row_groups(file)[:2], texts.row_groups(file)):
+    sum(len(part) for part in texts.read_some(file, (group.select("prompt") for group in groups)))
+    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(*peaks)
+"""
+
+
+def test_row_groups_are_not_read_ahead(tmp_path: Path) -> None:
+    """Of a file of 60 MB, Polars by itself would hold nearly all."""
+    draw = random.Random(1)
+    write_masked(record(f"{number:04}", draw.randbytes(15_000).hex(), "a") for number in range(2000))
+    pl.read_parquet(MASKED).write_parquet(tmp_path / "groups.parquet", row_group_size=50)
+    first, every = map(int, run(ROOT, "python", "-c", READ, str(tmp_path / "groups.parquet")).stdout.split())
+    assert (every - first) / 1024 < 25

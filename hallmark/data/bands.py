@@ -110,13 +110,13 @@ def _bucket_pairs(keys: Array) -> Iterator[tuple[Array, Array]]:
 
     order = np.argsort(keys, kind="stable")
     ordered = keys[order]
-    here, lag, held, waiting = np.arange(len(keys)), 0, 0, []
+    here, lag, held, waiting = np.flatnonzero(ordered[:-1] == ordered[1:]), 1, 0, []
     while len(here):
+        waiting.append((order[here], order[here + lag]))  # a stable sort puts the smaller row first
+        held += len(here)
         lag += 1
         here = here[: np.searchsorted(here, len(keys) - lag)]
         here = here[ordered[here] == ordered[here + lag]]
-        waiting.append((order[here], order[here + lag]))  # a stable sort puts the smaller row first
-        held += len(here)
         if held > CHUNK or not len(here):
             yield np.concatenate([left for left, _ in waiting]), np.concatenate([right for _, right in waiting])
             held, waiting = 0, []

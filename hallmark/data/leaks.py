@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hallmark.base.files import MASKED
-from hallmark.base.records import check_filled, scan_records
+from hallmark.base.records import check_filled
 from hallmark.data.grouping import random_sides, row_draws
 from hallmark.data.near import normalise, text_of
-from hallmark.data.texts import read_some, text_hashes
+from hallmark.data.texts import check_all, read_some, row_groups, text_hashes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,13 +19,8 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 LEAK = "leak"
-BY_STRENGTH = [
-    "holdout",
-    "online",
-    "validation",
-    "calibration",
-    "train",
-]  # of two sides with the same text, the first keeps it
+# Of two sides with the same text, the first keeps it.
+BY_STRENGTH = ["holdout", "online", "validation", "calibration", "train"]
 
 
 def drop_leaks(sides: Array, text: Array, near: Pairs) -> tuple[Array, dict[str, dict[str, int]]]:
@@ -75,13 +70,14 @@ def row_split_leaks(
     import polars as pl
 
     draws, texts, owners = [], [], []
-    for batch in read_some(MASKED, scan_records(MASKED).select("id", "group", text=normalise(text_of("prompt")))):
+    columns = ("id", "group", normalise(text_of("prompt")).alias("text"))
+    for batch in read_some(MASKED, (part.select(columns) for part in row_groups(MASKED))):
         check_filled(batch, MASKED)
         draws.append(row_draws(batch["id"], salt))
         texts.append(text_hashes(batch["text"]))
         owners.append(text_hashes(batch["group"]))
     before = pl.DataFrame([np.concatenate(part) for part in (draws, texts, owners)], ["id", "text", "group"])
-    check_filled(before, MASKED)
+    check_all(before, MASKED)
     every = (numbers_of(before[column]) for column in ("text", "group"))
     return {
         "after_dedupe": count_leaks(random_sides(row_draws(rows["id"], salt), share), text, near, groups),

@@ -118,7 +118,7 @@ class _Found:
         import numpy as np
 
         self.count, self.most, self.file = count, most, file
-        self.component = np.arange(count)
+        self.component = np.arange(count, dtype=np.int32)
         self.batches: list[tuple[Array, Array, Array]] = []
 
     def add(self, left: Array, right: Array, jaccard: Array) -> None:
@@ -156,5 +156,6 @@ def components(count: int, left: Array, right: Array) -> Array:
 
     edges = coo_array((np.ones(len(left), np.int8), (left, right)), (count, count))
     _, component = connected_components(edges, directed=False)
-    _, first = np.unique(component, return_index=True)  # components are numbered from 0
+    first = np.empty(component.max(initial=-1) + 1, np.int32)
+    first[component[::-1]] = np.arange(count, dtype=np.int32)[::-1]  # of several in a component, the last in this order
     return np.asarray(first[component])

@@ -9,7 +9,7 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.files import DEDUPED, MASKED
 from hallmark.base.records import check_filled, scan_records, whole_parquet
 from hallmark.data.near import normalise, text_of
-from hallmark.data.texts import Texts, in_order, read_some
+from hallmark.data.texts import Texts, check_all, in_order, read_some, row_groups
 
 if TYPE_CHECKING:
     import polars as pl
@@ -40,15 +40,15 @@ def read_columns(frozen: set[str]) -> tuple[pl.DataFrame, Texts, set[str]]:
     known: list[pl.DataFrame] = []
 
     def texts() -> Iterator[pl.Series]:
-        records = all_records(missing).select("id", "group", "part", "cluster", "source", **columns())
-        for batch in read_some(DEDUPED, records):
+        names = ("id", "group", "part", "cluster", "source")
+        for batch in read_some(DEDUPED, (part.select(*names, **columns()) for part in all_records(missing))):
             check_filled(batch.drop("part", "tools"), DEDUPED)
             known.append(batch.select("id", "group", "part", "cluster"))
             yield batch["text"]
 
     every, text = Texts.kept(texts())
     rows = pl.concat(known).with_columns(text=text) if known else pl.DataFrame()
-    check_filled(rows.drop("part", strict=False), DEDUPED)
+    check_all(rows.drop("part", strict=False), DEDUPED)
     return rows.sort("id"), every, missing.intersection(rows["id"])
 
 
@@ -64,29 +64,33 @@ def columns() -> dict[str, pl.Expr]:
     }
 
 
-def all_records(restored: set[str]) -> pl.LazyFrame:
-    """The records that deduplication kept, and those with the ids in `restored`."""
+def all_records(restored: set[str]) -> list[pl.LazyFrame]:
+    """The records that deduplication kept, by row groups, and those with the ids in `restored`."""
     import polars as pl
 
-    records = [scan_records(DEDUPED)]
+    records = row_groups(DEDUPED)
     if restored:
         extra = scan_records(MASKED).filter(pl.col("id").is_in(list(restored))).with_columns(cluster="id")
         records.append(extra.select(records[0].collect_schema().names()))
-    return pl.concat(records)
+    return records
 
 
 def records_of(ids: pl.DataFrame, restored: set[str]) -> Iterator[pl.DataFrame]:
     """The records with these ids, all columns but `source` and `part`, sorted by id: one row group after the other."""
-    return in_order(DEDUPED, all_records(restored).drop("source", "part"), ids)
+    return in_order(DEDUPED, [part.drop("source", "part") for part in all_records(restored)], ids)
+
+
+def those_of(ids: pl.DataFrame, restored: set[str]) -> Iterator[pl.LazyFrame]:
+    """The records with these ids, in no order."""
+    return (part.join(ids.lazy(), on="id", how="semi") for part in all_records(restored))
 
 
 def in_batches(ids: pl.DataFrame, restored: set[str]) -> Iterator[list[dict[str, Any]]]:
     """The records with these ids, in no order, some at a time."""
-    records = all_records(restored).join(ids.lazy(), on="id", how="semi")
-    yield from (part.rows(named=True) for part in read_some(DEDUPED, records, FEW))
+    yield from (part.rows(named=True) for part in read_some(DEDUPED, those_of(ids, restored), FEW))
 
 
 def contents(ids: pl.DataFrame, restored: set[str]) -> Iterator[pl.DataFrame]:
     """What the lock compares of the records with these ids."""
-    records = all_records(restored).join(ids.lazy(), on="id", how="semi")
-    return read_some(DEDUPED, records.select("id", "group", "source", **columns()))
+    records = (part.select("id", "group", "source", **columns()) for part in those_of(ids, restored))
+    return read_some(DEDUPED, records)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import blake2b
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from hallmark.base.errors import UnwritableError
-from hallmark.base.records import parquet, whole_parquet
+from hallmark.base.records import check_filled, parquet, scan_records, whole_parquet
 from hallmark.data.shingles import bare
 
 if TYPE_CHECKING:
@@ -34,13 +34,36 @@ def rows_in(path: Path, size: int) -> int:
     return max(1, size * file.num_rows // max(whole, 1))
 
 
-def read_some(path: Path, records: pl.LazyFrame, rows: int = ROWS) -> Iterator[pl.DataFrame]:
+def row_groups(path: Path) -> list[pl.LazyFrame]:
+    """The records of a file by its row groups, which are to be read one after the other: Polars reads many ahead."""
+    from pyarrow.parquet import read_metadata
+
+    records, starts = scan_records(path), [0]
+    with whole_parquet(path):
+        file = read_metadata(path)
+    for number in range(file.num_row_groups):
+        starts.append(starts[-1] + file.row_group(number).num_rows)
+    return [records.slice(start, end - start) for start, end in pairwise(starts)] or [records]
+
+
+def read_some(path: Path, records: Iterable[pl.LazyFrame], rows: int = ROWS) -> Iterator[pl.DataFrame]:
     """Records that are read from a file, some at a time."""
     with whole_parquet(path):
-        yield from records.collect_batches(chunk_size=min(rows, rows_in(path, BATCH)))
+        rows = min(rows, rows_in(path, BATCH))
+        for group in records:
+            part = group.collect()
+            yield from (part[at : at + rows] for at in range(0, len(part), rows))
 
 
-def in_order(path: Path, records: pl.LazyFrame, chosen: pl.DataFrame) -> Iterator[pl.DataFrame]:
+def check_all(rows: pl.DataFrame, path: Path) -> None:
+    """`check_filled` of all records, which would take 113 bytes of each to look for an id that is there twice."""
+    import numpy as np
+
+    ids = [] if rows.is_empty() else np.sort(rows["id"].hash().to_numpy())
+    check_filled(rows.drop("id") if len(ids) and (ids[1:] != ids[:-1]).all() else rows, path)
+
+
+def in_order(path: Path, records: Sequence[pl.LazyFrame], chosen: pl.DataFrame) -> Iterator[pl.DataFrame]:
     """The records, read from a file, with the ids in `chosen`, which are sorted, and its other columns: by row groups."""
     import polars as pl
 
@@ -48,9 +71,8 @@ def in_order(path: Path, records: pl.LazyFrame, chosen: pl.DataFrame) -> Iterato
         rows = rows_in(path, PART)
         rows = rows // GROUP * GROUP or rows
         for start in range(0, len(chosen) or 1, rows):
-            part = chosen[start : start + rows]
-            first, last = (pl.lit(end, pl.String) for end in (part["id"].min(), part["id"].max()))
-            found = records.filter(pl.col("id").is_between(first, last)).join(part.lazy(), on="id").sort("id").collect()
+            part = chosen[start : start + rows].lazy()
+            found = pl.concat([group.join(part, on="id").collect() for group in records]).sort("id")
             yield from (found[at : at + GROUP] for at in range(0, len(found) or 1, GROUP))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hallmark.answer.labels import labels_of
@@ -38,7 +38,7 @@ FEWEST = 5  # records with a value: of rarer ones the model learns too little to
 
 
 def suspects(
-    rows: pl.DataFrame, records: pl.LazyFrame, task: Task, split: Split, settings: Classical
+    rows: pl.DataFrame, records: Iterable[pl.LazyFrame], task: Task, split: Split, settings: Classical
 ) -> dict[str, Any] | None:
     """Labels of train and validation that are probably wrong, the worst first; null if none are looked for.
 
@@ -53,7 +53,7 @@ def suspects(
     judged = rows.filter(pl.col("side").is_in(["train", "validation"]))
     order = {group: draw_hash(split.salt, "label errors", group) for group in judged["group"].unique()}
     judged = judged.sort(pl.col("group").replace_strict(order), "id").head(MOST_JUDGED)
-    few = records.join(judged.lazy().select("id"), on="id", how="semi").collect(engine="streaming")
+    few = pl.concat([part.join(judged.lazy().select("id"), on="id", how="semi").collect() for part in records])
     judged = judged.select("id", "group").join(few, on="id", how="left", maintain_order="left")
     columns: dict[str, Sequence[str]] = {
         name: judged[column].to_list() for name, column in {"ids": "id", "groups": "group", "targets": "target"}.items()
