@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import blake2b
-from itertools import chain, pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -59,8 +59,8 @@ def check_all(rows: pl.DataFrame, path: Path) -> None:
     """`check_filled` of all records, which would take 113 bytes of each to look for an id that is there twice."""
     import numpy as np
 
-    ids = [] if rows.is_empty() else np.sort(rows["id"].hash().to_numpy())
-    check_filled(rows.drop("id") if len(ids) and (ids[1:] != ids[:-1]).all() else rows, path)
+    hashes = np.sort(rows["id"].hash().to_numpy()) if len(rows) else np.zeros(2)
+    check_filled(rows if np.any(hashes[1:] == hashes[:-1]) else rows.drop("id"), path)
 
 
 def in_order(path: Path, records: Sequence[pl.LazyFrame], chosen: pl.DataFrame) -> Iterator[pl.DataFrame]:
@@ -74,6 +74,7 @@ def in_order(path: Path, records: Sequence[pl.LazyFrame], chosen: pl.DataFrame) 
             part = chosen[start : start + rows].lazy()
             found = pl.concat([group.join(part, on="id").collect() for group in records]).sort("id")
             yield from (found[at : at + GROUP] for at in range(0, len(found) or 1, GROUP))
+            del found  # before the next part is read
 
 
 def write_frames(path: Path, frames: Iterable[pl.DataFrame]) -> None:
@@ -85,14 +86,17 @@ def write_frames(path: Path, frames: Iterable[pl.DataFrame]) -> None:
     from pyarrow.parquet import ParquetWriter
 
     every = iter(frames)
-    first, second = next(every), next(every, None)
-    if second is None:
-        path.write_bytes(parquet(first))
+    held = [frame for frame in (next(every), next(every, None)) if frame is not None]
+    if len(held) == 1:
+        path.write_bytes(parquet(held[0]))
         return
     oldest, whole = pl.CompatLevel.oldest(), {"compression": "zstd", "write_statistics": False}
-    with ParquetWriter(path, first.clear().to_arrow(compat_level=oldest).schema, **whole) as writer:
-        for frame in chain((first, second), every):  # whose chunks depend on threads, and the ends of pages on chunks
-            writer.write_table(frame.rechunk().to_arrow(compat_level=oldest), row_group_size=len(frame))
+    with ParquetWriter(path, held[0].clear().to_arrow(compat_level=oldest).schema, **whole) as writer:
+        while held:  # one, while the next is read
+            frame = held.pop(0).rechunk()  # chunks depend on threads, and the ends of pages on chunks
+            writer.write_table(frame.to_arrow(compat_level=oldest), row_group_size=len(frame))
+            del frame
+            held += [] if held else islice(every, 1)
 
 
 def write_temporary(file: Any, content: bytes) -> None:
