@@ -50,8 +50,7 @@ def read_some(path: Path, records: Iterable[pl.LazyFrame], rows: int = ROWS) -> 
     """Records that are read from a file, some at a time."""
     with whole_parquet(path):
         rows = min(rows, rows_in(path, BATCH))
-        for group in records:
-            part = group.collect()
+        for part in (group.collect() for group in records):
             yield from (part[at : at + rows] for at in range(0, len(part), rows))
 
 
@@ -72,8 +71,9 @@ def in_order(path: Path, records: Sequence[pl.LazyFrame], chosen: pl.DataFrame) 
         rows = rows // GROUP * GROUP or rows
         for start in range(0, len(chosen) or 1, rows):
             part = chosen[start : start + rows].lazy()
-            found = pl.concat([group.join(part, on="id").collect() for group in records]).sort("id")
-            yield from (found[at : at + GROUP] for at in range(0, len(found) or 1, GROUP))
+            found = pl.concat([group.join(part, on="id").collect() for group in records])
+            order = found["id"].arg_sort()
+            yield from (found[order[at : at + GROUP]] for at in range(0, len(found) or 1, GROUP))
             del found  # before the next part is read
 
 
