@@ -144,9 +144,7 @@ def test_raw_data_that_is_not_in_git_is_brought_from_this_folder(repo: Path, reb
     done = rebuild(stage="split")
     assert done.code == 0, done.error
     (repo / RAW).write_text((repo / RAW).read_text(encoding="utf-8") + "{}\n", encoding="utf-8")
-    assert (
-        f"{RAW}: not in git, and another file is here\n  remedy: bring the raw data" in rebuild(stage="split").error
-    )
+    assert f"{RAW}: not in git, and another file is here\n  remedy: bring the raw data" in rebuild(stage="split").error
     (repo / RAW).unlink()
     assert f"{RAW}: not in git, and missing here" in rebuild(stage="split").error
 
