@@ -17,6 +17,7 @@ from hallmark.data.live_record import LiveMasker
 from hallmark.mask.checksums import iban_ok, luhn
 from hallmark.mask.kinds import KINDS
 from hallmark.mask.masking import Masker, Record
+from hallmark.mask.numbering import StandIns
 from hallmark.mask.plain_view import hidden
 from hallmark.params.loader import load_params
 from tests.rows import mask_with
@@ -272,3 +273,12 @@ def test_different_values_of_a_record_have_different_surrogates(kind: str) -> No
     one = masker(style="surrogate", level="all", patterns=[{"kind": kind, "regex": r"v\d{3}q"}])
     masked = one(" | ".join(written)).text.split(" | ")
     assert len(set(masked)) == len(written)
+
+
+def test_parts_of_different_names_have_different_surrogates() -> None:
+    stand_ins = StandIns(mask_with(style="surrogate"), KEY_BYTES, frozenset(), [])
+    names = [f"F{number} L{number}" for number in range(60)]
+    whole = [stand_ins.replacement("PERSON", name, name)[0] for name in names]
+    parts = [stand_ins.replacement("PERSON", part, part)[0] for name in names for part in name.split()]
+    assert " ".join(whole).split() == " ".join(parts).split()
+    assert len(set(parts)) == len(parts)

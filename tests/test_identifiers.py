@@ -48,6 +48,7 @@ CUED = [
     ("en", "Medical record: AB-12/3456-7.", ["AB-12/3456-7"]),
     ("en", "Driver's license: S123 4567 8901", ["S123 4567 8901"]),
     ("en", "the visa ending in 4821", ["4821"]),
+    ("en", "my booking reference is k 7 d q 2 2 thanks", ["k 7 d q 2 2"]),
     ("es", "NºCol: 46 28 52938.", ["46 28 52938"]),
     ("de", "Kundennr. 4488123", ["4488123"]),
     ("de", "Az. 12 C 34/05 vom", ["12 C 34/05"]),
@@ -65,7 +66,7 @@ def test_a_number_next_to_a_cue_is_found_whole(language: str, text: str, expecte
     "text",
     [
         "Article 25 of the Convention", "Law no. 3045/1995", "order reference 123456", "invoice number 9931244", "SKU: 1234567",
-        "the claim of 250000 euros", "policy 2023", "number of claims: 12345", "case no. 12/05/2003", "booking at 10:45",
+        "the order is 4 x 5 x 6", "the claim of 250000 euros", "policy 2023", "number of claims: 12345", "case no. 12/05/2003", "booking at 10:45",
     ],
 )  # fmt: skip
 def test_what_many_share_is_no_ones_number(text: str) -> None:
@@ -215,10 +216,16 @@ def test_the_fields_of_a_form() -> None:
         "NO.53 55,57 & 59, JALAN SAGU 18,\nTAMAN DAYA,\n81100 JOHOR BAHRU,\nJOHOR", "C/ Mayor, 3, 2ºB", "Am Markt 3, 89073 Ulm",
         "Unter den Linden 77\n10117 Berlin", "12 bis, rue de la Paix, 75002 Paris", "Pº de la Castellana, 261. 28046 Madrid",
         "UNIT G-13, GROUND FLOOR, NO.1\nJALAN KIARA, MONT KIARA\n50480 KUALA LUMPUR", "12 Elm Street, Leeds",
+        "7 Larkspur Knoll, Weston, QLD, 4870", "7 Larkspur Knoll\nWeston 48201", "Flat 81F, Larkspur Knoll", "48 Larkspur Knoll Suite 9",
     ],
 )  # fmt: skip
 def test_an_address_is_one_span(address: str) -> None:
     assert values(addresses, f"ACME\n{address}.") == [address]
+
+
+@pytest.mark.parametrize("text", ["12 Angry Men, Hollywood 1957", "3 Dell Laptops, Order 40211"])
+def test_a_count_of_things_is_no_address(text: str) -> None:
+    assert values(addresses, text) == []
 
 
 # --- languages

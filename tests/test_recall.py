@@ -27,6 +27,9 @@ def values(finder: Finder, text: str, kind: str) -> list[str]:
         ("She works as a school nurse at the clinic.", "school nurse"),
         ("Tobias Klein, audiologist, on Monday", "audiologist"),
         ("Rosa Miller is the founder of Lumbre.", "founder"),
+        ("We hired her as a cytogeneticist after May.", "cytogeneticist"),
+        ("As a patent examiner at Lumbre I travel.", "patent examiner"),
+        ("Rosa Miller, a police officer from Leeds", "police officer"),
     ],
 )
 def test_a_job_is_found(text: str, title: str) -> None:
@@ -34,7 +37,14 @@ def test_a_job_is_found(text: str, title: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["The driver is not installed.", "Use the print manager, please.", "My model is broken."]
+    "text",
+    [
+        "The driver is not installed.",
+        "Use the print manager, please.",
+        "My model is broken.",
+        "As a customer at Lumbre I pay.",
+        "It works as a charm.",
+    ],
 )
 def test_a_thing_is_no_job(text: str) -> None:
     assert values(jobs, text, "TITLE") == []
@@ -46,6 +56,7 @@ def test_a_thing_is_no_job(text: str) -> None:
         ("a driver aged sixty-eight, slipped", "sixty-eight"),
         ("Popescu, 46, succeeds him", "46"),
         ("The claimant, Mrs Popescu, is 59.", "59"),
+        ("Patient Rosa Miller is 69 and well", "69"),
     ],
 )
 def test_an_age_in_words_or_by_a_name_is_found(text: str, age: str) -> None:
@@ -54,7 +65,14 @@ def test_an_age_in_words_or_by_a_name_is_found(text: str, age: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["He was one of seven.", "Step, 12, is next", "Python (3)", "The printer (job, 19)", "when it was seven degrees"],
+    [
+        "He was one of seven.",
+        "Step, 12, is next",
+        "Python (3)",
+        "The printer (job, 19)",
+        "when it was seven degrees",
+        "Build is 69 and fine",
+    ],
 )
 def test_a_count_is_no_age(text: str) -> None:
     assert values(ages, text, "AGE") == []
@@ -72,6 +90,7 @@ def test_a_count_is_no_age(text: str) -> None:
         ("Visa ************8812", "CREDIT_CARD", "************8812"),
         ("I live at Flat 9, Tudor Court", "STREET_ADDRESS", "Flat 9, Tudor Court"),
         ('{"city": "Trois-Rivières"}', "LOCATION", "Trois-Rivières"),
+        ("a shop in South Kopan.", "LOCATION", "South Kopan"),
     ],
 )
 def test_a_form_or_key_gives_a_value_away(text: str, kind: str, value: str) -> None:

@@ -115,6 +115,11 @@ def test_contractions_and_what_forms_print_are_no_one(words: str, after: str) ->
     [
         ("lisa and chris want to join", "<PERSON_1> and <PERSON_2> want to join"),
         ("my name is wrong on the card", None),
+        ("I met mrs. delacroix; mr president and mr right", "I met <PERSON_1>; mr president and mr right"),
+        ("her name was Rosa, surname Kumar, zip E6A3H6.", "her name was <PERSON_1>, surname <PERSON_2>, zip <ZIP_1>."),
+        ("the last name Please was wrong", None),
+        ("At Rosa Kumar I travel a lot", "At <PERSON_1> I travel a lot"),
+        ("/x?token=ab12cd34&sort=asc password=zq77&cd=34", "/x?token=<SECRET_1>&sort=asc password=<SECRET_2>"),
         ("Contactless: my card won't wake.", None),
         ("rosa_kumar and Sarah2024 can't log in", "<USERNAME_1> and <USERNAME_2> can't log in"),
         ("Thanks Mark.Please call", "Thanks <PERSON_1>.Please call"),

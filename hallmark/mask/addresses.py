@@ -48,6 +48,10 @@ _THEN_NO = (
     rf"(?:[ ]?,?[ ](?:n[.º°o]{{0,2}}[ ]?|núm\.?[ ]?)?{_NO}(?![\w-])|,{_NO}(?![\w-])|,?[ ]s/n(?!\w)\.?|,?[ ]km\.?[ ]?\d[\d.,]*(?<=\d))"
     r"(?:[ ]?[,.-]?[ ]?-?[ ]?\d{1,2}(?:[ ]?[ºª°](?:[ ]?-?[ ]?(?:[A-Z](?!\w)|piso|planta|izq\w*|dcha?\w*|pta))?|[ ]?-?[A-Z](?!\w)|(?=[ ]?(?:[.\n]|$)))(?![.,]\d)){0,2}"
 )
+_DOOR = r"(?i:flat|apartment|apt\.?|studio|suite)[ ]?(?!\d+(?:st|nd|rd|th)\b)\d{1,5}[a-zA-Z]?(?![\w-])"
+_STARTS = rf"(?<![\w.,/-])(?=\d|{_DOOR})"
+# A postcode that is no year.
+_POSTED = r"(?:(?!(?:19|20)\d\d(?!\d))\d{4,6}(?:-\d{3,4})?|[A-Z]{1,2}\d[\dA-Z]?[ ]?\d[A-Z]{2}|[A-Z]\d[A-Z][ ]?\d[A-Z]\d)(?![\w-])"
 _CORES = [
     # 12 Elm Street; 370 3911 Fourth Avenue
     compiled(
@@ -68,6 +72,12 @@ _CORES = [
         rf"{_ANYWORDS}?{_THEN_NO}",
         re.IGNORECASE,
     ),
+    # 7 Larkspur Knoll, Weston, QLD, 4870; Flat 81, Larkspur Knoll; 48 Larkspur Knoll Suite 9: whatever a street is called
+    compiled(
+        rf"{_STARTS}(?:{_DOOR},?[ ])?(?:{_NO},?[ ]){{0,2}}{_WORDS}(?:,?[ ]{_DOOR})?(?:,[ ]|\n){_WORDS}(?:,?[ ][A-Z]{{2,3}}(?=[ ,]))?,?[ ]{_POSTED}"
+    ),
+    compiled(rf"{_STARTS}{_DOOR}(?:,[ ](?:{_NO}[ ])?|[ ]{_NO}[ ]){_WORDS}(?<!\.)"),
+    compiled(rf"{_STARTS}(?:{_NO}[ ]){{1,2}}{_WORDS},?[ ]{_DOOR}"),
     # Am Markt 3, 89073 Ulm
     compiled(
         rf"(?<![\w.])(?:Am|An de[rnm]|Auf de[rmn]|Im|In de[rn]|Unter den|Zum|Zur|Beim|Hinter de[rm]|Vor de[rm])[ ](?:{_CAPS}[ ]){{1,2}}\d{{1,3}}[ ]?[a-z]?(?=,?\s+\d{{5}}[ ]{_UP})"

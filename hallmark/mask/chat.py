@@ -77,6 +77,7 @@ _MONTH = re.compile(r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
 _MAIL = re.compile(
     r"(?:gmail|hotmail|yahoo|outlook|icloud|protonmail|proton|aol|gmx|live|msn)(?:com|couk|coin|net|org)?"
 )
+_HOSTS = frozenset(["gmail", "hotmail", "yahoo", "outlook", "icloud", "live", "proton", "aol", "msn"])  # words too
 _LIVES = compiled(
     r"\b(?:address(?: is)?|live at|living at|moved to|deliver(?: it)? to|ship(?: it)? to|house is|reside at)[ :]+"
     r"(\d+\w? (?:(?!(?:and|in|please|but|for|is|my|thanks?|with|on|at|by)\b)[^\W\d_]+\.?(?: \d+\w?)?(?: |$)){1,6})"
@@ -324,17 +325,7 @@ def _mails(words: list[str]) -> Iterator[tuple[int, int]]:
         stop = at + 1
         while stop < len(words) and words[stop] in ("dot", "com", "co", "uk", "in", "net", "org"):
             stop += 1
-        if stop == at + 1 and word in (
-            "gmail",
-            "hotmail",
-            "yahoo",
-            "outlook",
-            "icloud",
-            "live",
-            "proton",
-            "aol",
-            "msn",
-        ):
+        if stop == at + 1 and word in _HOSTS:
             continue
         start = at
         while start and at - start < 6:

@@ -181,10 +181,10 @@ _AGED = compiled(
     r"|(?<![^\W_])(?:he|she|who|(?:mrs?|ms|miss|dr)\.?[ ][\w'’-]+,)[ ](?:is|was)(?:[ ](?:now|only|already|just))?[ ](?P<m>[1-9]\d)(?=[.,;!?]?(?:$|\s(?!percent|people|years?[ ](?!old)|%|min|hours?|days?|miles?|km)))",
     re.IGNORECASE,
 )
-# "Tobe (4)", "Lars Holm (son, 19)", "Eze, 46, succeeds", "Mia Forde, seven, went"
+# "Tobe (4)", "Lars Holm (son, 19)", "Eze, 46, succeeds", "Mia Forde, seven, went", "Mia Forde is 70 and well"
 _BY_NAME = compiled(
     rf"(?P<name>[^\W\d_a-zß-öø-ÿ][^\W\d_]*(?:['’-][^\W\d_]+)*)(?:,?[ ](?:Jr|Sr)\.)?(?:(?P<open>[ ]\((?:[a-z]+,[ ]){{0,2}}(?:aged?[ ])?)(?P<n>\d{{1,2}}(?:[ ]?[mfMF])?|\d{{1,2}}[ ](?:weeks|months|days))(?=[,;)])"
-    rf"|,[ ](?P<m>[1-9]\d|{_IN_WORDS})(?=,[ ]|[.](?:\s|$)))"
+    rf"|(?:,|[ ](?:is|was|turned)(?:[ ](?:now|only|already|just))?)[ ](?P<m>[1-9]\d|{_IN_WORDS})(?=,[ ]|[.!?](?:\s|$)|[ ](?:and|but)[ ][a-z]))"
 )
 
 
@@ -196,7 +196,9 @@ def _by_name(text: str) -> Iterator[tuple[int, int]]:
     for match in _BY_NAME.finditer(text):
         name, group = fold(match["name"]), "n" if match["n"] else "m"
         related = match["open"] is not None and _RELATIONS.intersection(re.findall(r"[a-z-]+", match["open"]))
-        if is_given_name(name) or is_family_name(name) or not is_word(name) or related:
+        whole = _NAMED.search(text, max(0, match.start() - 40), match.end("name"))
+        led = whole is not None and any(is_given_name(fold(word)) for word in whole[0].split())  # "Rosa Miller"
+        if led or is_given_name(name) or is_family_name(name) or not is_word(name) or related:
             yield match.span(group)
 
 

@@ -128,6 +128,8 @@ _HEAD = re.compile(r"(?<![^\W_])(?:[^\W\d_]{1,8}[-/._]){0,3}[^\W\d_]{0,8}$")
 _SPACED_HEAD = re.compile(r"(?<![^\W_])(?:[A-Z]{1,5}[ -]){1,3}$")
 _LOW_HEAD = re.compile(r"(?<![^\W_])([a-z]{2,4})[ ]$")  # of one spelled in chat: "my id is hgy 675"
 _LOW_TAIL = re.compile(r"[ ]([a-z]{1,3})(?![\w'’-])")
+# "k 7 d q 2 2", not "4 x 5 x 6"
+_SPELLED = re.compile(r"(?<![^\W_])(?!\d x \d)(?:[A-Za-z\d][ -]){4,20}[A-Za-z\d](?![^\W_]|[ ]?[%°$€£])")
 _MORE = re.compile(
     r"[ ](?:(?=[^\W_]{0,3}\d)[^\W_]{1,20}(?:[-/._][^\W_]{1,20}){0,4}|[A-Z]{1,4}(?:[ ]\d[^\W_]{0,20}(?:[-/.][^\W_]{1,20}){0,4}|(?![\w'’-])))"
 )
@@ -148,6 +150,9 @@ _SPAN = re.compile(r"[^\W\d_]")
 def _cued(text: str, known: Cues) -> Iterator[Found]:
     """The numbers next to a cue."""
     done = 0
+    for spelled in _SPELLED.finditer(text):
+        if sum(map(str.isdigit, spelled[0])) > 1 and (said := _announced(text, spelled.start(), known)):
+            yield Found(*spelled.span(), _kind(spelled[0], said), SCORE, "identifier")
     for token in _TOKEN.finditer(text):
         if token.start() < done:
             continue

@@ -27,7 +27,7 @@ from hallmark.mask.lexicon import (
     towns,
     word_list,
 )
-from hallmark.mask.name_cues import MONTHS
+from hallmark.mask.name_cues import JOB_HEADS, MONTHS
 from hallmark.mask.prefilter import compiled
 from hallmark.mask.rules import Found
 
@@ -57,6 +57,7 @@ _SURE = compiled(
     r"(?<![^\W_])(?:(?:my|his|her|their|your|our|full|first|last|middle|maiden|given|family|customer(?:'s)?|caller(?:'s)?)"
     r"(?: (?:full|first|last|middle|maiden|given|family))? ?(?:sur)?name|(?<![^\W_] )(?:sur)?name)"
     r"(?:['’]s|:| is:?| was:?)(?: (?:is|it['’]?s))?(?![\w'’])"
+    r"|(?<![^\W_])(?:(?:sur|(?:full|first|last|middle|maiden|given|family) )name(?= (?-i:[A-Z])))"
     r"|(?<![^\W_])(?:call(?:s|ed)? me|(?:i am|i['’]m|is) called|i go by|(?:caller|contact|from|attn|signed(?: by)?|payee|passenger):)(?!\w)",
     re.IGNORECASE,
 )
@@ -232,8 +233,10 @@ def _is_asked(word: str, capital: bool, backed: bool) -> bool:
 
 
 def _is_titled(word: str, capital: bool, backed: bool) -> bool:
-    """Whether a word is a name after "mr"."""
-    return not _is_no_name(word, capital) and (not is_common(word) or word in first_names() or word in last_names())
+    """Whether a word is a name after "mr", where a noun in no list of names is one too, but for an office ("mr president")."""
+    if _is_no_name(word, capital):
+        return False
+    return word in first_names() or word in last_names() or not (is_plain(word) or JOB_HEADS.fullmatch(word))
 
 
 def _is_unknown(word: str, capital: bool, backed: bool) -> bool:

@@ -30,10 +30,20 @@ _IS = compiled(
     r"(?:(?:former|retired|self-employed|qualified|freelance|strong|good|great|new|part-time|full-time)[ ])?"
     rf"(?P<job>(?i:{_JOB}))"
 )
+_LOWER = r"(?!(?:an?|the|or|to|of|in|on|at|for|by|my|your|our|new|and)\b)[a-z][a-z'’-]+"
 _NAME = r"[^\W\d_a-zß-öø-ÿ][\w'’-]*[^\W\d_](?:[ ](?:(?:de|del|da|van|von|der|al|el|bin)[ ]){0,2}[^\W\d_a-zß-öø-ÿ][\w'’.-]*){0,3}"
 # "Tobias Renn, audiologist, ...", "Saoirse Byrne (head of logistics)"
 _AFTER = compiled(
-    rf"(?<=[^\W\d_])(?:,[ ]|[ ]\()(?:(?:an?|the|our)[ ])?(?P<job>(?i:{_JOB}))(?=[ ]?(?:[),;.|\n]|$|at[ ]|in[ ]))"
+    rf"(?<=[^\W\d_])(?:,[ ]|[ ]\()(?:(?:an?|the|our)[ ])?(?P<job>(?i:{_JOB}))(?=[ ]?(?:[),;.|\n]|$|(?:at|in|from|of|who)[ ]))"
+)
+# "hired her as a lobbyist", "As a patent examiner at Lumbre, I ...": what somebody works as is a job, whatever it is called
+_WORKS_AS = compiled(
+    r"(?<![^\W_])(?:(?:hired|employed|appointed|trained|(?:he|she|who|I) work(?:s|ed)?)(?:[ ](?!not\b)[\w'’-]+){0,3}?[ ]as[ ]an?[ ]"
+    rf"(?P<job>(?:{_LOWER}[ ]){{0,3}}?{_LOWER})(?=[ ]?(?:[.,;\n]|$|(?:at|for|with|in|by|and|after|before|since|until|when|while|from|on|who)[ ]))"
+    rf"|As[ ]an?[ ](?P<led>(?:{_LOWER}[ ]){{0,3}}?{_LOWER})(?=[ ](?:at|for)[ ][A-Z]))"
+)
+_NO_JOBS = word_list("words/relations.txt") | frozenset(
+    ("customer", "guest", "member", "user", "subscriber", "visitor", "whole", "result")
 )
 # "our accounts clerk Tomasz Lis", "the actress Thandeka Mokoena", "Professor Eze"
 _BEFORE = compiled(
@@ -69,6 +79,10 @@ def jobs(text: str) -> Iterator[Found]:
         more = _AND.match(text, match.end("job"))
         if more:
             yield Found(*more.span("job"), "TITLE", 0.55, "job")
+    for match in _WORKS_AS.finditer(text):
+        job = "job" if match["job"] else "led"
+        if match[job].rpartition(" ")[2] not in _NO_JOBS:
+            yield Found(*match.span(job), "TITLE", 0.55, "job")
     for match in _IS_AT.finditer(text):
         yield Found(*match.span("job"), "TITLE", 0.55, "job")
         if match["other"]:

@@ -51,27 +51,8 @@ def unsupported(language: str) -> list[str]:
 
 
 _OTHERS = (
-    "cs",
-    "da",
-    "de",
-    "el",
-    "en",
-    "es",
-    "fi",
-    "fr",
-    "hr",
-    "hu",
-    "it",
-    "nb",
-    "nl",
-    "pl",
-    "pt",
-    "ro",
-    "ru",
-    "sv",
-    "tr",
-    "uk",
-)
+    "cs", "da", "de", "el", "en", "es", "fi", "fr", "hr", "hu", "it", "nb", "nl", "pl", "pt", "ro", "ru", "sv", "tr", "uk",
+)  # fmt: skip
 _WORD = re.compile(r"[^\W\d_]+")
 
 

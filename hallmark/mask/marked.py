@@ -9,7 +9,8 @@ import re
 from collections.abc import Callable, Iterator
 
 from hallmark.mask.dates import EVENT_DATE
-from hallmark.mask.lexicon import any_of, first_names, fold, towns, word_list
+from hallmark.mask.lexicon import any_of, first_names, fold, is_word, towns, word_list
+from hallmark.mask.name_cues import is_destination
 from hallmark.mask.prefilter import Filtered, compiled
 from hallmark.mask.rules import Found
 
@@ -93,6 +94,10 @@ _CODE_TOWN = compiled(
     r"(?<![\w.,/-])(?P<code>(?:[A-Z]{1,2}-)?(?:\d{5}|\d{4}(?:[ ]?[A-Z]{2})?|\d{3}[ ]\d\d|\d\d-\d{3}|\d{4}-\d{3}))[ ]"
     r"(?P<town>[^\W\d_a-zß-öø-ÿ][^\W\d_]+(?:['’ -][^\W\d_a-zß-öø-ÿ][^\W\d_]+){0,2})"
 )
+# "in South Kopan", "from Fort Bell": one place, not a side of the sky and a person
+_SIDE = compiled(
+    r"(?<![^\W_])(?:in|from|near|at|to)[ ](?P<place>(?:North|South|East|West|Port|Lake|Saint|St\.|San|Santa|Mount|Fort|New)[ ][A-Z][\w'’-]*[a-z])(?![\w-]|['’]s|[ ][A-Z])"
+)
 _REGION_CODE = compiled(
     r"(?<!\w)(?:NSW|VIC|QLD|TAS|ACT|New South Wales|Victoria|Queensland|Tasmania|South Australia|Western Australia),?[ ](?P<code>\d{4})(?![\w.,]\w)"
 )
@@ -162,6 +167,16 @@ def _code_town(text: str, match: re.Match[str]) -> Iterator[Found]:
     yield Found(match.start("town"), match.start("town") + len(name), "LOCATION", _LIKELY, "code_town")
 
 
+def _side(text: str, match: re.Match[str]) -> Iterator[Found]:
+    words = match["place"].split()
+    before, after = text[max(0, match.start("place") - 60) : match.start("place")], text[match.end() : match.end() + 20]
+    if not (
+        (is_word(fold(words[1])) and fold(words[1]) not in first_names())
+        or is_destination(before, after, country=False)
+    ):
+        yield Found(*match.span("place"), "LOCATION", 0.9, "place_cue")
+
+
 def _region_code(text: str, match: re.Match[str]) -> Iterator[Found]:
     yield Found(match.start(), match.start("code") - 1, "LOCATION", _LIKELY, "code_town")
     yield Found(*match.span("code"), "ZIP_CODE", _LIKELY, "code_town")
@@ -194,6 +209,7 @@ _FINDERS: list[tuple[Filtered, Callable[[str, re.Match[str]], Iterator[Found]]]]
     (_LAST_FOUR, _last_four),
     (_CODE_TOWN, _code_town),
     (_REGION_CODE, _region_code),
+    (_SIDE, _side),
     (EVENT_DATE, _event),
     (_HOUSES, _houses),
     (_STREET_TOWN, _street_town),

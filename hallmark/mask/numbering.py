@@ -35,7 +35,7 @@ class StandIns:
         self.numbers: dict[str, dict[str, int]] = defaultdict(dict)
         self.people: list[tuple[list[str], int]] = []
         self.last: dict[str, int] = defaultdict(int)
-        self.taken: dict[str, tuple[str, str]] = {}  # by surrogate: the value that has it
+        self.taken: dict[str, str] = {}  # by surrogate, or a part of one: the placeholder of the value that has it
         self.dates = Reader(params.day_first, params.language)
         values = [(span.kind, view(span.stands_for(text.text)).text) for text in texts for span in text.spans]
         names = {tuple(_words(value)) for kind, value in values if kind == "PERSON"}
@@ -64,7 +64,7 @@ class StandIns:
         if kind in DATES:  # of those that can't be read ("the 3rd and 4th of May 2001"), no other spelling can be made
             return self._moved(shown, view(written).text) or numbered, numbered
         owner = next((words for words, known in self.people if known == number), None) if kind == "PERSON" else None
-        full = self._surrogate(kind, "".join(owner) if owner else self._same(kind, shown))
+        full = self._surrogate(kind, "".join(owner) if owner else self._same(kind, shown), numbered)
         if full is None:
             return numbered, numbered
         words = fold(shown).split()
@@ -73,13 +73,15 @@ class StandIns:
             full = first if words[0] == owner[0] else rest
         return in_the_form_of(shown, full), numbered
 
-    def _surrogate(self, kind: str, same: str) -> str | None:
-        """The surrogate of a value; if another value of the record has it, the next one. None: all that are tried are taken."""
+    def _surrogate(self, kind: str, same: str, numbered: str) -> str | None:
+        """The surrogate of a value, the next one if another has it or a part of it. None: all that are tried are taken."""
         for attempt in range(ATTEMPTS):
             found = surrogate(
                 kind, digest(self.key, kind, f"{same}\0{attempt}" if attempt else same), self.params.language
             )
-            if self.taken.setdefault(found, (kind, same)) == (kind, same):
+            first, _, rest = found.partition(" ") if kind == "PERSON" else (found, "", found)
+            if all(self.taken.get(part, numbered) == numbered for part in (found, first, rest)):
+                self.taken |= dict.fromkeys((found, first, rest), numbered)
                 return found
         return None
 

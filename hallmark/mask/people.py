@@ -160,6 +160,7 @@ def _hyphened(text: str) -> Iterator[Found]:
             yield Found(*match.span(), "PERSON", 0.56, "double_name")
 
 
+_I_DO = re.compile(r"I [a-z]")  # "Williams Group I travel"
 _WORDS = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _RUN_ON = re.compile(r"[\w.]*")
 _POSSESSIVE = re.compile(r"['’]s", re.IGNORECASE)
@@ -194,7 +195,7 @@ def person(text: str, found: Found) -> Found | None:
 
 def _is_no_one(text: str, start: int, end: int) -> bool:
     word = fold(text[start:end])
-    if word in FORM_WORDS or is_contraction(word):
+    if word in FORM_WORDS or is_contraction(word) or _I_DO.match(text, start):
         return True
     return (_goes_on(text, start - 1) or _goes_on(text, end)) and not (word in first_names() or word in last_names())
 

@@ -249,7 +249,7 @@ _CUES: list[tuple[str, str, str]] = [
     (
         "ZIP_CODE",
         r"zip(?: ?code)?|post ?code|postal code|plz",
-        r"(?=[a-z]*\d)[a-z0-9]{2,5}(?:[ -](?=[a-z]*\d)[a-z0-9]{2,4}|[ ][a-z]{2}\b)?",
+        r"(?=[a-z]*\d)[a-z0-9]{2,6}(?:[ -](?=[a-z]*\d)[a-z0-9]{2,4}|[ ][a-z]{2}\b)?",
     ),
 ]
 _QUOTED = r"[^\"'`\n]{3,64}"
@@ -274,6 +274,7 @@ _NOT_VALUES = re.compile(
 )
 
 
+_NEXT_PARAMETER = re.compile(r"&(?=[\w.-]{1,40}=)")  # of a query string
 _WHOSE = re.compile(r"\s(?:of|for)\s+$", re.IGNORECASE)
 _NAME = re.compile(r"[^\W\d_]+(?:['’.-][^\W\d_]+)*['’]?")
 _OF_PROSE = frozenset(("the", "at", "must", "should", "shall", "cannot", "your", "this", "that"))
@@ -293,6 +294,8 @@ def cued(text: str) -> Iterator[Found]:
         for match in pattern.finditer(text):
             start = match.start("quoted" if match["quote"] else "bare")
             value = match["quoted"] or match["bare"].rstrip(".?):" if kind == "SECRET" else ".!?):")
+            if text[match.start() - 1 : match.start()] in ("?", "&"):
+                value = _NEXT_PARAMETER.split(value)[0]
             named = match["quote"] and match[0].lower().startswith(_NAMED)
             sure = named or match[0][: start - match.start()].rstrip()[-1:] in ":=#"
             if not value or _NOT_VALUES.fullmatch(value) or (match["quote"] and is_prose(value)):

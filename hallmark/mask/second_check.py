@@ -33,27 +33,9 @@ _SECRET = re.compile(
     r"|eyJ[\w-]{10,4096}\.[\w-]{10,4096}\.[\w-]{5,4096})|-----BEGIN (?:[A-Z]+ ){0,4}PRIVATE KEY-----"
 )
 _SECRET_SIGNS = [  # one of these is in every text with a key
-    "AKIA",
-    "ASIA",
-    "ghp_",
-    "gho_",
-    "ghu_",
-    "ghs_",
-    "ghr_",
-    "github_pat_",
-    "glpat-",
-    "xox",
-    "AIza",
-    "_live_",
-    "_test_",
-    "sk-",
-    "hf_",
-    "npm_",
-    "pypi-",
-    "SG.",
-    "eyJ",
-    "-----BEGIN",
-]
+    "AKIA", "ASIA", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xox", "AIza", "_live_",
+    "_test_", "sk-", "hf_", "npm_", "pypi-", "SG.", "eyJ", "-----BEGIN",
+]  # fmt: skip
 
 
 def _emails(text: str, allow_reserved: bool) -> Iterator[Found]:

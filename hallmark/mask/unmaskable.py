@@ -25,21 +25,9 @@ WHOLE = 10**10  # a fraction below it is an amount; of one above it, the whole p
 LONG = 9  # digits of one that can be a value masked elsewhere in the record: an amount may be masked there by mistake
 MOST_LETTERS = 4  # in a value that is compared with a number by its digits ("DE", "ext")
 # Kinds whose values many records share, or that name no one; NER also takes products for some of them.
-SHARED = frozenset(
-    (
-        "TITLE",
-        "NRP",
-        "AGE",
-        "DATE_OF_BIRTH",
-        "DATE_TIME",
-        "ZIP_CODE",
-        "LOCATION",
-        "ORGANIZATION",
-        "URL",
-        "MISC",
-        "PLACEHOLDER",
-    )
-)
+SHARED = frozenset((
+    "TITLE", "NRP", "AGE", "DATE_OF_BIRTH", "DATE_TIME", "ZIP_CODE", "LOCATION", "ORGANIZATION", "URL", "MISC", "PLACEHOLDER",
+))  # fmt: skip
 _TOKEN = re.compile(r"[^\W_]+")
 
 
