@@ -116,6 +116,8 @@ PLACES: dict[str, tuple[Put, str]] = {
     "tool, name": (in_rows(lambda value: {"tools": [TOOL | {"name": value}]}), "gone gone gone"),
     "tool, description": (in_rows(lambda text: {"tools": [TOOL | {"description": text}]}, cue=True), "gone gone gone"),
     "tool, enum": (in_rows(lambda value: argument(enum=[value, "none"])), "gone gone gone"),
+    "tool, title": (in_rows(lambda value: argument(x={"title": value})), "gone gone gone"),
+    "tool, keyword of one's own": (in_rows(lambda value: {"tools": [TOOL | {"x-owner": value}]}), "gone gone gone"),
     "tool, key": (in_rows(lambda value: argument(properties={value: {}})), "stopped stopped stays"),
     "tags": (in_rows(lambda value: {"tags": [value]}), "stopped stopped stopped"),
     "id": (in_rows(lambda value: {"id": value}), "stopped stopped stopped"),
@@ -130,6 +132,7 @@ PLACES: dict[str, tuple[Put, str]] = {
     "other params": (certified, "stopped stopped stays"),
     "schema, labels": (in_schema(lambda values: {"who": {"enum": values}}), "stopped stopped told"),
     "schema, title": (in_schema(lambda values: {"who": {"title": values[0]}}), "stopped stopped told"),
+    "schema, $defs": (lambda values, _: masked([{}], schema=SCHEMA | {"$defs": {values[0]: {}}}), "stopped stopped stays"),
     "schema, key": (in_schema(lambda values: {values[0]: {"type": "string"}}), "stopped stopped stays"),
     "gold, holdout ids": (
         judged(is_gold, lambda value: json.dumps({"id": value.replace(" ", ""), "start": 1})),

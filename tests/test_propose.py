@@ -368,7 +368,7 @@ def test_it_writes_only_what_it_proposes_and_the_facts_of_the_sample_go(tmp_path
     file = workspace / "params.yaml"
     before = changed((ROOT / "params.yaml").read_text(encoding="utf-8"), "task.kind: text\neval.facts: {order: A-1}")
     file.write_text(before, encoding="utf-8")
-    stage(workspace, "hallmark.commands.propose", "data/rows.jsonl")
+    stage(workspace, "hallmark.commands.propose", "data/rows.jsonl", *["--target", "label"] * 2)
     assert file.read_text(encoding="utf-8") == before
     said = stage(workspace, "hallmark.commands.propose", "data/rows.jsonl", "--write").stdout
     assert "task.kind changes from text to classification" in said

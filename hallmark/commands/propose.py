@@ -307,7 +307,7 @@ def on_a_line(value: Any) -> str:
 def main(arguments: argparse.Namespace) -> None:
     """Command line: FILE, what the user knows, and `--write`."""
     inputs = tuple(map(unescaped, arguments.input))
-    known = Known(inputs, tuple(arguments.target), arguments.group, arguments.refusal, arguments.kind)
+    known = Known(inputs, tuple(dict.fromkeys(arguments.target)), arguments.group, arguments.refusal, arguments.kind)
     ask = arguments.write and not arguments.yes and sys.stdin.isatty()
     more = {"public": arguments.public, "split": not arguments.no_split}
     run(arguments.file, arguments.params, arguments.write, known, ask=ask, **more)
