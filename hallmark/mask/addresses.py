@@ -50,6 +50,9 @@ _THEN_NO = (
 )
 _DOOR = r"(?i:flat|apartment|apt\.?|studio|suite)[ ]?(?!\d+(?:st|nd|rd|th)\b)\d{1,5}[a-zA-Z]?(?![\w-])"
 _STARTS = rf"(?<![\w.,/-])(?=\d|{_DOOR})"
+# Words of a place without a full stop between them, where the next sentence would begin.
+_PLACE_WORD = rf"(?:{_LITTLE}[ ]){{0,2}}(?:(?:St|Ste|Mt|Ft)\.|{_UP}[^\W\d_]*(?:['’-]+[^\W\d_]+)*)"
+_PLACE = rf"{_PLACE_WORD}(?:[ ]{_PLACE_WORD}){{0,3}}"
 # A postcode that is no year.
 _POSTED = r"(?:(?!(?:19|20)\d\d(?!\d))\d{4,6}(?:-\d{3,4})?|[A-Z]{1,2}\d[\dA-Z]?[ ]?\d[A-Z]{2}|[A-Z]\d[A-Z][ ]?\d[A-Z]\d)(?![\w-])"
 _CORES = [
@@ -74,10 +77,10 @@ _CORES = [
     ),
     # 7 Larkspur Knoll, Weston, QLD, 4870; Flat 81, Larkspur Knoll; 48 Larkspur Knoll Suite 9: whatever a street is called
     compiled(
-        rf"{_STARTS}(?:{_DOOR},?[ ])?(?:{_NO},?[ ]){{0,2}}{_WORDS}(?:,?[ ]{_DOOR})?(?:,[ ]|\n){_WORDS}(?:,?[ ][A-Z]{{2,3}}(?=[ ,]))?,?[ ]{_POSTED}"
+        rf"{_STARTS}(?:{_DOOR},?[ ])?(?:{_NO},?[ ]){{0,2}}{_PLACE}(?:,?[ ]{_DOOR})?(?:,[ ]|\n){_PLACE}(?:,?[ ][A-Z]{{2,3}}(?=[ ,]))?,?[ ]{_POSTED}"
     ),
-    compiled(rf"{_STARTS}{_DOOR}(?:,[ ](?:{_NO}[ ])?|[ ]{_NO}[ ]){_WORDS}(?<!\.)"),
-    compiled(rf"{_STARTS}(?:{_NO}[ ]){{1,2}}{_WORDS},?[ ]{_DOOR}"),
+    compiled(rf"{_STARTS}{_DOOR}(?:,[ ](?:{_NO}[ ])?|[ ]{_NO}[ ]){_PLACE}"),
+    compiled(rf"{_STARTS}(?:{_NO}[ ]){{1,2}}{_PLACE},?[ ]{_DOOR}"),
     # Am Markt 3, 89073 Ulm
     compiled(
         rf"(?<![\w.])(?:Am|An de[rnm]|Auf de[rmn]|Im|In de[rn]|Unter den|Zum|Zur|Beim|Hinter de[rm]|Vor de[rm])[ ](?:{_CAPS}[ ]){{1,2}}\d{{1,3}}[ ]?[a-z]?(?=,?\s+\d{{5}}[ ]{_UP})"
