@@ -61,7 +61,7 @@ def test_the_page_says_how_far_it_came_and_shows_no_markup_of_others() -> None:
     played.ended = "Stopped\nby <hand>"
     page = render(played, SMALL)
     assert "as a canary it got 100 % of 4 right, and v0.1.0 0 % of 4; after 60 s its verdict promoted it" in page
-    assert "<b>Stopped</b>" in page and "<pre>Stopped\nby &lt;hand&gt;</pre>" in page and "refresh" not in page
+    assert "<b>Stopped</b>" in page and "<pre>by &lt;hand&gt;</pre>" in page and "refresh" not in page
     played.ended = "done"
     assert "<b>Not as it should be: v0.3.0: None.</b>" in render(played, SMALL)
     played.verdicts["v0.3.0"] = "roll_back", 30.0

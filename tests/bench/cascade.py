@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -68,12 +69,9 @@ def hoeffding_bentkus(rates: Any, risk: float) -> float:
 
 def by_others(fitted: Answers, rest: Answers, risk: float) -> float | None:
     """The lowest threshold by that bound."""
-    last, times = None, rest.groups / fitted.groups
-    for threshold in candidates(fitted, risk, CONFIDENCE, np.log(1 - CONFIDENCE) / np.log(1 - risk) / times, times):
-        if hoeffding_bentkus(rest.rates(threshold), risk) > 1 - CONFIDENCE:
-            break
-        last = threshold
-    return last
+    times, alpha = rest.groups / fitted.groups, 1 - CONFIDENCE
+    tried = candidates(fitted, risk, CONFIDENCE, np.log(alpha) / np.log(1 - risk) / times, times)
+    return [None, *takewhile(lambda threshold: hoeffding_bentkus(rest.rates(threshold), risk) <= alpha, tried)][-1]
 
 
 def row(kind: str, customers: int, risk: float, sets: int) -> list[object]:

@@ -29,7 +29,7 @@ PARAMS = {
     "sft.eval_steps": 50,
     "eval.max_new_tokens": 24,
     "eval.comparators": {},
-    "eval.sample": {"base": 12},
+    "eval.sample": {"base": 24},
     "cascade.max_risk": None,
     "cascade.report_risks": [],
     "benchmark.models": ["tuned"],

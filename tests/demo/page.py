@@ -29,12 +29,11 @@ BECAME = {"right": "#5aa469", "wrong": "#d9694f", "for a person": "#c9a227", "fa
 LEFT, WIDTH, BIN = 80, 920, 8.0  # of the line of time, in its own units
 ENDS = {"promote": "its verdict promoted it", "roll_back": "its verdict took it out", "too_little_data": "undecided"}
 WANTED = {"v0.2.0": ENDS["promote"], "v0.3.0": ENDS["roll_back"]}
-NEXT = "\n"
 
 
 def render(played: Played, size: Size) -> str:
     """The whole page; it loads nothing, but itself again while the demo runs."""
-    ended = played.ended or f"Still running: {played.now}"
+    ended, _, error = (played.ended or f"Still running: {played.now}").partition("\n")
     phases: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for one in played.answers:
         phases[one.phase, one.version or "nobody"].update([one.became, one.judged or "not judged"])
@@ -44,9 +43,9 @@ def render(played: Played, size: Size) -> str:
         "" if played.ended else "<meta http-equiv='refresh' content='5'>",
         "<meta http-equiv='Content-Security-Policy' content=\"default-src 'none'; style-src 'unsafe-inline'\">",
         f"<style>{STYLE}</style><h1>The service loop, played in {played.seconds / 60:.0f} minutes</h1>",
-        f"<p class=lead><b>{escape(verdict(played) if ended == 'done' else ended.partition(NEXT)[0])}</b></p><p>{WHAT}</p>",
+        f"<p class=lead><b>{escape(verdict(played) if ended == 'done' else ended)}</b></p><p>{WHAT}</p>",
         *(f"<p class=lead>{escape(sentence)}</p>" for sentence in story(played)),
-        folded("The error", ended, " class=bad") if NEXT in ended else "",
+        folded("The error", error, " class=bad") if error else "",
         f"<h2>Who answered when, and what became of the calls</h2>{line_of_time(played)}",
         f"<p><b>Real:</b> {REAL} <b>Played:</b> {PLAYED.format(rows=size.rows, later=' or '.join(sorted(LATER)))}</p>",
         "<h2>The releases</h2>" + table("version, right on its holdout, the gate, what became of it", releases(played)),
