@@ -164,7 +164,8 @@ class Loop:
         if failed != sorted(self.waivers):
             self.waivers = dict.fromkeys(failed, waived)
             change_params(self.repo, {"gate.waive": self.waivers})
-            self.run(f"Waive {len(failed)} rules of the gate: {waived}", "dvc", "repro")
+            why = f"Waive {len(failed)} rules of the gate: {waived}" if failed else "Waive nothing any more"
+            self.run(why, "dvc", "repro")
         self.commit(f"Results of {version}")
         self.tool(f"Register {version}", "release", "--version", version)
         self.played.releases[version] = right, failed
