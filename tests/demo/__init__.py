@@ -1,1 +1,1 @@
-"""The whole service loop, played on the reference's generator: `nox -s demo`. On demand, for it takes up to half an hour."""
+"""The whole service loop, played on the reference's generator: `nox -s demo`. On demand: it took 19 minutes on two busy cores."""
