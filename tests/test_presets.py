@@ -216,7 +216,7 @@ def test_params_that_would_not_be_valid_stay_as_they_are(repo: Path) -> None:
     with pytest.raises(HallmarkError):
         tool.run(repo, "gpu-24gb", dry=False)
     with pytest.raises(HallmarkError, match="'seed'"):
-        tool.check(REFERENCE.replace("seed: 7", "seed: x"), repo)
+        tool.write(repo, REFERENCE.replace("seed: 7", "seed: x"))
     assert sorted(file.name for file in Path().iterdir()) == ["params.yaml"]
     repo.write_text(changed(REFERENCE, "compute.portable: true"), encoding="utf-8")
     tool.run(repo, "gpu-24gb", dry=False)
