@@ -334,6 +334,7 @@ def test_masking_of_more_rows_goes_by_the_last_run_of_mask(tmp_path: Path, monke
     assert (many.seconds, many.main_is_slower) == (10 + 30, True), "as fast as the one process that reads and writes"
     assert many.price is not None and many.price == pytest.approx(2.0 * many.machines * many.seconds / 3600)
     assert (few.worker_bytes, few.main_bytes > 500 * 2**20) == (400 * 2**20, True)
+    assert "of 1,000 rows: starting took much" in few.lines()[-1]
     write_json(masking.FILE, {"rows": 1000, "seconds": 40.0})  # of an earlier version
     with pytest.raises(HallmarkError) as failure:
         masking.masking(10_000, 4, None)

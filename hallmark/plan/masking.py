@@ -14,6 +14,9 @@ from hallmark.base.reading import read_object
 FILE = REPORTS / "measured/mask.json"
 ROW_BYTES = 400  # that the main process takes for each row: it remembers all ids, to find one that is there twice
 
+MANY = 100_000  # rows of a run, of which starting takes little
+FEW = "starting took much of its time, and counts as rows here"
+
 
 @dataclass(frozen=True)
 class Masking:
@@ -27,6 +30,7 @@ class Masking:
     machines: int
     price: float | None
     main_is_slower: bool  # than all workers together: more of them bring nothing
+    measured: int  # rows of the last run
 
     def lines(self) -> list[str]:
         cost = "" if self.price is None else f", price {self.price:,.2f}"
@@ -34,7 +38,7 @@ class Masking:
             f"mask: {self.rows:,} rows, {self.workers} workers: {duration(self.seconds)}{cost}",
             f"memory: {self.worker_bytes / 2**30:.1f} GiB for each worker, {self.main_bytes / 2**30:.1f} GiB for the process that reads and writes",
             f"machines like this one: {self.machines}",
-            f"by the last run of mask ({FILE})",
+            f"by the last run of mask ({FILE}), of {self.measured:,} rows: {FEW if self.measured < MANY else 'enough to go by'}",
         ]
         if self.main_is_slower:
             found.insert(
@@ -60,5 +64,5 @@ def masking(rows: int, workers: int, price: float | None) -> Masking:
     machines = math.ceil(workers / (os.cpu_count() or 1))
     return Masking(
         rows, workers, seconds, main * 2**20 + rows * ROW_BYTES, worker * 2**20, machines,
-        None if price is None else price * machines * seconds / 3600, of_main > of_workers,
+        None if price is None else price * machines * seconds / 3600, of_main > of_workers, last["rows"],
     )  # fmt: skip
