@@ -76,6 +76,20 @@ def test_the_last_answer_that_is_trained_is_the_last_without_weight_0(weights: l
     assert (row.context or "").count("assistant: ") == last
 
 
+def test_each_answer_of_a_conversation_is_a_record(tmp_path: Path) -> None:
+    greeting = {"role": "assistant", "content": "Hello!"}
+    system, question, answer, *rest = OPENAI["messages"]
+    unlearned = [system, question, answer | {"weight": 0}, *rest]
+    rows = [{"name": "a", "messages": [greeting, *OPENAI["messages"]]}, {"name": "b", "messages": unlearned}]
+    read_as = {"id": "name", "group": "row.id", "context": "turns.earlier", "answers": "all"}
+    earlier, last, only = read(tmp_path, rows, **read_as)
+    assert [(row.id, row.input, row.target) for row in (earlier, last)] == [
+        ("a-4", "Where is my parcel?", "Which one?"), ("a", "The red\none.", "On its way."),
+    ]  # fmt: skip
+    assert (earlier.context, earlier.group) == ("assistant: Hello!", last.group), "they stay on one side of the split"
+    assert (only.id, only.target) == ("b", "On its way."), "an answer with weight 0 is none"
+
+
 def test_sharegpt_and_alpaca(tmp_path: Path) -> None:
     (row,) = read(tmp_path, [SHAREGPT], context="turns.earlier")
     assert (row.input, row.target, row.context) == ("Ciao?", "Hello.", "")

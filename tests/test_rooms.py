@@ -16,10 +16,10 @@ from tests.workspace import ROOT, run
 # From the bottom to the top, as hallmark/__init__.py says: a room imports only rooms before it. A recipe imports any but
 # `service`, and nothing imports a recipe. With the lines of Python that each may have: who needs more decides it here.
 ROOMS = {
-    "base": 4_350, "task": 1_250, "mask": 9_350, "data": 4_200, "model": 4_050, "serve": 2_350, "answer": 4_300, "judge": 4_200,
+    "base": 4_350, "task": 1_250, "mask": 9_350, "data": 4_250, "model": 4_050, "serve": 2_350, "answer": 4_300, "judge": 4_200,
     "release": 2_150, "page": 900, "params": 1_100, "plan": 1_400, "commands": 7_300, "service": 9_550,
 }  # fmt: skip
-OTHERS = {"stages": 2_450, "tests": 39_650, "noxfile.py": 200}  # lines
+OTHERS = {"stages": 2_450, "tests": 39_700, "noxfile.py": 200}  # lines
 PAGES, WORDS = 20, 29_550  # of docs/
 
 

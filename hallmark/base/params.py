@@ -127,6 +127,7 @@ class Data(Block):
     split: Text | None
     missing: Literal["error", "drop"]
     no_call: Literal["missing", "empty"]
+    answers: Literal["last", "all"]
     markup: Markup
     pseudonyms: Literal["keyed", "none"]
     key: Sha256 | None

@@ -157,7 +157,11 @@ class _Choice:
             turns = [[turn for turn in talk if isinstance(turn, dict)] for talk in talks if isinstance(talk, list)]
             marked = sum(any(turn.get("weight") == 0 for turn in talk) for talk in turns)
             weighed = f" without weight 0, which {marked} rows have" if marked else ""
-            self.take("target", "turns.target", f"the assistant's last answer{weighed}: no other turn is trained")
+            self.take(
+                "target",
+                "turns.target",
+                f"the assistant's last answer{weighed}: no other turn is trained, unless data.answers is all",
+            )
         system, earlier = self.columns["turns.system"], self.columns["turns.earlier"].given
         prompts = {text for text in system.values if text is not None}
         found = {}

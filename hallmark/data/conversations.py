@@ -5,7 +5,7 @@ value); an Alpaca row (instruction, input, output) needs no conversion, since it
 
     turns.input    the user's last message before that answer
     turns.target   the assistant's last answer, or the last without `weight: 0` (OpenAI's mark of turns that are not
-                   trained); if it calls tools, the calls as JSON
+                   trained); with `data.answers: all`, each of them; if it calls tools, the calls as JSON
     turns.earlier  everything before that, one line per turn ("user: ..."); for data.context
     turns.system   the system prompt
     row.id         a hash of the row, for data without ids
@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -143,6 +143,23 @@ def turns(row: dict[str, Any], file: Path, number: int) -> dict[str, Any]:
         "turns.earlier": "\n".join(f"{role}: {text}" for role, text in messages[:question] if role != "system"),
         "turns.system": "\n".join(text for role, text in messages if role == "system"),
     }
+
+
+def earlier_answers(row: dict[str, Any], file: Path, number: int) -> Iterator[tuple[int, dict[str, str]]]:
+    """For each answer before the last that is trained: its place among the messages, and the columns `turns.*` up to it.
+
+    The row was checked before. An answer before the first question is none.
+    """
+    if (column := layout_of(row)) is None:
+        return
+    messages = row[column]
+    roles = [ROLES[message[LAYOUTS[column][0]]] for message in messages]
+    trained = [
+        role == "assistant" and message.get("weight") != 0 for role, message in zip(roles, messages, strict=True)
+    ]
+    ends = [end for end in range(1, len(messages) + 1) if trained[end - 1] and "user" in roles[:end]]
+    for end in ends[:-1]:
+        yield end, turns(row | {column: messages[:end]}, file, number)
 
 
 def layout_of(row: dict[str, Any]) -> str | None:

@@ -7,7 +7,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any, NoReturn
@@ -21,7 +21,7 @@ from hallmark.base.records import FIELD, columns_of, fill
 from hallmark.base.rows import files_of, only_texts, read_rows
 from hallmark.base.tools import function_of, normal_tools
 from hallmark.base.visible import MOST_NAME, hidden_at, shows
-from hallmark.data.conversations import Extra
+from hallmark.data.conversations import Extra, earlier_answers
 from hallmark.data.copied import opened
 from hallmark.data.missing import OR_DROP, Missing, MissingValueError, Part, is_blank
 from hallmark.data.nested import is_path, keys_of
@@ -92,24 +92,24 @@ def raw_rows(
                 continue
             judged = judged or data.rejected in row or is_path(str(data.rejected), row)
             try:
-                raw = checked_row(row, extra, file, number, data, mask, task)
+                found = checked_rows(row, extra, file, number, data, mask, task)
             except MissingValueError as error:
                 if data.missing == "error":
                     raise
                 missing.leave_out(error)
                 continue
-            if (digest := hash(raw.id)) in seen:
-                other = next(row for row in raw_rows(data, mask, task, Missing(), only, again=True) if row.id == raw.id)
-                if (other.file, other.number) != (raw.file, number):
-                    problem = (
-                        f"row {other.number}{'' if other.file == raw.file else f' of {other.file}'} has the same id"
-                    )
-                    remedy = "give every row its own id"
-                    raise HallmarkError(problem, file=file, row=number, field=data.id, remedy=remedy)
-            there = True
-            if not again:
-                seen.add(digest)
-            yield raw
+            for raw in found:
+                if (digest := hash(raw.id)) in seen:
+                    rows = raw_rows(data, mask, task, Missing(), only, again=True)
+                    other = next(row for row in rows if row.id == raw.id)
+                    if (other.file, other.number) != (raw.file, number):
+                        of = "" if other.file == raw.file else f" of {other.file}"
+                        problem, remedy = f"row {other.number}{of} has the same id", "give every row its own id"
+                        raise HallmarkError(problem, file=file, row=number, field=data.id, remedy=remedy)
+                there = True
+                if not again:
+                    seen.add(digest)
+                yield raw
     if missing.first and not there:  # of every row: the column is named wrongly, or was never filled in
         raise missing.first
     if not there:
@@ -119,10 +119,21 @@ def raw_rows(
         raise HallmarkError("no row has this column", file=path, field=data.rejected, remedy=remedy)
 
 
-def checked_row(row: dict[str, Any], extra: Extra, file: Path, number: int, data: Data, mask: Mask, task: Task) -> Raw:
-    """A row, with the extra columns that `data:` names, checked."""
+def checked_rows(
+    row: dict[str, Any], extra: Extra, file: Path, number: int, data: Data, mask: Mask, task: Task
+) -> list[Raw]:
+    """A row, with the extra columns that `data:` names, checked.
+
+    With `data.answers: all`, before it one for each earlier answer of its conversation: its id ends with their place.
+    """
     try:
-        return _Row(file, number, extra(row, file, number)).checked(data, mask, task)
+        whole = extra(row, file, number)
+        earlier = earlier_answers(row, file, number) if data.answers == "all" else ()
+        found = [(end, _Row(file, number, whole | turns).checked(data, mask, task)) for end, turns in earlier]
+        return [
+            *(replace(raw, id=f"{raw.id}-{end}") for end, raw in found),
+            _Row(file, number, whole).checked(data, mask, task),
+        ]
     except RecursionError:
         raise HallmarkError("a value is nested too deep", file=file, row=number, remedy="flatten it") from None
 

@@ -84,6 +84,8 @@ class Params(Block):
             yield (
                 "dpo.enabled: there are no rejected answers to learn from; name their column in data.rejected, or set it to false"
             )
+        if self.data.answers == "all" and (self.data.target != "turns.target" or self.data.rejected is not None):
+            yield "data.answers: all is for answers of conversations; set data.target to turns.target, and data.rejected to null"
         if self.eval.facts and not KINDS[self.task.kind].free_text:
             yield "eval.facts: only free-text replies (task.kind text) have facts; set it to {}"
         known = ["base", *self.eval.comparators]

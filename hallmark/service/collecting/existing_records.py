@@ -18,7 +18,7 @@ from hallmark.base.rows import files_of, read_rows
 from hallmark.data.conversations import Extra
 from hallmark.data.missing import MissingValueError
 from hallmark.data.near import text_of
-from hallmark.data.raw import Raw, Values, checked_row
+from hallmark.data.raw import Raw, Values, checked_rows
 from hallmark.mask.second_check import in_name
 from hallmark.service.collecting.columns import Habits
 from hallmark.task.answers import canonical
@@ -55,18 +55,19 @@ def read_known(params: Params, key: bytes | None) -> Known:
             for number, row in read_rows(file):
                 progress.add()
                 try:
-                    raw = checked_row(row, extra, file, number, data, params.mask, task)
+                    found = checked_rows(row, extra, file, number, data, params.mask, task)
                 except MissingValueError:
                     if data.missing == "error":
                         raise
                     continue
-                known.ids.update({raw.id, str(row.get(NAME, raw.id))})
-                known.texts.append(asked(raw))
-                known.targets.append(canonical(raw.target))
-                known.habits.note(raw.context, raw.input)
-                identities[raw.group].update(raw.identity)
-                if raw.id in frozen or (key is not None and pseudonym(key, "id", raw.id) in frozen):
-                    known.held.add(raw.group)
+                for raw in found:
+                    known.ids.update({raw.id, str(row.get(NAME, raw.id))})
+                    known.texts.append(asked(raw))
+                    known.targets.append(canonical(raw.target))
+                    known.habits.note(raw.context, raw.input)
+                    identities[raw.group].update(raw.identity)
+                    if raw.id in frozen or (key is not None and pseudonym(key, "id", raw.id) in frozen):
+                        known.held.add(raw.group)
     if MASKED.exists():  # a request that was masked is compared with records that were
         with whole_parquet(MASKED):
             masked = scan_records(MASKED).select(text=text_of("prompt"), target=text_of("completion")).collect()

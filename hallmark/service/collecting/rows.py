@@ -13,7 +13,7 @@ from hallmark.base.markup import Markup, plain_text, with_markup
 from hallmark.base.records import fill
 from hallmark.data.conversations import TURNS, Extra
 from hallmark.data.nested import keys_of
-from hallmark.data.raw import Raw, Values, checked_row
+from hallmark.data.raw import Raw, Values, checked_rows
 from hallmark.data.recording import Recorder
 from hallmark.service.collecting.columns import split_prompt
 from hallmark.service.collecting.existing_records import NAME, Customers, Known, asked, mapped
@@ -165,7 +165,7 @@ class Rows:
     def _checked(self, content: dict[str, Any], logged: Logged) -> Raw:
         file = Path(logged.file)
         try:
-            return checked_row(content, self.with_extra, file, logged.row, self.data, self.params.mask, self.task)
+            return checked_rows(content, self.with_extra, file, logged.row, self.data, self.params.mask, self.task)[-1]
         except HallmarkError:
             raise LeftOutError("row") from None
 
