@@ -138,7 +138,11 @@ def test_rows_of_any_shape(tmp_path_factory: pytest.TempPathFactory, rows: list[
         file.write_text(json.dumps(line, default=str) + "\n", encoding="utf-8")
         only_a_hallmark_error(
             lambda: list(
-                raw_rows(Data(**DATA | {"path": str(file), "markup": "html", "no_call": "missing"}), mask, task)
+                raw_rows(
+                    Data(**DATA | {"path": str(file), "markup": "html", "no_call": "missing", "answers": "last"}),
+                    mask,
+                    task,
+                )
             )
         )
 

@@ -70,7 +70,7 @@ class Proposal:
     @property
     def data(self) -> Data:
         """The proposed block `data`, to read this file with; names stay as they are."""
-        said = {"no_call": "missing"} | self.edits["data"]
+        said = {"no_call": "missing", "answers": "last"} | self.edits["data"]
         return Data.model_construct(**said | {"path": str(self.file), "pseudonyms": "none", "key": None})
 
     def set_values(self) -> None:
