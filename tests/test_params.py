@@ -18,8 +18,7 @@ from ruamel.yaml import YAML
 from hallmark.base.errors import HallmarkError
 from hallmark.base.loaded_code import NO_OUTPUT
 from hallmark.base.params import Block
-from hallmark.commands.params import chosen
-from hallmark.params.edit import GONE, RENAMED, changed, defaults
+from hallmark.params.edit import defaults
 from hallmark.params.loader import load_params, resolved
 from tests.workspace import ROOT
 
@@ -87,27 +86,6 @@ def test_an_error_names_its_key_and_what_to_write_instead(
         load_params(write(tmp_path, change))
     assert field in str(caught.value.field)
     assert remedy in str(caught.value)
-
-
-@pytest.mark.parametrize(("old", "new"), RENAMED.items())
-def test_an_old_name_is_an_error_that_says_the_new_one(tmp_path: Path, old: str, new: str) -> None:
-    for read in (
-        lambda: load_params(write(tmp_path, {old: 1})),
-        lambda: changed("seed: 7\n", f"{old}: 1"),
-        lambda: changed("seed: 7\n", f"no.such: 1\n{old}: 1"),
-        lambda: chosen([], old, False),
-    ):
-        with pytest.raises(HallmarkError) as caught:
-            read()
-        assert new in caught.value.remedy
-
-
-@pytest.mark.parametrize("old", GONE)
-def test_a_param_that_is_gone_is_an_error_that_says_what_to_do(tmp_path: Path, old: str) -> None:
-    for read in (lambda: load_params(write(tmp_path, {old: None})), lambda: changed("seed: 7\n", f"{old}: 1")):
-        with pytest.raises(HallmarkError) as caught:
-            read()
-        assert GONE[old] in caught.value.remedy
 
 
 def test_a_missing_key_and_the_first_of_many_problems_are_said(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ every comment stays. `--dry` shows the changes and writes nothing.
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 from pathlib import Path
 from typing import Any
@@ -37,21 +36,11 @@ def run(file: Path, machine: str | None, dry: bool) -> None:
         return
     new = changed(text, changes_for(text, machine, billions))
     changes, said_after = differences(text, new), [*advice(new, machine, billions), *needed(new)]
-    if dry:
-        lines = difflib.unified_diff(
-            text.splitlines(), new.splitlines(), str(file), f"{file} for {machine}", lineterm=""
-        )
-        print("\n".join(lines) or f"{file} is set up for {machine}")
-    elif changes:
+    print("\n".join(changes) or f"{file} is set up for {machine}")
+    if changes and not dry:
         write(file, new)
-        print("\n".join([*changes, f"written: {file}"]))
-        print(
-            "`git diff` shows the lines, `nox -s plan` says whether it fits, and `nox -s repro` runs what has changed"
-        )
-    else:
-        print(f"{file} is set up for {machine}")
-    for line in said_after:
-        print(line)
+        print(f"written: {file}; `nox -s plan` says whether it fits, and `nox -s repro` runs what has changed")
+    print("".join(f"{line}\n" for line in said_after), end="")
 
 
 def size_of_base(params: Params) -> tuple[float | None, str]:
@@ -99,5 +88,5 @@ def main(arguments: argparse.Namespace) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m hallmark.commands.machine", description=__doc__)
     parser.add_argument("machine", nargs="?", metavar="NAME", help="cpu, gpu-24gb, gpu-80gb or gpus; none: list them")
-    parser.add_argument("--dry", action="store_true", help="show the changes as a diff, and write nothing")
+    parser.add_argument("--dry", action="store_true", help="show the changes, and write nothing")
     run_stage("machine", __doc__, main, parser)

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 from hallmark.answer.comparators import COMPARATORS
 from hallmark.answer.measures import known_measures
 from hallmark.base.errors import HallmarkError, printable, run_stage
-from hallmark.params.edit import name_now
 from hallmark.params.loader import default_values, load_params, of_same_kind, resolved
 from hallmark.params.schema import comments, params_schema
 from hallmark.serve.engines import ENGINES
@@ -61,7 +60,6 @@ def chosen(found: list[Row], name: str | None, changed: bool) -> list[Row]:
         near = difflib.get_close_matches(name, [*names, *(each.rpartition(".")[2] for each in names)], 3)
         full = list(dict.fromkeys(each for each in names for word in near if each == word or each.endswith(f".{word}")))
         hint = f"did you mean {' or '.join(full[:3])}?" if full else "without a name, all are shown"
-        hint = f"it is called {now} now" if (now := name_now(name)) else hint
         raise HallmarkError(f"no param or block {printable(name)[:100]!r}", remedy=hint)
     kept = [row for row in found if name is None or f"{row.name}.".startswith(f"{name}.")]
     if not changed:

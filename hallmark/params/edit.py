@@ -23,37 +23,6 @@ NOTE = re.compile(r"\s+#.*")
 QUOTED = r"""(?:"(?:\\.|[^"\\])*"|'(?:''|[^'])*')"""
 # A value before which no comment starts: a text in quotes, or a list or mapping on one line. Others have no ` #` in them.
 CLOSED = re.compile(rf"""\s*(?:- +)*(?:[\[{{](?:[^"'#]|(?<![\s\[{{,:])["']|(?<!\s)\#|{QUOTED})*|{QUOTED})""")
-RENAMED = {  # what params are called now; an old name is an error that says so, until the next release
-    "classical.strength": "classical.C",
-    "compare.difference": "compare.min_detectable_effect",
-    "compare.draws": "compare.bootstrap_samples",
-    "dpo.accumulation": "dpo.gradient_accumulation_steps",
-    "dpo.schedule": "dpo.lr_scheduler",
-    "dpo.warmup": "dpo.warmup_ratio",
-    "sft.accumulation": "sft.gradient_accumulation_steps",
-    "sft.patience": "sft.early_stopping_patience",
-    "sft.schedule": "sft.lr_scheduler",
-    "sft.warmup": "sft.warmup_ratio",
-    "tune.startup": "tune.startup_trials",
-}
-GONE = {  # what params did that are no more, and what to do instead: an error says so, until the next release
-    "drift": "the test for drift has fixed settings, at the top of hallmark/judge/drift.py",
-    "report": "the page shows the worst 5,000 records, and 20,000 characters of a field; predictions.jsonl has all",
-    "eval.confidence": "every interval is made by `compare`, at compare.confidence",
-    "eval.bootstrap_samples": "every interval is made by `compare`, by compare.bootstrap_samples",
-    "eval.again": "nothing replaces it; docs/choices.md has what other batches change",
-    "eval.agreement": "sampled answers showed less than log-probabilities do",
-    "eval.spans": "field F1 counts the values; a measure of your own in stages/measures may give credit for overlap",
-    "verify": "`nox -s verify` says which outputs differ, and allows none to",
-    "eval.self_consistency": "sampled answers showed less than log-probabilities do",
-    "eval.general": "run `lm-eval` over what `python -m hallmark.commands.merge` writes",
-    "collect.review.unsure": "the order of the queue has fixed weights",
-    "collect.review.far": "the order of the queue has fixed weights",
-    "collect.review.frequent": "the order of the queue has fixed weights",
-    "benchmark.schema": "`eval.constrained` shows what holding answers to the schema does",
-    "benchmark.search": "list the loads to try in benchmark.concurrency",
-    "classical.embeddings": "the linear model reads words and characters; compare with embeddings outside of the pipeline",
-}
 REFERENCE = re.compile(r"\$\{([\w.-]+)\}")
 
 
@@ -129,8 +98,6 @@ def replaced(params: str, values: Mapping[str, Sequence[str]]) -> str:
     wanted = {name: values[name] for name in values if name not in inner}
     lines: list[str] = []
     skipping: int | None = None
-    for name in wanted:
-        _check_lines(params.splitlines(), name)
     for line, name, key in _named(params.splitlines()):
         indent = len(line) - len(line.lstrip())
         if skipping is not None and line.strip() and (indent > skipping or line.startswith(" " * skipping + "- ")):
@@ -160,10 +127,11 @@ def added(params: str, block: str, lines: Sequence[str]) -> str:
     written = value_of(params, block)
     if written == "{}":
         return replaced(params, {block: ["", *(f"  {line}" for line in lines)]})
-    if written:
-        raise _on_one_line(block)
     own = params.splitlines()
-    start = places(own)[block]
+    start = places(own).get(block)
+    if written or start is None:
+        remedy = f"write its entries on lines of their own, below `{block.rpartition('.')[2]}:`"
+        raise HallmarkError("stands on one line", param=block, remedy=remedy)
     indent, end = _indent_in(own, start), end_of(own, start)
     return "\n".join([*own[:end], *(f"{indent}{line}" for line in lines), *own[end:]]) + "\n"
 
@@ -171,29 +139,12 @@ def added(params: str, block: str, lines: Sequence[str]) -> str:
 def value_of(params: str, name: str) -> str:
     """The value on the line of a key, by dotted name, without quotes, or its default; "" for one that has a block."""
     lines = params.splitlines()
-    _check_lines(lines, name)
     if (at := places(lines).get(name)) is not None:
-        written = _value(lines[at])
-        if written.startswith(("*", "&", "!")):
-            problem, remedy = f"is written with an anchor, an alias or a tag, {written}", "write its value there"
-            raise HallmarkError(problem, param=name, remedy=remedy)
-        return _unquoted(written)
+        return _unquoted(_value(lines[at]))
     default = defaults().get(name)
     if default is None or default.required:
         raise _missing(name)
     return default.values[0]
-
-
-def name_now(name: str) -> str | None:
-    """What a param with an old name is called now, or one in a block with an old name."""
-    return next(
-        (new + name.removeprefix(old) for old, new in RENAMED.items() if f"{name}.".startswith(f"{old}.")), None
-    )
-
-
-def gone(name: str) -> str | None:
-    """What to do instead of a param that is no more, or of one in a block that is no more."""
-    return next((instead for old, instead in GONE.items() if f"{name}.".startswith(f"{old}.")), None)
 
 
 def places(lines: Sequence[str]) -> dict[str, int]:
@@ -238,20 +189,6 @@ def _unquoted(value: str) -> str:
         return str(json.loads(value))
     except ValueError:  # an escape that only YAML has
         return value[1:-1]
-
-
-def _check_lines(lines: Sequence[str], name: str) -> None:
-    """A HallmarkError if a block that holds the param doesn't have its entries on lines of their own."""
-    there = places(lines)
-    while name := name.rpartition(".")[0]:
-        if (at := there.get(name)) is None:
-            continue
-        if _value(lines[at]):
-            raise _on_one_line(name)
-        indent = _indent_in(lines, at)
-        for line in lines[at + 1 : end_of(lines, at)]:
-            if re.match(rf"{indent}[^ #-]", line) and not KEY.match(line):
-                raise _on_one_line(name)
 
 
 def _inserted(lines: list[str], name: str, values: Sequence[str]) -> list[str]:
@@ -302,13 +239,4 @@ def _named(lines: Iterable[str], a_key: re.Pattern[str] = KEY) -> Iterator[tuple
 
 def _missing(*names: str) -> HallmarkError:
     remedy = f"write it on a line of its own; `nox -s params -- {names[0]}` shows value, default and effect"
-    if new := ", ".join(filter(None, map(name_now, names))):
-        remedy = f"name {new}, as it is called now"
-    elif instead := next(filter(None, map(gone, names)), None):
-        remedy = f"leave it out: {instead}"
     return HallmarkError(f"has no line for {', '.join(names)}", file="params.yaml", remedy=remedy)
-
-
-def _on_one_line(block: str) -> HallmarkError:
-    remedy = f"write its entries on lines of their own, below `{block.rpartition('.')[2]}:`"
-    return HallmarkError("stands on one line", param=block, remedy=remedy)

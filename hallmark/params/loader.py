@@ -11,7 +11,7 @@ import copy
 import difflib
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -33,7 +33,7 @@ from hallmark.mask.params import Mask
 from hallmark.model.base_params import Base, Choose
 from hallmark.model.params import Curve, Dpo, Sft, Tune
 from hallmark.params.collecting import Collect
-from hallmark.params.edit import DEFAULTS, defaults, gone, name_now
+from hallmark.params.edit import DEFAULTS, defaults
 from hallmark.params.gateway import Serve
 from hallmark.params.monitoring import Canary
 from hallmark.serve.params import Benchmark
@@ -43,7 +43,6 @@ from hallmark.task.params import Task
 MOST_PROBLEMS = 20  # named in one error
 NEAR = 3  # most names like an unknown key's that an error lists
 SELECTORS = ("kind", "source", "engine")  # keys that say which others a block has; `data.engine` says nothing of others
-CLOSE = 0.8  # how much a name in another block must be like it, of 1
 
 
 class Params(Block):
@@ -218,14 +217,10 @@ def _explain(detail: Any, raw: dict[str, Any]) -> tuple[str, str, str]:
     """Turn one pydantic error into (dotted field, problem, remedy)."""
     location = [str(part) for part in detail["loc"]]
     field, kind = ".".join(location), detail["type"]
-    if kind == "extra_forbidden" and (now := name_now(field)):
-        return field, f"'{field}' is called '{now}' now", f"rename '{field}' to '{now}'"
-    if kind == "extra_forbidden" and (instead := gone(field)):
-        return field, f"'{field}' is no more", f"remove '{field}': {instead}"
     if kind == "extra_forbidden":
         known = _known_keys(location[:-1], raw)
-        near = _near(location[-1], known)
-        hint = f"did you mean {near}?" if near else f"known here: {', '.join(known)}"
+        near = [f"'{name}'" for name in difflib.get_close_matches(location[-1], known, NEAR)]
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known here: {', '.join(known)}"
         return field, f"'{field}' is not a known parameter", f"remove or rename '{field}' ({hint})"
     if field == "base.revision":
         return (
@@ -250,26 +245,6 @@ def _effect(name: str) -> str:
     while name not in defaults() and "." in name:
         name = name.rpartition(".")[0]
     return f" ({effect})" if name in defaults() and (effect := defaults()[name].effect) else ""
-
-
-def _near(key: str, known: list[str]) -> str:
-    """Names like an unknown key's, in words: of the block that it is in, or else where another block has it."""
-    similar = difflib.get_close_matches(key, known, NEAR)
-    if not similar:
-        anywhere = dict.fromkeys(_dotted([Params]))
-        names = {key} & {name.rpartition(".")[2] for name in anywhere}
-        names |= {*difflib.get_close_matches(key, {name.rpartition(".")[2] for name in anywhere}, 1, CLOSE)}
-        similar = [name for name in anywhere if name.rpartition(".")[2] in names][:NEAR]
-    quoted = [f"'{name}'" for name in similar]
-    return " or ".join([", ".join(quoted[:-1]), quoted[-1]] if len(quoted) > 1 else quoted)
-
-
-def _dotted(models: Iterable[type[BaseModel]], before: str = "") -> Iterator[str]:
-    for model in models:
-        for name, info in model.model_fields.items():
-            yield (dotted := f"{before}{info.alias or name}")
-            kinds = [kind for check in _checks(info) if isinstance(check, ByKind) for kind in check.kinds().values()]
-            yield from _dotted(kinds or _blocks_in(info.annotation), f"{dotted}.")
 
 
 def _known_keys(location: list[str], raw: Any) -> list[str]:

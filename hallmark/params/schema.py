@@ -1,7 +1,7 @@
 """Write the JSON Schema of params.yaml, by which editors complete and check it: `python -m hallmark.params.schema`.
 
 What a key does is said once: in the comment of `defaults.yaml`, or, for a key that only another base, server or comparator has,
-in the `Field` of its block. Only what has no default is required. `nox -s setup` runs this.
+in the `Field` of its block. `nox -s setup` runs this.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from hallmark.base.errors import run_stage
 from hallmark.base.files import write_text
 from hallmark.base.params import ByKind
 from hallmark.params.edit import defaults
-from hallmark.params.loader import SELECTORS, Params, default_values
+from hallmark.params.loader import Params
 
 SCHEMA = Path(".venv/params.schema.json")  # as the first line of params.yaml says
 SAME = {"eval.engine": "benchmark.server"}  # blocks whose keys have their comments in another
@@ -62,57 +62,21 @@ def _inlined(value: Any, blocks: dict[str, Any]) -> Any:
 
 
 def _described(schema: dict[str, Any], path: str, comments: dict[str, str]) -> dict[str, Any]:
-    """The schema, with each key's comment as its description, and what has a default not required."""
+    """The schema, with each key's comment as its description. The loader alone says what is missing: a block may be empty."""
     if not path:
         schema.pop("description", None)
     for form in (schema, *schema.get("anyOf", [])):
-        if "required" in form and _of_default(form["properties"], path):
-            if kinds := _selected(form["properties"], path):
-                form |= {"if": {"properties": kinds}, "else": {"required": form["required"]}}
-            form["required"] = [name for name in form["required"] if _required(f"{path}.{name}".lstrip("."))]
+        form.pop("required", None)
         for name, inner in form.get("properties", {}).items():
             at = f"{path}.{name}".lstrip(".")
-            said = comments.get(at) or comments.get(f"{SAME.get(path, path)}.{name}")
-            if said:
+            if said := comments.get(at) or comments.get(f"{SAME.get(path, path)}.{name}"):
                 inner["description"] = said
             _described(inner, at, comments)
-            if _may_be_empty(inner, at):
-                inner |= (
-                    {"anyOf": [*inner["anyOf"], {"type": "null"}]} if "anyOf" in inner else {"type": ["object", "null"]}
-                )
+            if "properties" in inner:
+                inner["type"] = ["object", "null"]
+            elif any("properties" in kind for kind in inner.get("anyOf", [])):
+                inner["anyOf"] = [*inner["anyOf"], {"type": "null"}]
     return schema
-
-
-def _may_be_empty(schema: dict[str, Any], name: str) -> bool:
-    """Whether a key may have nothing below it, or only comments: it is a block, and all that it holds has a default."""
-    default: Any = default_values()
-    for key in name.split("."):
-        default = default.get(key) if isinstance(default, dict) else None
-    return default == {} or (
-        isinstance(default, dict) and not schema.get("required") and bool({"properties", "anyOf"} & schema.keys())
-    )
-
-
-def _selected(properties: dict[str, Any], path: str) -> dict[str, Any]:
-    """What keys that say which others a block has must be for it to be of the default's kind, where they may be another."""
-    names = {key: f"{path}.{key}" for key in SELECTORS if "enum" in properties.get(key, {}) and path != "data"}
-    return {
-        key: {"const": defaults()[name].values[0]}
-        for key, name in names.items()
-        if name in defaults() and not defaults()[name].required
-    }
-
-
-def _of_default(properties: dict[str, Any], path: str) -> bool:
-    """Whether a block is of the default's kind, and so takes over what it leaves out."""
-    written = {key: defaults()[name].values[0] for key in SELECTORS if (name := f"{path}.{key}") in defaults()}
-    return all(properties.get(key, {}).get("const", kind) == kind for key, kind in written.items())
-
-
-def _required(name: str) -> bool:
-    """Whether params.yaml must have a key, or one below it."""
-    known = [default.required for other, default in defaults().items() if f"{other}.".startswith(f"{name}.")]
-    return any(known) or not known
 
 
 def comments() -> dict[str, str]:
