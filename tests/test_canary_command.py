@@ -132,7 +132,7 @@ def test_with_too_little_data_nothing_is_done(repo: Path) -> None:
     assert "nothing was done: there is too little data" in done.stdout
     day = repo / "data/traces" / f"{STARTED:%Y-%m-%d}"
     day.mkdir(exist_ok=True)
-    (day / "x.parquet").write_bytes(b"PAR1")  # trouble, and no verdict
+    (day / "x.jsonl").write_bytes(b"PAR1\n")  # trouble, and no verdict
     assert canary(repo, "--act").returncode == 2
     assert len(Registry.read(repo).events) == 2
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from hallmark.service.traces import store  # noqa: F401 (in code that runs in a process)
 from hallmark.service.traces.feedback import FeedbackJournal, read_feedback
-from hallmark.service.traces.lines import line_of, table
+from hallmark.service.traces.lines import line_of
 from hallmark.service.traces.store import TraceWriter, read_traces
 from hallmark.service.traces.trace import Feedback, Trace, new_id
 from tests.rows import refused
@@ -82,15 +82,6 @@ def test_what_is_put_is_read_as_it_was_by_day_and_once(tmp_path):
     assert read_traces(tmp_path / "none").height == 0
 
 
-def test_what_an_earlier_version_wrote_is_read_too(tmp_path):
-    (tmp_path / "2026-03-04").mkdir()
-    table([a_trace(1)]).write_parquet(tmp_path / "2026-03-04/old.parquet")
-    (tmp_path / "open").mkdir()
-    (tmp_path / "open/old.jsonl").write_bytes(line_of(a_trace(2)))
-    written(tmp_path, a_trace(3))
-    assert sorted(read_traces(tmp_path)["group"]) == ["C-1", "C-2", "C-3"]
-
-
 @settings(max_examples=25)
 @given(text=st.text(st.characters(codec=None), max_size=40), score=st.floats())
 def test_any_text_and_number_comes_back(tmp_path_factory, text, score):
@@ -143,18 +134,11 @@ def test_a_full_disk_fails_nothing_and_what_is_lost_is_counted(tmp_path):
     assert int(count) == 100 - int(lost) == read_traces(tmp_path).height
 
 
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("a.jsonl", line_of(a_trace(1)) + b'{"id": "private words"}\n'),
-        ("a.jsonl", line_of(a_trace(1)) + b"private words\n"),
-        ("a.parquet", b"private words"),
-    ],
-)
-def test_a_damaged_file_is_named_and_not_quoted(tmp_path, name, content):
-    file = tmp_path / "2026-03-04" / name
+@pytest.mark.parametrize("content", [b'{"id": "private words"}\n', b"private words\n"])
+def test_a_damaged_file_is_named_and_not_quoted(tmp_path, content):
+    file = tmp_path / "2026-03-04/a.jsonl"
     file.parent.mkdir()
-    file.write_bytes(content)
+    file.write_bytes(line_of(a_trace(1)) + content)
     with refused(file=file) as caught:
         read_traces(tmp_path)
     assert "private words" not in str(caught.value)

@@ -19,8 +19,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import TypeAdapter, ValidationError
-
 from hallmark.base import provenance as prov
 from hallmark.base.errors import HallmarkError, run_stage
 from hallmark.base.files import BASE, REPORTS, TRAIN, VALIDATION
@@ -125,14 +123,8 @@ def search_of(params: Params, raw: dict[str, Any]) -> str:
 
 
 def earlier(key: str) -> list[Trial]:
-    remedy = "delete it: the search then starts from its first trial, and takes what DVC has of earlier ones"
-    found = read_object(REPORT, remedy) if REPORT.exists() else {}
-    if found.get("search") != key:
-        return []
-    try:
-        return TypeAdapter(list[Trial]).validate_python(found.get("trials"))
-    except ValidationError:
-        raise HallmarkError("damaged", file=REPORT, field="trials", remedy=remedy) from None
+    found = read_object(REPORT) if REPORT.exists() else {}
+    return [Trial(**trial) for trial in found["trials"]] if found.get("search") == key else []
 
 
 def study_of(params: Params, found: list[Trial]) -> optuna.Study:

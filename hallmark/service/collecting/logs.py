@@ -12,6 +12,7 @@ stand in it, the first that there is counts:
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -108,12 +109,6 @@ def _traces(folder: Path, since: datetime | None) -> Entries:
 
 def _own(trace: Row, folder: Path, number: int) -> Logged:
     verdict, target = judged(trace["said"])
-    parsed = {}
-    for field in ("messages", "tools"):
-        parsed[field] = _decoded(trace[field]) if trace[field] else None
-        if trace[field] and not isinstance(parsed[field], list):
-            remedy = "restore the file, or move it away"
-            raise HallmarkError("not a JSON list", file=folder, row=number, field=field, remedy=remedy)
     same = ("masked", "group", "route", "outcome", "reason", "version", "answer", "fallback", "score", "probability")
     return Logged(
         name=f"{OWN} {trace['id']}",
@@ -121,8 +116,8 @@ def _own(trace: Row, folder: Path, number: int) -> Logged:
         row=number,
         time=f"{trace['time']:%Y-%m-%d}",
         own=True,
-        messages=messages_of(parsed["messages"]),
-        tools=parsed["tools"],
+        messages=messages_of(json.loads(trace["messages"])),
+        tools=None if trace["tools"] is None else json.loads(trace["tools"]),
         verdict=verdict,
         target=target,
         **{field: trace[field] for field in same},

@@ -23,7 +23,6 @@ from hallmark.service.monitoring import canary_words as say
 from hallmark.service.monitoring.canary import PROMOTE, ROLL_BACK, TOO_LITTLE, Report, judge
 from hallmark.service.traces.feedback import every_word
 from hallmark.service.traces.store import read_traces
-from hallmark.service.traces.trace import TRACES
 from hallmark.task.task import Task
 from hallmark.task.values import same_answer
 
@@ -127,10 +126,8 @@ def main(arguments: argparse.Namespace) -> NoReturn:
     pair, now = pair_of(HERE), datetime.now(UTC)
     since = start(pair, arguments.since, now)
     report = judge(
-        read_traces(
-            arguments.traces, since=since - timedelta(days=params.canary.days), until=now + timedelta(seconds=1)
-        ),
-        every_word(arguments.traces),
+        read_traces(since=since - timedelta(days=params.canary.days), until=now + timedelta(seconds=1)),
+        every_word(),
         (pair.prod.version, pair.canary.version),
         since,
         now,
@@ -161,7 +158,6 @@ if __name__ == "__main__":
         metavar="TIME",
         help="count only what came later than this, such as 2030-01-31T12:00 (UTC)",
     )
-    parser.add_argument("--traces", type=Path, default=TRACES, metavar="FOLDER", help="default: %(default)s")
     try:
         run_stage("canary", __doc__, main, parser)
     except Ended:

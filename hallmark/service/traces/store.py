@@ -1,7 +1,4 @@
-"""Where traces are kept: lines of JSON in a folder for each day, in a file for each process that writes any.
-
-Reading counts each trace once. Earlier versions kept days as Parquet files and what was new in `open/`: these are read too.
-"""
+"""Where traces are kept: lines of JSON in a folder for each day, in a file for each process that writes any."""
 
 from __future__ import annotations
 
@@ -10,13 +7,12 @@ import queue
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
 from contextlib import suppress
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hallmark.service.traces.lines import DayFiles, columns, damaged, line_of, read_lines, table
+from hallmark.service.traces.lines import DayFiles, line_of, read_lines, table
 from hallmark.service.traces.trace import TRACES, Trace
 
 if TYPE_CHECKING:
@@ -100,28 +96,10 @@ def read_traces(folder: Path = TRACES, since: datetime | None = None, until: dat
     """
     import polars as pl
 
-    parts = [table([])]
-    for path in [*sorted(folder.glob("open/*.jsonl")), *_of_days(folder, since, until)]:
-        if path.suffix == ".jsonl":
-            parts.append(read_lines(path, Trace))
-            continue
-        try:
-            parts.append(pl.read_parquet(path, hive_partitioning=False).select(*columns(Trace)))
-        except (pl.exceptions.PolarsError, OSError):
-            raise damaged(path) from None
-    whole = pl.concat(parts).unique("id", keep="first").sort("time", "id")
+    first, last = (f"{time.astimezone(UTC):%Y-%m-%d}" if time else "" for time in (since, until))
+    days = [day for day in folder.glob("[0-9]*-[0-9]*-[0-9]*") if first <= day.name <= (last or day.name)]
+    parts = [read_lines(file, Trace) for day in sorted(days) for file in sorted(day.glob("*.jsonl"))]
+    whole = pl.concat([table([]), *parts]).unique("id", keep="first").sort("time", "id")
     if since is not None:
         whole = whole.filter(pl.col("time") >= since)
     return whole if until is None else whole.filter(pl.col("time") < until)
-
-
-def _of_days(folder: Path, since: datetime | None, until: datetime | None) -> Iterator[Path]:
-    """The files of the days that may have such traces."""
-    for path in sorted(folder.glob("[0-9]*-[0-9]*-[0-9]*")):
-        try:
-            day = date.fromisoformat(path.name)
-        except ValueError:
-            continue
-        if (since and day < since.astimezone(UTC).date()) or (until and day > until.astimezone(UTC).date()):
-            continue
-        yield from (file for file in sorted(path.iterdir()) if file.suffix in (".jsonl", ".parquet"))
