@@ -31,7 +31,7 @@ from hallmark.plan.sizes import Batch, configuration, sizes
 from tests.bench.memory import CONFIGS, SHAPES, Shape, changed, foreseen, held
 from tests.rows import refused
 from tests.tiny import make_tiny_base
-from tests.workspace import ROOT, change_params, make_tiny_workspace, run_here
+from tests.workspace import ROOT, make_tiny_workspace, run_here
 
 BATCH = Batch(4, 96, 24)
 NAMES = ["HuggingFaceTB/SmolLM2-135M-Instruct", "Qwen/Qwen3-0.6B", "meta-llama/Llama-3.2-3B-Instruct"]
@@ -158,21 +158,17 @@ def test_a_cache_has_the_values_that_are_reckoned(here: Params) -> None:
     assert held == sizes(model.config, here.sft.lora).cache(30)
 
 
-def test_a_gpu_that_is_not_at_hand(here: Params, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    done = run_here(Path.cwd(), "hallmark.commands.plan", "--gpu", "rtx-4090", "--price-per-hour", "0.5", "--json")
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert found["limit_bytes"] == 24 * GIB
-    assert found["price"] == round(0.5 * (found["training_seconds"] + found["evaluation_seconds"]) / 3600, 4)
-    assert "fits: " in run_here(Path.cwd(), "hallmark.commands.plan", "--gpu", "24GiB").stdout
+def test_a_gpu_that_is_not_at_hand(here: Params, tmp_path: Path) -> None:
+    at, (name, base) = machine.named("rtx-4090"), bases.folder_of(here, None, tmp_path)
+    found = estimate.estimate(here, base, at)
+    assert found.limit_bytes == 24 * GIB and found.fits
+    done = run_here(Path.cwd(), "hallmark.commands.plan", "--gpu", "rtx-4090", "--price-per-hour", "0.5")
+    assert (done.returncode, done.stdout.splitlines()) == (0, plan.table(name, here, at, found, 0.5)), done.stderr
 
 
-def test_what_does_not_fit_is_refused(here: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_does_not_fit_is_refused(here: Params) -> None:
     """With what would fit: here, on a GPU that has a tenth less for tensors than training takes."""
-    monkeypatch.setattr(advice, "MOST", 1)
-    needed = json.loads(run_here(Path.cwd(), "hallmark.commands.plan", "--gpu", "24GiB", "--json").stdout)[
-        "training_bytes"
-    ]
+    needed = estimate.estimate(here, BASE, machine.named("24GiB")).training_bytes
     size = (0.9 * needed + machine.RESERVED) / machine.SHARE / GIB
     done = run_here(Path.cwd(), "hallmark.commands.plan", "--gpu", f"{size:.4f}GiB")
     assert (done.returncode, "does not fit" in done.stdout) == (1, True)
@@ -264,13 +260,10 @@ def test_gpus_by_name_and_by_memory() -> None:
 
 
 def test_without_a_gpu_its_memory_and_speed_are_unknown(here: Params) -> None:
-    change_params(Path.cwd(), {"compute.device": "cuda"})
-    try:
-        done = run_here(Path.cwd(), "hallmark.commands.plan", "--json")
-    finally:
-        change_params(Path.cwd(), {"compute.device": "cpu"})
-    found = json.loads(done.stdout)
-    assert (done.returncode, found["limit_bytes"], found["training_seconds"]) == (0, None, None)
+    at = machine.at_hand(here.compute.model_copy(update={"device": "cuda"}))
+    found = estimate.estimate(here, BASE, at)
+    assert (found.limit_bytes, found.training_seconds != found.training_seconds) == (None, True)
+    assert "unknown memory" in plan.table("tiny", here, at, found, None)[0]
 
 
 @pytest.mark.parametrize(("field", "value"), [("model_type", "no-such-model"), ("hidden_size", "wide")])
@@ -329,12 +322,12 @@ def test_masking_of_more_rows_goes_by_the_last_run_of_mask(tmp_path: Path, monke
     monkeypatch.chdir(tmp_path)
     last = {"rows": 1000, "workers": 2, "read_seconds": 1.0, "mask_seconds": 30.0, "main_seconds": 3.0}
     write_json(masking.FILE, last | {"peak_memory_mib": 500, "worker_memory_mib": 400, "seconds": 40.0})
-    few, many = masking.masking(10_000, 4, 2.0), masking.masking(10_000, 64, 2.0)
-    assert (few.seconds, few.main_is_slower) == (10 + 150, False)
-    assert (many.seconds, many.main_is_slower) == (10 + 30, True), "as fast as the one process that reads and writes"
-    assert many.price is not None and many.price == pytest.approx(2.0 * many.machines * many.seconds / 3600)
-    assert (few.worker_bytes, few.main_bytes > 500 * 2**20) == (400 * 2**20, True)
-    assert "of 1,000 rows: starting took much" in few.lines()[-1]
+    few, many = (masking.masking(10_000, workers, 2.0) for workers in (4, 64))
+    assert few[0].startswith("mask: 10,000 rows, 4 workers: 2 min 40 s, price ")
+    assert few[1] == "memory: 0.4 GiB for each worker, 0.5 GiB for the process that reads and writes"
+    assert "of 1,000 rows: starting took much" in few[-1]
+    assert "64 workers: 40 s" in many[0], "as fast as the one process that reads and writes"
+    assert "more of them would bring nothing" in many[1]
     write_json(masking.FILE, {"rows": 1000, "seconds": 40.0})  # of an earlier version
     with pytest.raises(HallmarkError) as failure:
         masking.masking(10_000, 4, None)

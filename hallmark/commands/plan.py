@@ -7,16 +7,14 @@ the run doesn't fit. `--rows 100000000 --workers 32` instead says what masking t
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import math
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from hallmark.base.errors import HallmarkError, run_stage
 from hallmark.base.progress import duration
+from hallmark.commands.sweep import number
 from hallmark.params.loader import Params, load_params
 from hallmark.plan.advice import Change, changes, gib, remedy
 from hallmark.plan.bases import folder_of
@@ -40,42 +38,30 @@ def main(arguments: argparse.Namespace) -> None:
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)  # which PEFT imports
     params = load_params(arguments.params)
     price = arguments.price_per_hour if arguments.price_per_hour is not None else params.benchmark.price_per_hour
-    if arguments.price_per_hour is not None and not 0 <= arguments.price_per_hour < 1e12:
-        raise HallmarkError("not a price", field="--price-per-hour", remedy="give a number, such as 1.20")
     if arguments.rows is not None:
-        mask = masking(arguments.rows, arguments.workers or params.mask.workers, price)
-        print(json.dumps(asdict(mask), indent=2) if arguments.json else "\n".join(mask.lines()))
+        print("\n".join(masking(arguments.rows, arguments.workers or params.mask.workers, price)))
         return
     machine = named(arguments.gpu) if arguments.gpu else at_hand(params.compute)
     with tempfile.TemporaryDirectory() as temporary:
         name, base = folder_of(params, arguments.base, Path(temporary))
         found = estimate(params, base, machine)
-        fitting = [] if found.fits else what_fits(params, base, machine, found)
-    if arguments.json:
-        print(json.dumps(as_json(name, found, price, fitting), indent=2))
-    else:
         print("\n".join(table(name, params, machine, found, price)))
-    if not found.fits:
-        raise too_large(params, found, fitting)
+        if not found.fits:
+            raise too_large(params, base, machine, found)
 
 
-def what_fits(params: Params, base: Path, machine: Machine, found: Estimate) -> list[Change]:
-    """Changes of `sft` with which training fits; none if training is not what is too large."""
-    assert machine.usable is not None
-    if found.training_bytes <= machine.usable:
-        return []
-    batch, size = training(params, lengths(params, base)).largest, sizes(configuration(base), params.sft.lora)
-    return changes(size, params.sft, batch, machine.device, machine.usable)
-
-
-def too_large(params: Params, found: Estimate, fitting: list[Change]) -> HallmarkError:
+def too_large(params: Params, base: Path, machine: Machine, found: Estimate) -> HallmarkError:
+    """By how much the run is too large, and with which params it would fit."""
     assert found.limit_bytes is not None
-    most = usable(found.limit_bytes)
-    batch = f"lower eval.batch_size ({params.eval.batch_size}), or take a smaller base"
+    most, fitting = usable(found.limit_bytes), list[Change]()
+    if found.training_bytes > most:
+        batch, size = training(params, lengths(params, base)).largest, sizes(configuration(base), params.sft.lora)
+        fitting = changes(size, params.sft, batch, machine.device, most)
+    fewer = f"lower eval.batch_size ({params.eval.batch_size}), or take a smaller base"
     cache = "give the server a smaller cache, measure one model, or take a smaller base"
     parts = [
         (found.training_bytes, "training", "sft", remedy(fitting)),
-        (found.evaluation_bytes, "evaluation", "eval.batch_size", batch),
+        (found.evaluation_bytes, "evaluation", "eval.batch_size", fewer),
         (found.serving_bytes, "serving", "benchmark.server", cache),
     ]
     large = [part for part in parts if part[0] > most]
@@ -117,27 +103,26 @@ def table(name: str, params: Params, machine: Machine, found: Estimate, price: f
     return lines
 
 
-def as_json(name: str, found: Estimate, price: float | None, fitting: list[Change]) -> dict[str, Any]:
-    """The plan for programs; seconds and price are null if the device's speed is unknown."""
-    values = {
-        key: None if isinstance(value, float) and math.isnan(value) else value for key, value in asdict(found).items()
-    }
-    seconds = found.training_seconds + found.evaluation_seconds
-    cost = None if price is None or math.isnan(seconds) else round(price * seconds / 3600, 4)
-    would = [{"params": change.values, "training_bytes": change.training_bytes} for change in fitting]
-    return {"base": name, **values, "fits": found.fits, "price": cost, "would_fit": would}
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m hallmark.commands.plan", description=__doc__)
     parser.add_argument("--base", metavar="BASE", help="a folder with config.json, a known base, or OWNER/NAME@COMMIT of the hub (default: the base in the params)")  # fmt: skip
     parser.add_argument("--gpu", metavar="GPU", help="a GPU that is not at hand: its model (L4, A100, H100, ...) or its memory (24GiB)")  # fmt: skip
-    parser.add_argument("--price-per-hour", type=float, metavar="PRICE", help="of the machine, in any currency (default: benchmark.price_per_hour)")  # fmt: skip
     parser.add_argument(
-        "--rows", type=int, metavar="ROWS", help="what masking that many rows would take, instead of the run"
+        "--price-per-hour",
+        type=number(float, 0, 1e12),
+        metavar="PRICE",
+        help="of the machine (default: benchmark.price_per_hour)",
     )
     parser.add_argument(
-        "--workers", type=int, metavar="WORKERS", help="for --rows: by that many (default: mask.workers)"
+        "--rows",
+        type=number(int, 1, 10**12),
+        metavar="ROWS",
+        help="what masking that many rows would take, instead of the run",
     )
-    parser.add_argument("--json", action="store_true", help="print it as JSON")
+    parser.add_argument(
+        "--workers",
+        type=number(int, 1, 10**6),
+        metavar="WORKERS",
+        help="for --rows: by that many (default: mask.workers)",
+    )
     run_stage("plan", __doc__, main, parser)
