@@ -275,20 +275,6 @@ def test_a_configuration_that_is_none(here: Params, tmp_path: Path, field: str, 
         configuration(tmp_path / "bad")
 
 
-def test_the_faster_data_type_is_named_where_it_is_not_that_of_the_params(here: Params) -> None:
-    fast = estimate.estimate(here, BASE)
-    assert fast.float32_ahead is not None and fast.float32_ahead > 0
-    at_hand = machine.at_hand(here.compute)
-    said = {
-        times: "float32" in "\n".join(plan.table("tiny", here, at_hand, replace(fast, float32_ahead=times), None))
-        for times in (None, 1.2, 2.5)
-    }
-    assert said == {None: False, 1.2: False, 2.5: True}
-    slow = here.model_copy(update={"sft": here.sft.model_copy(update={"dtype": "float32"})})
-    assert estimate.estimate(slow, BASE).float32_ahead is None
-    assert estimate.estimate(here, BASE, machine.named("L4")).float32_ahead is None
-
-
 @pytest.mark.parametrize(
     ("config", "field"),
     [

@@ -27,8 +27,6 @@ from hallmark.plan.sizes import configuration, sizes
 
 log = logging.getLogger("plan")
 
-AHEAD = 1.25  # times as fast as bfloat16 that float32 must be to be worth its memory
-
 
 def main(arguments: argparse.Namespace) -> None:
     """Print the plan; a HallmarkError if it doesn't fit, which says by how much, and what would."""
@@ -94,12 +92,6 @@ def table(name: str, params: Params, machine: Machine, found: Estimate, price: f
         verdict = "fits" if found.fits else "does not fit"
         lines.append(f"{verdict}: {gib(found.needed_bytes)} of the {gib(machine.usable)} that tensors may take")
     lines.append(f"by {found.basis}")
-    if found.float32_ahead is not None and found.float32_ahead >= AHEAD:
-        lines += [
-            "",
-            f"This processor multiplies {found.float32_ahead:.1f} times as fast in float32 as in bfloat16: `sft.dtype: float32` "
-            "trains faster, and takes more memory.",
-        ]
     return lines
 
 

@@ -14,11 +14,11 @@ import json
 import logging
 import shutil
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from ruamel.yaml import YAML
 
@@ -35,7 +35,7 @@ log = logging.getLogger("verify")
 ENVIRONMENT = REPORTS / "measured/environment.json"  # written by certify
 
 
-def run(stage: str | None = None, commit: str = "HEAD", into: Path | None = None) -> int:
+def run(stage: str | None = None, commit: str = "HEAD") -> int:
     """Rebuild `commit` of the repository in the working directory; print one line per output; return the exit code."""
     revision = (prov.git("rev-parse", "--verify", f"{commit}^{{commit}}") or b"").decode().strip()
     if not revision:
@@ -53,8 +53,8 @@ def run(stage: str | None = None, commit: str = "HEAD", into: Path | None = None
             f"has no stage '{stage}'", file="dvc.lock", remedy=f"name one of: {', '.join(sorted(lock))}"
         )
     key = _key(revision, stage)
-    with _folder(into) as folder:
-        clone = _clone(folder, revision, stage, lock)
+    with TemporaryDirectory(prefix="hallmark-verify-") as place:
+        clone = _clone(Path(place).resolve(), revision, stage, lock)
         outs = _outs(clone, stage, lock)
         if not outs:
             raise HallmarkError(
@@ -90,18 +90,6 @@ def _key(revision: str, stage: str | None) -> dict[str, str]:
     if not wanted or not isinstance(data.get("key"), str) or stage not in (None, "mask", "dedupe", "split"):
         return {}
     return {VARIABLE: key_of(data["key"]).hex()}
-
-
-@contextmanager
-def _folder(into: Path | None) -> Iterator[Path]:
-    if into is None:
-        with tempfile.TemporaryDirectory(prefix="hallmark-verify-") as folder:
-            yield Path(folder).resolve()
-        return
-    if into.exists():
-        raise HallmarkError("already exists", file=into, remedy="give the name of a new folder")
-    into.mkdir(parents=True)
-    yield into.resolve()
 
 
 def _clone(folder: Path, revision: str, stage: str | None, lock: prov.Stages) -> Path:
@@ -234,14 +222,11 @@ def _remove(path: Path) -> None:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    sys.exit(run(arguments.stage, arguments.commit, arguments.into))
+    sys.exit(run(arguments.stage, arguments.commit))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m hallmark.commands.verify", description=__doc__)
     parser.add_argument("--stage", help="rebuild only this stage, from the cached outputs of the stages before it")
     parser.add_argument("--commit", default="HEAD", help="the commit to rebuild (default: %(default)s)")
-    parser.add_argument(
-        "--into", type=Path, metavar="FOLDER", help="rebuild in this new folder, and keep it (default: a temporary one)"
-    )
     run_stage("verify", __doc__, main, parser)

@@ -8,16 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hallmark.base.model_folder import explained
-from hallmark.plan.batches import Answering, Training, all_answering, middle, training, validations
+from hallmark.plan.batches import Answering, Training, all_answering, training, validations
 from hallmark.plan.lengths import lengths
 from hallmark.plan.machine import Machine, Speed, at_hand, usable
 from hallmark.plan.memory import answering_bytes, serving_bytes, training_bytes, width
 from hallmark.plan.sizes import Batch, Sizes, configuration, empty, sizes
-from hallmark.plan.speed import (
-    Clock,
-    float32_ahead,
-    measured,
-)
+from hallmark.plan.speed import Clock, measured
 
 if TYPE_CHECKING:
     from hallmark.answer.params import Eval
@@ -35,7 +31,6 @@ class Estimate:
     training_seconds: float  # of the steps and validations of sft; not a number if the device's speed is unknown
     evaluation_seconds: float  # of all answers of base, tuned model and comparators; the same
     limit_bytes: int | None  # memory of the device at hand; None: unknown
-    float32_ahead: float | None  # how many times as fast this processor is in float32, if `sft.dtype` is bfloat16
     basis: str  # how the numbers were got, one sentence
 
     @property
@@ -71,9 +66,6 @@ def estimate(params: Params, base: Path, machine: Machine | None = None) -> Esti
     if machine.here:
         with explained("no model of it runs here", base / "config.json"):
             speed = measured(config, params, run.training.batches, run.answers[0].batches, clock)
-    ahead = None
-    if machine.here and machine.device == "cpu" and params.sft.dtype == "bfloat16":
-        ahead = float32_ahead(config, middle(run.training.batches).all_tokens, clock)
     return Estimate(
         training_bytes=training_bytes(size, params.sft, run.training.largest, machine.device),
         evaluation_bytes=answering_bytes(size, params, run.longest_prompts, machine.device) if in_process else 0,
@@ -81,7 +73,6 @@ def estimate(params: Params, base: Path, machine: Machine | None = None) -> Esti
         training_seconds=run.trained(speed) if speed else math.nan,
         evaluation_seconds=run.answered(speed) if speed else math.nan,
         limit_bytes=machine.memory,
-        float32_ahead=ahead,
         basis=f"{found.basis}; {speed.basis if speed else 'no speed is known of this device'}",
     )
 

@@ -27,7 +27,6 @@ LAYERS = 2  # of the piece that is measured
 WORDS = 64  # of its vocabulary: the head counts as being as fast as the layers
 TIMES = 3  # that a step is run, the fastest of which counts: others may use the machine too
 MOST_WORK = 6e10  # floating-point operations of one step: of a larger model, fewer records are taken
-MOST_WIDTH = 2048  # of the matrix that tells which data type is faster
 
 
 class Clock:
@@ -181,21 +180,3 @@ def generation_step(model: Any, batch: Batch, before: int) -> Callable[[], None]
         model.get_decoder()(input_ids=ids, attention_mask=mask, cache=cache, use_cache=True)
 
     return step
-
-
-def float32_ahead(config: PretrainedConfig, tokens: int, clock: Clock) -> float:
-    """How many times as fast this processor multiplies in float32 as in bfloat16, by a matrix of the base's width.
-
-    `tokens`: of a batch. Under 1 on processors with units for bfloat16 (AMX, most of AVX512-BF16). Some have its instructions,
-    and take twice as long for them as for float32.
-    """
-    import torch
-
-    width = min(config.hidden_size, MOST_WIDTH)
-
-    def seconds(dtype: torch.dtype) -> float:
-        states, weights = torch.ones(tokens, width, dtype=dtype), torch.ones(width, width, dtype=dtype)
-        return clock.seconds(lambda: torch.nn.functional.linear(states, weights))
-
-    with clock.threads():
-        return seconds(torch.bfloat16) / seconds(torch.float32)
