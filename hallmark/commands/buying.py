@@ -26,6 +26,7 @@ from hallmark.answer.endpoint import FRAME, MALFORMED, PER_TOKEN, UnreadableErro
 from hallmark.base.errors import HallmarkError
 from hallmark.base.progress import Progress
 from hallmark.base.reading import strict_json
+from hallmark.commands.appending import append_line
 from hallmark.commands.budget import Budget
 from hallmark.commands.completions import WrongAnswerError, bought_of, cost_of, reason_of, retry_after
 
@@ -168,17 +169,11 @@ class Buyer:
             self._stop("another model answered")
 
     def _write(self) -> None:
-        """Append what is not on the disk yet. A line that fails to get there leaves nothing, and is kept for another try."""
+        """Append what is not on the disk yet. A line that fails to get there is kept for another try."""
         while self._unwritten:
-            start = self._file.seek(0, os.SEEK_END)
             try:
-                rest = memoryview(self._unwritten[0])
-                while rest:
-                    rest = rest[self._file.write(rest) :]
-                os.fsync(self._file.fileno())
+                append_line(self._file.fileno(), self._unwritten[0], sync=True)
             except OSError as error:
-                with suppress(OSError):
-                    self._file.truncate(start)
                 error.filename = self._file.name
                 raise
             del self._unwritten[0]

@@ -62,9 +62,10 @@ class Done:
         head: dict[str, Any] = {"line": line.row, "id": line.id, "request": line.digest}
         if answered is None or masked is None:
             return head | {"text": None, "tool_calls": None, "outcome": "failed", "reason": "refused", "version": ""}
+        text, calls = answered.restored(masked)
         return head | {
-            "text": None if answered.text is None else masked.restored(answered.text),
-            "tool_calls": None if answered.tool_calls is None else [_restored(call, masked) for call in answered.tool_calls],
+            "text": text,
+            "tool_calls": calls,
             "outcome": answered.outcome,
             "reason": answered.reason,
             "finish": answered.finish,
@@ -75,10 +76,6 @@ class Done:
             "version": answered.version,
             "trace": answered.trace,
         }  # fmt: skip
-
-
-def _restored(call: dict[str, Any], masked: Masked) -> dict[str, Any]:
-    return call | {"function": {name: masked.restored(text) for name, text in call["function"].items()}}
 
 
 class Batch:

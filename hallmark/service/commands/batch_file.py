@@ -22,6 +22,7 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.markup import Markup
 from hallmark.base.reading import NotJsonError, check_regular, strict_json
 from hallmark.base.refusal import Refusal
+from hallmark.commands.appending import append_line
 from hallmark.serve.chat_request import ChatRequest, read_request
 
 LINE_BYTES = 2**24  # most of one request
@@ -114,15 +115,7 @@ class Answers:
             )
 
     def append(self, answer: dict[str, Any]) -> None:
-        content = (json.dumps(answer, ensure_ascii=False) + "\n").encode("utf-8", "replace")
-        size = os.fstat(self._handle).st_size
-        try:
-            done = 0
-            while done < len(content):
-                done += os.write(self._handle, content[done:])
-        except OSError:
-            os.ftruncate(self._handle, size)
-            raise
+        append_line(self._handle, (json.dumps(answer, ensure_ascii=False) + "\n").encode("utf-8", "replace"))
         self.digests.append(answer["request"])
         self.versions[answer["version"]] += 1
 

@@ -56,6 +56,14 @@ class Answered:
     fallback_s: float | None = None
     price: float | None = None
 
+    def restored(self, masked: Masked) -> tuple[str | None, list[dict[str, Any]] | None]:
+        """Text and calls of tools, with the caller's own values in them again."""
+        calls = self.tool_calls and [
+            call | {"function": {name: masked.restored(part) for name, part in call["function"].items()}}
+            for call in self.tool_calls
+        ]
+        return None if self.text is None else masked.restored(self.text), calls
+
 
 SAME = {field.name for field in fields(Trace)} & {field.name for field in fields(Answered)}
 

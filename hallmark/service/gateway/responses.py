@@ -79,13 +79,10 @@ def _message(answered: Answered, masked: Masked, chat: ChatRequest) -> tuple[dic
     if answered.outcome == "handed_over":
         refusal = f"A person must look at this: {REVIEWS.get(answered.reason, 'there is no answer that may go out')}."
         return {"role": "assistant", "content": None, "refusal": refusal}, HANDED_OVER
-    message: dict[str, Any] = {"role": "assistant", "content": _restored(answered.text, masked), "refusal": None}
-    if answered.tool_calls:
-        most = 1 if chat.parallel_tool_calls is False else None
-        message["tool_calls"] = [
-            call | {"function": {name: _restored(text, masked) for name, text in call["function"].items()}}
-            for call in answered.tool_calls[:most]
-        ]
+    text, calls = answered.restored(masked)
+    message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
+    if calls:
+        message["tool_calls"] = calls[: 1 if chat.parallel_tool_calls is False else None]
     return message, answered.finish or "stop"
 
 
@@ -104,10 +101,6 @@ def refused(answered: Answered, chat: ChatRequest, headers: dict[str, str]) -> R
     if names := [name for name in OPTIONAL if getattr(chat, name) is not None]:
         message += f", or it does not take {' or '.join(names)}"
     return Refusal(400, "refused_by_model", message, headers=headers)
-
-
-def _restored(text: str | None, masked: Masked) -> str | None:
-    return text if text is None or not masked.values else masked.restored(text)
 
 
 def headers_of(answered: Answered) -> dict[str, str]:

@@ -7,12 +7,12 @@ import math
 import os
 import secrets
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hallmark.base.errors import HallmarkError
+from hallmark.commands.appending import append_line
 from hallmark.service.traces.trace import Feedback, Trace
 
 if TYPE_CHECKING:
@@ -40,17 +40,7 @@ class DayFiles:
         if self._handle < 0 or day != self._day:
             self.close()
             self._open(day, sync=sync)
-        size = os.fstat(self._handle).st_size
-        try:
-            done = 0
-            while done < len(line):
-                done += os.write(self._handle, line[done:])
-            if sync:
-                os.fsync(self._handle)
-        except OSError:
-            with suppress(OSError):
-                os.ftruncate(self._handle, size)
-            raise
+        append_line(self._handle, line, sync=sync)
 
     def close(self) -> None:
         if self._handle >= 0:
