@@ -11,7 +11,6 @@ import pytest
 from hallmark.base import files, holdout, records
 from hallmark.base.errors import HallmarkError
 from hallmark.base.rows import read_rows
-from hallmark.commands import key as key_tool
 from hallmark.commands import propose
 from hallmark.data.gold import gold_spans
 from hallmark.data.gold_clusters import compare_with_gold
@@ -114,17 +113,3 @@ def test_a_proposal_that_cant_be_written_changes_nothing(tmp_path: Path) -> None
     path = write_lines(tmp_path / "x.jsonl", [{"text": "a b", "target": "x", "\ud800": 1}] * 3)
     with pytest.raises(HallmarkError, match="surrogate"):
         propose.run(path, ROOT / "params.yaml", write=False)
-
-
-def test_a_key_that_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("HALLMARK_KEY", raising=False)
-    Path("params.yaml").write_text("data:\n  key: null\n", encoding="utf-8")
-    Path("data").mkdir()
-    Path("data/pseudonyms.key").symlink_to("/dev/zero")
-    with pytest.raises(HallmarkError, match="not a regular file"):
-        key_tool.make(Path("params.yaml"))
-    Path("data/pseudonyms.key").unlink()
-    Path("data/pseudonyms.key").touch()
-    with pytest.raises(HallmarkError, match="empty"):
-        key_tool.make(Path("params.yaml"))

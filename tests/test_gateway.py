@@ -22,6 +22,7 @@ from hallmark.service.gateway import limits
 from hallmark.service.gateway.callers import Keys, is_loopback, read_keys
 from hallmark.service.traces.trace import new_id
 from tests import hostile
+from tests.gateway_toys import until
 from tests.test_admission import FIELDS, JSON, MESSAGES
 from tests.toy_gateway import Gateway, params
 
@@ -366,12 +367,6 @@ def test_a_body_of_another_type_is_refused(gateway: Gateway, kind: str) -> None:
     error_of(ask(gateway, chat(), content_encoding="gzip"), 415, "unsupported_media_type")
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
 def test_requests_under_way_are_bounded_in_all_and_for_each_key(keyed: Callable[..., Gateway]) -> None:
     async def play() -> None:
         gateway = keyed(under_way=3, under_way_per_key=2)
@@ -459,42 +454,6 @@ def test_what_can_not_be_masked_reaches_no_model(gateway: Gateway, caplog: pytes
     assert gateway.models.asked == gateway.kept.traces == []
     assert "RuntimeError at toy_gateway.py" in caplog.text
     assert "Thandeka" not in response.text + caplog.text
-
-
-def test_a_caller_who_hangs_up_ends_his_request_and_frees_his_slot(gateway: Gateway) -> None:
-    async def play() -> list[Any]:
-        gone = asyncio.Event()
-        body = json.dumps(chat("WAIT")).encode()
-        messages = [{"type": "http.request", "body": body, "more_body": False}]
-        sent: list[Any] = []
-
-        async def receive() -> Any:
-            if messages:
-                return messages.pop()
-            await gone.wait()
-            return {"type": "http.disconnect"}
-
-        async def sent_on(message: Any) -> None:
-            sent.append(message)
-
-        headers = [(b"host", f"127.0.0.1:{PORT}".encode()), (b"content-type", b"application/json")]
-        scope = {
-            "type": "http", "method": "POST", "path": CHAT, "raw_path": CHAT.encode(), "query_string": b"",
-            "server": ("127.0.0.1", PORT), "headers": headers, "http_version": "1.1", "scheme": "http", "root_path": "",
-        }  # fmt: skip
-        work = asyncio.create_task(gateway.app(scope, receive, sent_on))
-        await until(lambda: len(gateway.models.asked) == 1)
-        gone.set()
-        await work
-        return sent
-
-    assert asyncio.run(play())[0]["status"] == 499
-    assert gateway.models.cancelled == 1
-    (trace,) = gateway.kept.traces
-    assert (trace.outcome, trace.reason) == ("failed", "gone")
-    assert (trace.route, trace.version) == ("canary", "v1.3.0"), "who hangs up on a slow release must count against it"
-    assert 'hallmark_requests_total{endpoint="chat",status="499"} 1' in gateway.metrics.text()
-    assert "hallmark_under_way 0\n" in gateway.metrics.text()
 
 
 # Feedback

@@ -77,11 +77,15 @@ def test_anything_but_the_key_is_one_error_that_does_not_show_it(content: str | 
     assert "f" * 16 not in str(caught.value)
 
 
-@pytest.mark.parametrize("kind", ["folder", "fifo", "dangling", "text"])
+@pytest.mark.parametrize("kind", ["folder", "fifo", "dangling", "text", "empty", "device"])
 def test_no_key_is_made_over_what_is_there(kind: str) -> None:
     FILE.parent.mkdir()
     make = {"folder": FILE.mkdir, "fifo": lambda: os.mkfifo(FILE), "dangling": lambda: FILE.symlink_to("nowhere")}
-    make |= {"text": lambda: FILE.write_text("hello")}
+    make |= {
+        "text": lambda: FILE.write_text("hello"),
+        "empty": FILE.touch,
+        "device": lambda: FILE.symlink_to("/dev/zero"),
+    }
     make[kind]()
     before = PARAMS.read_text(encoding="utf-8")
     with pytest.raises(HallmarkError, match=rf"{FILE}: .*\n  remedy: remove it"):

@@ -193,7 +193,9 @@ def test_a_caller_who_hangs_up_stops_the_model(gateway: Running) -> None:
         gateway.wait_for("hallmark_under_way 1\n")
     gateway.wait_for("hallmark_under_way 0\n")
     gateway.wait_for('hallmark_requests_total{endpoint="chat",status="499"}')
-    assert gateway.lines("traces.jsonl")[-1]["reason"] == "gone"
+    trace = gateway.lines("traces.jsonl")[-1]
+    assert (trace["outcome"], trace["reason"]) == ("failed", "gone")
+    assert (trace["route"], trace["version"]) == ("canary", "v1.3.0"), "it counts against a slow release"
 
 
 def test_who_reads_no_answer_is_hung_up_on(tmp_path: Path) -> None:

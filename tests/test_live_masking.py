@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import chdir
 from dataclasses import replace
 from multiprocessing.context import SpawnProcess
@@ -33,6 +33,7 @@ from hallmark.params.loader import Params, load_params
 from hallmark.service.gateway.masking import MaskPool
 from hallmark.task.answers import compact_json
 from hallmark.task.task import Task
+from tests.gateway_toys import until
 from tests.rows import mask_with
 from tests.workspace import ROOT
 
@@ -332,12 +333,6 @@ def alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-async def until(holds: Callable[[], Any]) -> None:
-    async with asyncio.timeout(60):
-        while not holds():
-            await asyncio.sleep(0.01)
 
 
 def test_a_process_that_dies_is_replaced_and_the_request_asked_again(running: Running) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import struct
 import threading
 import time
@@ -24,17 +23,18 @@ from pydantic import ValidationError
 
 from hallmark.base.errors import HallmarkError
 from hallmark.params.gateway import Otlp
-from hallmark.service.collecting.logs import Scores, read_log
+from hallmark.serve.server import free_port
 from hallmark.service.gateway import otlp
 from hallmark.service.gateway.exchange import Several
 from hallmark.service.gateway.metrics import Metrics
 from hallmark.service.gateway.otlp import OtlpExporter, read_headers
 from hallmark.service.gateway.spans import Span, body_of, span_of
 from hallmark.service.traces.store import TraceWriter, read_traces
+from tests.stub_model import wait_for
 from tests.test_gateway import ask, chat
 from tests.test_serve import ask as ask_served
 from tests.test_serve import folder, gateway, server  # noqa: F401 (fixtures)
-from tests.test_traces import a_trace, wait_for
+from tests.test_traces import a_trace
 from tests.toy_gateway import Gateway
 from tests.workspace import change_params
 
@@ -93,12 +93,6 @@ def collector(*answers: Answer, port: int = 0) -> Iterator[Collector]:
     finally:
         running.shutdown()
         running.server_close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def settings(port: int, *, texts: bool = False, headers: str | None = None) -> Otlp:
@@ -163,23 +157,6 @@ def spans_in(body: bytes) -> list[Span]:
         values = attributes_in(message, 9)
         spans.append(Span(one[1][0].hex(), one[2][0].hex(), one[5][0].decode(), start, end, failed, values))
     return spans
-
-
-def as_json(span: Span) -> str:
-    """A line of the file that a collector would write."""
-    kinds = {str: "stringValue", bool: "boolValue", int: "intValue", float: "doubleValue"}
-    attributes = [
-        {"key": key, "value": {kinds[type(value)]: value}}
-        for key, value in span.attributes.items()
-        if type(value) in kinds
-    ]
-    one = {
-        "traceId": span.trace_id,
-        "spanId": span.span_id,
-        "startTimeUnixNano": str(span.start),
-        "attributes": attributes,
-    }
-    return json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [one]}]}]})
 
 
 @pytest.fixture(autouse=True)
@@ -299,42 +276,11 @@ def test_traces_are_sent_in_batches_with_what_otlp_asks_for(monkeypatch: pytest.
     assert "errors" not in metrics.text()
 
 
-def test_our_own_reader_reads_back_what_was_asked_and_answered(tmp_path: Path) -> None:
-    call = {"id": "1", "type": "function", "function": {"name": "look_up", "arguments": '{"order": 7}'}}
-    messages = [
-        {"role": "system", "content": "Ticket to JSON"},
-        {"role": "user", "content": "My NAS, <EMAIL_1>\n\u2028 \U0001f600"},
-        {"role": "assistant", "content": None, "tool_calls": [call]},
-        {"role": "tool", "content": "late", "tool_call_id": "1"},
-    ]
-    with collector() as found:
-        sender = exporter(found.port, texts=True)
-        traces = [
-            a_trace(1, messages=json.dumps(messages, ensure_ascii=False)),
-            a_trace(2, fallback='{"intent":"other"}'),
-            a_trace(3, group=None, answer=None, outcome="failed", reason="upstream"),
-        ]
-        for trace in traces:
-            sender.put(trace)
-        sender.close()
-        (tmp_path / "sent.jsonl").write_text("\n".join(map(as_json, found.spans)), encoding="utf-8")
-    left: Counter[str] = Counter()
-    scores = Scores(customer=None, name=None, accepted_from=1.0)
-    first, second, third = read_log(tmp_path / "sent.jsonl", "otel", None, scores, left)[1]
-    assert not left
-    plain = [{"role": message["role"], "content": message["content"]} for message in messages]
-    plain[2]["content"] = '[{"name": "look_up", "arguments": {"order": 7}}]'
-    assert (first.messages, first.answer, first.group) == (plain, traces[0].answer, "C-1")
-    assert (first.version, first.outcome, first.time) == ("tickets-v1.0.0", "answered", "2026-03-04")
-    assert (second.answer, second.version) == ('{"intent":"other"}', "broad")
-    assert (third.answer, third.group, third.outcome) == (None, None, "failed")
-
-
 # When the collector has trouble
 
 
 def test_a_collector_that_is_down_gets_them_when_it_is_up(caplog: pytest.LogCaptureFixture) -> None:
-    port, metrics = free_port(), Metrics()
+    port, metrics = free_port(0), Metrics()
     sender = exporter(port, metrics)
     for number in range(5):
         start = time.perf_counter()
@@ -413,7 +359,7 @@ def test_more_than_memory_may_hold_is_lost_and_counted(monkeypatch: pytest.Monke
     monkeypatch.setattr(otlp, "MOST_WAITING", 6)
     monkeypatch.setattr(otlp, "CLOSE_SECONDS", 0.3)
     metrics = Metrics()
-    sender = exporter(free_port(), metrics)
+    sender = exporter(free_port(0), metrics)
     for number in range(20):
         sender.put(a_trace(number))
     assert 8 <= sender.counts["lost"] <= 14  # six wait; if the first batch was taken meanwhile, six more

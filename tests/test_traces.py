@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from hallmark.service.traces.lines import line_of
 from hallmark.service.traces.store import TraceWriter, read_traces
 from hallmark.service.traces.trace import Feedback, Trace, new_id
 from tests.rows import refused
+from tests.stub_model import wait_for
 
 ROOT = Path(__file__).resolve().parent.parent
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
@@ -38,15 +38,8 @@ def a_trace(number: int = 0, time: datetime = NOON, **values) -> Trace:
     return Trace(**given | values)
 
 
-def wait_for(condition, seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.02)
-
-
 def in_a_process(code: str, *arguments: str) -> subprocess.Popen[str]:
-    lines = f"import sys\nfrom tests.test_traces import *\nfolder = Path(sys.argv[1])\n{textwrap.dedent(code)}"
+    lines = f"import sys, time\nfrom tests.test_traces import *\nfolder = Path(sys.argv[1])\n{textwrap.dedent(code)}"
     return subprocess.Popen([sys.executable, "-c", lines, *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
