@@ -18,7 +18,7 @@ import pytest
 
 from hallmark.base.errors import HallmarkError
 from hallmark.params.edit import replaced
-from hallmark.service.commands.against_prod import follow_prod
+from hallmark.service.commands.promote import follow_prod
 from hallmark.service.registry.promotion import register
 from hallmark.service.registry.registry import Registry
 from tests.small_pipeline import shell

@@ -14,7 +14,7 @@ from hallmark.answer.comparators.adapter import VERSIONS, Adapter, AdapterSettin
 from hallmark.model.adapter import CONFIG, TENSORS
 from hallmark.params.edit import added
 from hallmark.params.loader import load_params
-from hallmark.service.commands.against_prod import follow_prod
+from hallmark.service.commands.promote import follow_prod
 from hallmark.service.registry.promotion import promote, roll_back
 from hallmark.service.registry.registry import PROD, Registry
 from tests.registered import refused, tool

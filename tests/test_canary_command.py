@@ -27,8 +27,7 @@ from hallmark.service.registry.tags import (
     version_tag,
     write_tag,
 )
-from hallmark.service.traces.feedback import FeedbackJournal
-from hallmark.service.traces.store import TraceWriter
+from hallmark.service.traces.store import FeedbackJournal, TraceWriter
 from hallmark.service.traces.trace import Feedback, Trace
 from tests.small_pipeline import shell
 from tests.test_canary import trace

@@ -27,8 +27,7 @@ from hallmark.params.loader import load_params
 from hallmark.service.collecting.existing_records import Known
 from hallmark.service.collecting.logged import LeftOutError, Logged
 from hallmark.service.collecting.rows import Rows
-from hallmark.service.traces.feedback import FeedbackJournal
-from hallmark.service.traces.store import TraceWriter
+from hallmark.service.traces.store import FeedbackJournal, TraceWriter
 from hallmark.service.traces.trace import Feedback
 from hallmark.task.task import Task
 from tests.browser import chromium

@@ -22,7 +22,7 @@ from hallmark.model.kernels import use_kernels
 from hallmark.model.lora import lora_config
 from hallmark.model.params import Sft
 from hallmark.params.loader import Params, load_params
-from hallmark.plan import advice, bases, estimate, machine, masking, speed
+from hallmark.plan import advice, bases, estimate, machine, speed
 from hallmark.plan.batches import all_answering
 from hallmark.plan.lengths import NO_PART, lengths, tokens_of
 from hallmark.plan.machine import GIB, GPUS
@@ -307,14 +307,14 @@ def test_the_plan_counts_who_is_asked_what(here: Params) -> None:
 def test_masking_of_more_rows_goes_by_the_last_run_of_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     last = {"rows": 1000, "workers": 2, "read_seconds": 1.0, "mask_seconds": 30.0, "main_seconds": 3.0}
-    write_json(masking.FILE, last | {"peak_memory_mib": 500, "worker_memory_mib": 400, "seconds": 40.0})
-    few, many = (masking.masking(10_000, workers, 2.0) for workers in (4, 64))
+    write_json(plan.FILE, last | {"peak_memory_mib": 500, "worker_memory_mib": 400, "seconds": 40.0})
+    few, many = (plan.masking(10_000, workers, 2.0) for workers in (4, 64))
     assert few[0].startswith("mask: 10,000 rows, 4 workers: 2 min 40 s, price ")
     assert few[1] == "memory: 0.4 GiB for each worker, 0.5 GiB for the process that reads and writes"
     assert "of 1,000 rows: starting took much" in few[-1]
     assert "64 workers: 40 s" in many[0], "as fast as the one process that reads and writes"
     assert "more of them would bring nothing" in many[1]
-    write_json(masking.FILE, {"rows": 1000, "seconds": 40.0})  # of an earlier version
+    write_json(plan.FILE, {"rows": 1000, "seconds": 40.0})  # of an earlier version
     with pytest.raises(HallmarkError) as failure:
-        masking.masking(10_000, 4, None)
-    assert (failure.value.file, "repro mask" in failure.value.remedy) == (masking.FILE, True)
+        plan.masking(10_000, 4, None)
+    assert (failure.value.file, "repro mask" in failure.value.remedy) == (plan.FILE, True)

@@ -15,9 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hallmark.service.traces import store  # noqa: F401 (in code that runs in a process)
-from hallmark.service.traces.feedback import FeedbackJournal, read_feedback
-from hallmark.service.traces.lines import line_of
-from hallmark.service.traces.store import TraceWriter, read_traces
+from hallmark.service.traces.store import FeedbackJournal, TraceWriter, line_of, read_feedback, read_traces
 from hallmark.service.traces.trace import Feedback, Trace, new_id
 from tests.rows import refused
 from tests.stub_model import wait_for

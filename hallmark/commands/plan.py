@@ -9,11 +9,14 @@ from __future__ import annotations
 import argparse
 import logging
 import math
+import os
 import tempfile
 from pathlib import Path
 
 from hallmark.base.errors import HallmarkError, run_stage
+from hallmark.base.files import REPORTS
 from hallmark.base.progress import duration
+from hallmark.base.reading import read_object
 from hallmark.commands.sweep import number
 from hallmark.params.loader import Params, load_params
 from hallmark.plan.advice import Change, changes, gib, remedy
@@ -22,10 +25,12 @@ from hallmark.plan.batches import training
 from hallmark.plan.estimate import Estimate, estimate
 from hallmark.plan.lengths import lengths
 from hallmark.plan.machine import Machine, at_hand, named, usable
-from hallmark.plan.masking import masking
 from hallmark.plan.sizes import configuration, sizes
 
-log = logging.getLogger("plan")
+FILE = REPORTS / "measured/mask.json"
+ROW_BYTES = 400  # that the main process takes for each row: it remembers all ids, to find one that is there twice
+MANY = 100_000  # rows of a run, of which starting takes little
+FEW = "starting took much of its time, and counts as rows here"
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -46,6 +51,30 @@ def main(arguments: argparse.Namespace) -> None:
         print("\n".join(table(name, params, machine, found, price)))
         if not found.fits:
             raise too_large(params, base, machine, found)
+
+
+def masking(rows: int, workers: int, price: float | None) -> list[str]:
+    """Time, memory and price, in lines. `price`: of a machine like this one, an hour; a worker takes one of its cores."""
+    try:
+        last = read_object(FILE)
+        share = rows / last["rows"]
+        of_workers = share * last["mask_seconds"] * last["workers"] / workers
+        # Of one worker that is this process itself, only the reading tells what this process would do for others.
+        of_main = share * (last["main_seconds"] if last["workers"] > 1 else last["read_seconds"])
+        seconds = share * last["read_seconds"] + max(of_workers, of_main)
+        main, worker = last["peak_memory_mib"] / 2**10 + rows * ROW_BYTES / 2**30, last["worker_memory_mib"] / 2**10
+    except (HallmarkError, OSError, KeyError):  # there is none, or one of an earlier version
+        raise HallmarkError("does not say how long mask took", file=FILE, remedy="run `dvc repro mask` first") from None
+    machines = math.ceil(workers / (os.cpu_count() or 1))
+    cost = "" if price is None else f", price {price * machines * seconds / 3600:,.2f}"
+    slow = "The process that reads and writes is slower than the workers: more of them would bring nothing."
+    return [
+        f"mask: {rows:,} rows, {workers} workers: {duration(seconds)}{cost}",
+        *([slow] if of_main > of_workers else []),
+        f"memory: {worker:.1f} GiB for each worker, {main:.1f} GiB for the process that reads and writes",
+        f"machines like this one: {machines}",
+        f"by the last run of mask ({FILE}), of {last['rows']:,} rows: {FEW if last['rows'] < MANY else 'enough to go by'}",
+    ]
 
 
 def too_large(params: Params, base: Path, machine: Machine, found: Estimate) -> HallmarkError:

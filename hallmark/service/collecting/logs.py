@@ -28,8 +28,7 @@ from hallmark.base.rows import files_of, read_rows
 from hallmark.data.nested import value_at
 from hallmark.service.collecting.logged import LeftOutError, Logged, Said, message_of, messages_of
 from hallmark.service.collecting.otel import ANSWERED, ASKED, is_otel, otel
-from hallmark.service.traces.feedback import read_feedback
-from hallmark.service.traces.store import read_traces
+from hallmark.service.traces.store import read_feedback, read_traces
 from hallmark.service.traces.trace import Feedback, Verdict
 from hallmark.task.answers import canonical, compact_json
 

@@ -21,8 +21,7 @@ from hallmark.commands.sweep import in_columns
 from hallmark.params.loader import load_params
 from hallmark.service.monitoring import canary_words as say
 from hallmark.service.monitoring.canary import PROMOTE, ROLL_BACK, TOO_LITTLE, Report, judge
-from hallmark.service.traces.feedback import every_word
-from hallmark.service.traces.store import read_traces
+from hallmark.service.traces.store import every_word, read_traces
 from hallmark.task.task import Task
 from hallmark.task.values import same_answer
 

@@ -11,16 +11,28 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from hallmark.answer.comparators.adapter import digest_of_base
 from hallmark.base.errors import HallmarkError, in_red, printable, run_stage
+from hallmark.base.files import QUANTIZED, sha256_file
+from hallmark.base.reading import read_text
 from hallmark.commands.sweep import number
+from hallmark.model.adapter import CONFIG, TENSORS, TRAINING
+from hallmark.params.checked import replaced, write
+from hallmark.params.edit import added, value_of
 from hallmark.params.loader import load_params
-from hallmark.service.commands.against_prod import MARGIN, follow_prod
+from hallmark.service.registry.folders import Folders, materialize
 from hallmark.service.registry.promotion import promote, stop
-from hallmark.service.registry.registry import CANARY, PROD, STAGES, Registry
+from hallmark.service.registry.registry import CANARY, PROD, STAGES, Registry, Version
 from hallmark.service.registry.tags import one_at_a_time
 from hallmark.service.traces.trace import TRACES
 
 HERE = Path()
+BLOCK, RULES = (
+    "eval.comparators",
+    "gate.non_inferiority",
+)  # where params.yaml compares each new release with the one in prod
+MARGIN = 0.02
+FIRST = f"{PROD}:  # the release in prod, which `nox -s promote` keeps up to date"
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -73,11 +85,60 @@ def follow(params: Path, margin: float | None) -> None:
         print(f"note: params.yaml does not follow what is in prod: {error}", file=sys.stderr)
 
 
+def follow_prod(params: Path, version: Version, margin: float | None) -> list[str]:
+    """Make `eval.comparators.prod` the version that is in prod now; comments and all other lines stay.
+
+    `margin`: also if there is none yet, with a rule of the gate that no release may be behind it by more than that; None:
+    only if there is one. Returns what was written and what is left to do, in lines; none if nothing was.
+    """
+    text, known = read_text(params), load_params(params)
+    settings = known.eval.comparators.get(PROD)
+    if settings is None and margin is None:
+        return []
+    if settings is not None and settings.kind != "adapter":
+        problem = f"is a comparator of kind {settings.kind}, not the adapter that is in prod"
+        raise HallmarkError(problem, param=f"{BLOCK}.{PROD}", remedy="give it another name")
+    values, lines, new = pinned(materialize(version)), [], text
+    if settings is None:
+        new = added(new, BLOCK, [FIRST, "  kind: adapter", *(f"  {key}: {value}" for key, value in values.items())])
+    else:
+        new = replaced(new, {f"{BLOCK}.{PROD}.{key}": [f" {value}"] for key, value in values.items()})
+    if new != text:
+        lines.append(f"params.yaml: {BLOCK}.{PROD} is {values['folder']}")
+    if margin is not None and PROD not in known.gate.non_inferiority:
+        new = with_rule(new, f"{PROD}: {margin:g}")
+        lines.append(f"params.yaml: {RULES} has {PROD}: {margin:g}, the most by which a release may be behind it")
+    if not lines:
+        return []
+    write(params, new)
+    return [*lines, "commit params.yaml and run `nox -s repro`: the next release is compared with it"]
+
+
+def pinned(folders: Folders) -> dict[str, str]:
+    """The settings of the comparator, as YAML."""
+    release, weights = folders.release, folders.weights
+    other = weights != QUANTIZED
+    return {
+        "folder": release.as_posix(),
+        "sha256": sha256_file(release / TENSORS),
+        "config_sha256": sha256_file(release / CONFIG),
+        "base": weights.as_posix() if other else "null",
+        "base_sha256": digest_of_base(weights, release / TRAINING) if other else "null",
+    }
+
+
+def with_rule(text: str, rule: str) -> str:
+    """The text with one more entry of `gate.non_inferiority`, which may stand on one line."""
+    written = value_of(text, RULES)
+    if written in ("", "{}"):
+        return replaced(text, {RULES: [f" {{{rule}}}"]}) if written else added(text, RULES, [rule])
+    return replaced(text, {RULES: [f" {written.removesuffix('}').rstrip()}, {rule}}}"]})
+
+
 def tell_what_it_takes(file: Path) -> None:
     """Print how many customers and days the canary's margins take. It is canary already: what goes wrong here fails nothing."""
     from hallmark.service.monitoring.canary_plan import needed, words
-    from hallmark.service.traces.feedback import every_word
-    from hallmark.service.traces.store import read_traces
+    from hallmark.service.traces.store import every_word, read_traces
 
     now = datetime.now(UTC)
     try:

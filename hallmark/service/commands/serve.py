@@ -100,7 +100,7 @@ def serve_behind_gateway(params: Params, folder: Path | None, *, ungated: bool) 
     from hallmark.service.gateway.app import Gateway, app
     from hallmark.service.gateway.listening import run
     from hallmark.service.gateway.metrics import Metrics
-    from hallmark.service.traces.feedback import FeedbackJournal
+    from hallmark.service.traces.store import FeedbackJournal
     from hallmark.task.task import Task
 
     serve, metrics = params.serve, Metrics()

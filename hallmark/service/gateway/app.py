@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from hallmark.service.gateway.masking import MaskPool
     from hallmark.service.gateway.metrics import Metrics
     from hallmark.service.gateway.models import Served
-    from hallmark.service.traces.feedback import FeedbackJournal
+    from hallmark.service.traces.store import FeedbackJournal
     from hallmark.service.traces.trace import Reason
     from hallmark.task.task import Task
 
