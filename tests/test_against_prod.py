@@ -98,19 +98,6 @@ def test_the_commands_say_what_they_did(registered_repo: Path, capsys: pytest.Ca
     assert "note: params.yaml does not follow what is in prod" in capsys.readouterr().err
 
 
-def test_options_that_make_no_sense(registered_repo: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    wrong = {
-        "v0.1.0 canary --compare": "is about prod",
-        "--compare": "nothing is in prod",
-        "--stop canary": "there is no canary",
-        "v0.1.0 prod --compare 2": "not a number from 0 to 0.99",
-    }
-    for options, said in wrong.items():
-        with pytest.raises(SystemExit):
-            tool("promote", *options.split())
-        assert said in capsys.readouterr().err
-
-
 def test_a_fresh_clone_is_told_which_command_it_lacks(registered_repo: Path) -> None:
     follow_prod(PARAMS, Registry.read(HERE).find("v0.1.0"), 0.02)
     settings = compared()

@@ -415,16 +415,6 @@ def test_headers_that_can_not_be_sent_are_refused_without_a_word_of_them(
     assert "secret" not in str(error.value)
 
 
-def test_headers_need_their_variable_and_never_go_out_as_clear_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(HallmarkError, match=r"serve\.otlp\.headers"):
-        read_headers(settings(1, headers="COLLECTOR_HEADERS"))
-    monkeypatch.setenv("COLLECTOR_HEADERS", "authorization=Basic%20YTpi==")
-    with pytest.raises(HallmarkError, match="clear text"):
-        read_headers(Otlp(url="http://collector.example", texts=False, headers="COLLECTOR_HEADERS"))
-    found = read_headers(Otlp(url="https://collector.example", texts=False, headers="COLLECTOR_HEADERS"))
-    assert found == {"authorization": "Basic YTpi=="}
-
-
 # Behind the gateway
 
 

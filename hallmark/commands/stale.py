@@ -30,8 +30,9 @@ def run() -> None:
             file=LOCK,
             remedy="run `nox -s repro`, commit dvc.lock, code/ and reports/",
         )
-    lacking = sorted({*noted(BOUGHT)} - {*on_disk(BOUGHT)})
-    print(f"all stages ran since the last change{_but_for(lacking)}")
+    lacking = ", ".join(sorted({*noted(BOUGHT)} - {*on_disk(BOUGHT)}))
+    but_for = f"; {BOUGHT} lacks {lacking} here, taken for what its .dvc file says" if lacking else ""
+    print(f"all stages ran since the last change{but_for}")
 
 
 def stale_stages() -> list[str]:
@@ -61,12 +62,6 @@ def on_disk(folder: Path) -> dict[str, str]:
 
 def _is_bought(dep: Any) -> bool:
     return dep.is_in_repo and Path(dep.fs_path) == BOUGHT.absolute()
-
-
-def _but_for(lacking: list[str]) -> str:
-    if not lacking:
-        return ""
-    return f"; {BOUGHT} lacks {', '.join(lacking)} here, taken for what its .dvc file says"
 
 
 if __name__ == "__main__":

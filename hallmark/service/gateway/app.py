@@ -22,11 +22,11 @@ from starlette.routing import Route
 from hallmark.base.errors import HallmarkError
 from hallmark.base.refusal import Refusal
 from hallmark.mask.restoring import Masked
-from hallmark.serve.chat_request import Message, read_request, unsupported
+from hallmark.serve.chat_request import Message, read_as, read_request, unsupported
 from hallmark.service.gateway import responses
 from hallmark.service.gateway.callers import check_sender, customer, read_keys
 from hallmark.service.gateway.exchange import Answered, Asked, trace_of
-from hallmark.service.gateway.judging import FEEDBACK_BYTES, masked_target, read_judgement
+from hallmark.service.gateway.judging import FEEDBACK_BYTES, Judgement, masked_target
 from hallmark.service.gateway.limits import Bodies, Judgements, Slots
 from hallmark.service.gateway.metrics import CONTENT_TYPE
 from hallmark.service.gateway.responses import RETRY, endpoint, unless_gone
@@ -274,7 +274,7 @@ class Gateway:
             message = "no traces are kept here (serve.traces in params.yaml), so there is nothing to judge"
             raise Refusal(404, "traces_off", message)
         self.judgements.check(caller)
-        judgement = read_judgement(await self.bodies.read(request, FEEDBACK_BYTES))
+        judgement = read_as(Judgement, await self.bodies.read(request, FEEDBACK_BYTES))
         self.keys.check_own(judgement.trace_id, caller)
         with _masking():
             target = await masked_target(judgement, self.masking, self.task, self.markup)

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from hallmark.base.reading import NotJsonError, strict_json
 from hallmark.base.refusal import Refusal
-from hallmark.serve.chat_request import Message, Strict, plain, read_as, without_markup
+from hallmark.serve.chat_request import Message, Strict, plain, without_markup
 from hallmark.service.traces.trace import Verdict
 
 if TYPE_CHECKING:
@@ -37,10 +37,6 @@ class Judgement(Strict):
         if self.verdict != "corrected" and (self.target is not None or self.messages is not None):
             raise ValueError("target and messages are only for the verdict corrected")
         return self
-
-
-def read_judgement(body: bytes) -> Judgement:
-    return read_as(Judgement, body)
 
 
 async def masked_target(

@@ -102,12 +102,9 @@ def _lines(name: str, values: dict[Labels, Any]) -> Iterator[str]:
 
 
 def _shown(labels: Labels) -> str:
-    pairs = ",".join('{}="{}"'.format(name, _escaped(value).replace('"', r"\"")) for name, value in labels)
+    escapes = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
+    pairs = ",".join(f'{name}="{value.translate(escapes)}"' for name, value in labels)
     return f"{{{pairs}}}" if pairs else ""
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", r"\\").replace("\n", r"\n")
 
 
 def _number(value: float) -> str:

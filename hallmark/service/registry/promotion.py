@@ -23,7 +23,6 @@ from hallmark.service.registry.tags import (
     VERSION,
     Action,
     Happened,
-    Registered,
     Tag,
     event_tag,
     one_at_a_time,
@@ -89,7 +88,8 @@ def register(repo: Path, asked: str | None = None, *, push: bool = False, dry: b
         if push:
             push_files(repo, [version.commit for version in (*registry.versions, version)])
         if not dry:
-            write_tag(repo, tag, version.commit, said.below(subject_of(name, said)), now)
+            waived = f", {len(said.waived)} waived" if said.waived else ""
+            write_tag(repo, tag, version.commit, said.below(f"{name}: {VERDICTS[said.verdict].lower()}{waived}"), now)
         if push:
             push_tags(repo, [tag], [version_tag(registry.name, one.version) for one in registry.versions])
     return Done(version, before(registry, name), [] if dry else [tag])
@@ -106,10 +106,6 @@ def committed(repo: Path) -> str:
         problem = f"not as they are in git: {', '.join(changed)}" if changed else "git could not say what has changed"
         raise HallmarkError(problem, file=repo, remedy=COMMIT)
     return head.decode().strip()
-
-
-def subject_of(name: str, said: Registered) -> str:
-    return f"{name}: {VERDICTS[said.verdict].lower()}" + (f", {len(said.waived)} waived" if said.waived else "")
 
 
 def next_version(registry: Registry) -> str:
