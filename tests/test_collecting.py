@@ -191,11 +191,11 @@ def task() -> Task:
 
 
 def test_a_review_is_read_and_kept_and_the_last_word_counts(tmp_path: Path, task: Task) -> None:
-    right = Reviewed("trace:b", "corrected", json.dumps(TARGET))
-    said = {one.trace: one for one in (Reviewed("trace:a", "accepted", None), right)}
+    right = Reviewed(trace="trace:b", verdict="corrected", target=json.dumps(TARGET))
+    said = {one.trace: one for one in (Reviewed(trace="trace:a", verdict="accepted"), right)}
     file = tmp_path / "reviewed.jsonl"
     file.write_bytes(lines_of(said) + b'{"trace": "trace:a", "verdict": "dropped"}\n')
-    assert list(read_reviewed(file, task, 10_000).values()) == [Reviewed("trace:a", "dropped", None), right]
+    assert list(read_reviewed(file, task, 10_000).values()) == [Reviewed(trace="trace:a", verdict="dropped"), right]
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def _sorted(
         logged = replace(logged, verdict=verdict, target=word.target)
         if word.target is not None:  # the person may have written something private
             logged = rows.again(replace(logged, own=True, masked=True), ())
-            said[logged.id] = replace(word, target=logged.target)
+            said[logged.id] = word.model_copy(update={"target": logged.target})
     answer = learned(logged, rows.task)
     if answer:
         return rows.row(logged, group, *answer)

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from hallmark.answer.nearest import nearest
 from hallmark.base.errors import HallmarkError
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
 FOLDER = Path("data/review")
 REVIEWED = FOLDER / "reviewed.jsonl"
 Word = Literal["accepted", "corrected", "dropped"]
-KEYS = {"trace", "verdict", "target"}
-REMEDY = "save the file from the page again"
 
 
 @dataclass(frozen=True)
@@ -101,51 +101,44 @@ def near_of(texts: Texts, settings: Dedupe) -> Pairs:
     )
 
 
-@dataclass(frozen=True)
-class Reviewed:
-    trace: str  # the id that its record has or would have
+class Reviewed(BaseModel):
+    """What was said of an answer. `trace`: the id that its record has or would have; `target`: only if corrected."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    trace: Annotated[str, StringConstraints(pattern=r"^trace:.{1,94}$")]
     verdict: Word
-    target: str | None  # only if corrected
+    target: str | None = None
 
 
 def read_reviewed(path: Path, task: Task, most: int) -> dict[str, Reviewed]:
     """What was said, by trace; the last word on each counts. `most`: characters of the longest answer."""
     said: dict[str, Reviewed] = {}
     for number, row in read_rows(path):
-        one = _checked(row, path, number, task, most)
+        field, problem = None, None
+        try:
+            one = Reviewed.model_validate(row)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            field, problem = (
+                ".".join(map(str, first["loc"])) if first["type"] != "extra_forbidden" else None,
+                first["msg"],
+            )
+        else:
+            field = "target"
+            if (one.verdict == "corrected") != bool(one.target and one.target.strip()):
+                problem = "an answer comes with the verdict corrected, and with no other"
+            elif one.target and len(one.target) > most:
+                problem = f"longer than mask.max_chars ({most} characters)"
+            elif one.target and (parsed := task.parse(one.target)).kind == "invalid":
+                problem = f"the answer breaks {task.schema_file}: {parsed.problem}"
+        if problem:
+            remedy = "correct it on the page, and save the file again"
+            raise HallmarkError(problem, file=path, row=number, field=field, remedy=remedy)
         said[one.trace] = one
     return said
 
 
-def _checked(row: dict[str, Any], path: Path, number: int, task: Task, most: int) -> Reviewed:
-    def fail(problem: str, field: str | None, remedy: str = REMEDY) -> NoReturn:
-        raise HallmarkError(problem, file=path, row=number, field=field, remedy=remedy)
-
-    if row.keys() - KEYS:
-        fail("has other keys than trace, verdict and target", None)
-    trace, verdict, target = (row.get(key) for key in ("trace", "verdict", "target"))
-    if not isinstance(trace, str) or not trace.startswith("trace:") or len(trace) > 100:
-        fail("not the name of a trace", "trace")
-    if verdict not in get_args(Word):
-        fail(f"not one of {', '.join(get_args(Word))}", "verdict")
-    if verdict != "corrected":
-        if target not in (None, ""):
-            fail("an answer, though the verdict is not corrected", "target")
-        return Reviewed(trace, cast("Word", verdict), None)
-    if not isinstance(target, str) or not target.strip():
-        fail("no answer, though the verdict is corrected", "target")
-    if len(target) > most:
-        fail(f"longer than mask.max_chars ({most} characters)", "target", "shorten it")
-    parsed = task.parse(target)
-    if parsed.kind == "invalid":
-        fail(
-            f"the answer breaks {task.schema_file}: {parsed.problem}",
-            "target",
-            "correct it on the page, and save again",
-        )
-    return Reviewed(trace, "corrected", target)
-
-
 def lines_of(said: dict[str, Reviewed]) -> bytes:
-    lines = [json.dumps(asdict(said[trace]), ensure_ascii=False, sort_keys=True) + "\n" for trace in sorted(said)]
+    lines = [json.dumps(said[trace].model_dump(), ensure_ascii=False, sort_keys=True) + "\n" for trace in sorted(said)]
     return "".join(lines).encode("utf-8", "backslashreplace")

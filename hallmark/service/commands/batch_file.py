@@ -16,17 +16,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field, model_validator
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.markup import Markup
-from hallmark.base.reading import NotJsonError, check_regular, strict_json
+from hallmark.base.reading import check_regular, strict_json
 from hallmark.base.refusal import Refusal
 from hallmark.commands.appending import append_line
-from hallmark.serve.chat_request import ChatRequest, read_request
+from hallmark.serve.chat_request import ChatRequest, Strict, read_as, read_request
 
 LINE_BYTES = 2**24  # most of one request
-KEYS = {"id", "group", "messages", "tools", "input", "context"}
 MOST_NAME = 1_000  # characters of an id or a group
 FORM = (
     'make it {"messages": [...]} or {"input": "...", "context": "..."}, each with "id", "group" and "tools" if you like'
@@ -54,37 +55,35 @@ def requests_in(file: Path, system_prompt: str, markup: Markup = "none") -> Iter
             yield _request(file, row, raw.rstrip(b"\r\n"), system_prompt, markup)
 
 
+class Entry(Strict):
+    """What a line of the file may hold."""
+
+    id: Annotated[str, Field(max_length=MOST_NAME)] | int | None = None
+    group: Annotated[str, Field(min_length=1, max_length=MOST_NAME)] | None = None
+    messages: list[Any] | None = None
+    tools: list[Any] | None = None
+    input: Annotated[str, Field(min_length=1)] | None = None
+    context: str | None = None
+
+    @model_validator(mode="after")
+    def _one_question(self) -> Entry:
+        if (self.messages is None) == (self.input is None) or (self.context is not None and self.input is None):
+            raise ValueError("must have either messages, or input and maybe context")
+        return self
+
+
 def _request(file: Path, row: int, raw: bytes, system_prompt: str, markup: Markup) -> Line:
     try:
-        value = strict_json(raw.decode())
-    except (UnicodeDecodeError, NotJsonError) as error:
-        reason = str(error) if isinstance(error, NotJsonError) else f"byte {error.start + 1} is not UTF-8"
-        raise _wrong(file, row, None, f"not JSON: {reason}") from None
-    if not isinstance(value, dict):
-        raise _wrong(file, row, None, "not a JSON object")
-    if unknown := sorted(value.keys() - KEYS):
-        raise _wrong(file, row, unknown[0][:100], "unknown field")
-    if ("messages" in value) == ("input" in value):
-        raise _wrong(file, row, "messages", "must have either messages or input")
-    if "context" in value and "input" not in value:
-        raise _wrong(file, row, "context", "only with input")
-    name, group = value.get("id", row), value.get("group")
-    if isinstance(name, bool) or not isinstance(name, str | int) or (isinstance(name, str) and len(name) > MOST_NAME):
-        raise _wrong(file, row, "id", "neither a text nor a whole number")
-    if group is not None and not (isinstance(group, str) and 0 < len(group) <= MOST_NAME):
-        raise _wrong(file, row, "group", "not the name of a customer")
-    body = {"model": "batch", "messages": value.get("messages", []), "tools": value.get("tools")}
-    if "input" in value:
-        parts = [value.get("context"), value["input"]]
-        if not all(part is None or isinstance(part, str) for part in parts) or not value["input"]:
-            raise _wrong(file, row, "input", "input and context must be texts")
-        user = "\n\n".join(part for part in parts if part)  # as a record is made
-        body["messages"] = [{"role": "system", "content": system_prompt}, {"role": "user", "content": user}]
-    try:
+        entry = read_as(Entry, raw)
+        messages = entry.messages
+        if messages is None:
+            user = "\n\n".join(part for part in (entry.context, entry.input) if part)  # as a record is made
+            messages = [{"role": "system", "content": system_prompt}, {"role": "user", "content": user}]
+        body = {"model": "batch", "messages": messages, "tools": entry.tools}
         chat = read_request(json.dumps(body).encode(), markup)
     except Refusal as refusal:
         raise _wrong(file, row, refusal.param, refusal.message) from None
-    return Line(row, name, group, chat, hashlib.sha256(raw).hexdigest())
+    return Line(row, row if entry.id is None else entry.id, entry.group, chat, hashlib.sha256(raw).hexdigest())
 
 
 def _wrong(file: Path, row: int, field: str | None, problem: str) -> HallmarkError:
