@@ -32,7 +32,7 @@ SHORTEST = 16  # characters: a shorter key could be guessed
 HEAD_BYTES = 2**14  # of line and headers: the server itself counts only what comes in more than one piece
 MARK = 6  # hexadecimal digits of each of the two marks
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_KEY = re.compile(r"[!-+\--~]+")  # ASCII that shows, without a comma
+_KEY = re.compile(rf"[!-+\--~]{{{SHORTEST},}}")  # ASCII that shows, without a comma
 _BEARER = re.compile(rb"bearer +(\S+)", re.IGNORECASE)
 
 
@@ -93,9 +93,10 @@ def read_keys(serve: Serve, environment: Mapping[str, str] = os.environ) -> Keys
             )
         return Keys()
     entries = [entry.strip() for entry in text.split(",")]
-    named = [_entry(entry, number, str(serve.keys)) for number, entry in enumerate(entries, 1)]
+    variable = f"environment variable {serve.keys}"
+    named = [_entry(entry, number, variable) for number, entry in enumerate(entries, 1)]
     if len({key for _, key in named}) < len(named):
-        raise HallmarkError("the same key twice", file=_variable(serve.keys), remedy="give each caller its own key")
+        raise HallmarkError("the same key twice", file=variable, remedy="give each caller its own key")
     return Keys(named)
 
 
@@ -108,24 +109,15 @@ def is_loopback(host: str) -> bool:
 
 def _entry(entry: str, number: int, variable: str) -> tuple[str, str]:
     """The name and the key of an entry. No error quotes it: it may be a key whose name was forgotten."""
-    name, equals, key = entry.partition("=")
-    remedy = f"write `name=key,name=key`; `python -c 'import secrets; print(secrets.token_urlsafe(32))'` makes a key of {SHORTEST} characters or more"
-    where = _variable(variable)
-    if not equals or not _NAME.fullmatch(name):
+    name, _, key = entry.partition("=")
+    if not _NAME.fullmatch(name) or not _KEY.fullmatch(key):
         raise HallmarkError(
-            f"entry {number} has no name of letters, digits, dots and dashes before a `=`", file=where, remedy=remedy
-        )
-    if not _KEY.fullmatch(key) or len(key) < SHORTEST:
-        raise HallmarkError(
-            f"the key of entry {number} is shorter than {SHORTEST} characters, or not plain ASCII without spaces",
-            file=where,
-            remedy=remedy,
+            f"entry {number} is not a name of letters, digits, dots and dashes, `=`, and a key of {SHORTEST} or more characters "
+            "of plain ASCII without spaces",
+            file=variable,
+            remedy="write `name=key,name=key`; `python -c 'import secrets; print(secrets.token_urlsafe(32))'` makes a key",
         )
     return name, key
-
-
-def _variable(name: str | None) -> str:
-    return f"environment variable {name}"
 
 
 def _digest(key: bytes) -> bytes:
