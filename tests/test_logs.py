@@ -11,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hallmark.base.errors import HallmarkError
+from hallmark.params.loader import load_params
 from hallmark.service.collecting.logged import Logged
-from hallmark.service.collecting.logs import Scores, judged, read_log
+from hallmark.service.collecting.logs import judged, read_log
 from hallmark.service.traces.trace import Feedback
 from tests.workspace import ROOT
 
 EXPORTS = ROOT / "tests/exports"
-SCORES = Scores("user-feedback", 1.0, None)
+SCORES = load_params(ROOT / "params.yaml").collect.model_copy(update={"score": "user-feedback"})
 ASKED = ["Broken kettle\nMy name is Rosa Miller", "Parcel\nThe garden hose", "Invoice\nThe invoice for"]
 
 
@@ -94,7 +95,7 @@ def test_a_path_in_params_names_the_customer(tmp_path: Path) -> None:
     row = json.loads((EXPORTS / "openai.jsonl").read_text(encoding="utf-8").splitlines()[0])
     row["request"]["metadata"]["account"] = 4711
     (tmp_path / "log.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
-    scores = Scores(None, 1.0, "request.metadata.account")
+    scores = SCORES.model_copy(update={"score": None, "customer": "request.metadata.account"})
     (logged,) = read_log(tmp_path / "log.jsonl", None, None, scores, Counter())[1]
     assert (logged.group, logged.verdict) == ("4711", None)
 

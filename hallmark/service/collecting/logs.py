@@ -26,6 +26,7 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.reading import NotJsonError, is_folder, strict_json
 from hallmark.base.rows import files_of, read_rows
 from hallmark.data.nested import value_at
+from hallmark.params.collecting import Collect
 from hallmark.service.collecting.logged import LeftOutError, Logged, Said, message_of, messages_of
 from hallmark.service.collecting.otel import ANSWERED, ASKED, is_otel, otel
 from hallmark.service.traces.store import read_feedback, read_traces
@@ -40,30 +41,22 @@ Row = dict[str, Any]
 Entries = Iterator[tuple[Path, int, Row]]  # file, number of the row, entry
 
 
-@dataclass(frozen=True)
-class Scores:
-    """How to read judgements and customers: `collect.score`, `collect.accepted_from` and `collect.customer`."""
-
-    name: str | None
-    accepted_from: float
-    customer: str | None
-
-    def verdict(self, value: Any) -> Verdict | None:
-        """What a value of the score says; None if there is none, or if it is no number."""
-        if isinstance(value, list):  # some exports list all values of a score
-            value = value[-1] if value else None
-        if isinstance(value, str):
-            word = value.strip().casefold()
-            value = {"true": 1.0, "false": 0.0}.get(word)
-            with suppress(ValueError):
-                value = float(word)
-        if not isinstance(value, bool | int | float) or not math.isfinite(value):
-            return None
-        return "accepted" if value >= self.accepted_from else "rejected"
+def _verdict(value: Any, accepted_from: float) -> Verdict | None:
+    """What a value of the score says; None if there is none, or if it is no number."""
+    if isinstance(value, list):  # some exports list all values of a score
+        value = value[-1] if value else None
+    if isinstance(value, str):
+        word = value.strip().casefold()
+        value = {"true": 1.0, "false": 0.0}.get(word)
+        with suppress(ValueError):
+            value = float(word)
+    if not isinstance(value, bool | int | float) or not math.isfinite(value):
+        return None
+    return "accepted" if value >= accepted_from else "rejected"
 
 
 def read_log(
-    path: Path, form: str | None, since: datetime | None, scores: Scores, left: Counter[str]
+    path: Path, form: str | None, since: datetime | None, settings: Collect, left: Counter[str]
 ) -> tuple[str, list[Logged]]:
     """The form of a log, and the requests in it, each once; those with nothing to read are counted in `left`."""
     form = form or _guessed(path)
@@ -72,7 +65,7 @@ def read_log(
     once: dict[str, Logged] = {}
     for file, number, entry in _traces(path, since) if form == OWN else TOOLS[form].entries(path):
         try:
-            logged = _own(entry, file, number) if form == OWN else _foreign(form, entry, file, number, scores)
+            logged = _own(entry, file, number) if form == OWN else _foreign(form, entry, file, number, settings)
         except LeftOutError as error:
             left[error.reason] += 1
         else:
@@ -154,7 +147,7 @@ class Tool:
     target: str | None = None
 
 
-def _foreign(form: str, entry: Row, file: Path, number: int, scores: Scores) -> Logged:
+def _foreign(form: str, entry: Row, file: Path, number: int, settings: Collect) -> Logged:
     tool = TOOLS[form]
     asked = _first(entry, tool.messages)
     if not asked:
@@ -163,15 +156,15 @@ def _foreign(form: str, entry: Row, file: Path, number: int, scores: Scores) -> 
     answer = _answer(entry, tool)
     tools = value_at(entry, tool.tools) if tool.tools else None
     target = value_at(entry, tool.target) if tool.target else None
-    places = [f"{place}{scores.name}" for place in tool.scores] if scores.name else []
-    verdicts = (scores.verdict(value_at(entry, place)) for place in places)
+    places = [f"{place}{settings.score}" for place in tool.scores] if settings.score else []
+    verdicts = (_verdict(value_at(entry, place), settings.accepted_from) for place in places)
     known = value_at(entry, tool.id)
     return Logged(
         name=f"{form} {known if known and isinstance(known, str) else _digest(compact_json(messages), answer or '')}",
         file=str(file),
         row=number,
         time=day_of(_first(entry, tool.time)),
-        group=_customer(entry, [scores.customer] if scores.customer else tool.customer),
+        group=_customer(entry, [settings.customer] if settings.customer else tool.customer),
         outcome="failed" if answer is None else "answered",
         version=str(_first(entry, tool.version) or ""),
         messages=messages,

@@ -30,7 +30,7 @@ from hallmark.params.loader import Params, load_params
 from hallmark.service.collecting.collection import Collection, collect
 from hallmark.service.collecting.existing_records import NAME, Customers, Known, read_known
 from hallmark.service.collecting.logged import REASONS
-from hallmark.service.collecting.logs import FORMATS, OWN, Scores, read_log
+from hallmark.service.collecting.logs import FORMATS, OWN, read_log
 from hallmark.service.collecting.queue import FOLDER, REVIEWED, lines_of, queue, read_reviewed
 from hallmark.service.collecting.rows import REJECTED, Rows
 from hallmark.service.collecting.writing import add, destination
@@ -58,9 +58,8 @@ def run(
     key = read_key(data, surrogates=uses_key(params.mask))
     name_key = key if data.pseudonyms == "keyed" else None
     known = read_known(params, name_key)
-    scores = Scores(params.collect.score, params.collect.accepted_from, params.collect.customer)
     left: Counter[str] = Counter()
-    form, logs = read_log(source, form, since, scores, left)
+    form, logs = read_log(source, form, since, params.collect, left)
     rows = Rows(params, known, Recorder(data, params.task, params.mask, None, key), name_key)
     done = collect(logs, left, said, new.keys(), rows, known, params)
     new_texts = [row.text for row in done.rows]
