@@ -149,10 +149,6 @@ if __name__ == "__main__":
     some = parser.add_mutually_exclusive_group()
     some.add_argument("--all", action="store_true", help="run every base within the limits, also after one has passed")
     some.add_argument("--dry", action="store_true", help="run none: show what is known of each, and which would run")
-    parser.add_argument(
-        "--price-per-hour",
-        type=sweep.number(float, 0, 1e12),
-        metavar="PRICE",
-        help="price of the machine (default: benchmark.price_per_hour)",
-    )
+    price = sweep.number(float, 0, 1e12)
+    parser.add_argument("--price-per-hour", type=price, metavar="PRICE", help="default: benchmark.price_per_hour")
     run_stage("choose", __doc__, main, parser)

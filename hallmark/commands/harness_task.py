@@ -108,7 +108,5 @@ def main(arguments: argparse.Namespace) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m hallmark.commands.harness_task", description=__doc__)
     parser.add_argument("out", type=Path, metavar="OUT", help="a new folder; it will hold (masked) holdout records")
-    parser.add_argument(
-        "--chat", action="store_true", help="prompts as system and user messages, for chat models of any kind"
-    )
+    parser.add_argument("--chat", action="store_true", help="prompts as messages, for chat models of any kind")
     run_stage("harness_task", __doc__, main, parser)

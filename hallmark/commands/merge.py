@@ -31,7 +31,5 @@ if __name__ == "__main__":
     )  # fmt: skip
     parser.add_argument("--ungated", action="store_true", help="also one that the gate did not pass")
     parser.add_argument("--folder", type=Path, default=RELEASE, help="from where (default: %(default)s)")
-    parser.add_argument(
-        "--base", type=Path, default=QUANTIZED, help="what it was trained over, or its base (default: %(default)s)"
-    )
+    parser.add_argument("--base", type=Path, default=QUANTIZED, help="what it was trained over (default: %(default)s)")
     run_stage("merge", __doc__, main, parser)

@@ -128,22 +128,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m hallmark.commands.plan", description=__doc__)
     parser.add_argument("--base", metavar="BASE", help="a folder with config.json, a known base, or OWNER/NAME@COMMIT of the hub (default: the base in the params)")  # fmt: skip
     parser.add_argument("--gpu", metavar="GPU", help="a GPU that is not at hand: its model (L4, A100, H100, ...) or its memory (24GiB)")  # fmt: skip
-    parser.add_argument(
-        "--price-per-hour",
-        type=number(float, 0, 1e12),
-        metavar="PRICE",
-        help="of the machine (default: benchmark.price_per_hour)",
-    )
-    parser.add_argument(
-        "--rows",
-        type=number(int, 1, 10**12),
-        metavar="ROWS",
-        help="what masking that many rows would take, instead of the run",
-    )
-    parser.add_argument(
-        "--workers",
-        type=number(int, 1, 10**6),
-        metavar="WORKERS",
-        help="for --rows: by that many (default: mask.workers)",
-    )
+    count, price = number(int, 1, 10**12), number(float, 0, 1e12)
+    parser.add_argument("--price-per-hour", type=price, metavar="PRICE", help="default: benchmark.price_per_hour")
+    parser.add_argument("--rows", type=count, metavar="ROWS", help="instead: what masking that many rows would take")
+    parser.add_argument("--workers", type=count, metavar="WORKERS", help="for --rows (default: mask.workers)")
     run_stage("plan", __doc__, main, parser)

@@ -180,8 +180,6 @@ def main(arguments: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m hallmark.commands.update", description=__doc__)
-    parser.add_argument(
-        "where", nargs="?", help="the template, if another than in .cruft.json; in a template: the repo"
-    )
+    parser.add_argument("where", nargs="?", help="the template, if another than .cruft.json names; there: the repo")
     parser.add_argument("--checkout", help="the template's branch, tag or commit to take")
     run_stage("update", __doc__, main, parser)

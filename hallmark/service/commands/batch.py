@@ -239,15 +239,9 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        prog="python -m hallmark.service.commands.batch",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = argparse.ArgumentParser(prog="python -m hallmark.service.commands.batch", description=__doc__)
     parser.add_argument("file", type=Path, metavar="FILE", help="the requests, as JSON Lines")
     parser.add_argument("--out", type=Path, help="where the answers go (default: FILE, as .answers.jsonl)")
-    parser.add_argument(
-        "--release", type=Path, metavar="DIR", help=f"a release (default: the registry's prod, else {RELEASE})"
-    )
+    parser.add_argument("--release", type=Path, metavar="DIR", help=f"default: the registry's prod, else {RELEASE}")
     parser.add_argument("--ungated", action="store_true", help="also a release that its gate did not pass")
     run_stage("batch", __doc__, main, parser)

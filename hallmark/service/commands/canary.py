@@ -152,10 +152,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m hallmark.service.commands.canary", description=__doc__)
     parser.add_argument("--act", action="store_true", help="promote the canary or take it out, as the verdict says")
     parser.add_argument(
-        "--since",
-        type=time_of,
-        metavar="TIME",
-        help="count only what came later than this, such as 2030-01-31T12:00 (UTC)",
+        "--since", type=time_of, metavar="TIME", help="leave out what came before 2030-01-31T12:00, say"
     )
     try:
         run_stage("canary", __doc__, main, parser)

@@ -174,16 +174,9 @@ def main(arguments: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m hallmark.service.commands.collect", description=__doc__)
-    parser.add_argument(
-        "--from", dest="source", type=Path, metavar="FILE", help="a log of others, or a folder of its files"
-    )
+    parser.add_argument("--from", dest="source", type=Path, metavar="FILE", help="a log of others, or its folder")
     parser.add_argument("--format", choices=FORMATS, help="what wrote the log (default: as its first row looks)")
     parser.add_argument("--reviewed", type=Path, metavar="FILE", help="what a person said on the review page")
-    parser.add_argument(
-        "--since",
-        type=date.fromisoformat,
-        metavar="DAY",
-        help="leave out earlier days, written as 2026-01-31",
-    )
+    parser.add_argument("--since", type=date.fromisoformat, metavar="DAY", help="leave out days before 2026-01-31, say")
     parser.add_argument("--dry", action="store_true", help="say what would come of it; write nothing")
     run_stage("collect", __doc__, main, parser)

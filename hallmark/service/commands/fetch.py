@@ -19,9 +19,8 @@ HERE = Path()
 def main(arguments: argparse.Namespace) -> None:
     if arguments.out is None:
         if Path(arguments.repo).resolve() != HERE.resolve() or arguments.weights is not None:
-            raise HallmarkError(
-                "a folder to write to is needed", file="OUT", remedy="run `nox -s fetch -- REPO prod OUT`"
-            )
+            remedy = "run `nox -s fetch -- REPO prod OUT`"
+            raise HallmarkError("a folder to write to is needed", file="OUT", remedy=remedy)
         version = wanted(Registry.read(HERE), arguments.version)
         folders = materialize(version, HERE)
         print(f"{version.version}: {folders.release}, over {folders.weights}; both are what its tag says")
@@ -36,7 +35,5 @@ if __name__ == "__main__":
     parser.add_argument("repo", metavar="REPO", help="the repository that the release is registered in")
     parser.add_argument("version", metavar="prod|canary|vX.Y.Z", help="a stage or a version")
     parser.add_argument("out", nargs="?", type=Path, metavar="OUT", help="a new folder for the release")
-    parser.add_argument(
-        "--weights", type=Path, metavar="DIR", help="a new folder for the weights that it was trained over"
-    )
+    parser.add_argument("--weights", type=Path, metavar="DIR", help="a new folder for what it was trained over")
     run_stage("fetch", __doc__, main, parser)

@@ -163,13 +163,9 @@ def print_shared(tags: list[str], pushed: bool) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="nox -s promote --", description=__doc__)
-    parser.add_argument(
-        "version", nargs="?", metavar="vX.Y.Z", help="a registered version (`nox -s releases` lists them)"
-    )
+    parser.add_argument("version", nargs="?", metavar="vX.Y.Z", help="`nox -s releases` lists those registered")
     parser.add_argument("stage", nargs="?", choices=STAGES, help="where it goes")
-    parser.add_argument(
-        "--stop", choices=[CANARY], metavar="canary", help="instead: take the canary out, so that prod answers all"
-    )
+    parser.add_argument("--stop", choices=[CANARY], metavar="canary", help="instead: take the canary out")
     parser.add_argument(
         "--compare", nargs="?", type=number(float, 0, 0.99), const=MARGIN, metavar="MARGIN", help="compare each new release with the one in "
         "prod: write it into params.yaml, with a rule of the gate that none may be behind it by more than this share of the "

@@ -25,9 +25,8 @@ HERE = Path()
 
 def main(arguments: argparse.Namespace) -> None:
     if arguments.sign is not None and arguments.out is None:
-        raise HallmarkError(
-            "there is nothing to sign", file="--sign", remedy="name a new folder: `nox -s release -- OUT --sign KEY`"
-        )
+        remedy = "name a new folder: `nox -s release -- OUT --sign KEY`"
+        raise HallmarkError("there is nothing to sign", file="--sign", remedy=remedy)
     if arguments.sign is not None:  # what can't be copied out is told before anything is registered
         import_signing()
         check_private_key(arguments.sign)
@@ -71,14 +70,8 @@ def say(*lines: str) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="nox -s release --", description=__doc__)
     parser.add_argument("out", nargs="?", type=Path, metavar="OUT", help="also copy the release to this new folder")
-    parser.add_argument(
-        "--sign", type=Path, metavar="PEM", help="with OUT: sign the copy with this private key (an elliptic curve)"
-    )
+    parser.add_argument("--sign", type=Path, metavar="PEM", help="with OUT: sign it with this key (elliptic curve)")
     parser.add_argument("--version", metavar="vX.Y.Z", help="the version (default: the next minor one)")
-    parser.add_argument(
-        "--push",
-        action="store_true",
-        help="share all versions: push their files to DVC's remote, and then their tags to origin",
-    )
+    parser.add_argument("--push", action="store_true", help="push all versions: files to DVC's remote, tags to origin")
     parser.add_argument("--dry", action="store_true", help="make all checks, and register and copy nothing")
     run_stage("release", __doc__, main, parser)

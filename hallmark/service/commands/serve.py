@@ -169,27 +169,10 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        prog="python -m hallmark.service.commands.serve",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "releases",
-        nargs="*",
-        type=Path,
-        metavar="DIR",
-        help=f"a release to serve, whatever the registry says (without: the registry's prod and canary, or {RELEASE}); several with --direct",
-    )
-    parser.add_argument(
-        "--ungated",
-        action="store_true",
-        help=f"also serve what the gate did not pass, or an adapter that is no release (without DIR: {RELEASE})",
-    )
-    parser.add_argument(
-        "--port",
-        type=number(int, 0, 65_535),
-        help=f"where it listens, 0 for any free port (default: serve.port; with --direct: {DIRECT_PORT})",
-    )
+    parser = argparse.ArgumentParser(prog="python -m hallmark.service.commands.serve", description=__doc__)
+    parser.add_argument("releases", nargs="*", type=Path, metavar="DIR", help="a release; several with --direct")
+    parser.add_argument("--ungated", action="store_true", help="also what the gate did not pass, or what is no release")
+    port = number(int, 0, 65_535)
+    parser.add_argument("--port", type=port, help=f"0: any (default: serve.port; with --direct: {DIRECT_PORT})")
     parser.add_argument("--direct", action="store_true", help="the model server alone, without the gateway")
     run_stage("serve", __doc__, main, parser)
