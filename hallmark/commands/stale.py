@@ -25,11 +25,8 @@ def run() -> None:
         print("nothing has run yet: `nox -s repro` makes dvc.lock")
         return
     if stale := stale_stages():
-        raise HallmarkError(
-            f"{', '.join(stale)}: not run since a change",
-            file=LOCK,
-            remedy="run `nox -s repro`, commit dvc.lock, code/ and reports/",
-        )
+        remedy = "run `nox -s repro`, commit dvc.lock, code/ and reports/"
+        raise HallmarkError(f"{', '.join(stale)}: not run since a change", file=LOCK, remedy=remedy)
     lacking = ", ".join(sorted({*noted(BOUGHT)} - {*on_disk(BOUGHT)}))
     but_for = f"; {BOUGHT} lacks {lacking} here, taken for what its .dvc file says" if lacking else ""
     print(f"all stages ran since the last change{but_for}")

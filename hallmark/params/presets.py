@@ -91,8 +91,6 @@ def _text(machine: str) -> str:
     if machine not in names:
         near = [name for name in names if machine and machine.lower() in name]
         near = near or difflib.get_close_matches(machine.lower(), names, 2)
-        raise HallmarkError(
-            f"no machine {machine[:100]!r}",
-            remedy=f"did you mean {' or '.join(near)}?" if near else f"name one of {', '.join(names)}",
-        )
+        remedy = f"did you mean {' or '.join(near)}?" if near else f"name one of {', '.join(names)}"
+        raise HallmarkError(f"no machine {machine[:100]!r}", remedy=remedy)
     return (MACHINES / f"{machine}.yaml").read_text(encoding="utf-8")

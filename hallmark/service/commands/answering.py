@@ -74,11 +74,8 @@ def check_served(adapter: Path, ungated: bool) -> str:
         check_weights(adapter, QUANTIZED, remedy="run `dvc repro quantize` at the adapter's commit")
         return "" if passed else "; its gate did not pass it: do not release it"
     if not ungated:
-        raise HallmarkError(
-            f"not a release: it has neither {PROVENANCE} nor {VERDICT}",
-            file=adapter,
-            remedy=f"serve {RELEASE}; to serve an adapter of your own that nothing has checked, add --ungated",
-        )
+        remedy = f"serve {RELEASE}; to serve an adapter of your own that nothing has checked, add --ungated"
+        raise HallmarkError(f"not a release: it has neither {PROVENANCE} nor {VERDICT}", file=adapter, remedy=remedy)
     log.warning("%s is not a release: nothing vouches for what is served", adapter)
     return "; it is not a release"
 

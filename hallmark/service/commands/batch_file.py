@@ -133,12 +133,8 @@ class Answers:
                 except (ValueError, LookupError, TypeError):
                     line, digest, version = None, "", ""
                 if line != row or not isinstance(digest, str) or not isinstance(version, str):
-                    raise HallmarkError(
-                        "not a line that this command wrote",
-                        file=self.path,
-                        row=row,
-                        remedy="name another file with --out",
-                    )
+                    remedy = "name another file with --out"
+                    raise HallmarkError("not a line that this command wrote", file=self.path, row=row, remedy=remedy)
                 self.digests.append(digest)
                 self.versions[version] += 1
                 whole += len(raw)

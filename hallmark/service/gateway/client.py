@@ -142,9 +142,6 @@ def secret_of(variable: str, url: str, param: str, name: str) -> str:
         raise HallmarkError(problem, param=f"{param}.{name}", remedy=f"export it, or set the {name} to null")
     address = urlsplit(url)
     if address.scheme != "https" and not is_near(address.hostname or ""):
-        raise HallmarkError(
-            f"its {name} would be sent as clear text",
-            param=f"{param}.url",
-            remedy="begin it with https://; only localhost and the number of a private address go without",
-        )
+        remedy = "begin it with https://; only localhost and the number of a private address go without"
+        raise HallmarkError(f"its {name} would be sent as clear text", param=f"{param}.url", remedy=remedy)
     return secret
