@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from hallmark.base.errors import HallmarkError
 from hallmark.judge.cascade import Shipped, read_shipped
 from hallmark.mask.restoring import Masked
-from hallmark.params.gateway import Serve
+from hallmark.params.service import Serve
 from hallmark.serve.chat_request import ChatRequest
 from hallmark.service.gateway.cascading import Judge
 from hallmark.service.gateway.deployments import Deployments

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hallmark.params.monitoring import Canary
+from hallmark.params.service import Canary
 from hallmark.service.monitoring import canary_words as say
 from hallmark.service.monitoring.canary import (
     NOT_APPLICABLE,

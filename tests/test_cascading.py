@@ -18,7 +18,7 @@ from hallmark.answer.answers import Answer
 from hallmark.base.errors import HallmarkError
 from hallmark.judge.cascade import Shipped
 from hallmark.mask.restoring import Masked
-from hallmark.params.gateway import Fallback
+from hallmark.params.service import Fallback
 from hallmark.service.gateway import responses
 from hallmark.service.gateway.cascading import read_cascade
 from hallmark.service.gateway.exchange import Answered

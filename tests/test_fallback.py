@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hallmark.base.errors import HallmarkError
-from hallmark.params.gateway import Fallback
+from hallmark.params.service import Fallback
 from hallmark.service.gateway.fallback import Bought, Broad, Budget, Held
 from hallmark.service.gateway.price import Meter, of_time, of_tokens
 from hallmark.service.gateway.upstream import Question

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from hallmark.base.errors import HallmarkError
-from hallmark.params.gateway import Otlp
+from hallmark.params.service import Otlp
 from hallmark.serve.server import free_port
 from hallmark.service.gateway import otlp
 from hallmark.service.gateway.exchange import Several

@@ -19,8 +19,8 @@ from typing import Any
 from hallmark.base.document import changed
 from hallmark.base.markup import Markup
 from hallmark.mask.restoring import Masked
-from hallmark.params.gateway import Serve
 from hallmark.params.loader import Params, load_params
+from hallmark.params.service import Serve
 from hallmark.service.gateway import app as app_module
 from hallmark.service.gateway import listening
 from hallmark.service.gateway.exchange import Answered, Asked

@@ -25,9 +25,8 @@ from hallmark.base.files import BASE, BOUGHT, HOLDOUT, write_text
 from hallmark.base.records import read_records
 from hallmark.base.single_run import alone
 from hallmark.commands.buying import Outcome, authorization, buy
-from hallmark.commands.dvc_files import noted
 from hallmark.commands.experiments import dvc
-from hallmark.commands.stale import LOCK, stale_stages
+from hallmark.commands.stale import LOCK, noted, stale_stages
 from hallmark.model.chat_template import tool_form
 from hallmark.model.loading import load_tokenizer
 from hallmark.params.loader import Params, load_params

@@ -14,7 +14,6 @@ from typing import Any
 from hallmark.base import provenance as prov
 from hallmark.base.errors import HallmarkError, run_stage
 from hallmark.base.files import BOUGHT
-from hallmark.commands.dvc_files import noted
 from hallmark.release.checking import read_lock_file
 
 PIPELINE, LOCK = "dvc.yaml", Path("dvc.lock")
@@ -50,6 +49,17 @@ def stale_stages() -> list[str]:
     except DvcException as error:
         problem = f"DVC can't tell what is stale ({error})"
         raise HallmarkError(problem, file=PIPELINE, remedy="run `dvc status`, and do what it says") from None
+
+
+def noted(folder: Path) -> dict[str, str]:
+    """The MD5 of each file of which a .dvc file in the folder tells, by name; the file itself may be missing."""
+    files = {}
+    for note in sorted(folder.glob("*.dvc")):
+        outs = prov.parse_yaml(note.read_bytes(), note).get("outs")
+        for out in outs if isinstance(outs, list) else ():
+            if isinstance(out, dict) and isinstance(out.get("path"), str) and isinstance(out.get("md5"), str):
+                files[out["path"]] = out["md5"]
+    return files
 
 
 def on_disk(folder: Path) -> dict[str, str]:

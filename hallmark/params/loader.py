@@ -32,10 +32,8 @@ from hallmark.judge.params import Certify, Gate
 from hallmark.mask.params import Mask
 from hallmark.model.base_params import Base, Choose
 from hallmark.model.params import Curve, Dpo, Sft, Tune
-from hallmark.params.collecting import Collect
 from hallmark.params.edit import DEFAULTS, defaults
-from hallmark.params.gateway import Serve
-from hallmark.params.monitoring import Canary
+from hallmark.params.service import Canary, Collect, Serve
 from hallmark.serve.params import Benchmark
 from hallmark.task.kinds import KINDS
 from hallmark.task.params import Task

@@ -26,7 +26,7 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.reading import NotJsonError, is_folder, strict_json
 from hallmark.base.rows import files_of, read_rows
 from hallmark.data.nested import value_at
-from hallmark.params.collecting import Collect
+from hallmark.params.service import Collect
 from hallmark.service.collecting.logged import LeftOutError, Logged, Said, message_of, messages_of
 from hallmark.service.collecting.otel import ANSWERED, ASKED, is_otel, otel
 from hallmark.service.traces.store import read_feedback, read_traces

@@ -14,8 +14,8 @@ from hallmark.base.files import QUANTIZED, RELEASE
 from hallmark.base.key import read_key
 from hallmark.base.provenance import PROVENANCE, VERDICT
 from hallmark.mask.surrogates import uses_key
-from hallmark.params.gateway import Serve
 from hallmark.params.loader import Params
+from hallmark.params.service import Serve
 from hallmark.release.checking import check_release
 from hallmark.release.shipping import check_weights
 from hallmark.release.statements import read_provenance

@@ -25,8 +25,8 @@ from hallmark.base.figures import percent
 from hallmark.base.files import RELEASE
 from hallmark.base.provenance import PROVENANCE
 from hallmark.commands.sweep import number
-from hallmark.params.gateway import Serve
 from hallmark.params.loader import Params, load_params
+from hallmark.params.service import Serve
 from hallmark.serve.engine import HOST, StartedEngine, StartedSettings
 from hallmark.serve.engines import ENGINES
 from hallmark.serve.server import Server, address, free_port, served_alone, served_together, until_stopped

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from hallmark.base.markup import Markup
-    from hallmark.params.gateway import Serve
+    from hallmark.params.service import Serve
     from hallmark.serve.chat_request import ChatRequest
     from hallmark.service.gateway.exchange import Traces
     from hallmark.service.gateway.masking import MaskPool

@@ -23,7 +23,7 @@ from hallmark.base.key import pseudonym
 from hallmark.base.refusal import Refusal
 from hallmark.base.visible import MOST_NAME, hidden_at, shows
 from hallmark.mask.second_check import in_name
-from hallmark.params.gateway import Serve
+from hallmark.params.service import Serve
 
 if TYPE_CHECKING:
     from starlette.requests import Request

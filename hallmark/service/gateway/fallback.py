@@ -16,8 +16,8 @@ from decimal import Decimal
 from typing import Any
 
 from hallmark.model.tool_form import ToolForm
-from hallmark.params.gateway import Fallback
-from hallmark.params.gateway import Upstream as Settings
+from hallmark.params.service import Fallback
+from hallmark.params.service import Upstream as Settings
 from hallmark.serve.several import Several
 from hallmark.service.gateway.client import secret_of
 from hallmark.service.gateway.price import BYTES_PER_MESSAGE, of_tokens

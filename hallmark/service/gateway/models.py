@@ -21,7 +21,7 @@ from hallmark.service.gateway.upstream import Problem, Question, Reply, Upstream
 from hallmark.service.traces.trace import Route, new_id
 
 if TYPE_CHECKING:
-    from hallmark.params.gateway import Serve
+    from hallmark.params.service import Serve
 
 SHADOWS = 16  # requests to the shadow at once; what comes while they are under way is not asked of it
 QUIET_SECONDS = 60.0  # between two lines about the same problem

@@ -28,7 +28,7 @@ from hallmark.service.gateway.client import Client, Response, secret_of, wait_of
 from hallmark.service.gateway.spans import body_of, rejected_in, span_of
 
 if TYPE_CHECKING:
-    from hallmark.params.gateway import Otlp
+    from hallmark.params.service import Otlp
     from hallmark.service.gateway.metrics import Metrics
     from hallmark.service.traces.trace import Route, Trace
 

@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hallmark.params.gateway import Fallback
+    from hallmark.params.service import Fallback
 
 HOUR = 3600  # seconds
 MILLION = 1_000_000  # tokens, of which a price is stated

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from hallmark.base.betting import lowest, mean_interval, p_value
 from hallmark.base.stats import Interval
-from hallmark.params.monitoring import Canary
+from hallmark.params.service import Canary
 from hallmark.service.monitoring.evidence import Customers, Look, adjusted, looks, lower
 from hallmark.service.monitoring.live import Live, Means, Pair, Same, Side, first_answer, live
 from hallmark.service.traces.trace import Feedback

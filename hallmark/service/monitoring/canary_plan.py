@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from hallmark.base.betting import lowest
 from hallmark.base.figures import rounded_up
-from hallmark.params.monitoring import Canary
+from hallmark.params.service import Canary
 from hallmark.service.monitoring.canary import MOST_TIMES, Measure, asked, measured
 from hallmark.service.monitoring.evidence import looks
 from hallmark.service.monitoring.live import live

@@ -1,13 +1,13 @@
-"""The `serve` block of `params.yaml`."""
+"""The blocks of `params.yaml` for what comes after a release: `serve`, `canary` and `collect`."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from hallmark.base.params import Block, Line, Positive, Processes, Seconds, Tokens, Variable
+from hallmark.base.params import Block, Limit, Line, Positive, Processes, Seconds, Share, Tokens, Variable
 
 
 def _has_port(url: str) -> str:
@@ -20,6 +20,9 @@ Url = Annotated[Line, StringConstraints(pattern=r"^https?://[^\s/@]+(/|$)")]
 Collector = Annotated[Line, StringConstraints(pattern=r"^https?://[^\s/@?#]+(/[^\s@?#]*)?$"), AfterValidator(_has_port)]
 Header = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,100}$")]
 Price = Annotated[float, Field(ge=0, le=1e12)]
+PositivePrice = Annotated[float, Field(gt=0, le=1e12)]
+Hours = Annotated[float, Field(ge=0.001, le=8_760)]
+Number = Annotated[float, Field(ge=-1e12, le=1e12)]
 
 
 class ServeLimits(Block):
@@ -93,3 +96,40 @@ class Serve(Block):
         if "canary" in self.upstreams and "prod" not in self.upstreams:
             raise ValueError("serve.upstreams: a canary without a prod; name that too")
         return self
+
+
+class CanaryMargins(Block):
+    wrong: Limit | None
+    complaints: Limit | None
+    schema_breaks: Limit | None
+    handed_over: Limit | None
+    failed: Limit | None
+    slow: Limit | None
+    price: Annotated[float, Field(ge=0, le=100)] | None
+
+
+class Canary(Block):
+    confidence: Annotated[Share, Field(gt=0.5)]
+    first_look_hours: Hours
+    days: Annotated[float, Field(ge=0.001, le=365)]
+    margins: CanaryMargins
+    slow_seconds: Seconds
+    price_at_most: PositivePrice
+
+    @model_validator(mode="after")
+    def _has_a_look(self) -> Canary:
+        if self.first_look_hours > 24 * self.days:
+            raise ValueError("canary.first_look_hours: later than canary.days; take fewer hours, or more days")
+        return self
+
+
+class Review(Block):
+    most: Positive
+
+
+class Collect(Block):
+    routes: list[Literal["prod", "canary", "shadow", "batch"]]
+    customer: Line | None
+    score: Line | None
+    accepted_from: Number
+    review: Review
