@@ -19,7 +19,7 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.loaded_code import NO_OUTPUT
 from hallmark.base.params import Block
 from hallmark.params.edit import defaults
-from hallmark.params.loader import load_params, resolved
+from hallmark.params.loader import RENAMED, load_params, resolved
 from tests.workspace import ROOT
 
 
@@ -247,3 +247,10 @@ def test_aliases_and_merges_can_be_used(tmp_path: Path) -> None:
     assert "*most" in text
     (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
     assert load_params(tmp_path / "params.yaml") == load_params(ROOT / "params.yaml")
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_an_old_name_is_an_error_that_says_the_new_one(tmp_path: Path, old: str, new: str) -> None:
+    with pytest.raises(HallmarkError) as caught:
+        load_params(write(tmp_path, {old: 1}))
+    assert new in caught.value.remedy

@@ -40,6 +40,19 @@ from hallmark.task.params import Task
 
 MOST_PROBLEMS = 20  # named in one error
 NEAR = 3  # most names like an unknown key's that an error lists
+RENAMED = {  # what params are called now: until the next release, an old name is an error that says so
+    "classical.strength": "classical.C",
+    "compare.difference": "compare.min_detectable_effect",
+    "compare.draws": "compare.bootstrap_samples",
+    "dpo.accumulation": "dpo.gradient_accumulation_steps",
+    "dpo.schedule": "dpo.lr_scheduler",
+    "dpo.warmup": "dpo.warmup_ratio",
+    "sft.accumulation": "sft.gradient_accumulation_steps",
+    "sft.patience": "sft.early_stopping_patience",
+    "sft.schedule": "sft.lr_scheduler",
+    "sft.warmup": "sft.warmup_ratio",
+    "tune.startup": "tune.startup_trials",
+}
 SELECTORS = ("kind", "source", "engine")  # keys that say which others a block has; `data.engine` says nothing of others
 
 
@@ -215,6 +228,8 @@ def _explain(detail: Any, raw: dict[str, Any]) -> tuple[str, str, str]:
     """Turn one pydantic error into (dotted field, problem, remedy)."""
     location = [str(part) for part in detail["loc"]]
     field, kind = ".".join(location), detail["type"]
+    if kind == "extra_forbidden" and field in RENAMED:
+        return field, f"'{field}' is called '{RENAMED[field]}' now", f"rename '{field}' to '{RENAMED[field]}'"
     if kind == "extra_forbidden":
         known = _known_keys(location[:-1], raw)
         near = [f"'{name}'" for name in difflib.get_close_matches(location[-1], known, NEAR)]
