@@ -60,7 +60,6 @@ TEXT = {"task.kind": "text"}
     ("change", "field", "remedy"),
     [
         ({"sft.learning_rat": 0.1}, "sft.learning_rat", "did you mean 'learning_rate'?"),
-        ({"eval.comparators": {"a": {"kind": "neighbour"}}}, "eval.comparators", "called linear_copy now"),
         ({"mask.patterns": [{"kind": "A_B", "regx": "a"}]}, "mask.patterns.0.regx", "did you mean 'regex'?"),
         ({"zzz": {}}, "zzz", "known here: "),
         ({"base": {"source": "zip"}}, "base", "one of folder, hub, package"),

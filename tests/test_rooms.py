@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 import shutil
 from functools import cache
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hallmark.base import loaded_code
-from tests.workspace import ROOT, run
+from tests.workspace import ROOT
 
 # From the bottom to the top, as hallmark/__init__.py says: a room imports only rooms before it. A recipe imports any but
 # `service`, and nothing imports a recipe. With the lines of Python that each may have: who needs more decides it here.
@@ -127,34 +126,3 @@ def test_a_module_runs_what_loads_it_again_and_no_other_stage(copied: Path) -> N
     assert changed(before) == {"sft", "dpo"}
     (copied / "hallmark/serve/engines/another.py").write_text("ENGINE = None\n", encoding="utf-8")
     assert changed(before) == {"sft", "dpo", "eval", "benchmark"}
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("mask --preview", "commands.preview"),
-    ],
-)
-def test_an_old_name_of_a_command_leads_to_the_new_one(old: str, new: str) -> None:
-    done = run(ROOT, "python", "-u", "-m", *f"stages.{old}".split(), "--help")
-    assert f"usage: python -m hallmark.{new}" in done.stdout
-    assert f"stages.{old} is now hallmark.{new}" in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("certify --gguf --merge out --help", "merge"),
-    ],
-)
-def test_an_option_that_is_a_command_now_leads_to_it(old: str, new: str) -> None:
-    stage, *words = old.split()
-    done = run(ROOT, "python", "-m", f"stages.{stage}", *words)
-    assert f"usage: python -m hallmark.commands.{new} [-h]" in done.stdout
-    assert re.search(rf"stages.certify --\w+ is now hallmark.commands.{new}; the old name goes", done.stderr)
-
-
-def test_what_followed_the_option_comes_first() -> None:
-    done = run(ROOT, "python", "-m", "stages.certify", "--clone", ".", "--check", "gone", check=False)
-    assert done.returncode == 1
-    assert "check: error: gone: no such folder" in done.stderr

@@ -20,8 +20,7 @@ OWN_NAMES = ("base", "tuned", "classical", "calibration", "online", "human")
 Name = Annotated[
     str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}$")
 ]  # of a comparator: also of a stage and a folder
-RENAMED_COMPARATORS = (("neighbour", "linear_copy"),)  # kinds; until the next release
-ONE_OF = ByKind("eval.comparators", comparator_settings, renamed=RENAMED_COMPARATORS)
+ONE_OF = ByKind("eval.comparators", comparator_settings)
 AComparator = Annotated[SerializeAsAny[ComparatorSettings], BeforeValidator(ONE_OF)]
 
 

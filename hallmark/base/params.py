@@ -71,7 +71,6 @@ class ByKind:
     field: str
     kinds: Callable[[], Mapping[str, type[Block]]]
     key: str = "kind"
-    renamed: tuple[tuple[str, str], ...] = ()  # what kinds were called, and are now
 
     def block(self, value: Any) -> type[Block] | None:
         """The type of a block in params.yaml; None if its kind is unknown."""
@@ -86,8 +85,7 @@ class ByKind:
         if block is None:
             kind, known = value.get(self.key) if isinstance(value, dict) else None, ", ".join(sorted(self.kinds()))
             given = repr(kind)[:100] if isinstance(kind, str | None) else f"of type {type(kind).__name__}"
-            now = "".join(f", which is called {new} now" for old, new in self.renamed if old == kind)
-            raise ValueError(f"{self.field}.{self.key}: must be one of {known}; it is {given}{now}")
+            raise ValueError(f"{self.field}.{self.key}: must be one of {known}; it is {given}")
         return block.model_validate(value)
 
 
