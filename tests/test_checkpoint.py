@@ -104,7 +104,7 @@ write = checkpoint.write
 
 def write_and_die(file, state, tensors):
     write(file, state, tensors)
-    if state.step == {step}:
+    if state["step"] == {step}:
         os.truncate(file, {share} * file.stat().st_size // 100)
         os.kill(os.getpid(), signal.SIGKILL)
 

@@ -11,6 +11,7 @@ that other machines need no file of their own.
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import random
@@ -20,11 +21,10 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from pydantic import Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from transformers import TrainerCallback
@@ -36,8 +36,7 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.files import atomic, canonical_json, sha256_file, sha256_folder
 from hallmark.base.loaded_code import FOLDER as CODE
 from hallmark.base.loaded_code import PARAMS, listing
-from hallmark.base.model_folder import explained, open_tensors
-from hallmark.base.params import Block, NotNegative, Positive
+from hallmark.base.model_folder import open_tensors
 from hallmark.base.reading import read_text
 from hallmark.model.keep import Best, Keep
 from hallmark.model.launch import rank
@@ -51,37 +50,11 @@ FOLDER = Path(".hallmark/checkpoints")  # neither git nor DVC look there
 PIPELINE = Path("dvc.yaml")
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps of each tensor
 FREE = ("sft.checkpoint_minutes",)  # params that change nothing in what is learned
-DAMAGED = "delete it; training then starts at step 0"
 
-Amount = Annotated[float, Field(ge=0)]
-Row = dict[str, int | float]
-Word = Annotated[int, Field(ge=0, lt=2**32)]
-Words = Annotated[
-    tuple[Word, ...], Field(min_length=624, max_length=624)
-]  # NumPy itself checks neither these nor the place
-
-
-class BestRow(Block):
-    step: Positive
-    loss: float
-    since: NotNegative
-
-
-class State(Block):
-    """What a checkpoint holds besides tensors, as JSON in the metadata of its file."""
-
-    key: dict[str, str]
-    step: Positive
-    epoch: Amount
-    seconds: Amount  # of training, by all processes so far
-    loss_sum: float  # of all steps
-    train: list[Row]  # the curve
-    validation: list[Row]
-    best: BestRow | None
-    python: tuple[Word, tuple[Word, ...], float | None]  # the random numbers of Python's and NumPy's own generators
-    numpy: tuple[
-        Literal["MT19937"], Words, Annotated[int, Field(ge=0, le=624)], Annotated[int, Field(ge=0, le=1)], float
-    ]
+# What a checkpoint holds besides tensors, as JSON in the metadata of its file: its `key`, `step`, `epoch`, `seconds` of
+# training by all processes so far, `loss_sum` of all steps, the curve (`train`, `validation`), the `best` row, and the random
+# numbers of Python's and NumPy's own generators. Nothing of it is looked at unless its SHA-256 is right.
+State = dict[str, Any]
 
 
 class Checkpoints(TrainerCallback):
@@ -108,7 +81,7 @@ class Checkpoints(TrainerCallback):
     @property
     def earlier_seconds(self) -> float:
         """For how long earlier processes trained up to the checkpoint."""
-        return self.state.seconds if self.state else 0.0
+        return float(self.state["seconds"]) if self.state else 0.0
 
     def attach(self, trainer: Any, folder: str) -> str | None:
         """Watch the trainer. If there is a checkpoint, the folder from which its `train` continues, which is `folder`.
@@ -133,7 +106,7 @@ class Checkpoints(TrainerCallback):
         self.state, self.tensors = found[0]
         assert self.state is not None
         trainer.args.eval_on_start = False  # the curve has that validation
-        state = TrainerState(self.state.epoch, self.state.step, train_batch_size=trainer.args.train_batch_size)
+        state = TrainerState(self.state["epoch"], self.state["step"], train_batch_size=trainer.args.train_batch_size)
         state.compute_steps(trainer.args, trainer.args.max_steps)
         state.save_to_json(str(Path(folder) / TRAINER_STATE_NAME))
         return folder
@@ -143,14 +116,14 @@ class Checkpoints(TrainerCallback):
         self.begun = self.saved = time.monotonic()
         if self.state is None:
             return
-        self.trainer._total_loss_scalar, self.trainer._initial_global_step = self.state.loss_sum, 0
-        for _epoch in range(int(self.state.epoch)):  # each draws its order after that of the one before
+        self.trainer._total_loss_scalar, self.trainer._initial_global_step = self.state["loss_sum"], 0
+        for _epoch in range(int(self.state["epoch"])):  # each draws its order after that of the one before
             deque(train_dataloader.batch_sampler, maxlen=0)
-        if self.keep is not None and self.state.best is not None:
-            self.keep.best = Best(**self.state.best.model_dump(), tensors=self._of("kept"))
-        self.curve.resume(self.state.train, self.state.validation, state.max_steps, args.eval_steps)
+        if self.keep is not None and self.state["best"] is not None:
+            self.keep.best = Best(**self.state["best"], tensors=self._of("kept"))
+        self.curve.resume(self.state["train"], self.state["validation"], state.max_steps, args.eval_steps)
         if rank() == 0:
-            self.log.info("continued at step %d of %d", self.state.step, state.max_steps)
+            self.log.info("continued at step %d of %d", self.state["step"], state.max_steps)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Ask for a checkpoint if it is time for one by the first process's clock; the trainer makes it once it has validated."""
@@ -177,20 +150,19 @@ class Checkpoints(TrainerCallback):
         best = self.keep.best if self.keep is not None and self.keep.best.step is not None else None
         if best is not None:
             tensors |= {f"kept.{name}": tensor for name, tensor in best.tensors.items()}
-        version, words, gauss = random.getstate()
-        kind, keys, *rest = np.random.get_state()
-        state = State.model_construct(
-            key=self.key,
-            step=trainer.state.global_step,
-            epoch=trainer.state.epoch,
-            seconds=self.earlier_seconds + time.monotonic() - self.begun,
-            loss_sum=trainer._total_loss_scalar,
-            train=curve.train,
-            validation=curve.validation,
-            best=None if best is None else BestRow(step=best.step or 0, loss=best.loss, since=best.since),
-            python=(version, words, gauss),
-            numpy=(kind, tuple(map(int, keys)), *rest),
-        )
+        kind, words, *rest = np.random.get_state()
+        state: State = {
+            "key": self.key,
+            "step": trainer.state.global_step,
+            "epoch": trainer.state.epoch,
+            "seconds": self.earlier_seconds + time.monotonic() - self.begun,
+            "loss_sum": trainer._total_loss_scalar,
+            "train": curve.train,
+            "validation": curve.validation,
+            "best": None if best is None else {"step": best.step, "loss": best.loss, "since": best.since},
+            "python": random.getstate(),
+            "numpy": [kind, words.tolist(), *rest],
+        }
         try:
             with atomic(self.file) as temporary:
                 write(temporary, state, tensors)
@@ -206,8 +178,8 @@ class Checkpoints(TrainerCallback):
         """Give the optimizer its state, and the step sizes that come next, which depend on the step alone."""
         assert self.state is not None
         if self.keep is not None and self.keep.plateau is not None:
-            self.keep.plateau.replay(self.state.validation)
-        optimizer, scheduler, step = self.trainer.optimizer, self.trainer.lr_scheduler, self.state.step
+            self.keep.plateau.replay(self.state["validation"])
+        optimizer, scheduler, step = self.trainer.optimizer, self.trainer.lr_scheduler, self.state["step"]
         names = {tensor: name for name, tensor in adapter_parameters(self.trainer.model).items()}
         ordered = [tensor for group in optimizer.param_groups for tensor in group["params"]]
         moments = (
@@ -230,8 +202,9 @@ class Checkpoints(TrainerCallback):
     def load_rng(self) -> None:
         """Put back all random numbers; from here on, the training is what it was."""
         assert self.state is not None
-        random.setstate(self.state.python)
-        np.random.set_state(for_numpy(self.state))
+        (version, words, gauss), (kind, of_numpy, *rest) = self.state["python"], self.state["numpy"]
+        random.setstate((version, tuple(words), gauss))
+        np.random.set_state((kind, np.array(of_numpy, dtype=np.uint32), *rest))
         states = self._of(rng_of(rank()))
         torch.random.set_rng_state(states.pop("cpu"))
         for state in states.values():
@@ -249,59 +222,22 @@ class Checkpoints(TrainerCallback):
         """The content of the checkpoint that there is; one that is of no use is deleted, with a line that says so."""
         if not os.path.lexists(self.file):
             return None
+        problem = "damaged: its content has another SHA-256"
         try:
-            with explained("damaged", self.file, remedy=DAMAGED):
-                return self._read()
+            with open_tensors(self.file) as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name).clone() for name in sorted(file.keys())}  # not views of the file
+            if digest(metadata.get("state", ""), tensors) == metadata.get("sha256"):
+                state: State = json.loads(metadata["state"])
+                key = state["key"]
+                if not (other := sorted(name for name in {*key, *self.key} if key.get(name) != self.key.get(name))):
+                    return state, tensors
+                problem = f"it was made at step {state['step']} with other {', '.join(other)}"
         except HallmarkError as error:
-            remove(self.stage)
-            self.log.warning("the checkpoint in %s was discarded: %s", self.file.parent, error.problem)
-            return None
-
-    def _read(self) -> tuple[State, dict[str, torch.Tensor]]:
-        """The checkpoint's content, if it is this training's, whole, and fits the trainer; a HallmarkError if not."""
-        with open_tensors(self.file) as file:
-            metadata = file.metadata() or {}
-            try:
-                state = State.model_validate_json(metadata.get("state", ""))
-            except ValidationError as error:
-                first = error.errors(include_input=False, include_url=False)[0]
-                raise self._damaged(f"{'.'.join(map(str, first['loc'][:1])) or 'state'}: {first['msg']}") from None
-            if other := sorted(name for name in {*state.key, *self.key} if state.key.get(name) != self.key.get(name)):
-                raise self._damaged(f"it was made at step {state.step} with other {', '.join(other)}", "")
-            names = sorted(file.keys())
-            self._check_shapes({name: tuple(file.get_slice(name).get_shape()) for name in names}, state)
-            tensors = {name: file.get_tensor(name).clone() for name in names}  # not a view of the file
-        if digest(metadata["state"], tensors) != metadata.get("sha256"):
-            raise self._damaged("its content has another SHA-256")
-        rows, validates = [*state.train, *state.validation], self.trainer.args.eval_strategy != "no"
-        if (
-            not state.train
-            or bool(state.validation) != validates
-            or any(set(row) != {"step", *self.curve.measures} for row in rows)
-        ):
-            raise self._damaged("not a curve")
-        random.Random().setstate(state.python)  # noqa: S311 (it raises what there is if that is no state, as do the others)
-        np.random.RandomState().set_state(for_numpy(state))
-        for name in rng_states(self.trainer.args.device):
-            torch.Generator(name).set_state(tensors[f"rng.{name}"])
-        return state, tensors
-
-    def _check_shapes(self, found: dict[str, tuple[int, ...]], state: State) -> None:
-        """A HallmarkError unless the tensors are those that the training needs; a tensor without moments has had none."""
-        states = rng_states(self.trainer.args.device).items()
-        processes = range(self.trainer.accelerator.num_processes)
-        due = {f"{rng_of(process)}.{name}": tuple(tensor.shape) for process in processes for name, tensor in states}
-        for name, tensor in adapter_parameters(self.trainer.model).items():
-            due[f"adapter.{name}"] = tuple(tensor.shape)
-            if any(f"{moment}.{name}" in found for moment in MOMENTS):
-                due |= {f"{moment}.{name}": () if moment == "step" else tuple(tensor.shape) for moment in MOMENTS}
-            if state.best is not None and self.keep is not None and self.keep.keep == "best":
-                due[f"kept.{name}"] = tuple(tensor.shape)
-        if found != due:
-            raise self._damaged("its tensors are not those of this training")
-
-    def _damaged(self, problem: str, damaged: str = "damaged: ") -> HallmarkError:
-        return HallmarkError(damaged + problem, file=self.file, remedy=DAMAGED)
+            problem = f"damaged: {error.problem}"
+        remove(self.stage)
+        self.log.warning("the checkpoint in %s was discarded: %s", self.file.parent, problem)
+        return None
 
 
 class Resumable:
@@ -392,17 +328,11 @@ def check_alike(key: dict[str, str]) -> None:
             )
 
 
-def for_numpy(state: State) -> Any:
-    """The state of NumPy's global generator, as NumPy takes it."""
-    kind, words, *rest = state.numpy
-    return kind, np.array(words, dtype=np.uint32), *rest
-
-
 def write(file: Path, state: State, tensors: dict[str, torch.Tensor]) -> None:
     """Write a checkpoint; its metadata have the SHA-256 of all the rest."""
     from safetensors.torch import save_file
 
-    text = state.model_dump_json()
+    text = json.dumps(state)
     held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     save_file(held, file, {"state": text, "sha256": digest(text, held)})
 
@@ -411,7 +341,7 @@ def digest(text: str, tensors: dict[str, torch.Tensor]) -> str:
     """SHA-256 of a checkpoint's content."""
     value = hashlib.sha256(text.encode())
     for name, tensor in sorted(tensors.items()):
-        value.update(f"\n{name} {tensor.dtype}\n".encode())
+        value.update(f"\n{name} {tensor.dtype} {[*tensor.shape]}\n".encode())
         value.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return value.hexdigest()
 
