@@ -8,4 +8,4 @@ if not find_spec("hallmark"):
         "hallmark: the library isn't installed here; run `python -m nox -s setup`, then `source .venv/bin/activate`"
     )
 
-import hallmark  # noqa: E402, F401 (which says what else is missing)
+import hallmark  # noqa: F401 (which says what else is missing)

@@ -37,7 +37,6 @@ from hallmark.judge.risk_curve import Curve, area_difference, curve
 from hallmark.judge.scores import RAW, Calibrated, missing, raw_of
 from hallmark.params.loader import Params, run_with_params
 from hallmark.task.predictions import CALIBRATION, Prediction, paired, read_predictions
-from hallmark.task.task import Task
 
 log = logging.getLogger("cascade")
 
@@ -48,8 +47,7 @@ Predictions = Sequence[Prediction]
 def run(params: Params) -> None:
     """Read the tuned model's answers to calibration part and holdout, and the fallback's; write reports/cascade.json."""
     with measured("cascade"):
-        task = Task(params.task)
-        report = judged(params, *(read_predictions(part, task=task) for part in ("tuned", CALIBRATION)))
+        report = judged(params, read_predictions("tuned"), read_predictions(CALIBRATION))
         write_json(REPORTS / "cascade.json", asdict(report))
     log.info("%s", " ".join(filter(None, (report.words, report.order_words))))
 
@@ -173,7 +171,7 @@ def system(tuned: Predictions, goes_out: Sequence[bool], params: Params) -> Syst
     if name == HUMAN:
         rows, fallback = tuned, [True] * len(tuned)
     else:
-        others = read_predictions(name, task=Task(params.task))
+        others = read_predictions(name)
         rows, fallback = paired(name, others, tuned), right(others)
     out_of = {row.id: out for row, out in zip(tuned, goes_out, strict=True)}
     out, alone = [out_of[row.id] for row in rows], right(rows)

@@ -49,13 +49,13 @@ Predictions = Sequence[Prediction]
 def run(params: Params) -> None:
     """Read the predictions of all models; write reports/comparison.json and reports/transitions.csv."""
     task = Task(params.task)
-    tuned = read_predictions("tuned", task=task)
-    others = {name: read_predictions(name, task=task) for name in ("base", *params.eval.comparators)}
+    tuned = read_predictions("tuned")
+    others = {name: read_predictions(name) for name in ("base", *params.eval.comparators)}
     measures = measures_of(task, [row for rows in (tuned, *others.values()) for row in rows])
     bootstrap = bootstrap_of(tuned, params)
     models = [against(name, rows, tuned, params, task, measures) for name, rows in others.items()]
     linear = against_linear(others, tuned, task, params.compare, params.seed, records_read(params.sft))
-    later = online(tuned, read_predictions(ONLINE, task=task), params.compare, params.seed)
+    later = online(tuned, read_predictions(ONLINE), params.compare, params.seed)
     for line in [*(model.words for model in models), linear.words, *([later.words] if later else [])]:
         log.info(line)
     comparison = Comparison(

@@ -30,7 +30,7 @@ from hallmark.judge.metrics import metrics
 from hallmark.model.adapter import CONFIG, TENSORS, TRAINING, weights_in
 from hallmark.model.loading import load_tokenizer
 from hallmark.params.loader import load_params
-from hallmark.task.predictions import Prediction, predictions_of, read_predictions, write_predictions
+from hallmark.task.predictions import Prediction, predictions_of, read_predictions
 from hallmark.task.task import Task
 from hallmark.task.values import FieldResult
 from stages import eval as stage_eval
@@ -189,9 +189,6 @@ def test_an_empty_calibration_part_is_no_error_and_loads_nothing(at: Path, monke
     assert (rows, counts["records"], counts["groups"]) == ([], 0, 0)
     assert read_predictions("calibration") == []
     assert (REPORTS / "measured/calibration.json").is_file()
-    write_predictions(predictions_of("tuned"), [])
-    with refused():
-        read_predictions("tuned")
 
 
 def test_a_generation_config_of_the_model_does_not_reach_the_measurement(at: Path) -> None:

@@ -19,7 +19,6 @@ from hallmark.answer.endpoint import MALFORMED, answer_of
 from hallmark.answer.scoring import Scorer
 from hallmark.base.errors import HallmarkError
 from hallmark.base.params import Data
-from hallmark.base.records import read_records, scan_records
 from hallmark.base.rows import read_rows
 from hallmark.commands.columns import answers_of, columns_in
 from hallmark.commands.infer import infer
@@ -113,9 +112,6 @@ def test_a_damaged_file_of_rows(tmp_path_factory: pytest.TempPathFactory, kind: 
     file = tmp_path_factory.getbasetemp() / f"damaged.{kind}"
     file.write_bytes(data.draw(st.binary() | damaged(FILES[kind]) | damaged(FILES[kind])))
     only_a_hallmark_error(lambda: list(read_rows(file)))
-    if kind == "parquet":
-        only_a_hallmark_error(lambda: read_records(file))
-        only_a_hallmark_error(lambda: scan_records(file))
 
 
 COLUMN = JSON | JSON.map(lambda value: json.dumps(value, default=str)) | st.just(...)

@@ -99,7 +99,6 @@ def test_nothing_is_shared_with_what_is_counted_again() -> None:
     tree = ast.parse((ROOT / "hallmark/judge/recount.py").read_text(encoding="utf-8"))
     imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
     assert {name for name in imported if name.startswith("hallmark")} == {
-        "hallmark.base.errors",
         "hallmark.base.files",
         "hallmark.base.reading",  # refuses what is no file
         "hallmark.base.holdout",  # reads the lock, for `split` too: what it refuses, nobody counts

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from hallmark.base.errors import HallmarkError
-from hallmark.base.files import DEDUPED, HOLDOUT_LOCK, MASKED, REPORTS, sha256_file
+from hallmark.base.files import DEDUPED, HOLDOUT_LOCK, REPORTS, sha256_file
 from hallmark.base.key import VARIABLE, digest_of, keyed_source, pseudonym, source_digest
 from hallmark.data.grouping import assign, draw
 from hallmark.data.near import normalise, text_of
@@ -322,15 +322,6 @@ def test_differences_names_what_an_error_only_counts(
     split.main(argparse.Namespace(params=None, differences=True, refreeze=False))
     assert capsys.readouterr().out == f"missing: {second}\nchanged: {first}\nmasked differently: {third}\n"
     assert hashes() == before
-
-
-def test_masked_data_of_an_older_version_is_an_error() -> None:
-    splitted(made(100, 20))
-    for column in ("part", "source"):
-        for path in (MASKED, DEDUPED):
-            pl.read_parquet(path).drop(column).write_parquet(path)
-        with refused("dvc repro"):
-            split.run(params_with())
 
 
 def test_groups_that_share_a_cluster_are_held_out_together_and_keep_their_sides_else() -> None:

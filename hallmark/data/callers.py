@@ -13,7 +13,7 @@ from hallmark.base.files import MASKED
 from hallmark.base.key import pseudonym, read_key, source_digest
 from hallmark.base.params import Data
 from hallmark.base.progress import Progress
-from hallmark.base.records import scan_records, whole_parquet
+from hallmark.base.records import scan_records
 from hallmark.base.refusal import Refusal
 from hallmark.data.live_record import LiveMasker
 from hallmark.data.raw import Raw, raw_rows
@@ -116,6 +116,5 @@ def _sources(names: set[str]) -> dict[str, str]:
     """What `mask` says that records were made of."""
     import polars as pl
 
-    with whole_parquet(MASKED):
-        found = scan_records(MASKED).filter(pl.col("id").is_in(sorted(names))).select("id", "source").collect()
+    found = scan_records(MASKED).filter(pl.col("id").is_in(sorted(names))).select("id", "source").collect()
     return dict(found.iter_rows())

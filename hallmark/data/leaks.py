@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hallmark.base.files import MASKED
-from hallmark.base.records import check_filled
 from hallmark.data.grouping import random_sides, row_draws
 from hallmark.data.near import normalise, text_of
-from hallmark.data.texts import check_all, read_some, row_groups, text_hashes
+from hallmark.data.texts import read_some, row_groups, text_hashes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -72,12 +71,10 @@ def row_split_leaks(
     draws, texts, owners = [], [], []
     columns = ("id", "group", normalise(text_of("prompt")).alias("text"))
     for batch in read_some(MASKED, (part.select(columns) for part in row_groups(MASKED))):
-        check_filled(batch, MASKED)
         draws.append(row_draws(batch["id"], salt))
         texts.append(text_hashes(batch["text"]))
         owners.append(text_hashes(batch["group"]))
     before = pl.DataFrame([np.concatenate(part) for part in (draws, texts, owners)], ["id", "text", "group"])
-    check_all(before, MASKED)
     every = (numbers_of(before[column]) for column in ("text", "group"))
     return {
         "after_dedupe": count_leaks(random_sides(row_draws(rows["id"], salt), share), text, near, groups),

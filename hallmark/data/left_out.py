@@ -9,7 +9,7 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.files import MASKED
 from hallmark.base.holdout import REFREEZE
 from hallmark.base.reading import read_text
-from hallmark.base.records import scan_records, whole_parquet
+from hallmark.base.records import scan_records
 from hallmark.base.visible import MOST_NAME
 
 log = logging.getLogger(__name__)
@@ -20,8 +20,7 @@ FIX = "write one id a line, as reports/split.json has it, and nothing else; or s
 
 def left_out(path: Path, frozen: set[str]) -> tuple[set[str], int]:
     """The ids in the file that records have, and how many lines name no record. A frozen record can't be left out."""
-    with whole_parquet(MASKED):
-        known = set(scan_records(MASKED).select("id").collect()["id"])
+    known = set(scan_records(MASKED).select("id").collect()["id"])
     lines = {
         number: line.strip()
         for number, line in enumerate(read_text(path, FIX, MOST).removeprefix("\ufeff").split("\n"), 1)

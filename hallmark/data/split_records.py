@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from hallmark.base.errors import HallmarkError
 from hallmark.base.files import DEDUPED, MASKED
-from hallmark.base.records import check_filled, scan_records, whole_parquet
+from hallmark.base.records import scan_records
 from hallmark.data.near import normalise, text_of
-from hallmark.data.texts import Texts, check_all, in_order, read_some, row_groups
+from hallmark.data.texts import Texts, in_order, read_some, row_groups
 
 if TYPE_CHECKING:
     import polars as pl
@@ -27,28 +26,18 @@ def read_columns(frozen: set[str]) -> tuple[pl.DataFrame, Texts, set[str]]:
     """
     import polars as pl
 
-    for path in (MASKED, DEDUPED):
-        for column in ("source", "part"):
-            if column not in scan_records(path).collect_schema():
-                raise HallmarkError(
-                    f"has no column '{column}'", file=path, remedy="run `dvc repro`, which makes it again"
-                )
-    with whole_parquet(MASKED):
-        wanted = frozen or set(scan_records(MASKED).filter(part="holdout").select("id").collect()["id"])
-    with whole_parquet(DEDUPED):
-        missing = wanted.difference(scan_records(DEDUPED).select("id").collect()["id"])
+    wanted = frozen or set(scan_records(MASKED).filter(part="holdout").select("id").collect()["id"])
+    missing = wanted.difference(scan_records(DEDUPED).select("id").collect()["id"])
     known: list[pl.DataFrame] = []
 
     def texts() -> Iterator[pl.Series]:
         names = ("id", "group", "part", "cluster", "source")
         for batch in read_some(DEDUPED, (part.select(*names, **columns()) for part in all_records(missing))):
-            check_filled(batch.drop("part", "tools"), DEDUPED)
             known.append(batch.select("id", "group", "part", "cluster"))
             yield batch["text"]
 
     every, text = Texts.kept(texts())
     rows = pl.concat(known).with_columns(text=text) if known else pl.DataFrame()
-    check_all(rows.drop("part", strict=False), DEDUPED)
     return rows.sort("id"), every, missing.intersection(rows["id"])
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from hallmark.base.errors import UnwritableError
-from hallmark.base.records import check_filled, parquet, scan_records, whole_parquet
+from hallmark.base.records import check_filled, parquet, scan_records
 from hallmark.data.shingles import bare
 
 if TYPE_CHECKING:
@@ -39,8 +39,7 @@ def row_groups(path: Path) -> list[pl.LazyFrame]:
     from pyarrow.parquet import read_metadata
 
     records, starts = scan_records(path), [0]
-    with whole_parquet(path):
-        file = read_metadata(path)
+    file = read_metadata(path)
     for number in range(file.num_row_groups):
         starts.append(starts[-1] + file.row_group(number).num_rows)
     return [records.slice(start, end - start) for start, end in pairwise(starts)] or [records]
@@ -48,10 +47,9 @@ def row_groups(path: Path) -> list[pl.LazyFrame]:
 
 def read_some(path: Path, records: Iterable[pl.LazyFrame], rows: int = ROWS) -> Iterator[pl.DataFrame]:
     """Records that are read from a file, some at a time."""
-    with whole_parquet(path):
-        rows = min(rows, rows_in(path, BATCH))
-        for part in (group.collect() for group in records):
-            yield from (part[at : at + rows] for at in range(0, len(part), rows))
+    rows = min(rows, rows_in(path, BATCH))
+    for part in (group.collect() for group in records):
+        yield from (part[at : at + rows] for at in range(0, len(part), rows))
 
 
 def check_all(rows: pl.DataFrame, path: Path) -> None:
@@ -66,15 +64,14 @@ def in_order(path: Path, records: Sequence[pl.LazyFrame], chosen: pl.DataFrame) 
     """The records, read from a file, with the ids in `chosen`, which are sorted, and its other columns: by row groups."""
     import polars as pl
 
-    with whole_parquet(path):
-        rows = rows_in(path, PART)
-        rows = rows // GROUP * GROUP or rows
-        for start in range(0, len(chosen) or 1, rows):
-            part = chosen[start : start + rows].lazy()
-            found = pl.concat([group.join(part, on="id").collect() for group in records])
-            order = found["id"].arg_sort()
-            yield from (found[order[at : at + GROUP]] for at in range(0, len(found) or 1, GROUP))
-            del found  # before the next part is read
+    rows = rows_in(path, PART)
+    rows = rows // GROUP * GROUP or rows
+    for start in range(0, len(chosen) or 1, rows):
+        part = chosen[start : start + rows].lazy()
+        found = pl.concat([group.join(part, on="id").collect() for group in records])
+        order = found["id"].arg_sort()
+        yield from (found[order[at : at + GROUP]] for at in range(0, len(found) or 1, GROUP))
+        del found  # before the next part is read
 
 
 def write_frames(path: Path, frames: Iterable[pl.DataFrame]) -> None:

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hallmark.base.errors import HallmarkError
 from hallmark.base.files import CALIBRATION, HOLDOUT, ONLINE, TRAIN, VALIDATION
 from hallmark.base.holdout import read_lock
 from hallmark.base.reading import check_regular
@@ -122,20 +121,13 @@ def read_part(path: Path) -> list[Record]:
     """The records of a Parquet file of the split."""
     import polars as pl
 
-    texts = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
-    wanted = {"id": pl.String, "group": pl.String, "prompt": texts, "completion": texts}
     check_regular(path, AGAIN)
-    try:
-        frame = pl.read_parquet(path, columns=list(wanted), glob=False)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        raise HallmarkError(f"not a file of records ({type(error).__name__})", file=path, remedy=AGAIN) from None
-    for name, kind in wanted.items():
-        if frame.schema[name] != kind or frame[name].null_count():
-            raise HallmarkError("wrong type or null for this column of a record", file=path, field=name, remedy=AGAIN)
+    columns = ["id", "group", "prompt", "completion"]
+    frame = pl.read_parquet(path, columns=columns, glob=False)
     plain = Plain()
     return [
         Record(name, group, plain.words("\n".join(spoken(prompt))), digest(group, [*prompt, *completion]))
-        for name, group, prompt, completion in frame.select(*wanted).iter_rows()
+        for name, group, prompt, completion in frame.select(columns).iter_rows()
     ]
 
 

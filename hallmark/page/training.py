@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from hallmark.base.errors import HallmarkError
+from hallmark.base.reading import read_text
 
 
 def kept(trained: dict[str, Any]) -> str:
@@ -22,14 +22,6 @@ def kept(trained: dict[str, Any]) -> str:
 def read_curve(path: Path) -> dict[str, list[tuple[float, float]]]:
     """The training curve, `step,split,loss`, as {split: [(step, loss)]}."""
     curve: dict[str, list[tuple[float, float]]] = {}
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                curve.setdefault(row["split"], []).append((float(row["step"]), float(row["loss"])))
-    except FileNotFoundError:
-        raise HallmarkError("no such file", file=path, remedy="run `dvc repro sft`, which makes it") from None
-    except (KeyError, TypeError, ValueError):
-        raise HallmarkError(
-            "not a table of step, split and loss", file=path, remedy="run `dvc repro sft`, which makes it"
-        ) from None
+    for row in csv.DictReader(read_text(path, "run `dvc repro sft`, which makes it").splitlines()):
+        curve.setdefault(row["split"], []).append((float(row["step"]), float(row["loss"])))
     return curve

@@ -8,15 +8,12 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import REPORTS, atomic
 from hallmark.base.reading import read_json_lines
-from hallmark.task.values import FieldResult, same_answer
-
-if TYPE_CHECKING:
-    from hallmark.task.task import Task
+from hallmark.task.values import FieldResult
 
 # The tuned model's answers to these parts of the split: under the name of the part, and maybe none.
 CALIBRATION, ONLINE = "calibration", "online"
@@ -138,26 +135,10 @@ def _rounded(confidence: Confidence) -> dict[str, Any]:
     return numbers | {"fields": {path: round(min(log, 0.0), 6) + 0.0 for path, log in confidence.fields.items()}}
 
 
-def read_predictions(model: str, path: Path | None = None, *, task: Task | None = None) -> list[Prediction]:
-    """The predictions of a model, in record order; at least one, but for `calibration` and `online`. A missing key is an error.
-
-    `path`: the file, if it is not that of the last run. `task`: whether each answer is right is counted again under it.
-    """
+def read_predictions(model: str, path: Path | None = None) -> list[Prediction]:
+    """The predictions of a model, in record order. `path`: the file, if it is not that of the last run."""
     path, remedy = path or predictions_of(model), f"run `dvc repro {stage_of(model)}`, which makes it"
-    rows = []
-    for number, content in enumerate(read_json_lines(path, remedy), 1):
-        try:
-            rows.append(_prediction(content))
-        except (KeyError, TypeError) as error:
-            problem = f"not a line as `eval` writes it ({error})"
-            raise HallmarkError(problem, file=path, row=number, remedy=remedy) from None
-    for number, row in enumerate(rows, 1):
-        if task is not None and not (is_right(task, row) == row.exact_match == (row.outcome == "pass")):
-            problem = "not what the target and the answer say"
-            raise HallmarkError(problem, file=path, row=number, field="exact_match", remedy=remedy)
-    if not rows and model not in (CALIBRATION, ONLINE):
-        raise HallmarkError("holds no prediction", file=path, remedy=remedy)
-    return rows
+    return [_prediction(content) for content in read_json_lines(path, remedy)]
 
 
 def _prediction(content: dict[str, Any]) -> Prediction:
@@ -166,14 +147,6 @@ def _prediction(content: dict[str, Any]) -> Prediction:
     if told := content.get("confidence"):
         parts["confidence"] = Confidence(**told)
     return Prediction(**parts)
-
-
-def is_right(task: Task, row: Prediction) -> bool:
-    """Whether an answer is that of its target."""
-    try:
-        return row.answer == row.target or same_answer(task.parse(row.target), task.parse(row.answer))
-    except RecursionError:
-        return False
 
 
 def is_log(value: Any) -> bool:
