@@ -13,11 +13,11 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
+from hallmark.answer.predictions import bootstrap_of
 from hallmark.base.betting import mean_interval
 from hallmark.base.files import REPORTS, write_json
 from hallmark.base.measured import measured
 from hallmark.base.stats import Interval
-from hallmark.judge.bootstrap import bootstrap_of
 from hallmark.judge.calibration import by_hash, fit, reliability
 from hallmark.judge.cascade import (
     HUMAN,

@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from hallmark.answer.measures import measures_of
+from hallmark.answer.predictions import bootstrap_of
 from hallmark.base.files import REPORTS, write_json
 from hallmark.base.stats import ClusterBootstrap, judge, mcnemar
-from hallmark.judge.bootstrap import bootstrap_of
 from hallmark.judge.comparison import (
     Against,
     AgainstModel,

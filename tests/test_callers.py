@@ -26,7 +26,6 @@ from stages import benchmark
 from tests.rows import refused
 from tests.workspace import change_params, make_workspace
 
-SETTINGS = {"confidence": 0.95, "draws": 300, "seed": 0}
 # `contact_name` alone says that these words are a name, and no live request has that column.
 SAID = [
     ("Violet Plum", "A violet plum is on the lid.", "violet plum is on the lid"),
@@ -146,7 +145,7 @@ def test_what_is_the_same_counts_as_evaluated_and_the_rest_is_asked_and_compared
         asked.extend(prompts)
         return [sent[0].raw["target"], sent[5].raw["target"].replace("plum", "<PERSON_2")]
 
-    found = received(sent, records, evaluated, answer, scorer, None, **SETTINGS)
+    found = received(sent, records, evaluated, answer, scorer, None, params)
     assert [(prompt.row, prompt.messages) for prompt in asked] == [
         (1, sent[0].masked.messages),
         (6, sent[5].masked.messages),
@@ -172,7 +171,7 @@ def test_a_value_that_does_not_come_back_is_a_loss(here):
         for text in [r["completion"][0]["content"]]
     ]
     found = received(
-        sent, records, evaluated, lambda _: [sent[row].raw["target"] for row in (0, 5)], scorer, None, **SETTINGS
+        sent, records, evaluated, lambda _: [sent[row].raw["target"] for row in (0, 5)], scorer, None, params
     )
     assert (found.same, found.changes.texts, found.changes.lost) == (8, 2, 1)
 

@@ -45,9 +45,8 @@ def make_sample(monkeypatch, texts: list[str]) -> Sample:
     records = [record(f"r{i}", "It came late, ORD-1042, 49.90", RIGHT, f"g{i % 5}") for i in range(10)]
     outcomes = ["pass" if texts[i % len(texts)] == RIGHT else "wrong_value" for i in range(10)]
     evaluated = [typed(prediction(i, f"g{i % 5}", outcome)) for i, outcome in enumerate(outcomes)]
-    return Sample(
-        records, evaluated, range(10), Scorer(Task(load_params().task)), confidence=0.95, draws=300, seed=0
-    )  # fmt: skip
+    params = load_params()
+    return Sample(records, evaluated, range(10), Scorer(Task(params.task)), params)
 
 
 def test_a_text_may_change_without_a_loss_and_losses_are_not_paid_for_by_wins(monkeypatch):

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hallmark.answer.parity import WORDS, Artefact, Changes, Parity
-from hallmark.answer.predictions import readable
+from hallmark.answer.parity import WORDS, Artefact, Changes, Parity, changes
+from hallmark.answer.predictions import bootstrap_of, readable
 from hallmark.answer.scoring import Scorer
-from hallmark.base.stats import ClusterBootstrap
 from hallmark.task.predictions import Prediction
+
+if TYPE_CHECKING:
+    from hallmark.params.loader import Params
 
 
 def drawn(groups: Sequence[str], count: int, first: Sequence[int] = ()) -> list[int]:
@@ -46,18 +48,14 @@ class Sample:
         evaluated: Sequence[Prediction],
         rows: Sequence[int],
         scorer: Scorer,
-        *,
-        confidence: float,
-        draws: int,
-        seed: int,
+        params: Params,
     ) -> None:
         """`rows`: which of all the `records` it is; `evaluated` are the answers to all of them."""
         self.records = [records[row] for row in rows]
         self.evaluated = [evaluated[row] for row in rows]
         self._scorer = scorer
         self._right = [row.exact_match for row in self.evaluated]
-        groups = [row.group for row in self.evaluated]
-        self._bootstrap = ClusterBootstrap(groups, confidence=confidence, draws=draws, seed=seed)
+        self._bootstrap = bootstrap_of(self.evaluated, params)
 
     def changes(self, texts: Sequence[str]) -> Changes:
         """How an artefact's answers, in the order of the records, differ from those that were evaluated."""
@@ -65,13 +63,8 @@ class Sample:
             self._scorer.score(**readable(record), prediction=text).exact_match
             for record, text in zip(self.records, texts, strict=True)
         ]
-        pairs = list(zip(self._right, right, strict=True))
-        return Changes(
-            texts=sum(row.prediction != text for row, text in zip(self.evaluated, texts, strict=True)),
-            lost=sum(before and not after for before, after in pairs),
-            won=sum(after and not before for before, after in pairs),
-            behind=self._bootstrap.rate_difference(right, self._right).rounded(),
-        )
+        differ = sum(row.prediction != text for row, text in zip(self.evaluated, texts, strict=True))
+        return changes(differ, self._right, right, self._bootstrap)
 
     def parity(self, artefacts: Sequence[Artefact]) -> Parity:
         """The report on these artefacts."""

@@ -5,35 +5,20 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from hallmark.answer.answers import Prompt
-from hallmark.answer.parity import Changes, Received
+from hallmark.answer.parity import Received, changes
+from hallmark.answer.predictions import bootstrap_of
 from hallmark.answer.scoring import Scorer
-from hallmark.base.stats import ClusterBootstrap
 from hallmark.mask.restoring import Masked
 from hallmark.model.tool_form import ToolForm
 from hallmark.task.answers import compact_json
 from hallmark.task.predictions import Prediction
 
-
-class Sent(Protocol):
-    """A record as its caller sends it (`hallmark/data/callers.py`)."""
-
-    @property
-    def masked(self) -> Masked | None:
-        """What the model is asked, and what the stand-ins in it stand for; None: the masker refused it."""
-
-    @property
-    def refused(self) -> str | None:
-        """The code of the refusal."""
-
-    @property
-    def raw(self) -> dict[str, Any]:
-        """The raw texts and the right answer, as the scorer takes them."""
-
-    def asks_as(self, record: Mapping[str, Any]) -> bool:
-        """Whether the model is asked the same as with the record."""
+if TYPE_CHECKING:
+    from hallmark.data.callers import Sent
+    from hallmark.params.loader import Params
 
 
 def received(
@@ -43,10 +28,7 @@ def received(
     answer: Callable[[list[Prompt]], list[str]],
     scorer: Scorer,
     form: ToolForm | None,
-    *,
-    confidence: float,
-    draws: int,
-    seed: int,
+    params: Params,
 ) -> Received:
     """What callers get. Where a caller's prompt is the one that was evaluated, so is the answer; `answer` gives the others.
 
@@ -70,9 +52,7 @@ def received(
             right.append(False)
         else:
             right.append(scorer.score(**one.raw, prediction=_restored(text, one.masked, form)).exact_match)
-    was = [row.exact_match for row in evaluated]
-    bootstrap = ClusterBootstrap([row.group for row in evaluated], confidence=confidence, draws=draws, seed=seed)
-    pairs = list(zip(was, right, strict=True))
+    was, bootstrap = [row.exact_match for row in evaluated], bootstrap_of(evaluated, params)
     return Received(
         records=len(records),
         groups=bootstrap.clusters,
@@ -81,12 +61,7 @@ def received(
         leftover=leftover,
         evaluated=bootstrap.rate(was).rounded(),
         exact_match=bootstrap.rate(right).rounded(),
-        changes=Changes(
-            texts=texts,
-            lost=sum(before and not after for before, after in pairs),
-            won=sum(after and not before for before, after in pairs),
-            behind=bootstrap.rate_difference(right, was).rounded(),
-        ),
+        changes=changes(texts, was, right, bootstrap),
         worst=bootstrap.rate_difference([False] * len(was), was).rounded(),
     )
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field
 
-from hallmark.base.stats import Interval
+from hallmark.base.stats import ClusterBootstrap, Interval
 
 Count = Annotated[int, Field(ge=0)]
 Amount = Annotated[float, Field(ge=0)] | None
@@ -46,6 +47,17 @@ class Changes:
     lost: Count
     won: Count
     behind: Interval
+
+
+def changes(texts: int, was: Sequence[bool], right: Sequence[bool], bootstrap: ClusterBootstrap) -> Changes:
+    """What is not as evaluated. `was`, `right`: whether each answer was an exact match when evaluated, and is one now."""
+    pairs = list(zip(was, right, strict=True))
+    return Changes(
+        texts=texts,
+        lost=sum(before and not after for before, after in pairs),
+        won=sum(after and not before for before, after in pairs),
+        behind=bootstrap.rate_difference(right, was).rounded(),
+    )
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,16 @@
-"""From a record and the score of its answer to a line of predictions.jsonl."""
+"""From a record and the score of its answer to a line of predictions.jsonl, and the bootstrap over such lines."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 from hallmark.answer.scoring import Score
+from hallmark.base.stats import ClusterBootstrap
 from hallmark.task.predictions import Prediction
+
+if TYPE_CHECKING:
+    from hallmark.params.loader import Params
 
 Row = dict[str, Any]
 
@@ -38,3 +43,9 @@ def prediction(record: Row, text: str, score: Score, *, finish: Literal["stop", 
         read=score.read,
         scores=score.scores,
     )
+
+
+def bootstrap_of(rows: Sequence[Prediction], params: Params) -> ClusterBootstrap:
+    """The bootstrap that draws the groups of these records, as the params of `compare` ask for it."""
+    settings, groups = params.compare, [row.group for row in rows]
+    return ClusterBootstrap(groups, confidence=settings.confidence, draws=settings.bootstrap_samples, seed=params.seed)

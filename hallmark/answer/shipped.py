@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hallmark.answer.answers import Prompt, prompts_of
 from hallmark.answer.artefact_sample import Sample, drawn
-from hallmark.answer.callers import Sent, received
+from hallmark.answer.callers import received
 from hallmark.answer.endpoint import ServedModel
 from hallmark.answer.evaluated_models import own_answerers
 from hallmark.answer.parity import Artefact, Cost, Live, Parity
@@ -28,6 +28,7 @@ from hallmark.task.predictions import Prediction, predictions_of, read_predictio
 from hallmark.task.task import Task
 
 if TYPE_CHECKING:
+    from hallmark.data.callers import Sent
     from hallmark.params.loader import Params
 
 SERVER = "server"
@@ -74,15 +75,7 @@ class Shipped:
         self._rows = [known[at] for at in sample]
         prompts = prompts_of(records)
         self._prompts = [prompts[row] for row in self._rows]
-        self._sample = Sample(
-            records,
-            evaluated,
-            self._rows,
-            Scorer(Task(params.task), params.eval.policy, self._form, params.eval.facts),
-            confidence=params.compare.confidence,
-            draws=params.compare.bootstrap_samples,
-            seed=params.seed,
-        )
+        self._sample = Sample(records, evaluated, self._rows, self._scorer, params)
 
     @property
     def _local(self) -> list[str]:
@@ -141,24 +134,22 @@ class Shipped:
         return replace(found, live=sent if sent is None or isinstance(sent, Live) else self._live(sent))
 
     def _live(self, sent: Sequence[Sent]) -> Live:
-        params = self._params
-        task, form = Task(params.task), self._form
-        scorer = Scorer(task, params.eval.policy, form, params.eval.facts)
+        params, form = self._params, self._form
 
         def answer(prompts: list[Prompt]) -> list[str]:
             set_up(params.compute, params.seed)
             repeats = deterministic("eval.attention", "set eval.attention to eager, which is deterministic everywhere")
             with repeats, ExitStack() as stack:
-                make = own_answerers(params, "tuned", task, form, stack, stage="benchmark")
+                make = own_answerers(params, "tuned", Task(params.task), form, stack, stage="benchmark")
                 answers = make(params.eval.batch_size, False).answer(prompts, "prompts of callers answered again")
             return [answer.text for answer in answers]
 
-        settings = params.compare
-        found = received(
-            sent, self._records, self._evaluated, answer, scorer, form,
-            confidence=settings.confidence, draws=settings.bootstrap_samples, seed=params.seed,
-        )  # fmt: skip
-        return Live(None, found)
+        return Live(None, received(sent, self._records, self._evaluated, answer, self._scorer, form, params))
+
+    @cached_property
+    def _scorer(self) -> Scorer:
+        settings = self._params.eval
+        return Scorer(Task(self._params.task), settings.policy, self._form, settings.facts)
 
     @cached_property
     def _form(self) -> ToolForm | None:

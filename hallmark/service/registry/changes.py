@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from hallmark.answer.measures import measures_of
+from hallmark.answer.predictions import bootstrap_of
 from hallmark.base.errors import HallmarkError
 from hallmark.base.figures import signed
 from hallmark.base.files import RELEASE, sha256_file
 from hallmark.base.stats import mcnemar
-from hallmark.judge.bootstrap import bootstrap_of
 from hallmark.params.loader import Params
 from hallmark.release.statements import Base, File, Library, Provenance, read_provenance
 from hallmark.service.registry.folders import release_of, take
