@@ -16,12 +16,18 @@ from hallmark.base.files import BASE, REPORTS, atomic_folder, sha256_folder, wri
 from hallmark.base.measured import measured
 from hallmark.base.model_folder import WHOLE, check_files, check_fit, shown_as, tensor_sizes, weight_files
 from hallmark.base.reading import read_object
-from hallmark.model.base_checks import check_generation, check_objects, check_runs, check_tensors, check_tokenizer
+from hallmark.model.base_checks import (
+    check_generation,
+    check_objects,
+    check_runs,
+    check_tensors,
+    check_tokenizer,
+    stop_at,
+)
 from hallmark.model.base_params import AnySource, FolderBase, HubBase, PackageBase
 from hallmark.model.chat_template import check_dates, check_template, end_of_turn, settle_template, tool_form
 from hallmark.model.fetching import from_folder, from_hub, from_package
 from hallmark.model.loading import load_tokenizer
-from hallmark.model.stopping import stop_at
 from hallmark.params.loader import Params, run_with_params
 from hallmark.task.params import Task
 

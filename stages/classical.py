@@ -15,15 +15,14 @@ import os
 from collections.abc import Sequence
 
 from hallmark.answer.labels import all_right, labels_of
-from hallmark.answer.linear_answers import answered, most_frequent
 from hallmark.answer.predictions import prediction, readable
 from hallmark.answer.scoring import Scorer
-from hallmark.answer.text_model import all_features
+from hallmark.answer.text_model import all_features, answered, most_frequent
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import HOLDOUT, TRAIN, VALIDATION, write_json
 from hallmark.base.measured import measured
 from hallmark.base.records import read_records
-from hallmark.judge.label_metrics import label_metrics
+from hallmark.judge.metrics import label_metrics
 from hallmark.params.loader import Params, run_with_params
 from hallmark.task.predictions import metrics_of, predictions_of, write_predictions
 from hallmark.task.task import Task

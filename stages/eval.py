@@ -33,8 +33,7 @@ from hallmark.base.files import CALIBRATION, HOLDOUT, ONLINE, write_json
 from hallmark.base.machine import stamp
 from hallmark.base.measured import measured
 from hallmark.base.records import read_records
-from hallmark.judge import answered_twice
-from hallmark.judge.metrics import counts, in_words, metrics
+from hallmark.judge.metrics import counts, held_to_schema, in_words, metrics
 from hallmark.model.chat_template import tool_form
 from hallmark.model.lengths import context_of, out_of_reach
 from hallmark.params.loader import Params, load_params
@@ -131,7 +130,7 @@ def evaluate(params: Params, model: str, measure: dict[str, Any]) -> None:
             held = examiner.ask(sample, batch_size, " within the schema", within_schema=True)
             seconds = {"seconds": held.generating, "free_seconds": free.generating}
             measure["constrained"] = {"records": len(sample)} | seconds
-            extra["constrained"] = answered_twice.held_to_schema(free.pairs, held.pairs)
+            extra["constrained"] = held_to_schema(free.pairs, held.pairs)
             for row, (answer, score) in zip(sample, held.pairs, strict=True):
                 within[row] = {"prediction": answer.text, "finish": answer.finish, "outcome": score.outcome}
 

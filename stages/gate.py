@@ -32,11 +32,11 @@ from hallmark.base.reports import Report
 from hallmark.judge.cascade import CascadeReport
 from hallmark.judge.comparison import Comparison
 from hallmark.judge.data_rules import enough, holdout_rule, leaks_rule
-from hallmark.judge.headline import headline
 from hallmark.judge.judge import Judge
 from hallmark.judge.params import Gate
 from hallmark.judge.quality_rules import baseline, ceiling_rule, floor_rule, growth_rule, lead_rule, paired_judge
 from hallmark.judge.recount import Frozen, Leaks, recount
+from hallmark.judge.reported import headline
 from hallmark.judge.shipped_rules import (
     coverage_rule,
     errors_rule,

@@ -20,14 +20,11 @@ from hallmark.judge.results import read_results
 from hallmark.judge.retrieval import sorts_of
 from hallmark.judge.verdict import VERDICTS
 from hallmark.page.charts import latency_charts, line_chart, matrix
-from hallmark.page.confidence import sure
-from hallmark.page.data_stages import read_data_stages
 from hallmark.page.labels import by_label
-from hallmark.page.live import live
 from hallmark.page.origin import origin
 from hallmark.page.records import SORTS, Labeller, answered, examples, filters, for_script, island
+from hallmark.page.sections import kept, live, read_curve, read_data_stages, sure
 from hallmark.page.text import whole_page
-from hallmark.page.training import kept, read_curve
 from hallmark.params.loader import Params, run_with_params
 from hallmark.release.private_data import private_data
 from hallmark.task.predictions import Prediction, read_predictions

@@ -22,13 +22,14 @@ from hallmark.base.errors import run_stage
 from hallmark.base.files import BASE, REPORTS, SFT_ADAPTER, TRAIN, VALIDATION, atomic_folder, write_json, write_text
 from hallmark.base.machine import today
 from hallmark.base.measured import measured
-from hallmark.model.base_report import base_report, check_context, source_of
 from hallmark.model.launch import is_worker, launch, own_device, prepare_worker, rank, worker
 from hallmark.model.loading import load_tokenizer
 from hallmark.model.lora import lora_config
 from hallmark.model.tokenized import tokenized_records
 from hallmark.model.tuning import (
     adapter_hash,
+    base_report,
+    check_context,
     check_trained,
     hold_adapter_in_fp32,
     load_frozen,
@@ -37,6 +38,7 @@ from hallmark.model.tuning import (
     run_trainer,
     save_adapter,
     sft_arguments,
+    source_of,
     step_count,
 )
 from hallmark.params.loader import Params, load_params

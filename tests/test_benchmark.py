@@ -157,7 +157,7 @@ def test_a_gguf_file_is_scored_where_llama_cpp_is_and_an_adapter_in_4_bits(works
     """llama.cpp is not installed here: in place of its programs stands one that copies a file made with its library."""
     from hallmark.answer.artefacts import Options, measure_artefacts
     from hallmark.answer.shipped import Shipped, read_evaluated
-    from hallmark.model.merged import write_merged
+    from hallmark.model.loading import write_merged
 
     monkeypatch.chdir(workspace)
     write_merged(ADAPTER, QUANTIZED, "bfloat16", tmp_path / "merged")

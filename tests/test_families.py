@@ -77,7 +77,7 @@ def test_a_family_goes_all_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """It learns one answer and to stop after it, and gives it with the adapter separate, merged, and reloaded."""
     import torch
 
-    from hallmark.model.merged import write_merged
+    from hallmark.model.loading import write_merged
 
     params = made(tmp_path, family, monkeypatch)
     base.run(params)

@@ -21,8 +21,7 @@ from hallmark.answer.parity import Artefact, Cost
 from hallmark.base.errors import HallmarkError
 from hallmark.model.adapter import base_precision, load_adapter
 from hallmark.model.gguf import KINDS, load_gguf, missing, write_gguf
-from hallmark.model.loading import load_base, load_tokenizer, load_tuned
-from hallmark.model.merged import write_merged
+from hallmark.model.loading import load_base, load_tokenizer, load_tuned, write_merged
 from hallmark.serve.load import quantiles
 from hallmark.serve.server import temporary_folder
 

@@ -1,18 +1,24 @@
-"""The linear models of texts: `classical` answers with the best of several, `split` looks for label errors with the first."""
+"""The linear models of texts, one for each label: `classical` answers with the best, `split` looks for label errors with the first."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from hallmark.answer.predictions import Row
 from hallmark.base.tools import names_of
+from hallmark.task.task import Task
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
     from hallmark.answer.params import Classical
+    from hallmark.params.loader import Params
 
 
 @dataclass(frozen=True)
@@ -87,3 +93,45 @@ def classes_of(
         return predicted(settings, common[-1], texts, classes, asked)
     except ValueError:
         return None
+
+
+log = logging.getLogger("classical")
+
+Values = Sequence[str | None]  # of one label, for each training record
+
+
+def answered(
+    params: Params,
+    task: Task,
+    features: Features,
+    train: Sequence[Row],
+    values: Mapping[str, Values],
+    parts: Sequence[Sequence[Row]],
+) -> list[list[str]]:
+    """The answers to each part, of models trained for each label of `values`."""
+    seen, *given = ([text_with_tools(record["input"], record["tools"]) for record in part] for part in (train, *parts))
+    asked = [text for part in given for text in part]
+    labels = {name: _labels(params, features, seen, column, asked) for name, column in values.items()}
+    answers = (
+        task.kind.completion(task, {name: column[row] for name, column in labels.items()}) for row in range(len(asked))
+    )
+    return [list(islice(answers, len(part))) for part in parts]
+
+
+def most_frequent(values: Values) -> str:
+    """The most frequent value; of several, the first by text."""
+    counts = Counter(value for value in values if value is not None)
+    return min(counts, key=lambda value: (-counts[value], value))
+
+
+def _labels(
+    params: Params, features: Features, train: Sequence[str], values: Values, asked: Sequence[str]
+) -> list[str]:
+    """The label of each text asked, from the training records that have one."""
+    texts = [text for text, value in zip(train, values, strict=True) if value is not None]
+    labels = [value for value in values if value is not None]
+    try:
+        return predicted(params.classical, features, texts, labels, asked)
+    except ValueError as error:  # no word is in enough records
+        log.warning("no linear model can be trained (%s): it answers the most frequent value", str(error).split(".")[0])
+        return [most_frequent(values)] * len(asked)

@@ -100,7 +100,7 @@ def run_stage(
     ):  # a stage that is asked to stop leaves no half-written files
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with suppress(Exception):  # it is there to be read, and stops no stage
-        from hallmark.base.heading import heading
+        from hallmark.base.progress import heading
 
         if line := heading():
             print(printable(line), file=sys.stderr)

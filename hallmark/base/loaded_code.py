@@ -32,11 +32,11 @@ OURS = ("stages", "hallmark")
 EJECTED = "stages/"  # before the name of a module of the library that the repository has taken over
 # These change no output, so a change in them runs nothing again. The parameters: no field of them has a default and
 # none changes a value on the way (a test holds them to that), and DVC tracks the values in `PARAMS`. `errors` only ends
-# a run, `heading` only prints a line, `progress` only says how far a stage is, what `measured` writes is never
+# a run, `progress` only says which stage runs and how far it is, what `measured` writes is never
 # compared, this module only names the code, and `plan` only refuses what would not fit.
 NO_OUTPUT = re.compile(
     r"hallmark/params/(?:\w+\.py|defaults\.yaml)|hallmark/\w+/(?:base_)?params\.py"
-    r"|hallmark/base/(?:errors|heading|loaded_code|measured|progress)\.py|hallmark/plan/\w+\.py"
+    r"|hallmark/base/(?:errors|loaded_code|measured|progress)\.py|hallmark/plan/\w+\.py"
 )
 
 

@@ -7,12 +7,14 @@ items come first. tqdm does neither: it counts items, speaks only when one is do
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
@@ -253,3 +255,19 @@ def speed(per_second: float) -> str:
     if per_second >= 1:
         return f"{per_second:,.{0 if per_second >= 100 else 1}f} a second"
     return f"{60 * per_second:.1f} a minute"
+
+
+def heading() -> str | None:
+    """The line for the stage that DVC says it runs, or None without one. Raises whatever is wrong with what it reads."""
+    name = os.environ.get("DVC_STAGE")
+    if not name or "RANK" in os.environ:  # RANK: one of several processes of a stage
+        return None
+    from ruamel.yaml import YAML
+
+    blocks = YAML(typ="safe", pure=True).load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    names = [f"{key}@{item}" if item else key for key, block in blocks.items() for item in block.get("foreach", [""])]
+    took = Path(f"reports/measured/{name.replace('@', '_')}.json")
+    last = ""
+    if took.exists():
+        last = f" (took {duration(json.loads(took.read_text(encoding='utf-8'))['seconds'])} last time)"
+    return f"stage {names.index(name) + 1} of {len(names)}: {name}{last}"

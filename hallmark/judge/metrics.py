@@ -1,12 +1,18 @@
-"""What metrics.json says of a model: its measures, failures and fields, as counted. Intervals are `compare`'s."""
+"""What metrics.json says of a model, as counted: its measures, failures, fields and labels, and what a schema changes.
+
+Intervals are `compare`'s.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hallmark.answer.labels import labels_of, right_labels
 from hallmark.answer.measures import measures_of
+from hallmark.answer.scoring import Score
 from hallmark.base.errors import HallmarkError
 from hallmark.base.outcomes import FAILURES
 from hallmark.base.stats import whole
@@ -80,3 +86,48 @@ def by_field(rows: Sequence[Prediction]) -> list[dict[str, Any]]:
 def writable(text: str) -> str:
     """The text, with a question mark for each half of a surrogate pair: JSON has those, UTF-8 has not."""
     return text.encode("utf-8", "replace").decode()
+
+
+log = logging.getLogger("classical")
+
+
+def label_metrics(task: Task, rows: Sequence[Prediction], usual: Mapping[str, str]) -> list[dict[str, Any]]:
+    """How often each label is right; `floor`: how often `usual`, its most frequent value in training, is."""
+    labels = []
+    for name, right in right_labels(task, list(usual), [(row.target, row.prediction) for row in rows]).items():
+        judged = [(row, flag) for row, flag in zip(rows, right, strict=True) if flag is not None]
+        if not judged:
+            continue
+        expected = [labels_of(task, row.target, list(usual))[name] for row, _ in judged]
+        rate = sum(bool(flag) for _, flag in judged) / len(judged)
+        floor = sum(label == usual[name] for label in expected) / len(expected)
+        labels.append({"name": name, "records": len(judged), "floor": round(floor, 6), "value": round(rate, 6)})
+        said = (name, 100 * rate, len(judged), 100 * floor)
+        log.info("%s: right in %.1f %% of %d records, the most frequent value in %.1f %%", *said)
+    if not labels:
+        log.info("the task has no labels that a linear model could predict")
+    return labels
+
+
+def held_to_schema(free: Sequence[tuple[Any, Score]], held: Sequence[tuple[Any, Score]]) -> dict[str, Any]:
+    """How many records holding `fixed` (now an exact match), only `hid` (was not valid, is now valid but still wrong), and
+    `lost` (was an exact match). Each is an answer, which has `tokens` and `cut_off`, and its score."""
+    pairs = [(before, after) for (_, before), (_, after) in zip(free, held, strict=True)]
+    return {
+        "records": len(pairs),
+        **{
+            name: {
+                "parses": sum(score.parses for _, score in answers),
+                "schema_validity": sum(score.schema_valid for _, score in answers),
+                "exact_match": sum(score.exact_match for _, score in answers),
+                "cut_off": sum(answer.cut_off for answer, _ in answers),
+                "tokens": sum(answer.tokens for answer, _ in answers),
+            }
+            for name, answers in (("free", free), ("constrained", held))
+        },
+        "fixed": sum(not before.exact_match and after.exact_match for before, after in pairs),
+        "hidden": sum(
+            not before.schema_valid and after.schema_valid and not after.exact_match for before, after in pairs
+        ),
+        "lost": sum(before.exact_match and not after.exact_match for before, after in pairs),
+    }

@@ -18,6 +18,11 @@ from hallmark.base.reading import read_object
 from hallmark.model.adapter import TRAINING as TRAINING
 from hallmark.model.adapter import base_precision, check_trained_over, load_adapter
 
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
 MOST_GROWTH = 1000  # of a text by all replacements of a tokenizer; real ones replace a letter or two by as many
 IGNORED = -100  # the label of a token that carries no loss
 TOKENIZER_JSON = (
@@ -133,3 +138,10 @@ def load_tuned(weights: Path, adapter: Path, *, dtype: str, attention: str, devi
     check_trained_over(adapter, weights)
     model = load_adapter(load_base(weights, dtype=dtype, attention=attention, device=device), adapter)
     return model.merge_and_unload() if merge else model
+
+
+def write_merged(adapter: Path, weights: Path, dtype: str, folder: Path) -> None:
+    """Write the whole model to `folder`, weights and tokenizer, with the adapter merged into what it was trained over."""
+    model = load_tuned(weights, adapter, dtype=dtype, attention="eager", device="cpu", merge=True)
+    model.save_pretrained(folder)
+    load_tokenizer(adapter).save_pretrained(folder)

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hallmark.base.errors import HallmarkError
-from hallmark.base.files import BASE, QUANTIZED, canonical_json
+from hallmark.base.files import BASE, QUANTIZED, REPORTS, canonical_json
+from hallmark.base.reading import read_object
 from hallmark.model.adapter import weights_in
 from hallmark.model.loading import TRAINING, load_base
 from hallmark.model.params import Sft, Training
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from hallmark.model.trainer import Curve
     from hallmark.params.loader import Params
+
 
 # The files of the tokenizer, copied so that the adapter folder can be used without the base folder.
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "chat_template.jinja")
@@ -244,3 +246,27 @@ def save_adapter(
     for file in TOKENIZER_FILES:
         if (BASE / file).exists():
             shutil.copyfile(BASE / file, folder / file)
+
+
+def base_report() -> dict[str, Any]:
+    """The report."""
+    return read_object(REPORTS / "base.json", "run `dvc repro base`, which makes it")
+
+
+def check_context(report: dict[str, Any], max_length: int) -> None:
+    """A HallmarkError if `sft.max_length` is longer than what the base reads."""
+    if report["context"] and max_length > report["context"]:
+        raise HallmarkError(
+            f"{max_length} tokens, but the base model reads at most {report['context']}",
+            param="sft.max_length",
+            remedy=f"set it to at most {report['context']}",
+        )
+
+
+def source_of(report: dict[str, Any]) -> tuple[str, str | None]:
+    """What loads the base: a repo of the hub and its commit, or else its folder here and None.
+
+    Weights from a package or a folder are not those of the hub's repo, whatever their name.
+    """
+    on_hub = report.get("source") == "hub"
+    return (report["name"], report["revision"]) if on_hub else (f"./{BASE.as_posix()}", None)

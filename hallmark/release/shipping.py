@@ -16,7 +16,7 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.files import atomic_folder, sha256_folder
 from hallmark.model.adapter import base_precision
 from hallmark.model.gguf import DEFAULT, KINDS, check_programs, write_gguf
-from hallmark.model.merged import write_merged
+from hallmark.model.loading import write_merged
 from hallmark.release.checking import LOCK, check, check_release, differing, read_lock_file, refuse, release_files
 from hallmark.release.export import card_of, describe_export, gguf_metadata
 from hallmark.release.signing import check_private_key, import_signing, sign

@@ -29,7 +29,7 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.files import BASE, QUANTIZED
 from hallmark.base.machine import ENDPOINT
 from hallmark.base.params import Compute
-from hallmark.model.merged import write_merged
+from hallmark.model.loading import write_merged
 from hallmark.serve.admission import MODELS_VARIABLE as MODELS
 from hallmark.serve.engine import HOST, Address, Settings, StartedEngine, StartedSettings
 from hallmark.serve.engines import ENGINES
