@@ -119,7 +119,6 @@ def parts(rows: Predictions, seed: int) -> tuple[list[Prediction], list[Predicti
 
 
 def part_of(rows: Predictions) -> Part:
-    """What a part has."""
     return Part(len(rows), len({row.group for row in rows}), sum(right(rows)))
 
 
@@ -129,7 +128,6 @@ def right(rows: Predictions) -> list[bool]:
 
 
 def answers(rows: Predictions, scores: Sequence[float]) -> Answers:
-    """These answers with their scores, by customer."""
     return Answers(scores, [not row.exact_match for row in rows], [row.group for row in rows])
 
 

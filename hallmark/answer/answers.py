@@ -48,7 +48,6 @@ class Answer:
 
     @property
     def cut_off(self) -> bool:
-        """Whether it ended at the limit."""
         return self.finish == "length"
 
 

@@ -67,7 +67,6 @@ class Sample:
         return changes(differ, self._right, right, self._bootstrap)
 
     def parity(self, artefacts: Sequence[Artefact]) -> Parity:
-        """The report on these artefacts."""
         none_right = [False] * len(self._right)
         return Parity(
             records=len(self.records),

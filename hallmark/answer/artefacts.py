@@ -95,7 +95,6 @@ class Artefacts:
         }  # fmt: skip
 
     def weights(self, name: str) -> str:
-        """The type of its weights."""
         return KINDS.get(name) or ("NF4" if name == "nf4" else self._options.dtype)
 
     @contextmanager

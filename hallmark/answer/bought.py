@@ -55,7 +55,6 @@ class Bought:
 
 
 def file_of(name: str) -> Path:
-    """Where the answers of a comparator are."""
     return BOUGHT / f"{name}.jsonl"
 
 
@@ -107,7 +106,6 @@ def tidy(name: str) -> None:
 
 
 def content_of(answers: Iterable[Bought]) -> bytes:
-    """What the file of these answers holds."""
     return b"".join(one.line() for one in sorted(answers, key=lambda one: one.key))
 
 

@@ -119,7 +119,6 @@ def spans_of(decode: Callable[[Sequence[int]], str], tokens: Sequence[int], text
 def _walk(
     decode: Callable[[Sequence[int]], str], tokens: Sequence[int], text: str, window: bool
 ) -> tuple[list[Span], bool]:
-    """The spans, and whether their texts make up the whole one."""
     spans: list[Span] = []
     first = whole = 0  # tokens: the first that is decoded, and how many of them are known to end with a character
     known, place, reached = "", 0, 0  # their text; where it ends; the characters written by all tokens so far

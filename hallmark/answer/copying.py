@@ -43,7 +43,6 @@ class Text:
         self._ending = {end: number for number, (_, end) in enumerate(self.bounds, 1)}
 
     def said(self, run: Run) -> str:
-        """The text of a run of tokens."""
         return self.text[self.bounds[run[0]][0] : self.bounds[run[1] - 1][1]]
 
     def find(self, value: Any) -> list[Run]:
@@ -105,12 +104,10 @@ class Text:
 
 
 def tokens_of(value: Any) -> list[str]:
-    """A value in tokens."""
     return [match[0].casefold() for match in TOKEN.finditer(str(value))]
 
 
 def shape(token: str) -> str:
-    """What a token is made of."""
     return "a" if token[0].isalpha() else "9" * min(len(token), 4) if token[0].isdigit() else token
 
 
@@ -123,7 +120,6 @@ class Places:
         self.number = 0
 
     def add(self, around: tuple[list[tuple[str, ...]], list[tuple[str, ...]]]) -> None:
-        """One more place."""
         self.before.update(around[0])
         self.after.update(around[1])
         self.number += 1
@@ -198,7 +194,6 @@ class Field:
             self.lengths[end - start] += 1
 
     def _runs(self, text: Text, value: Any) -> list[Run]:
-        """Where a text states a value."""
         if self.kind == "number":
             runs = []
             for run, readings in text.numbers:

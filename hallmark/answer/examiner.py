@@ -21,7 +21,6 @@ class Answered:
     generating: float
 
     def measured(self) -> dict[str, Any]:
-        """What it took, for the report of what was measured."""
         tokens = sum(answer.tokens for answer, _ in self.pairs)
         speed = round(tokens / max(self.seconds, 0.01), 1)  # answers that are looked up take no time
         took = {"answer_seconds": self.seconds, "generate_seconds": self.generating}

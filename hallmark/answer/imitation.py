@@ -87,7 +87,6 @@ class Imitation:
         self.forms = [_form(task, parsed) for parsed in self.parsed]
 
     def answers(self, asked: Sequence[str]) -> list[str]:
-        """An answer for each text."""
         near = nearest(self.inputs, asked, self.neighbours)
         few = [(row, 0.0) for row in range(min(self.neighbours, len(self.inputs)))]
         said = self._said(asked)
@@ -251,7 +250,6 @@ def vote(ballots: Iterable[tuple[str, float]]) -> str:
 
 
 def places_in(texts: Sequence[Text]) -> Places:
-    """All places of some texts."""
     every = Places()
     for text in texts:
         for around in text.around:

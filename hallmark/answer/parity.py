@@ -121,7 +121,6 @@ class Parity:
 
     @property
     def measured(self) -> list[tuple[Artefact, Changes]]:
-        """Those that have answered, each with what is not as evaluated."""
         return [(artefact, artefact.changes) for artefact in self.artefacts if artefact.changes is not None]
 
     @property

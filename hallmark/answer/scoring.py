@@ -178,7 +178,6 @@ class Scorer:
         )
 
     def _without_copied_too_far(self, prediction: str, fields: Iterable[FieldResult], known: Known) -> str:
-        """The prediction without the placeholders of fields that were copied too far."""
         if not self.task.is_json or not PLACEHOLDER.search(prediction):
             return prediction
         due: dict[str, list[str]] = {}

@@ -83,7 +83,6 @@ class Shipped:
 
     @property
     def _weights(self) -> str:
-        """Those of the server."""
         server = self._params.benchmark.server
         return server.dtype if isinstance(server, StartedSettings) else server.kind
 

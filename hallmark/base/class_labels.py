@@ -50,7 +50,6 @@ def _names(feature: Any) -> list[str] | None:
 
 
 def _inner(feature: Any) -> Any:
-    """What the items of a list are."""
     return feature.get("feature") if isinstance(feature, dict) else feature[0] if isinstance(feature, list) else None
 
 

@@ -54,7 +54,6 @@ def changed(value: Any, change: Callable[[Any], Any]) -> Any:
 
 
 def keys_of(value: Any) -> Iterator[str]:
-    """Every key in a document."""
     return (str(key) for part in objects(value) for key in part)
 
 

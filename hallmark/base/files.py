@@ -175,12 +175,10 @@ def canonical_json(value: Any) -> str:
 
 
 def json_bytes(value: Any) -> bytes:
-    """The bytes of a JSON file."""
     return canonical_json(value).encode()
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as canonical JSON, atomically."""
     write_text(path, canonical_json(value))
 
 

@@ -222,7 +222,6 @@ def _packages(module: str) -> Iterator[str]:
 
 
 def only_a_docstring(file: Path) -> bool:
-    """Whether a module has no code."""
     body = ast.parse(file.read_text(encoding="utf-8")).body
     return all(isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant) for each in body)
 

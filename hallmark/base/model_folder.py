@@ -97,7 +97,6 @@ def tensor_names(file: Path) -> set[str]:
 
 
 def tensor_sizes(file: Path) -> dict[str, int]:
-    """How many values each tensor in a safetensors file has."""
     with open_tensors(file) as tensors:
         return {name: math.prod(tensors.get_slice(name).get_shape()) for name in sorted(tensors.keys())}
 

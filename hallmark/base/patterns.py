@@ -26,15 +26,12 @@ class Pattern:
 
     @property
     def groups(self) -> int:
-        """The number of its groups."""
         return self._regex.groups
 
     def search(self, text: str) -> re.Match[str] | None:
-        """The first match, if any."""
         return self._limited(lambda: self._regex.search(text))
 
     def finditer(self, text: str) -> list[re.Match[str]]:
-        """All matches, in order."""
         return self._limited(lambda: list(self._regex.finditer(text)))
 
     def _limited(self, search: Callable[[], Result]) -> Result:

@@ -222,7 +222,6 @@ class Rate:
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Whether a line on the stream can be redrawn."""
     try:
         return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
     except ValueError:  # it is closed

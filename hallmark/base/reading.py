@@ -153,7 +153,6 @@ def read_json(path: Path, remedy: str = REMADE) -> Any:
 
 
 def read_object(path: Path, remedy: str = REMADE) -> dict[str, Any]:
-    """The JSON object in a file."""
     value = read_json(path, remedy)
     if not isinstance(value, dict):
         raise HallmarkError(f"not a JSON object but {type(value).__name__}", file=path, remedy=remedy)

@@ -105,5 +105,4 @@ def fill(template: str, row: dict[str, Any]) -> str:
 
 
 def columns_of(template: str) -> list[str]:
-    """The column names a template uses."""
     return FIELD.findall(template) or [template]

@@ -115,7 +115,6 @@ def _is_object(line: str) -> bool:
 
 
 def _rows_in(value: Any, path: Path) -> list[Any]:
-    """The rows in a JSON document."""
     if isinstance(value, list):
         return value
     if isinstance(value, dict):

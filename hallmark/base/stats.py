@@ -38,7 +38,6 @@ class Interval:
             raise ValueError("an interval that ends before it starts")
 
     def rounded(self, digits: int = 6) -> Interval:
-        """As a report has it."""
         return Interval(*(round(number, digits) + 0.0 for number in (self.value, self.low, self.high)))  # never "-0.0"
 
 

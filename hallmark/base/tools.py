@@ -36,7 +36,6 @@ def function_of(tool: Any) -> Any:
 
 
 def names_of(tools: list[Any]) -> list[str]:
-    """The names of the functions."""
     functions = map(function_of, tools)
     return [str(function["name"]) for function in functions if isinstance(function, dict) and "name" in function]
 

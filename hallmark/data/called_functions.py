@@ -33,7 +33,6 @@ def called_functions(train: Iterable[pl.DataFrame], held_out: Iterable[pl.DataFr
 
 
 def names_in(answer: list[dict[str, str]]) -> set[str]:
-    """The functions that an answer calls."""
     try:
         return {str(call["name"]) for call in calls_in(strict_json(answer[-1]["content"])) if "name" in call}
     except NotJsonError:  # a refusal in plain words

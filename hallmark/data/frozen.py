@@ -63,7 +63,6 @@ def renamed(lock: HoldoutLock, key: bytes | None, key_digest: str | None) -> Hol
 
 
 def cutoffs(lock: HoldoutLock | None) -> dict[str, Cut]:
-    """The cutoffs that are frozen, by side."""
     frozen = {"validation": lock.validation, "calibration": lock.calibration} if lock else {}
     return {side: cut for side, cut in frozen.items() if cut}
 

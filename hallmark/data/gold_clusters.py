@@ -59,7 +59,6 @@ def compare_with_gold(path: Path, rows: pl.DataFrame, named: Callable[[str], str
 
 
 def _pairs(keys: Iterable[Any]) -> int:
-    """How many pairs of items have the same key."""
     return sum(count * (count - 1) // 2 for count in Counter(keys).values())
 
 

@@ -37,7 +37,6 @@ class Missing:
 
     @property
     def rows(self) -> int:
-        """How many rows were left out."""
         return self.counts.total()
 
     def leave_out(self, error: MissingValueError) -> None:

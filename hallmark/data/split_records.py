@@ -42,7 +42,6 @@ def read_columns(frozen: set[str]) -> tuple[pl.DataFrame, Texts, set[str]]:
 
 
 def columns() -> dict[str, pl.Expr]:
-    """What is looked at of records."""
     import polars as pl
 
     return {

@@ -168,7 +168,6 @@ class Texts:
         return np.sort(np.argpartition(self._hashes, count)[:count])
 
     def read(self, numbers: Array | slice) -> list[str]:
-        """The texts with these numbers."""
         file = self._file.fileno()
         places = zip(self.sizes[numbers].tolist(), self._starts[numbers].tolist(), strict=True)
         return [os.pread(file, size, start).decode() for size, start in places]

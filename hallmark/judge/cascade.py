@@ -253,7 +253,6 @@ def of_bound(found: Bound, probability: float | None, confidence: float) -> str:
 
 
 def of_system(found: System) -> str:
-    """The cascade in a sentence."""
     rest = "a person, assumed to be always right," if found.fallback == HUMAN else found.fallback
     return (
         f"Of {found.records} records, the tuned model answers {rate(found.coverage.value)} and {rest} the rest: exact match "

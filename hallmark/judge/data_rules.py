@@ -32,7 +32,6 @@ def leaks_rule(leaks: Leaks, most: int) -> Rule:
 
 
 def holdout_rule(frozen: Frozen) -> Rule:
-    """No record of the frozen holdout has changed."""
     asked = Asked("data.holdout_changed", "Changed records in the frozen holdout", "none", "<=", 0, "count")
     rule = exact(asked, frozen.differ, f"{frozen.differ} of {frozen.records}", frozen.records)
     counts = f"{frozen.changed} changed, {frozen.gone} gone, {frozen.added} added."

@@ -199,7 +199,6 @@ def slowest(benchmark: dict[str, Any], model: str) -> float | None:
 
 
 def opposite(difference: Interval) -> Interval:
-    """The difference the other way round."""
     return Interval(0.0 - difference.value, 0.0 - difference.high, 0.0 - difference.low)
 
 

@@ -45,7 +45,6 @@ class GateData(Block):
 
 
 def floorable() -> list[str]:
-    """The measures that may have a floor."""
     return [measure.name for measure in known_measures().values() if measure.gate]
 
 

@@ -70,7 +70,6 @@ def compared(asked: Asked, found: Change | LabelResult, confidence: float, judge
 
 
 def floor_rule(name: str, least: float, comparison: Comparison, judge: Judge) -> Rule:
-    """At least so much of a measure, on all records."""
     measures = {measure.name: measure for measure in comparison.tuned.measures}
     if name not in measures:
         raise HallmarkError(

@@ -14,7 +14,6 @@ from hallmark.task.predictions import metrics_of, stage_of
 
 
 def read_metrics(model: str) -> Report:
-    """The metrics.json of a model."""
     return Report(metrics_of(model).relative_to(REPORTS).with_suffix("").as_posix(), stage_of(model))
 
 

@@ -77,7 +77,6 @@ class Calibrated:
         return round(found, DIGITS)
 
     def probability(self, score: float) -> float:
-        """The probability that an answer with this score is right."""
         return round(self.on_curve(score), DIGITS)
 
     def on_curve(self, score: float) -> float:

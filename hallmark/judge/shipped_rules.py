@@ -144,5 +144,4 @@ def without_threshold(asked: Asked, report: CascadeReport) -> Rule:
 
 
 def at_most(most: float) -> str:
-    """What is needed of a share."""
     return f"at most {figures.percent(most)}" if most else "none"

@@ -308,7 +308,6 @@ def rng_of(process: int) -> str:
 
 
 def of_all(states: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The states of all processes."""
     from accelerate.utils import gather_object
 
     found = gather_object([states])

@@ -59,7 +59,6 @@ class Measured:
 
     @property
     def counts(self) -> dict[str, int | None]:
-        """For a report."""
         return {"measured": self.records, "longest": self.longest, "limit": self.most, "over": len(self.over)}
 
 

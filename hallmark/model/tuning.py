@@ -249,7 +249,6 @@ def save_adapter(
 
 
 def base_report() -> dict[str, Any]:
-    """The report."""
     return read_object(REPORTS / "base.json", "run `dvc repro base`, which makes it")
 
 

@@ -176,7 +176,6 @@ def _answer(row: Prediction | None, chars: int) -> dict[str, Any] | None:
 
 
 def wrong(right: dict[str, bool]) -> list[str]:
-    """The labels that are not right."""
     return [name for name, flag in right.items() if not flag]
 
 

@@ -40,7 +40,6 @@ class DataStages:
 
 
 def read_data_stages() -> DataStages:
-    """Read the reports of the data stages."""
     mask, dedupe, split = (Report(name).content for name in ("mask", "dedupe", "split"))
     gold = mask["gold"]
     labelled = gold["spans_by_kind"] if gold else {}

@@ -165,7 +165,6 @@ def differing(finding: Finding, stages: prov.Stages) -> list[str]:
 
 
 def read_lock_file(path: Path) -> prov.Stages:
-    """The stages of a `dvc.lock` file."""
     check_regular(path, "run `dvc repro`, which writes it")
     if path.stat().st_size > YAML_BYTES:
         raise HallmarkError(

@@ -66,7 +66,6 @@ class Clone:
         return file if plain else None
 
     def stages(self) -> prov.Stages:
-        """The stages of `dvc.lock`."""
         return prov.read_lock(self.read("dvc.lock") or b"", self.root / "dvc.lock")
 
     def find(self, release: str) -> bool:

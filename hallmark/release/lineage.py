@@ -45,7 +45,6 @@ def sources_of(stages: prov.Stages) -> list[str]:
 
 
 def reports_of(stages: prov.Stages) -> list[Path]:
-    """Every report that the stages made."""
     outs = {Path(out) for stage in stages.values() for out in stage["outs"] if out.startswith(f"{REPORTS}/")}
     return sorted(file for out in outs for file in (prov.files_in(out) if out.is_dir() else [out]))
 

@@ -56,7 +56,6 @@ def private_data(files: list[Path], made_up: Literal["error", "count"], mask: Ma
 
 
 def _rows(file: Path) -> list[Any]:
-    """What a file holds, row by row where it has rows."""
     if file.suffix == ".json":
         return [read_json(file)]
     if file.suffix == ".jsonl":

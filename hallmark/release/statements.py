@@ -214,12 +214,10 @@ class Build(Form):
 
     @cached_property
     def params(self) -> UsedParams:
-        """Those of the params that a check describes."""
         return UsedParams.model_validate(self.externalParameters.params)
 
     @property
     def files(self) -> list[File]:
-        """The files that went in."""
         return [entry for entry in self.resolvedDependencies if isinstance(entry, File)]
 
     @property

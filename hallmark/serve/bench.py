@@ -38,13 +38,11 @@ class Bench:
         self.first: dict[str, list[Outcome]] = {}  # of each model's first level, in the order of the prompts
 
     async def warm_up(self, model: str, prompts: list[Body]) -> None:
-        """Have a model read these prompts, all at once."""
         await self._send(model, prompts, WARMUP_TOKENS, {"concurrency": len(prompts)})
 
     async def _send(
         self, model: str, prompts: list[Body], max_tokens: int, load: Level, progress: Progress | None = None
     ) -> list[Outcome]:
-        """Every prompt once, at that load."""
         body = self.servers[model].body(model, max_tokens)
         bodies = [prompt | body for prompt in prompts]
 
@@ -87,7 +85,6 @@ class Bench:
 
 
 def progress_of(loads: Sequence[Level], requests: int) -> Progress:
-    """The progress of that many requests at each of these loads."""
     work = {"requests": 0.0, "seconds": 0.0}
     for kind, amount in map(cost, loads):
         work[kind] += amount * requests

@@ -163,7 +163,6 @@ class ChatRequest(Strict):
 
     @property
     def limit_field(self) -> str:
-        """The field by which the caller says so."""
         return "max_tokens" if self.max_completion_tokens is None else "max_completion_tokens"
 
     def prompt(self) -> list[dict[str, Any]]:

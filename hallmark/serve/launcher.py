@@ -71,7 +71,6 @@ def unblock_schedulers() -> None:
 
 
 def admitted(serve: Serve, model: str) -> Admission:
-    """The app of `serve`, with admission in front of it."""
     from transformers.cli.serving.utils import BaseHandler, Modality
 
     from hallmark.model.loading import load_tokenizer

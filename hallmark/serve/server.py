@@ -136,7 +136,6 @@ def address(settings: Settings) -> Address | None:
 
 
 def started(settings: StartedSettings) -> StartedEngine[Any]:
-    """The engine that starts a server with these settings."""
     engine = ENGINES[settings.kind]
     assert isinstance(engine, StartedEngine)
     return engine

@@ -93,7 +93,6 @@ class JsonKind(Kind):
         return [path for path in fields if "[]" not in path] + ([REFUSAL] if task.refusal is not None else [])
 
     def listed_fields(self, schema: dict[str, Any]) -> list[str]:
-        """The fields whose values are listed."""
         return sorted(closed_paths(schema) - {""})
 
     def labels(self, parsed: Parsed, names: Sequence[str]) -> dict[str, str]:

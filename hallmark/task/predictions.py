@@ -84,7 +84,6 @@ class Prediction:
 
     @property
     def length_band(self) -> str:
-        """The band of input length that the record is in."""
         return band_of(self.length)
 
 
@@ -101,7 +100,6 @@ def predictions_of(model: str) -> Path:
 
 
 def metrics_of(model: str) -> Path:
-    """Where the measures of these predictions are."""
     return predictions_of(model).with_name("metrics.json")
 
 

@@ -15,5 +15,4 @@ for _module in (*_here, *own_modules("comparators")):
 
 
 def comparator_settings() -> dict[str, type[ComparatorSettings]]:
-    """The blocks of all kinds, by kind."""
     return {kind: comparator.settings for kind, comparator in COMPARATORS.items()}

@@ -60,7 +60,6 @@ class Adapter(Comparator[AdapterSettings]):
         return Asked(list(questions.prompts), [[] for _ in questions.prompts])
 
     def weights(self, settings: AdapterSettings) -> Path:
-        """Those that it was trained over."""
         weights = QUANTIZED if settings.base is None else Path(settings.base)
         check_there(Path(settings.folder), weights)
         return weights

@@ -36,12 +36,10 @@ class Endpoint(Engine[EndpointServer]):
     asking = EndpointAsking
 
     def address(self, settings: EndpointServer) -> Address:
-        """Where it is, as the settings say."""
         url, *others = Several(settings.url).urls
         return Address(url, settings.names, others)
 
     def gives_logs(self, settings: Settings) -> bool:
-        """As the settings say."""
         return isinstance(settings, EndpointAsking) and settings.logprobs
 
     def check_shares_base(self, settings: EndpointServer) -> None:

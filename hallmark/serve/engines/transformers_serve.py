@@ -36,7 +36,6 @@ class TransformersServe(StartedEngine[TransformersServer]):
     def command(
         self, models: Sequence[str], folder: Path, port: int, settings: TransformersServer, compute: Compute
     ) -> list[str]:
-        """Serve the only one of `models`."""
         (model,) = models
         line = [sys.executable, "-m", launcher.MODULE, model, "--port", str(port), "--device", compute.device]
         line += ["--dtype", settings.dtype, "--attention", settings.attention]

@@ -85,7 +85,6 @@ class Vllm(StartedEngine[VllmServer]):
         return line
 
     def gives_logs(self, settings: Settings) -> bool:
-        """It does."""
         return True
 
     def admission(self) -> list[str]:
