@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from statistics import NormalDist
 
 import numpy as np
 import pytest
 
 from hallmark.base.files import write_json
 from hallmark.base.reading import read_json
-from hallmark.base.stats import ClusterBootstrap, judge, mcnemar
 from hallmark.judge.reported import records_read
 from hallmark.params.loader import load_params
 from stages import compare
@@ -70,16 +68,6 @@ def test_a_loss_is_a_loss_and_no_difference_is_not_called_one(folder):
     assert same["verdict"] == "not_shown"
     assert same["exact_match"]["p"] == 1.0
     assert same["power"]["records_needed"] is None
-
-
-def test_two_runs_write_the_same_bytes(folder):
-    base, tuned = outcomes(1, 120, wrong_format=0.8), outcomes(2, 120, omission=0.2)
-    files = [folder / "reports/comparison.json", folder / "reports/transitions.csv"]
-    compared(folder, base, tuned)
-    first = [file.read_bytes() for file in files]
-    compared(folder, base, tuned)
-    assert [file.read_bytes() for file in files] == first
-    assert files[1].read_text().splitlines()[:2] == ["base,tuned", f"{base[0]},{tuned[0]}"]
 
 
 def test_a_base_that_answers_in_no_form_does_not_make_every_answer_a_growth_of_failures(folder):
@@ -194,49 +182,6 @@ def test_a_record_that_the_tuned_model_did_not_answer_is_an_error(folder):
     with refused("dvc repro eval@base eval@tuned", field="id") as error:
         compare.run(PARAMS)
     assert "T-0019" not in str(error.value)  # no value of a record
-
-
-# --- calibration ---------------------------------------------------------------------------------------------------
-
-
-def verdicts(seed, *, groups, records, effect, between, times):
-    """How often each verdict falls, on drawn corpora of skewed customers that differ in what each model can do.
-
-    `effect`: what the tuned model truly gains; `between`: the spread of that gain from customer to customer.
-    """
-    random = np.random.default_rng(seed)
-    weights = 1 / (np.arange(groups) + 1) ** 0.7
-    counts = {"better": 0, "worse": 0, "not_shown": 0}
-    for _ in range(times):
-        group = random.choice(groups, records, p=weights / weights.sum())
-        level = 0.6 + random.normal(0, 0.1, groups)
-        gain = random.normal(0, between, groups)
-        hard = random.random(records)  # a record is as hard for one model as for the other, three times of five
-        other_hard = np.where(random.random(records) < 0.6, hard, random.random(records))
-        before, after = hard < (level - gain / 2)[group], other_hard < (level + gain / 2 + effect)[group]
-        bootstrap = ClusterBootstrap([f"{g:03d}" for g in group], confidence=0.95, draws=400, seed=7)
-        counts[judge(bootstrap.rate_difference(before, after), mcnemar(before, after).p, 0.05)] += 1
-    return {verdict: count / times for verdict, count in counts.items()}
-
-
-@pytest.mark.parametrize(("groups", "between"), [(10, 0.15), (100, 0.15)])
-def test_two_equal_models_are_called_different_about_one_time_in_twenty(groups, between):
-    found = verdicts(1, groups=groups, records=400, effect=0.0, between=between, times=500)
-    alarms = found["better"] + found["worse"]
-    assert 0.015 < alarms < 0.08  # 500 draws of 5 % stray by 1 % (one sigma)
-    assert abs(found["better"] - found["worse"]) < 0.05
-
-
-def test_a_known_effect_is_seen_as_often_as_the_power_says():
-    """The standard error of the difference, by theory, tells the power; the verdict must reach it."""
-    groups, records, effect, between = 60, 400, 0.06, 0.05
-    found = verdicts(2, groups=groups, records=records, effect=effect, between=between, times=400)
-    assert found["worse"] == 0.0
-    share = (1 / (np.arange(groups) + 1) ** 0.7) / (1 / (np.arange(groups) + 1) ** 0.7).sum()
-    discordant = 2 * 0.4 * 0.65 * 0.35 + 0.6 * effect  # two independent draws in two fifths, else only the gain
-    variance = (discordant - effect**2) / records + between**2 * (share**2).sum()
-    power = NormalDist().cdf(effect / variance**0.5 - 1.96)
-    assert found["better"] == pytest.approx(power, abs=0.08)
 
 
 def test_batches_by_tokens_are_counted_by_their_share_of_a_pass(

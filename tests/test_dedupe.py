@@ -108,23 +108,6 @@ def test_a_template_is_an_error_that_leaves_earlier_output_whole(monkeypatch: py
     deduped(*records, *others, dedupe__max_cluster=0.01)
 
 
-def drifting(count: int) -> list[str]:
-    """A chain of texts, each one near the next, the ends unlike."""
-    words = [f"{number * 7919 % 1009:03}word" for number in range(count + 12)]
-    return [" ".join(words[at : at + 12]) for at in range(count)]
-
-
-def test_a_preview_holds_the_same_cap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(duplicates, "ANY_SHARE", 39)
-    file = tmp_path / "chain.jsonl"
-    file.write_text("".join(json.dumps({"text": text}) + "\n" for text in drifting(40)))
-    changes: dict[str, Any] = {"dedupe__threshold": 0.7}
-    lines = clusters_in(file, "text", params_with(**changes, dedupe__max_cluster=1.0).dedupe)
-    assert {json.loads(line)["cluster"] for line in lines} == {"1"}
-    with pytest.raises(HallmarkError, match=r"chain\.jsonl: more than 39 of 40 different texts"):
-        list(clusters_in(file, "text", params_with(**changes, dedupe__max_cluster=0.05).dedupe))
-
-
 EMPTY = ["<ACCOUNT_1>", "<ACCOUNT_2>.", "<PERSON_1>, <PHONE_1>", "\u200b<ACCOUNT_1> \n", "- <ACCOUNT_1>/<ACCOUNT_7>"]
 
 
@@ -309,25 +292,3 @@ def test_longer_texts_take_no_more_memory(tmp_path: Path) -> None:
     done = run(ROOT, "python", "-c", PEAKS, str(tmp_path / "short"), str(tmp_path / "long"))
     short, long = map(int, done.stdout.split())
     assert (long - short) / 1024 < 90
-
-
-READ = """
-import resource, sys
-from pathlib import Path
-from hallmark.data import texts
-
-file, peaks = Path(sys.argv[1]), []
-for groups in (texts.row_groups(file)[:2], texts.row_groups(file)):
-    sum(len(part) for part in texts.read_some(file, (group.select("prompt") for group in groups)))
-    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-print(*peaks)
-"""
-
-
-def test_row_groups_are_not_read_ahead(tmp_path: Path) -> None:
-    """Of a file of 60 MB, Polars by itself would hold nearly all."""
-    draw = random.Random(1)
-    write_masked(record(f"{number:04}", draw.randbytes(15_000).hex(), "a") for number in range(2000))
-    pl.read_parquet(MASKED).write_parquet(tmp_path / "groups.parquet", row_group_size=50)
-    first, every = map(int, run(ROOT, "python", "-c", READ, str(tmp_path / "groups.parquet")).stdout.split())
-    assert (every - first) / 1024 < 25

@@ -10,18 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hallmark.answer.answers import Prompt
-from hallmark.answer.comparator import Means
-from hallmark.answer.comparators import COMPARATORS
 from hallmark.answer.comparators.linear_copy import LINEAR as RULE
 from hallmark.answer.imitation import Imitation
 from hallmark.answer.params import Classical
-from hallmark.base.files import TRAIN, write_json
-from hallmark.base.records import write_records
+from hallmark.base.files import write_json
 from hallmark.params.loader import load_params
 from hallmark.task.task import Task
 from tests.made_up import ROOT
-from tests.test_sft import some_records
 
 SCHEMA = {
     "type": "object",
@@ -163,27 +158,3 @@ def test_whatever_the_texts_the_answers_have_the_form(
     task = task_of(folder, "tool_call", CALLS)
     for answer in rule_of(task, pairs, linear=linear).answers(asked):
         assert task.parse(answer).kind == "answer"
-
-
-def test_the_comparator_answers_what_the_user_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import polars as pl
-
-    monkeypatch.chdir(tmp_path)
-    pairs = [ticket(i, f"{THINGS[i % 6]}{'abcdefgh'[i % 8]}{'klmnop'[i // 8 % 6]}") for i in range(60)]
-    write_records(
-        TRAIN,
-        some_records(60).with_columns(
-            prompt=pl.Series([[{"role": "user", "content": text}] for text, _ in pairs]),
-            completion=pl.Series([[{"role": "assistant", "content": answer}] for _, answer in pairs]),
-        ),
-    )
-    params = load_params(ROOT / "params.yaml")
-    chosen: Any = params.eval.comparators["linear_copy"]
-    kind, task = COMPARATORS["linear_copy"], task_of(tmp_path, "extraction", SCHEMA, REFUSAL)
-    means = Means("linear_copy", params.eval, params.compute, task, None, 7, 64)
-    text, answer = ticket(301, "sofa")
-    messages = [{"role": "system", "content": "JSON"}, {"role": "user", "content": text}]
-    (found,) = kind.answerer(chosen, pytest.fail, means).answer([Prompt(messages, None, 1)])
-    assert (json.loads(found.text), found.tokens, found.finish) == (json.loads(answer), 0, "stop")
-    voting = chosen.model_copy(update={"labels": "vote"})
-    assert kind.answerer(voting, pytest.fail, means).answer([Prompt(messages, None, 1)])[0].finish == "stop"

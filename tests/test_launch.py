@@ -84,19 +84,6 @@ def test_two_processes_learn_as_one_does_at_the_same_global_batch(tmp_path: Path
     assert report(two, "measured/sft")["fingerprint"]["strategy"] is None
 
 
-@pytest.mark.full
-@pytest.mark.parametrize("strategy", [DDP, FSDP], ids=["ddp", "fsdp"])
-def test_two_runs_in_two_processes_give_the_same_bytes(tmp_path: Path, strategy: dict[str, Any]) -> None:
-    partial = {"sft.lora.dropout": 0.1, "sft.gradient_accumulation_steps": 2}
-    folder = ready(tmp_path, strategy | partial | {"sft.parallel.processes": 2})
-    made = []
-    for seed in "12":
-        stage(folder, "sft", PYTHONHASHSEED=seed)
-        files = [*sorted((folder / "models/sft").iterdir()), folder / "reports/sft.json"]
-        made.append({file.name: file.read_bytes() for file in files})
-    assert made[0] == made[1]
-
-
 def on_two_machines(folders: list[Path], *, kill: bool = False) -> list[tuple[int, str]]:
     """Exit code and words of the stage on each of two machines, which are folders here; `kill`: the second, in the middle."""
     port = str(free_port(0))

@@ -108,16 +108,6 @@ def test_a_package_that_loads_its_folder_depends_on_every_module_in_it(project: 
     assert {*code_of("stages/two.py")} == {*wanted, *more}
 
 
-def test_an_installed_library_is_listed_by_the_same_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A repository without a folder `hallmark/` has the same lists, of the library that Python finds."""
-    here = loaded_code.listing("stages/gate.py")
-    shutil.copytree(ROOT / "stages", tmp_path / "stages", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copyfile(ROOT / "requirements.lock", tmp_path / "requirements.lock")
-    monkeypatch.chdir(tmp_path)
-    loaded_code._used.cache_clear()
-    assert loaded_code.listing("stages/gate.py") == here
-
-
 def test_the_stage_writes_a_list_for_each_module_and_leaves_those_that_are_current(project: Path) -> None:
     shutil.rmtree(project / "hallmark")
     (project / "code").mkdir()

@@ -60,28 +60,6 @@ def trainable(folder: Path, overrides: dict[str, Any] | None = None) -> Path:
     return folder
 
 
-@pytest.mark.full
-@pytest.mark.parametrize("method", ["qlora", "lora"])
-def test_two_processes_give_the_same_bytes(tmp_path: Path, method: str) -> None:
-    """This one, with all that other tests have loaded and set, and a new one. tests/test_rebuild.py compares them each time."""
-    adapters = []
-    for name, environment in (("a", {}), ("b", {"PYTHONHASHSEED": "2", "TZ": "Asia/Tokyo", "LC_ALL": "C"})):
-        folder = trainable(
-            tmp_path / name, {"sft.method": method, "sft.lora.dropout": 0.1, "sft.gradient_accumulation_steps": 2}
-        )
-        stage(folder, "sft", **environment)
-        files = {file.name: file.read_bytes() for file in sorted((folder / "models/sft").iterdir())}
-        adapters.append((files, report(folder, "sft"), (folder / "reports/sft_curve.csv").read_bytes()))
-    assert adapters[0] == adapters[1]
-    made = {"adapter_config.json", "adapter_model.safetensors", "training.json"}
-    assert set(adapters[0][0]) == made | {"chat_template.jinja", "tokenizer.json", "tokenizer_config.json"}
-    assert str(tmp_path).encode() not in b"".join(adapters[0][0].values())
-    config = json.loads(adapters[0][0]["adapter_config.json"])
-    named = config["base_model_name_or_path"], config["revision"]
-    assert named == ("./models/base", None), "what was trained over is no repo of the hub"
-    assert config["target_modules"] == sorted(config["target_modules"])
-
-
 def test_weights_dequantized_once_give_the_same_adapter_up_to_rounding(tmp_path: Path) -> None:
     """Dense weights have a kernel of their own; in float32 what it rounds otherwise is far below any difference of weights."""
     import torch
