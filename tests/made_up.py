@@ -15,7 +15,7 @@ from hallmark.data.grouping import digest
 from hallmark.params.loader import Params
 from hallmark.task.predictions import Prediction, predictions_of
 from hallmark.task.values import FieldResult
-from tests.rows import record, write_masked
+from tests.rows import record, with_changes, write_masked
 
 ROOT = Path(__file__).resolve().parent.parent
 MACHINE = {
@@ -197,13 +197,13 @@ def without_comparators(params: Params, *but: str) -> Params:
     opponents = ("base", "classical", *but)
     margins = {name: value for name, value in params.gate.superiority.items() if name in opponents}
     against = params.gate.margins_against
-    gate = params.gate.model_copy(
-        update={"superiority": margins, "margins_against": against if against in opponents else "base"}
+    return with_changes(
+        params,
+        gate__superiority=margins,
+        gate__margins_against=against if against in opponents else "base",
+        eval__comparators={name: params.eval.comparators[name] for name in but},
+        eval__sample={},
     )
-    evaluation = params.eval.model_copy(
-        update={"comparators": {name: params.eval.comparators[name] for name in but}, "sample": {}}
-    )
-    return params.model_copy(update={"eval": evaluation, "gate": gate})
 
 
 def write_sft(root: Path, steps: int = 231, records: int = 706) -> None:

@@ -62,12 +62,15 @@ def shipped() -> Params:
 
 def params_with(**changes: Any) -> Params:
     """The repository's parameters for text answers without gold labels; `dedupe__threshold=0.6` changes one."""
-    changes = {"task__kind": "text", "task__schema_file": None, "task__refusal": None, "dedupe__gold": None} | changes
-    params = shipped()
+    usual = {"task__kind": "text", "task__schema_file": None, "task__refusal": None, "dedupe__gold": None}
+    return with_changes(shipped(), **usual | changes)
+
+
+def with_changes(params: Params, **changes: Any) -> Params:
+    """The parameters with `dedupe__threshold=0.6` and the like."""
     for key, value in changes.items():
         block, field = key.split("__")
-        changed = getattr(params, block).model_copy(update={field: value})
-        params = params.model_copy(update={block: changed})
+        params = params.model_copy(update={block: getattr(params, block).model_copy(update={field: value})})
     return params
 
 

@@ -24,13 +24,13 @@ from hallmark.task.predictions import Confidence
 from stages import cascade, gate
 from tests.made_up import ROOT, prediction, typed, without_comparators, write_predictions
 from tests.made_up_release import CASCADE as SHIPPED
+from tests.rows import with_changes
 
-PARAMS = without_comparators(load_params(ROOT / "params.yaml"))
-PARAMS = PARAMS.model_copy(
-    update={
-        "compare": PARAMS.compare.model_copy(update={"bootstrap_samples": 300}),
-        "cascade": PARAMS.cascade.model_copy(update={"max_risk": 0.05, "report_risks": [0.05, 0.02]}),
-    }
+PARAMS = with_changes(
+    without_comparators(load_params(ROOT / "params.yaml")),
+    compare__bootstrap_samples=300,
+    cascade__max_risk=0.05,
+    cascade__report_risks=[0.05, 0.02],
 )
 
 
@@ -65,7 +65,7 @@ def write(root, tuned, calibration, base=None) -> None:
 
 def ran(root, tuned, calibration, base=None, **changes) -> CascadeReport:
     write(root, tuned, calibration, base)
-    cascade.run(PARAMS.model_copy(update={"cascade": PARAMS.cascade.model_copy(update=changes)}))
+    cascade.run(with_changes(PARAMS, **{f"cascade__{name}": value for name, value in changes.items()}))
     return Report("cascade").as_(CascadeReport)
 
 

@@ -22,6 +22,7 @@ from hallmark.task.predictions import ONLINE, predictions_of, write_predictions
 from hallmark.task.task import Task
 from stages import classical, compare, gate
 from tests.made_up import ROOT, without_comparators, write_lock, write_other_reports, write_sft
+from tests.rows import with_changes
 from tests.test_sft import some_records
 
 PARAMS = without_comparators(load_params(ROOT / "params.yaml"))
@@ -44,9 +45,8 @@ def params_of(
 ) -> Params:
     write_json(folder / "data/schema.json", schema)
     file = None if schema is None else str(folder / "data/schema.json")
-    task = PARAMS.task.model_copy(update={"kind": kind, "schema_file": file, "refusal": refusal})
-    settings = PARAMS.compare.model_copy(update={"bootstrap_samples": 300})
-    return PARAMS.model_copy(update={"task": task, "compare": settings})
+    task = {"task__kind": kind, "task__schema_file": file, "task__refusal": refusal}
+    return with_changes(PARAMS, **task, compare__bootstrap_samples=300)
 
 
 def write_split(path: Path, answers: list[str], texts: list[str]) -> None:
@@ -189,8 +189,7 @@ def test_a_classification_is_held_against_it_in_exact_match(folder: Path) -> Non
 
 
 def test_where_a_task_has_no_labels_the_rule_does_not_apply(folder: Path) -> None:
-    params = params_of(folder, "text", None, None)
-    params = params.model_copy(update={"gate": params.gate.model_copy(update={"floors": {"exact_match": 0.5}})})
+    params = with_changes(params_of(folder, "text", None, None), gate__floors={"exact_match": 0.5})
     classical.run(params)
     assert Path("reports/eval/classical/predictions.jsonl").read_bytes() == b"\n"
     answered(params, "base")

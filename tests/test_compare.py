@@ -14,7 +14,7 @@ from hallmark.judge.reported import records_read
 from hallmark.params.loader import load_params
 from stages import compare
 from tests.made_up import ROOT, outcomes, prediction, without_comparators, write_models, write_predictions, write_sft
-from tests.rows import refused
+from tests.rows import refused, with_changes
 
 PARAMS = without_comparators(load_params(ROOT / "params.yaml"))
 
@@ -25,10 +25,9 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def compared(root, base, tuned, **changes):
+def compared(root, base, tuned):
     write_models(root, base, tuned)
-    settings = PARAMS.compare.model_copy(update=changes)
-    compare.run(PARAMS.model_copy(update={"compare": settings}))
+    compare.run(PARAMS)
     return read_json(root / "reports/comparison.json")
 
 
@@ -112,8 +111,7 @@ def documents(folder, refusal=None):
     nullable = {"type": ["string", "null"]}
     fields = {"topic": {"enum": ["hours", "fees"]}, "answer": nullable, "source": nullable}
     write_json(folder / "data/documents.json", {"type": "object", "properties": fields})
-    update = {"schema_file": "data/documents.json", "refusal": refusal}
-    return PARAMS.model_copy(update={"task": PARAMS.task.model_copy(update=update)})
+    return with_changes(PARAMS, task__schema_file="data/documents.json", task__refusal=refusal)
 
 
 @pytest.mark.parametrize("refusal", [None, json.dumps(NOTHING)])
@@ -168,7 +166,7 @@ def test_labels_have_a_macro_f1_that_a_frequent_label_does_not_carry(folder):
     write_predictions(folder, "online", [])
     write_json(folder / "reports/eval/classical/metrics.json", {"labels": []})
     write_sft(folder)
-    compare.run(PARAMS.model_copy(update={"task": PARAMS.task.model_copy(update={"kind": "classification"})}))
+    compare.run(with_changes(PARAMS, task__kind="classification"))
     rows = read_json(folder / "reports/comparison.json")["against"]["base"]["measures"]
     macro = row(rows, "macro_f1")
     assert macro["other"]["value"] == pytest.approx(np.mean([2 * 90 / 190, 0]), abs=1e-6)

@@ -17,13 +17,12 @@ from hallmark.params.loader import Params, load_params
 from hallmark.release.model_card import model_card
 from stages import compare, decide, gate, report
 from tests.made_up import ROOT, outcomes, system, without_comparators, write_models, write_other_reports
+from tests.rows import with_changes
 
-WHOLE = without_comparators(load_params(ROOT / "params.yaml"), "few_shot")
-PARAMS = WHOLE.model_copy(
-    update={
-        "compare": WHOLE.compare.model_copy(update={"bootstrap_samples": 500}),
-        "benchmark": WHOLE.benchmark.model_copy(update={"price_per_hour": 3.6}),  # 0.001 a second
-    }
+PARAMS = with_changes(
+    without_comparators(load_params(ROOT / "params.yaml"), "few_shot"),
+    compare__bootstrap_samples=500,
+    benchmark__price_per_hour=3.6,  # 0.001 a second
 )
 BASE = ["wrong_format"] * 400
 TUNED = outcomes(2, 400, wrong_value=0.1, wrong_format=0.01)
@@ -109,11 +108,6 @@ def again(folder: Path, params: Params, **models: list[str]) -> Decision:
     return decide.run(params)
 
 
-def gated(**changes: object) -> Params:
-    """The params with other limits of the gate."""
-    return PARAMS.model_copy(update={"gate": PARAMS.gate.model_copy(update=changes)})
-
-
 def test_where_no_way_reaches_the_floors_of_the_gate_none_is_used_and_everyone_is_told(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -146,7 +140,8 @@ def test_each_way_is_judged_by_the_floors_and_ceilings_of_the_gate_as_the_gate_j
 
 
 def test_a_waived_floor_binds_no_option(folder: Path) -> None:
-    waived = gated(waive={"floor.exact_match": "hardly anyone gets this right", "floor.field_f1": "nor this"})
+    waive = {"floor.exact_match": "hardly anyone gets this right", "floor.field_f1": "nor this"}
+    waived = with_changes(PARAMS, gate__waive=waive)
     few_shot = next(option for option in again(folder, waived, few_shot=POOR).ways if option.name == "few_shot")
     assert few_shot.limits == "pass"
 
@@ -155,8 +150,8 @@ def test_where_no_floor_asks_for_right_answers_a_class_must_beat_the_most_freque
     """The most frequent class would be right in 40 %."""
     write_models(folder, BASE, TUNED, 40, linear=POOR, few_shot=outcomes(6, 400, wrong_value=0.58))
     compare.run(PARAMS)
-    unfloored = gated(floors={"schema_validity": 0.1}, ceilings={})
-    params = unfloored.model_copy(update={"task": PARAMS.task.model_copy(update={"kind": "classification"})})
+    unfloored = with_changes(PARAMS, gate__floors={"schema_validity": 0.1}, gate__ceilings={})
+    params = with_changes(unfloored, task__kind="classification")
     options = {option.name: option for option in decide.run(params).ways}
     found = {name: option.limits for name, option in options.items()}
     assert found == {"tuned": "pass", "base": "fail", "classical": "fail", "few_shot": "too_little_data"}

@@ -24,7 +24,7 @@ from hallmark.params.loader import Params, load_params
 from stages import base, dpo, quantize, sft
 from stages import eval as stage_eval
 from tests.families import FAMILIES, make_family
-from tests.rows import refused
+from tests.rows import record, refused
 from tests.workspace import ROOT, TINY, make_workspace
 
 QLORA = ("smollm2-135m", "llama-3.2-3b")  # the others: LoRA
@@ -34,18 +34,9 @@ AGREE = {"atol": 2e-4, "rtol": 0}  # of logits between about -4 and 4, in fp32
 
 def records(count: int) -> pl.DataFrame:
     """Records that all have the same answer, which a tiny model can learn."""
-    rows = [
-        {
-            "id": f"T-{number}",
-            "group": f"C-{number % 3}",
-            "prompt": [
-                {"role": "system", "content": "Ticket to JSON."},
-                {"role": "user", "content": f"{number} my kettle is broken" + " again" * (number % 4)},
-            ],
-            "completion": ANSWERS,
-        }
-        for number in range(count)
-    ]
+    texts = [f"{number} my kettle is broken" + " again" * (number % 4) for number in range(count)]
+    answer = ANSWERS[0]["content"]
+    rows = [record(f"T-{number}", text, answer, f"C-{number % 3}") for number, text in enumerate(texts)]
     return pl.DataFrame(rows, schema=schema())
 
 

@@ -31,11 +31,10 @@ from tests.made_up import (
     write_predictions,
     write_split,
 )
-from tests.rows import record, refused
+from tests.rows import record, refused, with_changes
 from tests.workspace import run_here
 
-PARAMS = without_comparators(load_params(ROOT / "params.yaml"))
-PARAMS = PARAMS.model_copy(update={"compare": PARAMS.compare.model_copy(update={"bootstrap_samples": 500})})
+PARAMS = with_changes(without_comparators(load_params(ROOT / "params.yaml")), compare__bootstrap_samples=500)
 RULES = {
     "min_records": 100,
     "min_groups": 8,
@@ -256,8 +255,7 @@ def test_a_rule_that_could_not_have_failed_does_not_count(folder, rule, base, ch
 
 
 def test_a_failure_that_no_record_can_have_is_not_counted_as_held(folder):
-    task = PARAMS.task.model_copy(update={"refusal": None})
-    compare.run(PARAMS.model_copy(update={"task": task}))
+    compare.run(with_changes(PARAMS, task__refusal=None))
     _, found, _ = judged(folder, ceilings={"missed_refusal": 0.01})
     never = ("ceiling.missed_refusal", "growth.missed_refusal", "growth.wrong_refusal")
     assert not_passed(found) == dict.fromkeys(never, "not_applicable")
@@ -365,10 +363,7 @@ def test_every_class_needs_a_margin():
 def test_the_exit_code_follows_the_verdict_only_where_asked(folder):
     write_models(folder, BASE, BASE, 40, few_shot=FEW_SHOT)
     write_predictions(folder, "linear_copy", read_json_lines(folder / "reports/comparators/few_shot/predictions.jsonl"))
-    whole = load_params(ROOT / "params.yaml")
-    compare.run(
-        whole.model_copy(update={"eval": whole.eval.model_copy(update={"sample": {}}), "compare": PARAMS.compare})
-    )
+    compare.run(with_changes(load_params(ROOT / "params.yaml"), eval__sample={}, compare__bootstrap_samples=500))
     command = ("stages.gate", "--params", str(ROOT / "params.yaml"))
     assert run_here(folder, *command).returncode == 0
     enforced = run_here(folder, *command, "--enforce")
@@ -382,7 +377,7 @@ FEW_SHOT = outcomes(3, 600, wrong_format=0.02, wrong_value=0.2, hallucination=0.
 def with_few_shot():
     """The params of a repo with one comparator."""
     few_shot = without_comparators(load_params(ROOT / "params.yaml"), "few_shot")
-    return few_shot.model_copy(update={"compare": PARAMS.compare})
+    return with_changes(few_shot, compare__bootstrap_samples=500)
 
 
 def test_a_comparator_is_an_opponent_and_margins_can_start_from_it(folder):

@@ -34,20 +34,16 @@ from tests.made_up import (
     write_other_reports,
     write_predictions,
 )
+from tests.rows import with_changes
 
 FOLDER = Path(__file__).parent / "golden"
 WHOLE = without_comparators(load_params(ROOT / "params.yaml"), "few_shot")
-PARAMS = WHOLE.model_copy(
-    update={
-        "compare": WHOLE.compare.model_copy(update={"bootstrap_samples": 500}),
-        "benchmark": WHOLE.benchmark.model_copy(update={"price_per_hour": 3.6}),
-        "gate": WHOLE.gate.model_copy(
-            update={
-                "floors": WHOLE.gate.floors | {"exact_match": 0.99},
-                "waive": {"floor.exact_match": "<b>read</b> by a person", "data.leaks": "none are expected"},
-            }
-        ),
-    }
+PARAMS = with_changes(
+    WHOLE,
+    compare__bootstrap_samples=500,
+    benchmark__price_per_hour=3.6,
+    gate__floors=WHOLE.gate.floors | {"exact_match": 0.99},
+    gate__waive={"floor.exact_match": "<b>read</b> by a person", "data.leaks": "none are expected"},
 )
 LIVE = {
     "by": "word", "name": "<b>outage", "reference": 0.05, "today": 0.25,

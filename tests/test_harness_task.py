@@ -19,23 +19,14 @@ from hallmark.commands.harness_scoring import exact_match
 from hallmark.commands.harness_task import write
 from hallmark.params.loader import Params, load_params
 from hallmark.task.task import Task
+from tests.rows import SYSTEM, record, with_changes
 from tests.tiny import make_tiny_base
 from tests.workspace import ROOT, change_params, make_workspace, run_here
 
-SYSTEM = {"role": "system", "content": "Answer with JSON."}
 
-
-def records(texts: list[str], **more: Any) -> pl.DataFrame:
-    rows = [
-        {
-            "id": f"T-{number}",
-            "group": "g",
-            "prompt": [SYSTEM, {"role": "user", "content": text}],
-            "completion": [{"role": "assistant", "content": '{"intent":"refuse"}'}],
-            **more,
-        }
-        for number, text in enumerate(texts)
-    ]
+def records(texts: list[str], tools: str | None = None) -> pl.DataFrame:
+    answer = '{"intent":"refuse"}'
+    rows = [record(f"T-{number}", text, answer, tools=tools) for number, text in enumerate(texts)]
     return pl.DataFrame(rows, schema=schema())
 
 
@@ -129,9 +120,8 @@ def test_what_can_not_be_written_is_an_error(params: Params, tmp_path: Path) -> 
     (tmp_path / "there").mkdir()
     with pytest.raises(HallmarkError, match=r"there: already exists"):
         write(params, tmp_path / "there", chat=False)
-    forms = params.model_copy(update={"task": params.task.model_copy(update={"tool_format": "template"})})
     with pytest.raises(HallmarkError, match=r"task.tool_format': the task compares calls as JSON"):
-        write(forms, tmp_path / "out", chat=False)
+        write(with_changes(params, task__tool_format="template"), tmp_path / "out", chat=False)
     write_records(HOLDOUT, records(["a", "b"], tools='[{"name": "weather"}]'))
     with pytest.raises(HallmarkError, match=r"holdout.parquet, row 1, field 'prompt': has tools or earlier turns"):
         write(params, tmp_path / "out", chat=True)

@@ -26,7 +26,7 @@ from hallmark.release.model_card import _plain
 from hallmark.release.shipping import merge
 from hallmark.release.usage import base_words, usage
 from stages import certify
-from tests.rows import refused
+from tests.rows import refused, with_changes
 from tests.small_pipeline import ROOT, relock
 from tests.test_snippets import Snippet, read
 from tests.tiny import make_tiny_base, quantize
@@ -92,9 +92,8 @@ def assert_same(names: dict[str, Any], other: Any) -> None:
 
 def short(**changes: Any) -> Params:
     """The reference's params for a tiny model, with a base of another source."""
-    params = load_params(ROOT / "params.yaml")
-    few = {"eval": params.eval.model_copy(update={"max_new_tokens": 8})}
-    return params.model_copy(update=few | {"sft": params.sft.model_copy(update={"dtype": "float32"})} | changes)
+    params = with_changes(load_params(ROOT / "params.yaml"), eval__max_new_tokens=8, sft__dtype="float32")
+    return params.model_copy(update=changes)
 
 
 @pytest.fixture
@@ -281,16 +280,14 @@ def write_gguf(model: Path, file: Path) -> Path:
 
 
 def test_a_card_with_tools_and_context_defines_them(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    params = load_params()
-    sft = params.sft.model_copy(update={"method": "lora"})
-    data = params.data.model_copy(update={"tools": "tools", "context": "found"})
-    task = params.task.model_copy(update={"system_prompt": 'Say "```" once.\nThen stop.'})
-    card = usage(params.model_copy(update={"sft": sft, "data": data, "task": task}), {}, [], {})
+    prompt = 'Say "```" once.\nThen stop.'
+    changes = {"sft__method": "lora", "data__tools": "tools", "data__context": "found"}
+    card = usage(with_changes(load_params(), **changes, task__system_prompt=prompt), {}, [], {})
     code = card.split("````python\n")[1].split("````")[0]
     monkeypatch.chdir(repo / "models/adapter")
     names: dict[str, Any] = {}
     exec(code, names)  # noqa: S102
-    assert names["messages"][0]["content"] == task.system_prompt
+    assert names["messages"][0]["content"] == prompt
     assert names["tools"][0]["function"]["name"]
     assert "bitsandbytes" not in card
 

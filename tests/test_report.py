@@ -30,9 +30,9 @@ from tests.made_up import (
     write_other_reports,
     write_predictions,
 )
+from tests.rows import with_changes
 
-PARAMS = without_comparators(load_params(ROOT / "params.yaml"))
-PARAMS = PARAMS.model_copy(update={"compare": PARAMS.compare.model_copy(update={"bootstrap_samples": 500})})
+PARAMS = with_changes(without_comparators(load_params(ROOT / "params.yaml")), compare__bootstrap_samples=500)
 EVIL = (
     "</script><script>window.pwned=1</script>",
     "<img src=x onerror='window.pwned=1'>",
@@ -95,8 +95,8 @@ def built_with_few_shot(tmp_path_factory):
         rows = list(read_json_lines(root / predictions_of(model)))[::2]
         shown = {"examples": ["S-1", "S-2"]} if model == "few_shot" else {}
         write_predictions(root, model, [row | shown for row in rows])
-    whole = without_comparators(load_params(ROOT / "params.yaml"), "few_shot")
-    params = whole.model_copy(update={"compare": PARAMS.compare})
+    few_shot = without_comparators(load_params(ROOT / "params.yaml"), "few_shot")
+    params = with_changes(few_shot, compare__bootstrap_samples=500)
     with pytest.MonkeyPatch.context() as monkeypatch:
         return build(root, monkeypatch, None, params)
 
@@ -420,13 +420,13 @@ UNNAMED = """() => [...document.querySelectorAll("input, select, button, [role=r
 
 
 def test_one_customer_no_tags_and_one_record_of_a_megabyte_still_make_a_page(tmp_path, monkeypatch, open_page):
-    no_floors = PARAMS.gate.model_copy(update={"floors": {}})  # without fields there is no measure of them
     for model in ("base", "tuned"):
         write_predictions(
             tmp_path, model, [prediction(0, "Only", "pass", tags=None, fields=[], input="long " * 200_000)]
         )
     write_predictions(tmp_path, "online", [])
-    page = open_page(build(tmp_path, monkeypatch, None, PARAMS.model_copy(update={"gate": no_floors})))
+    no_floors = with_changes(PARAMS, gate__floors={})  # without fields there is no measure of them
+    page = open_page(build(tmp_path, monkeypatch, None, no_floors))
     assert page.inner_text("#count") == "1 of 1 records"
     assert page.inner_text(".stamp") == "Too little data"
     open_records(page)
@@ -442,7 +442,6 @@ def test_the_page_repeats_and_loads_nothing(copied):
     assert "http" not in markup.split('id="island"')[0].replace("http-equiv", "")
     data = re.search(r'id="island">(.*?)</script>', markup, re.DOTALL)
     assert data and len(json.loads(data[1])["records"]) == 150
-    named = PARAMS.base.model_copy(update={"name": "jane.roe@acme-tools.io"})
     with pytest.raises(HallmarkError, match="EMAIL_ADDRESS") as caught:
-        report.run(PARAMS.model_copy(update={"base": named}))
+        report.run(with_changes(PARAMS, base__name="jane.roe@acme-tools.io"))
     assert "jane.roe" not in str(caught.value)
