@@ -23,6 +23,7 @@ from hallmark.data.raw import Raw, raw_rows
 from hallmark.data.recording import masked_schema
 from hallmark.mask.params import Mask
 from hallmark.params.loader import Params, load_params
+from hallmark.task.params import Task as TaskParams
 from hallmark.task.task import Task
 from tests.workspace import ROOT
 
@@ -72,6 +73,14 @@ def with_changes(params: Params, **changes: Any) -> Params:
         block, field = key.split("__")
         params = params.model_copy(update={block: getattr(params, block).model_copy(update={field: value})})
     return params
+
+
+def task_of(folder: Path, kind: str, schema: Any, refusal: str | None = None, tool_format: str = "json") -> Task:
+    """A task whose schema is a file in the folder; without one if it is None."""
+    file = folder / "schema.json"
+    file.write_text(json.dumps(schema), encoding="utf-8")
+    values = {"kind": kind, "system_prompt": "Do it.", "tool_format": tool_format, "refusal": refusal}
+    return Task(TaskParams.model_validate(values | {"schema": None if schema is None else str(file)}))
 
 
 def mask_with(**changes: Any) -> Mask:

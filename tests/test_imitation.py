@@ -13,10 +13,8 @@ from hypothesis import strategies as st
 from hallmark.answer.comparators.linear_copy import LINEAR as RULE
 from hallmark.answer.imitation import Imitation
 from hallmark.answer.params import Classical
-from hallmark.base.files import write_json
-from hallmark.params.loader import load_params
 from hallmark.task.task import Task
-from tests.made_up import ROOT
+from tests.rows import task_of
 
 SCHEMA = {
     "type": "object",
@@ -36,13 +34,6 @@ THINGS = ["kettle", "toaster", "lamp", "desk", "chair", "fan", "sofa", "clock"]
 COLOURS = ["red", "blue", "old", "new", "small"]
 FAULTS = ["lid is loose", "cable hums", "door jams", "screen is dark", "lock is stuck"]
 MONTHS = ["March", "April", "May", "June"]
-
-
-def task_of(folder: Path, kind: str, schema: Any, refusal: str | None = None) -> Task:
-    write_json(folder / "schema.json", schema)
-    block = load_params(ROOT / "params.yaml").task
-    file = str(folder / "schema.json")
-    return Task(block.model_copy(update={"kind": kind, "schema_file": file, "refusal": refusal}))
 
 
 def ticket(i: int, thing: str) -> tuple[str, str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +12,8 @@ from hallmark.answer.measures import COMMON
 from hallmark.answer.scoring import Scorer
 from hallmark.base.outcomes import FAILURES
 from hallmark.judge.failures import possible
-from hallmark.task.params import Task as TaskParams
 from hallmark.task.task import Task
+from tests.rows import task_of
 
 CLOSED = {"type": "object", "additionalProperties": False, "properties": {"a": {"enum": ["x", "y"]}}}
 OPEN = {"type": "object", "properties": {"a": {"type": "string"}}}
@@ -46,14 +44,6 @@ TASKS: dict[str, tuple[str, dict[str, Any] | None, str | None, dict[str, str]]] 
 }
 
 
-def task_of(name: str, folder: Path) -> Task:
-    kind, schema, refusal, _ = TASKS[name]
-    file = folder / f"{name}.json"
-    file.write_text(json.dumps(schema), encoding="utf-8")
-    params = {"kind": kind, "system_prompt": "s", "tool_format": "json", "refusal": refusal}
-    return Task(TaskParams.model_validate(params | {"schema": None if schema is None else str(file)}))
-
-
 def always(task: Task) -> set[str]:
     """The measures that every answer to the task meets."""
     return {name for name, measure in COMMON.items() if measure.given(task)}
@@ -61,8 +51,7 @@ def always(task: Task) -> set[str]:
 
 @pytest.fixture(scope="module")
 def tasks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Task]:
-    folder = tmp_path_factory.mktemp("tasks")
-    return {name: task_of(name, folder) for name in TASKS}
+    return {name: task_of(tmp_path_factory.mktemp("task"), *given[:3]) for name, given in TASKS.items()}
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -13,9 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hallmark.answer.scoring import Score, Scorer
-from hallmark.task.params import Task as TaskParams
-from hallmark.task.task import Task
 from hallmark.task.values import compare_fields, field_counts, key, leaves
+from tests.rows import task_of
 from tests.test_files import JSON
 
 REFUSAL = '{"refusal":"policy"}'
@@ -42,16 +41,7 @@ DUE = {
 
 
 def make_scorer(folder: Path, kind: str = "extraction", schema: Any = SCHEMA, **policy: str) -> Scorer:
-    file = folder / "schema.json"
-    file.write_text(json.dumps(schema), encoding="utf-8")
-    values = {
-        "kind": kind,
-        "system_prompt": "Do it.",
-        "tool_format": "json",
-        "schema": str(file) if schema else None,
-        "refusal": REFUSAL,
-    }
-    return Scorer(Task(TaskParams.model_validate(values)), policy)
+    return Scorer(task_of(folder, kind, schema, REFUSAL), policy)
 
 
 @pytest.fixture

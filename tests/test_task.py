@@ -15,9 +15,9 @@ from hypothesis import given
 
 from hallmark.base.errors import HallmarkError
 from hallmark.task.answers import canonical
-from hallmark.task.params import Task as TaskParams
 from hallmark.task.task import Task
 from hallmark.task.values import closed_paths
+from tests.rows import task_of
 from tests.test_files import JSON
 
 SCHEMA = {
@@ -33,16 +33,7 @@ SCHEMA = {
 
 
 def make_task(folder: Path, schema: Any = SCHEMA, kind: str = "extraction") -> Task:
-    file = folder / "schema.json"
-    file.write_text(json.dumps(schema), encoding="utf-8")
-    values = {
-        "kind": kind,
-        "system_prompt": "Do it.",
-        "tool_format": "json",
-        "schema": str(file),
-        "refusal": '{"refusal":"policy"}',
-    }
-    return Task(TaskParams.model_validate(values))
+    return task_of(folder, kind, schema, '{"refusal":"policy"}')
 
 
 def test_render_is_compact_and_in_schema_order(tmp_path: Path) -> None:
@@ -90,7 +81,7 @@ SCHEMAS: dict[str, Any] = {
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"type": "object", "type": "array"}', *SCHEMAS])
 def test_a_bad_schema_is_one_error_of_its_file(tmp_path: Path, text: str) -> None:
-    task = make_task(tmp_path, SCHEMAS.get(text))
+    task = make_task(tmp_path, SCHEMAS.get(text, {}))
     if text not in SCHEMAS:
         (tmp_path / "schema.json").write_text(text, encoding="utf-8")
     with pytest.raises(HallmarkError) as caught:

@@ -28,7 +28,7 @@ from stages import base, mask
 from tests.families import FAMILIES as KNOWN
 from tests.families import make_family
 from tests.made_up import prediction, typed
-from tests.rows import refused
+from tests.rows import refused, task_of
 from tests.test_admission import Inner, ask, guarded
 from tests.test_families import choice, made
 from tests.test_files import JSON
@@ -75,10 +75,8 @@ def tokenizers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return found
 
 
-def task_of(folder: Path, schema: Any = SCHEMA, refusal: str | None = None) -> Task:
-    (folder / "schema.json").write_text(json.dumps(schema), encoding="utf-8")
-    values = {"kind": "tool_call", "system_prompt": "Call.", "tool_format": "template", "refusal": refusal}
-    return Task(TaskParams.model_validate(values | {"schema": str(folder / "schema.json")}))
+def calls_of(folder: Path, schema: Any = SCHEMA, refusal: str | None = None) -> Task:
+    return task_of(folder, "tool_call", schema, refusal, "template")
 
 
 def template_of(tokenizer: Any) -> ToolForm:
@@ -139,7 +137,7 @@ HOSTILE = st.text() | st.lists(PIECES | st.text(max_size=3), max_size=12).map(""
 def test_reading_and_scoring_never_raise(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     for form in FAMILIES.values():
         calls = form.read(text)
-        score = Scorer(task_of(tmp_path_factory.getbasetemp()), {}, form).score(
+        score = Scorer(calls_of(tmp_path_factory.getbasetemp()), {}, form).score(
             input="mend it", context=None, target=compact_json([ONE]), prediction=text
         )
         assert score.read is not None
@@ -155,16 +153,16 @@ def test_nested_without_end_is_no_calls(tmp_path: Path) -> None:
     for text in ("[" * 100_000, '{"name":"mend","parameters":' + '{"a":' * 100_000, "<tool_call>\n" + "{" * 100_000):
         for form in FAMILIES.values():
             assert form.read(text) is None
-            scorer = Scorer(task_of(tmp_path), {}, form)
+            scorer = Scorer(calls_of(tmp_path), {}, form)
             assert scorer.score(input="", context=None, target="[]", prediction=text).outcome == "wrong_format"
     for depth in (300, 990, 1500):  # some of these Python still reads, but nothing can walk through
         deep = '{"name": "mend", "parameters": ' + '{"a": ' * depth + "1" + "}" * depth + "}"
-        score = Scorer(task_of(tmp_path), {}, LLAMA).score(input="", context=None, target="[]", prediction=deep)
+        score = Scorer(calls_of(tmp_path), {}, LLAMA).score(input="", context=None, target="[]", prediction=deep)
         assert score.outcome in ("wrong_format", "hallucination")
 
 
 def scored(folder: Path, target: Any, prediction: str, form: ToolForm = QWEN, **options: Any) -> Score:
-    scorer = Scorer(task_of(folder, **options), {"swears": "darn"}, form)
+    scorer = Scorer(calls_of(folder, **options), {"swears": "darn"}, form)
     return scorer.score(input="mend the kettle", context=None, target=compact_json(target), prediction=prediction)
 
 
@@ -190,7 +188,7 @@ def test_outcomes(tmp_path: Path, target: Any, prediction: str, outcome: str) ->
     assert score.outcome == outcome, score.reason
     assert (score.outcome == "pass") == score.exact_match
     if score.read and score.outcome != "unsafe_answer":  # then it fares as the same calls in JSON do
-        plain = Scorer(task_of(tmp_path)).score(
+        plain = Scorer(calls_of(tmp_path)).score(
             input="mend the kettle", context=None, target=compact_json(target), prediction=score.read
         )
         assert (plain.outcome, plain.fields, plain.scores) == (score.outcome, score.fields, score.scores)
@@ -210,7 +208,7 @@ def test_one_call_is_read_as_the_target_or_the_schema_has_it(tmp_path: Path) -> 
 
 
 def test_labels_and_page_take_the_calls_and_the_file_keeps_the_text(tmp_path: Path) -> None:
-    task = task_of(tmp_path)
+    task = calls_of(tmp_path)
     texts = [MEND, compact_json([ONE]), "[]", "nothing"]
     rows = [
         typed(prediction(1, "g", "pass", prediction=text, read=scored(tmp_path, [ONE], text).read)) for text in texts
