@@ -110,7 +110,8 @@ def on_two_machines(folders: list[Path], *, kill: bool = False) -> list[tuple[in
     return [(process.returncode, said) for process, said in zip(started, words, strict=True)]
 
 
-@pytest.mark.parametrize("strategy", [DDP, pytest.param(FSDP, marks=pytest.mark.full)], ids=["ddp", "fsdp"])
+@pytest.mark.full
+@pytest.mark.parametrize("strategy", [DDP, FSDP], ids=["ddp", "fsdp"])
 def test_two_machines_write_the_bytes_of_one_after_a_kill_too(tmp_path: Path, strategy: dict[str, Any]) -> None:
     """With as many processes. Each step is a checkpoint; the head has the file, and the other machine needs none."""
     changes = {"sft.parallel.processes": 2, "sft.lora.dropout": 0.1, "sft.epochs": 4, "sft.checkpoint_minutes": 0}
