@@ -240,13 +240,11 @@ def write_split(root: Path, parts: dict[str, list[dict[str, Any]]] | None = None
 
 
 def write_holdout(root: Path, records: list[dict[str, Any]]) -> None:
-    """Write the holdout and its lock."""
     write_masked(records, root / "data/split/holdout.parquet")
     write_lock(root, records)
 
 
 def write_lock(root: Path, records: list[dict[str, Any]]) -> None:
-    """Write the lock of a holdout."""
     frozen = {one["id"]: hash_of(one) for one in records}
     cut = {"below": "0" * 16, "but_not": [], "salt": "a", "share": 0.1}
     write_text(root / "data/holdout.lock.json", HoldoutLock(frozen, cut, sources=frozen).text())

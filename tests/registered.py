@@ -60,7 +60,6 @@ def another(values: dict[str, str]) -> None:
 
 
 def refused(action: Callable[[], object]) -> HallmarkError:
-    """The error that an action ends with."""
     with pytest.raises(HallmarkError) as caught:
         action()
     return caught.value

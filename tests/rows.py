@@ -31,7 +31,6 @@ SYSTEM = {"role": "system", "content": "Answer with a label."}
 
 
 def record(name: str, text: str, target: str = "a", group: str = "g", tools: str | None = None) -> dict[str, Any]:
-    """One record."""
     return {
         "id": name,
         "group": group,

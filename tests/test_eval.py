@@ -300,7 +300,6 @@ def scored(outcome: str, **values: Any) -> Score:
 
 
 def lines(scores: list[Score]) -> list[Prediction]:
-    """Predictions with these scores."""
     rows = []
     for n, score in enumerate(scores):
         said = {name: getattr(score, name) for name in ("parses", "schema_valid", "exact_match")}

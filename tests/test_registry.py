@@ -50,7 +50,6 @@ def in_stage(stage: str) -> str | None:
 
 
 def gto_says(stage: str) -> str | None:
-    """What GTO takes to be in a stage."""
     from gto import api
 
     version = api.show(".")["model"]["stage"].get(stage)

@@ -83,7 +83,6 @@ def wait_for(url: str, started: subprocess.Popen[bytes], log: Path) -> None:
 
 @contextmanager
 def upstream(folder: Path) -> Iterator[str]:
-    """The stub."""
     port = free_port(0, "--port")
     with process(ROOT, folder / "stub.log", "tests.bench.stub", str(port)) as started:
         wait_for(url := f"http://127.0.0.1:{port}", started, folder / "stub.log")

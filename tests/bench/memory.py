@@ -120,7 +120,6 @@ def changed(params: Params, shape: Shape) -> Params:
 
 
 def configuration_of(shape: Shape) -> Any:
-    """The architecture of a shape."""
     from transformers import AutoConfig
 
     return AutoConfig.for_model(**shape.config) if shape.config else configuration(BASE)

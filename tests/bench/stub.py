@@ -46,12 +46,10 @@ async def chat(request: Request) -> Response:
 
 
 async def models(request: Request) -> Response:
-    """Its one model."""
     return JSONResponse({"object": "list", "data": [{"id": MODEL, "object": "model"}]})
 
 
 async def health(request: Request) -> Response:
-    """It is well."""
     return JSONResponse({"status": "ok"})
 
 

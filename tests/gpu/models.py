@@ -263,7 +263,6 @@ def copy_of_the_repository(bench: Bench) -> Path:
 
 @cache
 def params_of_the_repository() -> dict[str, Any]:
-    """The values of all params."""
     return resolved(ROOT / "params.yaml")
 
 

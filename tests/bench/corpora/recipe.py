@@ -47,7 +47,6 @@ def names() -> list[str]:
 
 
 def recipe_file(name: str) -> Path:
-    """The file of a recipe."""
     return FOLDER / f"{name}.yaml"
 
 
