@@ -17,6 +17,8 @@ import psutil
 import pytest
 
 from hallmark.base.errors import HallmarkError
+from hallmark.data import passes, raw
+from hallmark.mask import workers
 from hallmark.mask.ray_cluster import Ray, reach
 from hallmark.mask.workers import TRIES, spread
 from hallmark.params.loader import load_params, resolved, tracked
@@ -27,6 +29,7 @@ needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="
 ENGINES = ["local", pytest.param("ray", marks=needs_ray)]
 RULES = {"mask.ner.engine": "none", "mask.ner.model": None, "mask.gold": None, "mask.workers": 2}
 LAST = 20  # chunks
+DEADLY = (70, 128)  # rows of one chunk
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +52,9 @@ def begin() -> None:
     """A worker that needs nothing."""
 
 
-def double(task: tuple[int, dict[int, int], Path]) -> int:
+def double(chunk: list[tuple[int, dict[int, int], Path]]) -> int:
     """Twice the number; `deadly` says how many workers end at a number, and 0 that it is an error."""
-    number, deadly, folder = task
+    ((number, deadly, folder),) = chunk
     deaths = folder / str(number)
     if number in deadly and len(died := deaths.read_bytes() if deaths.exists() else b"") < deadly[number]:
         deaths.write_bytes(died + b".")
@@ -63,8 +66,8 @@ def double(task: tuple[int, dict[int, int], Path]) -> int:
 
 def doubled(engine: Ray | None, deadly: dict[int, int], folder: Path) -> list[int]:
     """The results for all numbers."""
-    tasks = ((number, deadly, folder) for number in range(LAST))
-    where = lambda task: {"file": "rows.jsonl", "row": 64 * task[0] + 1}  # noqa: E731
+    tasks = ([(number, deadly, folder)] for number in range(LAST))
+    where = lambda chunk: {"file": "rows.jsonl", "row": 64 * chunk[0][0] + 1}  # noqa: E731
     return [result for _, result in spread(2, begin, (), double, tasks, where=where, ray=engine)]
 
 
@@ -103,6 +106,31 @@ def masked(folder: Path, overrides: dict[str, Any]) -> tuple[bytes, bytes]:
     change_params(folder, overrides)
     mask.run(load_params())
     return Path("data/masked.parquet").read_bytes(), Path("reports/mask.json").read_bytes()
+
+
+def record_or_die(chunk: Any) -> Any:
+    """A masker that two of the rows end."""
+    return os.kill(os.getpid(), 9) if any(row.number in DEADLY for row, _ in chunk) else passes.record_chunk(chunk)
+
+
+@pytest.mark.parametrize("engine", ENGINES, indirect=True)
+def test_rows_that_no_worker_survives_are_left_out(
+    here: Path, engine: Ray | None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tickets = here / "data/raw/tickets.jsonl"
+    lines = tickets.read_text().splitlines(keepends=True)
+    tickets.write_text("".join(line for number, line in enumerate(lines, 1) if number not in DEADLY))
+    expected, _ = masked(here, {"data.engine": "ray" if engine else "local"})
+    tickets.write_text("".join(lines))
+    monkeypatch.setattr(passes, "record_chunk", record_or_die)
+    written, told = masked(here, {})
+    report = json.loads(told)
+    assert (written, report["rows"]) == (expected, {"read": 250, "dropped": 0, "written": 248})
+    assert report["crashed"] == [{"file": "data/raw/tickets.jsonl", "row": number} for number in DEADLY]
+    assert "row 70; data/raw/tickets.jsonl, row 128" in caplog.text
+    monkeypatch.setattr(workers, "MOST_CRASHED", 1)
+    with pytest.raises(HallmarkError, match="this row ended 3 workers"):
+        masked(here, {})
 
 
 def kill_one(killed: list[int]) -> None:
@@ -148,3 +176,12 @@ def test_another_engine_runs_nothing_again(here: Path) -> None:
     assert json.dumps(tracked(resolved())) == json.dumps(before)
     change_params(here, {"data.missing": "drop"})
     assert tracked(resolved()) != before
+
+
+def test_ids_are_known_when_they_are_sorted_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(raw, "NEWEST", 3)
+    seen, ids = raw.Seen(), [number * 7 % 101 for number in range(101)]
+    for number in ids:
+        assert number not in seen
+        seen.add(number)
+    assert all(number in seen for number in ids)

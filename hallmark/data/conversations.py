@@ -45,17 +45,8 @@ class Extra:
 
     def __init__(self, data: Data, others: Iterable[str] = ()) -> None:
         targets = data.target if isinstance(data.target, list) else [data.target]
-        templates = [
-            data.id,
-            data.group,
-            data.input,
-            *targets,
-            data.context,
-            data.tools,
-            data.rejected,
-            data.tags,
-            data.split,
-        ]
+        optional = (data.context, data.tools, data.rejected, data.tags, data.split)
+        templates = [data.id, data.group, data.input, *targets, *optional]
         named = {column for template in templates if template for column in columns_of(template)}
         self.turns, self.name = not named.isdisjoint(TURNS), "row.id" in named
         self.paths = sorted(name for name in named.union(others) if "." in name and name not in (*TURNS, "row.id"))

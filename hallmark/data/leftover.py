@@ -82,10 +82,9 @@ def check(left: Collection[Left], names: Names, file: str) -> None:
         if (len(known) >= FEW and cards == len(known)) or (len(known) >= MANY and 2 * cards > len(known)):
             raise HallmarkError(
                 f"{cards} of {len(known)} long numbers have the issuer and the check digit of a payment card",
-                file=file,
-                field=column,
+                file=file, field=column,
                 remedy=f"{REMEDIES['name']}; or, if they are none, give CREDIT_CARD the action keep in mask.actions",
-            )
+            )  # fmt: skip
     if not left:
         return
     places = sorted(dict.fromkeys(left), key=lambda one: (one.file, one.row))
@@ -101,11 +100,9 @@ def check(left: Collection[Left], names: Names, file: str) -> None:
     raise HallmarkError(
         f"private patterns are left after masking in {len(places)} place{'s' * (len(places) > 1)} ({counts})"
         + "".join(lines),
-        file=places[0].file,
-        row=places[0].row,
-        field=places[0].field,
+        file=places[0].file, row=places[0].row, field=places[0].field,
         remedy="; ".join([remedy for holder, remedy in REMEDIES.items() if holder in holders] + [f"or, {KEEP}"]),
-    )
+    )  # fmt: skip
 
 
 # --- people in columns of names and in lists of labels

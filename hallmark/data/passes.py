@@ -12,7 +12,7 @@ from hallmark.base.measured import peak_mib
 from hallmark.base.params import Data
 from hallmark.base.progress import Progress
 from hallmark.data.leftover import MOST_LEFT
-from hallmark.data.raw import Raw, Values, identities
+from hallmark.data.raw import Raw, Seen, Values, identities
 from hallmark.data.recording import Gold, Recorder, Written
 from hallmark.mask.examples import masked_examples
 from hallmark.mask.languages import Languages
@@ -61,19 +61,21 @@ def masked_records(
     """
     begun, memory = (0.0, 0.0), 0
 
-    def loaded() -> None:
+    def loaded(examples: list[dict[str, Any]]) -> None:
         nonlocal begun
+        written.examples = examples
         begun = time.perf_counter(), time.process_time()
         progress.begin()
         progress.to(0, loading=None)
 
     progress.to(0, loading="models")
-    work = enumerate(chunks((raw, known.get(raw.group, ())) for raw in rows))
+    work = chunks((raw, known.get(raw.group, ())) for raw in rows)
     ray = None
     if params.data.engine == "ray":
         ray = Ray(params.data.cluster, [Path("stages"), *([Path(file)] if (file := params.task.schema_file) else [])])
-    for (_, chunk), (records, counts, used) in spread(
-        params.mask.workers, start_recorder, (params, gold, key), record_chunk, work, loaded, place_of, ray
+    args = (params, gold, key)
+    for chunk, (records, counts, used) in spread(
+        params.mask.workers, start_recorder, args, record_chunk, work, loaded, place_of, ray, written.leave_out
     ):
         progress.spent("characters", sum(size_of(raw) for raw, _ in chunk))
         progress.add(len(chunk))
@@ -88,25 +90,25 @@ def masked_records(
     numbers["worker_memory_mib"] = memory
 
 
-def start_recorder(params: Params, gold: Gold | None, key: bytes | None) -> None:
-    """Load models and schema, once per worker process."""
+def start_recorder(params: Params, gold: Gold | None, key: bytes | None) -> list[dict[str, Any]]:
+    """Load models and schema, once per worker process; the examples for the report."""
     WORKER["recorder"] = Recorder(params.data, params.task, params.mask, gold, key)
     WORKER["recorder"].masker.load()
+    return masked_examples(WORKER["recorder"].masker)
 
 
-def record_chunk(numbered: tuple[int, Chunk]) -> tuple[list[tuple[Any, ...]], Written, int]:
-    """The records of a chunk of rows, its counts, and the memory that this process has taken; with the first chunk also the examples for the report."""
-    number, chunk = numbered
+def record_chunk(chunk: Chunk) -> tuple[list[tuple[Any, ...]], Written, int]:
+    """The records of a chunk of rows, its counts, and the memory that this process has taken."""
     rows, counts = WORKER["recorder"].records(chunk)
-    counts.examples = [] if number else masked_examples(WORKER["recorder"].masker)
     return rows, counts, peak_mib()
 
 
-def place_of(numbered: tuple[int, Chunk]) -> dict[str, Any]:
+def place_of(chunk: Chunk) -> dict[str, Any]:
     """Where the rows of a chunk are, for an error."""
-    rows = [raw for raw, _ in numbered[1]]
+    rows = [raw for raw, _ in chunk]
     last = f"{rows[-1].number}" if rows[-1].file == rows[0].file else f"{rows[-1].number} of {rows[-1].file}"
-    return {"file": rows[0].file, "row": rows[0].number, "what": f"this row or one of those after it up to row {last}"}
+    what = "this row" if len(rows) == 1 else f"this row or one of those after it up to row {last}"
+    return {"file": rows[0].file, "row": rows[0].number, "what": what}
 
 
 def size_of(raw: Raw) -> int:
@@ -119,7 +121,7 @@ def all_different(records: Iterator[tuple[Any, ...]], data: Data) -> Iterator[tu
 
     Raw ids are all different, and pseudonyms of 64 bits too, except for once in 370,000 times with 10 million rows.
     """
-    seen: set[int] = set()  # hashes of 64 bits, which take less memory than names
+    seen = Seen()
     for record in records:
         if hash(record[0]) in seen:
             raise HallmarkError(

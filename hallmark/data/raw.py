@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -33,6 +34,7 @@ from hallmark.task.values import properties_of
 _UNWRITABLE = re.compile("[\x00\ud800-\udfff]")
 MOST_TAG = 100  # characters of a tag
 MOST_TAGS = 100  # of a row
+NEWEST = 100_000  # ids
 PARTS = {  # what a column of an official split may say, in any case
     "train": ("train", "training"),
     "validation": ("validation", "valid", "val", "dev", "development"),
@@ -63,6 +65,28 @@ class Raw:
     python_types: Counter[str] = field(default_factory=Counter)  # of the tools, read as JSON Schema's
 
 
+class Seen:
+    """Hashes of ids. All but the newest are sorted, and take 8 bytes each; in a set, it would be 90."""
+
+    def __init__(self) -> None:
+        self.new: set[int] = set()
+        self.known: Sequence[int] = ()
+
+    def __contains__(self, digest: int) -> bool:
+        at = bisect_left(self.known, digest)
+        return digest in self.new or (at < len(self.known) and self.known[at] == digest)
+
+    def add(self, digest: int) -> None:
+        """Note one."""
+        import numpy as np
+
+        self.new.add(digest)
+        if len(self.new) > max(NEWEST, len(self.known) // 4):
+            known = np.concatenate((np.asarray(self.known, np.int64), np.fromiter(self.new, np.int64)))
+            known.sort()
+            self.known, self.new = memoryview(known), set()
+
+
 def raw_rows(
     data: Data,
     mask: Mask,
@@ -81,7 +105,7 @@ def raw_rows(
     path = Path(data.path)
     missing = Missing() if missing is None else missing
     extra = Extra(data, mask.identity_columns)
-    seen: set[int] = set()  # hashes of ids, which take a third of the memory
+    seen = Seen()
     there = False
     position = count()
     judged = data.rejected is None or only is not None

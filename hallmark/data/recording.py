@@ -56,6 +56,7 @@ class Written:
     python_types: Counter[str] = field(default_factory=Counter)  # of tools, read as JSON Schema's
     values: copied.Values = field(default_factory=dict)  # that targets copy
     examples: list[dict[str, Any]] = field(default_factory=list)  # made-up sentences, before and after masking
+    crashed: list[Raw] = field(default_factory=list)  # rows that no worker survived, left out
 
     @property
     def total(self) -> int:
@@ -84,6 +85,10 @@ class Written:
             else:
                 setattr(self, name, getattr(self, name) + value)
 
+    def leave_out(self, rows: Sequence[tuple[Raw, Values]]) -> None:
+        """Note rows that no worker survived."""
+        self.crashed += [raw for raw, _ in rows]
+
     def check(self, file: str) -> None:
         """Fail if the second check found what could not be masked."""
         check(self.left, self.names, file)
@@ -100,13 +105,14 @@ class Written:
         by_kind: dict[str, dict[str, int]] = {}
         for (kind, recognizer), count in sorted(self.kinds.items()):
             by_kind.setdefault(kind, {})[recognizer] = count
+        read = self.rows + missing.rows + len(self.crashed)
         report: dict[str, Any] = {
             "style": mask.style,
             "language": mask.language,
             "ner": mask.ner.model,
             "level": mask.level,
             "examples": self.examples,
-            "rows": {"read": self.rows + missing.rows, "dropped": self.dropped, "written": self.rows - self.dropped},
+            "rows": {"read": read, "dropped": self.dropped, "written": self.rows - self.dropped},
             "missing": missing.report(),
             "records_with_spans": self.touched,
             "spans": {
@@ -119,6 +125,8 @@ class Written:
             "target_values": copied.report(self.values),
             "gold": None,
         }
+        if self.crashed:
+            report["crashed"] = [{"file": raw.file, "row": raw.number} for raw in self.crashed]
         if mask.gold:
             report["gold"] = {
                 "spans": self.gold.total(),

@@ -26,19 +26,10 @@ from hallmark.mask.presidio_import import complete
 from hallmark.mask.rules import Found
 
 LABELS = {  # of spaCy's models
-    "PERSON": "PERSON",
-    "PER": "PERSON",
-    "ORG": "ORGANIZATION",
-    "GPE": "LOCATION",
-    "LOC": "LOCATION",
-    "FAC": "LOCATION",
-    "NORP": "NRP",
-    "DATE": "DATE_TIME",
-    "TIME": "DATE_TIME",
+    "PERSON": "PERSON", "PER": "PERSON", "ORG": "ORGANIZATION", "ORGANIZATION": "ORGANIZATION", "GPE": "LOCATION",
+    "LOC": "LOCATION", "FAC": "LOCATION", "LOCATION": "LOCATION", "NORP": "NRP", "DATE": "DATE_TIME", "TIME": "DATE_TIME",
     "MISC": "MISC",
-    "ORGANIZATION": "ORGANIZATION",
-    "LOCATION": "LOCATION",
-}
+}  # fmt: skip
 # Parts of a spaCy pipeline that the entity recognizer does not use.
 UNUSED = ["parser", "tagger", "attribute_ruler", "lemmatizer", "morphologizer", "senter"]
 # GLiNER 0.2.29 requires a transformers below 5.17, but also works with the locked version (docs/choices.md).

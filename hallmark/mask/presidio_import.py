@@ -41,17 +41,10 @@ def _deep(params: Mask) -> bool:
         return params.ner.engine != "none"
     model = params.ner.model or "."
     spec = find_spec(model) if model.isidentifier() else None
-    folders = [
-        Path(model),
-        *(Path(folder) for folder in (spec and spec.submodule_search_locations) or ()),
-    ]
-    metas = (
-        meta
-        for folder in folders
-        for meta in (folder / "meta.json", *sorted(folder.glob("*/meta.json")))
-        if meta.is_file()
-    )
-    return any("transformer" in json.dumps(read_object(meta, "use a whole spaCy model")) for meta in metas)
+    folders = [Path(model), *(Path(folder) for folder in (spec and spec.submodule_search_locations) or ())]
+    files = [file for folder in folders for file in (folder / "meta.json", *sorted(folder.glob("*/meta.json")))]
+    metas = (read_object(file, "use a whole spaCy model") for file in files if file.is_file())
+    return any("transformer" in json.dumps(meta) for meta in metas)
 
 
 @contextmanager

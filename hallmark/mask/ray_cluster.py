@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import shutil
 import signal
 import socket
@@ -25,9 +24,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import hallmark
+from hallmark.base.compute import LOCK, installed
 from hallmark.base.errors import HallmarkError
 
-LOCK = Path("requirements.lock")
 INSTALL = (
     "run `pip install -c requirements.lock 'ray[client]>=2.50,<3'` here and on every node, or set data.engine to local"
 )
@@ -52,8 +51,8 @@ class Ray:
             import ray
         except ImportError:
             raise HallmarkError("Ray is not installed", param="data.engine", remedy=INSTALL) from None
+        versions = installed() if LOCK.is_file() else {}
         if ray.is_initialized():  # by the caller, who also ends it
-            versions = locked_versions()
             yield lambda: Actor(ray, versions)
             return
         stop = signal.getsignal(signal.SIGTERM)
@@ -74,7 +73,6 @@ class Ray:
         with suppress(ValueError):  # Ray has set its own; only the main thread may
             signal.signal(signal.SIGTERM, stop)
         try:
-            versions = locked_versions()
             yield lambda: Actor(ray, versions)
         finally:
             ray.shutdown()
@@ -97,10 +95,10 @@ class Actor:
 
     def __init__(self, ray: Any, versions: dict[str, str]) -> None:
         self.ray, self.versions = ray, versions
-        self.died = (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError)
+        self.died = (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError, MemoryError)
         self.actor = ray.remote(num_cpus=1)(Caller).remote()
 
-    def start(self, function: Callable[..., None], *args: Any) -> Future[None]:
+    def start(self, function: Callable[..., R], *args: Any) -> Future[R]:
         """Call the function, if the node has the packages that are here."""
         return self.call(start_with, self.versions, function, *args)
 
@@ -137,26 +135,17 @@ def settle(future: Future[Any], done: Future[tuple[Any, Exception | None]]) -> N
         future.set_result(result)
 
 
-def locked_versions() -> dict[str, str]:
-    """The versions of the packages in requirements.lock that are installed here; {} without such a file."""
-    found = {}
-    for name in re.findall(r"^([\w.-]+)==", LOCK.read_text(encoding="utf-8"), re.MULTILINE) if LOCK.is_file() else ():
-        with suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found
-
-
-def start_with(versions: dict[str, str], function: Callable[..., None], *args: Any) -> None:
+def start_with(versions: dict[str, str], function: Callable[..., R], *args: Any) -> R:
     """Call the function on a node, unless a package there has another version: its bytes might be others."""
     for name, version in versions.items():
         with suppress(metadata.PackageNotFoundError):
-            if (there := metadata.version(name)) != version:
+            if version not in ("absent", there := metadata.version(name)):
                 raise HallmarkError(
                     f"node {socket.gethostname()} of the cluster has {name} {there}, and this machine {version}",
                     param="data.cluster",
                     remedy="install the same on both: `pip install -c requirements.lock ...`",
                 )
-    function(*args)
+    return function(*args)
 
 
 def reach(address: str) -> None:

@@ -44,13 +44,8 @@ def main() -> None:
 def measure(folder: Path, stage: str) -> list[float]:
     """Run a stage; what it cost."""
     start = os.times()
-    subprocess.run(
-        [sys.executable, "-m", f"stages.{stage}"],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(folder)},
-        check=True,
-        stderr=subprocess.DEVNULL,
-    )
+    command, env = [sys.executable, "-m", f"stages.{stage}"], os.environ | {"PYTHONPATH": str(folder)}
+    subprocess.run(command, cwd=folder, env=env, check=True, stderr=subprocess.DEVNULL)
     end = os.times()
     cpu = end.children_user + end.children_system - start.children_user - start.children_system
     costs = json.loads((folder / f"reports/measured/{stage}.json").read_text())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import subprocess
@@ -32,12 +33,8 @@ from tests.workspace import ROOT, make_workspace
 REAL = ROOT.parent / "shared" / "realdata"
 ROWS = [20_000, 200_000, 1_000_000]
 MODELS = {"es": "es_core_news_sm", "fr": "fr_core_news_sm", "de": "de_core_news_sm", "it": "it_core_news_sm"}
-LOOKED_AT = {  # texts outside the repo, and whether anyone looked at them while building the masker
-    "pii_synthetic_dev": "yes",
-    "multidogo_software": "yes",
-    "pii_court_dev": "yes",
-    "pii_clinical_es_dev": "yes",
-}
+# Texts outside the repo, and whether anyone looked at them while building the masker.
+LOOKED_AT = dict.fromkeys(("pii_synthetic_dev", "multidogo_software", "pii_court_dev", "pii_clinical_es_dev"), "yes")
 Spans = list[tuple[int, int]]
 LOADED: dict[str, Any] = {}
 
@@ -70,17 +67,8 @@ def main() -> None:
         "seconds depend on the other load on the machine. What was sent is what passed over the loopback interface, by whomever: "
         "local workers use pipes. Rows a second are those of the second pass."
     )
-    head = [
-        "rows",
-        "engine",
-        "workers",
-        "seconds",
-        "rows a second",
-        "MiB: main process",
-        "a worker",
-        "all, peak",
-        "sent",
-    ]
+    memory = ("MiB: main process", "a worker", "all, peak")
+    head = ["rows", "engine", "workers", "seconds", "rows a second", *memory, "sent", "sha256 of the records"]
     ways = product(arguments.rows, arguments.engine, arguments.workers)
     growths = table(head, [growth(*way) for way in ways])
     others = [] if arguments.growth else [quality(params)]
@@ -200,15 +188,10 @@ def growth(size: int, engine: str, workers: int) -> list[float | str]:
     import psutil
 
     with tempfile.TemporaryDirectory() as name:
-        overrides = {
-            "mask.ner": {"engine": "none", "model": None},
-            "mask.gold": None,
-            "mask.identity_columns": {"who": "PERSON"},
-            "mask.workers": workers,
-            "data.engine": engine,
-        }
-        data = {"data.input": "text", "data.tags": None, "task.kind": "text", "task.refusal": None}
-        folder = make_workspace(Path(name) / "repo", overrides | data)
+        rules = {"mask.ner": {"engine": "none", "model": None}, "mask.gold": None, "mask.workers": workers}
+        data = {"mask.identity_columns": {"who": "PERSON"}, "data.input": "text", "data.tags": None}
+        task = {"data.engine": engine, "task.kind": "text", "task.refusal": None}
+        folder = make_workspace(Path(name) / "repo", rules | data | task)
         (folder / "data/schema.json").write_text('{"type": "string"}')
         with (folder / "data/raw/tickets.jsonl").open("w", encoding="utf-8") as file:
             for number, (text, _) in enumerate(made_texts(size)):
@@ -230,10 +213,11 @@ def growth(size: int, engine: str, workers: int) -> list[float | str]:
         if run.returncode:
             raise RuntimeError("the stage failed")
         seconds = time.perf_counter() - begin
+        digest = hashlib.sha256((folder / "data/masked.parquet").read_bytes()).hexdigest()[:16]
         taken = json.loads((folder / "reports/measured/mask.json").read_text(encoding="utf-8"))
     print(taken, file=sys.stderr)
     mib = [taken["peak_memory_mib"], taken["worker_memory_mib"], peak // 2**20, (loopback(psutil) - before) // 2**20]
-    line = [size, engine, workers, seconds, size / taken["mask_seconds"], *mib]
+    line = [size, engine, workers, seconds, size / taken["mask_seconds"], *mib, digest]
     print(line, file=sys.stderr)
     return line
 

@@ -17,15 +17,10 @@ MODEL = "tuned"
 SECONDS = 0.02
 ANSWER = json.dumps(
     {
-        "intent": "refund",
-        "urgency": "normal",
-        "product": None,
-        "amount": None,
-        "date": None,
+        "intent": "refund", "urgency": "normal", "product": None, "amount": None, "date": None,
         "issues": ["it is broken"],
-    },
-    separators=(",", ":"),
-)
+    }, separators=(",", ":"),
+)  # fmt: skip
 USAGE = {"prompt_tokens": 150, "completion_tokens": 30, "total_tokens": 180}
 
 
