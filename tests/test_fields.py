@@ -14,11 +14,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from hallmark.data.live_record import LiveMasker
-from hallmark.mask.checksums import iban_ok, luhn
 from hallmark.mask.kinds import KINDS
 from hallmark.mask.masking import Masker, Record
 from hallmark.mask.numbering import StandIns
 from hallmark.mask.plain_view import hidden
+from hallmark.mask.rules import iban_ok, luhn
 from hallmark.params.loader import load_params
 from tests.rows import mask_with
 from tests.workspace import KEY, ROOT

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hallmark.mask.caseless_names import lines
 from hallmark.mask.chat import LONGEST, chat
 from hallmark.mask.kinds import KINDS
-from hallmark.mask.letter_case import lines
 from hallmark.mask.lexicon import cities, first_names
 from hallmark.mask.masking import Masker, Record
 from hallmark.mask.names import names

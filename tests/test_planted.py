@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import MASKED, REPORTS
-from hallmark.mask.checksums import card_ok
 from hallmark.mask.masking import Masker, Record
+from hallmark.mask.rules import card_ok
 from hallmark.params.loader import load_params
 from hallmark.release.private_data import private_data
 from stages import dedupe, mask, split

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from itertools import chain
+from pathlib import Path
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
+from hallmark.mask.addresses import addresses
 from hallmark.mask.fields import fields
 from hallmark.mask.foreign import foreign_names
 from hallmark.mask.jobs import jobs
+from hallmark.mask.lexicon import EVERYDAY, is_word, raw_names, word_list
 from hallmark.mask.marked import marked
-from hallmark.mask.rules import Finder, ages
+from hallmark.mask.names import names
+from hallmark.mask.rules import Finder, ages, cued
 
 SURE = 0.45
 
@@ -21,61 +28,54 @@ def values(finder: Finder, text: str, kind: str) -> list[str]:
     return [text[start:end] for start, end in sorted(spans)]
 
 
-@pytest.mark.parametrize(
-    ("text", "title"),
-    [
-        ("She works as a school nurse at the clinic.", "school nurse"),
-        ("Tobias Klein, audiologist, on Monday", "audiologist"),
-        ("Rosa Miller is the founder of Lumbre.", "founder"),
-        ("We hired her as a cytogeneticist after May.", "cytogeneticist"),
-        ("As a patent examiner at Lumbre I travel.", "patent examiner"),
-        ("Rosa Miller, a police officer from Leeds", "police officer"),
-    ],
+FINDERS: dict[str, list[Finder]] = {
+    "TITLE": [jobs],
+    "AGE": [ages],
+    "USERNAME": [marked, cued],
+    "STREET_ADDRESS": [addresses],
+    "LOCATION": [names, marked],
+}
+LINES = Path(__file__).with_name("masked_by_rules.txt").read_text(encoding="utf-8").splitlines()[1:]
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_rules_find_what_is_marked_and_nothing_else_of_its_kind(line: str) -> None:
+    kind, _, marks = line.partition(": ")
+    text = re.sub("[{}]", "", marks)
+    found = {value for finder in FINDERS[kind] for value in values(finder, text, kind)}
+    assert found == set(re.findall("{(.*?)}", marks))
+
+
+HEADS = st.sampled_from(sorted(word_list("words/jobs.txt")))
+JOBS = HEADS | HEADS.map("senior {}".format) | HEADS.map(lambda head: f"{head.capitalize()}, civil (consulting)")
+HELD = (
+    "Interview with Rosa Miller, {} at Lumbre.", "Rosa Miller ({}) called.", "He was hired as a {}.", "My sister is a {}.",
+    "Rosa Miller works as a {}.", "She became a {}.", "After years as a {}, he left.", "Occupation: {}",
+)  # fmt: skip
+BARE = (
+    "We need a {} for the kitchen.", "Please ask a {}, or two.", "It works as a {}.", "A {} and a plumber came.",
+    "The {} is broken.", "The job of a {}: to test.", "Export it as a {}.",
+)  # fmt: skip
+
+
+@given(JOBS, st.sampled_from(HELD), st.sampled_from(BARE))
+def test_a_job_is_one_where_a_person_holds_it(job: str, held: str, bare: str) -> None:
+    assert job in values(jobs, held.format(job), "TITLE")
+    assert values(jobs, bare.format(job), "TITLE") == []
+
+
+FIRST, LAST = (
+    sorted(name.lower() for name in raw_names(part, "en_US") if name.isascii() and name.isalpha() and len(name) > 3)
+    for part in ("first", "last")
 )
-def test_a_job_is_found(text: str, title: str) -> None:
-    assert title in values(jobs, text, "TITLE")
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "The driver is not installed.",
-        "Use the print manager, please.",
-        "My model is broken.",
-        "As a customer at Lumbre I pay.",
-        "It works as a charm.",
-    ],
-)
-def test_a_thing_is_no_job(text: str) -> None:
-    assert values(jobs, text, "TITLE") == []
-
-
-@pytest.mark.parametrize(
-    ("text", "age"),
-    [
-        ("a driver aged sixty-eight, slipped", "sixty-eight"),
-        ("Popescu, 46, succeeds him", "46"),
-        ("The claimant, Mrs Popescu, is 59.", "59"),
-        ("Patient Rosa Miller is 69 and well", "69"),
-    ],
-)
-def test_an_age_in_words_or_by_a_name_is_found(text: str, age: str) -> None:
-    assert values(ages, text, "AGE") == [age]
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "He was one of seven.",
-        "Step, 12, is next",
-        "Python (3)",
-        "The printer (job, 19)",
-        "when it was seven degrees",
-        "Build is 69 and fine",
-    ],
-)
-def test_a_count_is_no_age(text: str) -> None:
-    assert values(ages, text, "AGE") == []
+@given(st.sampled_from(FIRST), st.sampled_from(LAST), st.integers(1, 99), st.sampled_from(sorted(EVERYDAY)))
+def test_a_login_is_made_of_names(first: str, last: str, number: int, word: str) -> None:
+    assume(not is_word(first + last))
+    for login in (f"{first}.{last}", f"{first}_{last}{number}", f"{first}{last}", f"{first}{last}{number}"):
+        assert values(marked, f"edited by {login} today", "USERNAME") == [login]
+    assert values(marked, f"the user {word}, shipped for {word}", "USERNAME") == []
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hallmark.mask import checksums, rules, second_check
-from hallmark.mask.checksums import iban_ok
 from hallmark.mask.kinds import PLACEHOLDER
-from hallmark.mask.rules import ibans, structured
+from hallmark.mask.rules import iban_ok, ibans, structured
 from hallmark.mask.second_check import could_be_card, in_name, matches, residue
 
 

@@ -10,7 +10,17 @@ import re
 from collections.abc import Iterator
 
 from hallmark.mask.dates import DATE
-from hallmark.mask.lexicon import countries, fold, is_common, towns, word_list
+from hallmark.mask.lexicon import (
+    any_of,
+    countries,
+    fold,
+    is_common,
+    is_family_name,
+    is_given_name,
+    last_names,
+    towns,
+    word_list,
+)
 from hallmark.mask.prefilter import compiled
 from hallmark.mask.rules import DIGIT, Found
 
@@ -26,7 +36,7 @@ _AFTER = (  # separate street words that come last
 )
 _NAMED_WORDS = (  # words with other uses too: only after a capital
     r"Drive|Dr|Court|Ct|Place|Pl|Square|Sq|Terrace|Terr?|Way|Circle|Cir|Close|Trail|Trl|Loop|Row|Walk|Grove|Hills?|Gardens?|Park|Ridge|"
-    r"View|Crossing|Route|Heights|Estates?|Villas?|Station|Point|Path|Pass|Green|Rise|End"
+    r"View|Crossing|Route|Heights|Estates?|Villas?|Station|Point|Path|Pass|Green|Rise|End|Nagar|Marg|Chowk|Ganj|Colony|Vihar|Enclave|Layout"
 )
 _AFTER_NAME = rf"(?:{_NAMED_WORDS})\b\.?"
 _BEFORE = (  # street words that come first
@@ -55,6 +65,7 @@ _PLACE_WORD = rf"(?:{_LITTLE}[ ]){{0,2}}(?:(?:St|Ste|Mt|Ft)\.|{_UP}[^\W\d_]*(?:[
 _PLACE = rf"{_PLACE_WORD}(?:[ ]{_PLACE_WORD}){{0,3}}"
 # A postcode that is no year.
 _POSTED = r"(?:(?!(?:19|20)\d\d(?!\d))\d{4,6}(?:-\d{3,4})?|[A-Z]{1,2}\d[\dA-Z]?[ ]?\d[A-Z]{2}|[A-Z]\d[A-Z][ ]?\d[A-Z]\d)(?![\w-])"
+_LESS = any_of(word_list("words/street_ends.txt"))
 _CORES = [
     # 12 Elm Street; 370 3911 Fourth Avenue
     compiled(
@@ -63,10 +74,8 @@ _CORES = [
     ),
     compiled(rf"(?<![\w.,-])(?:{_NO},?[ ]){{1,2}}(?:[NSEW]{{1,2}}\.?[ ])?{_WORDS}[ ](?:{_AFTER_NAME})(?![\w-])"),
     compiled(
-        rf"(?<![\w.,-])(?:{_NO},?[ ])(?:[a-z'-]+[ ]){{1,3}}(?:(?:{_NAMED_WORDS.lower()})\b\.?)(?=[ ]?(?:,|\n|apt|suite|$))"
-    ),
-    compiled(
-        rf"(?<![\w.,-])(?:{_NO},?[ ])(?:[A-Z'-]+[ ]){{1,3}}(?:(?:{_NAMED_WORDS.upper()})\b\.?)(?=[ ]?(?:,|\n|APT|SUITE|$))"
+        rf"(?<![\w.,-])(?:{_NO},?[ ])(?:(?:[a-z'-]+[ ]){{1,3}}(?:(?:{_NAMED_WORDS.lower()})\b\.?)(?=[ ]?(?:,|\n|apt|suite|$))"
+        rf"|(?:[A-Z'-]+[ ]){{1,3}}(?:(?:{_NAMED_WORDS.upper()})\b\.?)(?=[ ]?(?:,|\n|APT|SUITE|$)))"
     ),
     # 56 rue La Boétie; Rua Diadema 1903; ul. Północna 73; C/ Mayor, 3, 2ºB; JALAN SAGU 18
     compiled(rf"(?<![\w.])(?:{_NO},?[ ])?(?i:{_BEFORE}|c/|p/|pº|pza\.?)[ ]?(?<=[ ./º]){_WORDS}(?:{_THEN_NO})?"),
@@ -77,9 +86,14 @@ _CORES = [
     ),
     # 7 Larkspur Knoll, Weston, QLD, 4870; Flat 81, Larkspur Knoll; 48 Larkspur Knoll Suite 9: whatever a street is called
     compiled(
-        rf"{_STARTS}(?:{_DOOR},?[ ])?(?:{_NO},?[ ]){{0,2}}{_PLACE}(?:,?[ ]{_DOOR})?(?:,[ ]|\n){_PLACE}(?:,?[ ][A-Z]{{2,3}}(?=[ ,]))?,?[ ]{_POSTED}"
+        rf"{_STARTS}(?:{_DOOR},?[ ])?(?:{_NO},?[ ]){{0,2}}{_PLACE}(?:[ ](?:{_LESS}))?(?:,?[ ]{_DOOR})?(?:,[ ]|\n){_PLACE}(?:,?[ ][A-Z]{{2,3}}(?=[ ,]))?,?[ ]{_POSTED}"
     ),
-    compiled(rf"{_STARTS}{_DOOR}(?:,[ ](?:{_NO}[ ])?|[ ]{_NO}[ ]){_PLACE}"),
+    compiled(rf"{_STARTS}{_DOOR}(?:,[ ](?:{_NO}[ ])?|[ ]{_NO}[ ]){_PLACE}(?:[ ](?:{_LESS})(?!\w))?"),
+    compiled(rf"(?<![^\W_])(?:H\.|(?i:house|door|plot|flat))[ ]?(?i:no)\b\.?[ ]?{_NO},[ ]{_PLACE}"),
+    # 14, Sector 9, Chandigarh 160009; 98/32, Gandhi Chowk, Pune-411001
+    compiled(
+        rf"(?<![\w.,/-])(?:{_NO}),?[ ]{_PLACE}(?:[ ]\d{{1,3}})?(?:,[ ]{_PLACE}){{0,2}},?(?:[ ]|[ ]?-[ ]?)[1-9]\d{{2}}[ ]?\d{{3}}(?![\w-])"
+    ),
     compiled(rf"{_STARTS}(?:{_NO}[ ]){{1,2}}{_PLACE},?[ ]{_DOOR}"),
     # Am Markt 3, 89073 Ulm
     compiled(
@@ -88,8 +102,7 @@ _CORES = [
 ]
 _LAST_NO = [
     # Orchard Close 13; Kálmán Imre u. 12.
-    re.compile(rf"(?<![\w.])(?:{_WORDS})[ ](?:{_AFTER_NAME})[ ]{_NO}(?![\w-])\.?"),
-    re.compile(rf"(?<![\w.])(?:{_WORDS})[ ](?i:{_AFTER})[ ]{_NO}(?![\w-])\.?"),
+    re.compile(rf"(?<![\w.])(?:{_WORDS})[ -](?:{_AFTER_NAME}|(?i:{_AFTER}))[ ]{_NO}(?![\w-])\.?"),
     re.compile(
         rf"(?<![\w.])(?:(?!\d)\w[\w'’.-]*[ ]){{1,3}}(?:{_AFTER})[ ]{_NO}(?![\w-])\.?(?=[ ]?(?:,|\n|apt|suite|$))",
         re.IGNORECASE,
@@ -101,6 +114,10 @@ _LAST_NO = [
 _STREET_WORD = re.compile(rf"(?<![^\W_])(?:{_AFTER_NAME}|(?i:{_AFTER}|{_COMPOUND}))[ ]$")
 _NUMBER = compiled(r"(?<=[^\W\d_.][ ])\d{1,5}|(?<=\.[ ])\d{1,5}")
 # 20789 Allika 46; 4923 Parmova 109
+# 1180 Lisa Mountains; 26 Rowe fork, Leeds
+_LESS_STREET = compiled(
+    rf"(?<![\w.,-])(?:{_NO})[ ](?P<name>{_UP}[^\W\d_]+(?:[ ]{_UP}[^\W\d_]+)?)[ ](?i:{_LESS})(?![\w-])(?P<ends>,|[ ]*(?:\n|$)|[.;])?"
+)
 _NUMBERED = compiled(
     rf"(?<![\w.,:/-])\d{{2,6}}[ ]{_WORDS}[ ]{_NO}(?![\w-])\.?(?![ ]?(?:%|x\b|pcs|units|items|EUR|USD|€|\$))"
 )
@@ -133,7 +150,7 @@ UNIT = compiled(
     r"(?:\b(?:suite|ste|apt|apartment|unit|floor|flat|room|rm|building|bldg|apto|appt|piso|wohnung|lägenhet)\b\.?[ ]*#?[ ]*(?:\d[\w-]*|[a-z]\b)|#[ ]?\d+[a-z]?\b)",
     re.IGNORECASE,
 )
-_ZIP = r"(?:\d{4,5}(?:-\d{3,4})?(?:[ ][A-Z]{2}\b)?|\d{3}[ ]\d{2}|\d{2}-\d{3}|[A-Z]{1,2}\d[\dA-Z]?[ ]?\d[A-Z]{2}|[A-Z]\d[A-Z][ ]?\d[A-Z]\d)(?![\w-])"
+_ZIP = r"(?:\d{4,5}(?:-\d{3,4})?(?:[ ]?[A-Z]{2}\b)?|\d{3}[ ]\d{2}|\d{2}-\d{3}|[A-Z]{1,2}\d[\dA-Z]?[ ]?\d[A-Z]{2}|[A-Z]\d[A-Z][ ]?\d[A-Z]\d)(?![\w-])"
 _BETWEEN = re.compile(r"[ ,]*(?:\n[ \t>?|]*){0,2}[ ,]*")
 _NUMBER_BEFORE = re.compile(r"(?<![\w.,/-])(?:\d{2,6}[ ]){1,2}$")
 _INTERSECTION = re.compile(
@@ -153,6 +170,11 @@ def addresses(text: str) -> Iterator[Found]:
     cores = [_lead(match) for pattern in _CORES for match in pattern.finditer(text) if _is_street(match[0])]
     cores += [match.span() for match in _NUMBERED.finditer(text) if _is_name(match[0])]
     cores += [match.span() for pattern in (_BOX, _CORNER) for match in pattern.finditer(text)]
+    for match in _LESS_STREET.finditer(text):
+        words = fold(match["name"]).split()
+        sure = match["ends"] is not None or match[0][2].isdigit()
+        if any(map(is_given_name, words)) or any(map(is_family_name, words)) or (sure and any(map(_may_name, words))):
+            cores.append((match.start(), match.end() - len(match["ends"] or "")))
     cores += _last_numbers(text)
     for cue in _CUE_WORDS.finditer(text):
         match = _CUED.match(text, cue.end()) or _CUED_NAME.match(text, cue.end())
@@ -177,6 +199,11 @@ def addresses(text: str) -> Iterator[Found]:
     for match in _STREET_ALONE.finditer(text):
         if not is_common(fold(match[1].split()[0])):
             yield Found(*match.span(1), "STREET_ADDRESS", 0.57, "street")
+
+
+def _may_name(word: str) -> bool:
+    """Whether a word can be somebody's whom a street is named after."""
+    return word in last_names() or not is_common(word)
 
 
 def _last_numbers(text: str) -> Iterator[tuple[int, int]]:
@@ -245,7 +272,10 @@ def _grow(text: str, start: int, end: int) -> tuple[int, int]:
     if crossing:
         start = crossing.start(1)
     sure = end  # end of the certain part; a city counts once something after it confirms it, or it ends the line
-    at, guesses, coded = end, 0, False
+    at, guesses = end, 0
+    coded = digits = (
+        re.search(r"^\d.*, \d{4,5}$", text[start:end]) is not None
+    )  # "92, rue Pires, 25652" ends with its code
     for _ in range(8):
         gap = _BETWEEN.match(text, at)
         here = gap.end() if gap else at
@@ -257,7 +287,7 @@ def _grow(text: str, start: int, end: int) -> tuple[int, int]:
         code = re.match(_ZIP, text[here : here + 12])
         if code:
             at = sure = here + code.end()
-            coded = True
+            coded, digits = True, code[0][:4].isdigit()
             continue
         country = _country(text, here)
         if country:
@@ -284,10 +314,10 @@ def _grow(text: str, start: int, end: int) -> tuple[int, int]:
             break
         guesses += 1
         at = stop
-        town = _known_town(text, here, at)
+        town = _listed(text, here, at, towns())
         if coded and not broke and not text[here].islower():  # a postcode, then a name
             coded = False
-            at = sure = max(town, here + len(re.split(r"[ ,]", text[here:at])[0]))
+            at = sure = at if digits else max(town, here + len(re.split(r"[ ,]", text[here:at])[0]))
             continue
         if town and town < at:
             at = sure = town
@@ -307,12 +337,13 @@ def _grow(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 _HOUSE = re.compile(
-    r"(?<![^\W_])(?:(?i:(?:no|nr|lot|unit|blk|block|blok|level|suite)\b[.:]?[ ]?(?:[A-Z0-9][\w-]{0,8}(?:[ ]?[,&/-][ ]?\d{1,4}[A-Z]?|[ ]\d{1,4}[A-Z]?){0,4})?)"
+    r"(?<![^\W_])(?:(?i:(?:(?:house|door|flat|h\.)[ ]?no|plot|no|nr|lot|unit|blk|block|blok|level|suite)\b[.:]?[ ]?(?:[A-Z0-9][\w-]{0,8}(?:[ ]?[,&/-][ ]?\d{1,4}[A-Z]?|[ ]\d{1,4}[A-Z]?){0,4})?)"
     r"|(?i:(?:ground|first|second|third|\d{1,2}(?:st|nd|rd|th)) floor)|[A-Z]{1,2}\d?(?:-[A-Z0-9]{1,4}){1,2}|\d{1,4}(?:[ ]?[&-][ ]?\d{1,4})?(?=,))"
     r"[ ]?[,.&]?[ ]?\n?[ ]?$"
 )
 _POSTCODE = re.compile(rf"(?<![\d.])(?:[A-Z]{{1,2}}-)?\d{{5}}(?!\d)[,.-]{{0,2}}[ ]{{0,2}}\n?(?={_UP})")
 _TOWN = re.compile(rf"{_UP}{{2,}}(?:[ ]{_UP}{{2,}}){{0,3}}(?![^\W_])|{_CAPS}(?:[ ]{_CAPS}){{0,3}}")
+_WORDS_OF_COUNTRY = re.compile(r"[^\W\d_][\w'’.-]*(?:[ ](?:\(\w+\)|[^\W\d_][\w'’.-]*)){0,3}")
 _REGION = re.compile(
     rf"[ ]?[,.]{{1,2}}[ ]?\n?[ ]?{_UP}{{3,}}(?:[ ]{_UP}{{3,}}){{0,2}}(?![^\W_:])|[.,]?[ ]\({_UP}[^\W\d_]+\)"
 )
@@ -352,27 +383,20 @@ def _to_postcode(text: str, end: int, core: int) -> int:
     return max(end, stop)
 
 
-def _known_town(text: str, start: int, end: int) -> int:
-    """The end of the longest known town that starts at `start`; 0 if there is none."""
+def _listed(text: str, start: int, end: int, names: frozenset[str]) -> int:
+    """The end of the longest of the names that starts at `start`; 0 if there is none."""
     name = text[start:end]
     while name:
-        if fold(name.rstrip(".")) in towns():
+        if fold(name.rstrip(".")) in names or fold(re.sub(r" \(\w+\)$", "", name)) in names:
             return start + len(name.rstrip("."))
         name = name.rpartition(" ")[0]
     return 0
 
 
-def _country(text: str, at: int) -> int | None:
-    """The end of the country name at `at`; None if there is none."""
-    words = re.match(r"[^\W\d_][\w'’.-]*(?:[ ](?:\(\w+\)|[^\W\d_][\w'’.-]*)){0,3}", text[at : at + 60])
-    if not words:
-        return None
-    name = words[0]
-    while name:
-        if fold(name.rstrip(".")) in countries() or fold(re.sub(r" \(\w+\)$", "", name)) in countries():
-            return at + len(name.rstrip("."))
-        name = name.rpartition(" ")[0]
-    return None
+def _country(text: str, at: int) -> int:
+    """The end of the country name at `at`; 0 if there is none."""
+    words = _WORDS_OF_COUNTRY.match(text, at, at + 60)
+    return _listed(text, *words.span(), countries()) if words else 0
 
 
 def _may_be_city(text: str, at: int, here: int, city: re.Match[str], broke: bool) -> bool:

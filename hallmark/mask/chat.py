@@ -8,34 +8,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
 
-from hallmark.mask.chat_words import (
-    ACCOUNTS,
-    CHAT,
-    SECRETS,
-    YEAR,
-    has_digit,
-    is_code,
-    is_letters,
-    is_locator,
-    is_name,
-    is_reference,
-    is_small,
-    is_split_code,
-    is_strange,
-    is_unknown,
-)
 from hallmark.mask.identity_values import within_edits
 from hallmark.mask.lexicon import (
+    EVERYDAY,
     amounts,
+    cities,
     first_names,
     fold,
     is_common,
     is_given_name,
+    is_misspelt,
     is_plain,
+    is_stop,
     is_word,
     last_names,
+    places,
+    products,
+    stop_words,
     word_list,
 )
 from hallmark.mask.prefilter import compiled
@@ -43,6 +34,13 @@ from hallmark.mask.rules import Found
 
 LONGEST = 200  # longest line that can be chat, in characters
 _TOKEN = re.compile(r"\d+[.]\d+|[^\W_]+(?:['’/-][^\W_]+)*")
+_CHAT = word_list("words/chat.txt")
+_SECRETS = word_list("words/secret_cues.txt")
+_ACCOUNTS = word_list("words/account_cues.txt")
+_YEAR = re.compile(r"(?:19|20)\d\d")
+_GROUPS = word_list("words/groups.txt")
+# Words that are written together with the one before or after them: "nothanks", "finethank", "pleaseconfirm".
+_GLUED = _CHAT | {"yes", "no", "not", "nothing", "thank", "you", "fine", "good", "all"}
 _FILLERS = word_list("words/fillers.txt")
 _THINGS = word_list("words/things.txt")
 _USERS = word_list("words/user_cues.txt")
@@ -135,12 +133,12 @@ def _line(tokens: list[tuple[int, int, str]], reckoned: bool) -> Iterator[Found]
     money = reckoned or any(words[at] in amounts() for at in bare)
     numbered = len(taken)
     for at in bare:
-        if len(words) <= 12 and not money and is_code(words, at):
+        if len(words) <= 12 and not money and _is_code(words, at):
             yield found(at, at + 1, "ACCOUNT", 0.7, "chat_number")
     numbered = len(taken) - numbered
     rest = [at for at in bare if at not in taken and (words[at] not in _FILLERS or is_given_name(words[at]))]
     if rest and len(rest) <= 4:
-        if len(words) > 1 and not cued and not numbered and is_split_code(words):
+        if len(words) > 1 and not cued and not numbered and _is_split_code(words):
             yield found(0, len(words), "ACCOUNT", 0.66, "chat_code")
         elif not cued or _opens_with_name(words, rest):
             for span in list(_answer(words, rest, bool(numbered or cued))):
@@ -156,7 +154,7 @@ def _opens_with_name(words: list[str], rest: list[int]) -> bool:
 def _answer(words: list[str], rest: list[int], numbered: bool) -> Iterator[tuple[int, int, str, float, str]]:
     """A line that is only a name, a code, or both: "john smith", "jane doe lagqgp"; next to a number: "john 4494"."""
     start, stop = rest[0], rest[-1] + 1
-    if is_locator(words[stop - 1]):
+    if _is_locator(words[stop - 1]):
         stop -= 1
         yield stop, stop + 1, "ACCOUNT", 0.69, "chat_code"
         if start == stop:
@@ -165,9 +163,9 @@ def _answer(words: list[str], rest: list[int], numbered: bool) -> Iterator[tuple
     if rest[: stop - start] != list(range(start, stop)) or len(name) > 3:
         return
     alone = len(name) == len(words)
-    if is_name(name, alone, numbered):
+    if _is_name(name, alone, numbered):
         yield start, stop, "PERSON", 0.6, "chat_pair" if numbered else "chat_word"
-        if stop + 1 == len(words) and YEAR.fullmatch(words[stop]):
+        if stop + 1 == len(words) and _YEAR.fullmatch(words[stop]):
             yield stop, stop + 1, "ACCOUNT", 0.6, "chat_pair"
 
 
@@ -180,11 +178,11 @@ def _cue(words: list[str], at: int) -> tuple[int, str]:
     for pattern, role in _PHRASES if _OPENS.match(word) else ():
         if match := pattern.match(ahead):
             return match[0].count(" ") + 1, role
-    if _is_like(word, SECRETS) and not (word == "pass" and at + 1 == len(words)):
+    if _is_like(word, _SECRETS) and not (word == "pass" and at + 1 == len(words)):
         return 1, "SECRET"
     if _is_like(word, _USERS):
         return 1, "USERNAME"
-    if _is_like(word, ACCOUNTS):
+    if _is_like(word, _ACCOUNTS):
         numbered = at + 1 < len(words) and words[at + 1] in _NUMBERED
         return 1 + numbered, "booking" if word in _BOOKED else "ACCOUNT" if numbered else "ACCOUNT?"
     if (word in _NAMES or (word[0] == "n" and within_edits(word, "name", 1) and not is_word(word))) and not (
@@ -203,7 +201,7 @@ def _may_be_cue(word: str) -> bool:
         _OPENS.match(word)
         or _I.match(word)
         or word in _NAMES
-        or any(_is_like(word, cues) for cues in (SECRETS, _USERS, ACCOUNTS))
+        or any(_is_like(word, cues) for cues in (_SECRETS, _USERS, _ACCOUNTS))
     ):
         return True
     return word[0] == "n" and within_edits(word, "name", 1) and not is_word(word)
@@ -229,7 +227,7 @@ def _value_end(words: list[str], at: int, role: str) -> int:
         return _date_end(words, at)
     if role == "USERNAME":
         return _user_end(words, at)
-    if role == "booking" and is_letters(words[at]) and is_reference(words[at]):
+    if role == "booking" and _is_letters(words[at]) and _is_reference(words[at]):
         return at + 1
     return _number_end(words, at, 4 if role == "ACCOUNT?" else 2) if role in ("ACCOUNT", "ACCOUNT?", "booking") else at
 
@@ -238,21 +236,21 @@ def _name_end(words: list[str], at: int, sure: bool) -> int:
     stop = at
     while stop < len(words) and stop - at < 4:
         word = words[stop]
-        if not is_letters(word) or word in _FILLERS or word in CHAT or _cue(words, stop)[1]:
+        if not _is_letters(word) or word in _FILLERS or word in _CHAT or _cue(words, stop)[1]:
             break
         if len(word) == 1:
-            if stop + 1 == len(words) or not is_letters(words[stop + 1]):
+            if stop + 1 == len(words) or not _is_letters(words[stop + 1]):
                 break
-        elif is_small(word) or word in amounts():
+        elif _is_small(word) or word in amounts():
             break
         elif stop > at:
-            if not (word in last_names() or word in first_names() or is_strange(word)) or (
+            if not (word in last_names() or word in first_names() or _is_strange(word)) or (
                 is_common(word) and stop + 1 < len(words) and word not in first_names("en")
             ):
                 break
         elif not (is_given_name(word) or (sure and (word in first_names("en") or word in last_names()))):
             last = len(words) - at <= 2 or words[at + 1] in ("and", "from", "my")
-            if not (is_strange(word) if sure else is_unknown(word) and last):
+            if not (_is_strange(word) if sure else _is_unknown(word) and last):
                 break
         stop += 1
     return stop if any(len(word) > 1 for word in words[at:stop]) else at
@@ -262,14 +260,14 @@ def _secret_end(words: list[str], at: int) -> int:
     stop = at
     while stop < len(words) and stop - at < 6:
         word = words[stop]
-        if _cue(words, stop)[1] or (stop - at > 2 and is_letters(word) and is_word(word)):
+        if _cue(words, stop)[1] or (stop - at > 2 and _is_letters(word) and is_word(word)):
             break
         led = (
-            stop == at and len(word) == 2 and word not in _LINKS and has_digit(words[stop + 1 : stop + 2])
+            stop == at and len(word) == 2 and word not in _LINKS and _has_digit(words[stop + 1 : stop + 2])
         )  # "password is as 4412"
-        if len(word) > 1 and is_letters(word) and not led and (word in _FILLERS or is_small(word) or word in CHAT):
+        if len(word) > 1 and _is_letters(word) and not led and (word in _FILLERS or _is_small(word) or word in _CHAT):
             break
-        if stop == at and is_letters(word) and not has_digit(words[at + 1 : at + 2]):
+        if stop == at and _is_letters(word) and not _has_digit(words[at + 1 : at + 2]):
             last = at + 1 == len(words) and words[at - 1] == "is" and not is_plain(word)
             if (len(word) == 1 or is_word(word)) and not last:
                 break  # "password reset is not working"; but "password is sunflower 19"
@@ -281,7 +279,7 @@ def _secret_end(words: list[str], at: int) -> int:
 
 def _user_end(words: list[str], at: int) -> int:
     word = words[at]
-    if (is_letters(word) and (is_word(word) or word in CHAT)) or word in _FILLERS:
+    if (_is_letters(word) and (is_word(word) or word in _CHAT)) or word in _FILLERS:
         return at
     return at + 1 + (at + 1 < len(words) and words[at + 1].isdigit())
 
@@ -290,14 +288,14 @@ def _number_end(words: list[str], at: int, least: int) -> int:
     stop = at
     while stop < len(words) and stop - at < 5:
         word = words[stop]
-        if word in _FILLERS or is_small(word) or word in amounts() or (word in CHAT and len(word) > 1):
+        if word in _FILLERS or _is_small(word) or word in amounts() or (word in _CHAT and len(word) > 1):
             break
         tail = stop > at and len(word) < 4 and not is_word(word) and not all(map(str.isdigit, words[at:stop]))
-        if not has_digit([word]) and not tail and not (len(word) <= 4 and has_digit(words[stop + 1 : stop + 2])):
+        if not _has_digit([word]) and not tail and not (len(word) <= 4 and _has_digit(words[stop + 1 : stop + 2])):
             break  # a tail: "gy 65 tg"
         stop += 1
     digits = sum(char.isdigit() for word in words[at:stop] for char in word)
-    if stop == at + 1 and least > 2 and YEAR.fullmatch(words[at]):
+    if stop == at + 1 and least > 2 and _YEAR.fullmatch(words[at]):
         return at
     if stop > at + 1 and any(map(str.isalpha, words[at:stop])):
         least = min(least, 3)  # "bdf 714"
@@ -314,7 +312,7 @@ def _date_end(words: list[str], at: int) -> int:
         )
     ):
         stop += 1
-    return stop if has_digit(words[at:stop]) else at
+    return stop if _has_digit(words[at:stop]) else at
 
 
 def _mails(words: list[str]) -> Iterator[tuple[int, int]]:
@@ -332,8 +330,142 @@ def _mails(words: list[str]) -> Iterator[tuple[int, int]]:
             before = words[start - 1]
             if before in _FILLERS - {"a", "i"} or before in ("email", "mail", "e-mail", "address", "gmail"):
                 break
-            if is_small(before) and before != "at":
+            if _is_small(before) and before != "at":
                 break
             start -= 1
         if start < at:
             yield start, stop
+
+
+# --- which words are names, codes, and frequent words with typos or run together
+
+
+def _is_code(words: list[str], at: int) -> bool:
+    """Whether a bare number is an identifier: four digits or more, and not a year, a date or a round number."""
+    word = words[at]
+    if not re.fullmatch(r"\d{4,}", word) or _YEAR.fullmatch(word) or (len(word) <= 5 and word.endswith("00")):
+        return False
+    return not (at and words[at - 1] in products())
+
+
+def _is_split_code(words: list[str]) -> bool:
+    """Whether words are the pieces of one code: "xb 71 k", "pk 4417"."""
+    if any(word in amounts() or word in products() or (len(word) > 1 and word in _CHAT) for word in words):
+        return False
+    digits = "".join(word for word in words if word.isdigit())
+    pieces = all(
+        word.isdigit() or (word.isalpha() and len(word) < 5 and not is_word(word)) or len(word) == 1 for word in words
+    )
+    unspoken = any(word.isalpha() and len(word) > 2 and not re.search("[aeiou]", word) for word in words)
+    return (
+        pieces
+        and (len(digits) > 3 - unspoken or len(words) > 2)
+        and not all(map(str.isdigit, words))
+        and len(words) < 7
+    )
+
+
+def _is_locator(word: str) -> bool:
+    """Whether a word is a booking code: letters that no one can speak, or letters and digits mixed."""
+    if not 5 <= len(word) <= 10 or not word.isascii() or not word.isalnum():
+        return False
+    if (
+        re.fullmatch(r"[a-z]{1,3}\d[a-z]{2,4}", word)
+        and len(word) == 6
+        and not is_word(word.lstrip("abcdefghijklmnopqrstuvwxyz").lstrip("0123456789"))
+    ):
+        return True
+    if word.isalpha():
+        return re.search(r"q(?!u)|[^aeiouy]{5}", word) is not None and _is_reference(word) and not is_misspelt(word)
+    return len(re.findall(r"\d+", word)) > 1 and word[0].isalpha()
+
+
+def _is_reference(word: str) -> bool:
+    """Whether a word of letters can be a booking code after its cue."""
+    return 5 <= len(word) <= 8 and not is_word(word) and not is_given_name(word) and word not in _CHAT
+
+
+def _is_name(words: list[str], alone: bool, numbered: bool) -> bool:
+    """Whether words are a name. `alone`: they are the whole line; `numbered`: a number or a cue is next to them."""
+    whole = " ".join(words)
+    if not all(map(_is_letters, words)) or any(whole in names for names in (products(), cities(), places())):
+        return False
+    if any(_is_other(word) or _is_small(word) for word in words):
+        return False
+    first, *rest = words
+    if not rest:
+        if is_given_name(first) or ((alone or numbered) and first in first_names("en_US")):
+            return True
+        return _is_strange(first) if numbered else _is_unknown(first)
+    if len(rest[-1]) == 1:
+        return False
+    if is_given_name(first) or first in first_names("en_US"):
+        plain = not is_given_name(first)
+        return all(
+            len(word) == 1 or (word in last_names() and not (plain and is_common(word))) or _is_strange(word)
+            for word in rest
+        )
+    if not any(word in first_names() or word in last_names() for word in words) and any(map(is_misspelt, words)):
+        return False  # "gud mornin"
+    return all(_is_unknown(word) or (word in last_names() and not is_common(word)) for word in rest) and (
+        _is_unknown(first) or (first in first_names() and not is_plain(first))
+    )
+
+
+def _is_other(word: str) -> bool:
+    """Whether a word that may be a name is more often something else."""
+    return word in _CHAT or word in amounts() or word in products() or word in cities() or word in _GROUPS
+
+
+@lru_cache(2**14)
+def _is_strange(word: str) -> bool:
+    """Whether a word of three letters or more is no English or chat word, and can be spoken."""
+    if len(word) < 3 or not _is_letters(word) or _is_other(word):
+        return False
+    if is_given_name(word):
+        return True
+    spoken = len(set(word)) > 2 and re.search(r"[aeiouy]", word)  # not "hmmm", not an abbreviation
+    return bool(spoken) and not is_word(word) and word not in places()
+
+
+@lru_cache(2**14)
+def _is_unknown(word: str) -> bool:
+    """Whether a strange word is no frequent word with a typo either, nor two of them run together."""
+    if not _is_strange(word) or is_given_name(word) or word in last_names():
+        return _is_strange(word)
+    typo = any(
+        within_edits(word, other, 1 + (len(other) > 7))
+        for other in _frequent(word[0])
+        if abs(len(other) - len(word)) < 3
+    )
+    return not typo and not _runs_together(word)
+
+
+@cache
+def _frequent(letter: str) -> tuple[str, ...]:
+    """The frequent words of five letters or more that start with a letter."""
+    words = _CHAT | EVERYDAY | amounts() | _SECRETS | _ACCOUNTS | stop_words()
+    return tuple(sorted(word for word in words if len(word) > 4 and word[0] == letter))
+
+
+def _runs_together(word: str) -> bool:
+    """Whether a word is two words written together, one of which is a word of chat ("okthanks", "pleaseconfirm")."""
+    for cut in range(2, len(word) - 1):
+        left, right = word[:cut], word[cut:]
+        for chat, other in ((left, right), (right, left)):
+            if chat in _GLUED and (other in _GLUED or is_common(other)):
+                return True
+    return False
+
+
+def _is_small(word: str) -> bool:
+    """Whether a word is a stop word or a contraction ("doesn't")."""
+    return is_stop(word) or word.endswith(("n't", "'s", "'re", "'ll", "'ve", "'d", "'m"))
+
+
+def _is_letters(word: str) -> bool:
+    return word.replace("'", "").replace("-", "").isalpha()
+
+
+def _has_digit(words: list[str]) -> bool:
+    return any(map(str.isdigit, "".join(words)))

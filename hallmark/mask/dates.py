@@ -161,10 +161,16 @@ _BEFORE_UNITS = re.compile(
     rf"(?:{any_of(word_list('words/age_people.txt'))})(?:,?[ ][^\W\d_]+){{0,3}},?(?:[ ](?:de|di|von|mit|of|con))?)[ ]*$",
     re.IGNORECASE,
 )
+_MEASURES = r"(?:percent|degrees?|km|miles?|met(?:er|re)s?|feet|ft|pounds?|dollars?|euros?|kilos?|kg|cm|min|seconds?|hours?|days?|weeks?|months?|points?|people|times|pages?)"
+# What an age ends before, and a count does not: "turned 47 in May", not "turned 40 tickets into tasks"
+_THEN = r"(?=[ ]?(?:[.,;:!?)\n]|$)(?!\d)|[ ](?:in|on|at|this|last|next|today|yesterday|tomorrow|now|soon|and|or|but|so|when|while|before|after|as|years|yrs)(?![\w'’-]))(?![.,:]\d)"
+_NO_AGE = rf"(?![\w%-]|[.:]\d|[ ](?:%|of|hundred|thousand|million|o'clock|[ap]\.?m|(?!weeks?|months?){_MEASURES}))"
+_KIN = r"(?:(?:grand|step|god)?(?:mother|father|son|daughter|child)|grand(?:ma|pa)|mum|mom|dad|husband|wife|brother|sister|uncle|aunt|niece|nephew|cousin|partner|fianc[eé]e?|man|woman|boy|girl)"
 _AGE = compiled(
-    rf"{_SMALL}(?=[ ]?-?(?:years?|yrs?|months?|weeks?)[ -]old\b|[ ]?(?:y/?o|yo)\b|[ ]years? of age\b|-?jährige?[rnms]?\b|enne\b)"
-    r"|\b(?:turn(?:ed|ing)?|aged?:?|age of|when (?:he|she|they|i) (?:was|were)|i(?:'| a)m|edad[ ]?:|âge[ ]?:|età[ ]?:|alter[ ]?:)[ ]*(?P<m>\d{1,3})"
-    r"(?![ ]?(?:%|(?:(?:and|or) (?:over|above|older|under|below|younger)|to|up)\b|km|miles?|min|hours?|days?|weeks?|months?|[.:/-]?\d))\b(?=\W|$)"
+    rf"{_SMALL}(?=[ ]?-?(?:years?|yrs?|months?|weeks?)[ -](?:old|young|of age)\b|[ ]?(?:y/?o|yo)\b|-?jährige?[rnms]?\b|enne\b)"
+    rf"|\b(?:aged?:?|age of|when (?:he|she|they|i) (?:was|were)|i(?:'| a)m|edad[ ]?:|âge[ ]?:|età[ ]?:|alter[ ]?:)[ ]*(?P<m>\d{{1,3}})"
+    rf"(?![ ]?(?:%|(?:(?:and|or) (?:over|above|older|under|below|younger)|to|up)\b|{_MEASURES}|[.:/-]?\d))\b(?=\W|$)"
+    rf"|\b(?:turn(?:s|ed|ing)|(?:will|to|would|'ll) turn)[ ](?P<t>\d{{1,3}}){_THEN}"
     r"|(?<=[a-z])(?<![0-9]),[ ](?P<k>[1-9]\d),(?=[ ][a-z]{2})",
     re.IGNORECASE,
 )
@@ -176,15 +182,34 @@ _IN_WORDS = (
 )
 _AGED = compiled(
     rf"(?<![^\W_])(?:aged|at the age of|age of|(?:when|until|since) (?:he|she|they|i) (?:was|were)|(?:he|she|who|son|daughter) (?:has )?(?:just )?turn(?:s|ed)|died at)"
-    rf"[ ](?P<n>{_IN_WORDS}|\d{{1,3}})(?![\w%-]|[.:]\d|[ ](?:%|percent|people|of|hours?|days?|hundred|thousand|million|times|o'clock|[ap]\.?m))"
+    rf"[ ](?P<n>{_IN_WORDS}|\d{{1,3}}){_NO_AGE}"
     rf"|(?<![^\W_])(?P<w>{_IN_WORDS})(?=[ -](?:years?|months?|weeks?)[ -]olds?\b|[ ]years of age\b)"
-    r"|(?<![^\W_])(?:he|she|who|(?:mrs?|ms|miss|dr)\.?[ ][\w'’-]+,)[ ](?:is|was)(?:[ ](?:now|only|already|just))?[ ](?P<m>[1-9]\d)(?=[.,;!?]?(?:$|\s(?!percent|people|years?[ ](?!old)|%|min|hours?|days?|miles?|km)))",
+    rf"|(?<![^\W_])(?:(?:he|she|who|(?:mrs?|ms|miss|dr)\.?[ ][\w'’-]+,)[ ](?:is|was)|(?:he|she)['’]s)(?:[ ](?:now|only|already|just))?[ ](?P<m>[1-9]\d)(?=[.,;!?]?(?:$|\s(?!years?[ ](?!old)|%|{_MEASURES})))",
+    re.IGNORECASE,
+)
+# "my son is 9", "a boy of 12", "mother (58)", "retired at 60", "his 40th birthday": what stands before it says so; "in her late fifties"
+_SAID = compiled(
+    rf"(?:is|was|turns|turned)[ ](?:(?:now|only|already|just)[ ])?(?P<kin>\d{{1,2}}|{_IN_WORDS}){_THEN}|of[ ](?P<of>\d{{1,2}}){_NO_AGE}|\((?P<put>\d{{1,2}})\)"
+    rf"|at[ ](?P<life>\d{{2,3}}){_THEN}|At[ ](?P<led>[1-9]\d)(?=,[ ](?:he|she|I|my|his|her|[A-Z][\w'’-]+)\b)|(?P<day>\d{{1,3}}(?:st|nd|rd|th))(?=[ ]birthday)"
+    r"|in[ ](?:my|his|her|their)[ ](?:early |mid[ -]?|late )?(?P<tens>[2-9]0s|(?:twen|thir|for|fif|six|seven|eigh|nine)ties)\b"
+)
+_BEFORE_SAID = {
+    name: re.compile(rf"(?<![^\W_]){_KIN}(?:,?[ ][A-Z][\w'’-]+)?,?[ ]$", re.IGNORECASE) for name in ("kin", "of", "put")
+} | {
+    "life": re.compile(
+        r"\b(?:died|retired|married|widowed|divorced|graduated|emigrated|diagnosed|pregnant|passed away|mother|father|orphan|parent)[ ]$"
+    ),
+    "day": re.compile(r"(?:\b(?:my|his|her|your)|['’]s?)[ ]$"),
+}
+# "the driver, 44, was"
+_SOMEONE = re.compile(
+    rf"\b(?:the|an?|my|his|her|our)[ ](?:[\w-]+[ ])?(?:{any_of(word_list('words/relations.txt'))}|{_KIN})$",
     re.IGNORECASE,
 )
 # "Tobe (4)", "Lars Holm (son, 19)", "Eze, 46, succeeds", "Mia Forde, seven, went", "Mia Forde is 70 and well"
 _BY_NAME = compiled(
-    rf"(?P<name>[^\W\d_a-zß-öø-ÿ][^\W\d_]*(?:['’-][^\W\d_]+)*)(?:,?[ ](?:Jr|Sr)\.)?(?:(?P<open>[ ]\((?:[a-z]+,[ ]){{0,2}}(?:aged?[ ])?)(?P<n>\d{{1,2}}(?:[ ]?[mfMF])?|\d{{1,2}}[ ](?:weeks|months|days))(?=[,;)])"
-    rf"|(?:,|[ ](?:is|was|turned)(?:[ ](?:now|only|already|just))?)[ ](?P<m>[1-9]\d|{_IN_WORDS})(?=,[ ]|[.!?](?:\s|$)|[ ](?:and|but)[ ][a-z]))"
+    rf"(?P<name>[^\W\d_a-zß-öø-ÿ][^\W\d_]*(?:['’-][^\W\d_]+)*)(?:,?[ ](?:Jr|Sr)\.)?(?:(?P<open>[ ]\((?:[a-z]+,[ ]){{0,2}}(?:aged?[ ])?)(?P<n>\d{{1,2}}(?:[ ]?[mfMF])?|\d{{1,2}}[ ](?:weeks|months|days|years|yrs))(?=[,;)])"
+    rf"|(?:,|[ ](?:is|was|turned)(?:[ ](?:now|only|already|just))?)[ ](?P<m>[1-9]\d|{_IN_WORDS})(?=,[ ]|[.!?](?:\s|$)|[ ](?:and|but)[ ][a-z]|(?P<more>[ ]?(?:;|\n|$)|[ ]yrs\b)))"
 )
 
 
@@ -198,29 +223,34 @@ def _by_name(text: str) -> Iterator[tuple[int, int]]:
         related = match["open"] is not None and _RELATIONS.intersection(re.findall(r"[a-z-]+", match["open"]))
         whole = _NAMED.search(text, max(0, match.start() - 40), match.end("name"))
         led = whole is not None and any(is_given_name(fold(word)) for word in whole[0].split())  # "Rosa Miller"
+        if match["more"] and not led:
+            continue
         if led or is_given_name(name) or is_family_name(name) or not is_word(name) or related:
             yield match.span(group)
 
 
-_BOUND = re.compile(r"\+|[ ](?:and|or)[ ](?:over|older|above|up|under|younger|below)\b", re.IGNORECASE)
+NO_AGE_AFTER = re.compile(r"\+|[ ](?:and|or)[ ](?:over|older|above|up|under|younger|below)\b", re.IGNORECASE)
 
 
 def age_spans(text: str) -> Iterator[tuple[int, int]]:
-    """Ages of people, by the words around the number; "65 and over" is no one's."""
-    for start, end in _age_spans(text):
-        if not _BOUND.match(text, end):
-            yield start, end
-
-
-def _age_spans(text: str) -> Iterator[tuple[int, int]]:
+    """Ages of people, by the words around the number; before `NO_AGE_AFTER`, it is no one's ("65 and over")."""
     for match in _AGED.finditer(text):
-        yield match.span(next(name for name in ("n", "w", "m") if match[name]))
+        yield match.span(next(name for name in "nwm" if match[name]))
     yield from _by_name(text)
+    for match in _SAID.finditer(text):
+        group = match.lastgroup or ""
+        before = _BEFORE_SAID.get(group)
+        whose = fold(text[match.end() + 2 : match.end() + 40].split(" ", 1)[0].strip(",.")) if group == "led" else ""
+        if (before is None or before.search(text, max(0, match.start() - 40), match.start())) and (
+            len(whose) < 4 or not is_word(whose) or is_given_name(whose)
+        ):
+            yield match.span(group)
     if not _DIGIT.search(text):
         return
     for match in _AGE.finditer(text):
-        group = next(name for name in ("n", "m", "k") if match[name])
-        if group != "k" or _NAMED.search(text, max(0, match.start() - 60), match.start()):
+        group = next(name for name in ("n", "m", "t", "k") if match[name])
+        before = max(0, match.start() - 60), match.start()
+        if group != "k" or _NAMED.search(text, *before) or _SOMEONE.search(text, *before):
             yield match.span(group)
     for match in _UNITS.finditer(text):
         if match["age"] or _BEFORE_UNITS.search(text, max(0, match.start() - 60), match.start()):

@@ -9,7 +9,6 @@ from typing import Any
 
 from hallmark.base.reading import read_object
 from hallmark.mask.masking import Masked, Masker, Record
-from hallmark.mask.spans import Span
 
 # By language. Their values are reserved for documentation: the last check for private data is of reports too.
 SENTENCES = Path(__file__).parent / "examples.json"
@@ -39,7 +38,7 @@ def masked_examples(masker: Masker) -> list[dict[str, Any]]:
 def pieces(text: str, masked: Masked) -> list[Piece]:
     """A text and what it was masked to, side by side; spans that touch are one piece."""
     joined: list[tuple[int, int, str]] = []
-    for span in sorted(masked.spans, key=_start):
+    for span in sorted(masked.spans, key=lambda span: span.start):
         if joined and span.start <= joined[-1][1]:
             start, _, kind = joined.pop()
             joined.append((start, span.end, f"{kind}, {span.kind}"))
@@ -54,7 +53,3 @@ def pieces(text: str, masked: Masked) -> list[Piece]:
     for (start, end, kind), stand_in, after in zip(joined, stand_ins, same[1:], strict=True):
         found += [[text[start:end], stand_in, kind], [after, after, None]]
     return [piece for piece in found if piece[0]]
-
-
-def _start(span: Span) -> int:
-    return span.start

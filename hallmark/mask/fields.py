@@ -324,12 +324,8 @@ def _split(line: str, sign: str) -> list[tuple[int, int]]:
         match = _CELL[sign].match(line, at)
         if match is None:
             break
-        low, high = match.span()
-        while low < high and line[low] in ' \t"':
-            low += 1
-        while low < high and line[high - 1] in ' \t"':
-            high -= 1
-        cells.append((low, high))
+        low = match.end() - len(match[0].lstrip(' \t"'))
+        cells.append((low, low + len(match[0].strip(' \t"'))))
         at = match.end() + 1
     return cells
 

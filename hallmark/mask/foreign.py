@@ -15,7 +15,7 @@ from hallmark.mask.lexicon import any_of, cities, first_names, fold, last_names,
 from hallmark.mask.name_cues import CAP, PARTICLE, RUN, UP
 from hallmark.mask.names import names
 from hallmark.mask.prefilter import compiled
-from hallmark.mask.rules import Found
+from hallmark.mask.rules import Form, Found, formed
 
 # Findings of name rules that rest on no list of English words.
 SURE = frozenset(("title", "full_name", "company_form", "initials"))
@@ -76,6 +76,8 @@ _WORK = compiled(
 _JOB = compiled(
     rf"(?<![^\W_])(?i:(?:ist|es|est|è|é|is|bin|soy|suis|sono|sou|ben|alt und|era|war|était|fu|foi)[ ](?:une?[ ]|uma?[ ]|een[ ]|eine?[ ])?|(?<=[^\W\d_],[ ]))(?P<job>(?i:{_JOBS})(?:[ ](?:comercial|general|financier[oa]|médic[oa]|général|générale|commercial|commerciale))?)(?![\w-])"
 )
+_PLACES: list[Form] = [("LOCATION", 0.56, _HOME), ("LOCATION", 0.56, _RESIDENCE)]
+_SAID: list[Form] = [("AGE", 0.7, _AGE), ("NRP", 0.6, _NATION), ("TITLE", 0.55, _WORK), ("TITLE", 0.55, _JOB)]
 _LOCALES = ("de", "es", "fr", "it", "nl", "pt")
 
 
@@ -123,19 +125,10 @@ def _pairs(text: str) -> Iterator[Found]:
 
 def _about(text: str) -> Iterator[Found]:
     """Homes, ages, jobs and nationalities."""
-    for pattern in (_HOME, _RESIDENCE):
-        for match in pattern.finditer(text):
-            yield Found(*match.span("place"), "LOCATION", 0.56, "place_cue")
     for match in _CITY.finditer(text):
         for name in (match["place"], match["place"].split()[0]):
             if fold(name) in cities():
                 yield Found(match.start("place"), match.start("place") + len(name), "LOCATION", 0.52, "place")
                 break
-    for match in _AGE.finditer(text):
-        yield Found(*match.span("age"), "AGE", 0.7, "age")
-    for match in _NATION.finditer(text):
-        yield Found(*match.span("group" if match["group"] else "before"), "NRP", 0.6, "nationality")
-    for match in _WORK.finditer(text):
-        yield Found(*match.span("field" if match["field"] else "as"), "TITLE", 0.55, "job")
-    for match in _JOB.finditer(text):
-        yield Found(*match.span("job"), "TITLE", 0.55, "job")
+    yield from formed(text, _PLACES, "place_cue")
+    yield from formed(text, _SAID)

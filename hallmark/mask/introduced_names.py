@@ -166,7 +166,7 @@ def _after(
     gap = (_BREAKS if whole or breaks else _GAPS).match(text, at)
     start = end = gap.end() if gap else at
     user = _USER_NAME.match(text, start) if accepts is not _is_likely else None
-    if user and _is_user(user[0], accepts is _is_titled):
+    if user and (of_names(user[0]) or (accepts is _is_titled and "_" in user[0])):
         yield Found(*user.span(), "USERNAME", score, name)
         return
     words = list(_words(text, start))
@@ -273,15 +273,12 @@ def _is_name(word: str) -> bool:
     return len(word) > 2 and (word in first_names() or word in last_names()) and not is_stop(word)
 
 
-def _is_user(text: str, titled: bool) -> bool:
-    """Whether words joined by dots or underscores are a user name, not two sentences ("Rosa.Please")."""
-    if titled and "_" in text:
-        return True
-    parts = [part for part in re.split(r"[._\d]+", text) if part]
-    names = [_is_name(fold(part)) for part in parts]
+def of_names(text: str) -> bool:
+    """Whether what dots, underscores or digits join are names, initials or no words, one of them a name; not "Rosa.Please"."""
+    parts = [fold(part) for part in re.split(r"[._\d-]+", text) if part]
+    names = list(map(_is_name, parts))
     return any(names) and all(
-        name or (len(part) == 1 and part != "I") or (len(part) > 1 and not is_word(fold(part)))
-        for part, name in zip(parts, names, strict=True)
+        name or (part != "i" if len(part) == 1 else not is_word(part)) for part, name in zip(parts, names, strict=True)
     )
 
 

@@ -9,10 +9,11 @@ import re
 from collections.abc import Callable, Iterator
 
 from hallmark.mask.dates import EVENT_DATE
-from hallmark.mask.lexicon import any_of, first_names, fold, is_word, towns, word_list
+from hallmark.mask.lexicon import any_of, first_names, fold, is_plain, is_stop, is_word, towns, word_list
 from hallmark.mask.name_cues import is_destination
+from hallmark.mask.people import is_login
 from hallmark.mask.prefilter import Filtered, compiled
-from hallmark.mask.rules import Found
+from hallmark.mask.rules import Form, Found, formed
 
 _SURE, _LIKELY, _UNSURE = 0.87, 0.6, 0.3
 # door code 4482#, memorable word bluebell
@@ -22,10 +23,17 @@ _CODE = compiled(
     r"(?:[ ](?:is|was|given|used|set to|for (?:the |my )?\w+))?(?:[ ]is)?[ ]?[:=]?[ ]?[\"'“]?(?P<value>(?:\d{3}[ -]\d{3}(?!\d))|[^\s,;\"'”<>]{3,40})",
     re.IGNORECASE,
 )
+# "user rosa_k", "posted by night_owl77"; and, of names: "user xmendez", "edited by pwilliams", "shipped for zoe_k99"
 _USER = compiled(
-    r"(?<![^\W_])(?i:user(?:[ _-]?name|[ _-]?id)?|login|log-in|owner|author|reporter|assignee|opened by|reported by|committed by|commit by|uid|"
-    r"nick(?:name)?|user ?name for [a-z ]{3,20})(?:[ ]?[:=][ ]?|[ ]|[ ]is[ ])(?P<value>[a-z](?=[a-z.-]*[_\d.])[\w.-]{2,31}\w)(?![\w@/(])"
+    r"(?<![\w.@/-])(?:(?P<sure>(?:[Uu]ser|USER)(?:[ _-]?(?:[Nn]ame|NAME|[Ii][Dd]))?|[Ll]og-?in|[Oo]wner|[Aa]uthor|[Rr]eporter|[Aa]ssignee|[Uu]id|UID|[Nn]ick(?:name)?|[Gg]amer ?tag|"
+    r"(?:[Ll]ogged|[Ss]igned)[ -]in as|(?:[Pp]osted|[Uu]ploaded|[Ss]ubmitted|[Cc]ommented|[Oo]pened|[Rr]eported|[Cc]ommitted|[Cc]ommit) by|[Uu]ser ?name for [a-z ]{3,20})|"
+    r"[Aa]ccount|[Pp]rofile|[Hh]andle|[Ss]creen name|[Aa]lias|goes by|"
+    r"(?:[Uu]sed|[Cc]reated|[Ee]dited|[Aa]pproved|[Cc]laimed|[Aa]ssigned|[Ss]hared|[Ss]hipped|[Ss]ent|[Oo]wned|[Mm]ade|[Ww]ritten|[Bb]ooked|[Pp]aid|[Rr]eserved) (?:by|for|to)|"
+    r"(?:[Rr]eply|[Mm]essage|[Ss]ession|[Oo]rder|[Rr]equest|[Cc]omment|[Pp]ost|[Tt]icket|[Cc]all|[Mm]ail) (?:by|for|from|of))"
+    r"(?:[ ]?[:=][ ]?|[ ](?P<said>is[ ])?)(?P<value>[a-z][\w.-]{2,31}\w)(?![\w@/(])"
 )
+_OWN = re.compile(r"\b(?:[Mm]y|[Hh]is|[Hh]er)[ ]$")
+_GOES_ON = re.compile(r"[ ](?:[a-z]+ing|to|by|not|for)\b|[^\s.,;!?]")
 _HANDLE = compiled(r"(?<![\w.@/])@[A-Za-z_][\w.]{1,29}\w(?![\w@(/-])")
 _HANDLE_CUE = re.compile(
     r"\b(?:tweets?|posts?|blogs?|telegram|insta(?:gram)?|twitter|tiktok|slack|discord|snap(?:chat)?|mastodon|handle|ig|venmo|cash ?app|follow|username|user|known)"
@@ -33,7 +41,7 @@ _HANDLE_CUE = re.compile(
     re.IGNORECASE,
 )
 _NICK = compiled(
-    r"^[\[(<]?\d{1,2}:\d\d(?::\d\d)?[\])>]?[ ]+<?(?P<value>[a-z](?=[a-z]*[._\d-])[\w.-]{1,30}\w)>?[:>]", re.MULTILINE
+    r"^[\[(<]?\d{1,2}:\d\d(?::\d\d)?[\])>]?[ ]+<?(?P<name>[a-z](?=[a-z]*[._\d-])[\w.-]{1,30}\w)>?[:>]", re.MULTILINE
 )
 _PLATE_CUE = compiled(rf"(?<![^\W_])(?:{any_of(word_list('words/plate_cues.txt'))})(?![^\W_])", re.IGNORECASE)
 _TO_PLATE = re.compile(r"[ ]?(?:[(:#]|(?:no|nr|number|is|was|with|est|ist|es|è|lautet|mark)\b[.:]?|[ ]){0,4}[ ]?")
@@ -45,7 +53,7 @@ _POINT = compiled(
 _POINT_CUE = re.compile(
     r"\b(?:gps|[ck]oord[ei]n\w+|coordonnées|lat(?:itude)?|position|location)\b[^\n\d]{0,24}$", re.IGNORECASE
 )
-_FORMS: list[tuple[str, float, Filtered]] = [
+_FORMS: list[Form] = [
     ("ACCOUNT", _LIKELY, compiled(r"(?<![\w-])[A-Z]{2}\d\d[ ][A-Z]{3}(?![\w-])")),  # plates: Great Britain,
     ("ACCOUNT", _LIKELY, compiled(r"(?<![\w-])[A-HJ-NP-TV-Z]{2}-\d{3}-[A-HJ-NP-TV-Z]{2}(?![\w-])")),  # France,
     ("ACCOUNT", _LIKELY, compiled(r"(?<![\w-])[A-Z]{2}[ -]?\d{1,2}[ -]?[A-Z]{1,2}[ -]?\d{4}(?![\w-])")),  # India,
@@ -74,7 +82,7 @@ _HOUSES = compiled(
     rf"(?<![\w-])(?:Flat|Apartment|Apt\.?|Unit|Plot|Suite|House|Block|Villa)[ ](?:no\.?[ ])?\d+[A-Z]?,?[ ](?:\d+[A-Za-z]?,?[ ])?(?:[A-Z][\w'’-]+[ ]){{1,3}}{_STREET_WORD}"
     rf"|[A-Z](?<![\w-].)[\w'’-]+(?:[ ][A-Z][\w'’-]+)?[ ](?:Cottage|House|Farm|Lodge|Villa|Barn|Manor),[ ](?:\d+[ ])?(?:[A-Z][\w'’-]+[ ]){{1,3}}{_STREET_WORD}"
     rf"|(?:(?<=lives on )|(?<=lived on )|(?<=live on )|(?<=missing from )|(?<=home on )|(?<=home in )|(?<=house on )|(?<=house in ))(?:[A-Z][\w'’-]+[ ]){{1,3}}{_STREET_WORD}"
-    r"|[A-Z](?<![\w-].)[^\W\d_]+(?:[ ][A-Z][^\W\d_]+){0,2}[ ]\d{1,4}[ ]?[a-zA-Z]?(?=,?[ \n](?:\d{4}[ ][A-Z]{2}|\d{5})[ ][A-Z][a-z])"
+    r"|[A-Z](?<![\w-].)[^\W\d_]+(?:-[A-Z][^\W\d_]+){0,3}(?:[ ][A-Z][^\W\d_]+){0,2}[ ]\d{1,4}[ ]?[a-zA-Z]?(?=,?[ \n](?:\d{4}[ ]?[A-Z]{2},?|\d{5})[ ][A-Z'’][a-z])"
 )
 # The town after a street: "23 Ballymore Terrace, Cork, ..."
 _STREET_TOWN = compiled(
@@ -91,16 +99,16 @@ _LAST_FOUR = compiled(
 )
 # "67000 Strasbourg", "7010 Trondheim", "3581 CG Utrecht", "Victoria 3220"
 _CODE_TOWN = compiled(
-    r"(?<![\w.,/-])(?P<code>(?:[A-Z]{1,2}-)?(?:\d{5}|\d{4}(?:[ ]?[A-Z]{2})?|\d{3}[ ]\d\d|\d\d-\d{3}|\d{4}-\d{3}))[ ]"
+    r"(?<![\w.,/-])(?P<code>(?:[A-Z]{1,2}-)?(?:\d{5}|\d{4}(?:[ ]?[A-Z]{2})?|\d{3}[ ]\d\d|\d\d-\d{3}|\d{4}-\d{3}))(?:(?<=[A-Z]),)?[ ]"
     r"(?P<town>[^\W\d_a-zß-öø-ÿ][^\W\d_]+(?:['’ -][^\W\d_a-zß-öø-ÿ][^\W\d_]+){0,2})"
 )
 # "in South Kopan", "from Fort Bell": one place, not a side of the sky and a person
 _SIDE = compiled(
-    r"(?<![^\W_])(?:in|from|near|at|to)[ ](?P<place>(?:North|South|East|West|Port|Lake|Saint|St\.|San|Santa|Mount|Fort|New)[ ][A-Z][\w'’-]*[a-z])(?![\w-]|['’]s|[ ][A-Z])"
+    r"(?<![^\W_])(?:in|from|near|at|to|of|left|visited|(?P<the>the|our|your|their))[ ](?P<place>(?:North|South|East|West|Port|Lake|Saint|St\.|San|Santa|Mount|Fort|New)[ ][A-Z][\w'’-]*[a-z])(?(the)(?=[ ](?:branch|office|store|depot|warehouse|campus|clinic)\b)|(?![\w-]|['’]s|[ ][A-Z]))"
 )
-_REGION_CODE = compiled(
-    r"(?<!\w)(?:NSW|VIC|QLD|TAS|ACT|New South Wales|Victoria|Queensland|Tasmania|South Australia|Western Australia),?[ ](?P<code>\d{4})(?![\w.,]\w)"
-)
+_STATES = "NSW|VIC|QLD|TAS|ACT|New South Wales|Victoria|Queensland|Tasmania|South Australia|Western Australia"
+_REGION = compiled(rf"(?<!\w)(?:{_STATES})(?=,?[ ]\d{{4}}(?![\w.,]\w))")
+_REGION_CODE = compiled(rf"(?<!\w)(?:{_STATES}),?[ ](?P<code>\d{{4}})(?![\w.,]\w)")
 
 
 def marked(text: str) -> Iterator[Found]:
@@ -108,9 +116,7 @@ def marked(text: str) -> Iterator[Found]:
     for pattern, finder in _FINDERS:
         for match in pattern.finditer(text):
             yield from finder(text, match)
-    for kind, score, form in _FORMS:
-        for match in form.finditer(text):
-            yield Found(*match.span(), kind, score, "form")
+    yield from formed(text, (*_FORMS, *_IN_PARTS))
 
 
 def _point(text: str, match: re.Match[str]) -> Iterator[Found]:
@@ -124,18 +130,23 @@ def _point(text: str, match: re.Match[str]) -> Iterator[Found]:
 
 def _code(text: str, match: re.Match[str]) -> Iterator[Found]:
     value = match["value"].rstrip(".:?)")
-    if any(map(str.isdigit, value)) or (match["word"] and len(value) > 2 and fold(value) not in _LINKS):
+    if any(map(str.isdigit, value)) or (match["word"] and len(value) > 2 and not is_stop(fold(value))):
         yield Found(match.start("value"), match.start("value") + len(value), "SECRET", _SURE, "code_cue")
 
 
-_LINKS = frozenset((
-    "and", "are", "for", "from", "has", "have", "into", "not", "that", "the", "this", "was",
-    "were", "with", "your", "which", "must", "can", "will",
-))  # fmt: skip
-
-
 def _user(text: str, match: re.Match[str]) -> Iterator[Found]:
-    yield Found(*match.span("value"), "USERNAME", 0.72, "key")
+    value = match["value"]
+    said = (
+        match["said"]
+        and _OWN.search(text, max(0, match.start() - 5), match.start())
+        and not _GOES_ON.match(text, match.end())
+    )
+    if (
+        (match["sure"] and re.search(r"[\d_]|\.\w", value))
+        or is_login(value)
+        or (said and not is_plain(value) and not is_stop(value))
+    ):
+        yield Found(*match.span("value"), "USERNAME", 0.72, "key")
 
 
 def _handle(text: str, match: re.Match[str]) -> Iterator[Found]:
@@ -161,6 +172,7 @@ def _code_town(text: str, match: re.Match[str]) -> Iterator[Found]:
     code, words = match["code"], re.split(r"(?<=[ ])", match["town"])
     name = next((name for count in (3, 2, 1) if fold(name := "".join(words[:count]).rstrip()) in towns()), None)
     led = text[max(0, match.start() - 2) : match.start()] in ("", ", ") or text[match.start() - 1] == "\n"
+    name = name or (words[0].rstrip() if code[-1].isalpha() else None)  # "5269 IA Hellum"
     if name is None or (len(code) == 4 and (not led or code[:2] in ("19", "20"))):
         return
     yield Found(*match.span("code"), "ZIP_CODE", _LIKELY, "code_town")
@@ -177,41 +189,27 @@ def _side(text: str, match: re.Match[str]) -> Iterator[Found]:
         yield Found(*match.span("place"), "LOCATION", 0.9, "place_cue")
 
 
-def _region_code(text: str, match: re.Match[str]) -> Iterator[Found]:
-    yield Found(match.start(), match.start("code") - 1, "LOCATION", _LIKELY, "code_town")
-    yield Found(*match.span("code"), "ZIP_CODE", _LIKELY, "code_town")
-
-
-def _houses(text: str, match: re.Match[str]) -> Iterator[Found]:
-    yield Found(*match.span(), "STREET_ADDRESS", 0.76, "house")
-
-
-def _street_town(text: str, match: re.Match[str]) -> Iterator[Found]:
-    yield Found(*match.span("town"), "LOCATION", 0.5, "street_town")
-
-
 def _whole_name(text: str, match: re.Match[str]) -> Iterator[Found]:
     if fold(re.split(r"[ ]", match[0])[0]) in first_names():
         yield Found(*match.span(), "PERSON", 0.73, "whole_name")
 
 
-def _event(text: str, match: re.Match[str]) -> Iterator[Found]:
-    yield Found(*match.span("date"), "DATE_TIME", 0.55, "event")
-
-
+_IN_PARTS: list[Form] = [
+    ("USERNAME", 0.72, _NICK),
+    ("DATE_TIME", 0.55, EVENT_DATE),
+    ("STREET_ADDRESS", 0.76, _HOUSES),
+    ("LOCATION", 0.5, _STREET_TOWN),
+    ("LOCATION", _LIKELY, _REGION),
+    ("ZIP_CODE", _LIKELY, _REGION_CODE),
+]
 _FINDERS: list[tuple[Filtered, Callable[[str, re.Match[str]], Iterator[Found]]]] = [
     (_CODE, _code),
     (_USER, _user),
     (_POINT, _point),
     (_HANDLE, _handle),
-    (_NICK, _user),
     (_PLATE_CUE, _plate),
     (_LAST_FOUR, _last_four),
     (_CODE_TOWN, _code_town),
-    (_REGION_CODE, _region_code),
     (_SIDE, _side),
-    (EVENT_DATE, _event),
-    (_HOUSES, _houses),
-    (_STREET_TOWN, _street_town),
     (_WHOLE_NAME, _whole_name),
 ]

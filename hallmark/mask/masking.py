@@ -22,7 +22,6 @@ from hallmark.mask.allowed_places import Kept, merged, outside
 from hallmark.mask.context import NO_SIGN, weighed
 from hallmark.mask.copies import Spot, Standing, as_shown
 from hallmark.mask.date_values import Reader
-from hallmark.mask.earlier_placeholders import UNKNOWN, Given, Readers
 from hallmark.mask.fields import SCORE, fields, kind_of_value, label_places
 from hallmark.mask.identity_values import KnownValues, tokens_of
 from hallmark.mask.kinds import DATES, kind_of, masked_at
@@ -35,7 +34,7 @@ from hallmark.mask.plain_view import View, hidden, view
 from hallmark.mask.presidio_import import import_libraries
 from hallmark.mask.rules import Found
 from hallmark.mask.second_check import matches
-from hallmark.mask.spans import Draft, Span
+from hallmark.mask.spans import UNKNOWN, Draft, Given, Readers, Span
 from hallmark.mask.surrogates import canonical, uses_key
 from hallmark.mask.unmaskable import number_kind, number_of
 

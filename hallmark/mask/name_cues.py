@@ -46,15 +46,7 @@ LISTED = compiled(
 )
 
 
-IRREGULAR = {
-    "begin": "began", "bring": "brought", "buy": "bought", "choose": "chose", "draw": "drew", "drink": "drank", "drive": "drove", "eat": "ate",
-    "feel": "felt", "fight": "fought", "flee": "fled", "forget": "forgot", "give": "gave", "hear": "heard", "know": "knew", "lead": "led",
-    "lend": "lent", "lie": "lied", "meet": "met", "pay": "paid", "quit": "quit", "read": "read", "ride": "rode", "say": "said", "see": "saw",
-    "sell": "sold", "sing": "sang", "sit": "sat", "sleep": "slept", "speak": "spoke", "steal": "stole", "swear": "swore", "swim": "swam",
-    "teach": "taught", "tell": "told", "think": "thought", "understand": "understood", "wake": "woke", "wear": "wore", "weep": "wept", "write": "wrote",
-}  # fmt: skip
-
-
+IRREGULAR = dict(entry.split(": ") for entry in word_list("words/irregular_verbs.txt"))
 PARTICIPLES = word_list("words/participles.txt")
 
 
@@ -169,7 +161,6 @@ _JOBS = any_of(word_list("words/jobs.txt"))
 _JOB_HEAD = rf"(?:{_JOBS}|\w{{3,}}ographer|\w{{3,}}ologist|\w{{3,}}ician)s?"
 JOB_HEADS = re.compile(_JOB_HEAD)
 JOB_LINE = compiled(rf"^[ \t>?|]*((?:[\w'’,/&-]+ ){{0,6}}{_JOB_HEAD})[ \t]*$", re.IGNORECASE | re.MULTILINE)
-JOB_AFTER_NAME = compiled(rf"[^\W\d_], (?:the|an?|our) ((?:[\w'’/&-]+ ){{0,4}}(?:{_JOB_HEAD}))(?=[,.])", re.IGNORECASE)
 
 SENTENCE_START = re.compile(r"(?:^|[.!?:\n>*\"“•(-])\s*$")
 

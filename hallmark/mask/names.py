@@ -9,10 +9,9 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
-from hallmark.mask.caseless_names import flat, is_month
+from hallmark.mask.caseless_names import flat, is_month, lines
 from hallmark.mask.introduced_names import NO_NAMES
 from hallmark.mask.jobs import jobs
-from hallmark.mask.letter_case import lines
 from hallmark.mask.lexicon import (
     EVERYDAY,
     any_of,
@@ -79,6 +78,7 @@ _GROUP_STARTS = frozenset(group.split()[0] for group in GROUPS if " " in group)
 _ANY_GROUP = compiled(any_of({group.split()[0] for group in GROUPS}), re.IGNORECASE)
 
 
+_BRANCH = re.compile(r"^ (?:branch|office|store|depot|warehouse|campus)\b")  # "the Leeds branch"
 _AMOUNT = re.compile(r": ?(?:[^\w\s]|\d)")  # "Price: £34.50" is a field
 _SMALL = re.compile(r"(?<![\w'-])[a-zà-öø-ÿ]")
 _CAPITAL = re.compile(rf"(?<![\w'-]){UP}")
@@ -196,9 +196,10 @@ def _run(text: str, run: re.Match[str]) -> Iterator[Found]:
     if phrase in _FORMS or (phrase in products() and not STRONG_CUE.search(before)):
         return
     if (phrase in cities() or _is_place(tokens)) and not is_related(before) and not acts:
-        if is_destination(before, after, country=True) or (thing and not PLACE_CUE.search(before)):
+        branch = _BRANCH.match(after)
+        if is_destination(before, after, country=True) or (thing and not branch and not PLACE_CUE.search(before)):
             return
-        if unknown or len(folded) > 1 or PLACE_CUE.search(before) or IN.search(before):
+        if branch or unknown or len(folded) > 1 or PLACE_CUE.search(before) or IN.search(before):
             yield Found(start, end, "LOCATION", 0.52, "place")
     elif ORG_CUE.search(before) or ORG_AFTER.search(after):
         if dropped and not (unknown and len(folded) > 1) and dropped[1] + 1 == start:

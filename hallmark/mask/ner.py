@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from hallmark.mask.caseless_names import is_printed, lines
 from hallmark.mask.kinds import KINDS
-from hallmark.mask.letter_case import is_printed, lines
 from hallmark.mask.lexicon import (
     cities,
     countries,
@@ -177,10 +177,7 @@ def may_be_name(text: str, match: re.Match[str]) -> bool:
     """Whether a word of a text could be a name or part of one."""
     word = match[0]
     lower = fold(word)
-    if lower in _NEVER_NAMES or word == KINDS["PERSON"].reads_as:
+    if not word[0].isupper() or lower in _NEVER_NAMES or word == KINDS["PERSON"].reads_as:
         return False
-    if word[0].isupper():
-        return not (
-            is_word(lower) and (_SENTENCE.search(text, max(0, match.start() - 4), match.start()) or word.isupper())
-        )
-    return False
+    opens_or_shouts = _SENTENCE.search(text, max(0, match.start() - 4), match.start()) or word.isupper()
+    return not (is_word(lower) and opens_or_shouts)

@@ -8,12 +8,11 @@ from collections.abc import Iterable
 
 from hallmark.base.key import digest
 from hallmark.mask.date_values import Day, Reader, shift
-from hallmark.mask.earlier_placeholders import UNKNOWN
 from hallmark.mask.kinds import DATES, short
 from hallmark.mask.lexicon import fold, titles
 from hallmark.mask.params import Mask
 from hallmark.mask.plain_view import view
-from hallmark.mask.spans import Draft
+from hallmark.mask.spans import UNKNOWN, Draft
 from hallmark.mask.surrogates import canonical, in_the_form_of, placeholder, surrogate
 
 CODE = 3  # digits of the code of a country, at most

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
-from hallmark.mask.introduced_names import FORM_WORDS, introduced
+from hallmark.mask.introduced_names import FORM_WORDS, introduced, of_names
 from hallmark.mask.lexicon import (
     first_names,
     fold,
@@ -26,7 +27,6 @@ from hallmark.mask.name_cues import (
     DOES,
     HYPHENED,
     INITIALED,
-    JOB_AFTER_NAME,
     JOB_LINE,
     LED,
     LISTED,
@@ -62,27 +62,22 @@ _MEMBER = re.compile(rf"{NAME_PART}(?: {NAME_PART})?")
 def people(text: str) -> Iterator[Found]:
     """Names by what stands before or after them, and the titles and jobs of people."""
     yield from introduced(text)
-    yield from _jobs(text)
+    for match in JOB_LINE.finditer(text) if "\n" in text else ():
+        if _below_name(text, match):
+            yield Found(*match.span(1), "TITLE", 0.5, "job")
     if text.islower():  # the others need capitals
         return
     yield from _led(text)
     yield from _initialed(text)
     yield from _listed(text)
     yield from _hyphened(text)
-    for match in _TOLD.finditer(text):  # "Please tell Rose that it broke"
-        if fold(match[1]) in first_names("en") and fold(match[1]) not in MONTHS and not is_stop(fold(match[1])):
-            yield Found(*match.span(1), "PERSON", 0.57, "told")
-    for match in _VOCATIVE.finditer(text):  # "Don't go to town, Mark!"
-        if fold(match[1]) in first_names("en") and fold(match[1]) not in MONTHS and not is_stop(fold(match[1])):
-            yield Found(*match.span(1), "PERSON", 0.52, "vocative")
-
-
-def _jobs(text: str) -> Iterator[Found]:
-    for match in JOB_LINE.finditer(text) if "\n" in text else ():
-        if _below_name(text, match):
-            yield Found(*match.span(1), "TITLE", 0.5, "job")
-    for match in JOB_AFTER_NAME.finditer(text) if ", " in text else ():
-        yield Found(*match.span(1), "TITLE", 0.5, "job")
+    for pattern, score in (
+        (_TOLD, 0.57),
+        (_VOCATIVE, 0.52),
+    ):  # "Please tell Rose that it broke", "Don't go to town, Mark!"
+        for match in pattern.finditer(text):
+            if fold(match[1]) in first_names("en") and fold(match[1]) not in MONTHS and not is_stop(fold(match[1])):
+                yield Found(*match.span(1), "PERSON", score, "told")
 
 
 def _below_name(text: str, job: re.Match[str]) -> bool:
@@ -233,13 +228,31 @@ def _user_name(text: str, start: int, end: int) -> tuple[int, int] | None:
     parts = [fold(part) for part in re.split(r"[._\d]+", text[low:high]) if part]
     if len(parts) == 1 and not text[high - 1 : high].isdigit():
         return None
-    names = [part in first_names() or part in last_names() for part in parts if len(part) > 2]
-    if any(names) and all(
-        (len(part) == 1 and part != "i") or part in last_names() or part in first_names() or not is_word(part)
-        for part in parts
-    ):
-        return low, high
-    return None
+    return (low, high) if of_names(text[low:high]) else None
+
+
+@lru_cache(2**14)
+def is_login(word: str) -> bool:
+    """Whether a word in lower case is made of someone's names, as many a user name is: "pwilliams", "anna.lopez", "rsingh04"."""
+    parts = [part for part in re.split(r"[._\d-]+", word) if part]
+    if all(part in MONTHS for part in parts):
+        return False  # "may2024"
+    joined = len(parts) > 1 or word[-1].isdigit()
+    if joined and (of_names(word) or all(part in first_names() or part in last_names() for part in parts)):
+        return True
+    return any(not is_word(part) and _of_two(part) for part in parts)
+
+
+def _of_two(word: str) -> bool:
+    """Whether a word is an initial and a family name, or a given and a family name in either order."""
+    if len(word) > 5 and (word[1:] in last_names() or (is_family_name(word[:-1]) and word[-1] != "s")):
+        return True
+    return any(
+        (left in first_names("en") and right in last_names()) or (left in last_names() and right in first_names("en"))
+        for at in range(3, len(word) - 2)
+        for left, right in [(word[:at], word[at:])]
+        if len(word) > 7
+    )
 
 
 def is_titled(before: str) -> bool:

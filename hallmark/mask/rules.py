@@ -6,16 +6,15 @@ Each finder takes the text of a `View` and yields `Found`. Scores only rank: if 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from stdnum import ean
 
-from hallmark.mask.checksums import card_ok, iban_ok
-from hallmark.mask.dates import age_spans, is_moment, moments
+from hallmark.mask.dates import NO_AGE_AFTER, age_spans, is_moment, moments
 from hallmark.mask.lexicon import fold, is_common
 from hallmark.mask.plain_view import BASE64, decoded
-from hallmark.mask.prefilter import compiled
+from hallmark.mask.prefilter import Filtered, compiled
 
 
 class Found(NamedTuple):
@@ -29,6 +28,17 @@ class Found(NamedTuple):
 
 
 Finder = Callable[[str], Iterator[Found]]
+Form = tuple[
+    str, float, Filtered
+]  # a kind, its score, and an expression of its values: what it matches, or its last group
+
+
+def formed(text: str, forms: Iterable[Form], recognizer: str = "form") -> Iterator[Found]:
+    """The values that expressions alone find."""
+    for kind, score, form in forms:
+        for match in form.finditer(text):
+            yield Found(*match.span(match.lastgroup or 0), kind, score, recognizer)
+
 
 DIGIT = re.compile(r"\d")
 _TLD = (
@@ -150,6 +160,38 @@ def cards(text: str) -> Iterator[Found]:
             yield Found(*match.span(), "CREDIT_CARD", 0.98, "printed_card")
 
 
+# --- check digits, read generously, so that a number of an unlisted country or issuer is masked too; the second check has its own
+
+_ISSUER = re.compile(
+    r"4\d{12}(?:\d{3}){0,2}|(?:5[1-5]|2[2-7])\d{14}|3[47]\d{13}|3(?:0[0-5]|[689]\d)\d{11}"
+    r"|(?:6011|65\d\d|64[4-9]\d)\d{12,15}|35\d{14}|(?:2131|1800)\d{11}|(?:50|5[6-9]|6\d)\d{10,17}"
+)
+# 15 to 34 characters (ISO 13616), at least ten of them digits: words after a code such as "RM12" are no account.
+_IBAN_FORM = re.compile(r"(?=(?:[A-Z]*\d){12})[A-Z]{2}\d\d[A-Z0-9]{11,30}", re.ASCII)
+
+
+def luhn(digits: str) -> bool:
+    """Whether the check digit of a card number is correct (ISO/IEC 7812-1)."""
+    total = 0
+    for position, digit in enumerate(reversed(digits)):
+        value = int(digit) * (1 + position % 2)
+        total += value - 9 * (value > 9)
+    return total % 10 == 0
+
+
+def card_ok(digits: str) -> bool:
+    """Whether the digits are a payment card number: issuer range, length and check digit all fit."""
+    return bool(_ISSUER.fullmatch(digits)) and len(set(digits)) > 1 and luhn(digits)
+
+
+def iban_ok(iban: str) -> bool:
+    """Whether form and check digits are those of an IBAN without spaces, of any country (ISO 13616, mod 97)."""
+    iban = iban.upper()
+    if not _IBAN_FORM.fullmatch(iban):
+        return False
+    return int("".join(str(int(char, 36)) for char in iban[4:] + iban[:4])) % 97 == 1
+
+
 # --- telephone numbers
 
 _PHONE = compiled(
@@ -169,9 +211,10 @@ _DATE_LIKE = re.compile(
 _PRICES = re.compile(r"(?:\d{1,5} )?\d{1,5}\.\d\d(?: \d{1,5}\.\d\d)+(?: \d{1,5})?")
 _PHONE_FORM = re.compile(
     r"(?:\+|00(?=[1-9]))[\d ().\-/]{8,}"  # international
-    r"|\(?\d{3}\)?[ .-]?\d{3}[.-]\d{4}"  # North America
+    r"|(?:1[ .-])?\(?\d{3}\)?[ .-]?\d{3}[.-]\d{4}"  # North America
     r"|\(\d{2,5}\)[ -]?\d{3,4}[ -]?\d{3,4}"
     r"|0\d{1,4}[ /-]\d{2,4}(?:[ -]?\d{2,4}){1,3}"  # a trunk zero, then groups
+    r"|0[1-9]\d{8,9}"
     r"|0\d(?P<gap>[ .-])\d\d(?:(?P=gap)\d\d){3}"
     r"|\d{2}(?:-\d{2}){3}|\d{3} \d{3} \d{3,4}|\d{3}-\d{4}|\d{2} \d{3} \d{3}",
 )
@@ -324,4 +367,5 @@ def dates(text: str, before: int | None) -> Iterator[Found]:
 def ages(text: str) -> Iterator[Found]:
     """Ages of people, by the words around the number."""
     for start, end in age_spans(text):
-        yield Found(start, end, "AGE", 0.7, "age")
+        if not NO_AGE_AFTER.match(text, end):
+            yield Found(start, end, "AGE", 0.7, "age")

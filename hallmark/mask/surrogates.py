@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from hallmark.mask.checksums import iban_ok, luhn
 from hallmark.mask.kinds import DATES, short
 from hallmark.mask.lexicon import fold
 from hallmark.mask.params import Mask
+from hallmark.mask.rules import iban_ok, luhn
 
 SHORTEST_NUMBER = 7  # digits of a telephone number that is the same with or without the codes before it
 
@@ -62,20 +63,33 @@ def _faker(locale: str) -> Any:
     return Faker(locale)
 
 
-LOCALES = {
-    "en": "en_US",
-    "de": "de_DE",
-    "fr": "fr_FR",
-    "es": "es_ES",
-    "it": "it_IT",
-    "nl": "nl_NL",
-    "pt": "pt_PT",
-    "pl": "pl_PL",
-}
+LOCALES = {"en": "en_US"} | {code: f"{code}_{code.upper()}" for code in ("de", "fr", "es", "it", "nl", "pt", "pl")}
 
 NATIONALITIES = (
     "Belgian", "Canadian", "Chilean", "Danish", "Estonian", "Finnish", "Greek", "Irish", "Kenyan", "Maltese", "Peruvian", "Thai",
 )  # fmt: skip
+
+
+# From a number: of a range that is reserved for examples, or that is never assigned.
+_NUMBERED: dict[str, Callable[[int], str]] = {
+    "PHONE_NUMBER": lambda n: f"+1 {(201, 212, 303, 312, 415, 503, 617, 702)[n % 8]} 555 01{n // 8 % 100:02d}",
+    "US_SSN": lambda n: f"000-{n % 99 + 1:02d}-{n // 99 % 9999 + 1:04d}",  # area 000 is never assigned
+    "IP_ADDRESS": lambda n: f"{('192.0.2', '198.51.100', '203.0.113')[n % 3]}.{n // 3 % 254 + 1}",
+    "MAC_ADDRESS": lambda n: f"00-00-5E-00-53-{n % 256:02X}",  # RFC 7042
+    "URL": lambda n: f"https://www.example.com/{n % 10**6}",
+    "AGE": lambda n: str(20 + n % 60),
+    "ZIP_CODE": lambda n: f"000{n % 100:02d}",
+    "USERNAME": lambda n: f"user{n % 10**6}",
+    "PASSPORT": lambda n: f"X000{n % 10**5:05d}",
+    "DRIVER_LICENSE": lambda n: f"D000-{n % 10**4:04d}-{n // 10**4 % 10**4:04d}",
+    "NATIONAL_ID": lambda n: f"000{n % 10**6:06d}",  # starts like a social security number that is never assigned
+    "ACCOUNT": lambda n: f"0000{n % 10**6:06d}",
+    "SECRET": lambda n: f"example-{n % 16**8:08x}",
+    "UUID": lambda n: f"00000000-0000-0000-8000-{n % 16**12:012x}",  # version 0 is not assigned
+    "CRYPTO": lambda n: f"0x{n % 16**8:040x}",  # no one can have the key of an address with that many zeros
+    "NRP": lambda n: NATIONALITIES[n % len(NATIONALITIES)],
+}
+_FAKED = {"STREET_ADDRESS": "street_address", "LOCATION": "city", "ORGANIZATION": "company", "TITLE": "job"}
 
 
 def surrogate(kind: str, seed: bytes, language: str = "en") -> str:
@@ -86,13 +100,15 @@ def surrogate(kind: str, seed: bytes, language: str = "en") -> str:
     faker = _faker(LOCALES.get(language, "en_US"))
     faker.seed_instance(int.from_bytes(seed[:8], "big"))
     number = int.from_bytes(seed[8:16], "big")
+    if kind in _NUMBERED:
+        return _NUMBERED[kind](number)
+    if kind in _FAKED:
+        return str(getattr(faker, _FAKED[kind])()).replace("\n", ", ")
     match kind:
         case "PERSON":
             return str(faker.first_name() + " " + faker.last_name())
         case "EMAIL_ADDRESS":
             return f"{canonical(faker.first_name())}.{canonical(faker.last_name())}{number % 1000}@example.com"
-        case "PHONE_NUMBER":
-            return f"+1 {(201, 212, 303, 312, 415, 503, 617, 702)[number % 8]} 555 01{number // 8 % 100:02d}"
         case "CREDIT_CARD":  # of no issuer, since its check digit is wrong
             head = f"400000{number % 10**9:09d}"
             return next(f"{head}{check}" for check in range(10) if not luhn(f"{head}{check}"))
@@ -101,44 +117,6 @@ def surrogate(kind: str, seed: bytes, language: str = "en") -> str:
             while iban_ok(f"GB00TEST{digits:014d}"):
                 digits = (digits + 1) % 10**14
             return f"GB00TEST{digits:014d}"
-        case "US_SSN":  # area 000 is never assigned
-            return f"000-{number % 99 + 1:02d}-{number // 99 % 9999 + 1:04d}"
-        case "IP_ADDRESS":
-            return f"{('192.0.2', '198.51.100', '203.0.113')[number % 3]}.{number // 3 % 254 + 1}"
-        case "MAC_ADDRESS":  # RFC 7042
-            return f"00-00-5E-00-53-{number % 256:02X}"
-        case "URL":
-            return f"https://www.example.com/{number % 10**6}"
-        case "STREET_ADDRESS":
-            return str(faker.street_address()).replace("\n", ", ")
-        case "LOCATION":
-            return str(faker.city())
-        case "ORGANIZATION":
-            return str(faker.company())
-        case "TITLE":
-            return str(faker.job())
-        case "AGE":
-            return str(20 + number % 60)
-        case "ZIP_CODE":
-            return f"000{number % 100:02d}"
-        case "USERNAME":
-            return f"user{number % 10**6}"
-        case "PASSPORT":
-            return f"X000{number % 10**5:05d}"
-        case "DRIVER_LICENSE":
-            return f"D000-{number % 10**4:04d}-{number // 10**4 % 10**4:04d}"
-        case "NATIONAL_ID":  # starts like a social security number that is never assigned
-            return f"000{number % 10**6:06d}"
-        case "ACCOUNT":
-            return f"0000{number % 10**6:06d}"
-        case "SECRET":
-            return f"example-{number % 16**8:08x}"
-        case "UUID":  # version 0 is not assigned
-            return f"00000000-0000-0000-8000-{number % 16**12:012x}"
-        case "CRYPTO":  # no one can have the key of an address with that many zeros
-            return f"0x{number % 16**8:040x}"
-        case "NRP":
-            return NATIONALITIES[number % len(NATIONALITIES)]
         case "DENIED" | "MISC" | "PLACEHOLDER":  # may be anything: two words that look like a name
             return " ".join(faker.words(2)).title()
     return f"{short(kind).lower()}-{number % 10**8:08d}"
