@@ -112,6 +112,14 @@ def test_of_a_refusal_only_known_words_are_taken(server: Stub, error: dict[str, 
     assert (found.problem, found.code, found.field) == ("refused", code, field)
 
 
+def test_another_model_than_was_asked_is_warned_of(server: Stub, caplog: pytest.LogCaptureFixture) -> None:
+    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "x"}}
+    for model, warned in (("tickets-2026-01-01", False), (None, False), ("tickets-mini", True)):
+        caplog.clear()
+        assert ask(server.url, question(raw=json.dumps({"model": model, "choices": [choice]}))).text == "x"
+        assert ("another model" in caplog.text) == warned
+
+
 def test_a_server_that_is_down_or_slow(server: Stub) -> None:
     down = problem("http://127.0.0.1:9/v1", question(text="x"))
     assert (down.problem, down.charged) == ("down", False)
