@@ -203,8 +203,7 @@ _BEFORE_SAID = {
 }
 # "the driver, 44, was"
 _SOMEONE = re.compile(
-    rf"\b(?:the|an?|my|his|her|our)[ ](?:[\w-]+[ ])?(?:{any_of(word_list('words/relations.txt'))}|{_KIN})$",
-    re.IGNORECASE,
+    rf"(?i)\b(?:the|an?|my|his|her|our)[ ](?:[\w-]+[ ])?(?:{any_of(word_list('words/relations.txt'))}|{_KIN})$"
 )
 # "Tobe (4)", "Lars Holm (son, 19)", "Eze, 46, succeeds", "Mia Forde, seven, went", "Mia Forde is 70 and well"
 _BY_NAME = compiled(

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from hallmark.mask.dates import EVENT_DATE
-from hallmark.mask.lexicon import any_of, first_names, fold, is_plain, is_stop, is_word, towns, word_list
+from hallmark.mask.lexicon import any_of, first_names, fold, is_common, is_plain, is_stop, is_word, towns, word_list
 from hallmark.mask.name_cues import is_destination
 from hallmark.mask.people import is_login
 from hallmark.mask.prefilter import Filtered, compiled
@@ -27,11 +27,13 @@ _CODE = compiled(
 _USER = compiled(
     r"(?<![\w.@/-])(?:(?P<sure>(?:[Uu]ser|USER)(?:[ _-]?(?:[Nn]ame|NAME|[Ii][Dd]))?|[Ll]og-?in|[Oo]wner|[Aa]uthor|[Rr]eporter|[Aa]ssignee|[Uu]id|UID|[Nn]ick(?:name)?|[Gg]amer ?tag|"
     r"(?:[Ll]ogged|[Ss]igned)[ -]in as|(?:[Pp]osted|[Uu]ploaded|[Ss]ubmitted|[Cc]ommented|[Oo]pened|[Rr]eported|[Cc]ommitted|[Cc]ommit) by|[Uu]ser ?name for [a-z ]{3,20})|"
-    r"[Aa]ccount|[Pp]rofile|[Hh]andle|[Ss]creen name|[Aa]lias|goes by|"
+    r"[Uu]nlock|[Bb]lock|[Bb]an|[Ss]uspend|[Rr]eset|[Ii]nvite|[Nn]otify|[Rr]emove|[Cc]ontact|[Aa]ccount|[Pp]rofile|[Hh]andle|[Ss]creen name|[Aa]lias|goes by|"
     r"(?:[Uu]sed|[Cc]reated|[Ee]dited|[Aa]pproved|[Cc]laimed|[Aa]ssigned|[Ss]hared|[Ss]hipped|[Ss]ent|[Oo]wned|[Mm]ade|[Ww]ritten|[Bb]ooked|[Pp]aid|[Rr]eserved) (?:by|for|to)|"
     r"(?:[Rr]eply|[Mm]essage|[Ss]ession|[Oo]rder|[Rr]equest|[Cc]omment|[Pp]ost|[Tt]icket|[Cc]all|[Mm]ail) (?:by|for|from|of))"
     r"(?:[ ]?[:=][ ]?|[ ](?P<said>is[ ])?)(?P<value>[a-z][\w.-]{2,31}\w)(?![\w@/(])"
 )
+_WROTE = compiled(r"[ ](?:wrote|said|says|posted|replied|commented|reported|asked|answered|uploaded)(?![\w'’])")
+_LOGIN = re.compile(r"(?<![\w.@/-])[a-z][a-z._-]{3,30}\d{0,4}$")
 _OWN = re.compile(r"\b(?:[Mm]y|[Hh]is|[Hh]er)[ ]$")
 _GOES_ON = re.compile(r"[ ](?:[a-z]+ing|to|by|not|for)\b|[^\s.,;!?]")
 _HANDLE = compiled(r"(?<![\w.@/])@[A-Za-z_][\w.]{1,29}\w(?![\w@(/-])")
@@ -149,6 +151,12 @@ def _user(text: str, match: re.Match[str]) -> Iterator[Found]:
         yield Found(*match.span("value"), "USERNAME", 0.72, "key")
 
 
+def _writer(text: str, match: re.Match[str]) -> Iterator[Found]:
+    login = _LOGIN.search(text, max(0, match.start() - 40), match.start())
+    if login and is_login(login[0]):
+        yield Found(*login.span(), "USERNAME", 0.72, "key")
+
+
 def _handle(text: str, match: re.Match[str]) -> Iterator[Found]:
     cued = _HANDLE_CUE.search(text, max(0, match.start() - 40), match.start())
     personal = re.search(r"[\d_]", match[0][1:])
@@ -180,10 +188,10 @@ def _code_town(text: str, match: re.Match[str]) -> Iterator[Found]:
 
 
 def _side(text: str, match: re.Match[str]) -> Iterator[Found]:
-    words = match["place"].split()
+    word = fold(match["place"].split()[1])
     before, after = text[max(0, match.start("place") - 60) : match.start("place")], text[match.end() : match.end() + 20]
     if not (
-        (is_word(fold(words[1])) and fold(words[1]) not in first_names())
+        (is_word(word) and (is_common(word) if match["the"] else word not in first_names()))
         or is_destination(before, after, country=False)
     ):
         yield Found(*match.span("place"), "LOCATION", 0.9, "place_cue")
@@ -205,6 +213,7 @@ _IN_PARTS: list[Form] = [
 _FINDERS: list[tuple[Filtered, Callable[[str, re.Match[str]], Iterator[Found]]]] = [
     (_CODE, _code),
     (_USER, _user),
+    (_WROTE, _writer),
     (_POINT, _point),
     (_HANDLE, _handle),
     (_PLATE_CUE, _plate),

@@ -235,23 +235,21 @@ def _user_name(text: str, start: int, end: int) -> tuple[int, int] | None:
 def is_login(word: str) -> bool:
     """Whether a word in lower case is made of someone's names, as many a user name is: "pwilliams", "anna.lopez", "rsingh04"."""
     parts = [part for part in re.split(r"[._\d-]+", word) if part]
-    if all(part in MONTHS for part in parts):
-        return False  # "may2024"
-    joined = len(parts) > 1 or word[-1].isdigit()
-    if joined and (of_names(word) or all(part in first_names() or part in last_names() for part in parts)):
-        return True
-    return any(not is_word(part) and _of_two(part) for part in parts)
+    names = [part for part in parts if len(part) > 2 and (part in first_names() or part in last_names())]
+    if all(part in MONTHS for part in parts) or "-" in word:
+        return False  # "may2024", "made-up"
+    if names and (len(parts) > 1 or word[-1].isdigit()):
+        return all(part in names or len(part) < 3 for part in parts)
+    return not names and any(not is_word(part) and _of_two(part) for part in parts)
 
 
 def _of_two(word: str) -> bool:
     """Whether a word is an initial and a family name, or a given and a family name in either order."""
-    if len(word) > 5 and (word[1:] in last_names() or (is_family_name(word[:-1]) and word[-1] != "s")):
+    if len(word) > 4 and (word[1:] in last_names() or (is_family_name(word[:-1]) and word[-1] != "s")):
         return True
+    halves = [{word[:at], word[at:]} for at in range(3, len(word) - 2) if len(word) > 7]
     return any(
-        (left in first_names("en") and right in last_names()) or (left in last_names() and right in first_names("en"))
-        for at in range(3, len(word) - 2)
-        for left, right in [(word[:at], word[at:])]
-        if len(word) > 7
+        two & first_names("en") and two & last_names() and two <= first_names("en") | last_names() for two in halves
     )
 
 
