@@ -163,12 +163,12 @@ _BEFORE_UNITS = re.compile(
 )
 _MEASURES = r"(?:percent|degrees?|km|miles?|met(?:er|re)s?|feet|ft|pounds?|dollars?|euros?|kilos?|kg|cm|min|seconds?|hours?|days?|weeks?|months?|points?|people|times|pages?)"
 # What an age ends before, and a count does not: "turned 47 in May", not "turned 40 tickets into tasks"
-_THEN = r"(?=[ ]?(?:[.,;:!?)\n]|$)(?!\d)|[ ](?:in|on|at|this|last|next|today|yesterday|tomorrow|now|soon|and|or|but|so|when|while|before|after|as|years|yrs)(?![\w'’-]))(?![.,:]\d)"
+_THEN = r"(?=[ ]?(?:[.,;:!?)\n]|$)(?!\d)|[ ](?:in|on|at|this|last|next|today|yesterday|tomorrow|now|then|soon|and|or|but|so|when|while|before|after|as|years|yrs)(?![\w'’-]))(?![.,:]\d)"
 _NO_AGE = rf"(?![\w%-]|[.:]\d|[ ](?:%|of|hundred|thousand|million|o'clock|[ap]\.?m|(?!weeks?|months?){_MEASURES}))"
-_KIN = r"(?:(?:grand|step|god)?(?:mother|father|son|daughter|child)|grand(?:ma|pa)|mum|mom|dad|husband|wife|brother|sister|uncle|aunt|niece|nephew|cousin|partner|fianc[eé]e?|man|woman|boy|girl)"
+_KIN = r"(?:(?:grand|step|god)?(?:mother|father|son|daughter|child)|grand(?:ma|pa)|mum|mom|dad|husband|wife|brother|sister|uncle|aunt|niece|nephew|cousin|partner|fianc[eé]e?|man|woman|boy|girl|patient|victim|applicant|claimant|suspect|tenant|pensioner)"
 _AGE = compiled(
     rf"{_SMALL}(?=[ ]?-?(?:years?|yrs?|months?|weeks?)[ -](?:old|young|of age)\b|[ ]?(?:y/?o|yo)\b|-?jährige?[rnms]?\b|enne\b)"
-    rf"|\b(?:aged?:?|age of|when (?:he|she|they|i) (?:was|were)|i(?:'| a)m|edad[ ]?:|âge[ ]?:|età[ ]?:|alter[ ]?:)[ ]*(?P<m>\d{{1,3}})"
+    rf"|\b(?:age[ds]?:?|age of|when (?:he|she|they|i) (?:was|were)|i(?:'| a)m|edad[ ]?:|âge[ ]?:|età[ ]?:|alter[ ]?:)[ ]*(?P<m>\d{{1,3}})"
     rf"(?![ ]?(?:%|(?:(?:and|or) (?:over|above|older|under|below|younger)|to|up)\b|{_MEASURES}|[.:/-]?\d))\b(?=\W|$)"
     rf"|\b(?:turn(?:s|ed|ing)|(?:will|to|would|'ll) turn)[ ](?P<t>\d{{1,3}}){_THEN}"
     r"|(?<=[a-z])(?<![0-9]),[ ](?P<k>[1-9]\d),(?=[ ][a-z]{2})",
@@ -189,18 +189,20 @@ _AGED = compiled(
 )
 # "my son is 9", "a boy of 12", "mother (58)", "retired at 60", "his 40th birthday": what stands before it says so; "in her late fifties"
 _SAID = compiled(
-    rf"(?:is|was|turns|turned)[ ](?:(?:now|only|already|just)[ ])?(?P<kin>\d{{1,2}}|{_IN_WORDS}){_THEN}|of[ ](?P<of>\d{{1,2}}){_NO_AGE}|\((?P<put>\d{{1,2}})\)"
-    rf"|at[ ](?P<life>\d{{2,3}}){_THEN}|At[ ](?P<led>[1-9]\d)(?=,[ ](?:he|she|I|my|his|her|[A-Z][\w'’-]+)\b)|(?P<day>\d{{1,3}}(?:st|nd|rd|th))(?=[ ]birthday)"
+    rf"(?:is|was|turns|turned|be)[ ](?:(?:now|only|already|just|nearly|about|almost|over|still)[ ])?(?P<kin>\d{{1,2}}|{_IN_WORDS}){_THEN}|of[ ](?P<of>\d{{1,2}}){_NO_AGE}|\((?P<put>\d{{1,2}})\)"
+    rf"|at[ ](?P<life>\d{{2,3}}){_THEN}|At[ ](?P<led>[1-9]\d)(?=,?[ ](?:he|she|I)\b|,[ ](?:my|his|her|[A-Z][\w'’-]+)\b)|(?P<day>\d{{1,3}}(?:st|nd|rd|th))(?=[ ]birthday)"
     r"|in[ ](?:my|his|her|their)[ ](?:early |mid[ -]?|late )?(?P<tens>[2-9]0s|(?:twen|thir|for|fif|six|seven|eigh|nine)ties)\b"
 )
-_BEFORE_SAID = {
-    name: re.compile(rf"(?<![^\W_]){_KIN}(?:,?[ ][A-Z][\w'’-]+)?,?[ ]$", re.IGNORECASE) for name in ("kin", "of", "put")
-} | {
+_BEFORE_SAID = dict.fromkeys(
+    ("kin", "of", "put"),
+    re.compile(rf"(?i)(?<![^\W_])(?:{_KIN}(?:,?[ ][A-Z][\w'’-]+)?,?|(?:he|she|who|i)(?:['’]ll|[ ]will|[ ]would)?)[ ]$"),
+) | {
     "life": re.compile(
-        r"\b(?:died|retired|married|widowed|divorced|graduated|emigrated|diagnosed|pregnant|passed away|mother|father|orphan|parent)[ ]$"
+        r"\b(?:died|retired|married|widowed|divorced|graduated|emigrated|diagnosed|pregnant|passed away|mother|father|orphan|parent|school|first (?:child|baby|job)|(?:started|began) work)[ ]$"
     ),
-    "day": re.compile(r"(?:\b(?:my|his|her|your)|['’]s?)[ ]$"),
+    "day": re.compile(r"(?:\b(?:[Mm]y|[Hh]is|[Hh]er|[Yy]our|[Hh]appy)|['’]s?)[ ]$"),
 }
+AND_AGE = re.compile(rf",?[ ]and[ ](?P<n>\d{{1,3}}){_THEN}")  # "aged 9 and 12"
 # "the driver, 44, was"
 _SOMEONE = re.compile(
     rf"(?i)\b(?:the|an?|my|his|her|our)[ ](?:[\w-]+[ ])?(?:{any_of(word_list('words/relations.txt'))}|{_KIN})$"
@@ -208,7 +210,7 @@ _SOMEONE = re.compile(
 # "Tobe (4)", "Lars Holm (son, 19)", "Eze, 46, succeeds", "Mia Forde, seven, went", "Mia Forde is 70 and well"
 _BY_NAME = compiled(
     rf"(?P<name>[^\W\d_a-zß-öø-ÿ][^\W\d_]*(?:['’-][^\W\d_]+)*)(?:,?[ ](?:Jr|Sr)\.)?(?:(?P<open>[ ]\((?:[a-z]+,[ ]){{0,2}}(?:aged?[ ])?)(?P<n>\d{{1,2}}(?:[ ]?[mfMF])?|\d{{1,2}}[ ](?:weeks|months|days|years|yrs))(?=[,;)])"
-    rf"|(?:,|[ ](?:is|was|turned)(?:[ ](?:now|only|already|just))?)[ ](?P<m>[1-9]\d|{_IN_WORDS})(?=,[ ]|[.!?](?:\s|$)|[ ](?:and|but)[ ][a-z]|(?P<more>[ ]?(?:;|\n|$)|[ ]yrs\b)))"
+    rf"|(?:,|[ ](?:is|was|turned)(?:[ ](?:now|only|already|just))?|[ ][–—-])[ ](?P<m>[1-9]\d|{_IN_WORDS})(?=,[ ]|[.!?](?:\s|$)|[ ](?:and|but)[ ][a-z]|(?P<more>[ ]?(?:;|\n|$)|[ ](?:yrs|years)\b|[ ][–—-][ ])))"
 )
 
 

@@ -138,16 +138,10 @@ def _code(text: str, match: re.Match[str]) -> Iterator[Found]:
 
 def _user(text: str, match: re.Match[str]) -> Iterator[Found]:
     value = match["value"]
-    said = (
-        match["said"]
-        and _OWN.search(text, max(0, match.start() - 5), match.start())
-        and not _GOES_ON.match(text, match.end())
-    )
-    if (
-        (match["sure"] and re.search(r"[\d_]|\.\w", value))
-        or is_login(value)
-        or (said and not is_plain(value) and not is_stop(value))
-    ):
+    sure = match["sure"] and re.search(r"[\d_]|\.\w", value)
+    own = match["said"] and _OWN.search(text, max(0, match.start() - 5), match.start())
+    said = own and not (_GOES_ON.match(text, match.end()) or is_plain(value) or is_stop(value))
+    if sure or said or is_login(value):
         yield Found(*match.span("value"), "USERNAME", 0.72, "key")
 
 
@@ -190,10 +184,8 @@ def _code_town(text: str, match: re.Match[str]) -> Iterator[Found]:
 def _side(text: str, match: re.Match[str]) -> Iterator[Found]:
     word = fold(match["place"].split()[1])
     before, after = text[max(0, match.start("place") - 60) : match.start("place")], text[match.end() : match.end() + 20]
-    if not (
-        (is_word(word) and (is_common(word) if match["the"] else word not in first_names()))
-        or is_destination(before, after, country=False)
-    ):
+    other = is_word(word) and (is_common(word) if match["the"] else word not in first_names())
+    if not (other or is_destination(before, after, country=False)):
         yield Found(*match.span("place"), "LOCATION", 0.9, "place_cue")
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from stdnum import ean
 
-from hallmark.mask.dates import NO_AGE_AFTER, age_spans, is_moment, moments
+from hallmark.mask.dates import AND_AGE, NO_AGE_AFTER, age_spans, is_moment, moments
 from hallmark.mask.lexicon import fold, is_common
 from hallmark.mask.plain_view import BASE64, decoded
 from hallmark.mask.prefilter import Filtered, compiled
@@ -369,3 +369,5 @@ def ages(text: str) -> Iterator[Found]:
     for start, end in age_spans(text):
         if not NO_AGE_AFTER.match(text, end):
             yield Found(start, end, "AGE", 0.7, "age")
+            if more := AND_AGE.match(text, end):
+                yield Found(*more.span("n"), "AGE", 0.7, "age")
