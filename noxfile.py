@@ -47,7 +47,7 @@ SESSIONS = {
         "key": "Make the key for pseudonyms, if this repo needs one and has none; otherwise check that it is there.",
         "machine": "Set params.yaml up for a machine: `-- gpu-24gb`, `--dry` only shows it; without a name, list all.",
         "install": "Make `.venv` with all that `lint` and `tests` need, which they also do themselves.",
-        "tests": "Run the tests. Options go to pytest; without any, `.venv/coverage.json` has the coverage, at least 90 %.",
+        "tests": "Run the tests. Options go to pytest; without any, all run.",
         "update": "Bring a stamped repo to the template's state: `-- [TEMPLATE]`; in the template `-- ../my-domain`.",
         "verify": "Rebuild the committed state in a fresh clone, and compare all outputs; `-- --stage sft`: one stage.",
         "vllm": "Make `.venv-vllm`, the environment of the vllm server (CUDA if there is a GPU). Options go to pip.",
