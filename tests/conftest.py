@@ -45,22 +45,10 @@ def add_worse_answers(raw: Path) -> None:
 
 # The modules that take longest. pytest-xdist deals modules out in this order, so that none of them is left to the end.
 SLOW = (
-    "test_rebuild",
-    "test_pipeline",
-    "test_template",
-    "test_benchmark",
-    "test_verify",
-    "test_mask",
-    "test_several",
-    "test_dpo",
-    "test_certify",
-    "test_bad_input",
-    "test_report",
-    "test_sft",
-    "test_registry",
-    "test_tune",
+    "test_rebuild", "test_pipeline", "test_template", "test_benchmark", "test_verify", "test_mask", "test_several",
+    "test_dpo", "test_certify", "test_bad_input", "test_report", "test_sft", "test_registry", "test_tune",
     "test_update",
-)
+)  # fmt: skip
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -91,11 +91,7 @@ def write_release(folder: Path, it: Parts) -> prov.Stages:
     ]
     byproducts.append(prov.descriptor("reports/gate.json", hashlib.sha256(gate).hexdigest(), "report"))
     statement = prov.provenance(
-        subjects=subjects,
-        params=it["params"],
-        stages=stages,
-        dependencies=it["dependencies"],
-        byproducts=byproducts,
+        subjects=subjects, params=it["params"], stages=stages, dependencies=it["dependencies"], byproducts=byproducts
     )
     write_json(folder / prov.PROVENANCE, statement)
     write_json(folder / prov.VERDICT, prov.verdict(subjects, sha256_file(folder / prov.PROVENANCE), it["gate"]))

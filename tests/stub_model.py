@@ -110,7 +110,9 @@ Reply = tuple[int, dict[str, str], bytes]  # status, headers, content
 
 
 class ChatServer(ThreadingHTTPServer):
-    """A chat API in this process, while it is a context; `asked` and `keys` are what it was sent."""
+    """A chat API in this process, while it is a context; `asked` and `keys` are what it was sent. Of a GET, `reply` gets {}."""
+
+    request_queue_size = 64
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), ChatHandler)
@@ -138,7 +140,7 @@ class ChatHandler(BaseHTTPRequestHandler):
     server: ChatServer
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"] or 0)) or "{}")
         self.server.asked.append(body)
         self.server.keys.append(self.headers["Authorization"])
         status, headers, content = self.server.reply(body)
@@ -152,6 +154,9 @@ class ChatHandler(BaseHTTPRequestHandler):
         if not self.server.drip:
             self.wfile.write(content)
         self.close_connection = True
+
+    def do_GET(self) -> None:
+        self.do_POST()
 
     def log_message(self, *_: Any) -> None:
         """Say nothing."""
@@ -202,7 +207,7 @@ def answers(stub: Stub) -> bool:
     return False
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
+def wait_for(condition: Callable[[], Any], seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited too long"

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -96,13 +95,6 @@ def left_over(folder: Path) -> list[str]:
         except psutil.Error:
             continue
     return found
-
-
-def wait_for(condition) -> None:
-    end = time.monotonic() + WAIT
-    while not condition():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.1)
 
 
 def test_both_models_are_measured_in_a_closed_and_an_open_loop(workspace):

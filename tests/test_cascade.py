@@ -228,11 +228,7 @@ def test_what_ships_decides_as_the_report_does(folder):
 
 
 ISOTONIC = {"method": "isotonic", "knots": [[0.0, 0.2], [1.0, 0.9]]}
-FORGED = [
-    {"threshold": 1e13},
-    {"raw_scores": [*RAW][::-1]},
-    {"score.knots": [[1.0, 0.1], [0.0, 0.2]]},
-]
+FORGED = [{"threshold": 1e13}, {"raw_scores": [*RAW][::-1]}, {"score.knots": [[1.0, 0.1], [0.0, 0.2]]}]
 
 
 @pytest.mark.parametrize("changes", FORGED)

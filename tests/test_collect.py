@@ -33,16 +33,7 @@ from hallmark.task.task import Task
 from tests.browser import chromium
 from tests.test_collecting import TARGET, logged
 from tests.test_traces import a_trace
-from tests.workspace import (
-    ROOT,
-    change_params,
-    committed,
-    git_commit,
-    git_init,
-    make_workspace,
-    report,
-    run_here,
-)
+from tests.workspace import ROOT, change_params, committed, git_commit, git_init, make_workspace, report, run_here
 
 NO_NER = {"mask.ner": {"engine": "none", "model": None}, "mask.workers": 1}
 START = datetime(2026, 11, 1, tzinfo=UTC)

@@ -70,10 +70,7 @@ def test_no_stage_loads_torch_or_numpy_before_its_code_path_is_set() -> None:
 CUDA = Compute(device="cuda", threads=3, portable=False)
 
 
-@pytest.mark.parametrize(
-    ("given", "seen"),
-    [(None, "0"), ("GPU-5c2f, GPU-11aa", "GPU-5c2f"), ("", "")],
-)
+@pytest.mark.parametrize(("given", "seen"), [(None, "0"), ("GPU-5c2f, GPU-11aa", "GPU-5c2f"), ("", "")])
 def test_all_but_workers_see_the_first_gpu_that_the_user_allows(
     monkeypatch: pytest.MonkeyPatch, given: str | None, seen: str
 ) -> None:

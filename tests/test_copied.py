@@ -27,10 +27,7 @@ SCHEMA = {
     "properties": {
         "state": {"enum": ["open", "closed"]},
         "mail": {"type": "string"},
-        "items": {
-            "type": "array",
-            "items": {"$ref": "#/$defs/item"},
-        },
+        "items": {"type": "array", "items": {"$ref": "#/$defs/item"}},
         "more": {"type": "object"},
     },
     "$defs": {"item": {"type": "object", "properties": {"price": {"type": "number"}, "code": {"type": "string"}}}},

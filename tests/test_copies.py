@@ -114,11 +114,7 @@ def test_the_target_is_masked_as_the_text_shows_it(text: str, value: str, masked
 
 @pytest.mark.parametrize(
     ("text", "kept", "left"),
-    [
-        ("Add Ray Noble", "Ray Noble", []),
-        ("Ray Noble 4711", "Ray Noble", ["4711"]),
-        ("Bill Noble", "Noble", ["Bill"]),
-    ],
+    [("Add Ray Noble", "Ray Noble", []), ("Ray Noble 4711", "Ray Noble", ["4711"]), ("Bill Noble", "Noble", ["Bill"])],
 )
 def test_what_a_pattern_leaves_of_a_found_name_is_masked_if_it_may_be_private(
     text: str, kept: str, left: list[str]

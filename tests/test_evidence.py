@@ -22,15 +22,7 @@ def test_numbers_in_text_in_every_reading(text: str, numbers: set[float]) -> Non
     assert numbers <= set(numbers_in(text))
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "2024-03-05",
-        "5 March 2024",
-        "March 5th, 2024",
-        "5-Mar-2024",
-    ],
-)
+@pytest.mark.parametrize("text", ["2024-03-05", "5 March 2024", "March 5th, 2024", "5-Mar-2024"])
 def test_a_date_is_found_in_its_usual_spellings(text: str) -> None:
     assert Source(f"It was {text}, I think").has("2024-03-05")
     assert not Source(f"It was {text}, I think").has("2024-04-06")

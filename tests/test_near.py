@@ -42,12 +42,7 @@ def found(texts: list[str], size: int, threshold: float, permutations: int = 256
 
 
 @pytest.mark.parametrize(
-    ("text", "normal"),
-    [
-        ("ＡＢＣ ﬁ ①", "abc fi 1"),
-        ("a\u200bb\u00adc\x00d\u202e", "abcd"),
-        (" \u200b ", ""),
-    ],
+    ("text", "normal"), [("ＡＢＣ ﬁ ①", "abc fi 1"), ("a\u200bb\u00adc\x00d\u202e", "abcd"), (" \u200b ", "")]
 )
 def test_normalise(text: str, normal: str) -> None:
     assert near.normalise(pl.Series([text])).to_list() == [normal]

@@ -66,9 +66,7 @@ def test_loss_and_gradients_are_those_of_records_one_by_one(
     from hallmark.model import trainer
 
     made = trainer_of(
-        "sft",
-        load_base(make_family(family, tmp_path), dtype="float32", attention=attention, device="cpu"),
-        tmp_path,
+        "sft", load_base(make_family(family, tmp_path), dtype="float32", attention=attention, device="cpu"), tmp_path
     )
     made.length_power = 0.5
     assert made.shares

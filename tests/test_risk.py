@@ -13,15 +13,7 @@ from scipy.stats import beta
 
 from hallmark.base.betting import log_wealth, mean_interval, p_value
 from hallmark.base.stats import ClusterBootstrap
-from hallmark.judge.risk import (
-    BOUNDED,
-    NOT_REACHED,
-    TOO_LITTLE,
-    Answers,
-    bound,
-    candidates,
-    fewest_groups,
-)
+from hallmark.judge.risk import BOUNDED, NOT_REACHED, TOO_LITTLE, Answers, bound, candidates, fewest_groups
 from hallmark.judge.risk_curve import area_difference, areas, curve
 from tests.bench.cascade import row
 

@@ -26,7 +26,7 @@ from hallmark.serve.engines import ENGINES
 from hallmark.serve.engines.transformers_serve import TransformersServer
 from tests import test_engines as toys
 from tests.rows import refused
-from tests.test_benchmark import wait_for
+from tests.stub_model import wait_for
 
 # A server that is hard to stop: it ignores SIGTERM, and so does its child.
 STUBBORN = """

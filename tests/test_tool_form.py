@@ -311,11 +311,7 @@ AS_READ = [
     ],
 )
 def test_a_record_and_a_live_request_make_the_same_prompt(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    family: str,
-    tool_format: str,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, family: str, tool_format: str
 ) -> None:
     """In training, evaluation, the counts of tokens, the harness's task, and through gateway and admission to a server."""
     from transformers.cli.serving.utils import BaseHandler, Modality

@@ -93,10 +93,7 @@ def upstream(folder: Path) -> Iterator[str]:
 def gateway(folder: Path, behind: str, changes: dict[str, Any]) -> Iterator[str]:
     """The gateway in front of a model server, over a copy of this repository: where it answers."""
     port = free_port(0, "--port")
-    serve = {
-        "serve.port": port,
-        "serve.upstreams": {"prod": {"url": f"{behind}/v1", "model": stub.MODEL, "key": None}},
-    }
+    serve = {"serve.port": port, "serve.upstreams": {"prod": {"url": f"{behind}/v1", "model": stub.MODEL, "key": None}}}
     repo = make_workspace(folder, serve | changes)
     if (ROOT / "models").exists():
         (repo / "models").symlink_to(ROOT / "models")

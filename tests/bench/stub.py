@@ -15,12 +15,7 @@ from starlette.routing import Route
 
 MODEL = "tuned"
 SECONDS = 0.02
-ANSWER = json.dumps(
-    {
-        "intent": "refund", "urgency": "normal", "product": None, "amount": None, "date": None,
-        "issues": ["it is broken"],
-    }, separators=(",", ":"),
-)  # fmt: skip
+ANSWER = '{"intent":"refund","urgency":"normal","product":null,"amount":null,"date":null,"issues":["it is broken"]}'
 USAGE = {"prompt_tokens": 150, "completion_tokens": 30, "total_tokens": 180}
 
 
@@ -41,10 +36,12 @@ async def chat(request: Request) -> Response:
 
 
 async def models(request: Request) -> Response:
+    """Its one model."""
     return JSONResponse({"object": "list", "data": [{"id": MODEL, "object": "model"}]})
 
 
 async def health(request: Request) -> Response:
+    """It is well."""
     return JSONResponse({"status": "ok"})
 
 

@@ -12,10 +12,7 @@ from hallmark.judge.verdict import VERDICTS
 from tests.bench.corpora.recipe import Recipe
 
 LINEAR = "linear"  # what the linear model is called here: its labels count, since it predicts nothing else
-NAMES = {
-    LINEAR: "linear model, labels",
-    "few_shot": "few-shot",
-}  # of a model, if it is shown otherwise
+NAMES = {LINEAR: "linear model, labels", "few_shot": "few-shot"}  # of a model, if it is shown otherwise
 
 
 def figures(repo: Path, seconds: float) -> dict[str, Any]:
