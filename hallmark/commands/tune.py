@@ -305,12 +305,13 @@ def write_best(file: Path, raw: dict[str, Any], found: list[Trial]) -> None:
     if (best := best_of(found)) is None:
         problem = "no trial has succeeded with the current data, code and params"
         raise HallmarkError(problem, file=REPORT, remedy="run `nox -s tune`")
-    values = "\n".join(f"{name}: {json.dumps(value)}" for name, value in best.params.items())
+    others = {name: value for name, value in best.params.items() if value != value_at(raw, name)}
+    values = "\n".join(f"{name}: {json.dumps(value)}" for name, value in others.items())
     write_params(file, changed(file.read_text(encoding="utf-8"), values))
     print(f"written: {file}, by trial {best.number}, validation loss {best.loss:.4f}:")
     for name, value in best.params.items():
         before = value_at(raw, name)
-        print(f"  {name}: {_cell(before)}{f' -> {_cell(value)}' if value != before else ', as it was'}")
+        print(f"  {name}: {_cell(before)}{f' -> {_cell(value)}' if name in others else ', as it was'}")
     print("then `nox -s repro`")
 
 
