@@ -65,7 +65,10 @@ def test_the_page_says_how_far_it_came_and_shows_no_markup_of_others() -> None:
     played.ended = "done"
     assert "<b>Not as it should be: v0.3.0: None.</b>" in render(played, SMALL)
     played.verdicts["v0.3.0"] = "roll_back", 30.0
-    assert "<b>As it should be: v0.2.0 was promoted by its verdict" in render(played, SMALL)
+    played.sides, played.releases["v0.3.0"] = [(30.0, "prod", "v0.3.0"), (45.0, "prod", "v0.2.0")], (0.0, ["floor"])
+    page = render(played, SMALL)
+    assert "<b>As it should be: v0.2.0 was promoted by its verdict" in page and "v0.3.0, planted as bad" in page
+    assert "prod 00:30 to 00:45; its verdict took it out" in page
 
 
 def test_a_demo_that_is_stopped_leaves_its_page_and_no_process(tmp_path: Path) -> None:

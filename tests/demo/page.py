@@ -28,7 +28,8 @@ COLOURS = ("#4c78a8", "#2a9d8f", "#8e5572")  # of the versions, in order
 BECAME = {"right": "#5aa469", "wrong": "#d9694f", "for a person": "#c9a227", "failed": "#3b3b3b"}
 LEFT, WIDTH, BIN = 80, 920, 8.0  # of the line of time, in its own units
 ENDS = {"promote": "its verdict promoted it", "roll_back": "its verdict took it out", "too_little_data": "undecided"}
-WANTED = {"v0.2.0": ENDS["promote"], "v0.3.0": ENDS["roll_back"]}
+BAD = "v0.3.0"
+WANTED = {"v0.2.0": ENDS["promote"], BAD: ENDS["roll_back"]}
 
 
 def render(played: Played, size: Size) -> str:
@@ -102,11 +103,20 @@ def story(played: Played) -> Iterator[str]:
 
 def releases(played: Played) -> Iterator[tuple[object, ...]]:
     for version, (right, failed) in played.releases.items():
-        lived = [f"{side} at {clock(at)}" for at, side, who in played.sides if who == version]
+        mine = [stay for stay in sorted(stays(played)) if stay[3] == version]
+        lived = [f"{side} {clock(at)} to {clock(end)}" for at, end, side, _ in mine]
         if version in played.verdicts:
             lived.insert(1, ENDS[played.verdicts[version][0]])
         gate = f"refused: {', '.join(failed)}; waived" if failed else "passed"
-        yield version, f"{100 * right:.0f} %", gate, "; ".join(lived)
+        yield version + ", planted as bad" * (version == BAD), f"{100 * right:.0f} %", gate, "; ".join(lived)
+
+
+def stays(played: Played) -> Iterator[tuple[float, float, str, str]]:
+    """(from, until, side, version) for each time that a version was prod or canary."""
+    for side in ("prod", "canary"):
+        mine = [(at, who) for at, which, who in played.sides if which == side]
+        ends = [*(at for at, _ in mine[1:]), played.seconds]
+        yield from ((at, end, side, who) for (at, who), end in zip(mine, ends, strict=False) if who)
 
 
 def line_of_time(played: Played) -> str:
@@ -114,10 +124,8 @@ def line_of_time(played: Played) -> str:
     whole = max(played.seconds, 1.0)
     colours = dict(zip(played.releases, COLOURS, strict=False))
     bars = [(0, it.at, it.at + it.seconds, "#9aa3ad", "training") for it in played.steps if it.command == "dvc repro"]
-    for y, side in ((30, "prod"), (60, "canary")):
-        mine = [(at, who) for at, which, who in played.sides if which == side]
-        ends = [*(at for at, _ in mine[1:]), whole]
-        bars += [(y, at, end, colours.get(who, "#777"), who) for (at, who), end in zip(mine, ends, strict=False) if who]
+    at_y = {"prod": 30, "canary": 60}
+    bars += [(at_y[side], at, end, colours.get(who, "#777"), who) for at, end, side, who in stays(played)]
     parts = [f"<svg viewBox='0 0 {LEFT + WIDTH} 210' font-size='13'>"]
 
     def rect(x: float, y: float, width: float, height: float, colour: str) -> None:
