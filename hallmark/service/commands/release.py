@@ -19,6 +19,7 @@ from hallmark.release.signing import check_private_key, import_signing
 from hallmark.service.registry.changes import since
 from hallmark.service.registry.folders import remote_of
 from hallmark.service.registry.promotion import Done, register
+from hallmark.service.registry.registry import CANARY, PROD, Registry
 
 HERE = Path()
 
@@ -48,8 +49,9 @@ def main(arguments: argparse.Namespace) -> None:
         if not remote_of(HERE):
             say("first, once: dvc remote add --default NAME URL, and commit and push .dvc/config")
         say("share it: nox -s release -- --push")
-    if done.tags:
-        say(f"use it: nox -s promote -- {name} canary")
+    if done.tags or (arguments.push and not arguments.dry):
+        stage = CANARY if Registry.read(HERE).event_of(PROD) else PROD
+        say(f"use it, elsewhere after `git fetch --tags`: nox -s promote -- {name} {stage}")
 
 
 def heading(done: Done, dry: bool) -> str:
