@@ -186,9 +186,7 @@ def test_a_bad_line_is_told_by_its_number_before_anything_is_asked(
 
 
 @given(st.lists(st.binary(max_size=60), max_size=6))
-def test_any_bytes_are_requests_or_one_clear_error(
-    tmp_path_factory: pytest.TempPathFactory, lines: list[bytes]
-) -> None:
+def test_any_bytes_are_requests_or_one_error(tmp_path_factory: pytest.TempPathFactory, lines: list[bytes]) -> None:
     file = tmp_path_factory.getbasetemp() / "any.jsonl"
     file.write_bytes(b"\n".join(lines))
     try:
@@ -204,9 +202,7 @@ def answer(row: int, digest: str = "a") -> dict[str, Any]:
 
 
 @given(st.integers(0, 4), st.integers(0, 200))
-def test_any_cut_leaves_whole_lines_to_go_on_from(
-    tmp_path_factory: pytest.TempPathFactory, count: int, cut: int
-) -> None:
+def test_a_cut_leaves_whole_lines_to_go_on_from(tmp_path_factory: pytest.TempPathFactory, count: int, cut: int) -> None:
     path = tmp_path_factory.getbasetemp() / "cut.jsonl"
     path.unlink(missing_ok=True)
     with answers_in(path) as answers:

@@ -383,9 +383,7 @@ def test_history_that_a_clone_only_pretends_to_have_proves_nothing(trick: str, r
     assert any("no dvc.lock in the clone's history" in line for line in check(release, clone=repo).wrong)
 
 
-def test_a_clone_whose_git_never_answers_is_an_error(
-    repo: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_clone_whose_git_never_answers_fails(repo: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import os
 
     from hallmark.release import clone

@@ -318,9 +318,7 @@ def test_what_dvc_sets_is_what_is_wanted_or_an_error(tmp_path: Path) -> None:
     apply_overrides(file, experiments.overrides(raw, wanted, file))
     assert resolved(file) == wanted
     assert experiments.overrides(wanted, wanted, file) == []
-    with pytest.raises(
-        HallmarkError, match="on one line"
-    ):  # a bug of DVC's: a block over several lines can't become {}
+    with pytest.raises(HallmarkError, match="on one line"):  # DVC's bug: a block over several lines can't become {}
         experiments.overrides(wanted, raw, file)
     for name, value in (
         ("base.name", "${oc.env:HOME}"),

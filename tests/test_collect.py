@@ -242,9 +242,7 @@ def test_a_log_of_others_is_masked_for_the_first_time_and_nothing_private_is_lef
 
 
 @pytest.mark.parametrize("moment", ["data/review", "reports/collect.json"])
-def test_a_killed_collection_leaves_nothing_half_written_and_the_next_gives_the_same(
-    tmp_path: Path, moment: str
-) -> None:
+def test_a_killed_collection_leaves_nothing_half_written_and_the_next_is_the_same(tmp_path: Path, moment: str) -> None:
     folder = make_workspace(tmp_path / "repo", NO_NER, rows=40)
     shutil.rmtree(folder / "reports", ignore_errors=True)
     traffic = Traffic(folder)

@@ -82,9 +82,7 @@ def test_all_but_workers_see_the_first_gpu_that_the_user_allows(
 
 
 @pytest.mark.parametrize("kind", ["sft", "dpo"])
-def test_a_trainer_is_built_where_there_are_two_gpus(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
+def test_a_trainer_is_built_if_there_are_two_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     monkeypatch.delenv(VISIBLE, raising=False)
     make_tiny_base(tmp_path)
     bases = [load_base(tmp_path, dtype="bfloat16", attention="sdpa", device="cpu") for _ in range(2)]

@@ -81,9 +81,7 @@ def test_a_copied_value_stands_in_the_masked_text_and_comes_back(
     for old, new in zip(values, after, strict=True):
         assert before.of(old), (text, old)
         assert later.of(new), (masked, old, new)
-        part = " " not in old and old.title() in {
-            name.split()[0] for name in NAMES
-        }  # of a name, which comes back whole
+        part = " " not in old and old.title() in {name.split()[0] for name in NAMES}  # of a name: it comes back whole
         if not part:
             assert canonical(restore(new, record.values)) == canonical(old), (masked, new)
         if new != old and style == "surrogate":

@@ -168,9 +168,7 @@ def test_the_results_shown_are_those_committed(tmp_path: Path) -> None:
     printed = run_here(folder, "hallmark.commands.summary").stdout.splitlines()
     for name in ("README.md", "docs/results.md"):
         text = (ROOT / name).read_text(encoding="utf-8")
-        table = re.search(
-            r"^    (?:A linear model wins|\d+ holdout records;).*?(?=^\S)", text, re.MULTILINE | re.DOTALL
-        )
+        table = re.search(r"^    (?:A linear model wins|\d+ holdout records;).*?(?=^\S)", text, re.M | re.S)
         assert table, name
         lines = [line.removeprefix("    ").rstrip() for line in table[0].splitlines() if line.strip()]
         assert len(lines) > 12

@@ -343,9 +343,7 @@ def test_metrics_are_the_sums_of_their_records() -> None:
     seed=st.integers(0, 9),
     data=st.data(),
 )
-def test_every_group_has_its_fair_share_of_a_draw(
-    sizes: list[int], share: float, seed: int, data: st.DataObject
-) -> None:
+def test_a_group_has_its_fair_share_of_a_draw(sizes: list[int], share: float, seed: int, data: st.DataObject) -> None:
     groups = [f"g{group}" for group, size in enumerate(sizes) for _ in range(size)]
     ids = [f"r{number}" for number in range(len(groups))]
     count = round(share * len(groups))

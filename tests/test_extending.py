@@ -97,13 +97,9 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_new_kind_and_a_new_measure_go_through_the_pipeline(
-    workspace: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_new_kind_and_measure_go_through_the_pipeline(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     params = load_params()
-    write_other_reports(
-        workspace
-    )  # benchmark, dpo and the training curve; and a split, whose place the stage's own takes
+    write_other_reports(workspace)  # benchmark, dpo and the training curve; and a split, which the stage's own replaces
     HOLDOUT_LOCK.unlink()
     mask.run(params)
     dedupe.run(params)

@@ -166,9 +166,7 @@ def test_names_of_another_family_are_refused(tmp_path: Path, monkeypatch: pytest
         sft.run(params)
 
 
-def test_what_the_template_reads_is_fixed_whatever_a_caller_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_the_template_reads_is_fixed_for_all_callers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     odd = {"enable_thinking": False, "text": 'a "b" \\ \n{{ ü }} 😀', "number": 1.5}
     params = made(tmp_path, "qwen3-0.6b", monkeypatch, **{"base.chat_template_kwargs": odd})
     base.run(params)

@@ -116,9 +116,7 @@ CHANGES: list[tuple[str, Callable[[Path], Any]]] = [
 
 
 @pytest.mark.parametrize(("words", "change"), CHANGES)
-def test_whatever_is_added_removed_or_replaced_is_refused(
-    folder: Path, words: str, change: Callable[[Path], Any]
-) -> None:
+def test_what_is_added_removed_or_replaced_is_refused(folder: Path, words: str, change: Callable[[Path], Any]) -> None:
     change(folder)
     assert words in refused(folder).encode("unicode_escape").decode().replace(r"\\", "\\").replace(r"\n", "\n")
 

@@ -110,7 +110,7 @@ def test_a_report_is_as_before(run: Path, name: str) -> None:
     held(f"{name}.json", json.dumps(json.loads(text), indent=1, ensure_ascii=False) + "\n")
 
 
-def test_the_summary_is_as_before(
+def test_the_summary_is_the_same(
     run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(summary, "fingerprint_here", lambda _: None)

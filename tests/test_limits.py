@@ -120,9 +120,7 @@ def test_split_stops_before_it_freezes_anything(
     report = json.loads((REPORTS / "split.json").read_text())
     held, calibration = (len(pl.read_parquet(split.FILES[side])) for side in ("holdout", "calibration"))
     assert min(held, calibration) > 0
-    measured = {
-        part: counts["answers"]["measured"] for part, counts in report["lengths"].items() if "answers" in counts
-    }
+    measured = {part: of["answers"]["measured"] for part, of in report["lengths"].items() if "answers" in of}
     assert measured == {"calibration": calibration, "holdout": held, "online": 0}, "the tuned model answers these"
     assert report["lengths"]["train"]["records"]["over"] == 0
 

@@ -355,9 +355,7 @@ def test_a_process_that_dies_is_replaced_and_the_request_asked_again(running: Ru
     assert replaced == 2
 
 
-def test_a_process_for_which_there_is_no_room_is_started_later(
-    running: Running, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_process_without_room_is_started_later(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     real, tried = SpawnProcess.start, []
 
     def start(process: SpawnProcess) -> None:

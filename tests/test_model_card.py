@@ -112,9 +112,7 @@ def repo(small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     return copy
 
 
-def test_the_card_and_the_merged_model_say_the_same(
-    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_card_and_merged_model_say_the_same(repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     relock()
     certify.run(load_params())
     relock()

@@ -93,9 +93,7 @@ SPREAD = f"--numprocesses {min(4, os.cpu_count() or 1)} --dist loadfile --no-loa
         ("tests -- -n 8", [f"python -m pytest {SPREAD} -n 8"]),  # the last of them counts
     ],
 )
-def test_a_session_runs_its_steps_and_hands_its_options_to_the_last(
-    installed: Path, command: str, ran: list[str]
-) -> None:
+def test_a_session_runs_its_steps_with_options_to_the_last(installed: Path, command: str, ran: list[str]) -> None:
     done = python("-m", "nox", "-s", *command.split(), folder=installed)
     assert done.returncode == 0, done.stdout + done.stderr
     assert [line[4:].rstrip() for line in done.stdout.splitlines() if line.startswith("ran ")] == ran

@@ -104,9 +104,7 @@ def test_a_missing_key_and_the_first_of_many_problems_are_said(tmp_path: Path) -
         ("mask.patterns", [{"kind": "A_B", "regex": "(" * 5_000 + ")" * 5_000}]),
     ],
 )
-def test_a_wrong_type_or_value_is_an_error_that_names_the_key_and_no_other(
-    tmp_path: Path, key: str, value: Any
-) -> None:
+def test_a_wrong_type_or_value_is_an_error_that_names_the_key_alone(tmp_path: Path, key: str, value: Any) -> None:
     with pytest.raises(HallmarkError) as caught:
         load_params(write(tmp_path, {key: value}))
     fields = str(caught.value.field).split(", ")

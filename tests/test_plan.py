@@ -220,9 +220,7 @@ def test_where_the_configuration_comes_from(here: Params, tmp_path: Path, monkey
     assert (name, configuration(folder).hidden_size) == ("owner/unknown", 64)
 
 
-def test_a_hub_that_can_not_be_reached_is_an_error(
-    here: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_hub_that_is_out_of_reach_is_an_error(here: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with refused():
         bases.from_hub("owner/unknown", "a" * 40, tmp_path, "--base")

@@ -70,12 +70,7 @@ def labelled(count: int = 40, **changes: Any) -> list[dict[str, Any]]:
     return [{"id": f"r{n}", "text": f"this is text {n}", "label": "ab"[n % 2]} | changes for n in range(count)]
 
 
-@given(
-    st.integers(0, 12),
-    st.integers(0, 3),
-    st.integers(20, 900),
-    st.sampled_from([{"kind": "no"}, "Not possible.", "[]"]),
-)
+@given(st.integers(0, 12), st.integers(0, 3), st.integers(20, 900), st.sampled_from([{"kind": "no"}, "Not possible.", "[]"]))  # fmt: skip
 @example(0, 1, 253, "")
 @example(5, 0, 495, {"kind": "no"})
 @example(5, 0, 496, {"kind": "no"})
@@ -129,11 +124,8 @@ def test_spans_are_proposed_as_fields_of_their_text(tmp_path: Path, form: str) -
     [
         (["Be kind."], "Be kind.", None),
         (["Be kind.", "Be brief."], "Answer the request.", "turns.system"),
-        (
-            ["Send them to help@northwind-traders.com."],
-            "Answer the request.",
-            "turns.system",
-        ),  # no mask reads params.yaml
+        # No mask reads params.yaml.
+        (["Send them to help@northwind-traders.com."], "Answer the request.", "turns.system"),
     ],
 )
 @pytest.mark.parametrize("earlier", [False, True])
@@ -144,10 +136,8 @@ def test_system_messages_are_the_prompt_if_all_are_one(
     for number in range(20):
         system = systems[number % len(systems)]
         before = [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Yes?"}] if earlier else []
-        asked = [
-            {"role": "user", "content": tool_exports.body(number)},
-            {"role": "assistant", "content": f"Reply {number}."},
-        ]
+        reply = {"role": "assistant", "content": f"Reply {number}."}
+        asked = [{"role": "user", "content": tool_exports.body(number)}, reply]
         rows.append({"messages": [*([{"role": "system", "content": system}] if system else []), *before, *asked]})
     found = proposed(write(tmp_path, rows))
     if earlier:
@@ -166,9 +156,7 @@ def test_system_messages_are_the_prompt_if_all_are_one(
         ({"refusal": "no"}, None, "as it is in the file"),
     ],
 )
-def test_what_the_user_says_must_be_there(
-    tmp_path: Path, known: dict[str, Any], field: str | None, remedy: str
-) -> None:
+def test_what_the_user_names_is_there(tmp_path: Path, known: dict[str, Any], field: str | None, remedy: str) -> None:
     file = write(tmp_path, requests(nothing=lambda n, _: None))
     with refused(remedy, file=file, field=field):
         proposed(file, **known)
@@ -275,9 +263,7 @@ def test_calls_have_the_parameters_of_their_tools_unless_they_break_them(tmp_pat
     assert "no column has the tools" in doubts[-1]
 
 
-@pytest.mark.parametrize(
-    "text", ["", "[1]\n", "{}\n", '{"a": null}\n', '{"messages": [{"role": "user", "content": "x"}]}\n']
-)
+@pytest.mark.parametrize("text", ["", "[1]\n", "{}\n", '{"a": null}\n', '{"messages": [{"role": "user", "content": "x"}]}\n'])  # fmt: skip
 def test_what_cannot_be_read_ends_in_one_clear_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "rows.jsonl").write_text(text, encoding="utf-8")
     with pytest.raises(HallmarkError) as raised:
@@ -457,9 +443,8 @@ def test_no_column_that_holds_the_answer_is_read(tmp_path: Path, holds: Any, sur
 
 
 def test_the_only_text_is_read_unless_the_answer_is_a_value_in_it(tmp_path: Path) -> None:
-    rows = [
-        {"text": f"{words(n)}: {'late' if n % 2 else 'lost'}", "label": "late" if n % 2 else "lost"} for n in range(80)
-    ]
+    kinds = [("lost", "late")[n % 2] for n in range(80)]
+    rows = [{"text": f"{words(n)}: {kind}", "label": kind} for n, kind in enumerate(kinds)]
     found = proposed(write(tmp_path, rows))
     assert found.roles.input == "text" and "the model reads the answer" in str(found.warnings)
     told, labels = Evidence(), ["late", "lost"] * 40
@@ -495,32 +480,13 @@ def test_an_object_of_answers_in_another_column_is_a_leak(written: Any) -> None:
     assert not leak(plain, Column("answer", [written({})] * 80))
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "role"),
-    [
-        ("supplier_no", lambda n: f"S{n % 40:03}", "group"),
-        ("callerHash", lambda n: f"{n % 40 * 7919:x}", "group"),
-        ("site", lambda n: f"Mill {n % 40}", "group"),
-        ("wholesaler_no", lambda n: f"W-{n % 40:04}", "group"),  # no word that is known, but an id that repeats
-        ("cabinet", lambda n: f"K{n % 40:04}", "asked"),
-        ("autor", lambda n: f"{'abc'[n % 3]}.l{n % 40}", "group"),
-        ("contact reason", lambda n: f"reason {n % 12}", None),  # no contact
-        ("clinic", lambda n: f"site {n % 3}", None),  # too few for a split
-        ("amount", lambda n: 10 + n % 40, None),
-        ("opened", lambda n: f"{n % 28 + 1:02}.{n % 2 + 1:02}.2025", None),
-        ("region", lambda n: f"R{n % 5}", None),
-    ],
-)
-def test_the_group_is_known_by_name_and_by_how_values_repeat(
-    tmp_path: Path, name: str, value: Any, role: str | None
-) -> None:
-    found = proposed(
-        write(tmp_path, requests(**{name: lambda n, _: value(n)})), targets=("category",), inputs=("body",)
-    )
-    assert (found.roles.group == name) == (role == "group")
-    asked = [line for line in found.warnings if f"add --group {name}" in line]
-    assert bool(asked) == (role == "asked")
-    assert ("no column says which rows" in str(found.warnings)) == (role is None)
+def test_a_group_by_its_values_is_said_and_a_product_asked_about(tmp_path: Path) -> None:
+    for name, said in (
+        ("mandate", "'mandate' is the group by its values alone: 40 for 240"),
+        ("product", "--group product"),
+    ):
+        rows = requests(**{name: lambda n, _: f"Mill {'abcde'[n % 5]} {n % 8}"})
+        assert said in str(proposed(write(tmp_path, rows), targets=("category",)).warnings)
 
 
 def test_several_targets_without_any_value_are_no_answer(tmp_path: Path) -> None:
@@ -596,9 +562,7 @@ def test_ids_and_time_stamps_are_no_part_of_an_answer(tmp_path: Path) -> None:
 
 
 @given(st.integers(2, 20), st.integers(1, 9), st.booleans())
-def test_few_short_values_that_repeat_are_an_enum_and_descriptions_are_not(
-    count: int, length: int, varied: bool
-) -> None:
+def test_few_short_values_that_repeat_are_an_enum_descriptions_not(count: int, length: int, varied: bool) -> None:
     """However often they repeat."""
     values = [" ".join([f"v{number}", *["w"] * (length - 1)]) for number in range(count)] * (30 if varied else 8)
     assert ("enum" in schema_of(values)) == (length <= 3)
@@ -625,12 +589,9 @@ def test_the_kind_can_be_said(tmp_path: Path, kind: str, target: str | None, wan
 
 def test_a_file_of_tokens_and_tags_is_proposed_as_fields_of_its_text(tmp_path: Path) -> None:
     file = tmp_path / "news.conll"
-    sentences = [
-        f"Acme{n % 9} NN B-firm\nbought O O\n{words(n).replace(' ', ' O O' + chr(10))} O O\n" for n in range(60)
-    ]
-    file.write_text(
-        "-DOCSTART- O O\n\n".join(["", *("\n".join(sentences[n : n + 3]) for n in range(0, 60, 3))]), encoding="utf-8"
-    )
+    said = [f"Acme{n % 9} NN B-firm\nbought O O\n{words(n).replace(' ', ' O O' + chr(10))} O O\n" for n in range(60)]
+    documents = ["\n".join(said[n : n + 3]) for n in range(0, 60, 3)]
+    file.write_text("-DOCSTART- O O\n\n".join(["", *documents]), encoding="utf-8")
     found = proposed(file)
     data = found.edits["data"]
     assert (data["input"], data["target"], data["group"]) == ("tokens.joined", "tags.by_label", "document")
@@ -690,11 +651,8 @@ def test_it_asks_writes_and_splits(tmp_path: Path) -> None:
 
 def test_it_asks_for_what_it_can_not_guess(tmp_path: Path) -> None:
     """Enter takes nothing where nothing is suggested, and `<` goes back."""
-    plans = ("basic", "plus", "team")
-    rows = [
-        {"record": f"<a><b>{kind}</b></a>", "kind": kind, "plan": plans[n % 3]}
-        for n, kind in enumerate(("late", "lost") * 40)
-    ]
+    kinds, plans = enumerate(("late", "lost") * 40), ("basic", "plus", "team")
+    rows = [{"record": f"<a><b>{kind}</b></a>", "kind": kind, "plan": plans[n % 3]} for n, kind in kinds]
     file = write(tmp_path, rows)
     with refused("--target", file=file, field="record"):
         proposed(file)

@@ -32,9 +32,7 @@ def test_the_files_as_split_left_them_have_nothing_wrong() -> None:
 def test_what_training_shares_with_the_held_out_is_counted(folder: Path) -> None:
     """In the files; which pairs count is below."""
     parts = made_up_records()
-    parts["train"].append(
-        parts["holdout"][0] | {"id": "copy"}
-    )  # its group has four records held out, one of them online
+    parts["train"].append(parts["holdout"][0] | {"id": "copy"})  # four records of its group are held out, one online
     text = parts["holdout"][3]["prompt"][1]["content"].upper().replace(" ", "\u00a0\n").replace("?", " \u2014 (!)")
     parts["validation"].append(record("other", f"\u201c{text}\u200b\u201d", group="another"))
     write_split(folder, parts)

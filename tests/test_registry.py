@@ -331,9 +331,7 @@ def test_folders_that_are_not_the_tags_are_replaced() -> None:
     shutil.copytree(RELEASE, made.release)
     materialize(version)
     assert sha256_file(made.release / prov.PROVENANCE) == version.digest
-    assert sorted(file.name for file in VERSIONS.iterdir() if file.name[0] != "v") == ["weights"], (
-        "nothing is left over"
-    )
+    assert sorted(file.name for file in VERSIONS.iterdir() if file.name[0] != "v") == ["weights"], "nothing is left"
 
 
 def test_a_folder_stays_until_another_can_take_its_place() -> None:

@@ -42,9 +42,8 @@ def leak(column: Column, answers: Column) -> Leak | None:
     if answers.is_label(3):
         return _label(list(map(values_in, texts)), wanted, least) or _label_in_words(texts, wanted, least)
     if answers.form == "object":
-        fields = [
-            ({*values_in(text).values()}, {*values_in(want).values()}) for text, want in zip(texts, wanted, strict=True)
-        ]
+        sides = zip(texts, wanted, strict=True)
+        fields = [({*values_in(text).values()}, {*values_in(want).values()}) for text, want in sides]
         whole = sum(len(held) > 1 and set() < wanted_there <= held for held, wanted_there in fields) >= least
         return Leak("it has all values of the answer, as fields", sure=False) if whole else None
     quoted = answers.mean_chars > LONG and sum(map(str.__contains__, texts, wanted)) >= least

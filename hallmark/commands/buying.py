@@ -187,9 +187,7 @@ class Buyer:
                 whole.cancel()
                 return
             before = True
-            log.warning(
-                "interrupted: waiting for the requests on the way, which are paid for; Ctrl-C again ends it now"
-            )
+            log.warning("interrupted: waiting for the requests on the way, which are paid for; Ctrl-C again ends it")
             self._outcome.error = self._outcome.error or KeyboardInterrupt()
             self._stop("interrupted")
 

@@ -86,10 +86,7 @@ def choose(
 ) -> Choice:
     price_per_hour = params.benchmark.price_per_hour if price_per_hour is None else price_per_hour
     if params.choose.price_per_1000_right is not None and price_per_hour is None:
-        problem, remedy = (
-            "a limit, but no price of the machine",
-            "set benchmark.price_per_hour, or give --price-per-hour",
-        )
+        problem, remedy = "a limit, but no price of the machine", "set benchmark.price_per_hour, or --price-per-hour"
         raise HallmarkError(problem, param="choose.price_per_1000_right", remedy=remedy)
     check_repository()
     bases = candidates(params, raw)

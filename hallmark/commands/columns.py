@@ -27,16 +27,12 @@ MAX_LABELS = 200  # most different short texts that count as labels
 MOST_WORDS = 5  # of a label, on average: longer texts that repeat are stock replies
 MOST_COLUMNS = 400  # looked at, those inside others included
 DEEPEST = 8  # levels of nesting that are looked at
+MOST_SAID = 30  # most different values that may say what a column is
+EPOCH = (946_684_800, 2_051_222_400)  # seconds since 1970
 MOSTLY = 0.9  # share of the values that give a column its form
-FORMS = (  # of texts, in this order
-    ("time", re.compile(r"\d{4}-\d\d?-\d\d?(?:[T ].*)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}(?:[ ,].*)?|\d{1,2}/\w{3}/\d{2,4}.*|\d{1,2}:\d\d.*")),
-    ("number", re.compile(r"[+-]?(?:\d+(?:[.,]\d+)*|\d*[.,]\d+)(?:[eE][+-]?\d+)?\s?[%€$£]?")),
-    ("bool", re.compile(r"true|false|yes|no|ja|nein|oui|non|sí|y|n", re.IGNORECASE)),
-    ("url", re.compile(r"(?:https?|ftp|s3|file)://\S+|www\.\S+")),
-    ("mail", re.compile(r"[^\s@]+@[^\s@]+\.[a-z]{2,}", re.IGNORECASE)),
-    ("code", re.compile(r"(?=\S*\d)[\w.:#/=+-]{4,}")),
-)  # fmt: skip
 WORDS = Path(__file__).with_name("role_words.toml")
+SHAPES = tomllib.loads(Path(__file__).with_name("column_forms.toml").read_text(encoding="utf-8"))
+FORMS = {form: re.compile(pattern, re.IGNORECASE) for form, pattern in SHAPES["forms"].items()}
 ENTITIES = ("organisation", "person", "document")  # the coarsest first
 # Words that name no thing of their own: `author.login` is an author, `labels.0.name` a label.
 GENERIC = frozenset(
@@ -88,13 +84,35 @@ class Column:
         parsed = [opened(value) for value in self.given]
         for form, kind in (("object", dict), ("list", list), ("bool", bool), ("number", int | float)):
             if sum(isinstance(value, kind) for value in parsed) > MOSTLY * len(parsed):
-                return form
+                return "time" if form == "number" and self._is_time() else form
         if not self.texts:
             return "time" if all(hasattr(value, "isoformat") for value in self.given) else "text"
-        for form, pattern in FORMS:
+        for form, pattern in FORMS.items():
             if sum(bool(pattern.fullmatch(text.strip())) for text in self.texts) > MOSTLY * len(self.given):
                 return form
         return "text"
+
+    @cached_property
+    def lists(self) -> frozenset[str]:
+        """The lists of role_words.toml that have a word of its own name; for a name unlike any, those that have its values."""
+        named = {of for of in role_words() if (entity(self.name) == of if of in ENTITIES else says(self.name, of))}
+        new = not (named - {"identifier"}) and self.distinct <= MOST_SAID
+        values = [key.strip().casefold() for key in self.keys] if new else []
+
+        def has(listed: Collection[str], value: str) -> bool:
+            words = [word for word in _split(value) if len(word) > 2]
+            return any(one in listed for one in (value, re.split("[-_]", value)[0], *words))
+
+        said = {of: sum(has(entry.get("values", ()), value) for value in values) for of, entry in role_words().items()}
+        return frozenset(named | {of for of, count in said.items() if len(values) > 1 and count > MOSTLY * len(values)})
+
+    def _is_time(self) -> bool:
+        """Whether its numbers are days, as 20250314, or seconds or milliseconds since 1970 that hardly repeat."""
+        rare = self.distinct > MOSTLY * len(self.given)
+        since = not says(self.name, "identifier") and (says(self.name, "time") or rare)
+        numbers = [int(key) for key in self.keys if key.isdecimal()]
+        epoch = since and any(all(EPOCH[0] <= number / unit < EPOCH[1] for number in numbers) for unit in (1, 1000))
+        return len(numbers) == self.distinct and (epoch or all(map(FORMS["time"].fullmatch, self.keys)))
 
     @property
     def is_text(self) -> bool:
@@ -151,9 +169,7 @@ def with_fields_of_spans(columns: dict[str, Column], named: Collection[str]) -> 
 
     If fields are named and can't be made, a HallmarkError says why, with the place of the first such row, counted from 0.
     """
-    lists = {
-        name: [opened(value) for value in column.values] for name, column in columns.items() if column.form == "list"
-    }
+    lists = {name: [opened(value) for value in of.values] for name, of in columns.items() if of.form == "list"}
     texts = sorted((column for column in columns.values() if column.is_text), key=lambda column: -column.mean_chars)
     made: dict[str, Column] = {}
     counts = columns["total_annotations"].values if "total_annotations" in columns else ()  # Label Studio's; 0: not yet
@@ -246,13 +262,16 @@ def canonical_or_text(value: Any) -> str:
 
 
 @cache
+def role_words() -> dict[str, dict[str, Any]]:
+    """The lists of `role_words.toml`, with the points for each."""
+    return tomllib.loads(WORDS.read_text(encoding="utf-8"))
+
+
+@cache
 def vocabulary() -> dict[str, tuple[tuple[re.Pattern[str], ...], ...]]:
-    """The lists of `role_words.toml`: each entry as the patterns of its words."""
-    lists = tomllib.loads(WORDS.read_text(encoding="utf-8"))
-    return {
-        name: tuple(tuple(_pattern(word) for word in entry.split("+")) for entry in entries)
-        for name, entries in lists.items()
-    }
+    """Each entry of the lists as the patterns of its words."""
+    words = {name: entry["words"] for name, entry in role_words().items()}
+    return {name: tuple(tuple(map(_pattern, one.split("+"))) for one in entries) for name, entries in words.items()}
 
 
 def _pattern(word: str) -> re.Pattern[str]:
@@ -296,8 +315,6 @@ def entity(name: str) -> str | None:
     """Which kind of entity a column names: its last word that isn't generic must say so (`customer_tier` is a tier)."""
     own, parents = words_of(name)
     heads = [word for word in own if word not in GENERIC and not _any((word,), "identifier")] or list(parents[-1:])
-    ends = {
-        1: tuple(heads[-1:]),
-        2: tuple(heads[-2:]),
-    }  # by the number of words that an entry has: a contact reason is no contact
+    # By the number of words that an entry has: a contact reason is no contact.
+    ends = {1: tuple(heads[-1:]), 2: tuple(heads[-2:])}
     return next((of for of in ENTITIES for most, words in ends.items() if _any(words, of, most)), None)

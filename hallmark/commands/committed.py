@@ -163,9 +163,7 @@ def git(*arguments: str, codes: tuple[int, ...] = (0,)) -> bytes:
         raise NoRepositoryError
     if done.returncode not in codes:
         reason = done.stderr.decode(errors="replace").strip().split("\n")[0]
-        raise HallmarkError(
-            f"git failed: {reason}", file=".git", remedy=f"run `git {arguments[0]}` and do what it says"
-        )
+        raise HallmarkError(f"git failed: {reason}", file=".git", remedy=f"run `git {arguments[0]}`, do what it says")
     return done.stdout
 
 

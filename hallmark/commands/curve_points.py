@@ -148,9 +148,8 @@ def prepare(part: Part, wanted: dict[str, Any]) -> None:
 def is_made(part: Part, wanted: dict[str, Any]) -> bool:
     """Whether a part's folder has its point, of the data, params and code of now; writes nothing."""
     files = files_of(part, wanted) | {file: file.read_bytes() for file in sorted(CODE.iterdir()) if file != COMPARED}
-    same = all(
-        (there := part.folder / file).is_file() and there.read_bytes() == content for file, content in files.items()
-    )
+    there = {file: part.folder / file for file in files}
+    same = all(there[file].is_file() and there[file].read_bytes() == content for file, content in files.items())
     return same and is_current(part.folder, *STAGES)
 
 

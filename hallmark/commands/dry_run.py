@@ -225,9 +225,7 @@ def set_lengths(
         f"  longest   input {max(map(characters, raws)):,} characters; record {record:,} tokens, answer {answer:,} ({counted_by})"
     )
     # Longer than the context, or with a prompt that leaves no room there for an answer.
-    over = sum(
-        max(whole, start + max_new_tokens) > (context or math.inf) for start, whole, _ in zip(*found, strict=True)
-    )
+    over = sum(max(end, start + max_new_tokens) > (context or math.inf) for start, end, _ in zip(*found, strict=True))
     if over:
         proposal.warnings.append(
             f"split will {TOO_LONG[params.split.too_long]} records that are too long (split.too_long): at least {over}, for the "
@@ -326,9 +324,8 @@ def split_warnings(split: Drawn, times: float, params: Params) -> list[str]:
     for side, least in LEAST.items():
         if 0 < rows.get(side, 0) < least:
             lower = "lower split.holdout and split.calibration" if side == "train" else f"raise split.{side}"
-            warned.append(
-                f"about {rows[side]} of {total} rows are left for {side}, under {least}: get more, or {lower}"
-            )
+            left = f"about {rows[side]} of {total} rows are left for {side}"
+            warned.append(f"{left}, under {least}: get more, or {lower}")
     if held < gate.min_records:
         needed = math.ceil(110 * gate.min_records / total) / 100  # a tenth more, since whole groups are drawn
         more = f"get more, until about {round(1.1 * gate.min_records / params.split.holdout)} stay"

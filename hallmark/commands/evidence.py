@@ -6,55 +6,38 @@ quotes a value: values may be private.
 
 from __future__ import annotations
 
+import math
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from hallmark.base.figures import percent
 from hallmark.commands.answer_leaks import values_in
-from hallmark.commands.columns import ENTITIES, MAX_LABELS, Column, entity, inside, mean_words, says
+from hallmark.commands.columns import MAX_LABELS, Column, entity, inside, mean_words, role_words, says
 from hallmark.data.copied import opened, pairs, spellings
+from hallmark.data.missing import is_blank
 from hallmark.data.spans import OF_A_TOOL
 
-# What it says if a column's own name has a word of a list in role_words.toml, and the points for it by role
-# (`text_target`: a target that is running text); then the points if an object has it that the column lies in.
-POINTS: dict[str, tuple[str, dict[str, float], dict[str, float]]] = {
-    "organisation": ("names an organisation", {"group": 5, "target": -4, "input": -3}, {}),
-    "person": ("names a person", {"group": 4.6, "target": -4, "input": -3}, {"target": -4}),
-    "document": ("names a document or conversation", {"group": 4.3, "target": -4, "input": -3}, {}),
-    "staff": ("who works on it", {"target": -6, "group": -6, "input": -6, "tags": -3},
-              {"target": -4, "group": -5, "input": -4, "tags": -3}),
-    "desk": ("where it goes", {"target": 2, "group": -6}, {}),
-    "after": ("a state, or known only afterwards", {"target": -6, "group": -6, "input": -6, "tags": -3},
-              {"input": -4, "tags": -3}),
-    "score": ("a score that is given afterwards", {"target": -6, "group": -6, "input": -6, "tags": -3},
-              {"target": -4, "input": -4, "tags": -3}),
-    "guess": ("a model's guess", {"target": -6, "group": -6, "input": -6, "tags": -3},
-              {"target": -6, "group": -5, "input": -4, "tags": -3}),
-    "private": ("what to mask", {"target": -6, "input": -3}, {"target": -6}),
-    "time": ("a time", {"target": -5, "group": -5, "input": -5}, {}),
-    "answer": ("named like an answer", {"target": 5, "group": -4, "input": -3, "tags": -3},
-               {"target": 2, "group": -5, "input": -4, "tags": -3}),
-    "reply": ("named like a reply", {"text_target": 4, "long_input": -1.5}, {}),
-    "kind_of": ("named like a kind of something", {"target": 2.5, "group": -1}, {}),
-    "degree": ("a degree", {"target": 1}, {}),
-    "body": ("named like a text", {"input": 3, "text_target": -3}, {}),
-    "headline": ("named like a headline", {"input": 2.5, "text_target": -3}, {}),
-    "context": ("named like context", {"input": -4}, {}),
-    "channel": ("where it came from", {"tags": 2, "target": -2, "group": -3, "input": -2}, {}),
-    "keywords": ("named like tags", {"tags": 3, "target": -3, "group": -4}, {}),
-    "identifier": ("named like an id", {"target": -4}, {}),
-    "workings": ("of the tool that wrote it", {"target": -3, "group": -2, "input": -3}, {}),
-    "part": ("a part of a split", {"tags": 1, "target": -4}, {}),
-}  # fmt: skip
 SHORT = 40  # characters: a label, a headline; longer is running text
 FEW_COPIED = 0.05
 COPIED = 0.5  # share of an object's values that stand in the texts, from which on it is an answer read off them
-MOST_WORDS_OF_A_NAME = 3
+MOST_WORDS_OF_A_NAME = 4
 ENOUGH_GROUPS = 8  # values of a column by which a split can hold some out
+OF_LABELS = ("answer", "channel", "keywords")  # what ids can't be: a device is one, and an ear tag
+LOOKS = {"ids": 1.5, "names": 1.0, "numbers": 0.0}
+LEAST = 3.0  # points that a group needs
+MANY = 10  # values that are more than the labels of most tasks
+LARGEST = 0.3  # share of the rows that one value may have
+TIED = 5_000  # rows that are read to see whether those of one value are alike
+SAME = 0.95  # share of the values whose rows must be
 READ = 400  # rows that are read to see whether the text tells a label
+_WORD = re.compile(r"\w+")
+_ID = re.compile(  # K-0711 or DE 09 118, not 12kg or v1.4.2
+    r"(?![+-]?\d+(?:[.,]\d+)?[^\W\d]{1,3}$|v?\d+(?:\.\d+)+\w*$)(?=\S*\d)\S+|(?:[^\W\d]{1,4} |\+)\d[\d ()./-]*"
+)
 _HTML = re.compile(r"<(?:p|br|div|span|html|body|table|tr|td|ul|ol|li|b|i|a|h[1-6])[\s/>]", re.IGNORECASE)
 
 
@@ -67,13 +50,13 @@ class Evidence:
         self.score += points
         self.reasons.append(reason)
 
-    def add_name(self, name: str, role: str) -> None:
-        """Count what the words of a column's name say about a role."""
-        for of, (reason, own, within) in POINTS.items():
-            if role in own and (entity(name) == of if of in ENTITIES else says(name, of)):
-                self.add(own[role], reason)
-            if role in within and inside(name, of):
-                self.add(within[role], f"inside: {reason}")
+    def add_name(self, column: Column, role: str, but: Sequence[str] = ()) -> None:
+        """Count what the words of a column's name say about a role, or its values if the name is unlike any."""
+        for of, entry in role_words().items():
+            if of in column.lists and of not in but and role in entry.get("own", ()):
+                self.add(entry["own"][role], entry["says"])
+            if role in entry.get("inside", ()) and inside(column.name, of):
+                self.add(entry["inside"][role], f"inside: {entry['says']}")
 
     def __str__(self) -> str:
         return f"{', '.join(self.reasons)} (score {self.score:.1f})"
@@ -94,10 +77,10 @@ def of_target(column: Column, private: bool) -> Evidence | None:
         given.add(3 if column.repeated >= 5 else 2, column.shape)
     elif column.is_text and column.mean_chars > 3:
         given.add(0.5, "texts")
-        given.add_name(column.name, "text_target")
+        given.add_name(column, "text_target")
     else:
         return None
-    given.add_name(column.name, "target")
+    given.add_name(column, "target")
     if private:
         given.add(-4, "private")
     if column.distinct < 2 or column.mostly_empty:
@@ -114,9 +97,8 @@ def fits(column: Column, kind: str) -> bool:
 def of_a_tool(column: Column, texts: Sequence[Column]) -> bool:
     """Whether a field of an answer is an id, a time stamp or who worked on it, and no text tells it."""
     name = column.name.rpartition(".")[2]
-    named = (
-        OF_A_TOOL.fullmatch(name) or named_like_id(name) or says(name, "staff") or re.search(r"_(?:at|by|on)$", name)
-    )
+    written = re.search(r"_(?:at|by|on)$", name) or OF_A_TOOL.fullmatch(name)
+    named = written or named_like_id(name) or says(name, "staff")
     return bool(named) and copied(column, texts) < FEW_COPIED
 
 
@@ -156,11 +138,8 @@ def add_told(given: Evidence, texts: Sequence[Column], column: Column) -> None:
     from sklearn.naive_bayes import MultinomialNB
 
     rows = zip(column.values, *(text.values for text in texts), strict=True)
-    pairs = [
-        (str(label), " ".join(str(text or "") for text in words)[:2000])
-        for label, *words in rows
-        if label not in (None, "")
-    ]
+    said = ((label, " ".join(str(text or "") for text in words)[:2000]) for label, *words in rows)
+    pairs = [(str(label), text) for label, text in said if label not in (None, "")]
     labels, read = zip(*pairs[:: -(-len(pairs) // READ)], strict=True)
     words = HashingVectorizer(n_features=2**12, alternate_sign=False, binary=True, norm=None).transform(read)
     halves = KFold(2, shuffle=True, random_state=0)
@@ -186,9 +165,8 @@ def is_xml_answer(column: Column, texts: Sequence[Column]) -> bool:
 
 def copied(column: Column, texts: Sequence[Column]) -> float:
     """The share of a column's values, those inside others and inside XML too, that stand in the texts of their rows."""
-    rows = list(zip(column.values, *(text.values for text in texts), strict=True))[
-        :: max(1, len(column.values) // READ)
-    ]
+    step = max(1, len(column.values) // READ)
+    rows = list(zip(column.values, *(text.values for text in texts), strict=True))[::step]
     xml = [isinstance(value, str) and value.lstrip().startswith("<") for value, *_ in rows]
     found = [
         any(word in " ".join(map(str, read)) for word in spelled)
@@ -199,32 +177,52 @@ def copied(column: Column, texts: Sequence[Column]) -> float:
     return sum(found) / max(len(found), 1)
 
 
-def repeats_like_a_customer(column: Column) -> bool:
-    """Whether it has many short values with a few rows each: more values than rows of each.
+def look(column: Column) -> str:
+    """What the values of a column look like that may say which rows belong together: "ids", "names" or "numbers"; else "".
 
-    Not a headline; nor a number, unless it is named like an id: amounts repeat too.
+    Many short values with several rows each. No times, amounts, sentences or headlines, no labels (few values with many rows
+    each), and no places in something (1, 2, 3, ..., each in no more rows than the one before).
     """
-    few_each = column.distinct >= ENOUGH_GROUPS and column.distinct >= column.repeated
-    form = column.form in ("code", "text", "mail") or (column.form == "number" and named_like_id(column.name))
-    prose = (
-        says(column.name, "headline") or says(column.name, "body") or mean_words(column.texts) > MOST_WORDS_OF_A_NAME
-    )
-    return few_each and form and not prose
+    keys, numbers, largest = column.keys, column.form == "number", max(column.keys.values(), default=0)
+    if column.form not in ("code", "text", "mail", "url", "number") or not column.all((str, int)):
+        return ""
+    if column.distinct < MANY or largest > LARGEST * len(column.given) or mean_words(keys) > MOST_WORDS_OF_A_NAME:
+        return ""
+    ids = named = column.form in ("mail", "url") or named_like_id(column.name)
+    if numbers:
+        if not all(map(str.isdecimal, keys)):
+            return ""
+        order = sorted(keys, key=lambda key: (len(key), key))
+        sizes = [keys[key] for key in order]
+        if order[0] in ("0", "1") and sizes == sorted(sizes, reverse=True) and sizes[0] > sizes[-1]:
+            return ""
+        ids |= len(order[0]) == len(order[-1]) > 3 and not "1900" <= order[0] <= order[-1] <= "2100"
+    else:
+        ids |= sum(map(bool, map(_ID.fullmatch, keys))) > 0.8 * len(keys)
+    if column.distinct < column.repeated and not (ids and (named or not numbers)):
+        return ""
+    names = column.form == "text" and sum(key[:1].isalpha() for key in keys) > 0.8 * len(keys)
+    names &= not column.lists & {"headline", "body"}
+    return "ids" if ids else "numbers" if numbers else "names" if names else ""
 
 
 def of_group(column: Column, private: bool) -> Evidence | None:
-    """Evidence for the group: an entity with many values and several rows of each."""
-    if not column.all((str, int)) or column.form in ("time", "bool", "url"):
+    """Evidence for the group: an entity with many values and several rows of each, or values that repeat like one's."""
+    if not column.all((str, int)) or column.form in ("time", "bool"):
         return None
     if column.mean_chars > (SHORT if column.is_text else 100):
         return None
-    if column.distinct < 2 or column.repeated < 1.2 or column.mostly_empty:
+    known = entity(column.name) is not None
+    if column.distinct < 2 or column.repeated < (1.2 if known else 1.5) or column.mostly_empty:
         return None
     given = Evidence()
     given.add(2 if column.distinct >= ENOUGH_GROUPS else -3, column.shape)  # a split needs several for each side
-    given.add_name(column.name, "group")
-    if entity(column.name) is None and named_like_id(column.name) and repeats_like_a_customer(column):
-        given.add(1.5, "an id that repeats")
+    seen = look(column)
+    given.add_name(column, "group", OF_LABELS if seen == "ids" else ())
+    if not known and seen:
+        given.add(LOOKS[seen] - 0.5 * (column.distinct < column.repeated), f"{seen} that repeat")
+    if entity(column.name) == "person" and column.distinct < column.repeated:
+        given.add(-3.5, "few, each in many rows, as staff is")
     if column.empty:
         given.add(-0.5, f"missing in {column.empty} rows")
     if private:
@@ -232,19 +230,64 @@ def of_group(column: Column, private: bool) -> Evidence | None:
     return given if given.score > 0 else None
 
 
-def add_coarser(found: Sequence[tuple[Column, Evidence]]) -> None:
-    """Count for an entity that it holds another whole, as a conversation its sessions: then the other is not cut either."""
-    named = [(column, given) for column, given in found if entity(column.name) and column.distinct >= ENOUGH_GROUPS]
-    for column, given in named:
-        inner = [other.name for other, _ in named if other.distinct > column.distinct and _lies_in(other, column)]
-        if inner:
-            given.add(1.5, f"holds all rows of each {inner[0]}")
+def of_one(fine: Column, coarse: Column) -> bool:
+    """Whether rows of one value have one value of the other column too, more often than by chance."""
+    pairs = zip(fine.values[:TIED], coarse.values[:TIED], strict=False)
+    rows = [(str(one), str(other)) for one, other in pairs if not is_blank(one) and not is_blank(other)]
+    several = sum(count > 1 for count in Counter(one for one, _ in rows).values())
+    mixed = sum(count > 1 for count in Counter(one for one, _ in {*rows}).values())
+    chance = sum((count / len(rows)) ** 2 for count in Counter(other for _, other in rows).values())
+    return several >= ENOUGH_GROUPS and mixed <= (1 - SAME) * several and chance**several < 0.001
 
 
-def _lies_in(fine: Column, coarse: Column) -> bool:
-    rows = zip(fine.values, coarse.values, strict=True)
-    pairs = {(str(inner), str(outer)) for inner, outer in rows if inner is not None and outer is not None}
-    return len(pairs) == len({inner for inner, _ in pairs})
+def add_alike(
+    given: Evidence, column: Column, others: Sequence[Column], texts: Sequence[Column], answers: Column
+) -> None:
+    """Count whether rows of one value are alike: in another column, or in rare words of the texts. Not by the answer."""
+    if of_one(answers, column) or (of_one(column, answers) and column.distinct <= MANY * answers.distinct):
+        given.add(-3, "goes by the answer")
+    for other in others:
+        if other.form in ("object", "list") or other.distinct > column.distinct or not of_one(column, other):
+            continue
+        if column.form != "number" or not _in_bands(column, other):
+            given.add(0.5 if look(column) == "names" else 1, f"'{other.name}' is the same in all rows of one")
+            break
+    where: dict[str, Counter[str]] = defaultdict(Counter)
+    for value, *read in zip(column.values[:TIED], *(text.values[:TIED] for text in texts), strict=True):
+        for word in {*_WORD.findall(str(read).casefold())} - {*_WORD.findall(str(value).casefold())}:
+            where[word][str(value)] += not is_blank(value)
+    rare = [of for of in where.values() if 1 < of.total() <= max(3, 2 * column.repeated)]
+    pairs = sum(math.comb(of.total(), 2) for of in rare)
+    together = sum(math.comb(count, 2) for of in rare for count in of.values())
+    chance = sum((count / len(column.given)) ** 2 for count in column.keys.values())
+    if together >= 2 * MANY and together > 5 * chance * pairs:
+        given.add(1, "its rows share rare words")
+
+
+def _in_bands(column: Column, other: Column) -> bool:
+    """Whether the other column goes by how large a number is, as a band of an age or an amount does."""
+    rows = zip(column.values, other.values, strict=True)
+    order = sorted(
+        (len(str(one)), str(one), str(kind)) for one, kind in rows if not is_blank(one) and not is_blank(kind)
+    )
+    return sum(one[2] != after[2] for one, after in pairwise(order)) < other.distinct
+
+
+def add_wider(found: Sequence[tuple[Column, Evidence]]) -> None:
+    """Count for a column that it holds all rows of each value of another, as a conversation its sessions: neither is cut then.
+
+    People and firms lie in columns for many reasons (a postcode is one), so these must be named like entities.
+    """
+    for column, given in sorted(found, key=lambda pair: -pair[0].distinct):  # the finest first
+        known, seen = entity(column.name), look(column) if column.distinct >= 2 * MANY else ""
+        for other, of in found:
+            inner = entity(other.name)
+            like = bool(inner) if known else seen == "ids" if inner is None else inner == "document" and bool(seen)
+            enough = min(of.score, given.score) >= LEAST and other.distinct > column.distinct >= ENOUGH_GROUPS
+            if like and enough and of_one(other, column):
+                points = 1.5 if known else max(1.5, of.score + 0.5 - given.score)
+                given.add(points, f"holds all rows of each {other.name}")
+                break
 
 
 def of_input(column: Column) -> Evidence | None:
@@ -258,9 +301,9 @@ def of_input(column: Column) -> Evidence | None:
         given.add(1.5, "most are different")
     elif column.is_label(3):
         given.add(-4, f"only {column.distinct} values")
-    given.add_name(column.name, "input")
+    given.add_name(column, "input")
     if chars > SHORT:
-        given.add_name(column.name, "long_input")
+        given.add_name(column, "long_input")
     return given if given.score > 0 else None
 
 
@@ -277,7 +320,7 @@ def named_like_id(name: str) -> bool:
 
 def of_tags(column: Column) -> Evidence | None:
     """Evidence for the tags: short labels by which results can be sliced."""
-    if column.distinct < 2 or "turns." in column.name:
+    if column.distinct < 2 or "turns." in column.name or look(column) == "ids":
         return None
     given = Evidence()
     named = says(column.name, "keywords")
@@ -292,7 +335,7 @@ def of_tags(column: Column) -> Evidence | None:
         return None
     if column.mostly_empty:
         given.add(-1, "mostly empty")
-    given.add_name(column.name, "tags")
+    given.add_name(column, "tags")
     return given
 
 

@@ -145,9 +145,8 @@ def _is_calls(value: Any) -> bool:
 
 
 def _tool_calls(values: list[Any], tools: Column | None) -> Inferred:
-    calls = [
-        call for value in values for call in (value if isinstance(value, list) else [value]) if isinstance(call, dict)
-    ]
+    lists = [value if isinstance(value, list) else [value] for value in values]
+    calls = [call for value in lists for call in value if isinstance(call, dict)]
     called: dict[str, list[Any]] = defaultdict(list)
     for call in calls:
         called[call["name"]].append(call["arguments"])
@@ -177,9 +176,8 @@ def _tool_calls(values: list[Any], tools: Column | None) -> Inferred:
                 f"calls of {', '.join(broken[:NAMED])}{more} break the parameters that the data's own tools give, so the schema takes any "
                 "arguments for them: fix the calls or the tools"
             )
-    schema = (
-        {"type": "array", "items": call_schema} if any(isinstance(value, list) for value in values) else call_schema
-    )
+    listed = any(isinstance(value, list) for value in values)
+    schema = {"type": "array", "items": call_schema} if listed else call_schema
     doubts += _odd([value for value in values if isinstance(value, str)], len(values), NO_CALL)
     if not given:
         once = sum(len(called[name]) == 1 for name in names)
@@ -201,8 +199,7 @@ def _parameters(tools: Column | None) -> dict[str, list[dict[str, Any]]]:
             text = json.dumps(schema, ensure_ascii=False)
             counts[tool["name"]][text if isinstance(schema, dict) and '"$ref"' not in text else "{}"] += 1
     return {
-        name: [schema for text, _ in found.most_common() if (schema := json.loads(text))]
-        for name, found in counts.items()
+        name: [schema for text, _ in of.most_common() if (schema := json.loads(text))] for name, of in counts.items()
     }
 
 
@@ -265,9 +262,8 @@ def schema_of(values: list[Any], field_name: str = "") -> dict[str, Any]:
         ("object", dict), ("array", list), ("boolean", bool), ("integer", int), ("number", float), ("string", str),
     ]  # fmt: skip
     for name, kind in kinds:
-        some: list[Any] = [
-            v for v in values if isinstance(v, kind) and not (name in ("integer", "number") and isinstance(v, bool))
-        ]
+        but = bool if name in ("integer", "number") else ()
+        some: list[Any] = [value for value in values if isinstance(value, kind) and not isinstance(value, but)]
         if not some:
             continue
         types.append(name)
@@ -298,11 +294,7 @@ def _of_texts(texts: list[str], name: str) -> dict[str, Any]:
     few = 0 < len(counts) <= MOST_IN_ENUM and min(counts.values()) >= 3 and len(texts) >= 5 * len(counts)
     short = few and max(map(len, counts)) <= 40 and mean_words(counts) <= MOST_WORDS_IN_ENUM
     prose = says(name, "body") and not says(name, "channel")
-    if (
-        short
-        and not prose
-        and "" not in map(str.strip, texts)
-        and not any(second_check.residue(text) for text in counts)
-    ):
+    private = short and not prose and any(second_check.residue(text) for text in counts)
+    if short and not prose and not private and "" not in map(str.strip, texts):
         return {"enum": sorted(counts)}
     return {"format": "date"} if all(DATE.fullmatch(text) for text in texts) else {}

@@ -52,9 +52,8 @@ def start_masker(mask: Mask, key: bytes | None) -> None:
 
 
 def preview_chunk(chunk: list[Previewed]) -> str:
-    masked = WORKER["masker"].records(
-        [Record([text], known=KnownValues(values), name=name) for name, text, values in chunk]
-    )
+    records = [Record([text], known=KnownValues(values), name=name) for name, text, values in chunk]
+    masked = WORKER["masker"].records(records)
     lines = []
     for (name, *_), (text,) in zip(chunk, masked, strict=True):
         spans = [{name: vars(span)[name] for name in SHOWN} for span in text.spans]

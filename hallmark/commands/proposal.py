@@ -17,7 +17,7 @@ from hallmark.base.rows import files_of, read_rows
 from hallmark.commands.answer_leaks import Leak
 from hallmark.commands.columns import Column, Rows, entity, says, words_of
 from hallmark.commands.committed import SAMPLES
-from hallmark.commands.evidence import named_like_id, of_input, repeats_like_a_customer
+from hallmark.commands.evidence import look, named_like_id, of_input
 from hallmark.commands.infer import Inferred, merged
 from hallmark.commands.roles import ENOUGH, Guess
 from hallmark.data.leftover import private_labels
@@ -127,36 +127,42 @@ class Proposal:
                 "change too"
             )
         self.warnings += self.task.doubts
-        self.warnings += [
-            self.leak_of(name, leak) for name, leak in self.roles.leaks.items() if self.would_be_read(name)
-        ]
+        leaks = self.roles.leaks.items()
+        self.warnings += [self.leak_of(name, leak) for name, leak in leaks if self.would_be_read(name)]
         self.warnings += self.repeated_ids()
         self.warnings += [f"'{name}' {given.reasons[0]}" for name, given in self.roles.runners_up.get("split", ())]
         if self.roles.group == "row.id":
             self.warnings.append(self.ungrouped())
         elif self.roles.group in self.columns:
-            largest = max(self.columns[self.roles.group].keys.values(), default=0) / len(self.rows)
+            column = self.columns[self.roles.group]
+            if entity(column.name) is None and not self.roles.why["group"].startswith("as you said"):
+                after = f" (next: {self.roles.runners_up['group'][0][0]})" if self.roles.runners_up.get("group") else ""
+                self.warnings.append(
+                    f"'{column.name}' is the group by its values alone: {column.distinct} for {len(column.given)} rows. Rows with one value "
+                    "stay on one side of the split. If rows with different values belong together, it is too fine, and the holdout "
+                    f"leaks: name a wider column with --group{after}. One that is too coarse costs rows to train on"
+                )
+            largest = max(column.keys.values(), default=0) / len(self.rows)
             if largest > GIANT:
                 self.warnings.append(
                     f"the largest group of '{self.roles.group}' has {100 * largest:.0f} % of the rows: all of it is held out, or none"
                 )
         counts = merged(self.columns[self.roles.targets[0]].keys) if KINDS[self.kind].listed else {}
         if rare := sorted(label for label, count in counts.items() if count < FEW):
-            self.warnings.append(
-                f"{len(rare)} labels have fewer than {FEW} rows each and can hardly be learned: {', '.join(rare)}"
-            )
+            few = f"{len(rare)} labels have fewer than {FEW} rows each and can hardly be learned"
+            self.warnings.append(f"{few}: {', '.join(rare)}")
 
     def ungrouped(self) -> str:
         """What to say if no column is the group."""
         found = [self.columns[name] for name, _ in self.roles.runners_up.get("group", ())]
-        if like := next(filter(repeats_like_a_customer, found), None):
+        if like := next((column for column in found if look(column) in ("ids", "names")), None):
             return (
                 f"'{like.name}' repeats like a customer ({like.shape}): is it the group? Then add --group "
                 f"{shlex.quote(like.name)}. Without a group, a split may put the same customer on both sides"
             )
         ids = map(str, self.columns[self.roles.id].values) if self.roles.id in self.columns else ()
         starts = Column("start_id", [re.sub(r"[\W_][^\W_]+$", "", name) for name in ids])
-        if starts.repeated >= PARTS and repeats_like_a_customer(starts):
+        if starts.repeated >= PARTS and look(starts):
             return (
                 f"several ids of '{self.roles.id}' have the same beginning, as parts of one conversation or document do: if yours "
                 "are such parts, write the beginning into a column, and name it with --group. Without, a split may cut them"
@@ -179,9 +185,8 @@ class Proposal:
     def leak_of(self, name: str, leak: Leak) -> str:
         """What to say of a column that holds the answer."""
         if name in self.read:
-            part, how = (
-                ("the input", "with --input") if name in columns_of(self.roles.input) else ("data.context", "there")
-            )
+            own = name in columns_of(self.roles.input)
+            part, how = ("the input", "with --input") if own else ("data.context", "there")
             return (
                 f"the model reads the answer: '{name}' is in {part}, and {leak.why}. If people write it there before the answer "
                 f"is known, that is right, and a simple rule may do. Else leave it out {how}"
@@ -219,9 +224,7 @@ class Proposal:
             self.set_gate(params)
         data, own = self.edits["data"], ("path", "target")
         if self.kind == params.task.kind and all(data[key] == getattr(params.data, key) for key in own):
-            self.set(
-                "task", "system_prompt", params.task.system_prompt, "as it is, for the same answers of the same file"
-            )
+            self.set("task", "system_prompt", params.task.system_prompt, "as it is, for the same answers of that file")
         if self.leaves_sample:
             self.set("certify", "intended_use", FILL_IN, f"{SAMPLE} said what it is for")
             self.set("certify", "limits", [FILL_IN], f"{SAMPLE} named some limits")

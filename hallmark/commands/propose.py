@@ -83,9 +83,8 @@ def run(
         if split and Path(".dvc").is_dir() and params.resolve() == PARAMS.resolve():
             first_split(proposal)
         print(f"\nNext, in {params}:\n  improve task.system_prompt, which every record starts with")
-        print(
-            "\n".join([*(f"  {line}" for line in unfilled(load_params(params).certify, params)), "then `nox -s repro`"])
-        )
+        lines = [f"  {line}" for line in unfilled(load_params(params).certify, params)]
+        print("\n".join([*lines, "then `nox -s repro`"]))
 
 
 def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
@@ -276,9 +275,8 @@ def from_file_to_split() -> Iterator[str]:
     yield f"  masked    {mask.at('spans', 'total'):,} spans in {mask.at('records_with_spans'):,} rows{found}"
     leaks = sum(count for side in split.at("dropped").values() for count in side.values())
     too_long = split.at("left_out", "too_long")
-    dropped = counted(
-        {"by mask.actions": rows["dropped"]} | dedupe.at("dropped") | {"leak": leaks, "too long": too_long}
-    )
+    more = {"leak": leaks, "too long": too_long}
+    dropped = counted({"by mask.actions": rows["dropped"]} | dedupe.at("dropped") | more)
     yield f"  dropped   {dropped or 'none'}"
     sides = [
         f"{side} {count:,} of {split.at('groups', side):,} groups"

@@ -87,11 +87,8 @@ def evidence(found: Proposal | UndecidedError, title: str) -> str:
 
 def _suggested(found: Proposal | UndecidedError) -> dict[str, Any]:
     roles = found.roles
-    said: dict[str, Any] = {
-        "targets": tuple(filter(None, roles.targets)),
-        "inputs": (roles.input,),
-        "group": roles.group,
-    }
+    targets = tuple(filter(None, roles.targets))
+    said: dict[str, Any] = {"targets": targets, "inputs": (roles.input,), "group": roles.group}
     return said | ({found.unsaid: ()} if isinstance(found, UndecidedError) else {"kind": found.kind})
 
 

@@ -10,25 +10,14 @@ from dataclasses import dataclass, field
 from hallmark.base.records import columns_of
 from hallmark.commands import evidence
 from hallmark.commands.answer_leaks import Leak, leak
-from hallmark.commands.columns import Column, answers_of, says, tools_in
+from hallmark.commands.columns import SHAPES, Column, answers_of, entity, says, tools_in
 from hallmark.commands.evidence import COPIED, Evidence
 from hallmark.data.conversations import LAYOUTS
 from hallmark.data.raw import PARTS
 from hallmark.mask import second_check
 
-ENOUGH = {"target": 0.0, "group": 3.0, "input": 3.0, "tags": 1.0}  # points that a column needs for a role
-IDENTITY = {  # kind (of hallmark.mask.kinds): pattern for the names of such columns
-    "EMAIL_ADDRESS": r"mail",
-    "PHONE_NUMBER": r"phone|mobile|fax|\btel\b",
-    "PERSON": r"(?:^|first|last|full|sur|user|contact|customer|client|patient|agent|employee|author|supplied)[_ -]?name$"
-    r"|^(?:person|agent|employee|sender|recipient|asked_by|requester)$",
-    "STREET_ADDRESS": r"^(?:street|.*address(?!.*mail))$",
-    "US_SSN": r"\bssn\b|social_security",
-    "IBAN_CODE": r"iban",
-    "CREDIT_CARD": r"card_?(?:number|no)|credit_?card",
-    "IP_ADDRESS": r"^ip(?:_?addr.*)?$",
-    "DATE_OF_BIRTH": r"birth|\bdob\b",
-}
+ENOUGH = {"target": 0.0, "group": evidence.LEAST, "input": 3.0, "tags": 1.0}  # points that a column needs for a role
+IDENTITY = SHAPES["identity"]
 SHOWN = 3  # runners-up of a role
 MOST_TOLD = 12  # columns for which it is tried whether the text tells their values
 SAME = 0.95  # share of the rows in which a column that repeats another has its text
@@ -99,7 +88,7 @@ class _Choice:
             self.take("input", source, "the text of the spans")
         self.find_leaks()
         self.id()
-        self.group()
+        self.group(texts)
         self.context(texts)
         self.input(texts)
         self.taken |= {"turns.earlier", "turns.system", "turns.input", "turns.target"} if conversation else set()
@@ -170,9 +159,8 @@ class _Choice:
             self.roles.why["system_prompt"] = "the system message of all rows"
         elif system.given:
             same = f"system messages look private ({', '.join(private)})" if len(prompts) == 1 else ""
-            found["turns.system"] = (
-                same or f"{len(system.given)} rows have system messages, {system.distinct} different"
-            )
+            many = f"{len(system.given)} rows have system messages, {system.distinct} different"
+            found["turns.system"] = same or many
         if earlier:
             found["turns.earlier"] = f"{len(earlier)} rows have earlier turns"
         if found:
@@ -242,21 +230,29 @@ class _Choice:
     def id(self) -> None:
         found = [name for name in self.free() if evidence.is_id(self.columns[name]) and name != self.known.group]
         if found:
-            first = min(found, key=lambda name: (not evidence.named_like_id(name), name.count(".")))
+            named = evidence.named_like_id  # else no amounts, which may all differ
+            first = min(found, key=lambda one: (not named(one), self.columns[one].form == "number", one.count(".")))
             self.take("id", first, "every row has its own value")
 
-    def group(self) -> None:
+    def group(self, texts: list[tuple[str, Evidence]]) -> None:
         if name := self.known.group:
             self.roles.group = name
-            self.roles.why["group"] = (
-                f"as you said; {self.columns[name].shape}" if name in self.columns else "as you said"
-            )
+            shape = f"; {self.columns[name].shape}" if name in self.columns else ""
+            self.roles.why["group"] = f"as you said{shape}"
         else:
             before = set(self.taken)
             found = self.ranked(lambda column: evidence.of_group(column, column.name in self.private))
+            answers = answers_of(self.columns, self.roles.target) if self.roles.target else Column("")
+            read = [self.columns[name] for name, given in texts if given.score >= ENOUGH["input"]]
+            out = {*self.roles.targets, *(column.name for column in read)}
+            for name, given in found:
+                if entity(name) is None and evidence.look(column := self.columns[name]):
+                    others = [one for one in self.columns if one not in out and not related(one, name)]
+                    evidence.add_alike(given, column, [self.columns[one] for one in others], read, answers)
             # Two people may share a name.
-            evidence.add_coarser([(self.columns[name], given) for name, given in found if name not in self.private])
-            self.best("group", sorted(found, key=lambda pair: -pair[1].score))
+            evidence.add_wider([(self.columns[name], given) for name, given in found if name not in self.private])
+            fine = {name: 0 if entity(name) else -self.columns[name].distinct for name, _ in found}
+            self.best("group", sorted(found, key=lambda pair: (-pair[1].score, fine[pair[0]])))
             self.taken = before
         if self.roles.group in self.columns and self.roles.group not in self.private:
             self.taken.add(self.roles.group)  # else its values are masked in the texts too
@@ -274,9 +270,8 @@ class _Choice:
         if any(says(name, "body") or not self.columns[name].is_label(3) for name in others):
             free -= roles.leaks.keys()  # else the answer stands in the only text, which a user must be told
         target = self.columns.get(str(roles.target))
-        replies = (
-            target is not None and target.form == "text" and target.mean_chars > evidence.SHORT
-        )  # a reply, not a label
+        # A reply, not a label.
+        replies = target is not None and target.form == "text" and target.mean_chars > evidence.SHORT
         found = [(name, given) for name, given in texts if name in free and not (replies and says(name, "reply"))]
         chosen: list[str] = []
         for name, given in found:
@@ -289,9 +284,8 @@ class _Choice:
         chosen.sort(key=lambda name: (not says(name, "headline"), order.index(name)))
         roles.input = chosen[0] if len(chosen) == 1 else "\n".join(map(_slot, chosen))
         reasons = {name: str(given) for name, given in found}
-        roles.why["input"] = "; ".join(
-            f"{name}: {reasons.get(name, 'the longest text that is left')}" for name in chosen
-        )
+        else_, why = "the longest text that is left", roles.why
+        why["input"] = "; ".join(f"{name}: {reasons.get(name, else_)}" for name in chosen)
         roles.runners_up["input"] = [pair for pair in found if pair[0] not in chosen][:SHOWN]
         self.taken |= set(chosen)
 
@@ -336,9 +330,8 @@ class _Choice:
         return sum(count > 1 for count in Counter(group for group, _ in pairs).values())
 
     def tags(self) -> None:
-        self.best(
-            "tags", [pair for pair in self.ranked(evidence.of_tags) if pair[0] not in {*self.private, self.roles.group}]
-        )
+        free = [pair for pair in self.ranked(evidence.of_tags) if pair[0] not in {*self.private, self.roles.group}]
+        self.best("tags", free)
         if self.roles.tags and self.columns[self.roles.tags].texts:
             self.roles.tag_separator = evidence.separator(self.columns[self.roles.tags])
 

@@ -88,19 +88,16 @@ def rows(results: Results, short: bool) -> list[Line]:
         ("in %" if short else "", *(column.title.lower() for column in columns)),
         ("Records", *(str(column.records) for column in columns)),
     ]
-    table += [
-        (row.words, *(interval(column.measures[row.name], short) for column in columns)) for row in results.measures
-    ]
+    for row in results.measures:
+        table.append((row.words, *(interval(column.measures[row.name], short) for column in columns)))
     table += [
         (f"Failures: {in_words(name).lower()}", *(failed(column.failed[name], column.records) for column in columns))
         for name in results.failures
     ]
 
     def line(words: str, cell: Callable[[Served], str]) -> Line:
-        return (
-            words,
-            *(cell(results.served[column.name]) if column.name in results.served else NONE for column in columns),
-        )
+        of = [results.served.get(column.name) for column in columns]
+        return (words, *(NONE if one is None else cell(one) for one in of))
 
     table.append(line("Latency p50", lambda row: shown(row.latency_p50, ".2f", " s")))
     table.append(line("Latency p95", lambda row: shown(row.latency_p95, ".2f", " s")))

@@ -28,10 +28,8 @@ def in_markdown(text: str) -> str:
 def in_columns(rows: Sequence[Sequence[str]], left: Container[int] = (0,)) -> list[str]:
     """Cells below each other, two spaces apart: to the right, but for the columns in `left`."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(f"{cell:{'<' if at in left else '>'}{widths[at]}}" for at, cell in enumerate(row)).rstrip()
-        for row in rows
-    ]
+    forms = [f"{'<' if at in left else '>'}{width}" for at, width in enumerate(widths)]
+    return ["  ".join(map(format, row, forms)).rstrip() for row in rows]
 
 
 @dataclass(frozen=True)

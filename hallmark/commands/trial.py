@@ -62,9 +62,8 @@ class Trial:
             for match in PLACEHOLDER.finditer(text):
                 start, end = max(0, match.start() - AROUND), match.end() + AROUND
                 cut = ("..." if start else "", "..." if end < len(text) else "")
-                words = " ".join(
-                    word if PLACEHOLDER.search(word) else _ODD.sub("#", word) for word in text[start:end].split()
-                )
+                near = text[start:end].split()
+                words = " ".join(word if PLACEHOLDER.search(word) else _ODD.sub("#", word) for word in near)
                 self.examples.setdefault(match[0][1:].rsplit("_", 1)[0], printable(f"{cut[0]}{words}{cut[1]}"))
 
     def lines(self) -> Iterator[str]:
@@ -206,11 +205,8 @@ def day_first(rows: list[Raw]) -> tuple[bool, str] | None:
     votes: Counter[bool] = Counter()
     month_first, day_first = Reader(day_first=False), Reader(day_first=True)
     for raw in rows:
-        wanted = {
-            day
-            for _, value, _ in pairs(raw.target, None)
-            if isinstance(value, str) and (day := month_first.read(value))
-        }
+        texts = [value for _, value, _ in pairs(raw.target, None) if isinstance(value, str)]
+        wanted = {day for text in texts if (day := month_first.read(text))}
         for match in DATE.finditer(raw.input):
             if not (match["s2"] or match["s3"]) or "." in match[0]:
                 continue
@@ -222,10 +218,8 @@ def day_first(rows: list[Raw]) -> tuple[bool, str] | None:
     if votes[True] == votes[False]:
         return None
     order = votes[True] > votes[False]
-    return (
-        order,
-        f"{votes[order]} dates in numbers have the {'day' if order else 'month'} first, {votes[not order]} have not",
-    )
+    part = "day" if order else "month"
+    return order, f"{votes[order]} dates in numbers have the {part} first, {votes[not order]} have not"
 
 
 def loaded(data: Data, task: TaskParams, mask: Mask, *, strict: bool) -> tuple[Recorder, str]:
@@ -284,7 +278,6 @@ def allow_patterns(rows: list[Raw], target: str, kind: str) -> dict[str, str]:
 
 def usual_keys(rows: list[Raw]) -> set[str]:
     """The keys of many targets: they are names of fields, not values."""
-    keys = Counter(
-        key for raw in rows for key in {key for path, *_ in pairs(raw.target, None) for key in path.split(".")}
-    )
+    paths = [[path for path, *_ in pairs(raw.target, None)] for raw in rows]
+    keys = Counter(key for of in paths for key in {key for path in of for key in path.split(".")})
     return {key for key, count in keys.items() if count >= max(FEW, MANY * len(rows))}
