@@ -61,7 +61,7 @@ LOOSE: dict[str, dict[str, Make]] = {
     "labels": {"medium": pick("phone", "mail", "web"), "reason": pick(*THINGS[:12]), "c": pick(1, 2, 3)},
     "places": {"step": lambda n, e, r: min(r.randint(1, 40), r.randint(1, 40)), "clinic": pick("north", "south"), "always": pick("AB-1")},
     "codes": {"code": lambda n, e, r: f"{'AKTZ'[n * 7 % 4]}{r.randrange(9)}7", "age": number(18, 80), "agegroup": pick(1, 2)},
-    "days": {"booked": lambda n, e, r: 20250101 + n % 28, "week": lambda n, e, r: f"2025-W{n % 50 + 1:02}", "mm": lambda n, e, r: f"{r.randint(1, 60)} mm"},
+    "days": {"on": lambda n, e, r: f"Mar {n % 28 + 1}, 2025", "booked": lambda n, e, r: 20250101 + n % 28, "week": lambda n, e, r: f"2025-W{n % 50 + 1:02}", "mm": lambda n, e, r: f"{r.randint(1, 60)} mm"},
 }  # fmt: skip
 
 

@@ -95,11 +95,12 @@ def fits(column: Column, kind: str) -> bool:
 
 
 def of_a_tool(column: Column, texts: Sequence[Column]) -> bool:
-    """Whether a field of an answer is an id, a time stamp or who worked on it, and no text tells it."""
+    """Whether a field of an answer is an id, a time stamp or who worked on it, by its name or values, and no text tells it."""
     name = column.name.rpartition(".")[2]
     written = re.search(r"_(?:at|by|on)$", name) or OF_A_TOOL.fullmatch(name)
     named = written or named_like_id(name) or says(name, "staff")
-    return bool(named) and copied(column, texts) < FEW_COPIED
+    hashes = column.unique and all(re.fullmatch(r"[0-9a-f-]{12,}", key, re.IGNORECASE) for key in column.keys)
+    return bool(named or hashes or (column.form == "time" and not column.texts)) and copied(column, texts) < FEW_COPIED
 
 
 def is_answer(column: Column) -> bool:
@@ -208,7 +209,7 @@ def look(column: Column) -> str:
 
 def of_group(column: Column, private: bool) -> Evidence | None:
     """Evidence for the group: an entity with many values and several rows of each, or values that repeat like one's."""
-    if not column.all((str, int)) or column.form in ("time", "bool"):
+    if not column.all((str, int)) or column.form in ("time", "bool") or "turns." in column.name:
         return None
     if column.mean_chars > (SHORT if column.is_text else 100):
         return None
@@ -267,9 +268,7 @@ def add_alike(
 def _in_bands(column: Column, other: Column) -> bool:
     """Whether the other column goes by how large a number is, as a band of an age or an amount does."""
     rows = zip(column.values, other.values, strict=True)
-    order = sorted(
-        (len(str(one)), str(one), str(kind)) for one, kind in rows if not is_blank(one) and not is_blank(kind)
-    )
+    order = sorted((len(str(a)), str(a), str(b)) for a, b in rows if not is_blank(a) and not is_blank(b))
     return sum(one[2] != after[2] for one, after in pairwise(order)) < other.distinct
 
 

@@ -136,7 +136,8 @@ class Proposal:
         elif self.roles.group in self.columns:
             column = self.columns[self.roles.group]
             if entity(column.name) is None and not self.roles.why["group"].startswith("as you said"):
-                after = f" (next: {self.roles.runners_up['group'][0][0]})" if self.roles.runners_up.get("group") else ""
+                enough = [name for name, of in self.roles.runners_up["group"] if of.score >= ENOUGH["group"]]
+                after = f" (next: {enough[0]})" if enough else ""
                 self.warnings.append(
                     f"'{column.name}' is the group by its values alone: {column.distinct} for {len(column.given)} rows. Rows with one value "
                     "stay on one side of the split. If rows with different values belong together, it is too fine, and the holdout "
