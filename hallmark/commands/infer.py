@@ -262,7 +262,7 @@ def schema_of(values: list[Any], field_name: str = "") -> dict[str, Any]:
         ("object", dict), ("array", list), ("boolean", bool), ("integer", int), ("number", float), ("string", str),
     ]  # fmt: skip
     for name, kind in kinds:
-        but = bool if name in ("integer", "number") else ()
+        but: type | tuple[type, ...] = bool if name in ("integer", "number") else ()
         some: list[Any] = [value for value in values if isinstance(value, kind) and not isinstance(value, but)]
         if not some:
             continue
