@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hallmark.commands.columns import Column, columns_in
@@ -88,7 +88,6 @@ def test_a_group_is_known_by_its_values(table: str) -> None:
     assert found.group == (next(iter(TABLES[table])) if table in TABLES else "row.id"), (found.why, found.runners_up)
 
 
-@settings(max_examples=25)
 @given(st.sampled_from([*TABLES, *LOOSE]), st.integers(0, 999))
 def test_neither_names_nor_order_nor_constants_change_the_group(table: str, seed: int) -> None:
     made = (TABLES | LOOSE)[table] | {"shuffled": pick("always"), "constant": pick(4711)}

@@ -182,10 +182,12 @@ def test_what_the_user_knows_goes_first(tmp_path: Path) -> None:
 def test_the_id_is_named_like_one_and_the_group_is_the_coarser_entity(tmp_path: Path) -> None:
     """Each row has its own amount too, and a thread holds all rows of its two sessions, also where these come first."""
     rows = [{"amount": 100 + n, "ticket_id": 5000 + n, "session_id": f"s{n // 4}", "thread": f"t{n // 8}"}
-            | {"text": f"this is text {n}", "label": "ab"[n % 2]} for n in range(240)]  # fmt: skip
+            | {"text": f"this is text {n}", "label": "ab"[n % 2], "sig": f"k{n:04x}", "meta": {"uid": f"x{n:04x}"}} for n in range(240)]  # fmt: skip
     roles = proposed(write(tmp_path, rows)).roles
     assert (roles.id, roles.group) == ("ticket_id", "thread")
     assert "holds all rows of each session_id" in roles.why["group"]
+    rows = [{name: row[name] for name in ("amount", "sig", "text", "label")} for row in rows]
+    assert proposed(write(tmp_path, rows)).roles.id == "sig"
 
 
 def test_an_official_split_is_proposed_if_no_group_crosses_it(tmp_path: Path) -> None:

@@ -230,8 +230,9 @@ class _Choice:
     def id(self) -> None:
         found = [name for name in self.free() if evidence.is_id(self.columns[name]) and name != self.known.group]
         if found:
-            named = evidence.named_like_id  # else no amounts, which may all differ
-            first = min(found, key=lambda one: (not named(one), self.columns[one].form == "number", one.count(".")))
+            numbers = {name for name in found if self.columns[name].form == "number"}  # amounts may all differ too
+            rank = {name: 0 if evidence.named_like_id(name) else 1 + (name in numbers) for name in found}
+            first = min(found, key=lambda name: (rank[name], name.count(".")))
             self.take("id", first, "every row has its own value")
 
     def group(self, texts: list[tuple[str, Evidence]]) -> None:
