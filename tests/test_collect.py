@@ -324,9 +324,7 @@ def page(folder: Path) -> Iterator[Any]:
         opened = context.new_page()
         opened.on("console", lambda message: complaints.append(message.text))
         opened.on("pageerror", lambda error: complaints.append(str(error)))
-        opened.on(
-            "request", lambda request: request.url.startswith(("file:", "blob:")) or complaints.append(request.url)
-        )
+        opened.on("request", lambda sent: sent.url.startswith(("file:", "blob:")) or complaints.append(sent.url))
         opened.goto((folder / "data/review/queue.html").as_uri())
         yield opened
     assert complaints == []

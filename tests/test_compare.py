@@ -42,9 +42,7 @@ def test_a_clear_win_is_a_win_with_the_counts_that_make_it_one(folder):
     result = report["against"]["base"]
     assert (report["records"], report["groups"], report["online"]) == (200, 12, None)
     assert result["verdict"] == "better"
-    assert result["words"].startswith(
-        "The tuned model beats the base: exact match 80.0 % against 10.0 % of 200 records"
-    )
+    assert result["words"].startswith("The tuned model beats the base: exact match 80.0 % against 10.0 % of 200")
     exact = result["exact_match"]
     assert (exact["other"], exact["tuned"]) == (0.1, 0.8)
     assert exact["won"] - exact["lost"] == 140

@@ -101,9 +101,8 @@ TEXT: dict[str, Callable[[str, str], str]] = {
 def left(value: str, text: str) -> list[str]:
     """The runs of letters and digits of a value that stand in a text."""
     shown = re.sub(r"<[A-Z_]+_\d+>", " ", text)
-    return [
-        run for run in re.findall(r"[^\W_]{2,}", value) if re.search(rf"(?<![^\W_]){re.escape(run)}(?![^\W_])", shown)
-    ]
+    runs = re.findall(r"[^\W_]{2,}", value)
+    return [run for run in runs if re.search(rf"(?<![^\W_]){re.escape(run)}(?![^\W_])", shown)]
 
 
 def keys(value: Any) -> Any:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hallmark.commands.columns import Column, columns_in
-from hallmark.commands.evidence import of_tags
+from hallmark.commands.evidence import Evidence, add_alike, of_tags
 from hallmark.commands.roles import Guess, Known, guess
 
 Make = Callable[[int, int, random.Random], Any]  # of a row's number, its customer's, and chance
@@ -100,3 +100,11 @@ def test_neither_names_nor_order_nor_constants_change_the_group(table: str, seed
 def test_channels_languages_and_states_are_known_by_their_values(values: list[str], tags: bool | None) -> None:
     found = of_tags(Column("x7", values * 20))
     assert found is not None and (found.score > 0, found.score == 0) == (tags is True, tags is None)
+
+
+def test_rows_that_share_rare_words_belong_together() -> None:
+    column, answers = Column("x", [n % 60 for n in range(300)]), Column("y", ["a"] * 150 + ["b"] * 150)
+    for word, points in ((lambda n: n % 60, 1), (lambda n: n // 5, 0)):
+        texts = Column("text", [f"the box zz{word(n)} of the day" for n in range(300)])
+        add_alike(found := Evidence(), column, [], [texts], answers)
+        assert found.score == points

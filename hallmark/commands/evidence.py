@@ -319,7 +319,7 @@ def named_like_id(name: str) -> bool:
 
 def of_tags(column: Column) -> Evidence | None:
     """Evidence for the tags: short labels by which results can be sliced."""
-    if column.distinct < 2 or "turns." in column.name or look(column) == "ids":
+    if column.distinct < 2 or "turns." in column.name:
         return None
     given = Evidence()
     named = says(column.name, "keywords")
@@ -335,7 +335,7 @@ def of_tags(column: Column) -> Evidence | None:
     if column.mostly_empty:
         given.add(-1, "mostly empty")
     given.add_name(column, "tags")
-    return given
+    return None if look(column) == "ids" else given
 
 
 def listed(value: Any, sign: str) -> list[Any]:
