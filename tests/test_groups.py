@@ -42,7 +42,7 @@ TABLES: dict[str, dict[str, Make]] = {
     "hotel": {"meta.booking": own("ST{0:05}"), "meta.house": own("{2}", 9), "logged": lambda n, e, r: f"2025-07-{n % 28 + 1:02}T10:00:00Z"},
     "turbines": {"unit": own("WT{0}-{1}"), "wind_ms": number(0, 25), "crew": pick("A", "B"), "downtime_h": number(0, 90)},
     "ships": {"vessel": own("MV {2} {3}"), "berth": number(1, 30), "imo_flag": pick("PA", "LR", "MT")},
-    "bank": {"acct": lambda n, e, r: 480000 + e * 331, "amount": number(5, 4000), "booked": lambda n, e, r: 20250101 + n % 28},
+    "bank": {"iban_end": lambda n, e, r: 190000 + e * 331, "amount": number(5, 4000), "booked": lambda n, e, r: 20250101 + n % 28},
     "laboratory": {"chip": own("c{0:x}9f3"), "run": part("R-{0:04}"), "ph": number(3, 9)},
     "farm": {"field_plot": own("{2} {3} 3"), "crop": pick("rye", "oats", "beet"), "ha": number(1, 40)},
     "software": {"ctx.ws": own("{1}-{0}-ws"), "ctx.tier": own("plan {1}", 30), "ts": lambda n, e, r: 1735689600 + n * 4001},

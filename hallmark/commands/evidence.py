@@ -194,10 +194,10 @@ def look(column: Column) -> str:
         if not all(map(str.isdecimal, keys)):
             return ""
         order = sorted(keys, key=lambda key: (len(key), key))
-        sizes = [keys[key] for key in order]
-        if order[0] in ("0", "1") and sizes == sorted(sizes, reverse=True) and sizes[0] > sizes[-1]:
+        (first, *_, last), sizes = order, [keys[key] for key in order]
+        if first in ("0", "1") and sizes == sorted(sizes, reverse=True) and sizes[0] > sizes[-1]:
             return ""
-        ids |= len(order[0]) == len(order[-1]) > 3 and not "1900" <= order[0] <= order[-1] <= "2100"
+        ids |= len(first) == len(last) > 3 and (len(last) > 4 or not "1900" <= first <= last <= "2100")
     else:
         ids |= sum(map(bool, map(_ID.fullmatch, keys))) > 0.8 * len(keys)
     if column.distinct < column.repeated and not (ids and (named or not numbers)):
@@ -222,7 +222,7 @@ def of_group(column: Column, private: bool) -> Evidence | None:
     given.add_name(column, "group", OF_LABELS if seen == "ids" else ())
     if not known and seen:
         given.add(LOOKS[seen] - 0.5 * (column.distinct < column.repeated), f"{seen} that repeat")
-    if entity(column.name) == "person" and column.distinct < column.repeated:
+    if entity(column.name) == "person" and column.distinct < min(column.repeated, 4 * MANY):
         given.add(-3.5, "few, each in many rows, as staff is")
     if column.empty:
         given.add(-0.5, f"missing in {column.empty} rows")
@@ -241,21 +241,19 @@ def of_one(fine: Column, coarse: Column) -> bool:
     return several >= ENOUGH_GROUPS and mixed <= (1 - SAME) * several and chance**several < 0.001
 
 
-def add_alike(
-    given: Evidence, column: Column, others: Sequence[Column], texts: Sequence[Column], answers: Column
-) -> None:
-    """Count whether rows of one value are alike: in another column, or in rare words of the texts. Not by the answer."""
+def add_alike(given: Evidence, column: Column, rest: Sequence[Column], read: Sequence[Column], answers: Column) -> None:
+    """Count whether rows of one value are alike: in another column, or in rare words of what is read. Not by the answer."""
     if of_one(answers, column) or (of_one(column, answers) and column.distinct <= MANY * answers.distinct):
         given.add(-3, "goes by the answer")
-    for other in others:
+    for other in rest:
         if other.form in ("object", "list") or other.distinct > column.distinct or not of_one(column, other):
             continue
         if column.form != "number" or not _in_bands(column, other):
             given.add(0.5 if look(column) == "names" else 1, f"'{other.name}' is the same in all rows of one")
             break
     where: dict[str, Counter[str]] = defaultdict(Counter)
-    for value, *read in zip(column.values[:TIED], *(text.values[:TIED] for text in texts), strict=True):
-        for word in {*_WORD.findall(str(read).casefold())} - {*_WORD.findall(str(value).casefold())}:
+    for value, *texts in zip(column.values[:TIED], *(text.values[:TIED] for text in read), strict=True):
+        for word in {*_WORD.findall(str(texts).casefold())} - {*_WORD.findall(str(value).casefold())}:
             where[word][str(value)] += not is_blank(value)
     rare = [of for of in where.values() if 1 < of.total() <= max(3, 2 * column.repeated)]
     pairs = sum(math.comb(of.total(), 2) for of in rare)

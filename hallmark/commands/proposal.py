@@ -17,7 +17,7 @@ from hallmark.base.rows import files_of, read_rows
 from hallmark.commands.answer_leaks import Leak
 from hallmark.commands.columns import Column, Rows, entity, says, words_of
 from hallmark.commands.committed import SAMPLES
-from hallmark.commands.evidence import look, named_like_id, of_input
+from hallmark.commands.evidence import LEAST, look, named_like_id, of_input
 from hallmark.commands.infer import Inferred, merged
 from hallmark.commands.roles import ENOUGH, Guess
 from hallmark.data.leftover import private_labels
@@ -136,8 +136,8 @@ class Proposal:
         elif self.roles.group in self.columns:
             column = self.columns[self.roles.group]
             if entity(column.name) is None and not self.roles.why["group"].startswith("as you said"):
-                enough = [name for name, of in self.roles.runners_up["group"] if of.score >= ENOUGH["group"]]
-                after = f" (next: {enough[0]})" if enough else ""
+                wide = (name for name, of in self.roles.runners_up["group"] if of.score >= LEAST)
+                after = next((f" (next: {name})" for name in wide), "")
                 self.warnings.append(
                     f"'{column.name}' is the group by its values alone: {column.distinct} for {len(column.given)} rows. Rows with one value "
                     "stay on one side of the split. If rows with different values belong together, it is too fine, and the holdout "

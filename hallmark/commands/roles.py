@@ -244,8 +244,9 @@ class _Choice:
             before = set(self.taken)
             found = self.ranked(lambda column: evidence.of_group(column, column.name in self.private))
             answers = answers_of(self.columns, self.roles.target) if self.roles.target else Column("")
-            read = [self.columns[name] for name, given in texts if given.score >= ENOUGH["input"]]
-            out = {*self.roles.targets, *(column.name for column in read)}
+            said = [*(name for name, given in texts if given.score >= ENOUGH["input"]), "turns.input"]
+            read = [self.columns[name] for name in said if name in self.columns]
+            out = {*self.roles.targets, *said}
             for name, given in found:
                 if entity(name) is None and evidence.look(column := self.columns[name]):
                     others = [one for one in self.columns if one not in out and not related(one, name)]
