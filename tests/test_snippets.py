@@ -49,9 +49,8 @@ BLOCK = re.compile(
 )
 RUN_ELSEWHERE = {"docs/extending.md"}  # tests/test_extending.py
 SERVING = "docs/serving.md"  # its Python is run below
-# Not parsed.
 OTHERS = {"cd", "mkdir", "echo", "source", "rm", "sha256sum", "git", "hf", "cookiecutter", "cruft", "openssl"}
-PROGRAMS = {"python", "nox", "dvc", "rsync", "sky", "for", *OTHERS}
+PROGRAMS = {"python", "nox", "dvc", "rsync", "sky", "for", *OTHERS}  # the others are not parsed
 SESSIONS = {  # what a session hands its options to, if that is not its last step in noxfile.py
     "repro": ["dvc", "repro"],
     "bench": None,

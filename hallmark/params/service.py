@@ -43,6 +43,9 @@ class _Server(Block):
 class Upstream(_Server):
     """One of a release, or several."""
 
+    model: Line = Field(
+        description="what the server calls the model; {version} in it stands for the release that is there now, as in tickets-{version}"
+    )
     url: Url | Annotated[list[Url], Field(min_length=1)] = Field(
         description="where the server answers, such as http://127.0.0.1:9000/v1; a list: servers of the same release, which share the requests"
     )

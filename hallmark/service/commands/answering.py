@@ -25,13 +25,7 @@ from hallmark.service.gateway.exchange import Several
 from hallmark.service.gateway.fallback import Broad
 from hallmark.service.gateway.launching import Given, Launcher, Starter, form_of
 from hallmark.service.gateway.models import Emit, Served
-from hallmark.service.gateway.releases import (
-    Elsewhere,
-    FolderSource,
-    RegistrySource,
-    Source,
-    has_release,
-)
+from hallmark.service.gateway.releases import Elsewhere, FolderSource, RegistrySource, Source, has_release
 from hallmark.service.gateway.routing import SIDES
 
 if TYPE_CHECKING:
@@ -138,7 +132,7 @@ def source_of(params: Params, folder: Path | None, *, ungated: bool, serve: Serv
 
     if folder is not None or ungated or not in_git():
         return FolderSource(folder or RELEASE, check, registered)
-    return RegistrySource(Path(), lambda: FolderSource(RELEASE, check, registered))
+    return RegistrySource(Path(), lambda: FolderSource(RELEASE, check, registered), weights=not serve.upstreams)
 
 
 def registered() -> list[Version]:

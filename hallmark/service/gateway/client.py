@@ -45,7 +45,7 @@ class Response:
 
 
 class Client:
-    """Posts to one address, JSON unless `content_type` says otherwise. aiohttp takes half of httpx's time.
+    """Asks one address, JSON unless `content_type` says otherwise. aiohttp takes half of httpx's time.
 
     `own`: a server on this machine that was started here, which is asked past any proxy of the environment.
     """
@@ -59,15 +59,16 @@ class Client:
         self._headers = {**headers, **ours}
         self._session: ClientSession | None = None  # made in the loop that asks
 
-    async def post(self, body: bytes, largest: int) -> Response:
-        """What comes back; aiohttp.ClientError or OSError if nothing does. Cancelling hangs up on the server.
+    async def ask(self, body: bytes | None, largest: int) -> Response:
+        """What comes back of a POST, or without a body of a GET; aiohttp.ClientError or OSError if nothing does. Cancelling hangs up on the server.
 
         There is no content if it has over `largest` bytes, or is compressed, which nobody asked for: a megabyte can unpack
         to gigabytes.
         """
         self._session = self._session or self._connected()
-        asked = self._session.post(
-            self._url, data=io.BytesIO(body), headers=self._headers, allow_redirects=False, proxy=self._proxy
+        method, data = ("GET", None) if body is None else ("POST", io.BytesIO(body))
+        asked = self._session.request(
+            method, self._url, data=data, headers=self._headers, allow_redirects=False, proxy=self._proxy
         )
         async with asked as response:
             said = Response(response.status, response.headers.get("retry-after", ""))

@@ -249,7 +249,7 @@ class Deployments:
     async def _start(self, key: str, want: Wanted, side: Side) -> Running:
         start = time.monotonic()
         try:
-            launched = await in_thread(lambda: self._launcher.launch(want, side), _discard)
+            launched = await in_thread(lambda: self._launcher.launch(want, side), lambda it: it.stop())
         except Exception as error:
             times, _ = self._failed.get(key, (0, 0.0))
             self._failed[key] = times + 1, time.monotonic() + RETRIES[min(times, len(RETRIES) - 1)]
@@ -257,7 +257,8 @@ class Deployments:
             if not self._sides and side == "prod":
                 raise
             words = error if isinstance(error, HallmarkError) else f"unforeseen {type(error).__name__}"
-            log.error("%s can't be started as %s, which stays as it is: %s", want.version, side, words)
+            stays = f"where {now.wanted.version} stays" if (now := self._sides.get(side)) else "so prod answers all"
+            log.error("%s can't be started as %s, %s: %s", want.version, side, stays, words)
             raise HallmarkError("could not be started", remedy="see the log") from None
         finally:
             del self._starts[key]
@@ -277,12 +278,8 @@ class Deployments:
         if self._follow is None:
             return  # the start, which has its own words
         self._metrics.count("hallmark_release_swaps_total", side=side)
-        log.info(
-            "%s is now %s%s",
-            side,
-            now.wanted.version if now else "nobody",
-            f", before {before.wanted.version}" if before else "",
-        )
+        was = f", before {before.wanted.version}" if before else ""
+        log.info("%s is now %s%s", side, now.wanted.version if now else "nobody", was)
 
     async def _drain(self, key: str, running: Running) -> None:
         """Let a server that was replaced finish its requests, keep it ready for a while, then stop it."""
@@ -294,11 +291,8 @@ class Deployments:
             log.warning("a replaced server is stopped with %d requests under way", running.under_way)
         elif self._warm_seconds and await in_thread(running.launched.trouble) is None:
             if await in_thread(partial(running.launched.room, 1)):
-                log.info(
-                    "the server of %s stays ready for %g s, in case it is wanted again",
-                    running.version,
-                    self._warm_seconds,
-                )
+                words = "the server of %s stays ready for %g s, in case it is wanted again"
+                log.info(words, running.version, self._warm_seconds)
                 running.warm_until = datetime.now(UTC) + timedelta(seconds=self._warm_seconds)
                 try:
                     await asyncio.sleep(self._warm_seconds)
@@ -359,7 +353,7 @@ class Deployments:
             while True:
                 await asyncio.sleep(pause)
                 try:
-                    running.launched = await in_thread(lambda: self._launcher.launch(want, side), _discard)
+                    running.launched = await in_thread(lambda: self._launcher.launch(want, side), lambda it: it.stop())
                 except Exception as error:
                     words = error if isinstance(error, HallmarkError) else f"unforeseen {type(error).__name__}"
                     pause = PAUSES[-1]
@@ -373,10 +367,6 @@ class Deployments:
 
 def _labels(wanted: Wanted) -> dict[str, str]:
     return {"version": wanted.version, "digest": wanted.digest[:12]}
-
-
-def _discard(launched: Launched) -> None:
-    launched.stop()
 
 
 async def _cancelled(tasks: list[asyncio.Task[Any] | None]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
 
 from hallmark.base.compute import set_up
 from hallmark.base.errors import HallmarkError
@@ -17,16 +19,18 @@ from hallmark.release.statements import read_provenance
 from hallmark.serve.engine import StartedSettings
 from hallmark.serve.memory import free_bytes
 from hallmark.serve.server import free_port, served_alone, started
+from hallmark.serve.several import Several
 from hallmark.service.gateway.cascading import Judge, read_cascade
 from hallmark.service.gateway.fallback import key_of
-from hallmark.service.gateway.releases import Source, Wanted
+from hallmark.service.gateway.releases import UNREGISTERED, Source, Wanted
 from hallmark.service.gateway.routing import Side
-from hallmark.service.gateway.upstream import Upstream
+from hallmark.service.gateway.upstream import Upstream, listed
 from hallmark.task.task import Task
 
 if TYPE_CHECKING:
     from hallmark.params.loader import Params
 
+MARK = "{version}"  # in the model of an upstream: the release that its side has
 log = logging.getLogger("serve")
 
 
@@ -128,12 +132,23 @@ class Given:
         return f"{side} {wanted.key}"
 
     def launch(self, wanted: Wanted, side: Side) -> Launched:
-        """A client of it. Nothing is asked: a server that is down now may be up later."""
-        settings = self._params.serve.upstreams[side]
+        """A client of it, which asks for the release's model if `model` has its version. A HallmarkError if a server says
+        that it has no such model; one that is down now may be up later."""
+        settings, param = self._params.serve.upstreams[side], f"serve.upstreams.{side}"
+        model, key = settings.model.replace(MARK, wanted.version), key_of(settings, param)
+        if MARK in settings.model and wanted.version == UNREGISTERED:
+            remedy = f"run `nox -s promote -- VERSION {side}`, or write the model's name out"
+            raise HallmarkError(f"no version is {side}, for which {MARK} stands", param=f"{param}.model", remedy=remedy)
+        for url in Several(settings.url).urls if MARK in settings.model else ():
+            if (models := asyncio.run(listed(url, key))) is not None and model not in models:
+                raise HallmarkError(
+                    f"the server at {urlsplit(url).netloc} has no model '{model}'",
+                    param=f"{param}.model",
+                    remedy=f"have it load {wanted.version} by that name, and it is taken up then; or promote another version",
+                )
         files = self._source.files(wanted)
         form, judge = judge_of(self._params, files.release)
-        key = key_of(settings, f"serve.upstreams.{side}")
-        upstream = Upstream(settings.url, settings.model, key=key, form=form)
+        upstream = Upstream(settings.url, model, key=key, form=form)
         name = read_provenance(files.release).build.params.certify.name if files.release else self._params.certify.name
         return Launched(upstream, judge, name, True, None, lambda: None, lambda _: False, lambda: None)
 

@@ -151,7 +151,7 @@ class OtlpExporter:
         """What the collector says. A connection of its own: nobody would notice between two batches that it was closed."""
         async with asyncio.timeout(seconds):
             try:
-                return await self._client.post(body, LARGEST)
+                return await self._client.ask(body, LARGEST)
             finally:
                 await self._client.close()
 

@@ -86,10 +86,11 @@ class FolderSource:
 
 
 class RegistrySource:
-    """What the repository's registry has in prod and canary; `other` until it has its first prod."""
+    """What the repository's registry has in prod and canary; `other` until it has its first prod. Without `weights`, what the
+    releases were trained over is elsewhere."""
 
-    def __init__(self, repo: Path, other: Callable[[], Source]) -> None:
-        self._repo, self._make_other = repo, other
+    def __init__(self, repo: Path, other: Callable[[], Source], *, weights: bool = True) -> None:
+        self._repo, self._make_other, self._weights = repo, other, weights
         self._other: Source | None = None
         self._versions: dict[str, Version] = {}
         self._had_prod = False
@@ -121,13 +122,13 @@ class RegistrySource:
 
     def files(self, wanted: Wanted) -> Files:
         """Those of the version, as its tag says."""
-        from hallmark.service.registry.folders import materialize
+        from hallmark.service.registry.folders import release_of, weights_of
 
         version = self._versions.get(wanted.version)
         if version is None:
             return self._folder().files(wanted)
-        made = materialize(version, self._repo)
-        return Files(made.release, made.weights)
+        release = release_of(version, self._repo)
+        return Files(release, weights_of(version, release, self._repo) if self._weights else None)
 
     def _registry(self) -> Registry:
         from hallmark.service.registry.registry import Registry

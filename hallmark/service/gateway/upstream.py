@@ -34,6 +34,7 @@ REFUSES = (400, 413, 422)  # the request can't be answered by this server: too l
 CODES = ("context_length_exceeded", "invalid_messages")
 OPTIONAL = ("tools", "stop", "tool_choice", "response_format")  # fields of a request that not every server takes
 FIELDS = ("messages", "max_tokens", *OPTIONAL)
+LIST_SECONDS, LIST_BYTES = 5.0, 2**20  # for a server's list of its models
 Problem = Literal["down", "late", "busy", "refused", "status", "malformed", "too_large"]
 
 
@@ -76,6 +77,21 @@ class Reply:
     answer_tokens: int | None
 
 
+async def listed(url: str, key: str | None) -> list[str] | None:
+    """The models that a server says it has; None if it is down, or doesn't say."""
+    import aiohttp
+
+    client = Client(f"{url}/models", bearer(key))
+    try:
+        async with asyncio.timeout(LIST_SECONDS):
+            content = (await client.ask(None, LIST_BYTES)).content
+        return [str(model["id"]) for model in strict_json((content or b"").decode())["data"]]
+    except (aiohttp.ClientError, OSError, *MALFORMED):
+        return None
+    finally:
+        await client.close()
+
+
 class Upstream:
     """A client of the `model` of the servers at `urls`. `fields`: what each request to them has in addition.
 
@@ -95,9 +111,8 @@ class Upstream:
     ) -> None:
         self.model, self._paid, self._warned = model, paid, own
         self._fields, self._form = dict(fields or {}), form
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._several = Several(urls)
-        self._clients = {url: Client(f"{url}/chat/completions", headers, own=own) for url in self._several.urls}
+        self._clients = {url: Client(f"{url}/chat/completions", bearer(key), own=own) for url in self._several.urls}
         self._closed = False
 
     async def ask(self, question: Question, seconds: float) -> Reply:
@@ -134,7 +149,7 @@ class Upstream:
                 raise UpstreamError("down", "stopped", charged=False)
             try:
                 with self._several.asked(tried) as url:
-                    response = await self._clients[url].post(body, largest)
+                    response = await self._clients[url].ask(body, largest)
             except (aiohttp.ClientError, OSError) as error:
                 unsent = isinstance(
                     error, aiohttp.ClientConnectorError | aiohttp.InvalidURL | aiohttp.ClientHttpProxyError
@@ -144,12 +159,10 @@ class Upstream:
                 continue
             if response.success:
                 if response.content is None:
-                    words = (
-                        f"a response that is compressed, or of over {largest} bytes, more than the longest answer has"
-                    )
+                    words = f"a response that is compressed, or over {largest} bytes, as no answer is"
                     raise UpstreamError("too_large", words, charged=True)
                 return response.content
-            problem, wait = _of_status(response.status, response.content), wait_of(response)
+            problem, wait = _of_status(response.status, response.content, self.model), wait_of(response)
             if (response.status >= 500 or response.status == 429) and not (self._paid and problem.charged):
                 twice = wait is None and len(self._several.urls) > 1
                 if self._several.failed(url, tried) < 1 + twice:
@@ -164,9 +177,7 @@ class Upstream:
         answer = answer_of(response, self._form)
         said = response.get("model")  # some servers name none
         if not self._warned and said is not None and not is_model(str(said), self.model, None):
-            log.warning(
-                "the upstream for '%s' says that it is another model; see that its `model` is right", self.model
-            )
+            log.warning("the upstream for '%s' says that it is another model: see that `model` is right", self.model)
             self._warned = True  # an alias of the same model is told from another only by its owner
         choice = response["choices"][0]
         text = choice["message"].get("content") or ""
@@ -176,6 +187,10 @@ class Upstream:
         usage = response.get("usage") or {}
         prompt, written = (_count(usage.get(name)) for name in ("prompt_tokens", "completion_tokens"))
         return Reply(answer, text, calls or None, finish, prompt, written)
+
+
+def bearer(key: str | None) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 def _json(value: Any) -> bytes:
@@ -199,11 +214,12 @@ def _count(value: Any) -> int | None:
     return value if type(value) is int and 0 <= value < 2**31 else None
 
 
-def _of_status(status: int, content: bytes | None) -> UpstreamError:
+def _of_status(status: int, content: bytes | None, model: str) -> UpstreamError:
     problem: Problem = "busy" if status == 429 else "refused" if status in REFUSES else "status"
     between = status in (502, 504)  # said by what stands in front of the server, which may have answered
     code, field = _refused(content) if problem == "refused" else (None, None)
-    return UpstreamError(problem, f"HTTP {status}", charged=between, code=code, field=field)
+    words = f"HTTP {status}" + (f": it has no model '{model}', or its url is wrong" if status == 404 else "")
+    return UpstreamError(problem, words, charged=between, code=code, field=field)
 
 
 def _refused(content: bytes | None) -> tuple[str | None, str | None]:

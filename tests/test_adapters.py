@@ -1,0 +1,130 @@
+"""Adapters on one base behind the gateway: a promotion and a rollback switch the adapter, and start and stop no server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hallmark.base.errors import HallmarkError
+from hallmark.service.commands.answering import models_of
+from hallmark.service.gateway import deployments
+from hallmark.service.gateway.launching import Given
+from hallmark.service.gateway.releases import NOBODYS, RegistrySource, Wanted
+from hallmark.service.registry.promotion import promote, roll_back
+from tests.gateway_toys import Wants, asked, until
+from tests.stub_model import ChatServer, Reply
+from tests.test_releases_served import upstreams
+from tests.tiny import make_tiny_base
+
+
+class Adapters(ChatServer):
+    """A base with adapters by name (without dots, to peft), of which the active one answers."""
+
+    def __init__(self, base: Path) -> None:
+        from peft import LoraConfig, get_peft_model
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        super().__init__()
+        self.config = LoraConfig(
+            target_modules=["q_proj", "v_proj"], init_lora_weights=False
+        )  # at random: each another
+        self.model: Any = get_peft_model(AutoModelForCausalLM.from_pretrained(base), self.config, "tickets-v0_1_0")
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(base)
+        self.one_at_a_time = threading.Lock()
+
+    def reply(self, body: dict[str, Any]) -> Reply:
+        if not body:
+            names = [{"id": name.replace("_", ".")} for name in self.model.peft_config]
+            return 200, {}, json.dumps({"data": names}).encode()
+        with self.one_at_a_time:
+            if (name := body["model"].replace(".", "_")) not in self.model.peft_config:
+                return 404, {}, b"{}"
+            self.model.set_adapter(name)
+            read = self.tokenizer.apply_chat_template(body["messages"], return_tensors="pt", return_dict=True)
+            said = self.model.generate(**read, max_new_tokens=6, do_sample=False)[0, read["input_ids"].shape[1] :]
+        message = {"role": "assistant", "content": self.tokenizer.decode(said)}
+        choices = [{"index": 0, "finish_reason": "stop", "message": message}]
+        return 200, {}, json.dumps({"model": body["model"], "choices": choices}).encode()
+
+
+def settings(url: str) -> Any:
+    params = upstreams(prod={"url": url, "model": "tickets-{version}", "key": None})
+    changes = {"poll_seconds": 0.1, "cascade": False, "check_schema": False}
+    return params.model_copy(update={"serve": params.serve.model_copy(update=changes)})
+
+
+def test_promote_and_rollback_switch_the_adapter_under_load(
+    registered_repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(deployments, "RETRIES", (0.5,))
+    answers: list[tuple[float, Any]] = []  # and when they were asked for
+
+    async def script(server: Adapters) -> None:
+        params = settings(server.url)
+        models = models_of(params, None, ungated=False, serve=params.serve)
+        await models.start()
+
+        async def caller() -> None:
+            while True:
+                answers.append((time.monotonic(), await models.answer(asked(text="Where is my parcel?"))))
+
+        async def switched(command: Callable[..., Any], *words: str) -> None:
+            old, done = models.deployments.versions["prod"], await asyncio.to_thread(command, Path(), *words)
+            start, before = time.monotonic(), len(answers)
+            await until(lambda: answers[-1][1].version == done.version.version and len(answers) > before + 60)
+            assert max(at for at, answered in answers if answered.version == old) - start < 1.0
+
+        callers = [asyncio.create_task(caller()) for _ in range(20)]
+        await until(lambda: len(answers) > 40)
+        await switched(promote, "v0.2.0", "prod")
+        await switched(roll_back)
+        await asyncio.to_thread(promote, Path(), "v0.3.0", "prod")
+        await until(lambda: "v0.3.0 can't be started" in caplog.text)
+        with server.one_at_a_time:
+            server.model.add_adapter("tickets-v0_3_0", server.config)
+        await until(lambda: answers[-1][1].version == "v0.3.0")
+        await deployments._cancelled([*callers])
+        server.model.delete_adapter("tickets-v0_3_0")
+        assert (await models.answer(asked(text="gone"))).outcome == "failed"
+        await models.close()
+
+    shutil.copy(Path(__file__).parents[1] / "data/schema.json", "data")
+    promote(Path(), "v0.1.0", "prod")
+    with Adapters(make_tiny_base(tmp_path / "tiny")) as server:
+        server.model.add_adapter("tickets-v0_2_0", server.config)
+        asyncio.run(script(server))
+    assert {answered.outcome for _, answered in answers} == {"answered"}
+    texts = {(answered.version, answered.text) for _, answered in answers}
+    assert len({text for _, text in texts}) == len(texts) == 3
+    lacking = (
+        f"'serve.upstreams.prod.model': the server at 127.0.0.1:{server.server_port} has no model 'tickets-v0.3.0'"
+    )
+    assert f"v0.3.0 can't be started as prod, where v0.1.0 stays: params.yaml, field {lacking}" in caplog.text
+    assert "the server of v0.3.0 gave no answer: status, HTTP 404: it has no model 'tickets-v0.3.0'" in caplog.text
+
+
+def test_a_server_that_lists_no_models_is_asked_and_a_name_needs_a_version() -> None:
+    given = Given(settings("http://127.0.0.1:9/v1"), Wants())
+    assert given.launch(Wanted("v1.0.0", ""), "prod").upstream.model == "tickets-v1.0.0"
+    with pytest.raises(
+        HallmarkError, match=r"no version is prod, for which {version} stands\n.*promote -- VERSION prod"
+    ):
+        given.launch(NOBODYS, "prod")
+
+
+def test_servers_elsewhere_need_no_weights_here(registered_repo: Path) -> None:
+    promote(Path(), "v0.1.0", "prod")
+    shutil.rmtree("models/quantized")
+    Path(".dvc/cache").rename("elsewhere")
+    given, started = (RegistrySource(Path(), Wants, weights=weights) for weights in (False, True))
+    assert given.files(given.wanted()["prod"]).weights is None
+    with pytest.raises(HallmarkError, match="models/quantized: not available"):
+        started.files(started.wanted()["prod"])
