@@ -87,8 +87,8 @@ def run(params: Params) -> None:
     if missing.rows:
         log.warning("%d rows left out (data.missing: drop): %s", missing.rows, missing.words(params.data))
     if written.crashed:
-        rows = "; ".join(f"{printable(str(raw.file))}, row {raw.number}" for raw in written.crashed)
-        log.warning("%d rows left out, which no worker survived: %s", len(written.crashed), rows)
+        crashed = "; ".join(f"{printable(str(raw.file))}, row {raw.number}" for raw in written.crashed)
+        log.warning("%d rows left out, which no worker survived: %s", len(written.crashed), crashed)
     if written.python_types:
         log.warning(
             "types in %s are read as JSON Schema names them: %s", params.data.tools, in_words(written.python_types)

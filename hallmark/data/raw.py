@@ -84,7 +84,7 @@ class Seen:
         if len(self.new) > max(NEWEST, len(self.known) // 4):
             known = np.concatenate((np.asarray(self.known, np.int64), np.fromiter(self.new, np.int64)))
             known.sort()
-            self.known, self.new = memoryview(known), set()
+            self.known, self.new = known.data, set()
 
 
 def raw_rows(

@@ -161,7 +161,7 @@ class Checkpoints(TrainerCallback):
             "validation": curve.validation,
             "best": None if best is None else {"step": best.step, "loss": best.loss, "since": best.since},
             "python": random.getstate(),
-            "numpy": [kind, words.tolist(), *rest],
+            "numpy": [kind, np.asarray(words).tolist(), *rest],
         }
         try:
             with atomic(self.file) as temporary:
