@@ -177,9 +177,9 @@ def addresses(text: str) -> Iterator[Found]:
             cores.append((match.start(), match.end() - len(match["ends"] or "")))
     cores += _last_numbers(text)
     for cue in _CUE_WORDS.finditer(text):
-        match = _CUED.match(text, cue.end()) or _CUED_NAME.match(text, cue.end())
-        if match and _CUE.search(text, max(0, cue.end() - 40), cue.end()) and _is_name(match[0]):
-            cores.append(_lead(match))
+        cued = _CUED.match(text, cue.end()) or _CUED_NAME.match(text, cue.end())
+        if cued and _CUE.search(text, max(0, cue.end() - 40), cue.end()) and _is_name(cued[0]):
+            cores.append(_lead(cued))
     for match in UNIT.finditer(text):
         cores += _around_unit(text, match)
     first, last = 0, 0  # the address so far: cores inside it or that it runs into are parts of it

@@ -250,8 +250,8 @@ def age_spans(text: str) -> Iterator[tuple[int, int]]:
         return
     for match in _AGE.finditer(text):
         group = next(name for name in ("n", "m", "t", "k") if match[name])
-        before = max(0, match.start() - 60), match.start()
-        if group != "k" or _NAMED.search(text, *before) or _SOMEONE.search(text, *before):
+        place = max(0, match.start() - 60), match.start()
+        if group != "k" or _NAMED.search(text, *place) or _SOMEONE.search(text, *place):
             yield match.span(group)
     for match in _UNITS.finditer(text):
         if match["age"] or _BEFORE_UNITS.search(text, max(0, match.start() - 60), match.start()):

@@ -35,7 +35,7 @@ class LinearCopySettings(ComparatorSettings):
         description="no language model: values copied from the text, the rest as similar training records have it"
     )
     neighbours: Positive = Field(
-        description="training records that vote; more steady the vote, fewer follow rare cases"
+        description="training records that vote; more: a steadier vote; fewer: it follows rare cases"
     )
     labels: Literal["linear", "vote"] = Field(
         description="what chooses the values that are not copied: linear (a linear model of words and characters) or vote (the "
