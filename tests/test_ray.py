@@ -123,13 +123,14 @@ def test_rows_that_no_worker_survives_are_left_out(
     expected, _ = masked(here, {"data.engine": "ray" if engine else "local"})
     tickets.write_text("".join(lines))
     monkeypatch.setattr(passes, "record_chunk", record_or_die)
+    monkeypatch.setattr(workers, "TRIES", 1)
     written, told = masked(here, {})
     report = json.loads(told)
     assert (written, report["rows"]) == (expected, {"read": 250, "dropped": 0, "written": 248})
     assert report["crashed"] == [{"file": "data/raw/tickets.jsonl", "row": number} for number in DEADLY]
     assert "row 70; data/raw/tickets.jsonl, row 128" in caplog.text
     monkeypatch.setattr(workers, "MOST_CRASHED", 1)
-    with pytest.raises(HallmarkError, match="this row ended 3 workers"):
+    with pytest.raises(HallmarkError, match="this row ended 1 workers"):
         masked(here, {})
 
 
