@@ -16,7 +16,7 @@ from tests.workspace import ROOT
 # `service`, and nothing imports a recipe. With the lines of Python that each may have: who needs more decides it here.
 ROOMS = {
     "base": 4_350, "task": 1_250, "mask": 9_350, "data": 4_250, "model": 4_050, "serve": 2_350, "answer": 4_300, "judge": 4_200,
-    "release": 2_150, "page": 900, "params": 950, "plan": 1_275, "commands": 7_240, "service": 9_375,
+    "release": 2_150, "page": 900, "params": 950, "plan": 1_275, "commands": 7_300, "service": 9_375,
 }  # fmt: skip
 OTHERS = {"stages": 2_450, "tests": 39_475, "noxfile.py": 200}  # lines
 PAGES, WORDS = 20, 29_550  # of docs/

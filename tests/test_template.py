@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
@@ -21,8 +22,10 @@ import noxfile
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import sha256_file
 from hallmark.base.wheel import write_wheel
+from hallmark.commands import stamp
 from hallmark.params.loader import load_params
 from hallmark.params.schema import comments, params_schema
+from tests.rows import refused
 from tests.workspace import (
     NO_COMPARATORS,
     ROOT,
@@ -153,6 +156,14 @@ def choices() -> list[dict[str, str]]:
         {name: options[number % len(options)] for name, options in lists.items()}
         for number in range(max(map(len, lists.values())))
     ]
+
+
+def test_a_repo_is_stamped_into_a_folder_not_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    (file := tmp_path / "file").write_text("", encoding="utf-8")
+    for folder in (file, tmp_path / "none"):
+        with refused("another folder", file=folder):
+            stamp.main(argparse.Namespace(folder=folder, answers=[]))
 
 
 @pytest.mark.parametrize("choice", [*choices(), {"kind": "tool_call", "base_model": "qwen3-0.6b"}])

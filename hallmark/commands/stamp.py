@@ -24,9 +24,9 @@ def main(arguments: argparse.Namespace) -> None:
         raise HallmarkError(
             "is not here: this repo was itself stamped", file="template", remedy="stamp from the template's repo"
         )
-    if not os.access(arguments.folder, os.W_OK):
+    if not arguments.folder.is_dir() or not os.access(arguments.folder, os.W_OK):
         remedy = "name another folder to hold the new repo"
-        raise HallmarkError("does not exist or is not writable", file=arguments.folder, remedy=remedy)
+        raise HallmarkError("is not a folder, or not writable", file=arguments.folder, remedy=remedy)
     answers = dict(answer.partition("=")[::2] for answer in arguments.answers if "=" in answer)
     questions = "template/cookiecutter.json"
     known = read_object(Path(questions))
