@@ -549,6 +549,21 @@ def test_an_id_that_repeats_is_said_with_its_rows(tmp_path: Path) -> None:
         assert (found.roles.id, "same beginning" in str(found.warnings)) == ("id", same)
 
 
+def test_of_a_wrapper_the_object_that_varies_is_the_answer(tmp_path: Path) -> None:
+    """Rows in which it is null have no answer."""
+    rows = [
+        {"letter": f"Bill B{n}0 of {words(n)}, {n}.25 EUR", "answer": {"form": "bill-2", "tool": "desk",
+         "found": None if n % 16 == 5 else {"bill": f"B{n}0", "sum": n + 0.25, "what": words(n)}}}
+        for n in range(96)
+    ]  # fmt: skip
+    found = proposed(write(tmp_path, rows))
+    assert (found.roles.target, found.roles.input, found.kind) == ("answer.found", "letter", "extraction")
+    assert [*found.task.schema["properties"]] == ["bill", "sum", "what"]
+    propose.try_out(found, rules())
+    assert "90 can be read, 6 left out: 6 without target (answer.found)" in "\n".join(found.tried)
+    assert found.edits["data"]["missing"] == "drop" and "mask will stop" not in str(found.warnings)
+
+
 def test_ids_and_time_stamps_are_no_part_of_an_answer(tmp_path: Path) -> None:
     rows = [
         {"scan": f"Bill no. B{n}0 of {words(n)}, 2025-03-{n % 28 + 1:02}, {n}.25 EUR, 3 {words(n + 1)}",

@@ -207,10 +207,18 @@ class _Choice:
         return targets if len(targets) > 1 or single else targets[0]
 
     def leave_out_of_target(self, texts: list[Column]) -> None:
-        """Of an object, take only the fields that a text can tell: no id or time stamp of the tool that wrote it."""
+        """Of an object, take only the fields that a text can tell: no id or time stamp of the tool that wrote it.
+
+        If all others but an object in it always have the same value, that object is the answer.
+        """
         inner = [name for name in self.columns if name.rpartition(".")[0] == self.roles.target]
         out = [name for name in inner if evidence.of_a_tool(self.columns[name], texts)]
-        if out and len(out) < len(inner):
+        varied = [name for name in inner if name not in out and self.columns[name].distinct > 1]
+        if len(varied) == 1 < len(inner) and self.columns[varied[0]].form == "object":
+            self.roles.target = varied[0]
+            self.roles.why["target"] += f"; what varies in it is '{varied[0]}'"
+            self.leave_out_of_target(texts)
+        elif out and len(out) < len(inner):
             self.roles.target = self.one_or_list([name for name in inner if name not in out])
             self.roles.why["target"] += f"; without {', '.join(out)}, which no text tells"
         else:
