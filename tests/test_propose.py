@@ -27,6 +27,7 @@ from hallmark.commands.columns import Column
 from hallmark.commands.evidence import Evidence, add_told
 from hallmark.commands.infer import infer, schema_of
 from hallmark.commands.proposal import Proposal
+from hallmark.commands.questions import ask_to_keep
 from hallmark.commands.roles import IDENTITY, Known
 from hallmark.mask.kinds import KINDS
 from hallmark.params.checked import changed
@@ -562,6 +563,23 @@ def test_of_a_wrapper_the_object_that_varies_is_the_answer(tmp_path: Path) -> No
     propose.try_out(found, rules())
     assert "90 can be read, 6 left out: 6 without target (answer.found)" in "\n".join(found.tried)
     assert found.edits["data"]["missing"] == "drop" and "mask will stop" not in str(found.warnings)
+
+
+def test_what_is_proposed_does_not_stop_its_own_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers with a unit stay; what else masking takes stays masked, unless a person says otherwise."""
+    rows = [{"ad": f"Flat of {words(n)}, account {1900 + n} sq m, account no. {48213 + 7 * n}",
+             "found": {"area": 1900 + n, "deed": 48213 + 7 * n, "what": words(n)}} for n in range(90)]  # fmt: skip
+    found = proposed(write(tmp_path, rows))
+    propose.try_out(found, rules())
+    mask = found.edits["mask"]
+    said = str(found.warnings)
+    assert "mask will stop" not in said and "90 of 90 values of 'deed' (ACCOUNT 90)" in said
+    assert (mask["allow_patterns"], mask["max_lost"]) == ([r"\d{1,7}(?:[.,]\d{1,3})*(?= ?(?:sq m)(?!\w))"], 1.0)
+    for said, kept in (("", None), ("keep", "keep")):
+        monkeypatch.setattr("builtins.input", lambda _, said=said: said)
+        ask_to_keep(found)
+        assert mask.get("actions", {}).get("ACCOUNT") == kept
+    assert "area: 90 values stand in the input, 90 after" in "\n".join(found.tried)
 
 
 def test_ids_and_time_stamps_are_no_part_of_an_answer(tmp_path: Path) -> None:

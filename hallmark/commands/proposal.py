@@ -53,6 +53,7 @@ class Proposal:
     tried: list[str] = field(default_factory=list)  # lines: what a dry run shows
     warnings: list[str] = field(default_factory=list)
     leaves_sample: bool = False  # params.yaml speaks of sample data so far
+    keep: tuple[str, dict[str, str]] | None = None  # what masking takes from the answers, and the actions that leave it
     private: list[str] = field(default_factory=list)  # kinds of what the schema would tell everyone who reads the repo
 
     def set(self, block: str, key: str, value: Any, reason: str | None = None) -> None:

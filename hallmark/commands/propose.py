@@ -32,7 +32,7 @@ from hallmark.commands.committed import NoRepositoryError, git, index, text_of
 from hallmark.commands.dry_run import rehearse
 from hallmark.commands.infer import infer, is_refusal
 from hallmark.commands.proposal import SCHEMA, Proposal, is_sample
-from hallmark.commands.questions import UndecidedError, asked, unescaped
+from hallmark.commands.questions import UndecidedError, ask_to_keep, asked, unescaped
 from hallmark.commands.roles import Known, guess
 from hallmark.data.conversations import layout_of, turns
 from hallmark.data.missing import MissingValueError
@@ -74,6 +74,8 @@ def run(
     print(printable("\n".join(proposal.tried), keep="\n"))
     for number, warning in enumerate(proposal.warnings, 1):
         print(printable(f"warning {number}: {warning}"))
+    if ask and proposal.keep:
+        ask_to_keep(proposal)
     if write and proposal.private and not public:
         problem = f"nothing is written: the schema would hold what looks like {', '.join(proposal.private)}"
         remedy = "name another column with --target; or add --public, if anyone may see these values"

@@ -72,6 +72,17 @@ def asked(propose: Callable[[Known], Proposal], known: Known) -> Proposal:
     return found
 
 
+def ask_to_keep(proposal: Proposal) -> None:
+    """What to do with values that masking takes from the answers: Enter leaves them masked."""
+    lost, actions = proposal.keep or ("", {})
+    print(
+        printable(f"\nmask: masking takes {lost}. keep: they identify no one, so mask.actions is {actions}", keep="\n")
+    )
+    if _line("  [mask] ") == "keep":
+        del proposal.edits["mask"]["max_lost"]
+        proposal.set("mask", "actions", actions, "as you said")
+
+
 def evidence(found: Proposal | UndecidedError, title: str) -> str:
     """Why it suggests what it does, and what would be next."""
     why = dict(found.roles.why)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from collections import Counter, defaultdict
@@ -13,7 +14,7 @@ from typing import Any
 from hallmark.base.errors import HallmarkError, printable
 from hallmark.base.params import Data
 from hallmark.base.records import columns_of
-from hallmark.commands.columns import ENTITIES, says
+from hallmark.commands.columns import ENTITIES, SHAPES, says
 from hallmark.commands.proposal import Proposal
 from hallmark.commands.roles import IDENTITY
 from hallmark.data.copied import MANY, Field, advice, pairs, spellings
@@ -96,11 +97,24 @@ def try_masking(proposal: Proposal, rows: list[Raw], data: Data, mask: Mask, tas
         proposal.set("mask", "day_first", *order)
         changes["day_first"] = order[0]
     tried = attempt(rows, data, mask.model_copy(update=changes), task, strict=False)
+    if measures := measured(rows, {name for name, of in tried.written.values.items() if of.lost or of.replaced}):
+        patterns |= measures
+        changes["allow_patterns"] = [*patterns]
+        proposal.set("mask", "allow_patterns", [*patterns], "; ".join(patterns.values()))
+        tried = attempt(rows, data, mask.model_copy(update=changes), task, strict=False)
     found, reasons = chosen(tried.written.values)
     if found or tried.written.invalid:
         tried = attempt(rows, data, mask.model_copy(update=changes | {"actions": actions | found}), task)
     if found:
         proposal.set("mask", "actions", mask.actions | found, "; ".join(reasons))
+    times = len(proposal.rows) / max(1, tried.rows)
+    if over := {name: of for name, of in tried.written.values.items() if of.over(mask.max_lost, times)}:
+        most = min(1.0, math.ceil(110 * max(of.lost / of.copied for of in over.values())) / 100)
+        why = ", ".join(f"{of.lost} of {of.copied} values of '{name}'" for name, of in over.items())
+        proposal.set("mask", "max_lost", most, f"else mask stops: {why} stay masked, and no model can give them")
+        kinds = {kind for of in over.values() for kind in of.kinds}
+        proposal.keep = (why, mask.actions | found | dict.fromkeys(sorted(kinds), "keep"))
+        tried.mask = tried.mask.model_copy(update={"max_lost": most})
     proposal.tried += tried.lines()
     if tried.stops:
         proposal.warnings.append(f"mask will stop: {tried.stops}")
@@ -111,7 +125,7 @@ def try_masking(proposal: Proposal, rows: list[Raw], data: Data, mask: Mask, tas
             f"private data in {tried.written.touched} of {tried.rows} rows: mask replaces it; see how with "
             f"`python -m hallmark.commands.preview {shown}`{names}"
         )
-    proposal.warnings += advice(tried.written.values, tried.mask, len(proposal.rows) / max(1, tried.rows))
+    proposal.warnings += advice(tried.written.values, tried.mask, times)
     proposal.warnings += absent(tried.written.values, spread(rows))
     return tried
 
@@ -274,6 +288,24 @@ def allow_patterns(rows: list[Raw], target: str, kind: str) -> dict[str, str]:
         reason = f"{copied} numbers of this form are copied by targets, {len(found)} of them different"
         patterns[prefix.replace(".", r"\.") + rf"\d{{{digits}}}"] = reason
     return patterns
+
+
+def measured(rows: list[Raw], names: AbstractSet[str]) -> dict[str, str]:
+    """A pattern for the numbers with a unit that targets copy to some fields, if most of these fields' values have one."""
+    number, count = r"\d{1,7}(?:[.,]\d{1,3})*", Counter[str]()
+    units: dict[str, Counter[str]] = defaultdict(Counter)
+    for raw in rows:
+        for name, value, _ in pairs(raw.target, None):
+            written = "|".join(map(re.escape, spellings(value))) if name in names else ""
+            if re.match(number, written) and (at := re.search(rf"(?<!\w)(?:{written})", raw.input)):
+                count[name] += 1
+                if unit := re.match(rf"({number}) ?({SHAPES['unit']})(?!\w)", raw.input[at.start() :]):
+                    units[name][unit[2]] += 1
+    held = [of for name, of in units.items() if FEW <= of.total() >= MOST_COPIED * count[name]]
+    if not (all_units := sum(held, Counter[str]())):
+        return {}
+    words = "|".join(re.escape(unit).replace(r"\ ", " ") for unit in sorted(all_units))
+    return {rf"{number}(?= ?(?:{words})(?!\w))": f"{all_units.total()} numbers with these units are copied by targets"}
 
 
 def usual_keys(rows: list[Raw]) -> set[str]:
