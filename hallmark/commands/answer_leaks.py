@@ -23,10 +23,7 @@ _ATTRIBUTE = re.compile(r"""(?<![\w:.-])([\w:.-]++)\s*+=\s*["']([^"'<>]*)["']"""
 
 @dataclass(frozen=True)
 class Leak:
-    """How a column holds the answer, in words that quote no value.
-
-    `sure`: as a value by itself. Else as words, which a text may have for a good reason: they name its subject, say.
-    """
+    """How a column holds the answer, quoting no value. `sure`: as a value; else as words, which may name a text's subject."""
 
     why: str
     sure: bool

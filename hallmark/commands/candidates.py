@@ -92,10 +92,7 @@ class Facts:
 
 
 def examine(params: Params, records: polars.DataFrame, scratch: Path) -> tuple[Facts, Exclusion | None]:
-    """Find out about `params.base` what its small files say, and whether a hard limit excludes it.
-
-    `records`: those of `dedupe`. `scratch`: an empty folder, in which the small files stay.
-    """
+    """What the small files say of `params.base`, put into `scratch`, and whether a hard limit excludes it for these records."""
     base = params.base
     facts = Facts(base.name, base.source, base.licence)
     if params.choose.licences is not None and base.licence not in params.choose.licences:
@@ -217,10 +214,7 @@ def settled_tokenizer(params: Params, folder: Path) -> PreTrainedTokenizerBase:
 
 
 def counted(params: Params, tokenizer: PreTrainedTokenizerBase, records: polars.DataFrame) -> tuple[float, int]:
-    """The mean and the most tokens of a record, prompt and answer together, as training counts them.
-
-    Of many records, the mean is that of `SPREAD` evenly spread ones, and the most that of these and the longest texts.
-    """
+    """The mean (of many: of `SPREAD` even ones) and the most tokens of a record, prompt and answer, as training counts them."""
     import polars as pl
 
     from hallmark.model.chat_template import tool_form

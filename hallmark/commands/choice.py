@@ -33,10 +33,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Run:
-    """What an experiment measured of the tuned model. `right`: share of the records that pass.
-
-    Times are of the first level of load, as the gate reads it; `minutes`: training and evaluation.
-    """
+    """What an experiment measured of the tuned model: the share that is `right`, times at the first load, `minutes` in all."""
 
     experiment: str
     commit: str

@@ -216,10 +216,7 @@ def _by_vocabulary(lists: dict[str, list[Any]]) -> list[str]:
 
 
 def _fields(values: list[Any], sides: list[Any], name: str, *, whole: bool) -> list[Any] | None:
-    """The fields of spans in each row; None unless nearly all can be made, of texts where they are counted in.
-
-    `whole`: these must be whole words there: spans that are counted in another text cut some.
-    """
+    """The fields of spans in each row; None unless nearly all can be made of texts, `whole`: as whole words there."""
     start, end = (r"(?<!\w)", r"(?!\w)") if whole else ("", "")
     made: list[Any] = []
     failed = 0

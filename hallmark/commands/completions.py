@@ -29,10 +29,7 @@ class WrongAnswerError(ValueError):
 
 
 def bought_of(response: Any, key: str, seconds: float, settings: EndpointSettings) -> Bought:
-    """The answer in a chat completion; a WrongAnswerError, or one of `MALFORMED`, if there is none.
-
-    What it returns can be read back from its line: an answer that can't would be paid for and lost.
-    """
+    """The answer in a chat completion, which its line can hold; a WrongAnswerError, or one of `MALFORMED`, if there is none."""
     if not response.get("choices") and response.get("error"):
         status = status_of(response["error"])
         raise WrongAnswerError(f"an error, not an answer{words_of(response['error'])}", status)

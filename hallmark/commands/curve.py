@@ -55,10 +55,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Curve:
-    """The points that are made so far, of `planned`, and the measures; the first is the one that decides.
-
-    `validation`: how many records, of how many groups, were answered at each point.
-    """
+    """The points made so far, of `planned`, and the measures, the deciding one first; `validation`: records and groups at each."""
 
     points: list[Point]
     planned: int
@@ -113,10 +110,7 @@ def curve(params: Params, planned: dict[Part, dict[str, Any]]) -> Curve:
 
 
 def measures(params: Params, rows: Sequence[Any]) -> list[Measure]:
-    """The measure that decides, then the others of the gate and that of the kind; none of form alone.
-
-    A kind without a measure of its own has those that its gate starts with.
-    """
+    """The measure that decides, then those of the gate and the kind (without its own: its gate's); none of form alone."""
     task, floors = Task(params.task), params.gate.floors
     known = {measure.name: measure for measure in measures_of(task, rows)}
     own = [measure.name for measure in task.kind.measures[-1:]] or list(task.kind.gate.get("floors", ()))

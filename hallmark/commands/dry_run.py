@@ -304,10 +304,7 @@ def split_lines(split: Drawn) -> Iterator[str]:
 
 
 def split_warnings(split: Drawn, times: float, params: Params) -> list[str]:
-    """What stopped dedupe or split, leaves too little to train on or makes the holdout too small to decide on.
-
-    `times`: how many times as many rows the file has, which are taken to be like these.
-    """
+    """What stopped dedupe or split, or leaves too little; the file has `times` as many rows, which are taken to be like these."""
     warned = [f"dedupe or split will stop: {split.stops}"] if split.stops else []
     if split.conflicts:
         share = 100 * split.conflicts / (split.stay + split.dropped.total())

@@ -39,10 +39,7 @@ PARAMS = Path("params.yaml")  # what `dvc exp run -S` changes
 REPORT_BYTES = 64 * 2**20
 TAIL = 400  # lines of output in which the reason of a failure is looked for
 # Params that name files which stages read, and which neither git nor DVC may have.
-NAMED = (
-    *("data.path", "task.schema", "mask.gold", "dedupe.gold", "split.leave_out"),
-    *("mask.ner.model", "base.path"),
-)
+NAMED = (*("data.path", "task.schema", "mask.gold", "dedupe.gold", "split.leave_out"), *("mask.ner.model", "base.path"))
 Content = TypeVar("Content")
 Watch = Callable[[str], bool]  # of a line of output: whether the stage that wrote it may go on
 
@@ -235,10 +232,7 @@ def _in_git(path: str) -> bool:
 def dvc(
     *arguments: str, at: Path = Path(), watch: Watch | None = None, variables: Mapping[str, str] | None = None
 ) -> None:
-    """Run DVC in a folder, with its output on stderr; a HallmarkError with the reason if it failed.
-
-    `watch`: as in `tried`; `variables`: of the environment.
-    """
+    """Run DVC in a folder, its output on stderr; a HallmarkError with the reason if it failed. `watch`: as in `tried`."""
     command = [sys.executable, "-m", "dvc", *arguments]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     # Without PYTHONPATH: the stages are those of the copy.

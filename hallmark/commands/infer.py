@@ -230,10 +230,7 @@ def _extraction(values: list[Any]) -> Inferred:
 
 
 def _odd(values: list[Any], rows: int, others: str = UNLIKE) -> list[str]:
-    """What to ask about targets that are unlike the others of the kind: whether the most frequent is a refusal, or an error.
-
-    `others`: what to say of those that are too few for a refusal.
-    """
+    """Ask about targets unlike the others: is the most frequent a refusal? `others`: what to say of those that are too few."""
     counts = Counter(
         value.strip()
         if isinstance(value, str)

@@ -26,10 +26,7 @@ KEEP = (
 
 
 def run(file: Path, *, if_missing: bool = False) -> None:
-    """Make a key and write its digest into params.yaml, or say what there is.
-
-    `if_missing`: say nothing, and make none in the copy of the repo that DVC runs an experiment in, where it would be lost.
-    """
+    """Make a key and write its digest into params.yaml, or say what there is. `if_missing`: silent, and none in DVC's copy."""
     params = load_params(file)
     wanted = params.data.pseudonyms == "keyed" or uses_key(params.mask)
     if wanted and params.data.key is None and not (if_missing and "/.dvc/tmp/" in Path.cwd().as_posix()):

@@ -216,10 +216,7 @@ class Proposal:
         ] * bool(twice)
 
     def set_for_new_data(self, params: Params) -> None:
-        """Propose the gate of the kind, and words to fill in, unless params.yaml speaks of the user's own data already.
-
-        It does so if `data.path` is no sample: then whoever wrote it may have set these too.
-        """
+        """Propose the kind's gate, and words to fill in, unless `data.path` is no sample: its owner may have set these."""
         named = Path(params.data.path)
         self.leaves_sample = is_sample(named) and named.resolve() != self.file.resolve()
         if self.leaves_sample or self.kind != params.task.kind:

@@ -168,10 +168,7 @@ def record(recorder: Recorder, chunk: list[tuple[Raw, Values]], tried: Trial) ->
 
 
 def absent(values: dict[str, Field], rows: list[Raw]) -> Iterator[str]:
-    """A warning for each field that is copied, but of which some values stand in no input.
-
-    A single letter or digit is not looked for, since it stands everywhere.
-    """
+    """A warning for each copied field of which some values stand in no input; single characters stand in all."""
     single = Counter(
         path
         for raw in rows
@@ -261,10 +258,7 @@ def spread(rows: list[Raw]) -> list[Raw]:
 
 
 def allow_patterns(rows: list[Raw], target: str, kind: str) -> dict[str, str]:
-    """Patterns for numbers of one form that targets copy from their input, such as `NL-20931`, each with its reason.
-
-    Not for fields that are named after people.
-    """
+    """Patterns, with reasons, for numbers of one form (`NL-20931`) that targets copy; none for fields named after people."""
     if KINDS[kind].listed:
         return {}
     copies: dict[str, Counter[str]] = defaultdict(Counter)

@@ -27,15 +27,7 @@ from hallmark.base.reading import read_object
 from hallmark.base.records import read_records
 from hallmark.base.single_run import alone
 from hallmark.commands import sweep
-from hallmark.commands.experiments import (
-    check_repository,
-    key_of,
-    overrides,
-    report_in,
-    stages_to,
-    tried,
-    with_values,
-)
+from hallmark.commands.experiments import check_repository, key_of, overrides, report_in, stages_to, tried, with_values
 from hallmark.data.nested import value_at
 from hallmark.params.checked import changed
 from hallmark.params.checked import write as write_params
@@ -93,10 +85,7 @@ def best_of(found: list[Trial]) -> Trial | None:
 
 
 def search(params: Params, raw: dict[str, Any], minutes: float, most: int | None = None) -> list[Trial]:
-    """Run trials until the time is over, or there were `most`; the report is written after each.
-
-    Returns all trials of this search, also those of earlier runs.
-    """
+    """Run trials until the time is over, or there were `most`, with a report after each; all of this search, also earlier ones."""
     found = earlier(key := search_of(params, raw))
     if found:
         log.info("goes on after %d earlier trials", len(found))

@@ -80,10 +80,7 @@ def update(repo: Path, template: str | None, checkout: str | None) -> list[str]:
 
 
 def stamped(repo: Path, clone: Path, commit: str, answers: dict[str, str]) -> str:
-    """Stamp a repo from a commit of the template; returns its tree in the objects of `repo`, without what is kept.
-
-    Modules of the library that the repo has taken over are in it, as the library has them.
-    """
+    """Stamp a repo from a commit; its tree in `repo`'s objects, without what is kept, but with modules that it has taken over."""
     remedy = "`git fetch --unshallow` gets the whole history of a clone; `nox -s update -- TEMPLATE` names another"
     git(clone, "checkout", "--quiet", "--detach", commit, file=repo / ".cruft.json", remedy=remedy)
     out = Path(tempfile.mkdtemp(dir=clone.parent))
