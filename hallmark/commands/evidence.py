@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -38,7 +38,9 @@ _WORD = re.compile(r"\w+")
 _ID = re.compile(  # K-0711 or DE 09 118, not 12kg or v1.4.2
     r"(?![+-]?\d+(?:[.,]\d+)?[^\W\d]{1,3}$|v?\d+(?:\.\d+)+\w*$)(?=\S*\d)\S+|(?:[^\W\d]{1,4} |\+)\d[\d ()./-]*"
 )
-_HTML = re.compile(r"<(?:p|br|div|span|html|body|table|tr|td|ul|ol|li|b|i|a|h[1-6])[\s/>]", re.IGNORECASE)
+_TAG = re.compile(r"<([\w:.-]++)[^<>]*>")
+_LEAF = re.compile(r">([^<>]*)</")
+_HTML = frozenset("p br div span html head title body table thead tbody tr td th ul ol li b i u a em strong img hr pre code font style section h1 h2 h3 h4".split())  # fmt: skip  # noqa: SIM905
 
 
 @dataclass
@@ -132,8 +134,8 @@ def _vocabulary(column: Column) -> int:
     return len({item for value in column.given for item in value})
 
 
-def add_told(given: Evidence, texts: Sequence[Column], column: Column) -> None:
-    """Count whether the words of the texts tell the label, as naive Bayes learns it from the other half of the rows."""
+def add_told(given: Evidence, texts: Sequence[Column], column: Column) -> bool:
+    """Count and say whether the words of the texts tell the label, as naive Bayes learns it from the other half of the rows."""
     from sklearn.feature_extraction.text import HashingVectorizer
     from sklearn.model_selection import KFold, cross_val_predict
     from sklearn.naive_bayes import MultinomialNB
@@ -153,29 +155,38 @@ def add_told(given: Evidence, texts: Sequence[Column], column: Column) -> None:
             min(2.0, 2.5 * gain),
             f"predicted from the text in {percent(round(right, 2))} of the rows, by guessing in {percent(round(usual, 2))}",
         )
+    return gain > 0.2
 
 
-def is_xml_answer(column: Column, texts: Sequence[Column]) -> bool:
-    """Whether its texts are XML, but neither HTML nor records that hold the text itself."""
+def has_markup(text: Any) -> bool:
+    """Whether a text has elements, as XML has them, and not only those of HTML."""
+    return isinstance(text, str) and "</" in text and not {*_TAG.findall(text.casefold())} <= _HTML
+
+
+def is_marked_up(column: Column, texts: Sequence[Column]) -> bool:
+    """Whether its texts are XML around words of the others, and no records that hold them as a whole."""
     rows = zip(column.values, *(text.values for text in texts), strict=True)
-    given = [(xml.lstrip(), read) for xml, *read in rows if isinstance(xml, str) and xml][:READ]
-    xml = [text.startswith("<") and not _HTML.search(text) for text, _ in given]
+    given = [(xml, read) for xml, *read in rows if isinstance(xml, str) and xml][:READ]
     records = [any(word and str(word).strip() in text for word in read) for text, read in given]
-    return 2 * sum(xml) > len(given) > 2 * sum(records)
+    marked = 2 * sum(has_markup(xml) for xml, _ in given) > len(given) > 2 * sum(records)
+    return marked and copied(column, texts) > COPIED
 
 
 def copied(column: Column, texts: Sequence[Column]) -> float:
     """The share of a column's values, those inside others and inside XML too, that stand in the texts of their rows."""
     step = max(1, len(column.values) // READ)
     rows = list(zip(column.values, *(text.values for text in texts), strict=True))[::step]
-    xml = [isinstance(value, str) and value.lstrip().startswith("<") for value, *_ in rows]
     found = [
         any(word in " ".join(map(str, read)) for word in spelled)
-        for is_xml, (value, *read) in zip(xml, rows, strict=True)
-        for one in (values_in(value).values() if is_xml else [one for _, one, _ in pairs(value, None)])
+        for value, *read in rows
+        for one in (_inner(value) if has_markup(value) else [one for _, one, _ in pairs(value, None)])
         if one == one and (spelled := [word for word in spellings(one) if word])  # NaN, which Parquet may have, is not
     ]
     return sum(found) / max(len(found), 1)
+
+
+def _inner(xml: str) -> Collection[str]:
+    return [text.strip() for text in _LEAF.findall(xml)] or values_in(xml).values()
 
 
 def look(column: Column) -> str:
@@ -271,10 +282,7 @@ def _in_bands(column: Column, other: Column) -> bool:
 
 
 def add_wider(found: Sequence[tuple[Column, Evidence]]) -> None:
-    """Count for a column that it holds all rows of each value of another, as a conversation its sessions: neither is cut then.
-
-    People and firms lie in columns for many reasons (a postcode is one), so these must be named like entities.
-    """
+    """Count for a column that it holds all rows of each value of another, if both are named like entities (a postcode is not)."""
     for column, given in sorted(found, key=lambda pair: -pair[0].distinct):  # the finest first
         known, seen = entity(column.name), look(column) if column.distinct >= 2 * MANY else ""
         for other, of in found:
@@ -285,6 +293,12 @@ def add_wider(found: Sequence[tuple[Column, Evidence]]) -> None:
                 points = 1.5 if known else max(1.5, of.score + 0.5 - given.score)
                 given.add(points, f"holds all rows of each {other.name}")
                 break
+
+
+def is_running(column: Column) -> bool:
+    """Whether it has running text, mostly different, that is not named for what is known only afterwards."""
+    varied = column.is_text and column.mean_chars > SHORT and column.distinct > 0.5 * len(column.given)
+    return varied and not column.lists & {"after", "answer", "guess", "reply", "score", "staff"}
 
 
 def of_input(column: Column) -> Evidence | None:

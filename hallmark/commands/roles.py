@@ -81,7 +81,7 @@ class _Choice:
         self.fixed()
         if conversation:
             self.turns()
-        texts = self.ranked(evidence.of_input)
+        texts = self.texts()
         self.target(texts)
         sources = [self.columns[name].source for name in roles.targets if name in self.columns]
         if (source := next(filter(None, sources), None)) and not self.known.inputs:
@@ -122,6 +122,16 @@ class _Choice:
         """Free columns with evidence for a role, the most first; in a tie, in the order of the file."""
         found = [(name, given) for name in self.free() if (given := of(self.columns[name])) is not None]
         return sorted(found, key=lambda pair: -pair[1].score)
+
+    def texts(self) -> list[tuple[str, Evidence]]:
+        """Free columns with evidence for the input. No name excludes the only text without markup."""
+        found, least = self.ranked(evidence.of_input), ENOUGH["input"]
+        plain = [name for name in self.free() if not any(map(evidence.has_markup, self.columns[name].given[:20]))]
+        if not any(name in plain and given.score >= least for name, given in found):
+            plain = [name for name in plain if evidence.is_running(self.columns[name])]
+            found = [pair for pair in found if [pair[0]] != plain]
+            found[:0] = [(name, Evidence(least, ["the only plain text"])) for name in plain if len(plain) == 1]
+        return found
 
     def best(self, role: str, found: list[tuple[str, Evidence]]) -> None:
         """Take the first, if its evidence is enough; the next are shown."""
@@ -178,18 +188,22 @@ class _Choice:
         likely = [name for name, given in texts[:3] if given.score >= ENOUGH["input"]] or [
             name for name, _ in texts[:1]
         ]
-        whole = [name for name, column in self.columns.items() if evidence.is_answer(column)]
+        others = {name: [self.columns[text] for text in likely if text != name] for name, _ in found[:MOST_TOLD]}
+        marked = [name for name, of in others.items() if of and evidence.is_marked_up(self.columns[name], of)]
+        likely = [name for name in likely if name not in marked]
+        whole = [*marked, *(name for name, column in self.columns.items() if evidence.is_answer(column))]
         for name, given in found[:MOST_TOLD]:
             column = self.columns[name]
             read = [self.columns[text] for text in likely if not related(name, text)]
             read = [text for text in read if not leak(text, column)]
             if read and column.is_label(3):
-                evidence.add_told(given, read, column)
-            elif len(read) == len([text for text in likely if text != name]) > 0:
-                xml = column.is_text and evidence.is_xml_answer(column, read)
-                if (xml or column.form == "object") and evidence.copied(column, read) > COPIED:
-                    given.add(5 if xml else 3, "most of its values stand in the text")
-                    whole.append(name)
+                if not evidence.add_told(given, read, column) and marked:
+                    given.add(-9, "no text tells it")
+            elif name in marked:
+                given.add(5, "it is the text, marked up")
+            elif column.form == "object" and len(read) == len(others[name]) and evidence.copied(column, read) > COPIED:
+                given.add(3, "most of its values stand in the text")
+                whole.append(name)
         for name, given in found:
             held = [leak(self.columns[other], self.columns[name]) for other in whole if other != name]
             if any(name.startswith(f"{other}.") for other in whole) or any(one and one.sure for one in held):
