@@ -53,6 +53,8 @@ TABLES: dict[str, dict[str, Make]] = {
     "insurer": {"mandate": own("P-{0}"), "letter": part("L{0:05}"), "adjuster": pick(*"ABCDE"), "premium": number(100, 900)},
     "hospital": {"mpi": own("{0:07}"), "ward": pick("W1", "W2", "W3"), "episode_no": part("E{0:05}"), "days": number(1, 20)},
     "mill": {"site": own("Mill {2} {3}"), "autor": own("{1}.l"), "opened": lambda n, e, r: f"{n % 28 + 1:02}.03.2025"},
+    "masts": {"mast": lambda n, e, r: f"{'BCDFGHKLM'[e % 9]}{'KLMNPRST'[e // 9]}-{'WX'[e % 2]}Q", "signed": pick(*[f"T{at:03}" for at in range(31)])},
+    "members": {"stem": lambda n, e, r: None if n % 97 == 5 else 480000 + e // 3 * 331, "member_id": own("m{0}"), "pages": number(1, 40)},
     "herd": {"ear_tag": own("DE {0:05}"), "device": pick("scale", "gate"), "age": number(1, 12)},
 }  # fmt: skip
 # Nothing says which rows belong together.
@@ -108,3 +110,12 @@ def test_rows_that_share_rare_words_belong_together() -> None:
         texts = Column("text", [f"the box zz{word(n)} of the day" for n in range(300)])
         add_alike(found := Evidence(), column, [], [texts], answers)
         assert found.score == points
+
+
+def test_what_goes_with_the_name_of_staff_is_no_group_and_two_that_are_as_likely_are_said() -> None:
+    signed = {"no2": lambda n, *_: f"P{n * 7 % 31:03}", "technician": lambda n, *_: f"Pat {THINGS[n * 7 % 31 % 18]} {n * 7 % 31}"}  # fmt: skip
+    found = roles({"lift_no": own("S{0}"), **signed}, random.Random(1), {})
+    assert (found.group, found.close) == ("lift_no", None)
+    del signed["technician"]
+    found = roles({"lift": own("S{0}"), **signed}, random.Random(1), {})
+    assert (found.group, found.close) == ("lift", "no2")

@@ -27,7 +27,7 @@ from hallmark.commands.columns import Column
 from hallmark.commands.evidence import Evidence, add_told
 from hallmark.commands.infer import infer, schema_of
 from hallmark.commands.proposal import Proposal
-from hallmark.commands.questions import ask_to_keep
+from hallmark.commands.questions import ask_to_keep, asked
 from hallmark.commands.roles import IDENTITY, Known
 from hallmark.mask.kinds import KINDS
 from hallmark.params.checked import changed
@@ -493,13 +493,17 @@ def test_an_object_of_answers_in_another_column_is_a_leak(written: Any) -> None:
     assert not leak(plain, Column("answer", [written({})] * 80))
 
 
-def test_a_group_by_its_values_is_said_and_a_product_asked_about(tmp_path: Path) -> None:
+def test_a_group_by_its_values_is_said_and_enter_takes_a_product(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builtins.input", lambda _: "")
     for name, said in (
         ("mandate", "'mandate' is the group by its values alone: 45 for 240"),
         ("product", "--group product"),
     ):
-        rows = requests(**{name: lambda n, _: f"Mill {'abcde'[n % 5]} {n % 9}"})
-        assert said in str(proposed(write(tmp_path, rows), targets=("category",)).warnings)
+        file = write(tmp_path, requests(**{name: lambda n, _: f"Mill {'abcde'[n % 5]} {n % 9}"}))
+        assert said in str(proposed(file, targets=("category",)).warnings)
+        assert asked(lambda known, file=file: propose.proposed(file, rules(), known), Known()).roles.group == name
 
 
 def test_several_targets_without_any_value_are_no_answer(tmp_path: Path) -> None:

@@ -211,6 +211,7 @@ def look(column: Column) -> str:
         ids |= len(first) == len(last) > 3 and (len(last) > 4 or not "1900" <= first <= last <= "2100")
     else:
         ids |= sum(map(bool, map(_ID.fullmatch, keys))) > 0.8 * len(keys)
+        ids |= all(map(str.isupper, keys)) and len({re.sub(r"[^\W\d]", "A", key) for key in keys}) == 1  # BKT-W
     if column.distinct < column.repeated and not (ids and (named or not numbers)):
         return ""
     names = column.form == "text" and sum(key[:1].isalpha() for key in keys) > 0.8 * len(keys)
@@ -259,6 +260,9 @@ def add_alike(given: Evidence, column: Column, rest: Sequence[Column], read: Seq
     for other in rest:
         if other.form in ("object", "list") or other.distinct > column.distinct or not of_one(column, other):
             continue
+        if says(other.name, "staff") or says(other.name, "desk"):
+            given.add(-3 * of_one(other, column), f"'{other.name}' is the same in all rows of one")
+            continue
         if column.form != "number" or not _in_bands(column, other):
             given.add(0.5 if look(column) == "names" else 1, f"'{other.name}' is the same in all rows of one")
             break
@@ -287,7 +291,8 @@ def add_wider(found: Sequence[tuple[Column, Evidence]]) -> None:
         known, seen = entity(column.name), look(column) if column.distinct >= 2 * MANY else ""
         for other, of in found:
             inner = entity(other.name)
-            like = bool(inner) if known else seen == "ids" if inner is None else inner == "document" and bool(seen)
+            few = inner is None or (inner == "person" and other.distinct <= MANY * column.distinct)  # as in a firm
+            like = bool(inner) if known else seen == "ids" if few else inner == "document" and bool(seen)
             enough = min(of.score, given.score) >= LEAST and other.distinct > column.distinct >= ENOUGH_GROUPS
             if like and enough and of_one(other, column):
                 points = 1.5 if known else max(1.5, of.score + 0.5 - given.score)

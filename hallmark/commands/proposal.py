@@ -136,6 +136,9 @@ class Proposal:
             self.warnings.append(self.ungrouped())
         elif self.roles.group in self.columns:
             column = self.columns[self.roles.group]
+            if other := self.roles.close:
+                both = f"'{other}' ({self.columns[other].shape}) is nearly as likely the group as '{column.name}' ({column.shape})"
+                self.warnings.append(f"{both}: if it is the customer, and not who serves them, name it with --group")
             if entity(column.name) is None and not self.roles.why["group"].startswith("as you said"):
                 wide = (name for name, of in self.roles.runners_up["group"] if of.score >= LEAST)
                 after = next((f" (next: {name})" for name in wide), "")
@@ -154,10 +157,15 @@ class Proposal:
             few = f"{len(rare)} labels have fewer than {FEW} rows each and can hardly be learned"
             self.warnings.append(f"{few}: {', '.join(rare)}")
 
+    @property
+    def likely_group(self) -> Column | None:
+        """A column that repeats like a customer, if none is the group."""
+        found = self.roles.runners_up.get("group", ()) if self.roles.group == "row.id" else ()
+        return next((self.columns[name] for name, _ in found if look(self.columns[name]) in ("ids", "names")), None)
+
     def ungrouped(self) -> str:
         """What to say if no column is the group."""
-        found = [self.columns[name] for name, _ in self.roles.runners_up.get("group", ())]
-        if like := next((column for column in found if look(column) in ("ids", "names")), None):
+        if like := self.likely_group:
             return (
                 f"'{like.name}' repeats like a customer ({like.shape}): is it the group? Then add --group "
                 f"{shlex.quote(like.name)}. Without a group, a split may put the same customer on both sides"

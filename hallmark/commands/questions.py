@@ -54,6 +54,7 @@ def asked(propose: Callable[[Known], Proposal], known: Known) -> Proposal:
         print(printable(f"  {evidence(found, title)}"))
         said = suggested[name] if isinstance(suggested[name], str) else ", ".join(suggested[name])
         given = _line(printable("  [{}] ".format(said.replace("\n", "\\n"))))
+        given = given or (said if name == "group" and said != found.roles.group else "")
         if given == BACK:
             known, found = earlier.pop() if earlier else (known, found)
         if given == BACK or not (given or suggested[name]):
@@ -99,7 +100,9 @@ def evidence(found: Proposal | UndecidedError, title: str) -> str:
 def _suggested(found: Proposal | UndecidedError) -> dict[str, Any]:
     roles = found.roles
     targets = tuple(filter(None, roles.targets))
-    said: dict[str, Any] = {"targets": targets, "inputs": (roles.input,), "group": roles.group}
+    likely = found.likely_group if isinstance(found, Proposal) else None
+    group = likely.name if likely else roles.group
+    said: dict[str, Any] = {"targets": targets, "inputs": (roles.input,), "group": group}
     return said | ({found.unsaid: ()} if isinstance(found, UndecidedError) else {"kind": found.kind})
 
 

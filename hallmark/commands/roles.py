@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from hallmark.base.records import columns_of
 from hallmark.commands import evidence
@@ -20,6 +21,7 @@ ENOUGH = {"target": 0.0, "group": evidence.LEAST, "input": 3.0, "tags": 1.0}  # 
 IDENTITY = SHAPES["identity"]
 SHOWN = 3  # runners-up of a role
 MOST_TOLD = 12  # columns for which it is tried whether the text tells their values
+NEARLY = 0.5  # points by which a group is hardly more likely than the next
 SAME = 0.95  # share of the rows in which a column that repeats another has its text
 
 
@@ -37,6 +39,7 @@ class Guess:
     tags: str | None = None
     tag_separator: str = ","
     split: str | None = None
+    close: str | None = None  # a column that is nearly as likely the group
     system_prompt: str | None = None  # that all conversations have
     identity: dict[str, str] = field(default_factory=dict)
     why: dict[str, str] = field(default_factory=dict)
@@ -270,13 +273,18 @@ class _Choice:
             read = [self.columns[name] for name in said if name in self.columns]
             out = {*self.roles.targets, *said}
             for name, given in found:
-                if entity(name) is None and evidence.look(column := self.columns[name]):
+                if entity(name) is None and (seen := evidence.look(column := self.columns[name])):
                     others = [one for one in self.columns if one not in out and not related(one, name)]
                     evidence.add_alike(given, column, [self.columns[one] for one in others], read, answers)
+                    given.score *= seen != "numbers" or given.score >= evidence.LEAST  # else they count or measure
             # Two people may share a name.
             evidence.add_wider([(self.columns[name], given) for name, given in found if name not in self.private])
             fine = {name: 0 if entity(name) else -self.columns[name].distinct for name, _ in found}
-            self.best("group", sorted(found, key=lambda pair: (-pair[1].score, fine[pair[0]])))
+            found.sort(key=lambda pair: (-pair[1].score, fine[pair[0]]))
+            for (_, given), (name, after) in pairwise(found[:2]):
+                if after.score >= max(evidence.LEAST, given.score - NEARLY) and f"of each {name}" not in str(given):
+                    self.roles.close = name
+            self.best("group", found)
             self.taken = before
         if self.roles.group in self.columns and self.roles.group not in self.private:
             self.taken.add(self.roles.group)  # else its values are masked in the texts too
