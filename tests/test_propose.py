@@ -125,6 +125,8 @@ def test_spans_are_proposed_as_fields_of_their_text(tmp_path: Path, form: str) -
     [
         (["Be kind."], "Be kind.", None),
         (["Be kind.", "Be brief."], "Answer the request.", "turns.system"),
+        (["Be kind. Today is Monday, 3 March 2025.", "Be kind. Today is Friday, 2 May 2025."], "Be kind.", None),
+        (["Be kind on 2025-03-04.", "Be kind on 2025-03-05."], "Answer the request.", None),
         # No mask reads params.yaml.
         (["Send them to help@northwind-traders.com."], "Answer the request.", "turns.system"),
     ],
@@ -145,6 +147,7 @@ def test_system_messages_are_the_prompt_if_all_are_one(
         context = f"{{{context}}}\n{{turns.earlier}}" if context else "turns.earlier"
     assert (found.edits["task"]["system_prompt"], found.edits["data"]["context"]) == (prompt, context)
     assert "no other turn is trained" in found.reasons["data", "target"]
+    assert ("differ only in dates" in str(found.warnings)) == (len(systems) > 1 and "20" in str(systems))
 
 
 @pytest.mark.parametrize(

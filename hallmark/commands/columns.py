@@ -165,10 +165,7 @@ def answers_of(columns: dict[str, Column], target: str | list[str]) -> Column:
 
 
 def with_fields_of_spans(columns: dict[str, Column], named: Collection[str]) -> dict[str, Column]:
-    """The columns, with one of fields in place of each that holds labelled spans, unless a named one lies in it.
-
-    If fields are named and can't be made, a HallmarkError says why, with the place of the first such row, counted from 0.
-    """
+    """The columns, with fields in place of labelled spans, unless a named one lies there; a HallmarkError if a named one can't be."""
     lists = {name: [opened(value) for value in of.values] for name, of in columns.items() if of.form == "list"}
     texts = sorted((column for column in columns.values() if column.is_text), key=lambda column: -column.mean_chars)
     made: dict[str, Column] = {}

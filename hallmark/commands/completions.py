@@ -95,10 +95,7 @@ def count_in(response: Any, part: str) -> int | None:
 
 
 def logprobs_of(value: Any) -> list[list[Any]] | None:
-    """[token, log-probability, bytes] of each token of the answer; None if the response has none, or other ones.
-
-    Bytes are left out where they are those of the token's text: they differ where a token is part of a character.
-    """
+    """[token, log-probability, bytes (unless its text's)] of each token of the answer; None if there are none, or other ones."""
     content = value.get("content") if isinstance(value, dict) else None
     if not isinstance(content, list) or not all(isinstance(one, dict) for one in content):
         return None

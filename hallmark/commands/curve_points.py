@@ -78,11 +78,7 @@ class Point:
 
 
 def parts(groups: Sequence[str], shares: Sequence[float], seed: int) -> list[Part]:
-    """Nested parts of the training data: `groups` has the group of each record, `shares` are of the groups, rising.
-
-    Groups are taken in the order of a hash, so that each part holds all smaller ones, and the same groups with the same
-    seed are always the same parts.
-    """
+    """Nested parts of the training data, by `shares` of its groups, rising: always the same for one seed, in a hash's order."""
     names = sorted(set(groups), key=lambda name: draw_hash(str(seed), "curve", name))
     counts = [max(1, math.floor(share * len(names) + 0.5)) for share in shares]
     if len(set(counts)) < len(counts):

@@ -194,10 +194,7 @@ def drawn(raws: Sequence[Raw], task: Task, params: Params) -> Drawn:
 def set_lengths(
     proposal: Proposal, raws: Sequence[Raw], masked: dict[str, dict[str, Any]], block: TaskParams, params: Params
 ) -> None:
-    """Propose limits on lengths for the longest rows, in tokens of the base; without a base, estimated.
-
-    `masked` has the masked records of some of the rows, by id: a placeholder can be longer than what it replaces.
-    """
+    """Propose limits for the longest rows, in tokens of the base, else estimated; `masked`: masked records of some, by id."""
     task = Task(block)
 
     def characters(raw: Raw) -> int:

@@ -28,11 +28,7 @@ def fingerprint_here(params: Params) -> Fingerprint:
 
 
 def reason_to_rerun(params: Params) -> str | None:
-    """Why the benchmark should run again on this machine; None if it should not.
-
-    It should not if this machine can't run it, or if it measures an endpoint: that is the same from everywhere and may
-    cost money.
-    """
+    """Why to run the benchmark again on this machine; None if it can't, or measures an endpoint, the same from everywhere."""
     here, server = fingerprint_here(params), params.benchmark.server
     if not here or not REPORT.exists() or not isinstance(server, StartedSettings):
         return None

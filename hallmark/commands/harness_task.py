@@ -27,10 +27,7 @@ log = logging.getLogger("harness_task")
 
 
 def write(params: Params, target: Path, chat: bool) -> str:
-    """Write the task to `target`, a new folder; its name.
-
-    `chat`: system and user messages, for a chat model of any kind; otherwise the text that the base's template makes.
-    """
+    """Write the task to `target`, a new folder; its name. `chat`: system and user messages, else the base's own template."""
     if target.exists():
         raise HallmarkError("already exists", file=target, remedy="give the name of a new folder")
     if params.task.tool_format == "template":

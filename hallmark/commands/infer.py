@@ -53,11 +53,7 @@ def infer(
     kind: str | None = None,
     names: Mapping[str, str] | None = None,
 ) -> Inferred:
-    """Kind and schema from all targets but the refusal, which the user names: one that looks like it is only a doubt.
-
-    `tools`: the column of the rows' tools; `said`: the user named the target; `kind`: which kind it must be, if they said so;
-    `names`: what labels that are numbers stand for. ValueError if the targets can't be of that kind.
-    """
+    """Kind and schema from all targets but the refusal. ValueError if they can't be of the `kind`. `said`: the user named the target."""
     if refusal is not None:
         column = Column(column.name, [value for value in column.given if not is_refusal(value, refusal)])
     values = [opened(value) for value in column.given]

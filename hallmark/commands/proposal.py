@@ -19,7 +19,7 @@ from hallmark.commands.columns import Column, Rows, entity, says, words_of
 from hallmark.commands.committed import SAMPLES
 from hallmark.commands.evidence import LEAST, look, named_like_id, of_input
 from hallmark.commands.infer import Inferred, merged
-from hallmark.commands.roles import ENOUGH, Guess
+from hallmark.commands.roles import DATED, ENOUGH, Guess
 from hallmark.data.leftover import private_labels
 from hallmark.data.missing import is_blank
 from hallmark.mask.masking import TAG
@@ -128,6 +128,11 @@ class Proposal:
                 "change too"
             )
         self.warnings += self.task.doubts
+        if self.roles.why.get("system_prompt") == DATED:
+            self.warnings.append(
+                "the system messages differ only in dates or numbers, and data.context leaves them out: with them, all rows look "
+                "like duplicates. If the answers need the date, write it into the input"
+            )
         leaks = self.roles.leaks.items()
         self.warnings += [self.leak_of(name, leak) for name, leak in leaks if self.would_be_read(name)]
         self.warnings += self.repeated_ids()

@@ -58,10 +58,7 @@ def run(
     public: bool = False,
     split: bool = True,
 ) -> None:
-    """Print the proposal with reasons and warnings, and write it if `write` is true; what looks private only if `public`.
-
-    `ask`: first ask for what isn't known; `split`: after writing, run the pipeline as far as the split.
-    """
+    """Print the proposal, and write it if `write`; what looks private only if `public`. `ask`: first; `split`: then run so far."""
     known = known or Known()
     proposal = asked(partial(proposed, file, params), known) if ask else proposed(file, params, known)
     try:

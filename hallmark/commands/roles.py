@@ -20,6 +20,7 @@ from hallmark.mask import second_check
 ENOUGH = {"target": 0.0, "group": evidence.LEAST, "input": 3.0, "tags": 1.0}  # points that a column needs for a role
 IDENTITY = SHAPES["identity"]
 SHOWN = 3  # runners-up of a role
+DATED = "what the system messages share, which else differ in dates or numbers"
 MOST_TOLD = 12  # columns for which it is tried whether the text tells their values
 NEARLY = 0.5  # points by which a group is hardly more likely than the next
 SAME = 0.95  # share of the rows in which a column that repeats another has its text
@@ -54,9 +55,7 @@ class Guess:
 
 @dataclass(frozen=True)
 class Known:
-    """What the user says: columns for the input (or one template), for the target, and the group; the target that refuses;
-    the kind of task.
-    """
+    """What the user says: input (columns or one template), target, group, the target that refuses, and the kind of task."""
 
     inputs: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
@@ -167,9 +166,15 @@ class _Choice:
         system, earlier = self.columns["turns.system"], self.columns["turns.earlier"].given
         prompts = {text for text in system.values if text is not None}
         found = {}
-        if len(prompts) == 1 and system.given and not (private := second_check.residue(system.given[0])):
-            self.roles.system_prompt = system.given[0]
-            self.roles.why["system_prompt"] = "the system message of all rows"
+        first, *others = sorted(prompts) or [""]
+        dated = bool(others) and len({re.sub(SHAPES["dated"], "0", text) for text in prompts}) == 1
+        if dated:  # as the context, it would make all rows alike
+            first = " ".join(
+                part for part in re.split(r"(?<=[.!?])\s+|\n+", first) if part and all(part in of for of in others)
+            )
+        if (dated or len(prompts) == 1) and system.given and not (private := second_check.residue(first)):
+            self.roles.system_prompt = first or None
+            self.roles.why["system_prompt"] = DATED if dated else "the system message of all rows"
         elif system.given:
             same = f"system messages look private ({', '.join(private)})" if len(prompts) == 1 else ""
             many = f"{len(system.given)} rows have system messages, {system.distinct} different"
@@ -224,10 +229,7 @@ class _Choice:
         return targets if len(targets) > 1 or single else targets[0]
 
     def leave_out_of_target(self, texts: list[Column]) -> None:
-        """Of an object, take only the fields that a text can tell: no id or time stamp of the tool that wrote it.
-
-        If all others but an object in it always have the same value, that object is the answer.
-        """
+        """Take only the fields of an object that a text can tell, or the object in it, if no other of its values varies."""
         inner = [name for name in self.columns if name.rpartition(".")[0] == self.roles.target]
         out = [name for name in inner if evidence.of_a_tool(self.columns[name], texts)]
         varied = [name for name in inner if name not in out and self.columns[name].distinct > 1]

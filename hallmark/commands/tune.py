@@ -51,10 +51,7 @@ INSTALL = "run `nox -s tune`, which installs it, or `pip install -c requirements
 
 @dataclass
 class Trial:
-    """A trial, as the report has it. `draw`: by Optuna, from which `params` come, by dotted name.
-
-    `losses`: of its validations; `loss`: of the adapter that it kept. `state`: complete, stopped or failed.
-    """
+    """A trial, as the report has it: `params` by dotted name, those of `draw` by Optuna; `loss`: of the adapter that it kept."""
 
     number: int
     draw: dict[str, float | int | None]
