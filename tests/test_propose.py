@@ -120,6 +120,28 @@ def test_spans_are_proposed_as_fields_of_their_text(tmp_path: Path, form: str) -
     assert proposed(write(tmp_path, rows), targets=(form,)).edits["data"]["target"] == form
 
 
+def test_annotations_are_counted_and_their_spans_are_open(tmp_path: Path) -> None:
+    rows = []
+    for number in range(60):
+        text = f"{'Anna' if number % 2 else 'Otto'} and {words(number)} {'in Metz' if number % 3 else ''}"
+        spans = [(0, 4, "WHO"), *([(text.index("Metz"), len(text), "PLACE")] if number % 3 else [])]
+        result = [{"value": {"start": start, "end": end, "text": text[start:end], "labels": [label]}} for start, end, label in spans]  # fmt: skip
+        done = [{"result": result, "was_cancelled": number == 9}] * (2 if number == 4 else 1)
+        rows.append({"data": {"text": text}, "annotations": done})
+    found = proposed(write(tmp_path, rows))
+    said = str(found.warnings)
+    assert "1 of 60 rows have only cancelled" in said and "1 of 60 rows have several annotations" in said
+    assert "enum" not in json.dumps(found.task.schema) and "unlike the others" not in said
+
+
+def test_a_conversation_without_a_last_answer_is_said(tmp_path: Path) -> None:
+    rows = []
+    for number in range(20):
+        asked = [{"role": role, "content": words(number)} for role in ("user", "assistant", "user")]
+        rows.append({"messages": asked[: 3 if number < 4 else 2]})
+    assert "4 of 20 conversations end with the user's turn" in str(proposed(write(tmp_path, rows)).warnings)
+
+
 @pytest.mark.parametrize(
     ("systems", "prompt", "context"),
     [

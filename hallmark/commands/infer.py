@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hallmark.base.document import objects as objects_in
 from hallmark.base.tools import normal_schema
 from hallmark.commands.columns import Column, canonical_or_text, mean_words, parameters_of, says, tools_in
 from hallmark.data.copied import opened
+from hallmark.data.spans import BY_LABEL
 from hallmark.mask import second_check
 from hallmark.task.values import folded
 
@@ -53,7 +55,7 @@ def infer(
     kind: str | None = None,
     names: Mapping[str, str] | None = None,
 ) -> Inferred:
-    """Kind and schema from all targets but the refusal. ValueError if they can't be of the `kind`. `said`: the user named the target."""
+    """Kind and schema from all targets but the refusal; ValueError if they can't be of this kind. `said`: the user named them."""
     if refusal is not None:
         column = Column(column.name, [value for value in column.given if not is_refusal(value, refusal)])
     values = [opened(value) for value in column.given]
@@ -67,7 +69,7 @@ def infer(
         raise ValueError(f"the targets are like those of kind {own}")
     found = {
         "tool_call": lambda: _tool_calls(values, tools),
-        "extraction": lambda: _extraction(values),
+        "extraction": lambda: _extraction(values, of_spans=column.name.endswith(BY_LABEL)),
         "classification": lambda: _classification(column, names or {}),
         "text": lambda: Inferred("text", {"type": "string", "minLength": 1}, "targets are free text"),
     }[kind or own]()
@@ -209,7 +211,7 @@ def _all_valid(schema: dict[str, Any], values: list[Any]) -> bool:
         return False
 
 
-def _extraction(values: list[Any]) -> Inferred:
+def _extraction(values: list[Any], *, of_spans: bool) -> Inferred:
     lists = [value for value in values if isinstance(value, list)]
     objects = [value for value in values if isinstance(value, dict)]
     if len(lists) > len(objects):
@@ -221,7 +223,9 @@ def _extraction(values: list[Any]) -> Inferred:
     shapes = len({frozenset(value) for value in objects})
     why = f"objects with {shapes} sets of keys" if shapes > 1 else "every target is an object with the same keys"
     schema = schema_of(objects)
-    doubts = _odd(odd, len(values)) + _respellings("", schema, objects)
+    for part in objects_in(schema) if of_spans else ():  # a new text has other ones, and not all labels
+        part |= {"type": "string"} if part.pop("enum", None) else {}
+    doubts = _odd([] if of_spans else odd, len(values)) + _respellings("", schema, objects)
     return Inferred("extraction", schema, why, doubts)
 
 

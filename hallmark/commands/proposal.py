@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +21,12 @@ from hallmark.commands.committed import SAMPLES
 from hallmark.commands.evidence import LEAST, look, named_like_id, of_input
 from hallmark.commands.infer import Inferred, merged
 from hallmark.commands.roles import DATED, ENOUGH, Guess
+from hallmark.data.conversations import LAYOUTS, ROLES, layout_of
+from hallmark.data.copied import opened
 from hallmark.data.leftover import private_labels
 from hallmark.data.missing import is_blank
+from hallmark.data.nested import value_at
+from hallmark.data.spans import BY_LABEL, annotations_in
 from hallmark.mask.masking import TAG
 from hallmark.release.model_card import FILL_IN
 from hallmark.task.kinds import KINDS
@@ -128,6 +133,7 @@ class Proposal:
                 "change too"
             )
         self.warnings += self.task.doubts
+        self.warnings += self.several_or_no_answers()
         if self.roles.why.get("system_prompt") == DATED:
             self.warnings.append(
                 "the system messages differ only in dates or numbers, and data.context leaves them out: with them, all rows look "
@@ -161,6 +167,25 @@ class Proposal:
         if rare := sorted(label for label, count in counts.items() if count < FEW):
             few = f"{len(rare)} labels have fewer than {FEW} rows each and can hardly be learned"
             self.warnings.append(f"{few}: {', '.join(rare)}")
+
+    def several_or_no_answers(self) -> list[str]:
+        """What to say of annotations that are cancelled or one of several, and of conversations that nobody answered."""
+        counts: Counter[str] = Counter()
+        for target, row in product(self.roles.targets, self.rows):
+            done = (
+                annotations_in(opened(value_at(row, target.removesuffix(BY_LABEL))))
+                if target.endswith(BY_LABEL)
+                else []
+            )
+            kept = [one for one in done if not one.get("was_cancelled")]
+            counts["rows have only cancelled annotations, and count as not annotated"] += bool(done and not kept)
+            counts["rows have several annotations: the ground truth counts, else the first not cancelled"] += (
+                len(kept) > 1
+            )
+            if target == "turns.target" and (layout := layout_of(row)):
+                last = ROLES.get(row[layout][-1].get(LAYOUTS[layout][0])) == "user"
+                counts["conversations end with the user's turn: what nobody answered is left out"] += last
+        return [f"{count} of {len(self.rows)} {words}" for words, count in counts.items() if count]
 
     @property
     def likely_group(self) -> Column | None:
