@@ -291,7 +291,7 @@ def measured(rows: list[Raw], names: AbstractSet[str]) -> dict[str, str]:
     for raw in rows:
         for name, value, _ in pairs(raw.target, None):
             written = "|".join(map(re.escape, spellings(value))) if name in names else ""
-            if re.match(number, written) and (at := re.search(rf"(?<!\w)(?:{written})", raw.input)):
+            if re.match(number, written) and (at := re.search(rf"(?<!\w)(?:{written})(?!\d)", raw.input)):
                 count[name] += 1
                 if unit := re.match(rf"({number}) ?({SHAPES['unit']})(?!\w)", raw.input[at.start() :]):
                     units[name][unit[2]] += 1
@@ -299,7 +299,7 @@ def measured(rows: list[Raw], names: AbstractSet[str]) -> dict[str, str]:
     if not (all_units := sum(held, Counter[str]())):
         return {}
     words = "|".join(re.escape(unit).replace(r"\ ", " ") for unit in sorted(all_units))
-    return {rf"{number}(?= ?(?:{words})(?!\w))": f"{all_units.total()} numbers with these units are copied by targets"}
+    return {rf"{number} ?(?:{words})(?!\w)": f"{all_units.total()} numbers with these units are copied by targets"}
 
 
 def usual_keys(rows: list[Raw]) -> set[str]:
