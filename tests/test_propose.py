@@ -501,11 +501,16 @@ def test_xml_that_is_read_off_a_text_is_the_answer(tmp_path: Path, xml: Any, tar
 @pytest.mark.parametrize("xml", ["<seg>Take the <obj>{0}</obj> to {1}.</seg>", "<rec n='x'><obj>{0}</obj><to>{1}</to></rec>", "Take the <b>{0}</b> to <place>{1}</place>."])  # fmt: skip
 def test_xml_around_the_words_of_the_only_text_wins_over_a_label_that_no_text_tells(tmp_path: Path, xml: str) -> None:
     rows = [
-        {"raw_line": f"Take the {words(n)} to {n}.", "tei": xml.format(words(n), n), "label_code": f"k{n * 7 % 40}"}
+        {
+            "raw_line": f"Take the {words(n)} to {n}.",
+            "annotated": xml.format(words(n), n),
+            "label_code": f"k{n * 7 % 40}",
+        }
         for n in range(240)
     ]
-    found = proposed(write(tmp_path, rows))
-    assert (found.roles.target, found.roles.input, found.kind) == ("tei", "raw_line", "text")
+    found = proposed(write(tmp_path, [row | {"guests": n % 8, "pages": n % 31} for n, row in enumerate(rows)]))
+    assert "pages" not in str(found.roles.runners_up["group"]) and found.roles.group != "guests"
+    assert (found.roles.target, found.roles.input, found.kind) == ("annotated", "raw_line", "text")
 
 
 @pytest.mark.parametrize("written", [dict, json.dumps])

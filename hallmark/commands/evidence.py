@@ -235,12 +235,13 @@ def of_group(column: Column, private: bool) -> Evidence | None:
     if not known and seen:
         given.add(LOOKS[seen] - 0.5 * (column.distinct < column.repeated), f"{seen} that repeat")
     if entity(column.name) == "person" and column.distinct < min(column.repeated, 4 * MANY):
-        given.add(-3.5, "few, each in many rows, as staff is")
+        counts = column.form == "number" and column.distinct < MANY
+        given.add(-6 if counts else -3.5, "few, each in many rows, as staff is")
     if column.empty:
         given.add(-0.5, f"missing in {column.empty} rows")
     if private:
         given.add(-0.4, "private")
-    return given if given.score > 0 else None
+    return given if given.score > 0 and (known or seen or column.form != "number") else None
 
 
 def of_one(fine: Column, coarse: Column) -> bool:

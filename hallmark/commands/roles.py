@@ -22,7 +22,7 @@ IDENTITY = SHAPES["identity"]
 SHOWN = 3  # runners-up of a role
 DATED = "what the system messages share, which else differ in dates or numbers"
 MOST_TOLD = 12  # columns for which it is tried whether the text tells their values
-NEARLY = 0.5  # points by which a group is hardly more likely than the next
+NEARLY = 1.0  # points by which a group is hardly more likely than the next
 SAME = 0.95  # share of the rows in which a column that repeats another has its text
 
 
@@ -208,7 +208,7 @@ class _Choice:
                 if not evidence.add_told(given, read, column) and marked:
                     given.add(-9, "no text tells it")
             elif name in marked:
-                given.add(5, "it is the text, marked up")
+                given.add(max(5.0, 5.5 - given.score), "it is the text, marked up")  # whatever its name
             elif column.form == "object" and len(read) == len(others[name]) and evidence.copied(column, read) > COPIED:
                 given.add(3, "most of its values stand in the text")
                 whole.append(name)
@@ -233,7 +233,7 @@ class _Choice:
         inner = [name for name in self.columns if name.rpartition(".")[0] == self.roles.target]
         out = [name for name in inner if evidence.of_a_tool(self.columns[name], texts)]
         varied = [name for name in inner if name not in out and self.columns[name].distinct > 1]
-        if len(varied) == 1 < len(inner) and self.columns[varied[0]].form == "object":
+        if len(varied) == 1 < len(inner) and self.columns[varied[0]].form in ("object", "list"):
             self.roles.target = varied[0]
             self.roles.why["target"] += f"; what varies in it is '{varied[0]}'"
             self.leave_out_of_target(texts)
