@@ -116,6 +116,8 @@ def test_what_goes_with_the_name_of_staff_is_no_group_and_two_that_are_as_likely
     signed = {"no2": lambda n, *_: f"P{n * 7 % 31:03}", "technician": lambda n, *_: f"Pat {THINGS[n * 7 % 31 % 18]} {n * 7 % 31}"}  # fmt: skip
     found = roles({"lift_no": own("S{0}"), **signed}, random.Random(1), {})
     assert (found.group, found.close) == ("lift_no", None)
+    found = roles({"user_id": own("u{0}"), "firm_of": own("{2} and {3}", 3)}, random.Random(1), {"firm_of": "c7"})
+    assert (found.group, found.close) == ("user_id", "c7"), "it is wider, and said"
     del signed["technician"]
     found = roles({"lift": own("S{0}"), **signed}, random.Random(1), {})
     assert (found.group, found.close) == ("lift", "no2")

@@ -295,10 +295,11 @@ def add_wider(found: Sequence[tuple[Column, Evidence]]) -> None:
             few = inner is None or (inner == "person" and other.distinct <= MANY * column.distinct)  # as in a firm
             like = bool(inner) if known else seen == "ids" if few else inner == "document" and bool(seen)
             enough = min(of.score, given.score) >= LEAST and other.distinct > column.distinct >= ENOUGH_GROUPS
-            if like and enough and of_one(other, column):
-                points = 1.5 if known else max(1.5, of.score + 0.5 - given.score)
+            if enough and of_one(other, column):  # else it is only said
+                points = 0 if not like else 1.5 if known else max(1.5, of.score + 0.5 - given.score)
                 given.add(points, f"holds all rows of each {other.name}")
-                break
+                if like:
+                    break
 
 
 def is_running(column: Column) -> bool:

@@ -283,8 +283,9 @@ class _Choice:
             evidence.add_wider([(self.columns[name], given) for name, given in found if name not in self.private])
             fine = {name: 0 if entity(name) else -self.columns[name].distinct for name, _ in found}
             found.sort(key=lambda pair: (-pair[1].score, fine[pair[0]]))
-            for (_, given), (name, after) in pairwise(found[:2]):
-                if after.score >= max(evidence.LEAST, given.score - NEARLY) and f"of each {name}" not in str(given):
+            for (one, given), (name, after) in pairwise(found[:2]):
+                near = after.score >= given.score - NEARLY or f"of each {one}" in str(after)
+                if near and after.score >= evidence.LEAST and f"of each {name}" not in str(given):
                     self.roles.close = name
             self.best("group", found)
             self.taken = before
