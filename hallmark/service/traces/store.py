@@ -165,8 +165,8 @@ def read_traces(folder: Path = TRACES, since: datetime | None = None, until: dat
     import polars as pl
 
     first, last = (f"{time.astimezone(UTC):%Y-%m-%d}" if time else "" for time in (since, until))
-    days = [day for day in folder.glob("[0-9]*-[0-9]*-[0-9]*") if first <= day.name <= (last or day.name)]
-    parts = [read_lines(file, Trace) for day in sorted(days) for file in sorted(day.glob("*.jsonl"))]
+    days = [day for day in sorted(folder.glob("[0-9]*-[0-9]*-[0-9]*")) if first <= day.name <= (last or day.name)]
+    parts = [read_lines(file, Trace) for day in days for file in sorted(day.glob("*.jsonl"))]
     whole = pl.concat([table([]), *parts]).unique("id", keep="first").sort("time", "id")
     if since is not None:
         whole = whole.filter(pl.col("time") >= since)
