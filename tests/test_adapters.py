@@ -49,8 +49,8 @@ class Adapters(ChatServer):
                 return 404, {}, b"{}"
             self.model.set_adapter(name)
             read = self.tokenizer.apply_chat_template(body["messages"], return_tensors="pt", return_dict=True)
-            said = self.model.generate(**read, max_new_tokens=6, do_sample=False)[0, read["input_ids"].shape[1] :]
-        message = {"role": "assistant", "content": self.tokenizer.decode(said)}
+            said = self.model(**read).logits.sum().item()  # words of two random adapters may be the same
+        message = {"role": "assistant", "content": str(said)}
         choices = [{"index": 0, "finish_reason": "stop", "message": message}]
         return 200, {}, json.dumps({"model": body["model"], "choices": choices}).encode()
 

@@ -113,7 +113,7 @@ def record_or_die(chunk: Any) -> Any:
     return os.kill(os.getpid(), 9) if any(row.number in DEADLY for row, _ in chunk) else passes.record_chunk(chunk)
 
 
-@pytest.mark.parametrize("engine", ENGINES, indirect=True)
+@pytest.mark.parametrize("engine", ["local", pytest.param("ray", marks=[needs_ray, pytest.mark.full])], indirect=True)
 def test_rows_that_no_worker_survives_are_left_out(
     here: Path, engine: Ray | None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -80,7 +80,7 @@ def ask_to_keep(proposal: Proposal) -> None:
         printable(f"\nmask: masking takes {lost}. keep: they identify no one, so mask.actions is {actions}", keep="\n")
     )
     if _line("  [mask] ") == "keep":
-        del proposal.edits["mask"]["max_lost"]
+        proposal.edits["mask"].pop("max_lost", None)
         proposal.set("mask", "actions", actions, "as you said")
 
 

@@ -36,6 +36,9 @@ FEW = 5  # different values, or copies, from which nothing is concluded yet
 MOST_COPIED = 0.8  # share of the numbers of one form that must stand in the input
 ENOUGH = 20  # values of a field from which it is said what copying can't give
 COPIES = 0.5  # share of a field's values that stand in the input, from which on the field is one that is copied
+LEARNABLE = (
+    0.5  # share of a field's values that masking may take; with more, hardly any is left to learn, and mask stops
+)
 ABSENT = 0.02  # share of a copied field's values that stand in no input, above which there is a warning
 # Kinds whose values mostly point at no one: they are kept where a field loses its values for them. Others are left to the user.
 OF_NO_ONE = frozenset(("LOCATION", "MISC", "ORGANIZATION", "TITLE"))
@@ -109,12 +112,14 @@ def try_masking(proposal: Proposal, rows: list[Raw], data: Data, mask: Mask, tas
         proposal.set("mask", "actions", mask.actions | found, "; ".join(reasons))
     times = len(proposal.rows) / max(1, tried.rows)
     if over := {name: of for name, of in tried.written.values.items() if of.over(mask.max_lost, times)}:
-        most = min(1.0, math.ceil(110 * max(of.lost / of.copied for of in over.values())) / 100)
+        most = max(of.lost / of.copied for of in over.values())
         why = ", ".join(f"{of.lost} of {of.copied} values of '{name}'" for name, of in over.items())
-        proposal.set("mask", "max_lost", most, f"else mask stops: {why} stay masked, and no model can give them")
+        if most <= LEARNABLE:
+            most = math.ceil(110 * most) / 100
+            proposal.set("mask", "max_lost", most, f"else mask stops: {why} stay masked, and no model can give them")
+            tried.mask = tried.mask.model_copy(update={"max_lost": most})
         kinds = {kind for of in over.values() for kind in of.kinds}
         proposal.keep = (why, mask.actions | found | dict.fromkeys(sorted(kinds), "keep"))
-        tried.mask = tried.mask.model_copy(update={"max_lost": most})
     proposal.tried += tried.lines()
     if tried.stops:
         proposal.warnings.append(f"mask will stop: {tried.stops}")
