@@ -94,7 +94,7 @@ if Path("template").is_dir():
     SESSIONS["tests"] = {
         "bench": "Benchmark masking, deduplication and splitting against common tools; `-- NAME`: one of tests/bench.",
         "corpora": "Run real corpora through stamped repos: `HALLMARK_CORPORA=FOLDER nox -s corpora -- receipts`.",
-        "demo": "Play the service loop in a temporary clone, and leave a page of what happened; 19 minutes if busy.",
+        "demo": "Play the service loop in a temporary clone, and leave a page of what happened; 13 minutes.",
         "gpu": "Check on a GPU what only it can show; `-- --list`: parts; `-- PART`.",
     }
     # In one command, SlipCover 1.1 would check the coverage of all processes, and write that of pytest's own.
