@@ -309,6 +309,9 @@ def test_masking_of_more_rows_goes_by_the_last_run_of_mask(tmp_path: Path, monke
     few, many = (plan.masking(10_000, workers, 2.0) for workers in (4, 64))
     assert few[0].startswith("mask: 10,000 rows, 4 workers: 2 min 40 s, price ")
     assert few[1] == "memory: 0.4 GiB for each worker, 0.5 GiB for the process that reads and writes"
+    assert "2.2 GiB for the process that reads and" in plan.masking(30_001_000, 4, None)[1], (
+        "60 bytes more for each row"
+    )
     assert "of 1,000 rows: starting took much" in few[-1]
     assert "64 workers: 40 s" in many[0], "as fast as the one process that reads and writes"
     assert "more of them would bring nothing" in many[1]

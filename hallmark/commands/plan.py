@@ -28,7 +28,7 @@ from hallmark.plan.machine import Machine, at_hand, named, usable
 from hallmark.plan.sizes import configuration, sizes
 
 FILE = REPORTS / "measured/mask.json"
-ROW_BYTES = 400  # that the main process takes for each row: it remembers all ids, to find one that is there twice
+ROW_BYTES = 60  # that the main process takes for each further row: it remembers ids, to find one that is there twice
 MANY = 100_000  # rows of a run, of which starting takes little
 FEW = "starting took much of its time, and counts as rows here"
 
@@ -62,7 +62,8 @@ def masking(rows: int, workers: int, price: float | None) -> list[str]:
         # Of one worker that is this process itself, only the reading tells what this process would do for others.
         of_main = share * (last["main_seconds"] if last["workers"] > 1 else last["read_seconds"])
         seconds = share * last["read_seconds"] + max(of_workers, of_main)
-        main, worker = last["peak_memory_mib"] / 2**10 + rows * ROW_BYTES / 2**30, last["worker_memory_mib"] / 2**10
+        more = max(0, rows - last["rows"]) * ROW_BYTES
+        main, worker = last["peak_memory_mib"] / 2**10 + more / 2**30, last["worker_memory_mib"] / 2**10
     except (HallmarkError, OSError, KeyError):  # there is none, or one of an earlier version
         raise HallmarkError("does not say how long mask took", file=FILE, remedy="run `dvc repro mask` first") from None
     machines = math.ceil(workers / (os.cpu_count() or 1))
