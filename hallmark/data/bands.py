@@ -69,6 +69,8 @@ def rows_per_band(sample: Array, count: int, threshold: float, file: Path) -> in
     would miss 0.02 of the pairs halfway between the threshold and equality, it is an error. Returns 0, which makes every
     pair a candidate, if that is no more work.
     """
+    import numpy as np
+
     permutations, taken = sample.shape
     fewest, most, last = (
         max((r for r in range(1, permutations) if missed(at, r, permutations) <= miss), default=1)
@@ -76,7 +78,8 @@ def rows_per_band(sample: Array, count: int, threshold: float, file: Path) -> in
     )
     for rows in range(fewest, max(most, last) + 1):
         bands = permutations // rows
-        collisions = sum(_collisions(_band_keys(sample, rows, band)) for band in range(bands))
+        alike = (np.unique(_band_keys(sample, rows, band), return_counts=True)[1] for band in range(bands))
+        collisions = sum(int((counts * (counts - 1) // 2).sum()) for counts in alike)
         expected = round(collisions * (count / max(taken, 1)) ** 2)
         if count * (count - 1) // 2 <= min(expected, MOST):
             return 0
@@ -94,14 +97,6 @@ def _band_keys(signatures: Array, rows: int, band: int) -> Array:
         keys = (keys ^ row) * np.uint64(MIX)
         keys ^= keys >> np.uint64(32)
     return keys
-
-
-def _collisions(keys: Array) -> int:
-    """How many pairs of rows have the same key."""
-    import numpy as np
-
-    counts = np.unique(keys, return_counts=True)[1]
-    return int((counts * (counts - 1) // 2).sum())
 
 
 def _bucket_pairs(keys: Array) -> Iterator[tuple[Array, Array]]:
@@ -190,7 +185,8 @@ class Bands:
                     if self.compared > 1.5 * MOST or total > EASY:  # the estimate was too low
                         raise too_many(self.compared, file)
                     progress.to(band, pairs_compared=f"{self.compared:,}")
-            known = np.sort(np.concatenate((known, *here)))
+            known = np.concatenate((known, *here))
+            known.sort()
             progress.to(band + 1)
         yield self._sorted([known[:0], *waiting])
 

@@ -41,20 +41,13 @@ class Clusters:
             threshold=settings.threshold,
             permutations=settings.permutations,
             file=file,
-            most=most_in_cluster(len(self.texts), settings.max_cluster),
+            most=max(ANY_SHARE, int(settings.max_cluster * len(texts))),
         )
         self.label = components(len(self.texts), self.pairs.left, self.pairs.right)
         order = ids.arg_sort(descending=True).to_numpy()
-        smallest = np.zeros(len(texts), np.int64)
+        smallest = np.zeros(len(texts), np.int32)
         smallest[self.label[text[order]]] = order  # of several records with one label, the last in this order
         self.cluster: pl.Series = ids.gather(smallest[self.label[text]]).alias("cluster")
-
-    @property
-    def largest(self) -> int:
-        """The most different texts in a cluster."""
-        import numpy as np
-
-        return int(np.bincount(self.label).max(initial=0))
 
     def sizes(self) -> dict[str, Any]:
         """How many clusters have two or more records, how large they are, and what `dedupe.max_cluster` is judged by."""
@@ -62,21 +55,17 @@ class Clusters:
 
         sizes = Counter(np.bincount(self.label[self.text]).tolist())
         del sizes[0], sizes[1]
+        largest = int(np.bincount(self.label).max(initial=0))  # different texts in a cluster
         return {
             "clusters": sum(sizes.values()),
             "records": sum(size * count for size, count in sizes.items()),
             "largest": max(sizes, default=1),
-            "largest_texts": self.largest,
-            "largest_share": round(self.largest / max(1, len(self.texts)), 6),
+            "largest_texts": largest,
+            "largest_share": round(largest / max(1, len(self.texts)), 6),
             "near_pairs": len(self.pairs),
             "missed_at_threshold": round(self.pairs.missed, 6),
             "sizes": [{"records": size, "clusters": sizes[size]} for size in sorted(sizes)],
         }
-
-
-def most_in_cluster(texts: float, share: float) -> int:
-    """How many of that number of different texts one cluster may have."""
-    return max(ANY_SHARE, int(share * texts))
 
 
 def answers_of(tools: pl.Series, targets: pl.Series) -> dict[str, pl.Series]:
@@ -130,7 +119,7 @@ def resolve(rows: pl.DataFrame, clusters: Clusters, policy: str) -> tuple[pl.Ser
             differ += alike
     several = frame.filter(pl.col("answers") > 1).group_by(asked).agg("row")
     shown = several.sort(pl.col("row").list.min()).head(SHOWN)["row"]
-    return pl.Series(CAUSES).gather(causes), {
+    return pl.Series(CAUSES, dtype=pl.Categorical).gather(causes), {
         "policy": policy,
         "texts": len(several),
         "records": several["row"].list.len().sum(),
@@ -153,7 +142,7 @@ class Neighbours:
         both = half + half.T
         self.counts = np.diff(both.indptr)  # of neighbours
         self.starts, self.near = both.indptr, both.indices
-        self.answer = np.full(count, self.NONE)
+        self.answer = np.full(count, self.NONE, np.int32)
         self.several: dict[int, set[int]] = {}
 
     def answered(self, text: int, answer: int) -> tuple[bool, bool]:

@@ -87,7 +87,8 @@ def assign(
         of_group |= dict.fromkeys(taken, side)
     again = "online" if frozen else "holdout"
     of_group |= dict.fromkeys(held, again)
-    of_groups = pl.DataFrame([*of_group.items()], {"group": pl.String, "drawn": pl.String}, orient="row")
+    kinds = [("group", rows["group"].dtype), ("drawn", pl.Categorical)]
+    of_groups = pl.DataFrame([*of_group.items()], kinds, orient="row")
     sides = rows.join(of_groups, on="group", how="left", maintain_order="left").select(
         pl.when("frozen").then(pl.lit("holdout")).when(pl.col("part") == "holdout").then(pl.lit(again))
         .otherwise(pl.coalesce("drawn", "part"))
@@ -140,14 +141,6 @@ def joined_across(rows: pl.DataFrame, sides: Array) -> int:
         .filter(pl.col("side") > 1)
     )
     return known.join(several, on="cluster", how="semi")["group"].n_unique()
-
-
-def shared_groups(rows: pl.DataFrame, sides: Array) -> int:
-    """How many groups have rows on several sides, as only named parts can; `online` is held out as the holdout is."""
-    import polars as pl
-
-    known = rows.select("group", side=pl.Series(sides).replace("online", "holdout"))
-    return int((known.group_by("group").agg(pl.col("side").n_unique())["side"] > 1).sum())
 
 
 def join_groups(rows: pl.DataFrame, sizes: Counter[str], limit: float) -> list[Bundle]:

@@ -20,7 +20,8 @@ FIX = "write one id a line, as reports/split.json has it, and nothing else; or s
 
 def left_out(path: Path, frozen: set[str]) -> tuple[set[str], int]:
     """The ids in the file that records have, and how many lines name no record. A frozen record can't be left out."""
-    known = set(scan_records(MASKED).select("id").collect()["id"])
+    import polars as pl
+
     lines = {
         number: line.strip()
         for number, line in enumerate(read_text(path, FIX, MOST).removeprefix("\ufeff").split("\n"), 1)
@@ -36,6 +37,8 @@ def left_out(path: Path, frozen: set[str]) -> tuple[set[str], int]:
             row=held[0],
             remedy=f"remove the line; or {REFREEZE}",
         )
+    named = pl.col("id").is_in(list(lines.values()))
+    known = set(scan_records(MASKED).filter(named).select("id").collect()["id"])
     if unknown := [number for number, name in lines.items() if name not in known]:
         log.warning("%s: %d line(s) name no record of the data; the first is line %d", path, len(unknown), unknown[0])
     return set(lines.values()) & known, len(unknown)

@@ -154,8 +154,9 @@ def components(count: int, left: Array, right: Array) -> Array:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    edges = coo_array((np.ones(len(left), np.int8), (left, right)), (count, count))
+    nodes, ends = np.unique(np.concatenate((left, right)), return_inverse=True)
+    edges = coo_array((np.ones(len(left), np.int8), tuple(ends.reshape(2, -1))), (len(nodes), len(nodes)))
     _, component = connected_components(edges, directed=False)
-    first = np.empty(component.max(initial=-1) + 1, np.int32)
-    first[component[::-1]] = np.arange(count, dtype=np.int32)[::-1]  # of several in a component, the last in this order
-    return np.asarray(first[component])
+    result = np.arange(count, dtype=np.int32)
+    result[nodes] = nodes[np.unique(component, return_index=True)[1][component]]
+    return result

@@ -21,8 +21,7 @@ def only_placeholders(texts: T) -> T:
 def kinds_in(texts: pl.Series) -> dict[str, int]:
     """The kinds of placeholders in normalised texts, with the number of texts that have them."""
     found = ({name[1:].rsplit("_", 1)[0] for name in PLACEHOLDER.findall(text.upper())} for text in texts)
-    counts = Counter(kind for kinds in found for kind in kinds)
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+    return Counter(kind for kinds in found for kind in kinds)
 
 
 def surplus(rows: pl.DataFrame, policy: str) -> pl.Series:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import DEDUPED
 from hallmark.base.holdout import REFREEZE
-from hallmark.data.grouping import BY_CUTOFF, MOST_OFF, Cut, shared_groups
+from hallmark.data.grouping import BY_CUTOFF, MOST_OFF, Cut
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +38,10 @@ def check_named(rows: pl.DataFrame, frozen: set[str]) -> None:
 
 def check_shared(rows: pl.DataFrame, sides: Array, policy: Literal["error", "count"]) -> int:
     """How many groups `data.split` puts on several sides; stop if `policy` (`split.shared_groups`) says so."""
-    count = shared_groups(rows, sides)
+    import polars as pl
+
+    known = rows.select("group", side=pl.Series(sides).replace("online", "holdout"))  # both are held out
+    count = int((known.group_by("group").agg(pl.col("side").n_unique())["side"] > 1).sum())
     if count and policy == "error":
         raise HallmarkError(
             f"{count} of {rows['group'].n_unique()} groups have rows in several parts of the split",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hallmark.base.files import DEDUPED, MASKED
 from hallmark.base.records import scan_records
 from hallmark.data.near import normalise, text_of
-from hallmark.data.texts import Texts, in_order, read_some, row_groups
+from hallmark.data.texts import Texts, among, in_order, read_some, row_groups
 
 if TYPE_CHECKING:
     import polars as pl
@@ -33,11 +33,12 @@ def read_columns(frozen: set[str]) -> tuple[pl.DataFrame, Texts, set[str]]:
     def texts() -> Iterator[pl.Series]:
         names = ("id", "group", "part", "cluster", "source")
         for batch in read_some(DEDUPED, (part.select(*names, **columns()) for part in all_records(missing))):
-            known.append(batch.select("id", "group", "part", "cluster"))
+            known.append(batch.select("id", pl.col("group", "part").cast(pl.Categorical), "cluster"))
             yield batch["text"]
 
     every, text = Texts.kept(texts())
-    rows = pl.concat(known).with_columns(text=text) if known else pl.DataFrame()
+    rows = pl.concat(known).with_columns(pl.col("cluster").rank("dense"), text=text) if known else pl.DataFrame()
+    known.clear()
     return rows.sort("id"), every, missing.intersection(rows["id"])
 
 
@@ -69,8 +70,8 @@ def records_of(ids: pl.DataFrame, restored: set[str]) -> Iterator[pl.DataFrame]:
 
 
 def those_of(ids: pl.DataFrame, restored: set[str]) -> Iterator[pl.LazyFrame]:
-    """The records with these ids, in no order."""
-    return (part.join(ids.lazy(), on="id", how="semi") for part in all_records(restored))
+    """The records with these ids, which are sorted, in no order."""
+    return (among(part.collect(), ids["id"]).drop("at").lazy() for part in all_records(restored))
 
 
 def in_batches(ids: pl.DataFrame, restored: set[str]) -> Iterator[list[dict[str, Any]]]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
-from itertools import islice, pairwise
+from itertools import accumulate, islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from hallmark.base.errors import UnwritableError
-from hallmark.base.records import check_filled, parquet, scan_records
+from hallmark.base.records import parquet, scan_records
 from hallmark.data.shingles import bare
 
 if TYPE_CHECKING:
@@ -38,10 +39,8 @@ def row_groups(path: Path) -> list[pl.LazyFrame]:
     """The records of a file by its row groups, which are to be read one after the other: Polars reads many ahead."""
     from pyarrow.parquet import read_metadata
 
-    records, starts = scan_records(path), [0]
-    file = read_metadata(path)
-    for number in range(file.num_row_groups):
-        starts.append(starts[-1] + file.row_group(number).num_rows)
+    records, file = scan_records(path), read_metadata(path)
+    starts = accumulate((file.row_group(number).num_rows for number in range(file.num_row_groups)), initial=0)
     return [records.slice(start, end - start) for start, end in pairwise(starts)] or [records]
 
 
@@ -52,26 +51,41 @@ def read_some(path: Path, records: Iterable[pl.LazyFrame], rows: int = ROWS) -> 
         yield from (part[at : at + rows] for at in range(0, len(part), rows))
 
 
-def check_all(rows: pl.DataFrame, path: Path) -> None:
-    """`check_filled` of all records, which would take 113 bytes of each to look for an id that is there twice."""
-    import numpy as np
-
-    hashes = np.sort(rows["id"].hash().to_numpy()) if len(rows) else np.zeros(2)
-    check_filled(rows if np.any(hashes[1:] == hashes[:-1]) else rows.drop("id"), path)
-
-
-def in_order(path: Path, records: Sequence[pl.LazyFrame], chosen: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """The records, read from a file, with the ids in `chosen`, which are sorted, and its other columns: by row groups."""
+def among(frame: pl.DataFrame, ids: pl.Series) -> pl.DataFrame:
+    """The records whose ids are among these, which are sorted, with the place of each: `at`."""
     import polars as pl
 
-    rows = rows_in(path, PART)
+    frame = frame.with_columns(at=ids.search_sorted(frame["id"])).filter(pl.col("at") < len(ids))
+    return frame.filter(ids.gather(frame["at"]) == frame["id"])
+
+
+def in_order(path: Path, records: Iterable[pl.LazyFrame], chosen: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """The records, read from a file, with the ids in `chosen`, which are sorted, and its other columns: by row groups.
+
+    The file is read once. What is chosen goes to the disk by the part of the order that it belongs to, also if there is
+    but one: in memory, each selection of Polars keeps all texts of what it was selected from.
+    """
+    import polars as pl
+
+    rows, (ids, *others), oldest = rows_in(path, PART), chosen.get_columns(), pl.CompatLevel.oldest()
     rows = rows // GROUP * GROUP or rows
-    for start in range(0, len(chosen) or 1, rows):
-        part = chosen[start : start + rows].lazy()
-        found = pl.concat([group.join(part, on="id").collect() for group in records])
-        order = found["id"].arg_sort()
-        yield from (found[order[at : at + GROUP]] for at in range(0, len(found) or 1, GROUP))
-        del found  # before the next part is read
+    parts: defaultdict[int, list[tuple[int, int]]] = defaultdict(list, {0: []})  # size and start of each piece
+    with tempfile.TemporaryFile() as file:
+        for group in records:
+            found = among(group.collect(), ids).with_columns(run=pl.col("at") // rows)
+            for (number,), piece in found.partition_by("run", include_key=False, as_dict=True).items():
+                content = piece.write_ipc_stream(None, compression="lz4", compat_level=oldest).getbuffer()
+                parts[number].append((len(content), file.tell()))
+                write_temporary(file, content)
+        empty = found.drop("run").clear()
+        del found
+        for _, places in sorted(parts.items()):
+            part = pl.concat([empty, *(pl.read_ipc_stream(os.pread(file.fileno(), *place)) for place in places)])
+            order = part["at"].arg_sort()
+            for start in range(0, len(part) or 1, GROUP):
+                here = part[order[start : start + GROUP]]
+                yield here.drop("at").with_columns(column.gather(here["at"]) for column in others)
+            del part, here  # before the next one is read
 
 
 def write_frames(path: Path, frames: Iterable[pl.DataFrame]) -> None:
@@ -139,13 +153,18 @@ class Texts:
             plain = bare(batch)
             sizes.append(plain.str.len_bytes().to_numpy().astype(np.int32))
             write_temporary(file, "".join(plain.to_list()).encode())
-        every = np.concatenate(sizes)
-        different, first, number = np.unique(np.concatenate(hashes), return_index=True, return_inverse=True)
-        order = np.argsort(first)
+        every, keys = np.concatenate(sizes), np.concatenate(hashes)
+        hashes.clear()
+        order = np.argsort(keys, kind="stable")
+        keys = keys[order]
+        new = np.concatenate((keys[:1] == keys[:1], keys[1:] != keys[:-1]))
+        first, number = order[new], np.empty(len(keys), np.int32)  # where each text comes first, by hash
+        number[order] = np.cumsum(new, dtype=np.int32) - 1
+        keys, order = keys[new], np.argsort(first)
         place = np.empty(len(order), np.int32)
         place[order] = np.arange(len(order))
         starts = np.cumsum(every, dtype=np.int64) - every
-        return cls(file, starts[first[order]], every[first[order]], different[order]), place[number]
+        return cls(file, starts[first[order]], every[first[order]], keys[order]), place[number]
 
     def only(self, numbers: Array) -> tuple[Self, Array]:
         """Those of the texts that have these numbers, and their new numbers."""

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 from hallmark.answer.labels import labels_of
 from hallmark.answer.text_model import linear_model, text_with_tools
 from hallmark.base.document import objects
+from hallmark.base.files import DEDUPED
 from hallmark.data.grouping import draw_hash
+from hallmark.data.texts import in_order
 from hallmark.task.kind import REFUSAL
 
 if TYPE_CHECKING:
@@ -51,9 +53,11 @@ def suspects(
     if not split.label_errors or not task.kind.label_names(task):
         return None
     judged = rows.filter(pl.col("side").is_in(["train", "validation"]))
-    order = {group: draw_hash(split.salt, "label errors", group) for group in judged["group"].unique()}
-    judged = judged.sort(pl.col("group").replace_strict(order), "id").head(MOST_JUDGED)
-    few = pl.concat([part.join(judged.lazy().select("id"), on="id", how="semi").collect() for part in records])
+    groups = judged["group"].value_counts()
+    order = pl.Series("order", [draw_hash(split.salt, "label errors", name) for name in groups["group"]], pl.String)
+    groups = groups.with_columns(order).sort("order").filter(pl.col("count").cum_sum() - pl.col("count") < MOST_JUDGED)
+    judged = judged.join(groups, on="group").sort("order", "id").head(MOST_JUDGED)
+    few = pl.concat(in_order(DEDUPED, records, judged.select("id").sort("id")))
     judged = judged.select("id", "group").join(few, on="id", how="left", maintain_order="left")
     columns: dict[str, Sequence[str]] = {
         name: judged[column].to_list() for name, column in {"ids": "id", "groups": "group", "targets": "target"}.items()
