@@ -95,11 +95,11 @@ def resolve(rows: pl.DataFrame, clusters: Clusters, policy: str) -> tuple[pl.Ser
     frame = frame.with_columns(
         first=pl.col("row").min().over(same), count=pl.len().over(same), answers=pl.col("answer").n_unique().over(asked)
     )
-    most = pl.col("count").max().over(asked)  # of the records of a conflict, those with one target
+    frame = frame.with_columns(often=pl.col("count") == pl.col("count").max().over(asked))  # no target is more frequent
     allowed = {
         "keep": pl.lit(value=True),
         "drop": pl.lit(value=False),
-        "majority": (pl.col("count") == most) & ((pl.col("count") == most).sum().over(asked) == most),  # none in a tie
+        "majority": pl.col("often") & (pl.col("often").sum().over(asked) == pl.col("count")),  # none in a tie
     }
     frame = frame.with_columns(
         allowed=(pl.col("answers") == 1) | allowed[policy], stays=pl.col("row") == pl.col("first")
