@@ -156,7 +156,8 @@ def test_without_pseudonyms_no_key_is_made(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_the_first_stage_makes_the_key_and_nothing_runs_a_second_time(tmp_path: Path) -> None:
-    repo = make_workspace(tmp_path / "repo", {"data.pseudonyms": "none"}, rows=30)
+    rules = {"mask.ner": {"engine": "none", "model": None}, "mask.workers": 1}
+    repo = make_workspace(tmp_path / "repo", {"data.pseudonyms": "none"} | rules, rows=30)
     change_params(repo, {"data.pseudonyms": "keyed", "data.key": None})
     git_init(repo)
     assert "Running stage 'mask'" in run(repo, "dvc", "repro", "mask").stdout

@@ -117,21 +117,23 @@ def record_or_die(chunk: Any) -> Any:
 def test_rows_that_no_worker_survives_are_left_out(
     here: Path, engine: Ray | None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """What is due is masked in this process; on a cluster, one row too many is an error."""
     tickets = here / "data/raw/tickets.jsonl"
     lines = tickets.read_text().splitlines(keepends=True)
     tickets.write_text("".join(line for number, line in enumerate(lines, 1) if number not in DEADLY))
-    expected, _ = masked(here, {"data.engine": "ray" if engine else "local"})
+    expected, _ = masked(here, {"mask.workers": 1})
     tickets.write_text("".join(lines))
     monkeypatch.setattr(passes, "record_chunk", record_or_die)
     monkeypatch.setattr(workers, "TRIES", 1)
-    written, told = masked(here, {})
+    written, told = masked(here, {"mask.workers": 2, "data.engine": "ray" if engine else "local"})
     report = json.loads(told)
     assert (written, report["rows"]) == (expected, {"read": 250, "dropped": 0, "written": 248})
     assert report["crashed"] == [{"file": "data/raw/tickets.jsonl", "row": number} for number in DEADLY]
     assert "row 70; data/raw/tickets.jsonl, row 128" in caplog.text
-    monkeypatch.setattr(workers, "MOST_CRASHED", 1)
-    with pytest.raises(HallmarkError, match="this row ended 1 workers"):
-        masked(here, {})
+    if engine:
+        monkeypatch.setattr(workers, "MOST_CRASHED", 1)
+        with pytest.raises(HallmarkError, match="this row ended 1 workers"):
+            masked(here, {})
 
 
 def kill_one(killed: list[int]) -> None:
@@ -147,11 +149,10 @@ def kill_one(killed: list[int]) -> None:
 
 @needs_ray
 def test_a_cluster_writes_the_same_bytes(here: Path, cluster: Ray) -> None:
-    expected = masked(here, {})
-    assert masked(here, {"data.engine": "ray", "mask.workers": 1}) == expected
+    expected = masked(here, {"mask.workers": 1})
     killed: list[int] = []
     threading.Thread(target=kill_one, args=[killed], daemon=True).start()
-    assert masked(here, {"mask.workers": 2}) == expected
+    assert masked(here, {"data.engine": "ray", "mask.workers": 2}) == expected
     assert killed
 
 

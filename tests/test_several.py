@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -19,16 +18,14 @@ from hallmark.base.reading import read_json
 from hallmark.params.loader import load_params
 from hallmark.release.statements import read_provenance
 from hallmark.serve.engines.vllm import ENGINE as VLLM
-from hallmark.serve.server import free_port
 from hallmark.service.commands.answering import check_served, release_name
 from hallmark.service.commands.serve import checked_by_name, serve_directly
 from tests import small_pipeline
 from tests.made_up_release import parts, write_release
 from tests.small_pipeline import shell
-from tests.test_benchmark import left_over, make_benchmark_workspace
-from tests.test_template import clean_copy, tiny_model
+from tests.test_benchmark import make_benchmark_workspace
 from tests.test_vllm import BLOCK, CPU, NEEDED, WAIT, server
-from tests.workspace import ROOT, change_params, run, stage
+from tests.workspace import ROOT, change_params
 
 TASKS: dict[str, dict[str, Any]] = {
     "triage": {},
@@ -38,10 +35,13 @@ TASKS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def several(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One git repository with a project for each of TASKS and a shared cache; their pipelines have run."""
+def several(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One git repository with a project for each of TASKS and a shared cache; their pipelines have run.
+
+    What their stages share with those of `small_run`, DVC takes from its cache.
+    """
     top = tmp_path_factory.mktemp("several") / "adapters"
-    top.mkdir()
+    shutil.copytree(small_run / ".dvc/cache", top / ".dvc-cache")
     shell("git init -q -b main && echo /.dvc-cache/ > .gitignore", top)
     for name, changes in TASKS.items():
         small_pipeline.write(top / name)
@@ -49,6 +49,7 @@ def several(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shell("dvc init -q --subdir && dvc cache dir ../.dvc-cache && dvc config cache.type hardlink,copy", top / name)
     shell("git add -A && git commit -qm start", top)
     for name in TASKS:
+        shutil.copyfile(small_run / "dvc.lock", top / name / "dvc.lock")
         shell("dvc repro -q", top / name)
     shell("git add -A && git commit -qm results", top)
     return top
@@ -245,52 +246,3 @@ def test_one_server_answers_by_name_as_each_adapter_alone_does(two: Path, monkey
     for name, adapter in adapters.items():
         with served(["tuned"], {"tuned": 0}, adapter, settings, CPU) as alone:
             assert ask(alone["tuned"], "tuned") == together[name]
-
-
-@NEEDED
-@pytest.mark.full
-def test_two_stamped_projects_in_one_repository_are_served_by_one_command(tmp_path: Path) -> None:
-    """The steps of docs/extending.md for several tasks, with the tiny model, from raw rows to answers under two names."""
-    import httpx
-
-    top = tmp_path / "adapters"
-    top.mkdir()
-    shell("git init -q -b main && echo /.dvc-cache/ > .gitignore", top)
-    source = clean_copy(tmp_path / "hallmark")
-    for name, kind in (("refunds", "extraction"), ("triage", "classification")):
-        values = ["initialise_git=no", f"project_slug={name}", f"kind={kind}"]
-        run(top, "cookiecutter", str(source), "--directory", "template", "--no-input", *values)
-        tiny_model(top / name)
-        change_params(top / name, {"benchmark.server": BLOCK | {"adapter": "lora"}, "sft.learning_rate": 0.03})
-        shell("dvc cache dir ../.dvc-cache && dvc config cache.type reflink,hardlink,copy", top / name)
-    shell("git add -A && git commit -qm stamped", top)
-    for name in ("refunds", "triage"):
-        run(top / name, "dvc", "repro", "--quiet")
-    both = ["--direct", "models/release", "../refunds/models/release"]
-    refused = stage(top / "triage", "hallmark.service.commands.serve", *both, check=False)
-    assert "the gate did not pass this adapter" in refused.stderr
-    port = free_port(0)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "hallmark.service.commands.serve", *both, "--ungated", "--port", str(port)],
-        cwd=top / "triage",
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        url = f"http://127.0.0.1:{port}/v1"
-        assert (
-            process.stdout.readline() == f"{url} answers as the models 'base', 'triage', 'refunds'; Ctrl-C stops it\n"
-        )
-        said = set()
-        for model in ("base", "triage", "refunds"):
-            messages = [{"role": "user", "content": "My parcel is broken"}]
-            body = {"model": model, "temperature": 0, "max_tokens": 24, "messages": messages}
-            answer = httpx.post(f"{url}/chat/completions", json=body, timeout=WAIT, trust_env=False).json()
-            said.add(answer["choices"][0]["message"]["content"])
-        assert len(said) == 3
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
-    finally:
-        process.kill()
-    assert left_over(top / "triage") == []

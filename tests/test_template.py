@@ -238,9 +238,7 @@ def test_a_stamped_repo_has_what_was_chosen_and_nothing_else(
     assert bare == [], "a line lost its comment"
 
 
-@pytest.mark.parametrize(
-    "kind", ["classification", "tool_call", *(pytest.param(k, marks=pytest.mark.full) for k in KINDS[3:])]
-)
+@pytest.mark.parametrize("kind", ["classification", *(pytest.param(k, marks=pytest.mark.full) for k in KINDS[2:])])
 def test_each_kind_runs_to_the_comparison_on_a_tiny_model(source: Path, tmp_path: Path, kind: str) -> None:
     """The reference kind runs, whole, in tests/test_pipeline.py."""
     project = bake(source, tmp_path, kind=kind)
