@@ -509,52 +509,6 @@ def test_a_text_in_parts_is_joined_and_calls_count_as_text(at: Path, server: Ser
     assert len(server.asked) == 10
 
 
-def test_a_disk_that_is_full_for_a_while_loses_no_answer(
-    at: Path, server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    use(server)
-    server.slow = 0.3
-    real, calls = os.fsync, [0]
-
-    def full(handle: int) -> None:
-        calls[0] += 1
-        if calls[0] == 2:  # the first is that of the file of no answer
-            raise OSError(28, "No space left on device")
-        real(handle)
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left") as caught:
-        buy()
-    assert str(caught.value.filename).endswith("big.jsonl")
-    assert len(server.asked) == len(read_bought("big")) == 3
-
-
-def interrupt(at: Path, server: Server, times: int) -> int:
-    """The exit code of a run that Ctrl-C stops, that many times, while requests are on the way."""
-    variables = {**os.environ, "PYTHONPATH": str(at)}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "hallmark.commands.ask"], env=variables, stderr=subprocess.DEVNULL
-    )
-    until = time.monotonic() + 120
-    while time.monotonic() < until and len(server.asked) < 3:
-        time.sleep(0.01)
-    for _ in range(times):
-        os.kill(process.pid, signal.SIGINT)
-        time.sleep(0.2)
-    return process.wait(30)
-
-
-@pytest.mark.full
-def test_ctrl_c_waits_for_what_is_on_the_way_and_a_second_does_not(at: Path, server: Server) -> None:
-    use(server)
-    server.slow = 1.5
-    assert interrupt(at, server, 1) == 130
-    assert len(server.asked) == len(read_bought("big")) == 3
-    server.asked.clear()
-    assert interrupt(at, server, 2) == 130
-    assert len(server.asked) == len(read_bought("big")) == 3  # those of before
-
-
 def guess() -> float:
     """What the records cost at most, by the guess."""
     params = load_params()

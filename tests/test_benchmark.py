@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import re
 import shutil
 import signal
 import socket
@@ -207,34 +206,6 @@ def kill_server(process: subprocess.Popen) -> None:
     """Kill the model server that the process has started."""
     children = psutil.Process(process.pid).children(recursive=True)
     next(child for child in children if child.cmdline()[1:3] == ["-m", "hallmark.serve.launcher"]).kill()
-
-
-@pytest.mark.full
-def test_a_server_that_dies_under_load_is_an_error(workspace):
-    """Once it has answered the first of 3000 requests, which take a minute at least."""
-    before = (workspace / "reports/benchmark.json").read_bytes()
-    change_params(workspace, {"benchmark.models": ["tuned"], "benchmark.requests": 3000})
-    code = "import runpy; from hallmark.base import progress; progress.LOG_SECONDS = 0.1; "
-    code += "runpy.run_module('stages.benchmark', run_name='__main__')"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code],
-        cwd=workspace,
-        env=os.environ | {"PYTHONPATH": str(workspace)},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert any(re.match(r"benchmark: [1-9][\d,]* of [\d,]+ requests", line) for line in process.stderr)
-        kill_server(process)
-        rest = process.stderr.read()
-        assert process.wait(60) == 1
-    finally:
-        process.kill()
-        process.communicate()
-        change_params(workspace, {"benchmark.requests": 4})
-    assert "error: the server of tuned died" in rest and "exit code -9" in rest
-    assert (workspace / "reports/benchmark.json").read_bytes() == before
-    assert left_over(workspace) == []
 
 
 @contextmanager

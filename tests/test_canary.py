@@ -275,26 +275,6 @@ def test_what_was_said_of_prods_answer_judges_the_shadows(said, target, answer, 
     assert (words_alone.rules[0].outcome, words_alone.rules[0].paired) == (TOO_LITTLE, False)
 
 
-def test_history_is_what_prod_answered_before_the_canary_did():
-    earlier = [
-        trace(time=START - timedelta(hours=1), group=f"{side}{i}", schema_valid=i % 2 > 0)
-        for side in "pc"
-        for i in range(30)
-    ]
-    sides = zip(("prod", "canary"), VERSIONS, "pc", strict=True)
-    now = [
-        trace(route=route, version=version, group=f"{side}{i}", schema_valid=i % 2 > 0)
-        for route, version, side in sides
-        for i in range(30)
-    ]
-
-    def width(traces):
-        rule = next(one for one in judged(traces).rules if one.name == "schema_breaks")
-        return rule.high - rule.low
-
-    assert width([*earlier, *now]) < width(now) / 2
-
-
 def test_a_plan_says_what_prods_customers_can_show():
     traces = [
         trace(time=START + timedelta(hours=i / 100), group=f"p{i}", price=0.0002 + 0.0001 * (i % 2)) for i in range(400)

@@ -18,7 +18,7 @@ from hallmark.base.reports import Report
 from hallmark.judge.calibration import fit, reliability
 from hallmark.judge.cascade import CascadeReport, apply, read_shipped, shipped
 from hallmark.judge.params import Gate, GateCascade
-from hallmark.judge.scores import RAW, Calibrated, raw_scores
+from hallmark.judge.scores import RAW, raw_scores
 from hallmark.params.loader import load_params
 from hallmark.task.predictions import Confidence
 from stages import cascade, gate
@@ -153,17 +153,6 @@ def test_the_method_is_the_one_that_fits_customers_not_seen(step, method):
     assert found.error < 0.05 and sum(one.records for one in found.bins) == len(raw)
 
 
-def test_a_step_of_the_probability_ties_no_answers(folder):
-    """An isotonic curve is level for half of these; who goes first among them is still told by the score."""
-    raw, right, groups = made(step=True)
-    score, _ = fit(raw, right, groups, 7)
-    scores = [score.of(row) for row in raw]
-    probabilities = [score.probability(one) for one in scores]
-    assert score.method == "isotonic" and len({*probabilities}) < len(raw) / 4
-    assert len({*scores}) == len(raw)
-    assert [p for _, p in sorted(zip(scores, probabilities, strict=True))] == sorted(probabilities)
-
-
 @given(st.lists(st.floats(-1e300, 0), min_size=2, max_size=2, unique=True))
 def test_a_surer_answer_never_has_a_lower_score(values):
     low, high = sorted(values)
@@ -227,7 +216,6 @@ def test_what_ships_decides_as_the_report_does(folder):
     assert not apply(found, Confidence(float("-inf"), float("nan"), -1.0, {})).answer
 
 
-ISOTONIC = {"method": "isotonic", "knots": [[0.0, 0.2], [1.0, 0.9]]}
 FORGED = [{"threshold": 1e13}, {"raw_scores": [*RAW][::-1]}, {"score.knots": [[1.0, 0.1], [0.0, 0.2]]}]
 
 
@@ -240,11 +228,3 @@ def test_a_file_of_another_form_is_refused(changes):
         (content[outer[0]] if outer else content)[last] = value
     with pytest.raises(ValueError):
         read_shipped(content)
-
-
-def test_plain_numbers_are_enough_for_both_methods():
-    raw = (0.5, -1.0, -1.0, -1.0)
-    score = Calibrated(**SHIPPED["score"])
-    assert score.of(raw) == 0.5
-    assert score.probability(0.5) == pytest.approx(1 / (1 + np.exp(-0.5)), abs=1e-9)
-    assert Calibrated(**SHIPPED["score"] | ISOTONIC).probability(0.5) == pytest.approx(0.55)

@@ -243,19 +243,6 @@ def test_a_clone_of_other_data_or_code_is_told(repo: Path) -> None:
     assert "make.py is missing in the clone (code)" in found
 
 
-@pytest.mark.full
-def test_an_older_release_is_found_in_the_history_of_a_bare_clone(repo: Path, tmp_path: Path) -> None:
-    commit = shell("git rev-parse HEAD", repo).strip()
-    old = shutil.copytree(RELEASE, tmp_path / "old")
-    _param("r: 16", "r: 8")
-    shell(f"dvc repro -q && git add -A && git commit -qm next && git clone -q . '{tmp_path}/clone'", repo)
-    assert wrong(clone=tmp_path / "clone") == ""
-    finding = check(old, clone=tmp_path / "clone")
-    assert finding.wrong == []
-    assert f"compared with commit {commit}" in "\n".join(finding.made_of)
-    assert "are missing" in "\n".join(finding.made_of)  # DVC's outputs are not in git
-
-
 def test_the_form_of_the_statements_stays(repo: Path) -> None:
     """A release outlives the code that made it: whoever changes this form must still read the old one, or name a new type."""
     provenance, verdict = read_json(RELEASE / "provenance.json"), read_json(RELEASE / "verdict.json")
@@ -381,19 +368,3 @@ def test_history_that_a_clone_only_pretends_to_have_proves_nothing(trick: str, r
     else:
         shell("git replace $(git rev-parse HEAD:dvc.lock) $(git rev-parse fork:dvc.lock)", repo)
     assert any("no dvc.lock in the clone's history" in line for line in check(release, clone=repo).wrong)
-
-
-def test_a_clone_whose_git_never_answers_fails(repo: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    import os
-
-    from hallmark.release import clone
-
-    monkeypatch.setattr(clone, "SECONDS", 0.2)
-    release = tmp_path / "release"
-    shutil.copytree(RELEASE, release)
-    Path("dvc.lock").write_text(Path("dvc.lock").read_text().replace(check(release).release, "0" * 32 + ".dir"))
-    os.mkfifo("fifo")
-    with Path(".git/config").open("a") as file:
-        file.write("[include]\n\tpath = ../fifo\n")
-    with pytest.raises(HallmarkError, match="git did not read its history"):
-        check(release, clone=repo)

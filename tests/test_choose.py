@@ -14,7 +14,7 @@ import pytest
 
 from hallmark.base import provenance as prov
 from hallmark.base.errors import HallmarkError
-from hallmark.base.files import DEDUPED, HOLDOUT, HOLDOUT_LOCK, TRAIN, VALIDATION, write_json
+from hallmark.base.files import DEDUPED, HOLDOUT, TRAIN, VALIDATION, write_json
 from hallmark.base.records import schema, write_records
 from hallmark.commands import candidates, choice, experiments
 from hallmark.commands import choose as tool
@@ -184,31 +184,6 @@ def test_an_experiment_counts_only_for_the_same_data_code_and_params(here: Path)
     with pytest.raises(HallmarkError) as caught:
         experiments.report_in("HEAD", "gate", dict)
     assert caught.value.file == "reports/gate.json"
-
-
-def test_an_experiment_that_froze_another_holdout_does_not_count(here: Path, request: pytest.FixtureRequest) -> None:
-    name, commit = experiments.find("choose-x", "key")
-    assert commit is None
-    head = run(here, "git", "rev-parse", "HEAD").stdout.strip()
-    HOLDOUT_LOCK.write_text("{}")
-    request.addfinalizer(lambda: run(here, "git", "rm", "--quiet", "--force", str(HOLDOUT_LOCK)))
-    run(here, "git", "add", "--force", str(HOLDOUT_LOCK))
-    tree = run(here, "git", "write-tree").stdout.strip()
-    frozen = run(here, "git", "commit-tree", tree, "-p", head, "-m", "x").stdout.strip()
-    ours, _ = experiments.find("choose-x", "key")
-    assert ours != name
-    run(here, "git", "update-ref", f"refs/exps/aa/bb/{ours}", frozen)
-    HOLDOUT_LOCK.write_text("[]")
-    again, _ = experiments.find("choose-x", "key")
-    run(here, "git", "update-ref", f"refs/exps/aa/bb/{again}", frozen)
-    assert experiments.find("choose-x", "key") == (again, frozen), "`split` wrote another lock into its copy"
-    for made_for in (ours, again):
-        run(here, "git", "update-ref", "-d", f"refs/exps/aa/bb/{made_for}")
-    for made, lock, counts in ((head, "{}", True), (frozen, "{}", True), (frozen, "[]", False)):
-        run(here, "git", "update-ref", f"refs/exps/aa/bb/{name}", made)
-        HOLDOUT_LOCK.write_text(lock)
-        found = experiments.find("choose-x", "key")
-        assert (found == (name, made), found[1] is None) == (counts, not counts)
 
 
 @pytest.fixture

@@ -113,20 +113,6 @@ def test_labels_are_what_the_schema_lists(folder: Path) -> None:
     assert right == {"seen.how": [True, None], "(refusal)": [True, False]}  # no value was due, and none was given
 
 
-def test_labels_of_the_other_kinds(folder: Path) -> None:
-    task = Task(params_of(folder, "classification", {"enum": ["a", "b"]}, "not allowed").task)
-    assert task.kind.label_names(task) == ["label"]
-    said = [labels_of(task, text, ["label"]) for text in ("a", "not allowed", "c")]
-    assert said == [{"label": "a"}, {"label": "(refusal)"}, {}]
-    assert [task.kind.completion(task, {"label": label}) for label in ("a", "(refusal)")] == ["a", "not allowed"]
-    task = Task(params_of(folder, "tool_call", {"type": ["object", "array"]}, None).task)
-    two = '[{"name":"b","arguments":{}},{"name":"a","arguments":{"x":1}}]'
-    assert labels_of(task, two, ["name"]) == {"name": '["a","b"]', "(refusal)": "false"}
-    assert json.loads(task.kind.completion(task, {"name": '["a"]'})) == {"name": "a", "arguments": {}}
-    task = Task(params_of(folder, "text", None).task)
-    assert task.kind.label_names(task) == []
-
-
 def test_it_learns_what_words_tell_and_repeats_to_the_byte(folder: Path) -> None:
     params = params_of(folder)
     classical.run(params)
@@ -186,22 +172,6 @@ def test_a_classification_is_held_against_it_in_exact_match(folder: Path) -> Non
     assert result["right"]["tuned"]["value"] == pytest.approx(58 / 60, abs=1e-6)
     assert (result["right"]["lost"], result["right"]["won"]) == (2, 0)
     assert result["verdict"] == "not_shown"
-
-
-def test_where_a_task_has_no_labels_the_rule_does_not_apply(folder: Path) -> None:
-    params = with_changes(params_of(folder, "text", None, None), gate__floors={"exact_match": 0.5})
-    classical.run(params)
-    assert Path("reports/eval/classical/predictions.jsonl").read_bytes() == b"\n"
-    answered(params, "base")
-    answered(params, "tuned")
-    write_other_reports(folder)
-    compare.run(params)
-    assert read_json(Path("reports/comparison.json"))["against"]["classical"]["verdict"] == "not_applicable"
-    write_lock(folder, read_records(HOLDOUT).rows(named=True))
-    gate.run(params)
-    report = read_json(Path("reports/gate.json"))
-    rule = next(rule for rule in report["rules"] if rule["name"] == "superiority.classical")
-    assert (rule["outcome"], rule["value"]) == ("not_applicable", None)
 
 
 def by_endings(n: int, start: int = 0) -> tuple[list[str], list[str]]:

@@ -226,39 +226,6 @@ def test_raw_data_that_dvc_would_push_is_refused(repo: Path, file: str, text: st
     assert refused() == ({file: f"lets `dvc push` send {sent} to the default remote"} if sent else {})
 
 
-def test_dvc_pushes_what_the_check_says(repo: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """What the check takes as a fact about DVC, and docs/dvc.md says."""
-    from dvc.repo import Repo
-
-    caplog.set_level("ERROR", logger="dvc")  # its handlers may hold a stream that another test has closed
-
-    stores = {name: repo.parent / f"{repo.name}-{name}" for name in ("storage", "raw")}
-    config = "".join(f'[\'remote "{name}"\']\n    url = "{folder}"\n' for name, folder in stores.items())
-    write(repo / ".dvc/config", f"[core]\n    remote = storage\n    analytics = false\n{config}")
-    keys = {"plain": "", "kept": "  push: false\n", "own": "  remote: raw\n"}
-    for name in keys:
-        write(repo / f"data/raw/{name}.jsonl", f"{name} {RECORD}")
-    with Repo() as dvc:
-        dvc.add([f"data/raw/{name}.jsonl" for name in keys])
-    for name, key in keys.items():
-        with (repo / f"data/raw/{name}.jsonl.dvc").open("a", encoding="utf-8") as file:
-            file.write(key)
-    git(repo, "add", "--all")
-    assert not [file for file in git(repo, "ls-files").split() if file in {f"data/raw/{name}.jsonl" for name in keys}]
-    assert [*refused()] == ["data/raw/plain.jsonl.dvc"]
-
-    def stored(store: str) -> set[str]:
-        return {file.read_text(encoding="utf-8").split()[0] for file in stores[store].rglob("*") if file.is_file()}
-
-    with Repo() as dvc:
-        dvc.push(remote="storage")
-        assert (stored("storage"), stored("raw")) == ({"plain"}, set()), "not even if the default remote is named"
-        dvc.push()
-        assert (stored("storage"), stored("raw")) == ({"plain"}, {"own"})
-        dvc.push(remote="raw")
-        assert stored("raw") == {"plain", "own"}, "`push: false` is for good"
-
-
 def test_the_samples_are_those_listed() -> None:
     """Of this repo, and of the kinds that a new repo can be stamped from."""
     lists = [ROOT / "data/raw/sample.sha256", *ROOT.glob("template/choices/kinds/*/raw/sample.sha256")]

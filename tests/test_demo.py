@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.demo.loop import Answer, Loop, Played, Size
+from tests.demo.loop import Loop, Size
 from tests.demo.page import render
 from tests.workspace import ROOT
 
@@ -49,26 +49,6 @@ def test_the_loop_is_played_from_data_to_rollback(tiny_run: Path, tmp_path: Path
     assert collected["traces"] == 12
     assert collected["added"] > 0
     assert "v0.2.0 learned from that: as a canary it got" in render(loop.played, SMALL)
-
-
-def test_the_page_says_how_far_it_came_and_shows_no_markup_of_others() -> None:
-    played = Played(now="Train <again>", seconds=90.0)
-    assert "Still running: Train &lt;again&gt;" in render(played, SMALL)
-    played.answers += [
-        Answer(float(n), "A canary", f"v0.{1 + n % 2}.0", "right" if n % 2 else "wrong") for n in range(8)
-    ]
-    played.verdicts["v0.2.0"] = "promote", 60.0
-    played.ended = "Stopped\nby <hand>"
-    page = render(played, SMALL)
-    assert "as a canary it got 100 % of 4 right, and v0.1.0 0 % of 4; after 60 s its verdict promoted it" in page
-    assert "<b>Stopped</b>" in page and "<pre>by &lt;hand&gt;</pre>" in page and "refresh" not in page
-    played.ended = "done"
-    assert "<b>Not as it should be: v0.3.0: None.</b>" in render(played, SMALL)
-    played.verdicts["v0.3.0"] = "roll_back", 30.0
-    played.sides, played.releases["v0.3.0"] = [(30.0, "prod", "v0.3.0"), (45.0, "prod", "v0.2.0")], (0.0, ["floor"])
-    page = render(played, SMALL)
-    assert "<b>As it should be: v0.2.0 was promoted by its verdict" in page and "v0.3.0, planted as bad" in page
-    assert "prod 00:30 to 00:45; its verdict took it out" in page
 
 
 def test_a_demo_that_is_stopped_leaves_its_page_and_no_process(tmp_path: Path) -> None:

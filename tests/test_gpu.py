@@ -14,7 +14,7 @@ import pytest
 from hallmark.serve.engines.transformers_serve import TransformersServer
 from hallmark.serve.engines.vllm import VllmServer
 from tests.gpu.__main__ import summary, watched
-from tests.gpu.registry import MODULES, Bench, Part, Skipped, parts, run_part
+from tests.gpu.registry import MODULES, Bench, parts, run_part
 from tests.gpu.serving import TRANSFORMERS, VLLM, block
 from tests.workspace import ROOT
 
@@ -49,27 +49,6 @@ def test_a_part_runs_on_a_cpu(scratch: Path, name: str) -> None:
 def test_all_modules_with_parts_are_known() -> None:
     files = {file.stem for file in (ROOT / "tests/gpu").glob("*.py") if "\n@part(" in file.read_text(encoding="utf-8")}
     assert files == {*MODULES}
-
-
-def test_a_check_that_fails_hides_no_other(tmp_path: Path) -> None:
-    def run(bench: Bench) -> None:
-        with bench.line("measured, and not good enough") as line:
-            line.values["times"] = 2
-            line.expect(False, "2 times; the goal is 3")
-        with bench.line("broken"):
-            {}["no such key"]
-        with bench.line("not for this machine"):
-            raise Skipped("no second card")
-        with bench.line("holds") as line:
-            line.words = "3 times"
-        raise ValueError("outside any line")
-
-    result = run_part(Part("made-up", "", run, 1), Bench("cpu", True, True, tmp_path, tmp_path / "made-up.json"))
-    lines = result["lines"]
-    assert [line["state"] for line in lines] == ["failed", "failed", "skipped", "passed", "failed"]
-    assert lines[0]["values"] == {"times": 2}
-    assert lines[1]["traceback"][-1] == lines[1]["error"] == "KeyError: 'no such key'"
-    assert (lines[4]["error"], result["state"]) == ("ValueError: outside any line", "failed")
 
 
 def test_a_part_that_hangs_is_stopped_and_takes_no_other_along(tmp_path: Path) -> None:

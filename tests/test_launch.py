@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -20,7 +19,7 @@ from hypothesis import strategies as st
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import VALIDATION
 from hallmark.base.records import write_records
-from hallmark.model.launch import HOST, Machines, accelerate_config
+from hallmark.model.launch import HOST
 from hallmark.params.loader import load_params
 from hallmark.serve.server import free_port
 from tests.test_sft import some_records, trainable
@@ -162,39 +161,6 @@ def test_a_step_sees_the_records_that_one_process_would_see(
         dealt = [batch for one in own for batch in one[step * accumulation : (step + 1) * accumulation]]
         assert sorted(map(tuple, dealt)) == sorted(map(tuple, mine))
     assert {place for one in own for batch in one for place in batch} == set(range(len(lengths)))
-
-
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
-def test_accelerate_reads_the_config_as_it_is_meant(
-    tmp_path: Path, strategy: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from accelerate.commands.launch import _validate_launch_command, launch_command_parser
-    from accelerate.utils import FullyShardedDataParallelPlugin
-    from accelerate.utils.launch import prepare_multi_gpu_env
-
-    params = load_params()
-    parallel = params.sft.parallel.model_copy(update={"processes": 2, "strategy": strategy})
-    sft = params.sft.model_copy(update={"parallel": parallel})
-    config = accelerate_config(sft, "cuda", Machines())
-    assert not {value for value in config.values() if isinstance(value, str) and "/" in value}
-    file = tmp_path / "accelerate.json"
-    file.write_text(json.dumps(config), encoding="utf-8")
-    options = ["--config_file", str(file), "--main_process_port", "0", "--module", "stages.sft"]
-    arguments, _, _ = _validate_launch_command(launch_command_parser().parse_args(options))
-    assert (arguments.multi_gpu, arguments.use_fsdp) == (strategy == "ddp", strategy == "fsdp")
-    assert (arguments.num_processes, arguments.mixed_precision) == (2, "bf16")
-    variables = prepare_multi_gpu_env(arguments)
-    if strategy == "ddp":
-        assert "ACCELERATE_USE_FSDP" not in variables
-        return
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    plugin = FullyShardedDataParallelPlugin()
-    assert plugin.fsdp_version == 2
-    assert plugin.reshard_after_forward is True
-    assert plugin.activation_checkpointing is False
-    assert plugin.cpu_ram_efficient_loading is False
-    assert plugin.auto_wrap_policy.__name__ == "transformer_auto_wrap_policy"
 
 
 @pytest.mark.full

@@ -13,7 +13,6 @@ import time
 from collections.abc import Coroutine, Iterator
 from contextlib import chdir
 from dataclasses import replace
-from multiprocessing.context import SpawnProcess
 from typing import Any
 
 import pytest
@@ -353,26 +352,6 @@ def test_a_process_that_dies_is_replaced_and_the_request_asked_again(running: Ru
     assert "wrote to <EMAIL_1>" in others[0]
     assert others[1:] == ["Mail <EMAIL_1>"] * 3
     assert replaced == 2
-
-
-def test_a_process_without_room_is_started_later(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, tried = SpawnProcess.start, []
-
-    def start(process: SpawnProcess) -> None:
-        tried.append(1)
-        if len(tried) == 1:
-            raise BlockingIOError(11, "Resource temporarily unavailable")
-        real(process)
-
-    async def played() -> str:
-        monkeypatch.setattr(SpawnProcess, "start", start)
-        os.kill(*running.pool.pids, signal.SIGKILL)
-        with pytest.raises(Refusal, match="could not be masked"):
-            await asyncio.wait_for(running.one(), 20)
-        await until(lambda: not running.pool._replacing)
-        return await running.one()
-
-    assert running.run(played()) == "Mail <EMAIL_1>"
 
 
 @pytest.mark.full

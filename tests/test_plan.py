@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +26,7 @@ from hallmark.plan.lengths import NO_PART, lengths, tokens_of
 from hallmark.plan.machine import GIB, GPUS
 from hallmark.plan.memory import training_bytes
 from hallmark.plan.sizes import Batch, configuration, sizes
-from tests.bench.memory import CONFIGS, SHAPES, Shape, changed, foreseen, held
+from tests.bench.memory import SHAPES, Shape, changed, foreseen, held
 from tests.rows import refused
 from tests.tiny import make_tiny_base
 from tests.workspace import ROOT, make_tiny_workspace, run_here
@@ -151,13 +149,6 @@ def test_the_estimate_of_the_params(here: Params, monkeypatch: pytest.MonkeyPatc
     assert found.serving_bytes == 2 * 2 * (size.parameters + size.cache(32 * 256))
 
 
-def test_a_cache_has_the_values_that_are_reckoned(here: Params) -> None:
-    model = speed.filled(configuration(BASE), "bfloat16", "sdpa", "cpu")
-    layers = model(input_ids=torch.zeros(3, 10, dtype=torch.long)).past_key_values.layers
-    held = sum(part.numel() for layer in layers for part in (layer.keys, layer.values))
-    assert held == sizes(model.config, here.sft.lora).cache(30)
-
-
 def test_a_gpu_that_is_not_at_hand(here: Params, tmp_path: Path) -> None:
     at, (name, base) = machine.named("rtx-4090"), bases.folder_of(here, None, tmp_path)
     found = estimate.estimate(here, base, at)
@@ -220,12 +211,6 @@ def test_where_the_configuration_comes_from(here: Params, tmp_path: Path, monkey
     assert (name, configuration(folder).hidden_size) == ("owner/unknown", 64)
 
 
-def test_a_hub_that_is_out_of_reach_is_an_error(here: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with refused():
-        bases.from_hub("owner/unknown", "a" * 40, tmp_path, "--base")
-
-
 def test_lengths_before_there_is_a_tokenizer(here: Params, tmp_path: Path) -> None:
     found = lengths(here, tmp_path)
     assert "estimated from their characters" in found.basis
@@ -262,31 +247,6 @@ def test_without_a_gpu_its_memory_and_speed_are_unknown(here: Params) -> None:
     found = estimate.estimate(here, BASE, at)
     assert (found.limit_bytes, found.training_seconds != found.training_seconds) == (None, True)
     assert "unknown memory" in plan.table("tiny", here, at, found, None)[0]
-
-
-@pytest.mark.parametrize(("field", "value"), [("model_type", "no-such-model"), ("hidden_size", "wide")])
-def test_a_configuration_that_is_none(here: Params, tmp_path: Path, field: str, value: str) -> None:
-    shutil.copytree(BASE, tmp_path / "bad")
-    file = tmp_path / "bad/config.json"
-    file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | {field: value}), encoding="utf-8")
-    with refused(file=file):
-        configuration(tmp_path / "bad")
-
-
-@pytest.mark.parametrize(
-    ("config", "field"),
-    [
-        (CONFIGS["Gemma 2"], "eval.attention"),  # transformers has no sdpa for it
-        ({"model_type": "lfm2", "num_hidden_layers": 2, "layer_types": ["conv", "full_attention"]}, None),
-    ],
-    ids=["Gemma 2", "LFM2"],
-)
-def test_what_can_not_run_here_is_an_error(
-    here: Params, tmp_path: Path, config: dict[str, Any], field: str | None
-) -> None:
-    write_json(tmp_path / "config.json", NARROW | config | NARROW)
-    with refused(field=field):
-        estimate.estimate(here, tmp_path)
 
 
 def test_the_plan_counts_who_is_asked_what(here: Params) -> None:

@@ -221,22 +221,6 @@ def test_params_that_would_not_be_valid_stay_as_they_are(repo: Path) -> None:
     assert not load_params(repo).compute.portable, "which no GPU can do"
 
 
-def test_the_size_of_a_base_that_is_there_is_counted(repo: Path) -> None:
-    import torch
-    from safetensors.torch import save_file
-
-    repo.write_text(REFERENCE.replace("name: HuggingFaceTB/SmolLM2-135M-Instruct", "name: mine"), encoding="utf-8")
-    params = load_params(repo)
-    assert tool.size_of_base(params) == (None, "base mine: nothing says how large it is")
-    Path("models/base").mkdir(parents=True)
-    write_json(Path("models/base/config.json"), {})
-    save_file({"w": torch.zeros(100, 1000)}, "models/base/model.safetensors")
-    write_json(Path("reports/base.json"), {"name": "another"})
-    assert tool.size_of_base(params)[0] is None, "it is not the one that params name"
-    write_json(Path("reports/base.json"), {"name": "mine"})
-    assert tool.size_of_base(params) == (1e-4, "base mine: 0.0001 billion parameters, counted in models/base")
-
-
 def test_the_table_in_the_docs_has_these_values() -> None:
     page = (ROOT / "docs/training.md").read_text(encoding="utf-8")
     for name, billions in {"up to 0.3B": 0.3, "up to 1B": 1, "up to 5B": 5, "larger": None}.items():

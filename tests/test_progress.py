@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import logging
 import sys
-import time
 from typing import Any
 
 import pytest
@@ -62,20 +60,6 @@ def test_a_log_has_a_line_every_half_minute_and_one_at_the_end(clock: Clock) -> 
     assert set(log.getvalue()) & {"\r", "\x1b"} == set()
 
 
-def test_a_log_has_its_lines_while_one_item_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "DRAW_SECONDS", 0.001)
-    monkeypatch.setattr(module, "LOG_SECONDS", 0.002)
-    log = io.StringIO()
-    with Progress("eval", 2, "records", stream=log):
-        deadline = time.monotonic() + 30
-        while log.getvalue().count("eval: 0 of 2 records\n") < 3:
-            assert time.monotonic() < deadline
-            time.sleep(0.001)
-    before = log.getvalue()
-    time.sleep(0.01)
-    assert log.getvalue() == before, "nothing after the end"
-
-
 def test_a_terminal_has_one_line_that_is_redrawn(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "width", lambda _: 40)
     terminal = Terminal()
@@ -96,25 +80,6 @@ def test_a_terminal_has_one_line_that_is_redrawn(clock: Clock, monkeypatch: pyte
         "",
     ]
     assert "\x1b" not in terminal.getvalue()
-
-
-def test_a_line_of_the_log_does_not_mix_with_the_one_that_is_redrawn(clock: Clock) -> None:
-    terminal = Terminal()
-    handler = logging.StreamHandler(terminal)
-    logging.getLogger().addHandler(handler)
-    try:
-        with Progress("benchmark", 8, "requests", stream=terminal, clock=clock) as progress:
-            progress.to(3, asking="tuned at concurrency 4")
-            progress.show()
-            logging.getLogger("benchmark").warning("said in between")
-            progress.show()
-            assert terminal.screen() == ["said in between", ""], "its turn is over: the log may still be writing"
-            progress.show()
-            assert terminal.screen() == ["said in between", "benchmark: 3 of 8 requests, asking tuned at concurrency 4"]
-        assert not handler.filters
-    finally:
-        logging.getLogger().removeHandler(handler)
-    assert terminal.screen() == ["said in between", "benchmark: 3 of 8 requests in 0.0 s", ""]
 
 
 class Broken(Terminal):
@@ -138,24 +103,3 @@ def test_nobody_has_to_read_it(kind: str, monkeypatch: pytest.MonkeyPatch) -> No
         progress.keep()
         progress.add(2)
     assert progress.done == 3
-
-
-def test_each_kind_of_work_has_a_pace_of_its_own(clock: Clock) -> None:
-    work = {"step": 100.0, "validation": 5.0, "seconds": 7.0}
-    with Progress("sft", 100, "steps", work=work, silent=True, clock=clock) as progress:
-        clock.now += 30
-        progress.spent("validation", 1)
-        assert progress.seconds_left() is None, "no step has been measured"
-        for step in range(1, 11):
-            clock.now += 2
-            progress.spent("step", 1)
-            progress.to(step)
-        assert progress.seconds_left() == pytest.approx(90 * 2 + 4 * 30 + 7)
-        clock.now += 15
-        assert progress.seconds_left() == pytest.approx(90 * 2 + 4 * 30 + 7 - 15), "within a validation"
-        clock.now += 100
-        assert progress.seconds_left() == pytest.approx(90 * 2 + 3 * 30 + 7), "it takes longer than the others did"
-        progress.left("validation", 0)
-        progress.left("step", 1)
-        progress.begin()
-        assert progress.seconds_left() == pytest.approx(2 + 7)

@@ -264,19 +264,6 @@ def gives_refund(outcome):
     return outcome not in ("wrong_value", "wrong_format", "wrong_refusal")
 
 
-def test_a_page_of_very_many_records_holds_the_worst(copied, monkeypatch, open_page):
-    monkeypatch.setattr("hallmark.page.records.MOST_RECORDS", 20)
-    report.run(PARAMS)
-    page = open_page(copied)
-    assert page.inner_text("#count") == "20 of 20 records, the worst of 150; all are in predictions.jsonl"
-    assert page.locator("#list .moves").first.inner_text() == "✓ pass → ✗ hallucination"
-    assert "150 records" in page.inner_text(".eyebrow")
-    monkeypatch.setattr("hallmark.page.records.MOST_CHARS", 1000)
-    report.run(PARAMS)
-    data = re.search(r'id="island">(.*?)</script>', copied.read_text(), re.DOTALL)
-    assert 1 <= len(json.loads(data[1])["records"]) < 10
-
-
 def test_a_classification_with_more_labels_than_fit(tmp_path):
     names = [f"label {number:02d}" for number in range(120)]
     write_json(tmp_path / "schema.json", {"enum": [*names, "others"]})

@@ -210,9 +210,3 @@ def test_the_request_that_serving_shows_is_the_one_that_is_measured(monkeypatch:
     assert sent["url"].endswith("/v1/chat/completions")
     assert sent["body"]["messages"] == messages
     assert sent["body"]["response_format"] == response_format(answer_schema(task))
-
-
-def test_a_command_that_does_not_exist_is_found() -> None:
-    for command in ("dvc exp run --nme x", "nox -s serve -- --prt 8", "curl example.org"):
-        with pytest.raises(AssertionError):
-            read(command.split(), marked=False)

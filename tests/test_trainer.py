@@ -137,32 +137,6 @@ def test_the_chunked_head_gives_the_same_loss_and_gradients(
     assert max(gradient.abs().max() for gradient in gradients.values()) > 1e-3
 
 
-def test_logits_that_the_model_scales_are_scaled_in_the_loss(tmp_path: Path) -> None:
-    import torch
-    from transformers import Gemma2Config, GraniteConfig
-
-    make_tiny_base(tmp_path)
-    tokenizer = {
-        file: (tmp_path / file).read_bytes()
-        for file in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
-    }
-    for config in (
-        GraniteConfig(**SIZES, num_key_value_heads=1, logits_scaling=4.0),
-        Gemma2Config(**SIZES, num_key_value_heads=1, head_dim=32, final_logit_softcapping=2.0),
-    ):
-        from transformers import AutoModelForCausalLM
-
-        folder = tmp_path / config.model_type
-        AutoModelForCausalLM.from_config(config).save_pretrained(folder)
-        for name, content in tokenizer.items():
-            (folder / name).write_bytes(content)
-        made = trainer_of("sft", load_base(folder, dtype="float32", attention="eager", device="cpu"), folder)
-        batch = a_batch(made)
-        with torch.no_grad():
-            due = made.model(**batch).loss
-            assert float(made.compute_loss(made.model, batch)) == pytest.approx(float(due), rel=1e-5)
-
-
 @pytest.mark.parametrize("kind", ["sft", "dpo"])
 @pytest.mark.full
 def test_dropout_is_recomputed_in_the_type_it_was_computed_in(tmp_path: Path, kind: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from pathlib import Path
 
@@ -55,16 +54,6 @@ def test_a_list_has_a_head_and_is_sorted_without_duplicates(file: Path) -> None:
     assert word_list(f"words/{file.name}") == set(entries)
 
 
-def test_every_list_is_used() -> None:
-    named = {
-        node.value
-        for module in ROOM.glob("*.py")
-        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Constant) and str(node.value).startswith("words/")
-    }
-    assert named == {f"words/{file.name}" for file in FILES}
-
-
 def test_a_blank_line_is_no_entry(tmp_path: Path) -> None:
     (tmp_path / "few.txt").write_text("# head\n\nb \n \na\n", encoding="utf-8")
     assert word_list(str(tmp_path / "few.txt")) == {"a", "b"}  # an absolute path stays one
@@ -82,8 +71,3 @@ def test_it_is_in_plain_english() -> None:
         for match in ODD.finditer(text)
     ]
     assert not odd, f"write instead: {PLAIN}"
-
-
-def test_an_odd_phrase_is_found_across_lines_and_not_inside_a_word() -> None:
-    assert [match[0] for match in ODD.finditer("Mend it.\n# so\n# many, anew")] == ["Mend", "so\n# many", "anew"]
-    assert not ODD.search("recommend, amend, besides, commanew, so manyfold, mender")
