@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +12,9 @@ import pytest
 
 from hallmark.serve.engines.transformers_serve import TransformersServer
 from hallmark.serve.engines.vllm import VllmServer
-from tests.gpu.__main__ import summary, watched
+from tests.gpu.__main__ import watched
 from tests.gpu.registry import MODULES, Bench, parts, run_part
-from tests.gpu.serving import TRANSFORMERS, VLLM, block
+from tests.gpu.serving import TRANSFORMERS, VLLM
 from tests.workspace import ROOT
 
 # Those that start processes of their own, which takes long, and two with the code of `train-0.6b`;
@@ -38,12 +37,7 @@ def scratch(folder: Path) -> Path:
 @pytest.mark.parametrize("name", [name for name in parts() if name not in OUTSIDE])
 @pytest.mark.full
 def test_a_part_runs_on_a_cpu(scratch: Path, name: str) -> None:
-    bench = Bench("cpu", tiny=True, here=True, scratch=scratch, file=scratch / f"{name}.json")
-    result = run_part(parts()[name], bench)
-    problems = [(line.check, line.error, line.traceback) for line in bench.lines if line.state == "failed"]
-    assert not problems
-    assert json.loads((scratch / f"{name}.json").read_text(encoding="utf-8")) == result
-    assert bench.lines or result["state"] == "skipped"
+    assert run_part(parts()[name], Bench("cpu", tiny=True, here=True, scratch=scratch)) in ("passed", "skipped")
 
 
 def test_all_modules_with_parts_are_known() -> None:
@@ -52,13 +46,10 @@ def test_all_modules_with_parts_are_known() -> None:
 
 
 def test_a_part_that_hangs_is_stopped_and_takes_no_other_along(tmp_path: Path) -> None:
-    given = argparse.Namespace(out=tmp_path, device="cpu", tiny=True, scratch=None)
-    result = watched(replace(parts()["quantize"], limit=0), given, tmp_path, {"date": "2026-11-26"})
-    assert (result["state"], result["reason"], result["lines"]) == ("stopped", "after 0 s", [])
-    assert json.loads((tmp_path / "quantize.json").read_text(encoding="utf-8")) == result
-    assert summary({"quantize": result}) == ["stopped  quantize: after 0 s"]
+    given = argparse.Namespace(device="cpu", tiny=True, scratch=None)
+    assert watched(replace(parts()["quantize"], limit=0), given, tmp_path) == "stopped"
 
 
 def test_the_blocks_of_the_servers_are_valid() -> None:
-    for settings, values in ((VllmServer, VLLM), (TransformersServer, TRANSFORMERS)):
-        assert settings.model_validate(block(settings, values)).kind == values["kind"]
+    VllmServer.model_validate(VLLM)
+    TransformersServer.model_validate(TRANSFORMERS)

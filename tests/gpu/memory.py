@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from dataclasses import asdict
@@ -15,7 +14,7 @@ from typing import Any
 from hallmark.base.files import BASE, SFT_ADAPTER
 from hallmark.params.loader import load_params
 from tests.gpu.models import LLAMA, QWEN, Workspace, last_words, mib, workspace, write_split
-from tests.gpu.registry import Bench, Failed, Line, Skipped, part
+from tests.gpu.registry import Bench, Failed, Skipped, expect, part
 
 APART = 0.15  # of the peak: the most by which the estimate may be wrong
 SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -36,8 +35,6 @@ SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
 
 def foreseen(made: Workspace) -> dict[str, Any]:
     """What the plan says of a workspace, asked in a process of its own: it measures the device, and must leave it."""
-    if importlib.util.find_spec("hallmark.plan") is None:
-        raise Skipped("absent: this version has no hallmark.plan")
     out = made.folder / "estimate.json"
     out.unlink(missing_ok=True)
     done = made.process("tests.gpu.memory", str(out))
@@ -53,37 +50,30 @@ def memory(bench: Bench) -> None:
     spaces: dict[str, Workspace] = {}
     plans: dict[str, dict[str, Any]] = {}
     for words, (name, overrides) in bench.some([*SHAPES.items()]):
-        with bench.line(f"{name}: {words}") as line:
+        with bench.check(f"{name}: {words}") as told:
             made = spaces[name] = spaces.get(name) or workspace(bench, name)
             write_split(made.folder, *bench.size((96, 8, 64), (12, 2, 4)))
             made.set(sft__method="lora", sft__gradient_checkpointing=False, sft__dequantize_once=True)
             # One pass: the longest records decide, and they are somewhere in it.
             made.set(sft__max_steps=bench.size(None, 2), sft__epochs=1.0, **overrides)
-            seen = made.train()
-            line.values["peak_bytes"] = seen["peak_bytes"]
+            peak = made.train()["peak_bytes"]
             plans[name] = foreseen(made)
-            compare(line, seen["peak_bytes"], plans[name], "training_bytes")
-    with bench.line(f"{QWEN}: eval") as line:
+            compare(told, peak, plans[name]["training_bytes"])
+    with bench.check(f"{QWEN}: eval") as told:
         made = spaces[QWEN]
-        line.expect(
-            QWEN in plans and (made.folder / SFT_ADAPTER).exists(), "there is no plan, or no adapter to evaluate"
-        )
+        known = QWEN in plans and (made.folder / SFT_ADAPTER).exists()
+        expect(known, "there is no plan, or no adapter to evaluate")
         made.stage("dpo")
-        seen = made.stage("eval", "--model", "tuned")
-        compare(line, seen["peak_bytes"], plans[QWEN], "evaluation_bytes")
+        compare(told, made.stage("eval", "--model", "tuned")["peak_bytes"], plans[QWEN]["evaluation_bytes"])
 
 
-def compare(line: Line, peak: int | None, plan: dict[str, Any], key: str) -> None:
-    """Note the peak and what was foreseen; they must not be further apart than APART."""
-    line.values |= {"peak_bytes": peak, "estimate": plan}
-    expected = plan[key]
-    line.words = f"{mib(peak)}, foreseen {mib(expected)}"
+def compare(told: list[str], peak: int | None, expected: int) -> None:
+    """Tell the peak and what was foreseen; they must not be further apart than APART."""
     if peak is None:
         raise Skipped(f"foreseen {mib(expected)}; a CPU does not count its peak")
     apart = expected / peak - 1
-    line.values["apart"] = round(apart, 3)
-    line.words += f" ({apart:+.1%})"
-    line.expect(abs(apart) <= APART, f"{line.words}: more than {APART:.0%} apart")
+    told.append(f"{mib(peak)}, foreseen {mib(expected)} ({apart:+.1%})")
+    expect(abs(apart) <= APART, f"{told[0]}: more than {APART:.0%} apart")
 
 
 def main(out: str) -> None:

@@ -7,7 +7,6 @@ the real vocabulary has, so that what a random model says can be written down.
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import json
 import os
 import re
@@ -176,9 +175,9 @@ class Workspace:
         half.replace(store)
 
     def round(self) -> None:
-        """Run `quantize`, where there is that stage, if what it makes depends on params that have changed."""
+        """Run `quantize`, if what it makes depends on params that have changed."""
         method, dtype = wanted = self.params["sft"]["method"], self.params["sft"]["dtype"]
-        if self.rounded != wanted and importlib.util.find_spec("stages.quantize"):
+        if self.rounded != wanted:
             self.once("quantize", f"{self.model}-{method}-{dtype}", "models/quantized", "reports/quantize.json")
             self.rounded = wanted
 

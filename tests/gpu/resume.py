@@ -9,9 +9,8 @@ import subprocess
 import sys
 import time
 
-from tests.gpu.batches import needs
 from tests.gpu.models import QWEN, Workspace, difference, last_words, workspace
-from tests.gpu.registry import Bench, Failed, part
+from tests.gpu.registry import Bench, Failed, expect, part
 from tests.gpu.training import same
 from tests.workspace import ROOT
 
@@ -19,26 +18,23 @@ from tests.workspace import ROOT
 @part("resume", "kill -9 during training, run again: the same bytes as an undisturbed run")
 def resume(bench: Bench) -> None:
     """A checkpoint after every step; killed at an early and at a late one."""
-    needs("sft.checkpoint_minutes")
     made = workspace(bench, QWEN, sft__lora__dropout=0.1, sft__gradient_accumulation_steps=2)
     steps = bench.size(20, 6)
     made.set(sft__max_steps=steps, sft__batch_size=bench.size(4, 2), sft__eval_steps=1)  # each logs its step
-    with bench.line("an undisturbed run without checkpoints") as line:
-        seconds = made.train(sft__checkpoint_minutes=None)["step_seconds"]
+    with bench.check("an undisturbed run without checkpoints") as told:
+        told.append(f"{made.train(sft__checkpoint_minutes=None)['step_seconds']:.1f} s of steps")
         undisturbed = made.kept("undisturbed")
-        line.values["step_seconds"] = seconds
     for step in (steps // 3, steps - 2):
-        with bench.line(f"killed at step {step}, run again: the same bytes") as line:
-            line.expect(undisturbed.exists(), "the undisturbed run did not end")
+        with bench.check(f"killed at step {step}, run again: the same bytes") as told:
+            expect(undisturbed.exists(), "the undisturbed run did not end")
             made.set(sft__checkpoint_minutes=0)
             made.adapter.unlink(missing_ok=True)
-            line.values["killed_at"] = killed(made, step)
-            line.expect(not made.adapter.exists(), "it had ended before it was killed")
+            at = killed(made, step)
+            expect(not made.adapter.exists(), "it had ended before it was killed")
             seen = made.train()
-            line.values["steps_after"] = seen["steps"]
-            line.expect(seen["steps"] < steps, "it began again from the first step")
-            same(line, difference(undisturbed, made.adapter))
-            line.words = f"the same bytes; {seen['steps']} steps after the kill at step {line.values['killed_at']}"
+            expect(seen["steps"] < steps, "it began again from the first step")
+            same(difference(undisturbed, made.adapter))
+            told.append(f"{seen['steps']} steps after the kill at step {at}")
 
 
 def killed(made: Workspace, step: int) -> int:

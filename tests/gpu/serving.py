@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from hallmark.serve.engine import StartedSettings
-from hallmark.serve.engines.transformers_serve import TransformersServer
-from hallmark.serve.engines.vllm import VllmServer
 from tests.gpu.models import QWEN, SMOLLM, Workspace, workspace
-from tests.gpu.registry import Bench, Skipped, part
+from tests.gpu.registry import Bench, Skipped, expect, part
 from tests.workspace import ROOT, report
 
 VLLM_PYTHON = ROOT / ".venv-vllm/bin/python"
@@ -35,11 +32,6 @@ VLLM = {
 }
 
 
-def block(settings: type[StartedSettings], values: dict[str, Any], **overrides: Any) -> dict[str, Any]:
-    """The engine's block, less the keys that this version of it does not know."""
-    return {key: value for key, value in (values | overrides).items() if key in settings.model_fields}
-
-
 def ready(bench: Bench, name: str) -> Workspace:
     """A workspace where `benchmark` is next: an adapter is trained."""
     made = workspace(bench, name)
@@ -63,42 +55,33 @@ def served(
 
     How many answers of these artefacts are not as evaluated is noted, and no reason to fail.
     """
-    with bench.line(words) as line:
+    with bench.check(words) as told:
         made.set(benchmark__server=server, benchmark__models=["base", "tuned"], benchmark__concurrency=[load])
         made.set(benchmark__requests=requests, benchmark__warmup=1, benchmark__max_tokens=bench.size(48, 8))
         made.set(benchmark__parity={"records": bench.size(16, 2), "artefacts": list(artefacts)})
         made.stage("benchmark")
         found = report(made.folder, "benchmark")
-        line.values |= {"server": found["server"], "models": {}}
-        speeds = []
+        told.append(found["server"])
         for model, each in found["models"].items():
             (level,) = each["levels"]
-            kept = {
-                key: level[key] for key in ("requests", "errors", "timeouts", "output_tokens_per_second", "failures")
-            }
-            kept |= {"latency_p95_s": level["latency_s"]["p95"], "startup_s": each["startup_s"]}
-            line.values["models"][model] = kept | {"peak_memory_mib": each["peak_memory_mib"]}
-            speeds.append(f"{model} {kept['output_tokens_per_second']:,.0f} tokens/s, p95 {kept['latency_p95_s']} s")
-        line.words = f"{found['server']}: {'; '.join(speeds)}"
-        line.values["parity"] = found["parity"]
+            bad = level["errors"] + level["timeouts"]
+            expect(bad == 0, f"{model}: {bad} of {level['requests']} requests failed: {level['failures']}")
+            speed = f"{level['output_tokens_per_second']:,.0f} tokens/s, p95 {level['latency_s']['p95']} s"
+            told.append(f"{model} {speed}, started in {each['startup_s']} s")
         for artefact in found["parity"]["artefacts"]:
             changes, of = artefact["changes"], found["parity"]["records"]
             said = f"{changes['texts']} of {of} texts changed" if changes else f"not measured ({artefact['reason']})"
-            line.words += f"; {artefact['name']}: {said}"
-        for model, kept in line.values["models"].items():
-            bad = kept["errors"] + kept["timeouts"]
-            line.expect(bad == 0, f"{model}: {bad} of {kept['requests']} requests failed: {kept['failures']}")
+            told.append(f"{artefact['name']}: {said}")
 
 
 @part("serve", "transformers serve with continuous batching answers what benchmark sends")
 def serve(bench: Bench) -> None:
     """Few requests: whether it works at all, base and tuned next to each other."""
     made = ready(bench, SMOLLM)
-    server = block(TransformersServer, TRANSFORMERS)
     each = ("adapter", "nf4", "merged", "server")
-    served(bench, made, "transformers serve, base and tuned, one by one", server, 1, bench.size(4, 1), each)
+    served(bench, made, "transformers serve, base and tuned, one by one", TRANSFORMERS, 1, bench.size(4, 1), each)
     if not bench.tiny:
-        served(bench, made, "transformers serve, base and tuned, 8 at once", server, 8, 32)
+        served(bench, made, "transformers serve, base and tuned, 8 at once", TRANSFORMERS, 8, 32)
 
 
 def vllm(bench: Bench, adapter: str, name: str) -> None:
@@ -106,7 +89,7 @@ def vllm(bench: Bench, adapter: str, name: str) -> None:
     if not VLLM_PYTHON.exists():
         raise Skipped("there is no .venv-vllm, which `nox -s vllm` makes")
     made = ready(bench, name)
-    server = block(VllmServer, VLLM, adapter=adapter)
+    server = VLLM | {"adapter": adapter}
     words = f"{name}: vLLM, {adapter}, base and tuned on one card"
     served(bench, made, f"{words}, 8 at once", server, bench.size(8, 1), bench.size(32, 1))
 

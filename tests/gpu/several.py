@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.gpu.models import LLAMA, QWEN, Workspace, difference, last_words, workspace
-from tests.gpu.registry import Bench, Failed, Skipped, part
+from tests.gpu.registry import Bench, Failed, Skipped, expect, part
 from tests.gpu.training import same
 from tests.workspace import report
 
@@ -31,26 +31,22 @@ def two(bench: Bench, name: str, strategy: str, **overrides: object) -> None:
     made = workspace(bench, name, sft__parallel__strategy=strategy, sft__gradient_accumulation_steps=1, **overrides)
     made.set(sft__batch_size=bench.size(4, 2), sft__max_steps=bench.size(8, 2))
     curve: list[tuple[str, float]] = []
-    with bench.line(f"{name}: {strategy}, two cards") as line:
+    with bench.check(f"{name}: {strategy}, two cards") as told:
         curve = trained_by(made, 2)
-        measured = report(made.folder, "measured/sft")
-        line.values |= {"curve": curve, "tokens_per_second": measured["tokens_per_second"]}
-        line.words = f"{measured['tokens_per_second']:,.0f} tokens/s"
+        told.append(f"{report(made.folder, 'measured/sft')['tokens_per_second']:,.0f} tokens/s")
         made.kept("first")
-    with bench.line(f"{name}: {strategy}, two runs, the same bytes") as line:
-        line.expect(bool(curve), "the first run did not end")
+    with bench.check(f"{name}: {strategy}, two runs, the same bytes"):
+        expect(bool(curve), "the first run did not end")
         trained_by(made, 2)
-        same(line, difference(made.folder / "first.safetensors", made.adapter))
-    with bench.line(f"{name}: {strategy}, the curve of one card at the same global batch") as line:
-        line.expect(bool(curve), "the run on two cards did not end")
+        same(difference(made.folder / "first.safetensors", made.adapter))
+    with bench.check(f"{name}: {strategy}, the curve of one card at the same global batch") as told:
+        expect(bool(curve), "the run on two cards did not end")
         made.set(sft__gradient_accumulation_steps=2)
         alone = trained_by(made, 1)
-        line.values["curve"] = alone
-        line.expect([at for at, _ in curve] == [at for at, _ in alone], "the curves have other steps")
+        expect([at for at, _ in curve] == [at for at, _ in alone], "the curves have other steps")
         furthest = max(abs(one - other) for (_, one), (_, other) in zip(curve, alone, strict=True))
-        line.values["nats_apart"] = furthest
-        line.words = f"at most {furthest:.6f} nats apart"
-        line.expect(furthest < TOLERANCE, line.words)
+        told.append(f"at most {furthest:.6f} nats apart")
+        expect(furthest < TOLERANCE, told[0])
 
 
 @part("ddp", "two cards, each with the whole base")

@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
-import importlib.util
+from pathlib import Path
+from typing import NamedTuple
 
 from ruamel.yaml import YAML
 
+from hallmark.params.loader import merged
+from hallmark.params.presets import prepared
 from tests.gpu.models import LARGE_CARD, LLAMA, QWEN, SMOLLM, Workspace, card_bytes, difference, mib, workspace
-from tests.gpu.registry import Bench, Line, Skipped, part
+from tests.gpu.registry import Bench, expect, part
 from tests.workspace import ROOT, report
 
 METHODS = {"QLoRA": "qlora", "LoRA": "lora"}
 
 
-def learns(line: Line, made: Workspace, **overrides: object) -> None:
-    """Train, and note speed, memory and losses; the validation loss must fall."""
+class Learned(NamedTuple):
+    """Of a training: tokens a second, the device's peak in bytes, and the first and the last validation loss."""
+
+    speed: float
+    peak: int | None
+    losses: tuple[float, float]
+
+
+def learns(told: list[str], made: Workspace, **overrides: object) -> Learned:
+    """Train, and tell speed, memory and losses; the validation loss must fall."""
     seen = made.train(**overrides)
     curve = (made.folder / "reports/sft_curve.csv").read_text(encoding="utf-8").splitlines()
     losses = [float(row.split(",")[2]) for row in curve if ",validation," in row]
-    measured = seen["measured"]
-    line.values |= {
-        "tokens_per_second": measured["tokens_per_second"],
-        "steps": seen["steps"],
-        "step_seconds": seen["step_seconds"],
-        "peak_bytes": seen["peak_bytes"],
-        "validation_loss": [losses[0], losses[-1]],
-        "fingerprint": measured["fingerprint"],
-    }
-    line.words = (
-        f"{measured['tokens_per_second']:,.0f} tokens/s with its validations, {mib(seen['peak_bytes'])}, "
-        f"validation loss {losses[0]:.3f} to {losses[-1]:.3f}"
-    )
-    line.expect(losses[-1] < losses[0], f"the validation loss did not fall: {losses[0]} to {losses[-1]}")
+    found = Learned(seen["measured"]["tokens_per_second"], seen["peak_bytes"], (losses[0], losses[-1]))
+    told += [f"{found.speed:,.0f} tokens/s with its validations", mib(found.peak)]
+    told.append(f"validation loss {losses[0]:.3f} to {losses[-1]:.3f}")
+    expect(losses[-1] < losses[0], f"the validation loss did not fall: {losses[0]} to {losses[-1]}")
+    return found
 
 
 def trained(bench: Bench, name: str, batch_size: int, **overrides: object) -> None:
@@ -40,8 +42,8 @@ def trained(bench: Bench, name: str, batch_size: int, **overrides: object) -> No
     if not bench.tiny:
         made.set(sft__batch_size=batch_size)
     for words, method in METHODS.items():
-        with bench.line(f"{name}: {words}") as line:
-            learns(line, made, sft__method=method)
+        with bench.check(f"{name}: {words}") as told:
+            learns(told, made, sft__method=method)
 
 
 @part("train-0.6b", "QLoRA and LoRA of Qwen3 0.6B, random weights")
@@ -65,11 +67,6 @@ def real(bench: Bench) -> None:
 @part("presets", "the settings that are shipped for a card of this size: sft and dpo run with them")
 def presets(bench: Bench) -> None:
     """With the batches as shipped, on records as long as the sample's."""
-    if importlib.util.find_spec("hallmark.params.presets") is None:
-        raise Skipped("absent: this version has no hallmark.params.presets")
-    from hallmark.params.loader import merged
-    from hallmark.params.presets import prepared
-
     machine = "cpu" if bench.device == "cpu" else "gpu-80gb" if card_bytes() >= LARGE_CARD else "gpu-24gb"
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
     for name, billions in bench.some([(QWEN, 0.6), (LLAMA, 3.2)]):
@@ -80,12 +77,10 @@ def presets(bench: Bench) -> None:
             keys += ["attention", "dtype"]
             made.change({f"{block}.{key}": shipped[block][key] for key in keys if key in shipped[block]})
         made.set(sft__max_steps=bench.size(8, 2), dpo__max_steps=bench.size(4, 1), sft__method="qlora")
-        with bench.line(f"{name}: sft as set up for {machine}") as line:
-            learns(line, made)
-        with bench.line(f"{name}: dpo as set up for {machine}") as line:
-            seen = made.stage("dpo")
-            line.values |= {"peak_bytes": seen["peak_bytes"], "step_seconds": seen["step_seconds"]}
-            line.words = mib(seen["peak_bytes"])
+        with bench.check(f"{name}: sft as set up for {machine}") as told:
+            learns(told, made)
+        with bench.check(f"{name}: dpo as set up for {machine}") as told:
+            told.append(mib(made.stage("dpo")["peak_bytes"]))
 
 
 @part("same-bytes", "two runs give the same adapter, or which tensor differs first")
@@ -95,18 +90,16 @@ def same_bytes(bench: Bench) -> None:
         made = workspace(bench, name, sft__lora__dropout=0.1, sft__gradient_accumulation_steps=2)
         made.set(sft__batch_size=bench.size(4, 2), sft__max_steps=bench.size(8, 2))
         for words, method in bench.some([*methods.items()]):
-            with bench.line(f"{name}: {words}, two runs, the same bytes") as line:
+            with bench.check(f"{name}: {words}, two runs, the same bytes"):
                 made.train(sft__method=method)
                 first = made.kept("first")
                 made.train()
-                same(line, difference(first, made.adapter))
+                same(difference(first, made.adapter))
 
 
-def same(line: Line, problem: str | None) -> None:
+def same(problem: str | None) -> None:
     """The check that two adapters have the same bytes."""
-    line.values["difference"] = problem
-    line.words = "the same bytes"
-    line.expect(problem is None, problem or "")
+    expect(problem is None, problem or "")
 
 
 @part("checkpointing", "gradient checkpointing with bfloat16 and dropout: it runs, and what it saves")
@@ -114,22 +107,22 @@ def checkpointing(bench: Bench) -> None:
     """On and off."""
     made = workspace(bench, QWEN, sft__lora__dropout=0.1)
     made.set(sft__max_steps=bench.size(6, 2))
-    peaks = {}
     for words, method in bench.some([*METHODS.items()]):
+        found = []
         for on in (False, True):
-            with bench.line(f"{words}, checkpointing {'on' if on else 'off'}") as line:
-                learns(line, made, sft__method=method, sft__gradient_checkpointing=on)
-                peaks[method, on] = line.values["peak_bytes"]
+            with bench.check(f"{words}, checkpointing {'on' if on else 'off'}") as told:
+                found.append(learns(told, made, sft__method=method, sft__gradient_checkpointing=on))
                 made.kept(f"{method}-{on}")
-        with bench.line(f"{words}: checkpointing changes memory, not the adapter") as line:
-            without, with_it = (made.folder / f"{method}-{on}.safetensors" for on in (False, True))
-            line.expect(without.exists() and with_it.exists(), "one of the two runs did not end")
-            line.values |= {"peak_bytes": [peaks[method, False], peaks[method, True]]}
-            problem = difference(without, with_it)
-            line.values["difference"] = problem
-            line.words = f"{mib(peaks[method, False])} to {mib(peaks[method, True])}; {problem or 'the same bytes'}"
-            if peaks[method, True] is not None:
-                line.expect(peaks[method, True] < peaks[method, False], f"it saves nothing: {line.words}")
+        with bench.check(f"{words}: checkpointing changes memory, not the adapter") as told:
+            saves(told, found, *(made.folder / f"{method}-{on}.safetensors" for on in (False, True)))
+
+
+def saves(told: list[str], found: list[Learned], *adapters: Path) -> None:
+    """Tell what the second training saved, and whether its adapter is the first's, as on a CPU; it must save something."""
+    expect(len(found) == 2, "one of the two runs did not end")
+    (before, after), problem = (one.peak for one in found), difference(*adapters)
+    told += [f"{mib(before)} to {mib(after)}", f"adapters: {problem or 'the same bytes'}"]
+    expect(before is None or after is None or after < before, f"it saves nothing: {told[0]}")
 
 
 @part("four-bits", "a base that is kept in 4 bits against one that is written out once")
@@ -137,19 +130,13 @@ def four_bits(bench: Bench) -> None:
     """Memory, speed, and whether the adapters are equal, which they are on a CPU."""
     made = workspace(bench, LLAMA, sft__method="qlora")
     made.set(sft__batch_size=bench.size(4, 2), sft__max_steps=bench.size(8, 2))
-    peaks = {}
+    found = []
     for once in (True, False):
-        with bench.line(f"dequantize_once: {str(once).lower()}") as line:
-            learns(line, made, sft__dequantize_once=once)
-            peaks[once] = line.values["peak_bytes"]
+        with bench.check(f"dequantize_once: {str(once).lower()}") as told:
+            found.append(learns(told, made, sft__dequantize_once=once))
             made.kept(str(once))
-    with bench.line("4 bits kept: less memory") as line:
-        line.expect(len(peaks) == 2, "one of the two runs did not end")
-        problem = difference(made.folder / "True.safetensors", made.folder / "False.safetensors")
-        line.values |= {"difference": problem, "peak_bytes": [peaks[True], peaks[False]]}
-        line.words = f"{mib(peaks[True])} to {mib(peaks[False])}; adapters: {problem or 'the same bytes'}"
-        if peaks[False] is not None:
-            line.expect(peaks[False] < peaks[True], f"it saves nothing: {line.words}")
+    with bench.check("4 bits kept: less memory") as told:
+        saves(told, found, *(made.folder / f"{once}.safetensors" for once in (True, False)))
 
 
 @part("dpo", "preference tuning on top of sft: it runs and repeats")
@@ -159,18 +146,16 @@ def dpo(bench: Bench) -> None:
     made.set(data__rejected="worse", dpo__enabled=True, dpo__max_steps=bench.size(8, 2), dpo__max_length=2048)
     made.set(dpo__batch_size=bench.size(4, 2), dpo__gradient_accumulation_steps=1, dpo__learning_rate=1.0e-3)
     files = []
-    with bench.line("sft, which it starts from") as line:
-        learns(line, made)
+    with bench.check("sft, which it starts from") as told:
+        learns(told, made)
     for number in (1, 2):
-        with bench.line(f"dpo, run {number}") as line:
-            seen = made.stage("dpo")
-            found = report(made.folder, "dpo")
-            line.values |= {"peak_bytes": seen["peak_bytes"], "step_seconds": seen["step_seconds"]}
-            line.values["validation"] = found["validation"]
-            line.words = f"{mib(seen['peak_bytes'])}, margin {found['validation']['reward_margin']:.4f}"
+        with bench.check(f"dpo, run {number}") as told:
+            peak = made.stage("dpo")["peak_bytes"]
+            margin = report(made.folder, "dpo")["validation"]["reward_margin"]
+            told += [mib(peak), f"margin {margin:.4f}"]
             target = made.folder / f"dpo-{number}.safetensors"
             target.write_bytes((made.folder / "models/adapter/adapter_model.safetensors").read_bytes())
             files.append(target)
-    with bench.line("dpo: two runs, the same bytes") as line:
-        line.expect(len(files) == 2, "one of the two runs did not end")
-        same(line, difference(*files))
+    with bench.check("dpo: two runs, the same bytes"):
+        expect(len(files) == 2, "one of the two runs did not end")
+        same(difference(*files))
