@@ -6,9 +6,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from ruamel.yaml import YAML
 
 from hallmark.answer.comparators.adapter import VERSIONS, Adapter, AdapterSettings, check_pinned
 from hallmark.model.adapter import CONFIG, TENSORS
@@ -108,23 +105,3 @@ def test_a_fresh_clone_is_told_which_command_it_lacks(registered_repo: Path) -> 
 
 
 # --- lines of params.yaml ----------------------------------------------------------------------------------------
-
-WORD = st.from_regex(r"[a-z]{1,6}", fullmatch=True)
-
-
-@given(st.dictionaries(WORD, st.dictionaries(WORD, st.integers(0, 9), max_size=3), min_size=1, max_size=4), st.data())
-def test_lines_are_added_to_the_block_they_are_for(blocks: dict[str, dict[str, int]], data: st.DataObject) -> None:
-    lines = ["# a file"]
-    for name, values in blocks.items():
-        lines += [
-            f"{name}:" + ("" if values else " {}") + "  # its effect",
-            *(f"  {key}: {it}" for key, it in values.items()),
-            "",
-            "# next",
-        ]
-    block = data.draw(st.sampled_from([*blocks]))
-    text = "\n".join(lines) + "\n"
-    new = added(text, block, ["new:", "  deep: 1"])
-    assert YAML(typ="safe").load(new) == blocks | {block: blocks[block] | {"new": {"deep": 1}}}
-    comments = [line for line in text.splitlines() if line.startswith("#")]
-    assert [line for line in new.splitlines() if line.startswith("#")] == comments

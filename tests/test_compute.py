@@ -11,14 +11,13 @@ import pytest
 
 from hallmark.base.compute import VISIBLE, WORKER, check_dtype, deterministic, environment, set_up
 from hallmark.base.errors import HallmarkError
-from hallmark.base.measured import measured
 from hallmark.base.params import Compute
 from hallmark.model.loading import load_base
 from tests.test_matrix import gpus
 from tests.test_sft import trainable
 from tests.test_trainer import trainer_of
 from tests.tiny import make_tiny_base
-from tests.workspace import ROOT, change_params, like_a_process, report, run, stage
+from tests.workspace import ROOT, change_params, like_a_process, run, stage
 
 PORTABLE = {"compute.portable": True, "sft.dtype": "float32"}
 PORTABLE |= {"sft.lora.dropout": 0.1, "sft.gradient_accumulation_steps": 2}
@@ -109,18 +108,6 @@ def test_a_gpu_without_bfloat16_is_an_error_that_names_the_param(monkeypatch: py
         check_dtype(CUDA, "bfloat16", "eval.dtype")
     check_dtype(CUDA, "float32", "eval.dtype")
     check_dtype(Compute(device="cpu", threads=1, portable=False), "bfloat16", "eval.dtype")
-
-
-@pytest.mark.parametrize("used", [False, True])
-def test_a_report_has_the_peak_of_the_gpu_where_one_was_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, used: bool
-) -> None:
-    monkeypatch.setattr("torch.cuda.is_initialized", lambda: used)
-    monkeypatch.setattr("torch.cuda.max_memory_allocated", lambda: 3 * 2**30 + 1)
-    monkeypatch.chdir(tmp_path)
-    with measured("sft"):
-        pass
-    assert report(tmp_path, "measured/sft").get("peak_device_memory_mib") == (3072 if used else None)
 
 
 def test_new_memory_is_not_filled_and_no_byte_depends_on_it(tmp_path: Path) -> None:

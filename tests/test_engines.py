@@ -17,7 +17,7 @@ from hallmark.task.predictions import read_predictions
 from stages import benchmark
 from stages import eval as stage_eval
 from tests.test_benchmark import WAIT, left_over, make_benchmark_workspace
-from tests.test_params import problem, write
+from tests.test_params import problem
 from tests.workspace import ROOT, change_params, report
 
 # Answers in the way of the OpenAI chat API, as a stream or whole, with its model's name and what it was told. Told to, it
@@ -150,12 +150,3 @@ def test_how_a_server_is_asked_is_for_eval_alone(toy: Toy, tmp_path: Path) -> No
     asked = server | {"concurrency": 1, "timeout": 1.0, "key": None, "logprobs": True}
     for block, given in (("eval.engine", asked), ("benchmark.server", server)):
         assert f"{block}.names: name the model to ask for as tuned" in problem(tmp_path, {block: given})
-
-
-def test_an_engine_is_told_apart_by_its_block_alone(toy: Toy, tmp_path: Path) -> None:
-    """What load_params returns is what the file says, for a kind that no file of the pipeline names."""
-    asked = BLOCK | {"concurrency": 2, "timeout": 30.0}
-    params = load_params(write(tmp_path, {"benchmark.server": BLOCK, "eval.engine": asked}))
-    assert params.benchmark.server == ToySettings(**BLOCK)
-    dumped = params.model_dump(mode="json", by_alias=True)
-    assert (dumped["benchmark"]["server"], dumped["eval"]["engine"]) == (BLOCK, asked)

@@ -130,15 +130,6 @@ def test_two_machines_write_the_bytes_of_one_after_a_kill_too(tmp_path: Path, st
     assert not (folders[1] / "models/sft").exists()
 
 
-@pytest.mark.full
-def test_a_machine_with_other_data_is_an_error(tmp_path: Path) -> None:
-    folders = [ready(tmp_path / name, DDP | {"sft.parallel.processes": 2}) for name in ("head", "other")]
-    write_records(folders[1] / VALIDATION, some_records(6))
-    (code, said), (other, _) = on_two_machines(folders)
-    assert (code, other) == (1, 1)
-    assert "process 1 is on a machine with other data/split/validation.parquet than the first" in said
-
-
 @given(st.lists(st.integers(1, 300), min_size=1, max_size=120), st.integers(1, 4), st.integers(2, 4), st.integers(1, 3))
 def test_a_step_sees_the_records_that_one_process_would_see(
     lengths: list[int], batch_size: int, processes: int, accumulation: int
@@ -161,16 +152,6 @@ def test_a_step_sees_the_records_that_one_process_would_see(
         dealt = [batch for one in own for batch in one[step * accumulation : (step + 1) * accumulation]]
         assert sorted(map(tuple, dealt)) == sorted(map(tuple, mine))
     assert {place for one in own for batch in one for place in batch} == set(range(len(lengths)))
-
-
-@pytest.mark.full
-def test_an_error_of_all_processes_is_said_once(tmp_path: Path) -> None:
-    folder = ready(tmp_path, DDP | {"sft.parallel.processes": 2, "sft.max_length": 20})
-    result = stage(folder, "sft", check=False)
-    assert result.returncode == 1
-    assert result.stderr.count("sft: error:") == result.stderr.count("over sft.max_length = 20") == 1
-    assert "Traceback" not in result.stderr
-    assert not (folder / "models/sft").exists()
 
 
 @pytest.mark.full

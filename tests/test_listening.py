@@ -198,22 +198,6 @@ def test_a_caller_who_hangs_up_stops_the_model(gateway: Running) -> None:
     assert (trace["route"], trace["version"]) == ("canary", "v1.3.0"), "it counts against a slow release"
 
 
-def test_who_reads_no_answer_is_hung_up_on(tmp_path: Path) -> None:
-    with running(tmp_path / "unread", "--unread", "1") as gateway:
-        deaf = socket.socket()
-        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        deaf.settimeout(0.5)
-        deaf.connect((gateway.host, gateway.port))
-        asked = f"GET /metrics HTTP/1.1\r\nHost: {gateway.host}:{gateway.port}\r\n\r\n".encode()
-        deadline = time.monotonic() + 20
-        with pytest.raises(ConnectionError):
-            while time.monotonic() < deadline:
-                with suppress(TimeoutError):  # nobody reads what is sent, for the answers are not read
-                    deaf.sendall(asked * 100)
-        deaf.close()
-        assert gateway.ask().status_code == 200
-
-
 def test_a_flood_is_shed_and_its_health_still_answers(tmp_path: Path) -> None:
     with running(tmp_path / "flood", under_way=16) as gateway:
         limits = httpx.Limits(max_connections=None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -117,14 +116,6 @@ def linked(name: str) -> Damage:
     return apply
 
 
-def fifo(name: str) -> Damage:
-    def apply(folder: Path) -> None:
-        (folder / name).unlink()
-        os.mkfifo(folder / name)
-
-    return apply
-
-
 def not_a_number(name: str, value: float = float("nan")) -> Callable[[dict[str, Any]], None]:
     return lambda held: held[name].view(-1)[0].fill_(value).item()
 
@@ -136,56 +127,31 @@ def template(text: str) -> Damage:
 TURNS = "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
 
 BASES: dict[str, tuple[Damage, str]] = {
-    "no tokenizer": (without("tokenizer.json"), "no tokenizer can be loaded"),
-    "no config": (without("config.json"), "no config.json"),
-    "no weights": (without(WEIGHTS), "no *.safetensors"),
     "no chat template": (without("chat_template.jinja"), "no chat template"),
     "a layer less": (tensors(lambda held: held.pop(LAYER)), f"lack 1 tensor ({LAYER}), which would be random"),
-    "another shape": (tensors(lambda held: held.update({LAYER: held[LAYER][:, :32].clone()})), f"of 1 tensor ({LAYER})"),
     "not a number": (tensors(not_a_number(LAYER)), f"tensor '{LAYER}' has values that are infinite"),
-    "a vocabulary without end": (changed("config.json", vocab_size=10**30), "config.json, field 'vocab_size': a number"),
-    "another file of weights": (changed("config.json", transformers_weights="x.safetensors"), "it names a file of weights"),
     "quantized weights": (changed("config.json", quantization_config={"quant_method": "awq"}), "weights are quantized"),
     "a tokenizer of more tokens": (
         changed("tokenizer.json", added_tokens=[
             {"id": token, "content": f"<{token}>", "single_word": False, "lstrip": False, "rstrip": False,
              "normalized": False, "special": True} for token in range(320, 330)]),
         "tokenizer.json: 330 tokens, but the model has embeddings for 320"),
-    "half the weights": (cut(WEIGHTS, 0.5), f"{WEIGHTS}: not a whole safetensors file"),
-    "a Git LFS pointer": (
-        written(WEIGHTS, "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"), "a Git LFS pointer"),
     "weights that are a link": (linked(WEIGHTS), f"{WEIGHTS}: a link"),
-    "a tokenizer that is a FIFO": (fifo("tokenizer.json"), "tokenizer.json: not a regular file"),
     "an index out of the folder": (
         indexed(lambda right: dict.fromkeys(right, "../outside.safetensors")), f"{INDEX}, field 'weight_map'"),
-    "an index with a tensor more": (
-        indexed(lambda right: right | {"evil": "shard.safetensors"}), "lacks 1 tensor (evil) that"),
     "a template without an end": (
         template("{% set r = range(99999) %}{% for a in r %}{% for b in r %}{% endfor %}{% endfor %}" + TURNS),
         "chat template takes over 1 seconds"),
-    "a template of gigabytes": (template("{{ 'x' * 10000000000 }}" + TURNS), "chat template takes over 1024 MiB"),
-    "a template that says a lot": (template("{{ 'x' * 300000 }}" + TURNS), "characters of a prompt of two words"),
-    "a template that is none": (template("{% evil %}"), "chat template refuses the messages: TemplateSyntaxError"),
-    "a template without answers": (template("<|im_start|>hello<|im_end|>"), "leaves out the system's message"),
     "a template that hides the end of an answer": (
         template(TURNS.replace("message.content", "message.content|replace('ANSWER', '')")), "leaves the answer out"),
     "a template of chance": (template("{{ ['a', 'b']|random }}" + TURNS), "draws at random"),
-    "a template that shows memory": (template("{{ raise_exception }}" + TURNS), "an address in memory"),
-    "whole numbers for weights": (
-        tensors(lambda held: held.update({LAYER: held[LAYER].int()})), f"tensor '{LAYER}' holds int32, not floats"),
     "two tied tensors that differ": (
         tensors(lambda held: held.update({"lm_head.weight": held["model.embed_tokens.weight"] + 1})),
         "config.json, field 'tie_word_embeddings'"),
-    "a name that can't be shown": (lambda folder: Path(os.fsdecode(bytes(folder) + b"/\xff.json")).write_text("{}"),
-        "\\udcff.json: a name that can't be shown"),
-    "a context of less than nothing": (changed("config.json", max_position_embeddings=-1), "max_position_embeddings"),
-    "a rope of base zero": (
-        changed("config.json", rope_parameters={"rope_type": "default", "rope_theta": 0}), "are not positive numbers"),
     "code of its own": (
         changed("config.json", model_type="evil", auto_map={"AutoConfig": "x.Y"}), "The repository . contains custom code"),
     "a tokenizer of chance": (
         changed_inside("tokenizer.json", "model", dropout=0.5), "other tokens of the same text each time"),
-    "a tokenizer without a way back": (changed("tokenizer.json", decoder=None), "does not make a text again"),
     "a tokenizer that grows": (
         changed("tokenizer.json", normalizer={"type": "Sequence", "normalizers": [
             {"type": "Replace", "pattern": {"String": "e"}, "content": "e" * 1000}] * 4}),
@@ -251,15 +217,6 @@ def test_a_snapshot_of_the_hub_may_link_within_its_cache_only(tmp_path: Path) ->
     (snapshot / WEIGHTS).symlink_to(tmp_path / "outside")
     with pytest.raises(HallmarkError, match=f"{WEIGHTS}: a link"):
         fetching.copy_model(snapshot, tmp_path / "taken", within=tmp_path / "models--o--n")
-
-
-def test_a_malformed_hub_name_is_one_error(tmp_path: Path) -> None:
-    from hallmark.model.base_params import HubBase
-
-    known = {"source": "hub", "licence": "mit", "revision": "0" * 40, "chat_template_kwargs": {}}
-    for name in ("../x", "", "-"):
-        with refused():
-            fetching.from_hub(HubBase.model_construct(name=name, **known), tmp_path)
 
 
 @pytest.mark.parametrize("path", ["nowhere", "/dev/null"])
@@ -333,15 +290,9 @@ ADAPTERS: dict[str, tuple[Damage, str]] = {
     "a tensor less": (tensors(lambda held: held.pop(B), TENSORS), f"{TENSORS}: lacks 1 tensor ({B})"),
     "a tensor too many": (
         tensors(lambda held: held.update({"evil.lora_A.weight": held[A].clone()}), TENSORS), "has 1 tensor (evil.lora_A"),
-    "another shape": (
-        tensors(lambda held: held.update({A: held[A][:, :32].clone()}), TENSORS), f"{TENSORS}: doesn't fit the base"),
-    "another rank": (tensors(lambda held: held.update({A: held[A][:2].clone()}), TENSORS), "has rank 2, but"),
     "not a number": (tensors(not_a_number(A), TENSORS), f"tensor '{A}' has values that are infinite"),
     "another method": (changed(CONFIG, peft_type="LOHA"), f"{CONFIG}, field 'peft_type'"),
     "a rank that differs": (changed(CONFIG, r=8), "has rank 4, but adapter_config.json says 8"),
-    "a target that is not there": (
-        changed(CONFIG, target_modules=["up_proj", "q_proj", "evil"]), "field 'target_modules': names a module"),
-    "a layer that is not there": (changed(CONFIG, layers_to_transform=[0, 1, 7]), "names a layer that the base"),
     "other modules trained": (changed(CONFIG, modules_to_save=["lm_head"]), f"{CONFIG}, field 'modules_to_save'"),
 }  # fmt: skip
 

@@ -406,20 +406,6 @@ UNNAMED = """() => [...document.querySelectorAll("input, select, button, [role=r
   .map((node) => node.outerHTML)"""
 
 
-def test_one_customer_no_tags_and_one_record_of_a_megabyte_still_make_a_page(tmp_path, monkeypatch, open_page):
-    for model in ("base", "tuned"):
-        write_predictions(
-            tmp_path, model, [prediction(0, "Only", "pass", tags=None, fields=[], input="long " * 200_000)]
-        )
-    write_predictions(tmp_path, "online", [])
-    no_floors = with_changes(PARAMS, gate__floors={})  # without fields there is no measure of them
-    page = open_page(build(tmp_path, monkeypatch, None, no_floors))
-    assert page.inner_text("#count") == "1 of 1 records"
-    assert page.inner_text(".stamp") == "Too little data"
-    open_records(page)
-    assert page.locator("#list").get_by_text("The first 20,000 of 1,000,000 characters").first.is_visible()
-
-
 def test_the_page_repeats_and_loads_nothing(copied):
     first = copied.read_bytes()
     report.run(PARAMS)

@@ -13,7 +13,7 @@ from scipy.stats import beta
 
 from hallmark.base.betting import log_wealth, mean_interval, p_value
 from hallmark.base.stats import ClusterBootstrap
-from hallmark.judge.risk import BOUNDED, NOT_REACHED, TOO_LITTLE, Answers, bound, candidates, fewest_groups
+from hallmark.judge.risk import BOUNDED, TOO_LITTLE, Answers, bound, candidates, fewest_groups
 from hallmark.judge.risk_curve import area_difference, areas, curve
 from tests.bench.cascade import row
 
@@ -119,25 +119,6 @@ def test_few_customers_are_too_little_data_and_it_says_how_many_it_takes():
     assert found.groups_needed == found.fewest == fewest_groups(0.05, 0.9)
     nothing = bound(answers(1, 0.0), Answers([], [], []), 0.05, 0.9)
     assert (nothing.outcome, nothing.groups, nothing.threshold) == (TOO_LITTLE, 0, None)
-
-
-def test_if_even_the_surest_are_wrong_the_risk_is_not_reached():
-    def bad(seed: int, count: int) -> Answers:
-        random = Random(seed)
-        groups = [f"{seed}-{i}" for i in range(count) for _ in range(6)]
-        return Answers([random.random() for _ in groups], [random.random() < 0.4 for _ in groups], groups)
-
-    found = bound(bad(1, 60), bad(2, 120), 0.05, 0.9)
-    assert (found.outcome, found.threshold, found.groups_needed) == (NOT_REACHED, None, None)
-    assert found.risk > 0.2
-
-
-def test_right_but_uncertain_says_about_how_many_customers_more():
-    groups = [str(i) for i in range(60)]
-    rest = Answers([0.9] * 60, [i < 2 for i in range(60)], groups)
-    found = bound(Answers([0.9] * 30, [False] * 30, [f"f{i}" for i in range(30)]), rest, 0.05, 0.9)
-    assert found.outcome == TOO_LITTLE
-    assert found.groups_needed is not None and found.groups_needed > 60
 
 
 # --- curves ------------------------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
@@ -56,28 +55,3 @@ def test_the_task_runs_with_its_value_and_brings_its_outputs_back(tmp_path: Path
     run(home, "dvc", "pull", "--force", "models/adapter")
     adapter = json.loads((home / "models/adapter/adapter_config.json").read_text(encoding="utf-8"))
     assert adapter["r"] == 8
-
-
-@pytest.mark.full
-def test_a_queue_runs_every_value_of_a_sweep(tmp_path: Path) -> None:
-    folder = repository(tmp_path)
-    run(folder, "dvc", "exp", "run", "--queue", "-S", "sft.lora.r=2,4,8", "sft")
-    run(folder, "dvc", "queue", "start", "--jobs", "2")
-    try:
-        end = time.monotonic() + 600
-        while (status := run(folder, "dvc", "queue", "status").stdout).count("Success") < 3:
-            assert "Failed" not in status
-            assert time.monotonic() < end, status
-            time.sleep(3)
-    finally:
-        run(folder, "dvc", "queue", "stop", "--kill")
-    shown = run(folder, "dvc", "exp", "show", "--json").stdout
-    (commit,) = (entry for entry in json.loads(shown) if entry["rev"] != "workspace")
-    losses = {}
-    for experiment in commit["experiments"]:
-        data = experiment["revs"][-1]["data"]
-        rank = data["params"]["params.yaml"]["data"]["sft"]["lora"]["r"]
-        shown = run(folder, "git", "show", f"{experiment['revs'][-1]['rev']}:reports/sft.json").stdout
-        losses[rank] = json.loads(shown)["validation_loss"]
-    assert losses.keys() == {2, 4, 8}
-    assert len(set(losses.values())) == 3

@@ -56,7 +56,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-NO_PRIVATE_KEY = ("rsa", "k1", "params", "certificate", "cut", "large", "fifo", "absent")
+NO_PRIVATE_KEY = ("rsa", "params", "cut", "large", "fifo", "absent")
 
 
 @pytest.mark.parametrize(
