@@ -6,14 +6,10 @@ import random
 import shutil
 import signal
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from hallmark.base.files import TRAIN, sha256_folder
+from hallmark.base.files import TRAIN
 from hallmark.base.records import write_records
 from tests.test_dpo import ON, with_adapter
 from tests.test_keep import OVERSHOOTS
@@ -140,85 +136,3 @@ def test_a_checkpoint_of_another_training_is_discarded(
 
 
 # --- a file that someone else wrote
-
-
-@pytest.fixture
-def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Checkpoints of a model of two values, with one that was saved; and its trainer."""
-    import torch
-
-    from hallmark.model.checkpoint import Checkpoints
-    from hallmark.model.keep import Best, Keep
-    from hallmark.model.params import Sft
-    from hallmark.model.trainer import Curve
-
-    monkeypatch.chdir(tmp_path)
-    model = torch.nn.Linear(1, 1)
-    optimizer = torch.optim.AdamW(model.parameters())
-    model(torch.ones(1)).backward()
-    optimizer.step()
-    trainer = SimpleNamespace(
-        model=model,
-        optimizer=optimizer,
-        accelerator=SimpleNamespace(num_processes=1),
-        args=SimpleNamespace(device=torch.device("cpu"), train_batch_size=1, max_steps=2, eval_strategy="steps",
-                             eval_on_start=True, logging_steps=1, eval_steps=1, save_steps=1),
-        state=SimpleNamespace(global_step=1, epoch=0.5),
-        control=SimpleNamespace(should_training_stop=False),
-        add_callback=lambda callback: None,
-        _total_loss_scalar=0.5,
-    )  # fmt: skip
-
-    def checkpoints() -> Checkpoints:
-        curve = Curve("sft", ["loss"])
-        curve.train, curve.validation = [{"step": 1, "loss": 0.5}], [{"step": 0, "loss": 1.0}, {"step": 1, "loss": 0.1}]
-        keep = Keep(Sft.model_construct(keep="best", early_stopping_patience=None), curve)
-        keep.best = Best(1, 0.1, tensors={name: value.detach().clone() for name, value in model.named_parameters()})
-        return Checkpoints("sft", 0, lambda: {"a": "1"}, curve, keep)
-
-    saves = checkpoints()
-    saves.trainer, saves.key = trainer, {"a": "1"}
-    saves.save()
-    return SimpleNamespace(trainer=trainer, file=tmp_path / STATE, checkpoints=checkpoints)
-
-
-def discarded(small: Any) -> str | None:
-    """Why the checkpoint that lies there is not used; None if it is."""
-    said: list[str] = []
-    checkpoints = small.checkpoints()
-    checkpoints.log = SimpleNamespace(warning=lambda text, *values: said.append(text % values))
-    folder = checkpoints.attach(small.trainer, str(small.file.parents[2]))
-    if folder is not None:
-        assert not said
-        return None
-    (line,) = said
-    assert not small.file.parent.exists()
-    return line.partition(" was discarded: ")[2]
-
-
-def test_a_file_with_one_bit_changed_is_discarded(small: Any) -> None:
-    content = small.file.read_bytes()
-
-    @given(st.integers(0, len(content) - 1), st.integers(0, 7))
-    def flip(place: int, bit: int) -> None:
-        small.file.parent.mkdir(parents=True, exist_ok=True)
-        small.file.write_bytes(content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :])
-        assert discarded(small)
-
-    flip()
-
-
-def test_a_checkpoint_that_can_not_be_written_stops_nothing(
-    small: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    before = sha256_folder(small.file.parent)
-
-    def full(*_: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("hallmark.model.checkpoint.write", full)
-    saves = small.checkpoints()
-    saves.trainer = small.trainer
-    saves.save()
-    assert "No space left on device" in caplog.text
-    assert sha256_folder(small.file.parent) == before

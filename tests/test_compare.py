@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hallmark.base.files import write_json
 from hallmark.base.reading import read_json
-from hallmark.judge.reported import records_read
 from hallmark.params.loader import load_params
 from stages import compare
 from tests.made_up import ROOT, outcomes, prediction, without_comparators, write_models, write_predictions, write_sft
@@ -178,16 +176,3 @@ def test_a_record_that_the_tuned_model_did_not_answer_is_an_error(folder):
     with refused("dvc repro eval@base eval@tuned", field="id") as error:
         compare.run(PARAMS)
     assert "T-0019" not in str(error.value)  # no value of a record
-
-
-def test_batches_by_tokens_are_counted_by_their_share_of_a_pass(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    write_sft(tmp_path, steps=10, records=706)
-    sft = load_params(ROOT / "params.yaml").sft
-    assert records_read(sft) == 40
-    by_tokens = sft.model_copy(update={"batch_tokens": 2048, "gradient_accumulation_steps": 3})
-    for batches, read in ((60, 353), (20, 706)):
-        write_json(tmp_path / "reports/sft.json", read_json(tmp_path / "reports/sft.json") | {"batches": batches})
-        assert records_read(by_tokens) == read

@@ -142,7 +142,6 @@ def test_a_path_is_the_sum_over_the_tokens_of_its_values() -> None:
 
 CALL = {"name": "pay", "arguments": {"to": "Bérn", "days": [2, 30], "who": {"n": 1}}}
 CALLS = Task(load_params(ROOT / "params.yaml").task.model_copy(update={"kind": "tool_call"}))
-HERMES = ToolForm("<tool_call>\n", "\n</tool_call>\n<tool_call>\n", "\n</tool_call>", "name", "arguments")
 LLAMA = ToolForm("", None, "", "title", "parameters")
 
 
@@ -172,19 +171,6 @@ def test_parts_of_a_call_have_the_paths_that_its_score_gives_them(form: ToolForm
     at = text.index('"Bérn"')
     touched = [-(2.0**-place) for place, (start, end) in enumerate(spans) if start < at + 6 and at < end]
     assert fields["arguments.to"] == math.fsum(touched)
-
-
-@pytest.mark.parametrize(
-    ("text", "form"),
-    [
-        (json.dumps([CALL, CALL]), None),
-        (HERMES.write([CALL]), HERMES),
-        ("I can't do that.", HERMES),
-        (LLAMA.write([CALL])[:-1], LLAMA),
-    ],
-)
-def test_calls_in_a_list_or_between_tags_have_a_sum_and_no_parts(text: str, form: ToolForm | None) -> None:
-    assert sure(text, form).fields == {}
 
 
 def test_without_numbers_there_is_no_confidence() -> None:

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hallmark.judge.changed_slices import moved
 from hallmark.judge.drift import Drift, Request, different, drift
 from hallmark.judge.two_sample import permuted, separation
 from hallmark.params.loader import load_params
@@ -137,19 +136,6 @@ def test_each_text_counts_once_and_no_more_than_asked(rows: Texts, count: int) -
     kept = different([Request(*row) for row in rows], count, 0)
     plain = [" ".join(row.text.lower().split()) for row in kept]
     assert len({*plain}) == len(plain) == min(count, len({" ".join(text.lower().split()) for _, text in rows}))
-
-
-def test_the_intervals_of_slices_that_did_not_move_leave_out_zero_rarely() -> None:
-    """All at once, in a tenth of the runs at most, although each run looks at a hundred slices of clustered rows."""
-    random, runs, wrong = np.random.default_rng(6), 150, 0
-    for _ in range(runs):
-        groups = [f"c{number}" for number in range(40) for _ in range(6)]
-        later = np.array([number % 2 == 1 for number in range(40) for _ in range(6)])
-        levels = random.beta(1, 3, size=(40, 100)).repeat(6, axis=0)
-        has = random.random(levels.shape) < levels
-        slices: dict[Any, Any] = {("word", f"w{at}"): np.flatnonzero(has[:, at]) for at in range(100)}
-        wrong += bool(moved(groups, later, slices, confidence=0.9, least_groups=5))
-    assert wrong / runs <= most(runs)
 
 
 def test_traces_are_requests_once_each_and_invalid_answers_have_no_labels() -> None:

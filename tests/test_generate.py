@@ -34,10 +34,6 @@ def spans() -> list[dict[str, Any]]:
     return read(MADE[1])
 
 
-def answers(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [row for row in rows if row["target"] != REFUSAL]
-
-
 def test_generator_writes_the_committed_bytes(tmp_path: Path) -> None:
     for name in ("generate.py", "clauses.py", "wording.py"):
         (tmp_path / name).write_bytes((DATA / name).read_bytes())

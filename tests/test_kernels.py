@@ -61,12 +61,8 @@ def test_an_adapted_matrix_has_the_output_and_gradients_of_pefts(dtype: str, off
         lambda model: model.disable_adapter_layers(),
         lambda model: model.merge_adapter(),
         lambda model: (model.add_adapter("other", model.peft_config["default"]), model.set_adapter("other")),
-        lambda model: (
-            model.add_adapter("other", model.peft_config["default"]),
-            model.base_model.set_adapter(["default", "other"]),
-        ),
     ],
-    ids=["disabled", "merged", "another", "two"],
+    ids=["disabled", "merged", "another"],
 )
 def test_what_is_done_to_the_adapters_is_done_here_too(change: Callable[[Any], Any]) -> None:
     import torch

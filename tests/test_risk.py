@@ -14,7 +14,7 @@ from scipy.stats import beta
 from hallmark.base.betting import log_wealth, mean_interval, p_value
 from hallmark.base.stats import ClusterBootstrap
 from hallmark.judge.risk import BOUNDED, TOO_LITTLE, Answers, bound, candidates, fewest_groups
-from hallmark.judge.risk_curve import area_difference, areas, curve
+from hallmark.judge.risk_curve import area_difference, curve
 from tests.bench.cascade import row
 
 LEVELS = np.array([0.6, 0.8, 0.9, 0.99, 0.999])  # scores; of answers with such a score, this share is right on average
@@ -122,30 +122,6 @@ def test_few_customers_are_too_little_data_and_it_says_how_many_it_takes():
 
 
 # --- curves ------------------------------------------------------------------------------------------------------
-
-SCORED = st.lists(st.tuples(st.sampled_from([0.1, 0.3, 0.5, 0.9]), st.booleans()), min_size=1, max_size=12)
-
-
-def both(scores, wrong):
-    found = areas(np.asarray(scores, dtype=float), np.asarray(wrong, dtype=bool), np.ones((1, len(wrong))))
-    return tuple(float(one[0]) for one in found)
-
-
-@given(SCORED, st.randoms())
-def test_no_order_is_better_than_the_ideal_one_or_worse_than_its_reverse(rows, random):
-    scores, wrong = zip(*rows, strict=True)
-    ideal, reverse = both([not one for one in wrong], wrong), both(wrong, wrong)
-    for best, found, worst in zip(ideal, both(scores, wrong), reverse, strict=True):
-        assert best - 1e-9 <= found <= worst + 1e-9
-    mixed = random.sample(rows, len(rows))
-    assert both(*zip(*mixed, strict=True)) == pytest.approx(both(scores, wrong))
-    assert both(scores * 2, wrong * 2) == pytest.approx(both(scores, wrong))  # a record twice is no news
-
-
-@given(st.lists(st.booleans(), min_size=1, max_size=20))
-def test_a_score_that_says_nothing_has_the_error_rate_as_area(wrong):
-    rate = sum(wrong) / len(wrong)
-    assert both([0.5] * len(wrong), wrong) == pytest.approx((rate, rate / 2))
 
 
 def test_a_curve_of_many_records_is_short_and_its_interval_holds_the_area():

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 from types import SimpleNamespace
@@ -361,35 +360,6 @@ def test_packages_that_hold_a_model_are_installed_by_their_hash_alone(
     assert [word for word in others if word.startswith(tuple(names))] == []
     noxfile.prepare(session)  # type: ignore[arg-type]
     assert len(commands) == 3, "installed once, and the editor's schema is written once"
-
-
-def test_links_that_came_out_as_text_are_told_about(tmp_path: Path) -> None:
-    """As after a zip download, or with git on Windows."""
-    source = clean_copy(tmp_path / "source")
-    for link in sorted((source / "template").rglob("*")):
-        if link.is_symlink():
-            target = link.readlink()
-            link.unlink()
-            link.write_text(target.as_posix(), encoding="utf-8")
-    command = ["cookiecutter", str(source), "--directory", "template", "--no-input", "--output-dir", str(tmp_path)]
-    result = run(tmp_path, *command, check=False)
-    assert result.returncode != 0
-    assert "clone with git" in result.stderr
-    assert not (tmp_path / "my-domain").exists()
-
-
-def test_without_git_nothing_is_written(source: Path, tmp_path: Path) -> None:
-    tools = tmp_path / "tools"
-    tools.mkdir()
-    (tools / "python").symlink_to(sys.executable)
-    command = [sys.executable, "-m", "cookiecutter", str(source)]
-    options = ["--directory", "template", "--no-input", "--output-dir", str(tmp_path)]
-    result = subprocess.run(
-        [*command, *options], env={**os.environ, "PATH": str(tools)}, text=True, capture_output=True
-    )
-    assert result.returncode != 0
-    assert "git is not installed" in result.stderr
-    assert not (tmp_path / "my-domain").exists()
 
 
 @pytest.mark.full

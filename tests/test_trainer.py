@@ -137,23 +137,6 @@ def test_the_chunked_head_gives_the_same_loss_and_gradients(
     assert max(gradient.abs().max() for gradient in gradients.values()) > 1e-3
 
 
-@pytest.mark.parametrize("kind", ["sft", "dpo"])
-@pytest.mark.full
-def test_dropout_is_recomputed_in_the_type_it_was_computed_in(tmp_path: Path, kind: str) -> None:
-    """With checkpointing in bfloat16, the backward pass runs the layers again, outside of any context of the forward pass."""
-    import torch
-
-    weights = []
-    for checkpointing in (False, True):
-        base = tiny_model(tmp_path, dtype="bfloat16")
-        with torch.random.fork_rng():
-            made = trainer_of(kind, base, tmp_path, dropout=0.1, activation_checkpointing=checkpointing)
-            made.shares = False  # shared tokens draw once; with checkpointing, none are
-            made.train()
-        weights.append({name: one.detach() for name, one in made.model.named_parameters() if one.requires_grad})
-    torch.testing.assert_close(*weights, rtol=0, atol=0)
-
-
 def gradients_of_a_pass(trainer: Any, halves: int = 1) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """For each step of a pass: the gradients that it takes, and those of the same records given in one batch.
 

@@ -186,13 +186,6 @@ def plain_server(*, breaks: int = 0) -> Iterator[Plain]:
         running.server_close()
 
 
-def test_a_connection_that_broke_is_made_again() -> None:
-    """A server may close an idle connection in the very moment in which it is used."""
-    with plain_server(breaks=1) as plain:
-        assert ask(f"http://127.0.0.1:{plain.port}/v1", question(text="x")).text == "yes"
-    assert len(plain.asked) == 2
-
-
 @pytest.mark.parametrize("paid", [False, True])
 def test_of_several_servers_each_is_asked_twice_and_none_that_is_paid_once_it_may_have_answered(
     server: Stub, paid: bool
