@@ -1,4 +1,4 @@
-"""The whole pipeline rebuilt: in a fresh clone that is killed on the way, and from a remote. On the tiny model."""
+"""The pipeline rebuilt: in a fresh clone that is killed on the way, and from a remote. On the tiny model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ import pytest
 
 from hallmark.base import loaded_code
 from hallmark.base import provenance as prov
-from tests.test_pipeline import module_of, stages
+from hallmark.task.predictions import predictions_of
+from tests.test_pipeline import PIPELINE, module_of, stages
 from tests.workspace import ROOT, run
 
 # Read by every Python below `dvc repro`: writes down which files of `stages/` and `hallmark/` a stage opens, its own processes included.
@@ -42,6 +43,9 @@ if stage:
 """
 
 MEASURED = ("reports/measured/", "models/release/")
+# What every run of the tests rebuilds, and the stages on the way there; with `-m full`, all is rebuilt.
+TARGETS = ("eval@tuned", "classical")
+ON_THE_WAY = ("base", "mask", "dedupe", "split", "quantize", "sft", "dpo", "eval", "classical")
 
 
 def exact_outputs(folder: Path) -> list[Path]:
@@ -57,7 +61,7 @@ def exact_outputs(folder: Path) -> list[Path]:
     ]
 
 
-def rebuild(start: Path, top: Path, times: int = 1) -> Path:
+def rebuild(start: Path, top: Path, times: int = 1, targets: tuple[str, ...] = ()) -> Path:
     """Another folder, hash seed, locale, time zone and umask, and an empty cache. `dvc repro` and all it started are
     killed, once in the middle of the training, or at any moment again and again; it goes on from where it was cut.
 
@@ -73,7 +77,7 @@ def rebuild(start: Path, top: Path, times: int = 1) -> Path:
     elsewhere |= {"AUDIT_ROOT": str(folder), "AUDIT_FOLDER": str(audit / "opened")}
     elsewhere |= {"PYTHONPATH": f"{folder}{os.pathsep}{audit / 'python'}"}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    repro = ["bash", "-c", "umask 077; exec dvc repro"]
+    repro = ["bash", "-c", f"umask 077; exec dvc repro {' '.join(targets)}"]
     draw, log = random.Random(times), top / "said"
     for _ in range(times):
         end = time.monotonic() + (600 if times == 1 else draw.uniform(2, 30))
@@ -100,8 +104,8 @@ def rebuild(start: Path, top: Path, times: int = 1) -> Path:
 
 @pytest.fixture(scope="session")
 def rebuilt(tiny_start: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The pipeline as users run it: a process for each stage, below one `dvc repro`, which was killed once."""
-    return rebuild(tiny_start, tmp_path_factory.mktemp("rebuilt"))
+    """TARGETS as users make them: a process for each stage, below one `dvc repro`, which was killed once."""
+    return rebuild(tiny_start, tmp_path_factory.mktemp("rebuilt"), targets=TARGETS)
 
 
 @pytest.fixture(scope="module")
@@ -112,11 +116,8 @@ def checks() -> set[str]:
     return {Path(file).relative_to(ROOT).as_posix() for file in run(ROOT, "python", "-c", code).stdout.splitlines()}
 
 
-@pytest.mark.parametrize(("name", "block"), stages())
-def test_what_a_stage_opens_is_declared(rebuilt: Path, checks: set[str], name: str, block: dict[str, Any]) -> None:
-    """Of the files of both buildings, those that it really opened while the pipeline ran."""
-    if name == "code":  # opens all of them
-        return
+def undeclared(rebuilt: Path, checks: set[str], block: dict[str, Any]) -> set[str]:
+    """Of the files of both buildings, those that a stage really opened and that are not in its list."""
     paths = (rebuilt.parent / "audit/opened" / module_of(block)).read_text(encoding="utf-8").splitlines()
     opened = {re.sub(r"__pycache__/(\w+)\.cpython-\d+\.pyc.*", r"\1.py", path) for path in paths}
     free = {path for path in opened if loaded_code.NO_OUTPUT.fullmatch(path)} | checks
@@ -124,20 +125,35 @@ def test_what_a_stage_opens_is_declared(rebuilt: Path, checks: set[str], name: s
     free |= {path for path in opened if path.endswith("__init__.py") and loaded_code.only_a_docstring(ROOT / path)}
     assert f"{module_of(block).replace('.', '/')}.py" in opened
     lines = (rebuilt / "code" / module_of(block).split(".")[1]).read_text(encoding="utf-8").splitlines()
-    assert opened - free - {line.partition("  ")[2] for line in lines} == set()
+    return opened - free - {line.partition("  ")[2] for line in lines}
+
+
+@pytest.mark.parametrize("name", ON_THE_WAY)
+def test_what_a_stage_opens_is_declared(rebuilt: Path, checks: set[str], name: str) -> None:
+    assert undeclared(rebuilt, checks, PIPELINE[name].get("do", PIPELINE[name])) == set()
 
 
 # `tiny_run` comes last, so that it may be made by another test process meanwhile.
 def test_a_fresh_clone_elsewhere_that_is_killed_ends_in_the_same_bytes(rebuilt: Path, tiny_run: Path) -> None:
-    for file in exact_outputs(tiny_run):
-        assert (rebuilt / file).read_bytes() == (tiny_run / file).read_bytes(), file
+    made = exact_outputs(rebuilt)
+    known = ("data/split/holdout.parquet", "models/adapter/adapter_model.safetensors", "reports/sft.json")
+    assert {*map(Path, known), *map(predictions_of, ("tuned", "classical"))} <= {*made} <= {*exact_outputs(tiny_run)}
+    assert [file for file in made if (rebuilt / file).read_bytes() != (tiny_run / file).read_bytes()] == []
     assert not list(rebuilt.rglob(".*-????????")), "remains of a killed writer"
 
 
 @pytest.mark.full
 @pytest.mark.timeout(7200)
-def test_kills_at_any_moment_end_in_the_same_bytes(tiny_start: Path, tiny_run: Path, tmp_path: Path) -> None:
-    test_a_fresh_clone_elsewhere_that_is_killed_ends_in_the_same_bytes(rebuild(tiny_start, tmp_path, 30), tiny_run)
+def test_kills_at_any_moment_end_in_the_same_bytes(
+    tiny_start: Path, tiny_run: Path, tmp_path: Path, checks: set[str]
+) -> None:
+    """All of the pipeline; `code` alone may open what it doesn't declare, since it opens all."""
+    rebuilt = rebuild(tiny_start, tmp_path, 30)
+    assert exact_outputs(rebuilt) == exact_outputs(tiny_run)
+    test_a_fresh_clone_elsewhere_that_is_killed_ends_in_the_same_bytes(rebuilt, tiny_run)
+    assert {name: undeclared(rebuilt, checks, block) for name, block in stages() if name != "code"} == {
+        name: set() for name, _ in stages() if name != "code"
+    }
 
 
 def test_no_exact_output_holds_a_path_of_this_machine_or_the_time(tiny_run: Path) -> None:
