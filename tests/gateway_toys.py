@@ -91,8 +91,6 @@ class Stubs:
     room: bool = True
     shared: Stub | None = None
     started: list[tuple[str, Stub]] = field(default_factory=list)
-    starting: list[str] = field(default_factory=list)  # now
-    most_starting: int = 0
 
     def key(self, wanted: Wanted, side: Side) -> str:
         return wanted.key
@@ -100,11 +98,8 @@ class Stubs:
     def launch(self, wanted: Wanted, side: Side) -> Launched:
         if wanted.version in self.refuse:
             raise HallmarkError(f"{wanted.version} is damaged", remedy="make it again")
-        self.starting.append(wanted.version)
-        self.most_starting = max(self.most_starting, len(self.starting))
         time.sleep(self.slow)
         stub = self.shared or start(wanted.version)
-        self.starting.remove(wanted.version)
         if stub is not self.shared:
             self.started.append((wanted.version, stub))
         upstream = Upstream(stub.url, "tickets", own=True)

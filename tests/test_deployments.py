@@ -294,19 +294,3 @@ def test_a_gateway_that_is_closed_while_a_server_starts_leaves_none() -> None:
         ):
             time.sleep(0.05)
         assert [stub.process.poll() is None for _, stub in launcher.started] == [False, False]
-
-
-@pytest.mark.parametrize(("room", "at_once"), [(True, 2), (False, 1)])
-def test_two_releases_start_at_once_only_if_memory_has_room_for_both(room: bool, at_once: int) -> None:
-    source = Wants(prod="v1.0.0")
-
-    async def script(models: Served) -> None:
-        launcher.slow, launcher.room = 1.0, room
-        source.sides = {"prod": "v2.0.0"}
-        await until(lambda: launcher.starting == ["v2.0.0"])
-        source.sides = {"prod": "v3.0.0"}
-        await until(lambda: models.deployments.versions == {"prod": "v3.0.0"})
-
-    with stubs() as launcher:
-        play(source, launcher, script)
-        assert launcher.most_starting == at_once

@@ -398,26 +398,6 @@ def test_a_failure_behind_is_an_error_with_a_trace(
     assert f'reason="{reason}"' in gateway.metrics.text()
 
 
-@pytest.mark.parametrize(
-    ("said", "code", "param"),
-    [
-        ("context_length_exceeded messages", "context_length_exceeded", "messages"),
-        ("context_length_exceeded max_tokens", "context_length_exceeded", "max_tokens"),
-        ("invalid_messages messages", "invalid_messages", "messages"),
-        ("None response_format", "unsupported_parameter", "response_format"),
-        ("None stop", "unsupported_parameter", "stop"),
-    ],
-)
-def test_what_the_model_server_refuses_is_named(gateway: Gateway, said: str, code: str, param: str) -> None:
-    body = chat(f"REFUSED {said}", max_tokens=5, stop=["x"], response_format={"type": "json_object"})
-    assert error_of(ask(gateway, body), 400, code)["param"] == param
-    newer = {name: value for name, value in body.items() if name != "max_tokens"} | {"max_completion_tokens": 5}
-    assert error_of(ask(gateway, newer), 400, code)["param"] == param.replace("max_tokens", "max_completion_tokens")
-    message = error_of(ask(gateway, body | chat("REFUSED None None")), 400, "refused_by_model")["message"]
-    assert "stop or response_format" in message
-    assert "tool_choice" not in message
-
-
 def test_a_caller_of_one_call_gets_one(gateway: Gateway) -> None:
     for changes, count in (({}, 2), ({"parallel_tool_calls": True}, 2), ({"parallel_tool_calls": False}, 1)):
         (choice,) = ask(gateway, chat("CALL CALL", **changes)).json()["choices"]

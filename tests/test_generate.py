@@ -17,7 +17,6 @@ DATA = Path(__file__).resolve().parents[1] / "data"
 pytestmark = pytest.mark.skipif(not (DATA / "generate.py").exists(), reason="this domain brought its own data")
 sys.path.insert(0, str(DATA))
 MADE = ("raw/tickets.jsonl", "gold/spans.jsonl", "gold/duplicates.jsonl")
-REFUSAL = {"intent": "refuse"}
 
 
 def read(name: str) -> list[dict[str, Any]]:

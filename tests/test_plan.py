@@ -8,19 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from peft import get_peft_model
-from torch.utils.flop_counter import FlopCounterMode
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import BASE, QUANTIZED, write_json
 from hallmark.base.reading import read_object
 from hallmark.commands import plan
-from hallmark.model.kernels import use_kernels
-from hallmark.model.lora import lora_config
 from hallmark.model.params import Sft
 from hallmark.params.loader import Params, load_params
-from hallmark.plan import advice, bases, estimate, machine, speed
+from hallmark.plan import advice, bases, estimate, machine
 from hallmark.plan.batches import all_answering
 from hallmark.plan.lengths import NO_PART, lengths, tokens_of
 from hallmark.plan.machine import GIB, GPUS
@@ -49,10 +44,6 @@ def here(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Params]:
     """Its params, with the workspace as working directory."""
     monkeypatch.chdir(tiny)
     yield load_params()
-
-
-def with_sft(params: Params, **values: Any) -> Params:
-    return params.model_copy(update={"sft": params.sft.model_copy(update=values)})
 
 
 def with_all_layers(sft: Sft) -> Sft:
@@ -95,31 +86,6 @@ def test_memory_is_that_of_real_runs(here: Params, shape: Shape) -> None:
     """The real trainer, or decoder, on real tensors, counted in the same way, holds as much within 15 %."""
     params = changed(here.model_copy(update={"sft": with_all_layers(here.sft)}), shape)
     assert foreseen(params, shape) == pytest.approx(held(params, shape), rel=0.15)
-
-
-def products_in_place(_: Any, left: tuple[int, int], right: tuple[int, int], **__: Any) -> int:
-    """The operations of `addmm_`, which torch's counter doesn't know."""
-    return 2 * left[0] * left[1] * right[1]
-
-
-def test_work_is_what_torch_counts(here: Params) -> None:
-    """The formulas give the operations that torch's own counter sees in a forward and a backward pass."""
-    sft, config = with_sft(here, dtype="float32", attention="eager").sft, configuration(BASE)
-    model = speed.filled(config, "float32", "eager", "cpu")
-    tuned: Any = get_peft_model(model, lora_config(model, sft.lora))
-    use_kernels(tuned)
-    base, ids = tuned.get_base_model(), torch.zeros(2, 64, dtype=torch.long)
-    counters = []
-    for backward in (False, True):
-        counters.append(FlopCounterMode(display=False, custom_mapping={torch.ops.aten.addmm_: products_in_place}))
-        with counters[-1]:
-            hidden = base.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
-            loss = base.get_output_embeddings()(hidden.reshape(-1, 64)[:20]).sum()
-            if backward:
-                loss.backward()
-    size, batch = sizes(config, sft.lora), Batch(2, 64, 10)
-    assert size.reading(batch, 10, adapter=True) == pytest.approx(counters[0].get_total_flops(), rel=0.01)
-    assert size.training(batch, False) == pytest.approx(counters[1].get_total_flops(), rel=0.1)
 
 
 def test_what_fits_comes_with_the_smallest_change_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,8 +23,7 @@ from hallmark.service.commands.serve import checked_by_name, serve_directly
 from tests import small_pipeline
 from tests.made_up_release import parts, write_release
 from tests.small_pipeline import shell
-from tests.test_benchmark import make_benchmark_workspace
-from tests.test_vllm import BLOCK, CPU, NEEDED, WAIT, server
+from tests.test_vllm import BLOCK, CPU, server
 from tests.workspace import ROOT, change_params
 
 TASKS: dict[str, dict[str, Any]] = {
@@ -202,47 +201,3 @@ def test_one_server_has_room_for_all_ranks_and_all_adapters_in_a_batch(several: 
     assert line[-3:] == ["--lora-modules", "triage=triage", "refunds=refunds"]
     assert line[line.index("--max-loras") + 1] == "2"
     assert line[line.index("--max-lora-rank") + 1] == "32"
-
-
-@pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace with a base and two adapters over it that change every answer."""
-    import torch
-    from safetensors.torch import load_file, save_file
-
-    folder = make_benchmark_workspace(tmp_path_factory.mktemp("two"))
-    shutil.copytree(folder / "models/adapter", folder / "models/other")
-    weights = load_file(folder / "models/adapter/adapter_model.safetensors")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(2)
-        other = {name: torch.randn_like(at) * 0.5 if "lora_B" in name else at for name, at in weights.items()}
-    save_file(other, folder / "models/other/adapter_model.safetensors")
-    return folder
-
-
-@NEEDED
-@pytest.mark.full
-def test_one_server_answers_by_name_as_each_adapter_alone_does(two: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import httpx
-
-    from hallmark.serve.server import Server, served, served_together
-
-    monkeypatch.chdir(two)
-    adapters = {"one": Path("models/adapter"), "other": Path("models/other")}
-
-    def ask(running: Server, model: str) -> str:
-        body = running.body(model, 24) | {"logprobs": True}
-        body["messages"] = [{"role": "user", "content": "Order 1 arrived broken"}]
-        answer = httpx.post(f"{running.url}/chat/completions", json=body, timeout=WAIT, trust_env=False)
-        assert answer.status_code == 200, answer.text
-        return str(answer.json()["choices"][0]["message"]["content"])
-
-    settings = server(adapter="lora")
-    with served_together(adapters, 0, settings, CPU) as running:
-        listed = httpx.get(f"{running.url}/models", trust_env=False).json()["data"]
-        assert {model["id"] for model in listed} == {"base", *adapters}
-        together = {model: ask(running, model) for model in ("base", *adapters)}
-    assert len(set(together.values())) == 3
-    for name, adapter in adapters.items():
-        with served(["tuned"], {"tuned": 0}, adapter, settings, CPU) as alone:
-            assert ask(alone["tuned"], "tuned") == together[name]

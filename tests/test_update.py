@@ -214,26 +214,6 @@ def test_an_update_that_was_killed_is_put_away_and_runs_again(small: tuple[Path,
     assert (done.stdout.strip(), git(repo, "status", "--porcelain")) == (f"{repo}: nothing to update", "")
 
 
-def test_a_project_in_a_folder_of_a_repository_is_updated_there(small: tuple[Path, Path]) -> None:
-    repo, above = small[1], small[1].parent
-    run(repo, "rm", "-r", ".git")
-    git(above, "init", "--quiet")
-    git(above, "config", "core.fileMode", "false")
-    written(above, {"other.txt": "other\n", "logo.bin": b"old\0"})
-    git_commit(above, "start")
-    (repo / "params.yaml").chmod(0o755)
-    written(above, {"other.txt": "not committed, and not ours\n"})
-    git(above, "add", "other.txt")
-    with pytest.raises(HallmarkError, match=r"not committed.*other\.txt"):  # which `git reset --merge` would take back
-        update(repo, None, None)
-    git(above, "reset", "--quiet")
-    assert update(repo, None, None) == []
-    assert git(above, "status", "--porcelain").splitlines() == [
-        " M other.txt", "M  repo/.cruft.json", "M  repo/logo.bin", "A  repo/notes.txt", "M  repo/params.yaml",
-        "M  repo/stages/gate.py", "D  repo/stages/gone.py",
-    ]  # fmt: skip
-
-
 def test_what_can_not_be_updated_is_left_alone(small: tuple[Path, Path]) -> None:
     top, repo = small
     record = (repo / ".cruft.json").read_text(encoding="utf-8")
