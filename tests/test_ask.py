@@ -305,7 +305,7 @@ def test_its_own_prompt_examples_schema_and_key_are_sent(
 
 def test_a_kill_loses_nothing_and_nothing_is_asked_twice(at: Path, server: Server) -> None:
     use(server, concurrency=2)
-    server.slow = 1.0
+    server.slow = 0.5
     variables = {**os.environ, "PYTHONPATH": str(at)}
     process = subprocess.Popen(
         [sys.executable, "-m", "hallmark.commands.ask"], env=variables, stderr=subprocess.DEVNULL
@@ -315,7 +315,7 @@ def test_a_kill_loses_nothing_and_nothing_is_asked_twice(at: Path, server: Serve
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    time.sleep(1.2)  # what was on the way has ended
+    time.sleep(0.7)  # what was on the way has ended
     kept, sent = read_bought("big", cut=True), len(server.asked)
     assert 3 <= len(kept) < 10
     with file_of("big").open("ab") as file:

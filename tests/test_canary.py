@@ -59,7 +59,7 @@ MARGINS = dict.fromkeys(["wrong", "schema_breaks", "handed_over", "failed", "slo
     ids=str,
 )
 def test_one_that_is_worse_by_the_margin_is_hardly_ever_promoted(case):
-    ours, _ = decided(1, 200, case)
+    ours, _ = decided(1, 100, case)
     assert share(ours.promoted) <= ALPHA
 
 

@@ -7,7 +7,6 @@ import logging
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,17 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hallmark.answer.answers import Answer
-from hallmark.base.errors import HallmarkError
 from hallmark.judge.cascade import Shipped
 from hallmark.mask.restoring import Masked
 from hallmark.params.service import Fallback
 from hallmark.service.gateway import responses
-from hallmark.service.gateway.cascading import read_cascade
 from hallmark.service.gateway.exchange import Answered
 from hallmark.service.gateway.fallback import Broad
 from hallmark.service.gateway.models import Served
 from tests.gateway_toys import REFUSAL, SURE, TICKET, UNSURE, Counts, Stubs, Wants, asked, cascade, judge, play, stubs
-from tests.made_up_release import CASCADE
 from tests.stub_model import Stub, start
 
 NOTHING_MASKED = Masked(messages=[], tools=None, values={})
@@ -224,20 +220,6 @@ def test_an_answer_is_as_long_as_it_was_evaluated_unless_the_caller_says(server:
         answer(launcher, broad(broad_server), text=TICKET, log=UNSURE)
     assert server.counts()["bodies"][-1]["max_tokens"] == 64
     assert broad_server.counts()["bodies"][-1]["max_tokens"] == 1024
-
-
-def test_a_cascade_is_read_as_if_a_stranger_had_written_it(tmp_path: Path) -> None:
-    assert read_cascade(None) is None
-    assert read_cascade(tmp_path) is None
-    file = tmp_path / "cascade.json"
-    file.write_text(json.dumps(CASCADE))
-    found = read_cascade(tmp_path)
-    assert found is not None
-    assert found.threshold == 0.9
-    for bad in ("{", "[]", json.dumps(CASCADE | {"threshold": "0"}), json.dumps(CASCADE | {"more": 1}), "x" * 2**21):
-        file.write_text(bad)
-        with pytest.raises(HallmarkError, match=r"cascade\.json"):
-            read_cascade(tmp_path)
 
 
 @given(st.text(max_size=60) | st.integers(1, 200).map(lambda deep: "[" * deep), st.lists(st.floats(-50, 0), max_size=5))

@@ -162,11 +162,11 @@ def test_a_replaced_server_finishes_what_it_has_or_is_stopped_when_its_time_is_u
         return await task
 
     with stubs() as launcher:
-        slow = play(source, launcher, lambda models: script(models, 2.0), drain_seconds=20.0)
+        slow = play(source, launcher, lambda models: script(models, 1.0), drain_seconds=20.0)
         assert (slow.version, slow.outcome) == ("v1.0.0", "answered")
     source.sides = {"prod": "v1.0.0"}
     with stubs() as launcher:  # the old one is stopped under it: the new one answers
-        cut = play(source, launcher, lambda models: script(models, 6.0), drain_seconds=0.5)
+        cut = play(source, launcher, lambda models: script(models, 3.0), drain_seconds=0.3)
         assert (cut.version, cut.outcome) == ("v1.1.0", "answered")
 
 
@@ -176,9 +176,9 @@ def test_a_rollback_does_not_wait_for_a_canary_that_starts() -> None:
     async def script(models: Served) -> None:
         source.sides = {"prod": "v2.0.0"}
         await until(lambda: models.deployments.versions["prod"] == "v2.0.0")
-        launcher.slow = 5.0
+        launcher.slow = 2.5
         source.sides = {"prod": "v2.0.0", "canary": "v3.0.0"}
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(0.5)
         launcher.slow = 0.0
         source.sides = {"prod": "v1.0.0", "canary": "v3.0.0"}
         await until(lambda: models.deployments.versions["prod"] == "v1.0.0")
@@ -212,7 +212,7 @@ def test_a_rollback_waits_for_no_start_while_the_old_server_is_kept(
                 launcher.room = False
                 source.sides = {"prod": "v2.0.0", "canary": "v3.0.0"}
                 await until(lambda: "canary" in models.deployments.versions)
-            launcher.slow = 3.0
+            launcher.slow = 2.0
             source.sides = {"prod": "v1.0.0"}
             start = time.monotonic()
             await until(lambda: models.deployments.versions["prod"] == "v1.0.0")
@@ -224,7 +224,7 @@ def test_a_rollback_waits_for_no_start_while_the_old_server_is_kept(
     with stubs() as launcher, caplog.at_level(logging.INFO):
         seconds = play(source, launcher, script, warm_seconds=0.2 if case == "time over" else 60.0)
         assert [version for version, _ in launcher.started].count("v1.0.0") == starts
-        assert (seconds < 3.0) == (case == "kept")
+        assert (seconds < 2.0) == (case == "kept")
         assert not [stub for _, stub in launcher.started if stub.process.poll() is None]
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import httpx
 import pytest
 
-from hallmark.serve import load
 from hallmark.serve.load import Outcome, send_all, summarize
 from hallmark.serve.params import Objective
 
@@ -121,35 +120,6 @@ def test_a_failure_is_counted_by_its_kind_and_spoils_nothing_else(script, failur
         if failure == "timeout":
             await asyncio.sleep(0.2)
             assert scripted.hung_up == 1  # the server is told, and can stop working for nobody
-
-    against(use)
-
-
-@pytest.mark.parametrize(
-    "raw",
-    [
-        '{"usage": {"completion_tokens": NaN}}',
-        '{"choices": [{"delta": {"content": 5}}]}',
-        '{"a":' * 50_000,
-        '{"a":' + "9" * 5_000 + "}",
-        '{"choices": [{"delta": {"content": "\xff"}}]}',
-    ],
-)
-def test_a_stream_of_another_shape_is_a_failure_not_a_crash(raw):
-    async def use(scripted: Scripted, client: httpx.AsyncClient) -> None:
-        (outcome,) = await send_all(client, [ask(raw=raw)], concurrency=1, timeout=10.0)
-        assert (outcome.failure or "").endswith("Error")
-        assert summarize([[outcome]], EASY, None)["errors"] == 1
-
-    against(use)
-
-
-@pytest.mark.parametrize("script", [{"words": ["x" * 2_000]}, {"headers": "content-encoding: gzip\r\n"}])
-def test_a_stream_that_is_too_long_or_packed_is_a_failure(script, monkeypatch):
-    monkeypatch.setattr(load, "LARGEST", 1_000)
-
-    async def use(scripted: Scripted, client: httpx.AsyncClient) -> None:
-        assert (await send_all(client, [ask(**script)], concurrency=1, timeout=10.0))[0].failure == "ValueError"
 
     against(use)
 

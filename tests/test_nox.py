@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import subprocess
 import sys
@@ -12,7 +11,6 @@ from pathlib import Path
 import pytest
 
 import noxfile
-from hallmark.base.errors import run_stage
 from tests.workspace import ROOT
 
 MISSING = (
@@ -97,37 +95,6 @@ def test_only_a_verdict_of_the_canary_is_no_failure(installed: Path) -> None:
         name: python("-m", "nox", "-s", name, "--", "fail", folder=installed).returncode for name in ("canary", "plan")
     }
     assert codes == {"canary": 0, "plan": 1}
-
-
-@pytest.mark.parametrize(
-    ("stage", "pipeline", "line"),
-    [
-        ("sft", None, "stage 1 of 3: sft (took 3 min 10 s last time)\n"),
-        ("eval@tuned", None, "stage 3 of 3: eval@tuned\n"),
-        (None, None, ""),
-        ("sft", "stages: [", ""),
-    ],
-)
-def test_a_stage_says_its_place_and_how_long_it_took_and_runs_whatever_that_finds(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    stage: str | None,
-    pipeline: str | None,
-    line: str,
-) -> None:
-    stages = {"sft": {"cmd": "x"}, "eval": {"foreach": {"base": {}, "tuned": {}}, "do": {"cmd": "x"}}}
-    (tmp_path / "dvc.yaml").write_text(pipeline or json.dumps({"stages": stages}), encoding="utf-8")
-    (tmp_path / "reports/measured").mkdir(parents=True)
-    (tmp_path / "reports/measured/sft.json").write_text('{"seconds": 190.4}', encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["sft.py"])
-    monkeypatch.delenv("DVC_STAGE", raising=False)
-    if stage:
-        monkeypatch.setenv("DVC_STAGE", stage)
-    ran: list[object] = []
-    run_stage("sft", None, ran.append)
-    assert (len(ran), capsys.readouterr().err) == (1, line)
 
 
 def test_packages_are_looked_at_again_only_if_the_interpreter_or_what_is_asked_for_changed(installed: Path) -> None:

@@ -20,7 +20,7 @@ from hallmark.commands import machine as tool
 from hallmark.params.checked import loaded as loaded_text
 from hallmark.params.edit import changed, value_of
 from hallmark.params.loader import Params, load_params
-from hallmark.params.presets import advice, machines, prepared, size_by_name
+from hallmark.params.presets import machines, prepared, size_by_name
 from hallmark.serve.engines import vllm
 from hallmark.serve.memory import cache_bytes
 from tests.rows import refused
@@ -114,17 +114,6 @@ def test_a_name_tells_the_size() -> None:
     assert size_by_name("Qwen/Qwen3-30B-A3B") == 30
     assert size_by_name("mistralai/Mixtral-8x7B-v0.1") == 56
     assert size_by_name("owner/model-4bit") is None
-
-
-def test_a_base_too_large_for_a_cpu_or_of_unknown_size_is_warned_of() -> None:
-    for base, machine, billions, warned in (
-        ("llama-3.2-3b", "cpu", 3.0, "nox -s plan"),
-        ("own", "gpus", None, "nox -s machine -- gpus"),
-        ("smollm2-135m", "cpu", 0.135, None),
-        ("llama-3.2-3b", "gpu-24gb", 3.0, None),
-    ):
-        lines = advice(finished("extraction", base, machine), machine, billions)
-        assert [warned in line for line in lines] == ([True] if warned else [])
 
 
 def test_the_hook_can_use_it_without_packages() -> None:

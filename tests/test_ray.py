@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import signal
 import sys
 import threading
 import time
@@ -23,10 +22,11 @@ from hallmark.mask.ray_cluster import Ray, reach
 from hallmark.mask.workers import TRIES, spread
 from hallmark.params.loader import load_params, resolved, tracked
 from stages import mask
+from tests.deadly import begin, double
 from tests.workspace import ROOT, change_params, make_workspace
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the group dev installs Ray")
-ENGINES = ["local", pytest.param("ray", marks=needs_ray)]
+ENGINES = ["local", pytest.param("ray", marks=[needs_ray, pytest.mark.full])]
 RULES = {"mask.ner.engine": "none", "mask.ner.model": None, "mask.gold": None, "mask.workers": 2}
 LAST = 20  # chunks
 DEADLY = (70, 128)  # rows of one chunk
@@ -46,22 +46,6 @@ def cluster() -> Iterator[Ray]:
 @pytest.fixture
 def engine(request: pytest.FixtureRequest) -> Ray | None:
     return request.getfixturevalue("cluster") if request.param == "ray" else None
-
-
-def begin() -> None:
-    """A worker that needs nothing."""
-
-
-def double(chunk: list[tuple[int, dict[int, int], Path]]) -> int:
-    """Twice the number; `deadly` says how many workers end at a number, and 0 that it is an error."""
-    ((number, deadly, folder),) = chunk
-    deaths = folder / str(number)
-    if number in deadly and len(died := deaths.read_bytes() if deaths.exists() else b"") < deadly[number]:
-        deaths.write_bytes(died + b".")
-        os.kill(os.getpid(), signal.SIGKILL)
-    if deadly.get(number) == 0:
-        raise HallmarkError("bad", file="rows.jsonl", row=number, remedy="fix it")
-    return 2 * number
 
 
 def doubled(engine: Ray | None, deadly: dict[int, int], folder: Path) -> list[int]:
@@ -113,7 +97,7 @@ def record_or_die(chunk: Any) -> Any:
     return os.kill(os.getpid(), 9) if any(row.number in DEADLY for row, _ in chunk) else passes.record_chunk(chunk)
 
 
-@pytest.mark.parametrize("engine", ["local", pytest.param("ray", marks=[needs_ray, pytest.mark.full])], indirect=True)
+@pytest.mark.parametrize("engine", ENGINES, indirect=True)
 def test_rows_that_no_worker_survives_are_left_out(
     here: Path, engine: Ray | None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

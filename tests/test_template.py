@@ -278,6 +278,7 @@ def git(folder: Path, *command: str) -> str:
     ).stdout
 
 
+@pytest.mark.full
 def test_the_library_has_the_same_bytes_from_a_git_url(tmp_path: Path) -> None:
     """`pip install git+URL@COMMIT` builds the very wheel that stamping puts into a repo; git takes its links without a word."""
     source = clean_copy(tmp_path / "source")
