@@ -28,8 +28,8 @@ FUZZ = os.environ.get("HALLMARK_FUZZ")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """How many examples a property is tried on: with `-m full`, ten times as many. No deadline: a machine may be busy."""
-    examples = int(FUZZ or (300 if config.option.markexpr == "full" else 30))
+    """How many examples a property is tried on: with `-m full`, 15 times as many. No deadline: a machine may be busy."""
+    examples = int(FUZZ or (300 if config.option.markexpr == "full" else 20))
     settings.register_profile("hallmark", deadline=None, derandomize=not FUZZ, max_examples=examples)
     settings.load_profile("hallmark")
 

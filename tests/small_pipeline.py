@@ -13,6 +13,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from hallmark.params.loader import resolved
+from tests.workspace import dvc_init
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -166,7 +167,9 @@ def relock() -> None:
 def make(repo: Path) -> None:
     """Write the repository, run its pipeline from a clean commit, and commit what it made."""
     write(repo)
-    shell("git init -q -b main && dvc init -q && git add -A && git commit -qm start && dvc repro -q", repo)
+    shell("git init -q -b main", repo)
+    dvc_init(repo)
+    shell("git add -A && git commit -qm start && dvc repro -q", repo)
     shell("git add -A && git commit -qm results", repo)
 
 

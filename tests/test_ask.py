@@ -36,7 +36,17 @@ from tests.rows import refused
 from tests.stub_model import ChatServer, Reply
 from tests.test_eval import SETTINGS, some_holdout, some_train
 from tests.tiny import make_tiny_base
-from tests.workspace import ROOT, change_params, git_commit, git_init, make_workspace, repro_here, run
+from tests.workspace import (
+    ROOT,
+    add_remote,
+    change_params,
+    dvc_init,
+    git_commit,
+    git_init,
+    make_workspace,
+    repro_here,
+    run,
+)
 
 ENDPOINT: dict[str, Any] = {
     "kind": "endpoint",
@@ -332,13 +342,13 @@ def test_a_kill_loses_nothing_and_nothing_is_asked_twice(at: Path, server: Serve
 def test_dvc_keeps_the_file_and_pushes_it_only_if_told_to(at: Path, server: Server, tmp_path: Path) -> None:
     use(server)
     run(at, "git", "init", "--quiet")
-    run(at, "dvc", "init", "--quiet")
+    dvc_init(at)
     try:
         buy()
         note = Path(f"{file_of('big')}.dvc")
         [out] = YAML(typ="safe").load(note.read_text(encoding="utf-8"))["outs"]
         assert out["push"] is False and out["path"] == "big.jsonl" and len(out["md5"]) == 32
-        run(at, "dvc", "remote", "add", "--default", "store", str(tmp_path))
+        add_remote(at, str(tmp_path))
         run(at, "dvc", "push", str(note))
         assert not [file for file in tmp_path.rglob("*") if file.is_file()]
         note.write_text(note.read_text(encoding="utf-8").replace("  push: false\n", ""), encoding="utf-8")

@@ -17,6 +17,7 @@ from hallmark.service.registry.promotion import promote, register
 from hallmark.service.registry.registry import PROD, Registry
 from tests.registered import refused, tool, working_in
 from tests.small_pipeline import shell
+from tests.workspace import add_remote
 
 
 @pytest.fixture
@@ -47,8 +48,7 @@ def test_from_any_address_and_a_remote(
     """As another machine has it: git by an address, DVC's files from the remote that the branch names by now."""
     assert "dvc remote add" in refused(lambda: fetch(repo.as_uri(), "v0.2.0", Path("out"))).remedy
     assert left() == []
-    shell("dvc remote add -q -d store s3://store/dvc", repo)
-    shell(f"dvc remote modify store endpointurl {store.meta.endpoint_url}", repo)
+    add_remote(repo, "s3://store/dvc", store.meta.endpoint_url)
     shell("dvc push -q models/release models/quantized && git commit -qam store", repo)
     bare, ssh = tmp_path / "their bare.git", tmp_path / "ssh"
     shell(f"git clone -q --bare '{repo}' '{bare}'", repo)

@@ -21,7 +21,7 @@ from hallmark.base import loaded_code
 from hallmark.base import provenance as prov
 from hallmark.task.predictions import predictions_of
 from tests.test_pipeline import PIPELINE, module_of, stages
-from tests.workspace import ROOT, run
+from tests.workspace import ROOT, add_remote, run
 
 # Read by every Python below `dvc repro`: writes down which files of `stages/` and `hallmark/` a stage opens, its own processes included.
 AUDIT = """
@@ -169,12 +169,8 @@ def test_no_exact_output_holds_a_path_of_this_machine_or_the_time(tiny_run: Path
 def test_a_pull_from_a_remote_reproduces_without_training(tiny_run: Path, tmp_path: Path, store: Any) -> None:
     clone = tmp_path / "clone"
 
-    def connect(folder: Path) -> None:
-        run(folder, "dvc", "remote", "add", "--local", "--force", "--default", "store", "s3://store/dvc")
-        run(folder, "dvc", "remote", "modify", "--local", "store", "endpointurl", store.meta.endpoint_url)
-
     origin = Path(shutil.copytree(tiny_run, tmp_path / "origin", symlinks=True))
-    connect(origin)
+    add_remote(origin, "s3://store/dvc", store.meta.endpoint_url, "config.local")
     run(origin, "dvc", "push")
     pages = store.get_paginator("list_objects_v2").paginate(Bucket="store")
     pushed = {"".join(entry["Key"].split("/")[-2:]) for page in pages for entry in page["Contents"]}
@@ -188,7 +184,7 @@ def test_a_pull_from_a_remote_reproduces_without_training(tiny_run: Path, tmp_pa
         assert (hashes <= pushed) if there else not (hashes & pushed), folder
 
     run(tmp_path, "git", "clone", "--quiet", str(tiny_run), str(clone))
-    connect(clone)
+    add_remote(clone, "s3://store/dvc", store.meta.endpoint_url, "config.local")
     run(clone, "dvc", "pull", "--allow-missing")
     output = run(clone, "dvc", "repro").stdout
     ran = [line for line in output.splitlines() if line.startswith("Running stage")]

@@ -24,7 +24,7 @@ from tests import small_pipeline
 from tests.made_up_release import parts, write_release
 from tests.small_pipeline import shell
 from tests.test_vllm import BLOCK, CPU, server
-from tests.workspace import ROOT, change_params
+from tests.workspace import ROOT, change_params, dvc_init
 
 TASKS: dict[str, dict[str, Any]] = {
     "triage": {},
@@ -45,7 +45,8 @@ def several(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, changes in TASKS.items():
         small_pipeline.write(top / name)
         change_params(top / name, {"certify.name": name} | changes)
-        shell("dvc init -q --subdir && dvc cache dir ../.dvc-cache && dvc config cache.type hardlink,copy", top / name)
+        dvc_init(top / name, subdir=True)
+        (top / name / ".dvc/config").write_text('[cache]\n    dir = ../../.dvc-cache\n    type = "hardlink,copy"\n')
     shell("git add -A && git commit -qm start", top)
     for name in TASKS:
         shutil.copyfile(small_run / "dvc.lock", top / name / "dvc.lock")

@@ -311,8 +311,23 @@ def report(folder: Path, name: str) -> Any:
 def git_init(folder: Path) -> None:
     """Make the workspace a git and DVC repository with one commit."""
     run(folder, "git", "init", "--quiet", "--initial-branch", "main")
-    run(folder, "dvc", "init", "--quiet")
+    dvc_init(folder)
     git_commit(folder, "start")
+
+
+def dvc_init(folder: Path, *, subdir: bool = False) -> None:
+    """`dvc init`, in this process, which has loaded DVC."""
+    from dvc.repo import Repo
+
+    Repo.init(str(folder), subdir=subdir).close()
+
+
+def add_remote(folder: Path, url: str, endpoint: str | None = None, file: str = "config") -> None:
+    """What `dvc remote add --default store` and `dvc remote modify` write into a file of `.dvc/` that names no remote."""
+    lines = ["[core]", "    remote = store", "['remote \"store\"']", f'    url = "{url}"']
+    lines += [f"    endpointurl = {endpoint}"] if endpoint else []
+    with (folder / ".dvc" / file).open("a", encoding="utf-8") as config:
+        config.write("\n".join(lines) + "\n")
 
 
 def git_commit(folder: Path, message: str) -> None:
