@@ -116,9 +116,13 @@ def registered_run(small_run: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture
 def registered_repo(registered_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of it, as the working directory."""
+    """A copy of it, as the working directory; what nobody edits is linked: the code, and git's objects."""
     copy = tmp_path / "their repo"
-    shutil.copytree(registered_run, copy)
+
+    def copied(source: str, target: str) -> None:
+        (os.link if {"hallmark", "stages", "objects"} & {*Path(source).parts} else shutil.copy2)(source, target)
+
+    shutil.copytree(registered_run, copy, copy_function=copied)
     monkeypatch.chdir(copy)
     return copy
 

@@ -153,8 +153,6 @@ COMMANDS: dict[str, Callable[[Path, Pair], object]] = {
 }
 DECISIONS: list[list[tuple[str, str, Action]]] = [
     [("prod", "v1.1.0", "promote")],
-    [("prod", "v1.1.0", "roll back")],
-    [("canary", "v1.1.0", "stop")],
     [("canary", "v1.1.0", "stop"), ("canary", "v1.1.0", "promote")],  # all is as before, but it was decided again
 ]
 
