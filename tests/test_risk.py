@@ -13,7 +13,7 @@ from scipy.stats import beta
 
 from hallmark.base.betting import log_wealth, mean_interval, p_value
 from hallmark.base.stats import ClusterBootstrap
-from hallmark.judge.risk import BOUNDED, TOO_LITTLE, Answers, bound, fewest_groups
+from hallmark.judge.risk import BOUNDED, TOO_LITTLE, Answers, bound, candidates, fewest_groups
 from hallmark.judge.risk_curve import area_difference, curve
 from tests.bench.cascade import row
 
@@ -28,6 +28,43 @@ def customers(draw: np.random.Generator, count: int, concentration: float = 0.5)
     own = draw.random(count)  # one quantile per customer: who is hard at one score is hard at all
     rates = np.array([beta.ppf(own, concentration * (1 - p), concentration * p) for p in LEVELS])
     return LEVELS[level], draw.random(len(groups)) < rates[level, groups], groups
+
+
+def true_risk(score: float) -> float:
+    """The mean over customers with an answer, with this score as the threshold: their scores are drawn evenly."""
+    return float((1 - LEVELS[score <= LEVELS]).mean())
+
+
+def test_the_bound_on_customers_holds_and_one_on_rows_does_not():
+    """Slack: three standard errors of a share of 10 % in that many data sets, 6.4 points."""
+    draw, sets, confidence = np.random.default_rng(5), 200, 0.9
+    true = {score: true_risk(score) for score in LEVELS}
+    risk = 0.97 * true[0.9]  # the threshold 0.9 is just not good enough
+    assert true[0.99] < risk / 3
+    broken = {"customers": 0, "rows": 0, "clopper_pearson": 0}
+    found = 0
+    for _ in range(sets):
+        scores, wrong, groups = customers(draw, 210)
+        first = groups < 70
+        fitted = Answers(scores[first], wrong[first], groups[first])
+        kept = scores[~first], wrong[~first]
+        by_customer = bound(fitted, Answers(*kept, groups[~first]), risk, confidence)
+        by_row = bound(fitted, Answers(*kept, np.arange(len(kept[0]))), risk, confidence)
+        found += by_customer.outcome == BOUNDED
+        for name, one in (("customers", by_customer), ("rows", by_row)):
+            broken[name] += one.threshold is not None and true[one.threshold] > risk
+        last = None
+        for threshold in candidates(fitted, risk, confidence, 1, 2.0):
+            out = kept[0] >= threshold
+            if beta.ppf(confidence, kept[1][out].sum() + 1, (out & ~kept[1]).sum() or 1) > risk:
+                break
+            last = threshold
+        broken["clopper_pearson"] += last is not None and true[last] > risk
+    slack = 3 * math.sqrt(0.1 * 0.9 / sets)
+    assert broken["customers"] / sets <= 1 - confidence + slack
+    assert broken["rows"] / sets > 1 - confidence + slack
+    assert broken["clopper_pearson"] / sets > 1 - confidence + slack
+    assert found > sets / 4, "a bound that never comes is no use"
 
 
 @pytest.mark.parametrize("kind", ["clear", "uneven", "unlike"])
