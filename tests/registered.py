@@ -21,7 +21,7 @@ from hallmark.params.edit import replaced
 from hallmark.service.commands.promote import follow_prod
 from hallmark.service.registry.promotion import register
 from hallmark.service.registry.registry import Registry
-from tests.small_pipeline import shell
+from tests.small_pipeline import reproduce, shell
 
 WAIVED = {"superiority.base": "it can't write the product: see #12"}
 
@@ -56,7 +56,8 @@ def another(values: dict[str, str]) -> None:
     file = Path("params.yaml")
     text = file.read_text(encoding="utf-8")
     file.write_text(replaced(text, {name: [f" {value}"] for name, value in values.items()}), encoding="utf-8")
-    shell("dvc repro -q && git add -A && git commit -qm more", Path())
+    reproduce(Path())
+    shell("git add -A && git commit -qm more", Path())
 
 
 def refused(action: Callable[[], object]) -> HallmarkError:

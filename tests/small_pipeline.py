@@ -8,7 +8,10 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml import YAML
 
@@ -150,18 +153,33 @@ def shell(command: str, at: Path) -> str:
     return done.stdout
 
 
-def relock() -> None:
-    """Make the working directory's `dvc.lock` describe the current files, as after a run: `dvc commit --force`."""
+@contextmanager
+def dvc() -> Iterator[Any]:
+    """DVC in the working directory and in this process, silent; its stages find this Python."""
     from dvc.repo import Repo
 
     logger = logging.getLogger("dvc")  # its handlers may hold a stream that another test has closed
-    before = logger.level
+    before, path = logger.level, os.environ["PATH"]
     logger.setLevel(logging.ERROR)
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{path}"
     try:
         with Repo() as repo:
-            repo.commit(force=True)
+            yield repo
     finally:
+        os.environ["PATH"] = path
         logger.setLevel(before)
+
+
+def relock() -> None:
+    """Make the working directory's `dvc.lock` describe the current files, as after a run: `dvc commit --force`."""
+    with dvc() as repo:
+        repo.commit(force=True)
+
+
+def reproduce(folder: Path) -> None:
+    """`dvc repro` in a folder."""
+    with chdir(folder), dvc() as repo:
+        repo.reproduce()
 
 
 def make(repo: Path) -> None:
@@ -169,7 +187,8 @@ def make(repo: Path) -> None:
     write(repo)
     shell("git init -q -b main", repo)
     dvc_init(repo)
-    shell("git add -A && git commit -qm start && dvc repro -q", repo)
+    shell("git add -A && git commit -qm start", repo)
+    reproduce(repo)
     shell("git add -A && git commit -qm results", repo)
 
 

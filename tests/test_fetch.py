@@ -57,7 +57,7 @@ def test_from_any_address_and_a_remote(
     monkeypatch.setenv("GIT_SSH_COMMAND", f"'{ssh}'")
     monkeypatch.setenv("GIT_SSH_VARIANT", "simple")
     by_name = bare.as_uri().removeprefix("file://")
-    addresses = [f"ann@example.com:{bare}", repo.as_uri(), str(bare), f"ssh://ann@example.com{by_name}"]
+    addresses = [f"ann@example.com:{bare}", f"ssh://ann@example.com{by_name}"]
     for number, address in enumerate(addresses):
         tool("fetch", address, "v0.2.0", f"out{number}.d", "--weights", f"weights{number}")
         assert capsys.readouterr().out.startswith(f"v0.2.0: out{number}.d, over weights{number}; it is what its tag")

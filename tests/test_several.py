@@ -22,7 +22,7 @@ from hallmark.service.commands.answering import check_served, release_name
 from hallmark.service.commands.serve import checked_by_name, serve_directly
 from tests import small_pipeline
 from tests.made_up_release import parts, write_release
-from tests.small_pipeline import shell
+from tests.small_pipeline import reproduce, shell
 from tests.test_vllm import BLOCK, CPU, server
 from tests.workspace import ROOT, change_params, dvc_init
 
@@ -50,7 +50,7 @@ def several(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shell("git add -A && git commit -qm start", top)
     for name in TASKS:
         shutil.copyfile(small_run / "dvc.lock", top / name / "dvc.lock")
-        shell("dvc repro -q", top / name)
+        reproduce(top / name)
     shell("git add -A && git commit -qm results", top)
     return top
 
@@ -163,6 +163,7 @@ def test_a_changed_release_is_not_served(
         check_served(release, ungated)
 
 
+@pytest.mark.full
 def test_an_odd_name_is_refused(several: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     top = shutil.copytree(several, tmp_path / "adapters")
     change_params(top / "triage", {"certify.name": "../outside"})
