@@ -185,15 +185,6 @@ def test_bad_parameters_end_a_stage(good: Path, tmp_path: Path, name: str) -> No
 
 # --- a full disk, and a run that is killed
 
-FULL = """
-mount -t tmpfs -o size=1m tmpfs {part} && cp -a {part}.saved/. {part}/ || exit 77
-dd if=/dev/zero of={part}/filler bs=1k status=none 2>/dev/null
-python -m stages.{name}
-code=$?
-rm {part}/filler
-cp -a {part}/. {part}.after/
-exit $code
-"""
 TEMPORARY = re.escape(tempfile.gettempdir())
 SMALL = "trap '' XFSZ; ulimit -f 1; python -m stages.{name}"  # no file may be over 1 KiB
 
@@ -214,23 +205,10 @@ def test_a_full_disk(repo: Path, name: str, part: str, file: str) -> None:
     if name == "split":
         (repo / "data/holdout.lock.json").unlink()
     before = outputs(repo), sha256_folder(repo / part)
-    saved, after = repo / f"{part}.saved", repo / f"{part}.after"
-    shutil.copytree(repo / part, saved)
-    after.mkdir()
-    script = FULL.format(name=name, part=part)
-    if shutil.which("unshare"):
-        done = run(repo, "unshare", "--map-root-user", "--mount", "bash", "-c", script, check=False)
-    if not any(after.iterdir()):  # mounts are not permitted here: limit the file size instead
-        after.rmdir()
-        (repo / part).rename(after)
-        shutil.copytree(saved, repo / part)
-        done = run(repo, "bash", "-c", SMALL.format(name=name), check=False)
+    done = run(repo, "bash", "-c", SMALL.format(name=name), check=False)
     assert done.returncode == 1, done.stderr
-    assert re.search(
-        rf"^{name}: error: {file}: (No space left on device|File too large)\n  remedy: ", done.stderr, re.M
-    )
-    assert sha256_folder(after) == before[1]
-    assert outputs(repo) == before[0]
+    assert re.search(rf"^{name}: error: {file}: File too large\n  remedy: ", done.stderr, re.M)
+    assert (outputs(repo), sha256_folder(repo / part)) == before
 
 
 def test_a_full_folder_of_temporary_files_is_named(repo: Path) -> None:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -44,43 +40,6 @@ def test_a_machine_is_a_short_phrase_that_no_release_takes_for_private(fingerpri
     report = {"measured": stamp(fingerprint)}
     for text in (when_and_where(report), report["measured"]["date"], *map(str, fingerprint.values())):
         assert residue(text, allow_reserved=True) == []
-
-
-SPIN = "import os, sys; os.sched_setaffinity(0, {int(sys.argv[1])})\nprint(flush=True)\nwhile True: pass"
-# Alone on a core with others: idle, or with a child that works there too.
-WATCH = """
-import json, os, subprocess, sys, time
-from hallmark.base.machine import Others
-os.sched_setaffinity(0, {int(sys.argv[1])})
-child = subprocess.Popen([sys.executable, "-c", *sys.argv[2:3], sys.argv[1]], stdout=subprocess.PIPE) if sys.argv[2:] else None
-child and child.stdout.readline()
-others = Others()
-for _ in range(2):
-    with others.watched():
-        time.sleep(1)
-child and child.kill()
-print(json.dumps(others.load))
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says what others do")
-def test_the_work_of_others_on_these_cores_is_seen_and_that_of_processes_started_here_is_not() -> None:
-    core = str(max(os.sched_getaffinity(0)))
-
-    def load(*child: str) -> float:
-        found = subprocess.run([sys.executable, "-c", WATCH, core, *child], capture_output=True, check=True, timeout=60)
-        return float(json.loads(found.stdout)["processes"])
-
-    other = subprocess.Popen([sys.executable, "-c", SPIN, core], stdout=subprocess.PIPE)
-    try:
-        assert other.stdout is not None
-        other.stdout.readline()
-        alone, shared = load(), load(SPIN)
-    finally:
-        other.kill()
-        other.communicate()
-    assert alone > 0.5
-    assert shared < alone - 0.05, "the child had its share of the core, and is no other"
 
 
 def test_a_machine_is_busy_if_others_or_a_hypervisor_take_too_much_of_it() -> None:

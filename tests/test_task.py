@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from hallmark.task.answers import canonical
 from hallmark.task.task import Task
 from hallmark.task.values import closed_paths
 from tests.rows import task_of
+from tests.stub_model import ChatServer, Reply
 from tests.test_files import JSON
 
 SCHEMA = {
@@ -92,20 +91,15 @@ def test_a_bad_schema_is_one_error_of_its_file(tmp_path: Path, text: str) -> Non
 
 def test_nothing_is_fetched_for_a_schema(tmp_path: Path) -> None:
     """A server that would answer is not asked, whichever keyword names it."""
-    asked = []
 
-    class Answer(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b'{"type": "string"}')
+    class Answering(ChatServer):
+        def reply(self, body: dict[str, Any]) -> Reply:
+            return 200, {}, b'{"type": "string"}'
 
-    with HTTPServer(("127.0.0.1", 0), Answer) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}/a"
+    with Answering() as server:
+        url = f"{server.url}/a"
         assert jsonschema_rs.is_valid({"$ref": url}, "x")  # the library would fetch it
-        assert asked == ["/a"]
+        assert len(server.asked) == 1
         keywords: list[dict[str, Any]] = [{name: url} for name in ("$ref", "$dynamicRef", "$recursiveRef", "$schema")]
         keywords += [{"properties": {"a": part}} for part in keywords]
         keywords += [
@@ -119,8 +113,7 @@ def test_nothing_is_fetched_for_a_schema(tmp_path: Path) -> None:
         for schema in keywords:
             with contextlib.suppress(HallmarkError):
                 make_task(tmp_path, schema).parse('{"a":1}')
-        server.shutdown()
-    assert asked == ["/a"]
+    assert len(server.asked) == 1
 
 
 def test_a_schema_that_refers_to_itself_is_checked_at_any_depth(tmp_path: Path) -> None:
