@@ -67,12 +67,8 @@ def at(value: Any, path: tuple[str, ...]) -> Any:
 
 
 FREE = {"identity_columns", "actions", "thresholds", "policy", "facts", "chat_template_kwargs", "patterns", "names"}
-NAMED = {
-    "sample",
-    "comparators",
-    "superiority",
-    "non_inferiority",
-}  # what is in these is called as a comparator is: only the loader can say
+# What is in these is called as a comparator is: only the loader can say.
+NAMED = {"sample", "comparators", "superiority", "non_inferiority"}
 
 
 def test_a_typo_in_any_key_is_an_error_to_schema_and_loader_alike(validator: Any, params: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ from hallmark.base.files import BASE, TRAIN, VALIDATION
 from hallmark.base.records import schema, write_records
 from hallmark.commands import tune as tool
 from hallmark.commands.tune import Trial
-from hallmark.params.loader import Params, load_params, resolved
+from hallmark.params.loader import Params, load_params
 from tests.rows import record, shipped
 from tests.workspace import ROOT, change_params, git_init, run, run_here, spell_out
 
@@ -126,14 +126,6 @@ def test_trials_of_another_search_do_not_count_and_a_second_search_is_refused(he
     with tool.alone(tool.FOLDER, "", ""):
         done = run_here(here, "hallmark.commands.tune", "--write")
     assert "another search runs in this repository" in done.stderr
-
-
-def test_no_other_line_is_written_than_is_said(tmp_path: Path) -> None:
-    file = Path(shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml"))
-    own, before = resolved(file), file.read_text(encoding="utf-8").splitlines()
-    values = {"sft.learning_rate": own["sft"]["learning_rate"], "sft.epochs": float(own["sft"]["epochs"])}
-    tool.write_best(file, own, [Trial(1, {}, values | {tool.EVAL_STEPS: 13}, "complete", 0.5)])
-    assert [line[:16] for line in {*file.read_text("utf-8").splitlines()} - {*before}] == ["  eval_steps: 13"]
 
 
 def params_with(**changes: Any) -> Params:
