@@ -45,9 +45,10 @@ def add_worse_answers(raw: Path) -> None:
 
 # The modules that take longest. pytest-xdist deals modules out in this order, so that none of them is left to the end.
 SLOW = (
-    "test_rebuild", "test_pipeline", "test_template", "test_benchmark", "test_verify", "test_mask", "test_several",
-    "test_dpo", "test_certify", "test_bad_input", "test_report", "test_sft", "test_registry", "test_tune",
-    "test_update",
+    "test_rebuild", "test_pipeline", "test_propose", "test_benchmark", "test_registry", "test_several", "test_ray",
+    "test_verify", "test_certify", "test_live_masking", "test_deployments", "test_ask", "test_mask", "test_bad_input",
+    "test_launch", "test_fetch", "test_report", "test_plan", "test_split", "test_places", "test_template",
+    "test_checkpoint", "test_tune", "test_sft", "test_listening", "test_update", "test_gate",
 )  # fmt: skip
 
 
