@@ -60,8 +60,8 @@ NARROW = {"hidden_size": 192, "intermediate_size": 512, "num_attention_heads": 4
 NARROW |= {"num_hidden_layers": 2, "vocab_size": 1024}
 WIDER = {"Phi-3": {"num_key_value_heads": 4}, "Qwen3-MoE": {"moe_intermediate_size": 48}}
 
-TESTED = "Llama, dropout; Llama, some matrices; Phi-3, answers; Gemma 2, all matrices; Granite, checkpointed; "
-TESTED += "Mixtral, all matrices; Qwen3-MoE, some matrices; Qwen3-MoE, answers"
+TESTED = ["Llama, dropout", "Phi-3, answers", "Mixtral, all matrices", "Qwen3-MoE, some matrices", "Qwen3-MoE, answers"]
+FULL = ["Llama, some matrices", "Gemma 2, all matrices", "Granite, checkpointed"]
 
 
 @pytest.mark.parametrize(
@@ -71,13 +71,16 @@ TESTED += "Mixtral, all matrices; Qwen3-MoE, some matrices; Qwen3-MoE, answers"
         Shape("checkpointed", BATCH, {"gradient_checkpointing": True}),
         Shape("four bits", BATCH, {"dequantize_once": False}),
         *(
-            replace(
-                shape,
-                batch=Batch(8, 96, min(24, shape.batch.labelled)),
-                config=(shape.config or {}) | NARROW | WIDER.get(shape.name.split(",")[0], {}),
+            pytest.param(
+                replace(
+                    shape,
+                    batch=Batch(8, 96, min(24, shape.batch.labelled)),
+                    config=(shape.config or {}) | NARROW | WIDER.get(shape.name.split(",")[0], {}),
+                ),
+                marks=[pytest.mark.full] if shape.name in FULL else [],
             )
             for shape in SHAPES
-            if shape.name in TESTED.split("; ")
+            if shape.name in TESTED + FULL
         ),
     ],
     ids=lambda shape: shape.name,
