@@ -446,3 +446,11 @@ def test_the_middleware_needs_nothing_that_another_environment_lacks() -> None:
     loaded = set(done.stdout.decode().split())
     assert "pydantic" in loaded  # vLLM has it too
     assert loaded.isdisjoint({"torch", "transformers", "polars", "numpy", "httpx", "starlette", "ruamel"})
+
+
+@pytest.mark.parametrize("host", [f"127.0.0.1:{PORT}.evil.example", f"localhost:{PORT + 1}"])
+def test_only_the_name_and_port_of_the_server_itself_are_answered(host: str) -> None:
+    app = guarded(Inner())
+    for path, method in ((CHAT, "POST"), ("/health", "GET"), ("/v1/models", "GET"), ("/reset", "POST")):
+        check_refused(ask(app, chat(), method, path, host=host), 421, "wrong_host")
+    assert ask(app, chat(), host=f"LOCALHOST:{PORT}").status_code == 200

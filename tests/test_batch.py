@@ -245,3 +245,22 @@ def test_the_model_sees_masked_text_and_the_file_has_the_callers_own_again(tmp_p
     assert [str(asked.group).partition("-")[0] for asked in models.asked] == ["None", "group"]
     assert [answered.route for _, answered, _, _ in kept] == ["batch", "batch"]
     assert time.monotonic() + 60 < models.asked[0].deadline
+
+
+def test_servers_share_a_file_and_what_one_had_when_it_died_is_asked_of_another(tmp_path: Path, server: Stub) -> None:
+    with stub("v2") as other:
+        upstream = {"url": [other.url, server.url], "model": "served-as", "key": None}
+        changes = {"serve.traces": False, "serve.upstreams": {"prod": upstream}}
+        folder = served_folder(tmp_path / "repo", server.url, **changes)
+        write(folder / "in.jsonl", *(request(number, sleep=0.05) for number in range(1, 121)))
+        before = server.counts()["asked"]
+        process = subprocess.Popen(command(folder), cwd=folder, env=environment(), stderr=subprocess.PIPE, text=True)
+        wait_for(lambda: other.counts()["asked"] > 20, 60)
+        between = server.counts()["asked"] - before
+        other.stop()
+        _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    assert between >= 15, "each has about half of them"
+    assert "gave no answer: for 30 s, the other servers are asked" in said
+    found = read(folder / "in.answers.jsonl")
+    assert [(row["line"], row["text"]) for row in found] == [(n, f"answer {n}") for n in range(1, 121)]

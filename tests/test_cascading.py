@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,14 +15,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hallmark.answer.answers import Answer
+from hallmark.base.errors import HallmarkError
 from hallmark.judge.cascade import Shipped
 from hallmark.mask.restoring import Masked
 from hallmark.params.service import Fallback
 from hallmark.service.gateway import responses
+from hallmark.service.gateway.cascading import read_cascade
 from hallmark.service.gateway.exchange import Answered
 from hallmark.service.gateway.fallback import Broad
 from hallmark.service.gateway.models import Served
 from tests.gateway_toys import REFUSAL, SURE, TICKET, UNSURE, Counts, Stubs, Wants, asked, cascade, judge, play, stubs
+from tests.made_up_release import CASCADE
 from tests.stub_model import Stub, start
 
 NOTHING_MASKED = Masked(messages=[], tools=None, values={})
@@ -228,3 +232,17 @@ def test_no_answer_can_break_the_judge(text: str, logs: list[float]) -> None:
     found = one.judge(Answer(text, len(logs), "stop", tuple(logs) or None), NOTHING_MASKED)
     assert (found.reason == "no_score") == (found.score is None)
     assert found.goes_out <= found.schema_valid
+
+
+def test_a_cascade_is_read_as_if_a_stranger_had_written_it(tmp_path: Path) -> None:
+    assert read_cascade(None) is None
+    assert read_cascade(tmp_path) is None
+    file = tmp_path / "cascade.json"
+    file.write_text(json.dumps(CASCADE))
+    found = read_cascade(tmp_path)
+    assert found is not None
+    assert found.threshold == 0.9
+    for bad in ("{", "[]", json.dumps(CASCADE | {"threshold": "0"}), json.dumps(CASCADE | {"more": 1}), "x" * 2**21):
+        file.write_text(bad)
+        with pytest.raises(HallmarkError, match=r"cascade\.json"):
+            read_cascade(tmp_path)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.demo.loop import Loop, Size
+from tests.demo.loop import Answer, Loop, Played, Size
 from tests.demo.page import render
 from tests.workspace import ROOT
 
@@ -64,3 +64,23 @@ def test_a_demo_that_is_stopped_leaves_its_page_and_no_process(tmp_path: Path) -
     assert "Train on what there is" in page.read_text(encoding="utf-8")
     found = subprocess.run(["pgrep", "-f", "dvc repro"], capture_output=True, text=True).stdout.split()
     assert not [pid for pid in found if Path(f"/proc/{pid}/cwd").resolve() == (tmp_path / "clone").resolve()]
+
+
+def test_the_page_says_how_far_it_came_and_shows_no_markup_of_others() -> None:
+    played = Played(now="Train <again>", seconds=90.0)
+    assert "Still running: Train &lt;again&gt;" in render(played, SMALL)
+    played.answers += [
+        Answer(float(n), "A canary", f"v0.{1 + n % 2}.0", "right" if n % 2 else "wrong") for n in range(8)
+    ]
+    played.verdicts["v0.2.0"] = "promote", 60.0
+    played.ended = "Stopped\nby <hand>"
+    page = render(played, SMALL)
+    assert "as a canary it got 100 % of 4 right, and v0.1.0 0 % of 4; after 60 s its verdict promoted it" in page
+    assert "<b>Stopped</b>" in page and "<pre>by &lt;hand&gt;</pre>" in page and "refresh" not in page
+    played.ended = "done"
+    assert "<b>Not as it should be: v0.3.0: None.</b>" in render(played, SMALL)
+    played.verdicts["v0.3.0"] = "roll_back", 30.0
+    played.sides, played.releases["v0.3.0"] = [(30.0, "prod", "v0.3.0"), (45.0, "prod", "v0.2.0")], (0.0, ["floor"])
+    page = render(played, SMALL)
+    assert "<b>As it should be: v0.2.0 was promoted by its verdict" in page and "v0.3.0, planted as bad" in page
+    assert "prod 00:30 to 00:45; its verdict took it out" in page

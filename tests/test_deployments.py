@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections import Counter
+from datetime import UTC, datetime
 
 import pytest
 
@@ -294,3 +295,32 @@ def test_a_gateway_that_is_closed_while_a_server_starts_leaves_none() -> None:
         ):
             time.sleep(0.05)
         assert [stub.process.poll() is None for _, stub in launcher.started] == [False, False]
+
+
+def test_promoted_taken_back_and_promoted_again_is_one_start_and_what_nobody_wants_by_then_is_kept() -> None:
+    source = Wants(prod="v1.0.0")
+
+    def servers(models: Served) -> set[tuple[str | None, ...]]:
+        return {(server["stage"], server["version"], server["state"]) for server in models.servers}
+
+    async def script(models: Served) -> None:
+        launcher.slow = 2.0
+        for version in ("v2.0.0", "v1.0.0", "v2.0.0"):
+            source.sides = {"prod": version}
+            await asyncio.sleep(0.4)
+        assert servers(models) == {("prod", "v1.0.0", "serving"), ("prod", "v2.0.0", "starting")}
+        await until(lambda: servers(models) == {("prod", "v2.0.0", "serving"), (None, "v1.0.0", "warm")})
+        for version in ("v3.0.0", "v2.0.0"):
+            source.sides = {"prod": version}
+            await asyncio.sleep(0.4)
+        await until(lambda: (None, "v3.0.0", "warm") in servers(models))
+        assert models.deployments.versions == {"prod": "v2.0.0"}
+        until_when = next(server["until"] for server in models.servers if server["version"] == "v3.0.0")
+        left = datetime.fromisoformat(str(until_when)) - datetime.now(UTC)
+        assert 50 < left.total_seconds() <= 60
+        source.sides = {"prod": "v3.0.0"}
+        await until(lambda: ("prod", "v3.0.0", "serving") in servers(models))
+        assert [version for version, _ in launcher.started] == ["v1.0.0", "v2.0.0", "v3.0.0"]
+
+    with stubs() as launcher:
+        play(source, launcher, script, warm_seconds=60.0)

@@ -577,3 +577,20 @@ def test_nothing_private_is_written_anywhere(
     assert len(gateway.kept.feedback) == 1
     for secret in (private, "planted", ADA, BOB):
         assert secret not in written
+
+
+@pytest.mark.parametrize(("path", "method"), [(CHAT, "POST"), ("/health", "GET"), ("/nowhere", "GET")])
+def test_long_headers_are_refused_also_if_they_come_in_one_piece(gateway: Gateway, path: str, method: str) -> None:
+    error_of(ask(gateway, chat(), method, path, x_long="x" * 2**14), 431, "headers_too_large")
+    assert gateway.models.asked == []
+
+
+@given(st.binary(min_size=1, max_size=300))
+def test_any_customer_is_a_name_or_refused(name: bytes) -> None:
+    gateway = Gateway()
+    value: Any = name
+    response = ask(gateway, chat(), x_customer=value)
+    if response.status_code == 200:
+        assert gateway.kept.traces[0].group == name.decode()
+    else:
+        error_of(response, 400, "invalid_customer")

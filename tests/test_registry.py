@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hallmark.base import provenance as prov
@@ -362,3 +362,38 @@ TEXTS = st.text(max_size=60) | st.sampled_from(["{}", "[]", "null", '{"adapter":
 @given(TEXTS)
 def test_no_text_of_a_tag_is_trusted(text: str) -> None:
     assert (Registered.read(text), Happened.read(text)) == (None, None)
+
+
+SOME = st.text(max_size=60) | st.sampled_from(["{}", "[]", "null", '{"adapter": 1}', "{" * 500])
+NAMES = st.sampled_from(
+    [f"model@{it}" for it in ("v1.0.0", "v01.0.0", "v1.0.0-rc1", "v1.0.0#3", "v2.0.0!", "deprecated")]
+    + [f"model#{it}" for it in ("prod#9", "prod!#2", "prod", "staging#3", "canary#99999999999999999999")]
+    + ["models@v1.0.0", "x/model#prod#1", "v1.0.0"]
+)
+
+
+@pytest.fixture(scope="module")
+def bare_git(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with a commit and nothing else."""
+    folder = tmp_path_factory.mktemp("tags")
+    shell("git init -q -b main && git commit -q --allow-empty -m start", folder)
+    return folder
+
+
+@settings(max_examples=30)  # each makes tags with git
+@given(st.dictionaries(NAMES, st.tuples(st.booleans(), SOME), max_size=4))
+def test_any_tags_can_be_read_and_none_is_trusted(bare_git: Path, tags: dict[str, tuple[bool, str]]) -> None:
+    shell("git tag -l | xargs -r -d '\\n' git tag -d > /dev/null", bare_git)
+    for name, (annotated, text) in tags.items():
+        assert (Registered.read(text), Happened.read(text)) == (None, None)
+        message = text.encode("utf-8", "replace").replace(b"\0", b"")
+        words = ["-a", "--cleanup=verbatim", "-F", "-"] if annotated and message.strip() else []
+        subprocess.run(
+            ["git", "-C", str(bare_git), "-c", "user.name=a", "-c", "user.email=a@example.com", "tag", *words, name],
+            input=message if words else b"",
+            check=True,
+            capture_output=True,
+        )
+    registry = Registry.read(bare_git)
+    assert (registry.versions, registry.events) == ([], [])
+    assert {tag.name for tag in registry.tags} <= tags.keys()

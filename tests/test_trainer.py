@@ -135,3 +135,79 @@ def test_the_chunked_head_gives_the_same_loss_and_gradients(
     for name, gradient in gradients.items():
         torch.testing.assert_close(gradient, expected[name], rtol=1e-5, atol=1e-5 * float(expected[name].abs().max()))
     assert max(gradient.abs().max() for gradient in gradients.values()) > 1e-3
+
+
+def gradients_of_a_pass(trainer: Any, halves: int = 1) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """For each step of a pass: the gradients that it takes, and those of the same records given in one batch.
+
+    `halves`: of how many texts a record is; a batch has the first of all its records, then the second of all.
+    """
+    import torch
+    from transformers import TrainerCallback
+
+    batches: list[Any] = []
+    found: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    read = trainer.get_batch_samples
+
+    def get_batch_samples(*arguments: Any) -> Any:
+        batches[:], items = read(*arguments)
+        return batches, items
+
+    def in_one() -> dict[str, Any]:
+        width = max(batch["input_ids"].shape[1] for batch in batches)
+        return {
+            name: torch.cat([
+                torch.nn.functional.pad(
+                    batch[name].chunk(halves)[half], (0, width - batch[name].shape[1]), value=-100 * (name == "labels")
+                )
+                for half in range(halves) for batch in batches
+            ])
+            for name in batches[0]
+        }  # fmt: skip
+
+    def gradients() -> dict[str, Any]:
+        return {name: one.grad.clone() for name, one in trainer.model.named_parameters() if one.requires_grad}
+
+    class Compare(TrainerCallback):
+        def on_pre_optimizer_step(self, *_: Any, **__: Any) -> None:
+            taken = gradients()
+            trainer.model.zero_grad()
+            trainer.compute_loss(trainer.model, in_one()).backward()
+            found.append((taken, gradients()))
+
+    trainer.get_batch_samples = get_batch_samples
+    trainer.add_callback(Compare())
+    trainer.train()
+    return found
+
+
+ONE_PASS = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 3, "num_train_epochs": 1}
+
+
+ONE_PASS |= {"max_steps": -1, "learning_rate": 0.0, "max_grad_norm": 0.0}
+
+
+@pytest.mark.parametrize("records", [13, 15])
+@pytest.mark.parametrize(
+    ("kind", "options"), [*(("sft", {"length_power": power}) for power in (0, 0.5, 1)), ("dpo", {})]
+)
+@pytest.mark.full
+def test_every_step_is_the_mean_over_its_records(
+    tmp_path: Path, kind: str, options: dict[str, Any], records: int
+) -> None:
+    """7 batches of 2 records are steps of 3, 3 and 1, and the last has one record; 8 are steps of 3, 3 and 2."""
+    import torch
+
+    answers = [list(range(60, 61 + number * number % 11)) for number in range(records)]
+    rows = [
+        {"input_ids": [1, 5, 6, *answer], "labels": [-100] * 3 + answer}
+        if kind == "sft"
+        else {"prompt_ids": [1, *range(5, 7 + number)], "chosen_ids": answer, "rejected_ids": [30, 31 + number, 2]}
+        for number, answer in enumerate(answers)
+    ]
+    base = tiny_model(tmp_path)
+    steps = gradients_of_a_pass(trainer_of(kind, base, tmp_path, options, rows, **ONE_PASS), 1 + (kind == "dpo"))
+    assert len(steps) == 3
+    for taken, due in steps:
+        torch.testing.assert_close(taken, due, rtol=1e-4, atol=1e-6)
+        assert max(gradient.abs().max() for gradient in due.values()) > 1e-3

@@ -18,7 +18,7 @@ from hallmark.base.files import BASE, TRAIN, VALIDATION
 from hallmark.base.records import schema, write_records
 from hallmark.commands import tune as tool
 from hallmark.commands.tune import Trial
-from hallmark.params.loader import Params, load_params
+from hallmark.params.loader import Params, load_params, resolved
 from tests.rows import record, shipped
 from tests.workspace import ROOT, change_params, git_init, run, run_here, spell_out
 
@@ -181,3 +181,11 @@ def test_steps_are_those_that_sft_will_take(tmp_path: Path, monkeypatch: pytest.
     values["sft"]["max_steps"] = 5
     with pytest.raises(HallmarkError, match=r"which tune\.space has, does nothing"):
         tool.steps_of(Params.model_validate(values))
+
+
+def test_no_other_line_is_written_than_is_said(tmp_path: Path) -> None:
+    file = Path(shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml"))
+    own, before = resolved(file), file.read_text(encoding="utf-8").splitlines()
+    values = {"sft.learning_rate": own["sft"]["learning_rate"], "sft.epochs": float(own["sft"]["epochs"])}
+    tool.write_best(file, own, [Trial(1, {}, values | {tool.EVAL_STEPS: 13}, "complete", 0.5)])
+    assert [line[:16] for line in {*file.read_text("utf-8").splitlines()} - {*before}] == ["  eval_steps: 13"]

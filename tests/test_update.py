@@ -242,3 +242,23 @@ def test_what_can_not_be_updated_is_left_alone(small: tuple[Path, Path]) -> None
         update(repo, None, None)
     done = run(top, "python", "-m", "hallmark.commands.update", check=False, PYTHONPATH=str(ROOT))
     assert (done.returncode, "which repo?" in done.stderr) == (1, True)
+
+
+def test_a_project_in_a_folder_of_a_repository_is_updated_there(small: tuple[Path, Path]) -> None:
+    repo, above = small[1], small[1].parent
+    run(repo, "rm", "-r", ".git")
+    git(above, "init", "--quiet")
+    git(above, "config", "core.fileMode", "false")
+    written(above, {"other.txt": "other\n", "logo.bin": b"old\0"})
+    git_commit(above, "start")
+    (repo / "params.yaml").chmod(0o755)
+    written(above, {"other.txt": "not committed, and not ours\n"})
+    git(above, "add", "other.txt")
+    with pytest.raises(HallmarkError, match=r"not committed.*other\.txt"):  # which `git reset --merge` would take back
+        update(repo, None, None)
+    git(above, "reset", "--quiet")
+    assert update(repo, None, None) == []
+    assert git(above, "status", "--porcelain").splitlines() == [
+        " M other.txt", "M  repo/.cruft.json", "M  repo/logo.bin", "A  repo/notes.txt", "M  repo/params.yaml",
+        "M  repo/stages/gate.py", "D  repo/stages/gone.py",
+    ]  # fmt: skip

@@ -261,3 +261,10 @@ def test_when_to_come_back_is_read_as_http_has_it() -> None:
 def test_no_header_can_hurt(after: str) -> None:
     wait = wait_of(Response(429, after))
     assert wait is None or wait >= LEAST_WAIT
+
+
+def test_a_connection_that_broke_is_made_again() -> None:
+    """A server may close an idle connection in the very moment in which it is used."""
+    with plain_server(breaks=1) as plain:
+        assert ask(f"http://127.0.0.1:{plain.port}/v1", question(text="x")).text == "yes"
+    assert len(plain.asked) == 2

@@ -184,7 +184,9 @@ class Loop:
         """Run a command as a step; what it said."""
         self.say(f"== {title}: {' '.join(command)}", title)
         at, said = self.at, self.shell(*command, codes=codes).strip()
-        told = [line for line in said.splitlines() if re.match(r"(canary|prod): [a-z]|done:|added |Today's requests", line)]
+        told = [
+            line for line in said.splitlines() if re.match(r"(canary|prod): [a-z]|done:|added |Today's requests", line)
+        ]
         told = told or [line for line in said.splitlines()[:1] if command[0] != "dvc"]
         self.done(at, title, " ".join(command), said, "; ".join(line.rstrip(".") for line in told))
         return said
