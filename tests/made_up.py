@@ -302,6 +302,37 @@ def system(**changes: Any) -> dict[str, Any]:
     return counts | found | over | changes
 
 
+def sure() -> dict[str, Any]:
+    """All that the report has of scores that order answers well."""
+    points = [{"coverage": at / 20, "risk": 0.2 * (at / 20) ** 2, "threshold": 1 - at / 20} for at in range(1, 21)]
+    area = {"value": 0.07, "low": 0.05, "high": 0.09}
+    each = {"records": 400, "groups": 40, "area": area, "generalized": area, "excess": 0.02}
+    curves = [
+        each | {"score": name, "points": [point | {"risk": point["risk"] * factor} for point in points]}
+        for name, factor in (("mean", 1.2), ("least", 1.3), ("calibrated", 1.0))
+    ]
+    bins = [{"records": 80, "expected": 0.2 * at - 0.1, "right": 0.2 * at - 0.08} for at in range(1, 6)]
+    bound = {"asked": 0.05, "outcome": "bounded", "threshold": 0.9, "groups": 30, "coverage": 0.7, "risk": 0.01}
+    bound |= {"p": 0.01, "fewest": 9, "groups_needed": None}
+    share = {"value": 0.75, "low": 0.7, "high": 0.8}
+    holdout = {"answered": 300, "groups": 40, "coverage": share, "risk": area, "customers": area}
+    asked = {"risk": 0.05, "bound": bound, "probability": 0.95, "holdout": holdout, "words": "At most 5 % are wrong."}
+    open_risk = {
+        "risk": 0.01,
+        "bound": bound | {"outcome": "too_little_data", "threshold": None},
+        "probability": None,
+        "holdout": None,
+    }
+    return cascade(
+        applies=True,
+        words="With 90 % confidence, at most 5 % are wrong.",
+        curves=curves,
+        reliability={"brier": 0.1, "error": 0.02, "bins": bins},
+        risks=[asked, open_risk | {"words": "About 40 customers are needed."}],
+        system=system(),
+    )
+
+
 def write_other_reports(root: Path) -> None:
     """What benchmark, sft and dpo report, and the data that split leaves, with nothing to complain of."""
     quantiles = {"p50": 0.5, "p95": 0.9, "p99": 1.0}
