@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hallmark.mask
+from hallmark.mask.lexicon import any_of
 from hallmark.mask.prefilter import Filtered, Prefilter, _Automaton, compiled, fewest_digits, needed, parser
 from tests import labelled
 
@@ -78,3 +79,11 @@ def test_no_rule_loses_a_match() -> None:
         for name, rule in rules:
             if not rule.may_match(text):
                 assert rule.regex.search(text) is None, name
+
+
+@given(st.sets(st.text("aAbsSſkKiİı é.\u0301", max_size=4), min_size=1), st.text(LETTERS), st.booleans())
+def test_a_list_is_read_like_its_entries_one_by_one(entries: set[str], text: str, ignored: bool) -> None:
+    flags = re.IGNORECASE if ignored else re.NOFLAG
+    flat = "|".join(re.escape(entry) for entry in sorted(entries, key=lambda entry: (-len(entry), entry)))
+    found = re.finditer(f"(?:{any_of(entries)})s?", text, flags)
+    assert [match.span() for match in found] == [match.span() for match in re.finditer(f"(?:{flat})s?", text, flags)]

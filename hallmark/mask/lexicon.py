@@ -44,8 +44,25 @@ COUNTRY_WORDS = word_list("words/countries.txt")
 
 
 def any_of(entries: Iterable[str]) -> str:
-    """A regular expression that matches any of the entries, preferring longer ones."""
-    return "|".join(re.escape(entry) for entry in sorted(entries, key=lambda entry: (-len(entry), entry)))
+    """A regular expression that matches any of the entries, preferring longer ones; equal beginnings are read once.
+
+    Letters not of ASCII share none: `re` may take them for others if it ignores case, and filters know less of them.
+    """
+    alike: dict[str, list[str]] = {}
+    for entry in sorted(entries, key=lambda entry: (-len(entry), entry)):
+        alike.setdefault(fold(entry[:1]) or entry[:1], []).append(entry)
+    parts = []
+    for group in alike.values():
+        plain = tuple(entry for entry in group if entry.isascii())
+        others = [entry for entry in group if not entry.isascii()]
+        lower, odd = (tuple(entry.casefold().replace("ı", "i") for entry in part) for part in (plain, others))
+        mixed = len({entry[:1] for entry in group}) > 1 or any(one.startswith(odd) for one in lower)
+        if len(plain) < 2 or mixed or any(one.startswith(lower) for one in odd):
+            parts += map(re.escape, group)
+        else:
+            parts += map(re.escape, others)
+            parts.append(f"{re.escape(plain[0][:1])}(?:{any_of(entry[1:] for entry in plain)})")
+    return "|".join(parts)
 
 
 def fold(word: str) -> str:
@@ -292,20 +309,9 @@ def is_family_name(word: str) -> bool:
 
 
 _ENDINGS = (
-    ("s", ("",)),
-    ("ses", ("s",)),
-    ("xes", ("x",)),
-    ("zes", ("z",)),
-    ("ches", ("ch",)),
-    ("shes", ("sh",)),
-    ("oes", ("o",)),
-    ("ed", ("", "e")),
-    ("ing", ("", "e")),
-    ("ies", ("y",)),
-    ("ied", ("y",)),
-    ("'s", ("",)),
-    ("less", ("",)),
-)
+    ("s", ("",)), ("ses", ("s",)), ("xes", ("x",)), ("zes", ("z",)), ("ches", ("ch",)), ("shes", ("sh",)), ("oes", ("o",)),
+    ("ed", ("", "e")), ("ing", ("", "e")), ("ies", ("y",)), ("ied", ("y",)), ("'s", ("",)), ("less", ("",)),
+)  # fmt: skip
 
 
 def _in(word: str, known: frozenset[str]) -> bool:

@@ -58,7 +58,7 @@ class Prefilter:
 
 
 class Filtered(Prefilter):
-    """A compiled expression with its filter."""
+    """A compiled expression with its filter, for whole texts; what looks at one place of a text is faster without."""
 
     def __init__(self, pattern: str, flags: int = 0) -> None:
         super().__init__(pattern, flags)
@@ -77,9 +77,7 @@ class Filtered(Prefilter):
         return self.regex.search(text, start, end) if self.may_match(text) else None
 
 
-def compiled(pattern: str, flags: int = 0) -> Filtered:
-    """The expression, for whole texts; what looks at one place of a text is faster without."""
-    return Filtered(pattern, flags)
+compiled = Filtered
 
 
 def needed(pattern: str, flags: int = 0) -> list[Literals]:
@@ -193,7 +191,7 @@ def _sequence(parsed: Any) -> _Needs:
         needs = _one(op, value)
         held += needs.held
         joined = None
-        if needs.exact is not None and len(exact) * len(needs.exact) <= _MOST:
+        if needs.exact is not None and (len(exact) * len(needs.exact) <= _MOST or 1 in (len(exact), len(needs.exact))):
             joined = frozenset(left + right for left in exact for right in needs.exact)
         if joined is not None:
             exact = joined
