@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hallmark.mask
+from hallmark.mask.identity_values import parts_of, within_edits
 from hallmark.mask.lexicon import any_of
 from hallmark.mask.prefilter import Filtered, Prefilter, _Automaton, compiled, fewest_digits, needed, parser
 from tests import labelled
@@ -87,3 +88,15 @@ def test_a_list_is_read_like_its_entries_one_by_one(entries: set[str], text: str
     flat = "|".join(re.escape(entry) for entry in sorted(entries, key=lambda entry: (-len(entry), entry)))
     found = re.finditer(f"(?:{any_of(entries)})s?", text, flags)
     assert [match.span() for match in found] == [match.span() for match in re.finditer(f"(?:{flat})s?", text, flags)]
+
+
+EDITS = st.lists(st.tuples(st.integers(0, 13), st.sampled_from(["", "a", "b", "1", "b1"])), max_size=3)
+
+
+@given(st.text("ab1", min_size=2, max_size=14), EDITS)
+def test_a_value_with_typos_has_one_of_its_parts(value: str, edits: list[tuple[int, str]]) -> None:
+    spelt = value
+    for at, letters in edits:
+        spelt = spelt[:at] + letters + spelt[at + 1 :]
+    if spelt == value or within_edits(spelt, value, len(parts_of(value)) - 1):
+        assert any(part in spelt for part in parts_of(value))

@@ -58,9 +58,11 @@ class KnownValues:
         if not self:
             return
         tokens = tokens_of(text)
-        if self.whole:
-            joined = Joined(tokens)
-            for kind, compact in self.whole:
+        letters = "".join([token for *_, token in tokens])
+        joined: Joined | None = None
+        for kind, compact in self.whole:
+            if any(part in letters for part in parts_of(compact)):
+                joined = joined or Joined(tokens)
                 yield from _find_compact(joined, kind, compact)
         words = {token for *_, token in tokens} if self.names else set()
         for at, (kind, parts) in enumerate(self.names):
@@ -130,14 +132,25 @@ class Joined:
             self.end_of[at] = number
 
 
+@lru_cache(2**12)
+def parts_of(compact: str) -> list[str]:
+    """Parts of a value of which a text holds one, however it spells the value; one more than it may have typos.
+
+    A typo changes at most two letters next to each other, and so at most one of parts with a letter between them.
+    """
+    slack = 0 if len(compact) < 6 else 1 if len(compact) < 12 else 2
+    if any(map(str.isdigit, compact)) and len(compact) < 10:
+        slack = 0  # a different number means something else; it is not a typo
+    size = (len(compact) - slack) // (slack + 1)
+    return [compact[at * (size + 1) :][:size] for at in range(slack + 1)]
+
+
 def _find_compact(joined: Joined, kind: str, compact: str) -> Iterator[Found]:
     """Runs of whole tokens that, when joined, equal the value or nearly do.
 
     Only runs with the same first or last character are compared, since `within_edits` accepts no others.
     """
-    slack = 0 if len(compact) < 6 else 1 if len(compact) < 12 else 2
-    if any(char.isdigit() for char in compact) and len(compact) < 10:
-        slack = 0  # a different number means something else; it is not a typo
+    slack = len(parts_of(compact)) - 1
     lengths = range(len(compact) - slack, len(compact) + slack + 1)
     text, starts, ends = joined.text, joined.start_of, joined.end_of
     firsts = {start for start in starts if text[start] == compact[0]}
