@@ -99,27 +99,25 @@ def moments(text: str, every: bool) -> Iterator[Moment]:
 
 
 def _moments(text: str, every: bool) -> Iterator[Moment]:
-    if _DIGIT.search(text):
-        for match in DATE.finditer(text):
-            year = next((match[name] for name in ("y1", "y2", "y3", "y4", "y5", "y6") if match[name]), "")
-            start = _series(text, match.start())
-            yield Moment(start, match.end(), int(year) if len(year) == 4 else 0, True, _is_birth(text, start))
-        for match in _YEAR.finditer(text):
-            start, end = match.span()
-            if month := _MONTH_BEFORE.search(text, max(0, start - 24), start):
-                start = _series(text, month.start())
-            elif _CUE_BEFORE.search(text, max(0, start - 12), start) and not _AMOUNT.match(text, end):
-                more = _MORE_YEARS.match(text, end)
-                end = more.end() if more else end
-            else:
-                continue
-            yield Moment(start, end, int(match[0]), False, _is_birth(text, start))
-        for match in _BIRTHDAY.finditer(text):
-            yield Moment(match.start("date"), match.end("date") - match["date"].endswith("."), 0, False, True)
-    if every:
-        for pattern in _OTHER:
-            for match in pattern.finditer(text):
-                yield Moment(*match.span(), 0, False, False)
+    for match in DATE.finditer(text):
+        year = next((match[name] for name in ("y1", "y2", "y3", "y4", "y5", "y6") if match[name]), "")
+        start = _series(text, match.start())
+        yield Moment(start, match.end(), int(year) if len(year) == 4 else 0, True, _is_birth(text, start))
+    for match in _YEAR.finditer(text):
+        start, end = match.span()
+        if month := _MONTH_BEFORE.search(text, max(0, start - 24), start):
+            start = _series(text, month.start())
+        elif _CUE_BEFORE.search(text, max(0, start - 12), start) and not _AMOUNT.match(text, end):
+            more = _MORE_YEARS.match(text, end)
+            end = more.end() if more else end
+        else:
+            continue
+        yield Moment(start, end, int(match[0]), False, _is_birth(text, start))
+    for match in _BIRTHDAY.finditer(text):
+        yield Moment(match.start("date"), match.end("date") - match["date"].endswith("."), 0, False, True)
+    for pattern in _OTHER if every else ():
+        for match in pattern.finditer(text):
+            yield Moment(*match.span(), 0, False, False)
 
 
 def _series(text: str, start: int) -> int:
@@ -136,9 +134,6 @@ def is_moment(text: str, start: int, end: int) -> bool:
     return any(match.start() < end and start < match.end() for match in dates) or bool(
         re.match(r":\d", text[end : end + 2]) or re.match(r"\d:", text[max(0, start - 2) : start])
     )
-
-
-_DIGIT = re.compile(r"\d")
 
 
 _BIRTHS = ("born", "birth", "b.", "dob", "na", "geb", "né", "ne ", "nee")
@@ -246,8 +241,6 @@ def age_spans(text: str) -> Iterator[tuple[int, int]]:
             len(whose) < 4 or not is_word(whose) or is_given_name(whose)
         ):
             yield match.span(group)
-    if not _DIGIT.search(text):
-        return
     for match in _AGE.finditer(text):
         group = next(name for name in ("n", "m", "t", "k") if match[name])
         place = max(0, match.start() - 60), match.start()

@@ -181,7 +181,7 @@ _IN_URL = 0.92  # below a URL, which is masked whole
 
 def fields(text: str) -> Iterator[Found]:
     """The values in a text that their keys make private."""
-    pairs = [*_assigned(text), *_cells(text)] if _ASSIGN.search(text) or "\n" in text or "</" in text else []
+    pairs = [*_assigned(text), *_cells(text)]
     braces = [brace.start() for brace in _BRACE.finditer(text)] if pairs else []
     kinds: list[str | None] = []
     persons: set[int] = set()  # the objects with another field of a person than a name
@@ -210,7 +210,7 @@ def _assigned(text: str) -> Iterator[Pair]:
     for element in _ELEMENT.finditer(text) if "</" in text else ():
         yield Pair(element["key"], *element.span("value"))
     last = _last_words()
-    for match in _ASSIGN.finditer(text):
+    for match in _ASSIGN.finditer(text) if ":" in text or "=" in text else ():
         closed, opened, at = match["closed"], match["open"], match.end()
         before = text[max(0, match.start() - REACH) : match.start()]
         key = before.rpartition(closed[-1])[2] if closed else _NO_KEY.split(before)[-1]

@@ -100,11 +100,11 @@ _ANSWER = re.compile(
 )
 # rosa_kumar, Rosa.Kumar, Rosa2024, rosa_k, r.kumar
 _USER = compiled(
-    r"(?<![\w@./:-])(?P<one>[^\W\d_]+)(?:(?P<joint>[._])(?P<other>[^\W\d_]+)\d{0,4}|\d{2,4})(?![\w@/(]|[.-]\w)",
+    r"(?<![\w@./:-])(?P<one>[^\W\d_]++)(?:(?P<joint>[._])(?P<other>[^\W\d_]+)\d{0,4}|\d{2,4})(?![\w@/(]|[.-]\w)",
 )
 _USER_NAME = re.compile(r"[^\W\d_]+(?:[._][^\W\d_]+)+(?:['’](?!s\b)[^\W\d_]+)?\d{0,4}(?![\w@/(]|[.-]\w)")
 _PAIR = compiled(
-    r"(?<![\w@.'’-])(?P<one>[a-z][a-zß-öø-ÿ'’-]+) (?:and|&|n|or) (?P<other>[a-z][a-zß-öø-ÿ'’-]+)(?![\w@'’-])"
+    r"(?<![\w@.'’-])(?P<one>[a-z][a-zß-öø-ÿ'’-]++) (?:and|&|n|or) (?P<other>[a-z][a-zß-öø-ÿ'’-]+)(?![\w@'’-])"
 )
 
 

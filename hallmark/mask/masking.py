@@ -120,10 +120,9 @@ class Masker:
                 remedy="give the masker the key that read_key(params.data, surrogates=True) returns",
             )
         self.params, self.key = params, key
-        self._allowed = _phrases(params.allow)
         self.kept = Kept(params.allow_patterns)
         self.public = frozenset(public)
-        self._public_phrases = _phrases(self.public)
+        self._through = [_phrases(params.allow), _phrases(self.public)]
         self._readers = Readers(params, self.public)
         self.dates = Reader(params.day_first, params.language)
         self._everything = params.level == "all"
@@ -315,9 +314,7 @@ class Masker:
 
     def _sifted(self, text: str, found: Iterable[Found]) -> Iterator[Found]:
         """Those that are to be masked: of a kind and score that the params mask, and of no value that they let through."""
-        allowed = [match.span() for match in self._allowed.finditer(text)] if self._allowed else []
-        public = [match.span() for match in self._public_phrases.finditer(text)] if self._public_phrases else []
-        labels = label_places(text)
+        places: list[list[tuple[int, int]]] = []  # of what they let through
         for given in found:
             guessed = given.recognizer not in ("known_value", "deny_list")
             span = person(text, given) if guessed and given.kind == "PERSON" else given
@@ -326,9 +323,11 @@ class Masker:
             if guessed and span.kind != "PERSON" and not span.recognizer.startswith("pattern"):
                 span = whole_words(text, span)
             named = guessed and span.kind in NAME_LIKE
-            harmless = allowed + public if named or span.score < 0.7 else allowed
-            label = labels[bisect_right(labels, (span.start, len(text))) - 1] if named and labels else (0, 0)
-            if not any(start <= span.start and span.end <= end for start, end in (label, *harmless)):
+            places = places or [[match.span() for match in phrases.finditer(text)] for phrases in self._through]
+            labels = label_places(text) if named else ()
+            label = labels[bisect_right(labels, (span.start, len(text))) - 1] if labels else (0, 0)
+            harmless = chain([label], *places[: 2 if named or span.score < 0.7 else 1])
+            if not any(start <= span.start and span.end <= end for start, end in harmless):
                 yield span
 
     def _take(self, text: Draft, found: Iterable[Found]) -> list[tuple[str, str]]:
@@ -421,9 +420,11 @@ class Masker:
 
     def render(self, record: Record) -> list[Masked]:
         """The record's texts with their spans replaced; what each stand-in stands for is in `record.values` then."""
+        record.values = {}
+        if not any(text.spans or text.given for text in record.texts):
+            return [Masked(text.text, []) for text in record.texts]
         stand_ins = StandIns(self.params, self.key, self._readers.public, record.texts, record.name)
         meant: dict[str, set[str]] = {}
-        record.values = {}
         masked = []
         for text in record.texts:
             pieces, at = [], 0
@@ -479,9 +480,9 @@ def _is_json_number(text: str, start: int, end: int) -> bool:
     return bool(number and _AFTER_JSON.match(text, end) and _BEFORE_JSON.search(text, max(0, start - 420), start))
 
 
-def _phrases(phrases: Iterable[str]) -> re.Pattern[str] | None:
+def _phrases(phrases: Iterable[str]) -> re.Pattern[str]:
     words = {phrase for phrase in phrases if phrase.strip()}
-    return re.compile(rf"(?<!\w)(?:{any_of(words)})(?!\w)", re.IGNORECASE) if words else None
+    return re.compile(rf"(?<!\w)(?:{any_of(words) or '(?!)'})(?!\w)", re.IGNORECASE)
 
 
 _ENDS = re.compile(r"\n\s*\n|\n|[.!?]\s")

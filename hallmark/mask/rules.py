@@ -79,7 +79,6 @@ _SECRET = compiled(
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
     re.DOTALL,
 )
-_SECRET_SIGNS = ("_", "-", "AKIA", "ASIA", "AIza", "SG.", "eyJ", "eyK")
 _CRYPTO = compiled(r"\b(?:bc1[ac-hj-np-z02-9]{25,59}|[13][1-9A-HJ-NP-Za-km-z]{25,34}|0x[0-9a-fA-F]{40})\b")
 
 
@@ -92,14 +91,12 @@ def structured(text: str) -> Iterator[Found]:
         (digit and "." in text, "IP_ADDRESS", 0.95, "ip", _IP4),
         (":" in text or "-" in text, "MAC_ADDRESS", 0.95, "mac", _MAC),
         (digit and "-" in text, "US_SSN", 0.95, "ssn", _SSN),
-        (any(sign in text for sign in _SECRET_SIGNS), "SECRET", 0.97, "secret", _SECRET),
-        (digit, "CRYPTO", 0.9, "crypto", _CRYPTO),
+        (True, "SECRET", 0.97, "secret", _SECRET),
+        (True, "CRYPTO", 0.9, "crypto", _CRYPTO),
+        *((True, "EMAIL_ADDRESS", 0.9, "spoken_email", spoken) for spoken in _SPOKEN_EMAILS),
     ):
         for match in pattern.finditer(text) if needed else ():
             yield Found(*match.span(), kind, score, name)
-    for spoken in _SPOKEN_EMAILS:
-        for match in spoken.finditer(text):
-            yield Found(*match.span(), "EMAIL_ADDRESS", 0.9, "spoken_email")
     for match in _URL.finditer(text) if "." in text or "://" in text else ():
         trimmed = match[0].rstrip(".,;:!?)]}'")
         yield Found(match.start(), match.start() + len(trimmed), "URL", 0.995 if "@" in trimmed else 0.93, "url")
