@@ -119,6 +119,7 @@ CHAT = [
     ("account 00982231 and pin 2213", {"00982231": "ACCOUNT", "2213": "SECRET"}),
     ("my license plate is bdf 714", {"bdf 714": "ACCOUNT"}),
     ("dob 04 05 1990", {"04 05 1990": "DATE_OF_BIRTH"}),
+    ("d.o.b: 4 may 1990", {"4 may 1990": "DATE_OF_BIRTH"}),
     ("email it to kate dot brown at hotmail dot com", {"kate dot brown at hotmail dot com": "EMAIL_ADDRESS"}),
     ("my username is vincent88", {"vincent88": "USERNAME"}),
     ("i live at 77 lakeview drive in dallas", {"77 lakeview drive": "STREET_ADDRESS"}),

@@ -136,12 +136,8 @@ def is_moment(text: str, start: int, end: int) -> bool:
     )
 
 
-_BIRTHS = ("born", "birth", "b.", "dob", "na", "geb", "né", "ne ", "nee")
-
-
 def _is_birth(text: str, start: int) -> bool:
-    before = text[max(0, start - 60) : start].lower()
-    return any(word in before for word in _BIRTHS) and _BIRTH.search(text, max(0, start - 60), start) is not None
+    return _BIRTH.search(text, max(0, start - 60), start) is not None
 
 
 # --- ages
