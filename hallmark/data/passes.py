@@ -34,11 +34,12 @@ def read_once(rows: Iterable[Raw], mask: Mask, languages: Languages) -> tuple[Kn
 
         def counted() -> Iterator[Raw]:
             nonlocal size
-            for raw in rows:
-                size += size_of(raw)
-                languages.add(raw.input)
-                progress.add()
-                yield raw
+            for chunk in chunks(rows):
+                for raw in chunk:
+                    size += size_of(raw)
+                    languages.add(raw.input)
+                    yield raw
+                progress.add(len(chunk))
 
         known, count = identities(counted(), mask)
     return known, count, size

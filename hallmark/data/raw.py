@@ -199,7 +199,7 @@ class _Row:
                 for value in self.strings(self.row[column], column)
             ),
             part=self.part(data.split) if data.split else None,
-            offsets=_offsets(data.input, self.row),
+            offsets=_offsets(data.input, self.row) if mask.gold else {},
             python_types=python_types,
         )
 
@@ -214,7 +214,7 @@ class _Row:
         return value
 
     def writable(self, value: Any, column: str) -> None:
-        for text in strings(value, keys=True):
+        for text in (value,) if isinstance(value, str) else strings(value, keys=True):
             if bad := _UNWRITABLE.search(text):
                 what = "a NUL character" if bad[0] == "\0" else "half a surrogate pair"
                 self.fail(
@@ -254,7 +254,8 @@ class _Row:
         )
 
     def text(self, template: str, param: str, most: int, markup: Markup, *, empty: bool = False) -> str:
-        for column in columns_of(template):
+        columns = columns_of(template)
+        for column in columns:
             value = self.column(column, param)
             if isinstance(value, list | dict | bytes):
                 self.fail(
@@ -262,9 +263,10 @@ class _Row:
                     column,
                     "write it as a text, or leave it out of the template",
                 )
-        text = plain_text(fill(template, self.row), markup)
-        where = ", ".join(columns_of(template))
-        values = "".join(fill(column, self.row) for column in columns_of(template))  # without the template's own words
+        filled, where = fill(template, self.row), ", ".join(columns)
+        text = plain_text(filled, markup)
+        # Without the template's own words.
+        values = filled if columns == [template] else "".join(fill(column, self.row) for column in columns)
         if not empty and not any(map(shows, plain_text(values, markup))):
             problem = "nothing but white space or characters that don't show"
             self.lack("input", problem, where, f"drop the row, or fix its text; {OR_DROP}")

@@ -80,8 +80,10 @@ class Languages:
 
     def add(self, text: str) -> None:
         """Count a text."""
+        if self.seen >= self.MOST or self.language not in _OTHERS:
+            return
         words = _WORD.findall(text[:600].lower())
-        if self.seen >= self.MOST or len(words) < self.SHORTEST or self.language not in _OTHERS:
+        if len(words) < self.SHORTEST:
             return
         self.seen += 1
         counts = Counter(language for word in words for language in _stop_words().get(word, ()))
