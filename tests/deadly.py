@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 from hallmark.base.errors import HallmarkError
+
+DEADLY = (70, 128)  # rows of one chunk
 
 
 def begin() -> None:
@@ -23,3 +26,10 @@ def double(chunk: list[tuple[int, dict[int, int], Path]]) -> int:
     if deadly.get(number) == 0:
         raise HallmarkError("bad", file="rows.jsonl", row=number, remedy="fix it")
     return 2 * number
+
+
+def record_or_die(chunk: Any) -> Any:
+    """A masker that two of the rows end."""
+    from hallmark.data import passes
+
+    return os.kill(os.getpid(), 9) if any(row.number in DEADLY for row, _ in chunk) else passes.record_chunk(chunk)

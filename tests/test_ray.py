@@ -22,14 +22,13 @@ from hallmark.mask.ray_cluster import Ray, reach
 from hallmark.mask.workers import TRIES, spread
 from hallmark.params.loader import load_params, resolved, tracked
 from stages import mask
-from tests.deadly import begin, double
+from tests.deadly import DEADLY, begin, double, record_or_die
 from tests.workspace import ROOT, change_params, make_workspace
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the group dev installs Ray")
 ENGINES = ["local", pytest.param("ray", marks=[needs_ray, pytest.mark.full])]
 RULES = {"mask.ner.engine": "none", "mask.ner.model": None, "mask.gold": None, "mask.workers": 2}
 LAST = 20  # chunks
-DEADLY = (70, 128)  # rows of one chunk
 
 
 @pytest.fixture(scope="module")
@@ -90,11 +89,6 @@ def masked(folder: Path, overrides: dict[str, Any]) -> tuple[bytes, bytes]:
     change_params(folder, overrides)
     mask.run(load_params())
     return Path("data/masked.parquet").read_bytes(), Path("reports/mask.json").read_bytes()
-
-
-def record_or_die(chunk: Any) -> Any:
-    """A masker that two of the rows end."""
-    return os.kill(os.getpid(), 9) if any(row.number in DEADLY for row, _ in chunk) else passes.record_chunk(chunk)
 
 
 @pytest.mark.parametrize("engine", ENGINES, indirect=True)
