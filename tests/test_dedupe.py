@@ -279,7 +279,8 @@ def test_ten_million_rows_fit_in_four_gibibytes(monkeypatch: pytest.MonkeyPatch)
             stage.run(params_with())
             known.append(tracemalloc.get_traced_memory()[1])
             tracemalloc.stop()
-    assert [round((many - few) / 1600) for _, few, many in peaks.values() if many - few > 240 * 1600] == []
+    grown = [(many - few) // 1600 for _, few, many in peaks.values()]
+    assert (grown[0] < 240, grown[1] < 160) == (True, True), grown  # of 207 and 126 when this was written
     frames = dedupe.read(params_with().dedupe)[0], read_columns(set())[0]
     assert [frame.estimated_size() // len(frame) for frame in frames if frame.estimated_size() > 30 * len(frame)] == []
 
