@@ -36,9 +36,6 @@ FEW = 5  # different values, or copies, from which nothing is concluded yet
 MOST_COPIED = 0.8  # share of the numbers of one form that must stand in the input
 ENOUGH = 20  # values of a field from which it is said what copying can't give
 COPIES = 0.5  # share of a field's values that stand in the input, from which on the field is one that is copied
-LEARNABLE = (
-    0.5  # share of a field's values that masking may take; with more, hardly any is left to learn, and mask stops
-)
 ABSENT = 0.02  # share of a copied field's values that stand in no input, above which there is a warning
 # Kinds whose values mostly point at no one: they are kept where a field loses its values for them. Others are left to the user.
 OF_NO_ONE = frozenset(("LOCATION", "MISC", "ORGANIZATION", "TITLE"))
@@ -105,19 +102,23 @@ def try_masking(proposal: Proposal, rows: list[Raw], data: Data, mask: Mask, tas
         changes["allow_patterns"] = [*patterns]
         proposal.set("mask", "allow_patterns", [*patterns], "; ".join(patterns.values()))
         tried = attempt(rows, data, mask.model_copy(update=changes), task, strict=False)
-    found, reasons = chosen(tried.written.values)
+    found, reasons = chosen(tried.written.values, 1 if tried.written.invalid else FEW)
     if found or tried.written.invalid:
+        tried = attempt(rows, data, mask.model_copy(update=changes | {"actions": actions | found}), task)
+    # What most values become would be all that a model learns.
+    if few := {kind for of in tried.written.values.values() if of.collapsed for kind in of.kinds} & found.keys():
+        found = {kind: action for kind, action in found.items() if kind not in few}
         tried = attempt(rows, data, mask.model_copy(update=changes | {"actions": actions | found}), task)
     if found:
         proposal.set("mask", "actions", mask.actions | found, "; ".join(reasons))
     times = len(proposal.rows) / max(1, tried.rows)
-    if over := {name: of for name, of in tried.written.values.items() if of.over(mask.max_lost, times)}:
+    room = 1.1 if times <= 1 else 1.5  # the other rows may lose more
+    if over := {name: of for name, of in tried.written.values.items() if of.over(1.1 / room * mask.max_lost, times)}:
         most = max(of.lost / of.copied for of in over.values())
         why = ", ".join(f"{of.lost} of {of.copied} values of '{name}'" for name, of in over.items())
-        if most <= LEARNABLE:
-            most = math.ceil(110 * most) / 100
-            proposal.set("mask", "max_lost", most, f"else mask stops: {why} stay masked, and no model can give them")
-            tried.mask = tried.mask.model_copy(update={"max_lost": most})
+        most = min(1.0, math.ceil(100 * room * most) / 100)
+        proposal.set("mask", "max_lost", most, f"else mask stops: {why} stay masked, and no model can give them")
+        tried.mask = tried.mask.model_copy(update={"max_lost": most})
         kinds = {kind for of in over.values() for kind in of.kinds}
         proposal.keep = (why, mask.actions | found | dict.fromkeys(sorted(kinds), "keep"))
     proposal.tried += tried.lines()
@@ -126,10 +127,8 @@ def try_masking(proposal: Proposal, rows: list[Raw], data: Data, mask: Mask, tas
     if tried.written.total:
         shown = f"{shlex.quote(str(proposal.file))} --field {shlex.quote(columns_of(proposal.roles.input)[0])}"
         names = "" if proposal.roles.identity else ", and name columns of names in mask.identity_columns"
-        proposal.warnings.append(
-            f"private data in {tried.written.touched} of {tried.rows} rows: mask replaces it; see how with "
-            f"`python -m hallmark.commands.preview {shown}`{names}"
-        )
+        said = f"private data in {tried.written.touched} of {tried.rows} rows: mask replaces it; see how with "
+        proposal.warnings.append(f"{said}`python -m hallmark.commands.preview {shown}`{names}")
     proposal.warnings += advice(tried.written.values, tried.mask, times)
     proposal.warnings += absent(tried.written.values, spread(rows))
     return tried
@@ -184,19 +183,17 @@ def absent(values: dict[str, Field], rows: list[Raw]) -> Iterator[str]:
         missing = max(0, of.elsewhere + of.alone - single[name])
         count = of.copied + missing
         if count >= ENOUGH and of.copied >= COPIES * count and missing > ABSENT * count:
-            yield (
-                f"copying can't give every answer: {missing} of {count} values of '{name}' stand in no input. Read some: "
-                "labels may correct errors of the input, or be wrong"
-            )
+            said = f"copying can't give every answer: {missing} of {count} values of '{name}' stand in no input"
+            yield f"{said}. Read some: labels may correct errors of the input, or be wrong"
 
 
 def in_a_line(error: HallmarkError) -> str:
     return str(error).replace("\n  remedy: ", "; to fix it: ").replace("\n  ", "; ")
 
 
-def chosen(values: dict[str, Field]) -> tuple[dict[str, str], list[str]]:
+def chosen(values: dict[str, Field], few: int) -> tuple[dict[str, str], list[str]]:
     """The actions for kinds whose values masking takes from the targets, and why: dates move, what points at no one stays."""
-    lost = {name: of for name, of in values.items() if of.lost >= max(FEW, MANY * of.copied)}
+    lost = {name: of for name, of in values.items() if of.lost >= (max(few, MANY * of.copied) if few > 1 else 1)}
     # Next to the name of an organisation, and where no field holds a person's, an address is the organisation's.
     organised = any(_mostly(of, {"ORGANIZATION"}) for of in values.values())
     organised = organised and not any(_mostly(of, {"PERSON"}) for of in values.values())
