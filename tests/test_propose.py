@@ -27,7 +27,7 @@ from hallmark.commands.columns import Column
 from hallmark.commands.evidence import Evidence, add_told
 from hallmark.commands.infer import infer, schema_of
 from hallmark.commands.proposal import Proposal
-from hallmark.commands.questions import ask_to_keep, asked
+from hallmark.commands.questions import ask_to_keep
 from hallmark.commands.roles import IDENTITY, Known
 from hallmark.mask.kinds import KINDS
 from hallmark.params.checked import changed
@@ -498,19 +498,43 @@ def test_xml_that_is_read_off_a_text_is_the_answer(tmp_path: Path, xml: Any, tar
     assert (found.roles.target, found.kind) == (target, "text" if target == "xml" else "classification")
 
 
-@pytest.mark.parametrize("xml", ["<seg>Take the <obj>{0}</obj> to {1}.</seg>", "<rec n='x'><obj>{0}</obj><to>{1}</to></rec>", "Take the <b>{0}</b> to <place>{1}</place>."])  # fmt: skip
-def test_xml_around_the_words_of_the_only_text_wins_over_a_label_that_no_text_tells(tmp_path: Path, xml: str) -> None:
+MARKUPS = [
+    "<seg>Take the <obj>{0}</obj> to {1}.</seg>", "<rec n='x'><obj>{0}</obj><to>{1}</to></rec>", "Take the <b>{0}</b> to <place>{1}</place>.",
+    "@job{{k{1}, object = {{{0}}}, number = {{{1}}}}}", "Take the [{0}](thing) to [{1}](place).", "[obj]{0}[/obj] [to]{1}[/to]",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["raw_line", "reference"])
+@pytest.mark.parametrize("markup", MARKUPS)
+def test_markup_around_the_words_of_a_text_is_its_answer_whatever_the_names(
+    tmp_path: Path, markup: str, name: str
+) -> None:
     rows = [
         {
-            "raw_line": f"Take the {words(n)} to {n}.",
-            "annotated": xml.format(words(n), n),
+            name: f"Take the {words(n)} to {n}.",
+            "annotated": markup.format(words(n), n),
             "label_code": f"k{n * 7 % 40}",
+            "remark": f"It was read twice by {words(n + 3)}.",
         }
         for n in range(240)
     ]
     found = proposed(write(tmp_path, [row | {"guests": n % 8, "pages": n % 31} for n, row in enumerate(rows)]))
     assert "pages" not in str(found.roles.runners_up["group"]) and found.roles.group != "guests"
-    assert (found.roles.target, found.roles.input, found.kind) == ("annotated", "raw_line", "text")
+    assert (found.roles.target, found.roles.input, found.kind) == ("annotated", name, "text")
+
+
+def test_a_label_that_no_text_tells_is_no_target_next_to_one_that_it_tells(tmp_path: Path) -> None:
+    """Names decide only between labels that the text tells; a rating is one if there is no other."""
+    kinds = ["lost", "late", "torn", "wet"]
+    rows = [{"label_no": f"k{n * 7 % 40}", "stars": 1 + n * 7 % 4, "x7": "abcd"[n * 7 % 4], "note": f"The {kinds[n * 7 % 4]} box of {words(n)}."} for n in range(240)]  # fmt: skip
+    assert proposed(write(tmp_path, rows)).roles.target == "x7"
+    assert (
+        proposed(write(tmp_path, [row | {"x7": "a", "label_no": n} for n, row in enumerate(rows)])).roles.target
+        == "stars"
+    )
+    pairs = [{"level": "abc"[n * 7 % 3], "ask": f"How many {words(n)} are there?", "query": f"COUNT {words(n)} IN all of it"} for n in range(240)]  # fmt: skip
+    found = proposed(write(tmp_path, pairs))
+    assert (found.roles.target, found.roles.input) == ("query", "ask")
 
 
 @pytest.mark.parametrize("written", [dict, json.dumps])
@@ -523,17 +547,28 @@ def test_an_object_of_answers_in_another_column_is_a_leak(written: Any) -> None:
     assert not leak(plain, Column("answer", [written({})] * 80))
 
 
-def test_a_group_by_its_values_is_said_and_enter_takes_a_product(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("builtins.input", lambda _: "")
-    for name, said in (
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
         ("mandate", "'mandate' is the group by its values alone: 45 for 240"),
-        ("product", "--group product"),
-    ):
-        file = write(tmp_path, requests(**{name: lambda n, _: f"Mill {'abcde'[n % 5]} {n % 9}"}))
-        assert said in str(proposed(file, targets=("category",)).warnings)
-        assert asked(lambda known, file=file: propose.proposed(file, rules(), known), Known()).roles.group == name
+        ("product", "CHECK THE GROUP: 'product' is the group by"),
+    ],
+)
+def test_a_group_by_its_values_is_said(tmp_path: Path, name: str, said: str) -> None:
+    found = proposed(write(tmp_path, requests(**{name: lambda n, _: f"Mill {'abcde'[n % 5]} {n % 9}"})))
+    assert found.roles.group == name and said in str(found.warnings)
+
+
+def test_a_folder_of_a_table_and_a_codebook_is_the_table(tmp_path: Path) -> None:
+    import polars as pl
+
+    file = tmp_path / "visits.parquet"
+    pl.DataFrame(requests(category=lambda n, kind: [*CODES].index(kind))).write_parquet(file)
+    (tmp_path / "codebook.json").write_text(json.dumps({"category": dict(enumerate(CODES))}), encoding="utf-8")
+    found = proposed(tmp_path)
+    assert found.file == file and set(found.task.schema["enum"]) == {*CODES}
+    (tmp_path / "more.json").write_text(json.dumps(requests(4)), encoding="utf-8")
+    assert propose.data_in(tmp_path) == tmp_path, "both have rows"
 
 
 def test_several_targets_without_any_value_are_no_answer(tmp_path: Path) -> None:
@@ -607,6 +642,17 @@ def test_of_a_wrapper_the_object_that_varies_is_the_answer(tmp_path: Path) -> No
     propose.try_out(found, rules())
     assert "90 can be read, 6 left out: 6 without target (answer.found)" in "\n".join(found.tried)
     assert found.edits["data"]["missing"] == "drop" and "mask will stop" not in str(found.warnings)
+
+
+def test_fields_of_which_a_text_has_the_values_are_the_answer(tmp_path: Path) -> None:
+    """In an object next to the notes of a tool, or as columns, of which one is no answer."""
+    fields = [{"bill": f"B{n * 337 % 9000 + 1000}", "sum": f"{n * 7 % 90 + 10}.25"} for n in range(120)]
+    rows = [{"scan": f"{of['bill']} of {words(n)}, {of['sum']} EUR", "batch": f"x{n % 40:03}"} | of for n, of in enumerate(fields)]  # fmt: skip
+    found = proposed(write(tmp_path, rows))
+    assert (found.roles.target, found.roles.group, found.kind) == (["bill", "sum"], "batch", "extraction")
+    notes = [{"by": ("al", "bo")[n % 2], "at": f"2025-03-{n % 28 + 1:02}", "state": ("new", "ok")[n // 2 % 2]} for n in range(120)]  # fmt: skip
+    rows = [{"scan": row["scan"], "check": note | {"got": of}} for row, note, of in zip(rows, notes, fields, strict=True)]  # fmt: skip
+    assert proposed(write(tmp_path, rows)).roles.target == "check.got"
 
 
 def test_what_is_proposed_does_not_stop_its_own_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

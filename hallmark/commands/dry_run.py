@@ -45,13 +45,11 @@ from hallmark.task.task import Task
 ROWS = 10_000  # looked at, at most: some seconds
 LEAST = {"train": 100, "validation": 20, "calibration": 50}  # rows under which what a part is for hardly works
 MOST_HELD = 0.3  # share of the rows above which a holdout takes too much from training
-
 MEASURED = 1_000  # records whose tokens are counted: the longest in characters
 PROMPT = 128  # tokens by which the system prompt may grow: it is a first draft
 ROOM = 1.1  # of records: the next ones may be longer
 ROOM_ANSWER = 1.25  # of answers: a model may write a longer one than expected, and is cut off at the limit
 TOO_LONG = {"error": "stop at", "drop": "leave out", "count": "not train on"}  # what split does, by `split.too_long`
-
 # The rule for passes over the training records is one of thumb, from the trainings in docs/training.md.
 SEEN = 6_000  # records that a training may see in all, the same one again counted again
 PER_LABEL = 300  # where every answer is a label, if that is more
@@ -294,10 +292,9 @@ def split_lines(split: Drawn) -> Iterator[str]:
     if split.random:
         sides = ", ".join(f"{side} {split.rows[side]:,} rows of {split.groups[side]:,} groups" for side in split.rows)
         yield f"  split     {sides}; {split.leaks:,} dropped as leaks"
-        yield (
-            f"            a random split of the rows would leak: of {split.random['held_out']:,} held-out rows, "
-            f"{split.random['same_group']:,} share their group with training, {split.random['same_text']:,} their text"
-        )
+        held, group, same = (f"{split.random[name]:,}" for name in ("held_out", "same_group", "same_text"))
+        said = f"            a random split of the rows would leak: of {held} held-out rows, "
+        yield f"{said}{group} share their group with training, {same} their text"
 
 
 def split_warnings(split: Drawn, times: float, params: Params) -> list[str]:
@@ -328,8 +325,6 @@ def split_warnings(split: Drawn, times: float, params: Params) -> list[str]:
             f"least {gate.min_records} (gate.min_records): {f'set it to {needed:g}' if needed <= MOST_HELD else more}"
         )
     elif groups < gate.min_groups:
-        warned.append(
-            f"the holdout would have {groups} groups, and the gate needs {gate.min_groups} (gate.min_groups): raise "
-            "split.holdout, or name a finer column with --group"
-        )
+        few = f"the holdout would have {groups} groups, and the gate needs {gate.min_groups} (gate.min_groups)"
+        warned.append(f"{few}: raise split.holdout, or name a finer column with --group")
     return warned

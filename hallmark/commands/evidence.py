@@ -11,12 +11,11 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
 from hallmark.base.figures import percent
 from hallmark.commands.answer_leaks import values_in
-from hallmark.commands.columns import MAX_LABELS, Column, entity, inside, mean_words, role_words, says
+from hallmark.commands.columns import MAX_LABELS, MOSTLY, Column, entity, inside, role_words, says, words_of
 from hallmark.data.copied import opened, pairs, spellings
 from hallmark.data.missing import is_blank
 from hallmark.data.spans import OF_A_TOOL
@@ -27,19 +26,24 @@ COPIED = 0.5  # share of an object's values that stand in the texts, from which 
 MOST_WORDS_OF_A_NAME = 4
 ENOUGH_GROUPS = 8  # values of a column by which a split can hold some out
 OF_LABELS = ("answer", "channel", "keywords")  # what ids can't be: a device is one, and an ear tag
-LOOKS = {"ids": 1.5, "names": 1.0, "numbers": 0.0}
-LEAST = 3.0  # points that a group needs
+LOOKS = {"ids": 1.5, "names": 1.0}
+LEAST, PLAUSIBLE = 3.0, 1.5  # points that a group needs, and one that is to be checked
 MANY = 10  # values that are more than the labels of most tasks
+CLOSE = 0.15  # share of the numbers up to some that counts or measures have
 LARGEST = 0.3  # share of the rows that one value may have
 TIED = 5_000  # rows that are read to see whether those of one value are alike
 SAME = 0.95  # share of the values whose rows must be
 READ = 400  # rows that are read to see whether the text tells a label
-_WORD = re.compile(r"\w+")
+_WORD, _NAMES = re.compile(r"\w+"), re.compile(r"[^\W\d_]{2,}")
 _ID = re.compile(  # K-0711 or DE 09 118, not 12kg or v1.4.2
     r"(?![+-]?\d+(?:[.,]\d+)?[^\W\d]{1,3}$|v?\d+(?:\.\d+)+\w*$)(?=\S*\d)\S+|(?:[^\W\d]{1,4} |\+)\d[\d ()./-]*"
 )
+_GLUED = re.compile(r"(?i)(?<!pa|vo)(?<!val|sol|flu|hyb|rap|hum|liq)(?<![\Wgl_][rb])id$")
+_NUMBER_OF = re.compile(r"(?i)(?:no|nr|num|number)[\W_]*of(?![a-z])|^(?:no|nr|num|number)[\W_]+\w+s$")
 _TAG = re.compile(r"<([\w:.-]++)[^<>]*>")
-_LEAF = re.compile(r">([^<>]*)</")
+_MARKED = re.compile(  # <a>..</a>, [a]..[/a], [..](a), a = {..}, \\a{..}
+    r">([^<>]*)</|\](?!\()([^\[\]]*)\[/|\[([^\[\]]+)\]\([\w:.-]+\)|(?:=\s*|\\\w+)\{([^{}]*)\}"
+)
 _HTML = frozenset("p br div span html head title body table thead tbody tr td th ul ol li b i u a em strong img hr pre code font style section h1 h2 h3 h4".split())  # fmt: skip  # noqa: SIM905
 
 
@@ -66,17 +70,17 @@ class Evidence:
 
 def of_target(column: Column, private: bool) -> Evidence | None:
     """Evidence for the target: few values that repeat, objects, or a text that is an answer."""
-    if column.form in ("", "time", "url", "mail", "code") or "turns." in column.name:
+    if column.form in ("", "time", "url", "mail") or "turns." in column.name:
         return None
     given = Evidence()
     if column.form == "object" or _has_objects(column):
         given.add(5.5 if is_answer(column) else 2.5, "its values are objects")
-    elif _is_set(column):
-        given.add(1, f"lists of {_vocabulary(column)} values")
+    elif size := _set_size(column):
+        given.add(1, f"lists of {size} values")
     elif column.form == "list":
         return None
     elif column.is_label(3):
-        given.add(3 if column.repeated >= 5 else 2, column.shape)
+        given.add(0.5 if column.form == "code" else 3 if column.repeated >= 5 else 2, column.shape)
     elif column.is_text and column.mean_chars > 3:
         given.add(0.5, "texts")
         given.add_name(column, "text_target")
@@ -99,7 +103,7 @@ def fits(column: Column, kind: str) -> bool:
 def of_a_tool(column: Column, texts: Sequence[Column]) -> bool:
     """Whether a field of an answer is an id, a time stamp or who worked on it, by its name or values, and no text tells it."""
     name = column.name.rpartition(".")[2]
-    written = re.search(r"_(?:at|by|on)$", name) or OF_A_TOOL.fullmatch(name)
+    written = re.search(r"(?:^|_)(?:at|by|on)$", name) or OF_A_TOOL.fullmatch(name)
     named = written or named_like_id(name) or says(name, "staff")
     hashes = column.unique and all(re.fullmatch(r"[0-9a-f-]{12,}", key, re.IGNORECASE) for key in column.keys)
     return bool(named or hashes or (column.form == "time" and not column.texts)) and copied(column, texts) < FEW_COPIED
@@ -115,27 +119,22 @@ def is_answer(column: Column) -> bool:
 
 
 def _has_objects(column: Column) -> bool:
-    if column.form != "list":
-        return False
-    lists = [value for value in map(opened, column.given) if isinstance(value, list)]
-    return sum(isinstance(item, dict) for value in lists for item in value[:1]) > 0.5 * len(column.given)
+    lists = [value for value in map(opened, column.given) if isinstance(value, list)] if column.form == "list" else []
+    return sum(isinstance(value[0], dict) for value in lists if value) > 0.5 * len(column.given)
 
 
-def _is_set(column: Column) -> bool:
-    """Whether all values are lists of short texts that repeat."""
-    return (
-        column.all(list)
-        and all(isinstance(item, str) and len(item) <= 60 for value in column.given for item in value)
-        and 2 <= _vocabulary(column) <= min(MAX_LABELS, sum(map(len, column.given)) / 3)
-    )
+def _set_size(column: Column) -> int:
+    """How many short texts that repeat its values list; 0 if they are no such lists."""
+    items = [item for value in column.given if isinstance(value, list) for item in value]
+    short = column.all(list) and all(isinstance(item, str) and len(item) <= 60 for item in items)
+    return len({*items}) if short and 2 <= len({*items}) <= min(MAX_LABELS, len(items) / 3) else 0
 
 
-def _vocabulary(column: Column) -> int:
-    return len({item for value in column.given for item in value})
+def add_told(given: Evidence, texts: Sequence[Column], column: Column) -> bool | None:
+    """Count and say whether the words of the texts tell the label, as naive Bayes learns it from the other half of the rows.
 
-
-def add_told(given: Evidence, texts: Sequence[Column], column: Column) -> bool:
-    """Count and say whether the words of the texts tell the label, as naive Bayes learns it from the other half of the rows."""
+    False: no better than chance; None: better, but not by much.
+    """
     from sklearn.feature_extraction.text import HashingVectorizer
     from sklearn.model_selection import KFold, cross_val_predict
     from sklearn.naive_bayes import MultinomialNB
@@ -147,29 +146,38 @@ def add_told(given: Evidence, texts: Sequence[Column], column: Column) -> bool:
     words = HashingVectorizer(n_features=2**12, alternate_sign=False, binary=True, norm=None).transform(read)
     halves = KFold(2, shuffle=True, random_state=0)
     found = cross_val_predict(MultinomialNB(alpha=0.01), words, labels, cv=halves)
-    right = sum(found == labels) / len(labels)
-    usual = max(Counter(labels).values()) / len(labels)
-    gain = (right - usual) / max(1 - usual, 0.01)
+    right, counts, guessed = sum(found == labels), Counter(labels), Counter(found)
+    usual = max(counts.values()) / len(labels)
+    gain = (right / len(labels) - usual) / max(1 - usual, 0.01)
     if gain > 0.2:
-        given.add(
-            min(2.0, 2.5 * gain),
-            f"predicted from the text in {percent(round(right, 2))} of the rows, by guessing in {percent(round(usual, 2))}",
-        )
-    return gain > 0.2
+        shares = f"{percent(round(right / len(labels), 2))} of the rows, by guessing in {percent(round(usual, 2))}"
+        given.add(min(2.0, 2.5 * gain), f"predicted from the text in {shares}")
+        return True
+    chance = sum(counts[label] * guessed[label] for label in counts) / len(labels)
+    return None if right - chance > 3 * math.sqrt(chance) else False
 
 
 def has_markup(text: Any) -> bool:
-    """Whether a text has elements, as XML has them, and not only those of HTML."""
-    return isinstance(text, str) and "</" in text and not {*_TAG.findall(text.casefold())} <= _HTML
+    """Whether a text has elements, as XML, BBCode or BibTeX have them, and not only those of HTML."""
+    if not isinstance(text, str) or opened(text) is not text:
+        return False
+    return not {*_TAG.findall(text.casefold())} <= _HTML if "</" in text else bool(_MARKED.search(text))
 
 
-def is_marked_up(column: Column, texts: Sequence[Column]) -> bool:
-    """Whether its texts are XML around words of the others, and no records that hold them as a whole."""
-    rows = zip(column.values, *(text.values for text in texts), strict=True)
-    given = [(xml, read) for xml, *read in rows if isinstance(xml, str) and xml][:READ]
-    records = [any(word and str(word).strip() in text for word in read) for text, read in given]
-    marked = 2 * sum(has_markup(xml) for xml, _ in given) > len(given) > 2 * sum(records)
-    return marked and copied(column, texts) > COPIED
+def is_marked(column: Column) -> bool:
+    first = column.texts[:READ]
+    return 2 * sum(map(has_markup, first)) > len(first)
+
+
+def source_of(column: Column, texts: Sequence[Column]) -> Column | None:
+    """The text whose words a column has inside of markup; None if there is none, or if it holds the text as a whole."""
+    if not column.all(str) or not is_marked(column):
+        return None
+    held, source = max(((copied(column, [text]), text) for text in texts), key=lambda pair: pair[0], default=(0, None))
+    if source is None or held <= COPIED:
+        return None
+    rows = [pair for pair in zip(column.values, source.values, strict=True) if all(pair)]
+    return None if 2 * sum(text.strip() in marked for marked, text in rows) > len(rows) else source
 
 
 def copied(column: Column, texts: Sequence[Column]) -> float:
@@ -185,38 +193,55 @@ def copied(column: Column, texts: Sequence[Column]) -> float:
     return sum(found) / max(len(found), 1)
 
 
+def is_read_off(column: Column, texts: Sequence[Column]) -> bool:
+    """Whether most of a column's short values stand in the texts of their rows, and not by chance in any."""
+    if column.form in ("object", "list", "bool") or column.mean_chars > 2 * SHORT or column.distinct < MANY:
+        return False
+    others = Column(column.name, [*column.values[1:], *column.values[:1]])
+    return column not in texts and copied(column, texts) > COPIED + copied(others, texts)
+
+
+def tell(texts: Sequence[Column], column: Column) -> bool:
+    """Whether the texts tell a column's labels, or have its values."""
+    return bool(add_told(Evidence(), texts, column)) if column.is_label(3) else copied(column, texts) >= FEW_COPIED
+
+
 def _inner(xml: str) -> Collection[str]:
-    return [text.strip() for text in _LEAF.findall(xml)] or values_in(xml).values()
+    return [part.strip() for parts in _MARKED.findall(xml) for part in parts if part.strip()] or values_in(xml).values()
 
 
 def look(column: Column) -> str:
-    """What the values of a column look like that may say which rows belong together: "ids", "names" or "numbers"; else "".
+    """What the values of a column look like that may say which rows belong together: "ids" or "names"; else "".
 
-    Many short values with several rows each. No times, amounts, sentences or headlines, no labels (few values with many rows
-    each), and no places in something (1, 2, 3, ..., each in no more rows than the one before).
+    Many short values with several rows each. No times, counts, amounts, sentences or headlines, and no labels (few values with
+    many rows each).
     """
-    keys, numbers, largest = column.keys, column.form == "number", max(column.keys.values(), default=0)
+    keys, named = column.keys, column.form in ("mail", "url") or named_like_id(column.name)
     if column.form not in ("code", "text", "mail", "url", "number") or not column.all((str, int)):
         return ""
-    if column.distinct < MANY or largest > LARGEST * len(column.given) or mean_words(keys) > MOST_WORDS_OF_A_NAME:
+    if column.distinct < MANY or max(keys.values()) > LARGEST * len(column.given):
         return ""
-    ids = named = column.form in ("mail", "url") or named_like_id(column.name)
-    if numbers:
-        if not all(map(str.isdecimal, keys)):
-            return ""
-        order = sorted(keys, key=lambda key: (len(key), key))
-        (first, *_, last), sizes = order, [keys[key] for key in order]
-        if first in ("0", "1") and sizes == sorted(sizes, reverse=True) and sizes[0] > sizes[-1]:
-            return ""
-        ids |= len(first) == len(last) > 3 and (len(last) > 4 or not "1900" <= first <= last <= "2100")
+    if sum(len(_NAMES.findall(key)) for key in keys) > MOST_WORDS_OF_A_NAME * len(keys):
+        return ""
+    if column.form == "number":
+        ids = all(map(str.isdecimal, keys)) and (named or _is_numbering(column))
     else:
-        ids |= sum(map(bool, map(_ID.fullmatch, keys))) > 0.8 * len(keys)
+        ids = named or sum(map(bool, map(_ID.fullmatch, keys))) > 0.8 * len(keys)
         ids |= all(map(str.isupper, keys)) and len({re.sub(r"[^\W\d]", "A", key) for key in keys}) == 1  # BKT-W
-    if column.distinct < column.repeated and not (ids and (named or not numbers)):
-        return ""
     names = column.form == "text" and sum(key[:1].isalpha() for key in keys) > 0.8 * len(keys)
-    names &= not column.lists & {"headline", "body"}
-    return "ids" if ids else "numbers" if numbers else "names" if names else ""
+    if column.distinct < column.repeated and not (ids and (named or column.form != "number")):
+        return ""
+    return "ids" if ids else "names" if names and not column.lists & {"headline", "body"} else ""
+
+
+def _is_numbering(column: Column) -> bool:
+    """Whether whole numbers are given to things: all as long, and neither round nor close to each other, as counts are."""
+    numbers = sorted(map(int, column.keys))
+    first, middle, last = numbers[0], numbers[len(numbers) * 3 // 5], numbers[-1]
+    close = len(numbers) * 3 // 5 > CLOSE * (middle - first + 1) and first < 4 * (last - first)
+    round_ = any(sum((number + up) % 5 == 0 for number in numbers) > MOSTLY * len(numbers) for up in (0, 1))  # or 9.99
+    same = len({*map(len, column.keys)}) == 1 and last > 99
+    return same and not (close or round_ or 1900 <= first <= last <= 2100)
 
 
 def of_group(column: Column, private: bool) -> Evidence | None:
@@ -234,14 +259,16 @@ def of_group(column: Column, private: bool) -> Evidence | None:
     given.add_name(column, "group", OF_LABELS if seen == "ids" else ())
     if not known and seen:
         given.add(LOOKS[seen] - 0.5 * (column.distinct < column.repeated), f"{seen} that repeat")
-    if entity(column.name) == "person" and column.distinct < min(column.repeated, 4 * MANY):
-        counts = column.form == "number" and column.distinct < MANY
-        given.add(-6 if counts else -3.5, "few, each in many rows, as staff is")
-    if column.empty:
+    if known and column.form == "number" and not named_like_id(column.name) and seen != "ids":
+        if column.distinct < 2 * MANY or words_of(column.name)[0][-1].endswith("s"):
+            given.add(-6, "a count")
+    elif entity(column.name) == "person" and column.distinct < min(column.repeated, 4 * MANY):
+        given.add(-3.5, "few, each in many rows, as staff is")
+    if column.empty > FEW_COPIED * len(column.values):
         given.add(-0.5, f"missing in {column.empty} rows")
     if private:
         given.add(-0.4, "private")
-    return given if given.score > 0 and (known or seen or column.form != "number") else None
+    return given if given.score > 0 and (known or seen) else None
 
 
 def of_one(fine: Column, coarse: Column) -> bool:
@@ -264,9 +291,8 @@ def add_alike(given: Evidence, column: Column, rest: Sequence[Column], read: Seq
         if says(other.name, "staff") or says(other.name, "desk"):
             given.add(-3 * of_one(other, column), f"'{other.name}' is the same in all rows of one")
             continue
-        if column.form != "number" or not _in_bands(column, other):
-            given.add(0.5 if look(column) == "names" else 1, f"'{other.name}' is the same in all rows of one")
-            break
+        given.add(0.5 if look(column) == "names" else 1, f"'{other.name}' is the same in all rows of one")
+        break
     where: dict[str, Counter[str]] = defaultdict(Counter)
     for value, *texts in zip(column.values[:TIED], *(text.values[:TIED] for text in read), strict=True):
         for word in {*_WORD.findall(str(texts).casefold())} - {*_WORD.findall(str(value).casefold())}:
@@ -279,33 +305,32 @@ def add_alike(given: Evidence, column: Column, rest: Sequence[Column], read: Seq
         given.add(1, "its rows share rare words")
 
 
-def _in_bands(column: Column, other: Column) -> bool:
-    """Whether the other column goes by how large a number is, as a band of an age or an amount does."""
-    rows = zip(column.values, other.values, strict=True)
-    order = sorted((len(str(a)), str(a), str(b)) for a, b in rows if not is_blank(a) and not is_blank(b))
-    return sum(one[2] != after[2] for one, after in pairwise(order)) < other.distinct
-
-
 def add_wider(found: Sequence[tuple[Column, Evidence]]) -> None:
-    """Count for a column that it holds all rows of each value of another, if both are named like entities (a postcode is not)."""
+    """Count for a column that it holds all rows of each value of another, as a firm those of its people; a place is only said to."""
     for column, given in sorted(found, key=lambda pair: -pair[0].distinct):  # the finest first
         known, seen = entity(column.name), look(column) if column.distinct >= 2 * MANY else ""
         for other, of in found:
-            inner = entity(other.name)
-            few = inner is None or (inner == "person" and other.distinct <= MANY * column.distinct)  # as in a firm
-            like = bool(inner) if known else seen == "ids" if few else inner == "document" and bool(seen)
+            few = other.distinct <= MANY * column.distinct or entity(other.name) == "document"
+            like = entity(other.name) if known else bool(seen) and few
             enough = min(of.score, given.score) >= LEAST and other.distinct > column.distinct >= ENOUGH_GROUPS
-            if enough and of_one(other, column):  # else it is only said
-                points = 0 if not like else 1.5 if known else max(1.5, of.score + 0.5 - given.score)
+            if enough and of_one(other, column):
+                points = max(1.5, of.score + 0.5 - given.score) if like else 0
                 given.add(points, f"holds all rows of each {other.name}")
                 if like:
                     break
 
 
-def is_running(column: Column) -> bool:
-    """Whether it has running text, mostly different, that is not named for what is known only afterwards."""
-    varied = column.is_text and column.mean_chars > SHORT and column.distinct > 0.5 * len(column.given)
-    return varied and not column.lists & {"after", "answer", "guess", "reply", "score", "staff"}
+def is_running(column: Column, least: int = SHORT) -> bool:
+    """Whether it has plain running text, mostly different, of more characters than `least`."""
+    varied = column.all(str) and column.is_text and column.distinct > 0.5 * len(column.given)
+    return varied and column.mean_chars > least and not is_marked(column)
+
+
+def of_its_name(column: Column, role: str) -> float:
+    """The points that its name, or values that say it, give a role."""
+    given = Evidence()
+    given.add_name(column, role)
+    return given.score
 
 
 def of_input(column: Column) -> Evidence | None:
@@ -326,14 +351,19 @@ def of_input(column: Column) -> Evidence | None:
 
 
 def is_id(column: Column) -> bool:
-    """Whether each row has its own value, and it is named like an id or is no text."""
+    """Whether each row has its own value, and it is named like an id, or is a code or a numbering, and no text or measure."""
     if not column.unique or column.mean_chars > 100 or column.form in ("time", "mail", "url"):
         return False
-    return "turns." not in column.name and (named_like_id(column.name) or column.form != "text")
+    own = column.form not in ("number", "text")
+    if column.form == "number" and all(map(str.isdecimal, column.keys)):
+        numbers = [*map(int, column.keys)]
+        own = _is_numbering(column) or sorted(numbers) in (numbers, numbers[::-1])
+    return "turns." not in column.name and (named_like_id(column.name) or own)
 
 
 def named_like_id(name: str) -> bool:
-    return says(name, "identifier") or name.lower().endswith("id")
+    """Whether a name has a word for an id, and isn't `paid` or `number_of_rooms`."""
+    return (says(name, "identifier") or bool(_GLUED.search(name))) and not _NUMBER_OF.search(name)
 
 
 def of_tags(column: Column) -> Evidence | None:

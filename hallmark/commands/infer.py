@@ -24,8 +24,7 @@ NAMED = 10  # functions named in a warning
 DATE = re.compile(r"\d{4}-\d\d-\d\d")
 OTHERWISE = "; else the schema takes such objects as answers, and mask stops at such texts"
 UNLIKE = (
-    "are unlike the others, and too few are equal to be a refusal: read them, and correct them or leave those rows out"
-    + OTHERWISE
+    f"are unlike the others, and too few are equal to be a refusal: correct them, or leave those rows out{OTHERWISE}"
 )
 NO_CALL = (
     "are words and call no tool: data.missing: drop leaves these rows out and counts them; data.no_call: empty keeps them, with "
@@ -87,17 +86,15 @@ def _classification(column: Column, names: Mapping[str, str]) -> Inferred:
         found.why += ", whose names are in a file next to the data"
     elif column.form == "number":
         found.why += ", written as numbers"
+        said = 'the labels are numbers: write their names, ["first", ...] or {"0": "first", ...}, to a JSON file next to the data, or to '
         found.doubts.append(
-            'the labels are numbers: write their names, ["first", ...] or {"0": "first", ...}, to a JSON file next to the data, or '
-            "to data.labels and the schema. A model that answers with numbers learns less from the words of a label"
+            f"{said}data.labels. A model that answers with numbers learns less from the words of a label"
         )
     for sign in "|;,+":
         parts = {part.strip() for label in labels for part in label.split(sign)}
         if 2 * len(parts) < len(labels):
-            found.doubts.append(
-                f"the {len(labels)} labels are combinations of {len(parts)} with '{sign}' between them, and each is a label by itself "
-                "here. To train a list of labels, write them as one, in JSON"
-            )
+            said = f"the {len(labels)} labels are combinations of {len(parts)} with '{sign}' between them, and each is a label by itself"
+            found.doubts.append(f"{said} here. To train a list of labels, write them as one, in JSON")
     found.doubts += _respelled(column.name, sum(bool(key.strip()) for key in column.keys), labels)
     return found
 
@@ -170,10 +167,8 @@ def _tool_calls(values: list[Any], tools: Column | None) -> Inferred:
         call_schema["oneOf"] = options
         if broken:
             more = f" and {len(broken) - NAMED} more" if len(broken) > NAMED else ""
-            doubts.append(
-                f"calls of {', '.join(broken[:NAMED])}{more} break the parameters that the data's own tools give, so the schema takes any "
-                "arguments for them: fix the calls or the tools"
-            )
+            said = f"calls of {', '.join(broken[:NAMED])}{more} break the parameters that the data's own tools give"
+            doubts.append(f"{said}, so the schema takes any arguments for them: fix the calls or the tools")
     listed = any(isinstance(value, list) for value in values)
     schema = {"type": "array", "items": call_schema} if listed else call_schema
     doubts += _odd([value for value in values if isinstance(value, str)], len(values), NO_CALL)
@@ -231,12 +226,7 @@ def _extraction(values: list[Any], *, of_spans: bool) -> Inferred:
 
 def _odd(values: list[Any], rows: int, others: str = UNLIKE) -> list[str]:
     """Ask about targets unlike the others: is the most frequent a refusal? `others`: what to say of those that are too few."""
-    counts = Counter(
-        value.strip()
-        if isinstance(value, str)
-        else json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
-        for value in values
-    )
+    counts = Counter(map(canonical_or_text, values))
     text, count = counts.most_common(1)[0] if counts else ("", 0)
     doubts: list[str] = []
     rest = len(values)

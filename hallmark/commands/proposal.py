@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from itertools import product
@@ -97,10 +96,8 @@ class Proposal:
             why = f"{tagged} of {len(self.rows)} rows have tags of HTML, which mask removes; requests are treated the same"
             self.set("data", "markup", "html", why)
         elif tagged:
-            self.warnings.append(
-                f"{tagged} of {len(self.rows)} rows have tags of HTML in what is read: if they are no part of what the model must "
-                "see, set data.markup to html, which turns them into plain text, in requests too"
-            )
+            said = f"{tagged} of {len(self.rows)} rows have tags of HTML in what is read: if they are no part of what the model must see"
+            self.warnings.append(f"{said}, set data.markup to html, which turns them into plain text, in requests too")
         self.set("task", "kind", task.kind, task.why)
         # In the prompt, a target has its name without the objects that it lies in.
         said = ", ".join(" ".join(words_of(name)[0]) if "." in name else name for name in roles.targets)
@@ -127,18 +124,15 @@ class Proposal:
                 "prompt are in git and in the release: name another column with --target, or say with --public that anyone may see them"
             )
         if params.task.kind != self.kind:
+            said = f"task.kind changes from {params.task.kind} to {self.kind} ({self.task.why}). If that is wrong, name the column of the "
             self.warnings.append(
-                f"task.kind changes from {params.task.kind} to {self.kind} ({self.task.why}). If that is wrong, name the column "
-                "of the answers with --target; if it is right, the rules in `gate:` that were written for the other kind "
-                "change too"
+                f"{said}answers with --target; else the rules in `gate:`, written for the other kind, change too"
             )
         self.warnings += self.task.doubts
         self.warnings += self.several_or_no_answers()
         if self.roles.why.get("system_prompt") == DATED:
-            self.warnings.append(
-                "the system messages differ only in dates or numbers, and data.context leaves them out: with them, all rows look "
-                "like duplicates. If the answers need the date, write it into the input"
-            )
+            said = "the system messages differ only in dates or numbers, and data.context leaves them out: with them, all rows look like "
+            self.warnings.append(f"{said}duplicates. If the answers need the date, write it into the input")
         leaks = self.roles.leaks.items()
         self.warnings += [self.leak_of(name, leak) for name, leak in leaks if self.would_be_read(name)]
         self.warnings += self.repeated_ids()
@@ -147,22 +141,20 @@ class Proposal:
             self.warnings.append(self.ungrouped())
         elif self.roles.group in self.columns:
             column = self.columns[self.roles.group]
-            if other := self.roles.close:
-                both = f"'{other}' ({self.columns[other].shape}) is nearly as likely the group as '{column.name}' ({column.shape})"
-                self.warnings.append(f"{both}: if it is the customer, and not who serves them, name it with --group")
             if entity(column.name) is None and not self.roles.why["group"].startswith("as you said"):
                 wide = (name for name, of in self.roles.runners_up["group"] if of.score >= LEAST)
                 after = next((f" (next: {name})" for name in wide), "")
-                self.warnings.append(
+                said = (
                     f"'{column.name}' is the group by its values alone: {column.distinct} for {len(column.given)} rows. Rows with one value "
                     "stay on one side of the split. If rows with different values belong together, it is too fine, and the holdout "
                     f"leaks: name a wider column with --group{after}. One that is too coarse costs rows to train on"
                 )
+                check = "CHECK THE GROUP: " if self.roles.unsure else ""
+                self.warnings.insert(0 if check else len(self.warnings), check + said)
             largest = max(column.keys.values(), default=0) / len(self.rows)
             if largest > GIANT:
-                self.warnings.append(
-                    f"the largest group of '{self.roles.group}' has {100 * largest:.0f} % of the rows: all of it is held out, or none"
-                )
+                said = f"the largest group of '{self.roles.group}' has {100 * largest:.0f} % of the rows"
+                self.warnings.append(f"{said}: all of it is held out, or none")
         counts = merged(self.columns[self.roles.targets[0]].keys) if KINDS[self.kind].listed else {}
         if rare := sorted(label for label, count in counts.items() if count < FEW):
             few = f"{len(rare)} labels have fewer than {FEW} rows each and can hardly be learned"
@@ -172,45 +164,26 @@ class Proposal:
         """What to say of annotations that are cancelled or one of several, and of conversations that nobody answered."""
         counts: Counter[str] = Counter()
         for target, row in product(self.roles.targets, self.rows):
-            done = (
-                annotations_in(opened(value_at(row, target.removesuffix(BY_LABEL))))
-                if target.endswith(BY_LABEL)
-                else []
-            )
-            kept = [one for one in done if not one.get("was_cancelled")]
-            counts["rows have only cancelled annotations, and count as not annotated"] += bool(done and not kept)
-            counts["rows have several annotations: the ground truth counts, else the first not cancelled"] += (
-                len(kept) > 1
-            )
-            if target == "turns.target" and (layout := layout_of(row)):
+            if target.endswith(BY_LABEL):
+                done = annotations_in(opened(value_at(row, target.removesuffix(BY_LABEL))))
+                kept = len([one for one in done if not one.get("was_cancelled")])
+                counts["rows have only cancelled annotations, and count as not annotated"] += bool(done and not kept)
+                several = "rows have several annotations: the ground truth counts, else the first not cancelled"
+                counts[several] += kept > 1
+            elif target == "turns.target" and (layout := layout_of(row)):
                 last = ROLES.get(row[layout][-1].get(LAYOUTS[layout][0])) == "user"
                 counts["conversations end with the user's turn: what nobody answered is left out"] += last
         return [f"{count} of {len(self.rows)} {words}" for words, count in counts.items() if count]
 
-    @property
-    def likely_group(self) -> Column | None:
-        """A column that repeats like a customer, if none is the group."""
-        found = self.roles.runners_up.get("group", ()) if self.roles.group == "row.id" else ()
-        return next((self.columns[name] for name, _ in found if look(self.columns[name]) in ("ids", "names")), None)
-
     def ungrouped(self) -> str:
         """What to say if no column is the group."""
-        if like := self.likely_group:
-            return (
-                f"'{like.name}' repeats like a customer ({like.shape}): is it the group? Then add --group "
-                f"{shlex.quote(like.name)}. Without a group, a split may put the same customer on both sides"
-            )
         ids = map(str, self.columns[self.roles.id].values) if self.roles.id in self.columns else ()
         starts = Column("start_id", [re.sub(r"[\W_][^\W_]+$", "", name) for name in ids])
         if starts.repeated >= PARTS and look(starts):
-            return (
-                f"several ids of '{self.roles.id}' have the same beginning, as parts of one conversation or document do: if yours "
-                "are such parts, write the beginning into a column, and name it with --group. Without, a split may cut them"
-            )
-        return (
-            "no column says which rows belong together (a customer, document, conversation): every row counts as its "
-            "own group, and a split may put the same customer on both sides. Add such a column if you have one"
-        )
+            said = f"several ids of '{self.roles.id}' have the same beginning, as parts of one conversation or document do: if yours are such "
+            return f"{said}parts, write the beginning into a column, and name it with --group. Without, a split may cut them"
+        said = "no column says which rows belong together (a customer, document, conversation): every row counts as its own group, and a "
+        return f"{said}split may put the same customer on both sides. Add such a column if you have one"
 
     def would_be_read(self, name: str) -> bool:
         """Whether a column is in the input or context, or would be, if it didn't hold the answer."""
@@ -227,14 +200,10 @@ class Proposal:
         if name in self.read:
             own = name in columns_of(self.roles.input)
             part, how = ("the input", "with --input") if own else ("data.context", "there")
-            return (
-                f"the model reads the answer: '{name}' is in {part}, and {leak.why}. If people write it there before the answer "
-                f"is known, that is right, and a simple rule may do. Else leave it out {how}"
-            )
-        return (
-            f"'{name}' is left out of the input: {leak.why}. A model would copy it, and it may not be there yet when the model is "
-            f"asked. {'If it is, add it with --input' if not leak.sure else 'Another answer can be named with --target'}"
-        )
+            said = f"the model reads the answer: '{name}' is in {part}, and {leak.why}. If people write it there before the answer is known"
+            return f"{said}, that is right, and a simple rule may do. Else leave it out {how}"
+        said = f"'{name}' is left out of the input: {leak.why}. A model would copy it, and it may not be there yet when the model is asked"
+        return f"{said}. {'If it is, add it with --input' if not leak.sure else 'Another answer can be named with --target'}"
 
     def repeated_ids(self) -> list[str]:
         """What to say of a column that would be the id if some of its values didn't repeat."""

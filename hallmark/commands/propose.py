@@ -14,6 +14,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from difflib import get_close_matches
 from functools import partial
 from io import StringIO
@@ -88,7 +89,7 @@ def run(
 
 def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
     """What is proposed for a file before anything is tried."""
-    known = known or Known()
+    known, file = known or Known(), data_in(file)
     rows = read(file)
     try:
         columns = with_fields_of_spans(columns_in(rows), known.targets)
@@ -129,6 +130,20 @@ def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
     return proposal
 
 
+def data_in(path: Path) -> Path:
+    """The file itself; of a folder, the only one that isn't JSON, if the JSON next to it has no such rows, but names of labels, say."""
+    files = files_of(path) if path.is_dir() else []
+    tables = [file for file in files if file.suffix != ".json"]
+    if len(tables) != 1 or len(files) == 1:
+        return path
+    columns = next((row.keys() for _, row in read_rows(tables[0])), set())
+    for file in {*files} - {*tables}:
+        with suppress(HallmarkError):
+            if any(2 * len(columns & row.keys()) > len(columns) for _, row in read_rows(file)):
+                return path
+    return tables[0]
+
+
 def label_names(file: Path, answers: Column) -> dict[str, str]:
     """The names of labels that are numbers, from a JSON file next to the data: a list, or an object `{"0": "name"}`."""
     folder = file if file.is_dir() else file.parent
@@ -157,9 +172,8 @@ def check_known(known: Known, columns: dict[str, Column], file: Path) -> None:
         for name in given:
             if name not in columns and not (option == "--group" and name == "row.id"):
                 near = get_close_matches(name, columns, 3, 0.5) or list(columns)[:SHOWN]
-                raise HallmarkError(
-                    "no such column", file=file, field=name, remedy=f"name another with {option}: {', '.join(near)}"
-                )
+                remedy = f"name another with {option}: {', '.join(near)}"
+                raise HallmarkError("no such column", file=file, field=name, remedy=remedy)
             if option == "--target" and not columns[name].given:
                 raise HallmarkError("no row has a value", file=file, field=name, remedy="leave it out of --target")
 

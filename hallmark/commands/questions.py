@@ -54,7 +54,6 @@ def asked(propose: Callable[[Known], Proposal], known: Known) -> Proposal:
         print(printable(f"  {evidence(found, title)}"))
         said = suggested[name] if isinstance(suggested[name], str) else ", ".join(suggested[name])
         given = _line(printable("  [{}] ".format(said.replace("\n", "\\n"))))
-        given = given or (said if name == "group" and said != found.roles.group else "")
         if given == BACK:
             known, found = earlier.pop() if earlier else (known, found)
         if given == BACK or not (given or suggested[name]):
@@ -76,9 +75,8 @@ def asked(propose: Callable[[Known], Proposal], known: Known) -> Proposal:
 def ask_to_keep(proposal: Proposal) -> None:
     """What to do with values that masking takes from the answers: Enter leaves them masked."""
     lost, actions = proposal.keep or ("", {})
-    print(
-        printable(f"\nmask: masking takes {lost}. keep: they identify no one, so mask.actions is {actions}", keep="\n")
-    )
+    said = f"\nmask: masking takes {lost}. keep: they identify no one, so mask.actions is {actions}"
+    print(printable(said, keep="\n"))
     if _line("  [mask] ") == "keep":
         proposal.edits["mask"].pop("max_lost", None)
         proposal.set("mask", "actions", actions, "as you said")
@@ -100,9 +98,7 @@ def evidence(found: Proposal | UndecidedError, title: str) -> str:
 def _suggested(found: Proposal | UndecidedError) -> dict[str, Any]:
     roles = found.roles
     targets = tuple(filter(None, roles.targets))
-    likely = found.likely_group if isinstance(found, Proposal) else None
-    group = likely.name if likely else roles.group
-    said: dict[str, Any] = {"targets": targets, "inputs": (roles.input,), "group": group}
+    said: dict[str, Any] = {"targets": targets, "inputs": (roles.input,), "group": roles.group}
     return said | ({found.unsaid: ()} if isinstance(found, UndecidedError) else {"kind": found.kind})
 
 

@@ -6,23 +6,25 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 from hallmark.base.records import columns_of
 from hallmark.commands import evidence
 from hallmark.commands.answer_leaks import Leak, leak
 from hallmark.commands.columns import SHAPES, Column, answers_of, entity, says, tools_in
 from hallmark.commands.evidence import COPIED, Evidence
-from hallmark.data.conversations import LAYOUTS
 from hallmark.data.raw import PARTS
 from hallmark.mask import second_check
 
-ENOUGH = {"target": 0.0, "group": evidence.LEAST, "input": 3.0, "tags": 1.0}  # points that a column needs for a role
+ENOUGH = {
+    "target": 0.0,
+    "group": evidence.PLAUSIBLE,
+    "input": 3.0,
+    "tags": 1.0,
+}  # points that a column needs for a role
 IDENTITY = SHAPES["identity"]
 SHOWN = 3  # runners-up of a role
 DATED = "what the system messages share, which else differ in dates or numbers"
-MOST_TOLD = 12  # columns for which it is tried whether the text tells their values
-NEARLY = 1.0  # points by which a group is hardly more likely than the next
+MOST_TOLD = 24  # columns for which it is tried whether the text tells their values
 SAME = 0.95  # share of the rows in which a column that repeats another has its text
 
 
@@ -40,7 +42,7 @@ class Guess:
     tags: str | None = None
     tag_separator: str = ","
     split: str | None = None
-    close: str | None = None  # a column that is nearly as likely the group
+    unsure: bool = False  # the group is only the most plausible column
     system_prompt: str | None = None  # that all conversations have
     identity: dict[str, str] = field(default_factory=dict)
     why: dict[str, str] = field(default_factory=dict)
@@ -128,9 +130,10 @@ class _Choice:
     def texts(self) -> list[tuple[str, Evidence]]:
         """Free columns with evidence for the input. No name excludes the only text without markup."""
         found, least = self.ranked(evidence.of_input), ENOUGH["input"]
-        plain = [name for name in self.free() if not any(map(evidence.has_markup, self.columns[name].given[:20]))]
-        if not any(name in plain and given.score >= least for name, given in found):
-            plain = [name for name in plain if evidence.is_running(self.columns[name])]
+        running = [name for name in self.free() if evidence.is_running(self.columns[name])]
+        if not any(name in running and given.score >= least for name, given in found):
+            late = {"after", "answer", "guess", "reply", "score", "staff"}
+            plain = [name for name in running if not self.columns[name].lists & late] or running
             found = [pair for pair in found if [pair[0]] != plain]
             found[:0] = [(name, Evidence(least, ["the only plain text"])) for name in plain if len(plain) == 1]
         return found
@@ -154,15 +157,8 @@ class _Choice:
         if not self.known.inputs:
             self.take("input", "turns.input", "the last thing the user says")
         if not self.known.targets:
-            talks = [talk for name in LAYOUTS if name in self.columns for talk in self.columns[name].given]
-            turns = [[turn for turn in talk if isinstance(turn, dict)] for talk in talks if isinstance(talk, list)]
-            marked = sum(any(turn.get("weight") == 0 for turn in talk) for talk in turns)
-            weighed = f" without weight 0, which {marked} rows have" if marked else ""
-            self.take(
-                "target",
-                "turns.target",
-                f"the assistant's last answer{weighed}: no other turn is trained, unless data.answers is all",
-            )
+            why = "the assistant's last answer without weight 0: no other turn is trained, unless data.answers is all"
+            self.take("target", "turns.target", why)
         system, earlier = self.columns["turns.system"], self.columns["turns.earlier"].given
         prompts = {text for text in system.values if text is not None}
         found = {}
@@ -193,35 +189,55 @@ class _Choice:
         if self.roles.target:
             return
         found = self.ranked(lambda column: evidence.of_target(column, column.name in self.private))
-        likely = [name for name, given in texts[:3] if given.score >= ENOUGH["input"]] or [
-            name for name, _ in texts[:1]
-        ]
-        others = {name: [self.columns[text] for text in likely if text != name] for name, _ in found[:MOST_TOLD]}
-        marked = [name for name, of in others.items() if of and evidence.is_marked_up(self.columns[name], of)]
-        likely = [name for name in likely if name not in marked]
+        plain = [self.columns[name] for name in self.free() if evidence.is_running(self.columns[name], 15)]
+        marked = {name: of for name, _ in found if (of := evidence.source_of(self.columns[name], plain))}
+        likely = [name for name, given in texts[:3] if given.score >= ENOUGH["input"]]
+        likely = [*(likely or [name for name, _ in texts[:1]]), *(source.name for source in marked.values())]
+        likely = [name for name in dict.fromkeys(likely) if name not in marked]
         whole = [*marked, *(name for name, column in self.columns.items() if evidence.is_answer(column))]
-        for name, given in found[:MOST_TOLD]:
+        told: dict[str, bool | None] = {}
+        for at, (name, given) in enumerate(found):
             column = self.columns[name]
-            read = [self.columns[text] for text in likely if not related(name, text)]
-            read = [text for text in read if not leak(text, column)]
-            if read and column.is_label(3):
-                if not evidence.add_told(given, read, column) and marked:
-                    given.add(-9, "no text tells it")
-            elif name in marked:
-                given.add(max(5.0, 5.5 - given.score), "it is the text, marked up")  # whatever its name
-            elif column.form == "object" and len(read) == len(others[name]) and evidence.copied(column, read) > COPIED:
+            others = [self.columns[text] for text in likely if not related(name, text)]
+            read = [text for text in others if not leak(text, column)]
+            if name in marked:  # whatever its name
+                given.add(max(9.0 - given.score, 5.0), f"it is '{marked[name].name}', marked up")
+                told[name] = True
+            elif read and column.is_label(3) and at < MOST_TOLD:
+                told[name] = evidence.add_told(given, read, column)
+            elif column.form == "object" and len(read) == len(others) and evidence.copied(column, read) > COPIED:
                 given.add(3, "most of its values stand in the text")
                 whole.append(name)
+                told[name] = True
+        explained = [given.score for name, given in found if told.get(name)]
+        named = {name: evidence.of_its_name(self.columns[name], "target") for name, _ in found}
+        sure = marked or any(named[name] >= 0 for name, of in told.items() if of)
+        pair = [text.name for text in plain if text.mean_chars > evidence.SHORT and "headline" not in text.lists]
+        last = pair[-1] if len(pair) > 1 and not explained and named.get(pair[-1], -1) >= 0 else None
         for name, given in found:
             held = [leak(self.columns[other], self.columns[name]) for other in whole if other != name]
             if any(name.startswith(f"{other}.") for other in whole) or any(one and one.sure for one in held):
                 given.add(-5, "a part of an answer")
+            elif name == last:
+                given.add(max(1.0, 1 - given.score), "the last of several texts, which tell nothing else")
+            elif told.get(name) is False and (sure or (named[name] <= 0 and (last or explained))):
+                given.add(-9, "no text tells it, but another")
+            elif told.get(name) and given.score == max(explained) < 0:
+                given.add(0.1 - given.score, "nothing else is told by a text")
+        read = [self.columns[text] for text in likely]
+        flat = [self.columns[name] for name in self.free() if not (explained or whole or "." in name)]
+        if len(flat := [column.name for column in flat if evidence.is_read_off(column, read)]) > 1:
+            self.roles.target, self.roles.why["target"] = flat, "their values stand in the text"
+            self.taken |= {*flat}
+            return
         if kind := self.known.kind:
             found = [(name, given) for name, given in found if evidence.fits(self.columns[name], kind)]
         found.sort(key=lambda pair: -pair[1].score)
         self.best("target", found)
-        if self.roles.target:
-            self.leave_out_of_target([self.columns[text] for text in likely])
+        if (source := marked.get(str(self.roles.target))) and not self.known.inputs:
+            self.take("input", source.name, "the answer has its words inside of markup")
+        elif self.roles.target:
+            self.leave_out_of_target(read)
 
     def one_or_list(self, targets: list[str]) -> str | list[str]:
         """Several columns as a list, which become one object; so does one, if the kind needs objects and it has none."""
@@ -233,9 +249,11 @@ class _Choice:
         inner = [name for name in self.columns if name.rpartition(".")[0] == self.roles.target]
         out = [name for name in inner if evidence.of_a_tool(self.columns[name], texts)]
         varied = [name for name in inner if name not in out and self.columns[name].distinct > 1]
-        if len(varied) == 1 < len(inner) and self.columns[varied[0]].form in ("object", "list"):
-            self.roles.target = varied[0]
-            self.roles.why["target"] += f"; what varies in it is '{varied[0]}'"
+        nested = [name for name in varied if self.columns[name].form in ("object", "list")]
+        rest = [self.columns[name] for name in varied if name not in nested]
+        if len(nested) == 1 < len(inner) and not any(evidence.tell(texts, column) for column in rest):
+            self.roles.target = nested[0]
+            self.roles.why["target"] += f"; what varies in it, and is told, is '{nested[0]}'"
             self.leave_out_of_target(texts)
         elif out and len(out) < len(inner):
             self.roles.target = self.one_or_list([name for name in inner if name not in out])
@@ -257,10 +275,8 @@ class _Choice:
     def id(self) -> None:
         found = [name for name in self.free() if evidence.is_id(self.columns[name]) and name != self.known.group]
         if found:
-            numbers = {name for name in found if self.columns[name].form == "number"}  # amounts may all differ too
-            rank = {name: 0 if evidence.named_like_id(name) else 1 + (name in numbers) for name in found}
-            first = min(found, key=lambda name: (rank[name], name.count(".")))
-            self.take("id", first, "every row has its own value")
+            like = {name: (not evidence.named_like_id(name), self.columns[name].form == "number") for name in found}
+            self.take("id", min(found, key=lambda name: (*like[name], name.count("."))), "every row has its own value")
 
     def group(self, texts: list[tuple[str, Evidence]]) -> None:
         if name := self.known.group:
@@ -275,18 +291,16 @@ class _Choice:
             read = [self.columns[name] for name in said if name in self.columns]
             out = {*self.roles.targets, *said}
             for name, given in found:
-                if entity(name) is None and (seen := evidence.look(column := self.columns[name])):
+                if entity(name) is None and evidence.look(column := self.columns[name]):
                     others = [one for one in self.columns if one not in out and not related(one, name)]
                     evidence.add_alike(given, column, [self.columns[one] for one in others], read, answers)
-                    given.score *= seen != "numbers" or given.score >= evidence.LEAST  # else they count or measure
-            # Two people may share a name.
             evidence.add_wider([(self.columns[name], given) for name, given in found if name not in self.private])
             fine = {name: 0 if entity(name) else -self.columns[name].distinct for name, _ in found}
             found.sort(key=lambda pair: (-pair[1].score, fine[pair[0]]))
-            for (one, given), (name, after) in pairwise(found[:2]):
-                near = after.score >= given.score - NEARLY or f"of each {one}" in str(after)
-                if near and after.score >= evidence.LEAST and f"of each {name}" not in str(given):
-                    self.roles.close = name
+            found = [pair for pair in found if pair[1].score >= evidence.LEAST or evidence.look(self.columns[pair[0]])]
+            if found and found[0][1].score < evidence.LEAST:
+                self.roles.unsure = True
+                found[0][1].add(0, "to check: no more than the most plausible")
             self.best("group", found)
             self.taken = before
         if self.roles.group in self.columns and self.roles.group not in self.private:
@@ -305,7 +319,6 @@ class _Choice:
         if any(says(name, "body") or not self.columns[name].is_label(3) for name in others):
             free -= roles.leaks.keys()  # else the answer stands in the only text, which a user must be told
         target = self.columns.get(str(roles.target))
-        # A reply, not a label.
         replies = target is not None and target.form == "text" and target.mean_chars > evidence.SHORT
         found = [(name, given) for name, given in texts if name in free and not (replies and says(name, "reply"))]
         chosen: list[str] = []
@@ -327,11 +340,8 @@ class _Choice:
     def repeats(self, name: str, chosen: Sequence[str]) -> bool:
         """Whether a column has the text of one that is chosen, or a part of it, in nearly all rows."""
         values = [str(value or "").strip() for value in self.columns[name].values]
-        return any(
-            sum(value in str(text or "") for value, text in zip(values, self.columns[other].values, strict=True))
-            > SAME * len(values)
-            for other in chosen
-        )
+        texts = [[str(text or "") for text in self.columns[other].values] for other in chosen]
+        return any(sum(map(str.__contains__, of, values)) > SAME * len(values) for of in texts)
 
     def context(self, texts: list[tuple[str, Evidence]]) -> None:
         """A column named like context, if there is another text to be the input."""
