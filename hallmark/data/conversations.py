@@ -29,7 +29,7 @@ from hallmark.base.records import columns_of
 from hallmark.data.copied import opened
 from hallmark.data.missing import OR_DROP, MissingValueError, Part
 from hallmark.data.nested import is_path, value_at
-from hallmark.data.spans import BY_LABEL, JOINED, by_label, joined
+from hallmark.data.spans import BY_LABEL, JOINED, by_label, is_open, joined
 
 TURNS = ("turns.input", "turns.target", "turns.earlier", "turns.system")
 LAYOUTS = {"messages": ("role", "content"), "conversations": ("from", "value")}
@@ -71,7 +71,7 @@ class Extra:
             return found
         if path.endswith(JOINED):
             return joined(opened(value_at(row, path.removesuffix(JOINED))))
-        if not path.endswith(BY_LABEL) or row.get("total_annotations") == 0:  # Label Studio's: not labelled yet
+        if not path.endswith(BY_LABEL) or is_open(row, path.removesuffix(BY_LABEL)):
             return None
         source = value_at(row, self.source.removesuffix(JOINED)) if self.source else None
         source = opened(source) if self.source and self.source.endswith(JOINED) else source

@@ -67,6 +67,11 @@ def annotations_in(value: Any) -> list[dict[str, Any]]:
     return [item for item in value if isinstance(item, dict) and "result" in item] if isinstance(value, list) else []
 
 
+def is_open(row: dict[str, Any], name: str) -> bool:
+    """Whether nobody has labelled a task of Label Studio: it counts none, or its list of annotations is empty."""
+    return row.get("total_annotations") == 0 or (isinstance(row.get("data"), dict) and row.get(name) == [])
+
+
 def _counting(done: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The annotation that counts, if there is one: the ground truth, else the first that was not cancelled."""
     kept = [one for one in done if not one.get("was_cancelled")]

@@ -42,8 +42,8 @@ def key(value: Any, string: Callable[[str], Any] | None = None) -> Any:
 
 
 def folded(text: str) -> str:
-    """A label without what doesn't make it another one: its case, and white space around it."""
-    return text.strip().casefold()
+    """A label without what doesn't make it another one: its case, and white space around it or doubled in it."""
+    return " ".join(text.split()).casefold()
 
 
 def as_listed(value: Any, schema: Any) -> Any:
