@@ -18,7 +18,7 @@ from hallmark.data.conversations import LAYOUTS
 from hallmark.data.copied import opened
 from hallmark.data.missing import is_blank
 from hallmark.data.nested import ALL, keys_of, value_at
-from hallmark.data.spans import BY_LABEL, JOINED, annotations_in, are_spans, are_tags, by_label, joined
+from hallmark.data.spans import BY_LABEL, JOINED, annotations_in, are_spans, are_tags, by_label, is_open, joined
 from hallmark.task.answers import canonical
 
 Rows = list[dict[str, Any]]
@@ -169,7 +169,7 @@ def with_fields_of_spans(columns: dict[str, Column], named: Collection[str]) -> 
     lists = {name: [opened(value) for value in of.values] for name, of in columns.items() if of.form == "list"}
     texts = sorted((column for column in columns.values() if column.is_text), key=lambda column: -column.mean_chars)
     made: dict[str, Column] = {}
-    counts = columns["total_annotations"].values if "total_annotations" in columns else ()  # Label Studio's; 0: not yet
+    tasks = [dict(zip(columns, row, strict=True)) for row in zip(*(of.values for of in columns.values()), strict=True)]
     gone = {name for name in named if not name.endswith(BY_LABEL)}
     for name, values in lists.items():
         if any(_lies_in(*pair) for other in gone for pair in ((name, other), (other, name))):
@@ -186,7 +186,7 @@ def with_fields_of_spans(columns: dict[str, Column], named: Collection[str]) -> 
         for source, whole in [*product(sources, (True,)), *product([*sources, None], (False,))]:
             sides = lists[source.removesuffix(JOINED)] if tags and source else columns[source].values if source else []
             if fields := _fields(values, sides, name, whole=whole):
-                fields = [None if count == 0 else of for of, count in zip_longest(fields, counts)]
+                fields = [None if is_open(task, name) else of for of, task in zip(fields, tasks, strict=True)]
                 made[f"{name}{BY_LABEL}"] = Column(f"{name}{BY_LABEL}", fields, source)
                 gone.add(name)
                 if tags and source:

@@ -11,7 +11,7 @@ import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -45,6 +45,7 @@ from hallmark.task.task import Task
 ROWS = 10_000  # looked at, at most: some seconds
 LEAST = {"train": 100, "validation": 20, "calibration": 50}  # rows under which what a part is for hardly works
 MOST_HELD = 0.3  # share of the rows above which a holdout takes too much from training
+MOST_LEAKS = 0.2  # share of the rows above which what split drops as leaks is a warning of its own
 MEASURED = 1_000  # records whose tokens are counted: the longest in characters
 PROMPT = 128  # tokens by which the system prompt may grow: it is a first draft
 ROOM = 1.1  # of records: the next ones may be longer
@@ -97,6 +98,7 @@ def rehearse(proposal: Proposal, params: Params) -> None:
             times = sample.of / sample.looked_at
             set_passes(proposal, round(times * split.rows.get("train", 0)), params.sft)
             proposal.tried += split_lines(split)
+            proposal.warnings += leak_warnings(data.context, sample.rows, split, task, params)
             proposal.warnings += split_warnings(split, times, params)
             set_lengths(proposal, sample.rows, tried.masked, block, params)
     proposal.tried.append("")
@@ -297,32 +299,41 @@ def split_lines(split: Drawn) -> Iterator[str]:
         yield f"{said}{group} share their group with training, {same} their text"
 
 
+def leak_warnings(context: str | None, raws: Sequence[Raw], split: Drawn, task: Task, params: Params) -> Iterator[str]:
+    """What makes many rows so alike that split drops them."""
+    if split.leaks > MOST_LEAKS * split.stay:
+        bare = drawn([replace(raw, context=None) for raw in raws], task, params).leaks if context else split.leaks
+        way = f"if they ask for different things, raise dedupe.threshold ({params.dedupe.threshold:g})"
+        if context and 2 * bare < split.leaks:
+            way = f"without data.context ({context}) it would drop {bare:,}: write what is the same there in most rows into task.system_prompt"
+        yield f"split drops {split.leaks:,} of {split.stay:,} rows, since other groups in other parts have nearly the same text: {way}"
+
+
 def split_warnings(split: Drawn, times: float, params: Params) -> list[str]:
     """What stopped dedupe or split, or leaves too little; the file has `times` as many rows, which are taken to be like these."""
     warned = [f"dedupe or split will stop: {split.stops}"] if split.stops else []
     if split.conflicts:
         share = 100 * split.conflicts / (split.stay + split.dropped.total())
-        warned.append(
-            f"{split.conflicts:,} rows ({share:.1f} %) have the same text as another row but a different answer, and dedupe drops "
-            f"{split.dropped['conflict']:,} of them (dedupe.conflicts: {params.dedupe.conflicts}): add to data.input whatever "
-            "distinguishes them, if something does"
-        )
+        same = f"{split.conflicts:,} rows ({share:.1f} %) have the same text as another row but a different answer"
+        drops = f"dedupe drops {split.dropped['conflict']:,} of them (dedupe.conflicts: {params.dedupe.conflicts})"
+        warned.append(f"{same}, and {drops}: add to data.input whatever distinguishes them, if something does")
     if not split.rows:
         return warned
     gate = params.gate
     rows = {side: round(times * count) for side, count in split.rows.items()}
     total, held, groups = sum(rows.values()), rows["holdout"], round(times * split.groups["holdout"])
     for side, least in LEAST.items():
-        if 0 < rows.get(side, 0) < least:
+        if 0 < rows.get(side, 0) < least and split.leaks <= MOST_LEAKS * split.stay:
             lower = "lower split.holdout and split.calibration" if side == "train" else f"raise split.{side}"
             left = f"about {rows[side]} of {total} rows are left for {side}"
             warned.append(f"{left}, under {least}: get more, or {lower}")
     if held < gate.min_records:
         needed = math.ceil(110 * gate.min_records / total) / 100  # a tenth more, since whole groups are drawn
-        more = f"get more, until about {round(1.1 * gate.min_records / params.split.holdout)} stay"
+        enough, now = (math.ceil(1.1 * gate.min_records / share) for share in (MOST_HELD, params.split.holdout))
+        more = f"with {MOST_HELD:g}, about {enough} rows would have to stay, with {params.split.holdout:g} about {now}: get more"
+        said = f"split.holdout = {params.split.holdout:g} holds out about {held} of {total} rows that stay, and the gate needs at "
         warned.append(
-            f"split.holdout = {params.split.holdout:g} holds out about {held} of {total} rows that stay, and the gate needs at "
-            f"least {gate.min_records} (gate.min_records): {f'set it to {needed:g}' if needed <= MOST_HELD else more}"
+            f"{said}least {gate.min_records} (gate.min_records): {f'set it to {needed:g}' if needed <= MOST_HELD else more}"
         )
     elif groups < gate.min_groups:
         few = f"the holdout would have {groups} groups, and the gate needs {gate.min_groups} (gate.min_groups)"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,7 +25,7 @@ FEW_COPIED = 0.05
 COPIED = 0.5  # share of an object's values that stand in the texts, from which on it is an answer read off them
 MOST_WORDS_OF_A_NAME = 4
 ENOUGH_GROUPS = 8  # values of a column by which a split can hold some out
-OF_LABELS = ("answer", "channel", "keywords")  # what ids can't be: a device is one, and an ear tag
+OF_LABELS = ("answer", "channel", "keywords", "staff")  # what ids can't be: a device is one, and an ear tag
 LOOKS = {"ids": 1.5, "names": 1.0}
 LEAST, PLAUSIBLE = 3.0, 1.5  # points that a group needs, and one that is to be checked
 MANY = 10  # values that are more than the labels of most tasks
@@ -34,7 +34,7 @@ LARGEST = 0.3  # share of the rows that one value may have
 TIED = 5_000  # rows that are read to see whether those of one value are alike
 SAME = 0.95  # share of the values whose rows must be
 READ = 400  # rows that are read to see whether the text tells a label
-_WORD, _NAMES = re.compile(r"\w+"), re.compile(r"[^\W\d_]{2,}")
+_NAMES = re.compile(r"[^\W\d_]{2,}")
 _ID = re.compile(  # K-0711 or DE 09 118, not 12kg or v1.4.2
     r"(?![+-]?\d+(?:[.,]\d+)?[^\W\d]{1,3}$|v?\d+(?:\.\d+)+\w*$)(?=\S*\d)\S+|(?:[^\W\d]{1,4} |\+)\d[\d ()./-]*"
 )
@@ -130,31 +130,61 @@ def _set_size(column: Column) -> int:
     return len({*items}) if short and 2 <= len({*items}) <= min(MAX_LABELS, len(items) / 3) else 0
 
 
-def add_told(given: Evidence, texts: Sequence[Column], column: Column) -> bool | None:
-    """Count and say whether the words of the texts tell the label, as naive Bayes learns it from the other half of the rows.
-
-    False: no better than chance; None: better, but not by much.
-    """
+def guessed(texts: Sequence[Column], column: Column) -> tuple[Sequence[str], Sequence[str]]:
+    """Labels, and what naive Bayes takes each for by the words of its texts, as it learns them from the other half of the rows."""
     from sklearn.feature_extraction.text import HashingVectorizer
     from sklearn.model_selection import KFold, cross_val_predict
     from sklearn.naive_bayes import MultinomialNB
 
     rows = zip(column.values, *(text.values for text in texts), strict=True)
     said = ((label, " ".join(str(text or "") for text in words)[:2000]) for label, *words in rows)
-    pairs = [(str(label), text) for label, text in said if label not in (None, "")]
+    pairs = [(str(label), text) for label, text in said if label not in (None, "") and text.strip()]
+    if len(pairs) < ENOUGH_GROUPS:
+        return (), ()
     labels, read = zip(*pairs[:: -(-len(pairs) // READ)], strict=True)
     words = HashingVectorizer(n_features=2**12, alternate_sign=False, binary=True, norm=None).transform(read)
     halves = KFold(2, shuffle=True, random_state=0)
-    found = cross_val_predict(MultinomialNB(alpha=0.01), words, labels, cv=halves)
-    right, counts, guessed = sum(found == labels), Counter(labels), Counter(found)
-    usual = max(counts.values()) / len(labels)
-    gain = (right / len(labels) - usual) / max(1 - usual, 0.01)
+    return labels, cross_val_predict(MultinomialNB(alpha=0.01), words, labels, cv=halves).tolist()
+
+
+def right(texts: Sequence[Column], answers: Column) -> float:
+    """The share of the answers that the texts tell: of labels, as they are learned; else of values, as they stand there."""
+    if not answers.is_label(3):
+        return copied(answers, texts)
+    labels, found = guessed(texts, answers)
+    return sum(map(str.__eq__, labels, found)) / max(len(labels), 1)
+
+
+def add_told(given: Evidence, texts: Sequence[Column], column: Column) -> bool | None:
+    """Count and say whether the words of the texts tell the label. False: no better than chance; None: better, but not by much."""
+    labels, found = guessed(texts, column)
+    counts, times = Counter(labels), Counter(found)
+    equal, rows = sum(map(str.__eq__, labels, found)), max(len(labels), 1)
+    usual = max(counts.values(), default=0) / rows
+    gain = (equal / rows - usual) / max(1 - usual, 0.01)
     if gain > 0.2:
-        shares = f"{percent(round(right / len(labels), 2))} of the rows, by guessing in {percent(round(usual, 2))}"
+        shares = f"{percent(round(equal / rows, 2))} of the rows, by guessing in {percent(round(usual, 2))}"
         given.add(min(2.0, 2.5 * gain), f"predicted from the text in {shares}")
         return True
-    chance = sum(counts[label] * guessed[label] for label in counts) / len(labels)
-    return None if right - chance > 3 * math.sqrt(chance) else False
+    chance = sum(counts[label] * times[label] for label in counts) / rows
+    return None if equal - chance > 3 * math.sqrt(chance) else False
+
+
+def is_late(column: Column, base: Column, answers: Column) -> str | None:
+    """What says that a text was written after the answer, and the other before; None if nothing does."""
+    blank = [[is_blank(value) for value in of.values] for of in (answers, base, column)]
+    lacking = [none for open_, gone, none in zip(*blank, strict=True) if open_ and not gone]
+    if len(lacking) > 2 and sum(lacking) > 0.8 * len(lacking) and column.empty < 0.5 * len(column.values):
+        return "it is missing where the answer is"
+    if answers.form == "object":
+        more = 0.3 < right([base], answers) < right([column], answers) - 0.1
+        return "it has values of the answer as no other text has them" if more else None
+    if says(column.name, "headline") or not answers.is_label(3) or not add_told(Evidence(), [base], answers):
+        return None
+    rows = [row for row in zip(answers.values, base.values, column.values, strict=True) if not any(map(is_blank, row))]
+    spelled = [({word for word in _NAMES.findall(str(row[0]).casefold()) if len(word) > 3}, row) for row in rows]
+    first, then = (sum(any(word in str(row[at]).casefold() for word in of) for of, row in spelled) for at in (1, 2))
+    return f"it names the answer more often than '{base.name}'" if then > first + 0.25 * len(rows) else None
 
 
 def has_markup(text: Any) -> bool:
@@ -193,14 +223,6 @@ def copied(column: Column, texts: Sequence[Column]) -> float:
     return sum(found) / max(len(found), 1)
 
 
-def is_read_off(column: Column, texts: Sequence[Column]) -> bool:
-    """Whether most of a column's short values stand in the texts of their rows, and not by chance in any."""
-    if column.form in ("object", "list", "bool") or column.mean_chars > 2 * SHORT or column.distinct < MANY:
-        return False
-    others = Column(column.name, [*column.values[1:], *column.values[:1]])
-    return column not in texts and copied(column, texts) > COPIED + copied(others, texts)
-
-
 def tell(texts: Sequence[Column], column: Column) -> bool:
     """Whether the texts tell a column's labels, or have its values."""
     return bool(add_told(Evidence(), texts, column)) if column.is_label(3) else copied(column, texts) >= FEW_COPIED
@@ -219,9 +241,8 @@ def look(column: Column) -> str:
     keys, named = column.keys, column.form in ("mail", "url") or named_like_id(column.name)
     if column.form not in ("code", "text", "mail", "url", "number") or not column.all((str, int)):
         return ""
-    if column.distinct < MANY or max(keys.values()) > LARGEST * len(column.given):
-        return ""
-    if sum(len(_NAMES.findall(key)) for key in keys) > MOST_WORDS_OF_A_NAME * len(keys):
+    long = sum(len(_NAMES.findall(key)) for key in keys) > MOST_WORDS_OF_A_NAME * len(keys)
+    if long or column.distinct < MANY or max(keys.values()) > LARGEST * len(column.given):
         return ""
     if column.form == "number":
         ids = all(map(str.isdecimal, keys)) and (named or _is_numbering(column))
@@ -256,7 +277,8 @@ def of_group(column: Column, private: bool) -> Evidence | None:
     given = Evidence()
     given.add(2 if column.distinct >= ENOUGH_GROUPS else -3, column.shape)  # a split needs several for each side
     seen = look(column)
-    given.add_name(column, "group", OF_LABELS if seen == "ids" else ())
+    many = column.distinct > 4 * MANY and column.repeated <= 5  # staff are few, with many rows each
+    given.add_name(column, "group", OF_LABELS[: 4 if many else 3] if seen == "ids" else ())
     if not known and seen:
         given.add(LOOKS[seen] - 0.5 * (column.distinct < column.repeated), f"{seen} that repeat")
     if known and column.form == "number" and not named_like_id(column.name) and seen != "ids":
@@ -281,8 +303,8 @@ def of_one(fine: Column, coarse: Column) -> bool:
     return several >= ENOUGH_GROUPS and mixed <= (1 - SAME) * several and chance**several < 0.001
 
 
-def add_alike(given: Evidence, column: Column, rest: Sequence[Column], read: Sequence[Column], answers: Column) -> None:
-    """Count whether rows of one value are alike: in another column, or in rare words of what is read. Not by the answer."""
+def add_alike(given: Evidence, column: Column, rest: Sequence[Column], answers: Column) -> None:
+    """Count whether rows of one value are alike in another column, but not by the answer, or who serves them."""
     if of_one(answers, column) or (of_one(column, answers) and column.distinct <= MANY * answers.distinct):
         given.add(-3, "goes by the answer")
     for other in rest:
@@ -293,16 +315,6 @@ def add_alike(given: Evidence, column: Column, rest: Sequence[Column], read: Seq
             continue
         given.add(0.5 if look(column) == "names" else 1, f"'{other.name}' is the same in all rows of one")
         break
-    where: dict[str, Counter[str]] = defaultdict(Counter)
-    for value, *texts in zip(column.values[:TIED], *(text.values[:TIED] for text in read), strict=True):
-        for word in {*_WORD.findall(str(texts).casefold())} - {*_WORD.findall(str(value).casefold())}:
-            where[word][str(value)] += not is_blank(value)
-    rare = [of for of in where.values() if 1 < of.total() <= max(3, 2 * column.repeated)]
-    pairs = sum(math.comb(of.total(), 2) for of in rare)
-    together = sum(math.comb(count, 2) for of in rare for count in of.values())
-    chance = sum((count / len(column.given)) ** 2 for count in column.keys.values())
-    if together >= 2 * MANY and together > 5 * chance * pairs:
-        given.add(1, "its rows share rare words")
 
 
 def add_wider(found: Sequence[tuple[Column, Evidence]]) -> None:
@@ -373,10 +385,9 @@ def of_tags(column: Column) -> Evidence | None:
     given = Evidence()
     named = says(column.name, "keywords")
     if column.form == "list" or named:
-        lists = [listed(value, separator(column)) for value in column.given]
-        if not all(isinstance(item, str) and len(item) < 60 for value in lists for item in value):
-            return None
-        if len({item for value in lists for item in value}) > MAX_LABELS:
+        sign = separator(column)
+        items = [item for value in column.given for item in listed(value, sign)]
+        if not all(isinstance(item, str) and len(item) < 60 for item in items) or len({*items}) > MAX_LABELS:
             return None
         given.add(1, "lists of short texts")
     elif column.form != "text" or not column.is_label(2):

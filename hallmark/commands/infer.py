@@ -6,14 +6,14 @@ import json
 import re
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from hallmark.base.document import objects as objects_in
 from hallmark.base.tools import normal_schema
-from hallmark.commands.columns import Column, canonical_or_text, mean_words, parameters_of, says, tools_in
-from hallmark.data.copied import opened
+from hallmark.commands.columns import MOSTLY, Column, canonical_or_text, mean_words, parameters_of, says, tools_in
+from hallmark.data.copied import opened, pairs
 from hallmark.data.spans import BY_LABEL
 from hallmark.mask import second_check
 from hallmark.task.values import folded
@@ -53,6 +53,7 @@ def infer(
     refusal: str | None = None,
     kind: str | None = None,
     names: Mapping[str, str] | None = None,
+    held: Collection[str] = (),
 ) -> Inferred:
     """Kind and schema from all targets but the refusal; ValueError if they can't be of this kind. `said`: the user named them."""
     if refusal is not None:
@@ -68,7 +69,7 @@ def infer(
         raise ValueError(f"the targets are like those of kind {own}")
     found = {
         "tool_call": lambda: _tool_calls(values, tools),
-        "extraction": lambda: _extraction(values, of_spans=column.name.endswith(BY_LABEL)),
+        "extraction": lambda: _extraction(values, held, of_spans=column.name.endswith(BY_LABEL)),
         "classification": lambda: _classification(column, names or {}),
         "text": lambda: Inferred("text", {"type": "string", "minLength": 1}, "targets are free text"),
     }[kind or own]()
@@ -105,16 +106,16 @@ def merged(counts: Mapping[str, int]) -> Counter[str]:
     found: Counter[str] = Counter()
     for label, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
         if label.strip():
-            found[spelling.setdefault(folded(label), label.strip())] += count
+            found[spelling.setdefault(folded(label), " ".join(label.split()))] += count
     return found
 
 
 def _respelled(name: str, before: int, labels: Sequence[str]) -> list[str]:
     if before == len(labels):
         return []
+    said = f"'{name}' has {before} spellings of {len(labels)} labels, which differ only in case or in spaces. Each label is one "
     return [
-        f"'{name}' has {before} spellings of {len(labels)} labels, which differ only in case or in spaces around them. Each "
-        "label is one here, and mask writes it as the schema does. If two of them are not the same, list both in the schema"
+        f"{said}here, and mask writes it as the schema does. If two of them are not the same, list both in the schema"
     ]
 
 
@@ -174,11 +175,9 @@ def _tool_calls(values: list[Any], tools: Column | None) -> Inferred:
     doubts += _odd([value for value in values if isinstance(value, str)], len(values), NO_CALL)
     if not given:
         once = sum(len(called[name]) == 1 for name in names)
-        doubts.append(
-            "no column has the tools (JSON Schemas), so the model is not shown them and can only call what it was trained to "
-            f"call: of {len(names)} functions, {once} are called once and can't be in both training and the holdout. Add such "
-            "a column, unless the input lists the functions"
-        )
+        said = "no column has the tools (JSON Schemas), so the model is not shown them and can only call what it was trained to call: of "
+        said += f"{len(names)} functions, {once} are called once and can't be in both training and the holdout"
+        doubts.append(f"{said}. Add such a column, unless the input lists the functions")
     why = f"{len(names)} tools" + (", with the parameters that the data give" if given else "")
     return Inferred("tool_call", schema, why, doubts)
 
@@ -206,18 +205,42 @@ def _all_valid(schema: dict[str, Any], values: list[Any]) -> bool:
         return False
 
 
-def _extraction(values: list[Any], *, of_spans: bool) -> Inferred:
+def held_by(texts: Sequence[str], answers: Column) -> set[str]:
+    """The fields of answers whose texts nearly always stand in the texts of their rows."""
+    if answers.form not in ("object", "list"):
+        return set()
+    stand, count = Counter[str](), Counter[str]()
+    for text, answer in zip(texts, answers.values, strict=True):
+        for path, value, _ in pairs(answer, None):
+            if isinstance(value, str) and value:
+                count[path] += 1
+                stand[path] += re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text) is not None
+    return {path for path in count if stand[path] > MOSTLY * count[path]}
+
+
+def _open(schema: dict[str, Any], held: Collection[str], path: str = "") -> None:
+    """Take the lists of values from the fields that are read off a text: the next text has others."""
+    if path in held and "enum" in schema:
+        schema |= {"type": ["string", "null"] if None in schema.pop("enum") else "string"}
+    for key, part in schema.get("properties", {}).items():
+        _open(part, held, f"{path}.{key}" if path else key)
+    if "items" in schema:
+        _open(schema["items"], held, path)
+
+
+def _extraction(values: list[Any], held: Collection[str], *, of_spans: bool) -> Inferred:
     lists = [value for value in values if isinstance(value, list)]
     objects = [value for value in values if isinstance(value, dict)]
     if len(lists) > len(objects):
         odd = [value for value in values if not isinstance(value, list)]
-        return Inferred("extraction", schema_of(lists), "targets are lists", _odd(odd, len(values)))
+        _open(schema := schema_of(lists), held)
+        return Inferred("extraction", schema, "targets are lists", _odd(odd, len(values)))
     keys = Counter(key for value in objects for key in value)
     usual = {key for key, count in keys.items() if count > 0.5 * len(objects)}
     odd = [value for value in values if not isinstance(value, dict) or 2 * len(usual & value.keys()) < len(usual)]
     shapes = len({frozenset(value) for value in objects})
     why = f"objects with {shapes} sets of keys" if shapes > 1 else "every target is an object with the same keys"
-    schema = schema_of(objects)
+    _open(schema := schema_of(objects), held)
     for part in objects_in(schema) if of_spans else ():  # a new text has other ones, and not all labels
         part |= {"type": "string"} if part.pop("enum", None) else {}
     doubts = _odd([] if of_spans else odd, len(values)) + _respellings("", schema, objects)
@@ -232,10 +255,9 @@ def _odd(values: list[Any], rows: int, others: str = UNLIKE) -> list[str]:
     rest = len(values)
     if count >= max(REFUSALS[0], REFUSALS[1] * rows) and not second_check.residue(text):
         rest -= count
-        doubts.append(
-            f"{count} of {rows} targets are the same and unlike the others. Do they refuse what must not or can't be done? Then "
-            f"add --refusal {shlex.quote(text)}{OTHERWISE if others is UNLIKE else '; else they call no tool, and are left out'}"
-        )
+        said = f"{count} of {rows} targets are the same and unlike the others. Do they refuse what must not or can't be done? Then add"
+        otherwise = OTHERWISE if others is UNLIKE else "; else they call no tool, and are left out"
+        doubts.append(f"{said} --refusal {shlex.quote(text)}{otherwise}")
     if rest:
         doubts.append(f"{rest} of {rows} targets {others}")
     return doubts

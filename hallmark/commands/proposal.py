@@ -17,7 +17,7 @@ from hallmark.base.rows import files_of, read_rows
 from hallmark.commands.answer_leaks import Leak
 from hallmark.commands.columns import Column, Rows, entity, says, words_of
 from hallmark.commands.committed import SAMPLES
-from hallmark.commands.evidence import LEAST, look, named_like_id, of_input
+from hallmark.commands.evidence import LEAST, is_marked, named_like_id, of_input
 from hallmark.commands.infer import Inferred, merged
 from hallmark.commands.roles import DATED, ENOUGH, Guess
 from hallmark.data.conversations import LAYOUTS, ROLES, layout_of
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 SCHEMA = Path("data/schema.json")
 NEARLY_UNIQUE = 0.9  # share of different values in a column that was meant to be the id
-PARTS = 1.2  # ids that begin alike, from which on they may be parts of one thing
+UNGROUPED = "no column says which rows belong together (a customer, document, conversation), so a split may cut them: add one if you can"
 NAMED = 5  # repeated ids whose rows are named
 FEW = 10  # rows of a label that can hardly be learned
 GIANT = 0.2  # share of the rows above which a group gets a warning
@@ -103,6 +103,10 @@ class Proposal:
         said = ", ".join(" ".join(words_of(name)[0]) if "." in name else name for name in roles.targets)
         refused = f" If that must not or can't be done: {task.refusal}" if task.refusal else ""
         made = KINDS[task.kind].prompt_hint(said, task.schema) + refused
+        answers = self.columns[roles.targets[0]]
+        if task.kind == "text" and is_marked(answers) and "</" in answers.texts[0]:
+            elements = dict.fromkeys(re.findall(r"<([\w:.-]+)", " ".join(answers.texts[:FEW])))
+            made = f"Mark up the text as XML, with the elements {', '.join(elements)}."
         self.set("task", "system_prompt", roles.system_prompt or made, roles.why.get("system_prompt"))
         self.set("task", "schema", SCHEMA.as_posix())
         self.set("task", "refusal", task.refusal)
@@ -138,7 +142,7 @@ class Proposal:
         self.warnings += self.repeated_ids()
         self.warnings += [f"'{name}' {given.reasons[0]}" for name, given in self.roles.runners_up.get("split", ())]
         if self.roles.group == "row.id":
-            self.warnings.append(self.ungrouped())
+            self.warnings.append(UNGROUPED)
         elif self.roles.group in self.columns:
             column = self.columns[self.roles.group]
             if entity(column.name) is None and not self.roles.why["group"].startswith("as you said"):
@@ -157,7 +161,7 @@ class Proposal:
                 self.warnings.append(f"{said}: all of it is held out, or none")
         counts = merged(self.columns[self.roles.targets[0]].keys) if KINDS[self.kind].listed else {}
         if rare := sorted(label for label, count in counts.items() if count < FEW):
-            few = f"{len(rare)} labels have fewer than {FEW} rows each and can hardly be learned"
+            few = f"{len(rare)} label{'s have' if rare[1:] else ' has'} fewer than {FEW} rows and can hardly be learned"
             self.warnings.append(f"{few}: {', '.join(rare)}")
 
     def several_or_no_answers(self) -> list[str]:
@@ -174,16 +178,6 @@ class Proposal:
                 last = ROLES.get(row[layout][-1].get(LAYOUTS[layout][0])) == "user"
                 counts["conversations end with the user's turn: what nobody answered is left out"] += last
         return [f"{count} of {len(self.rows)} {words}" for words, count in counts.items() if count]
-
-    def ungrouped(self) -> str:
-        """What to say if no column is the group."""
-        ids = map(str, self.columns[self.roles.id].values) if self.roles.id in self.columns else ()
-        starts = Column("start_id", [re.sub(r"[\W_][^\W_]+$", "", name) for name in ids])
-        if starts.repeated >= PARTS and look(starts):
-            said = f"several ids of '{self.roles.id}' have the same beginning, as parts of one conversation or document do: if yours are such "
-            return f"{said}parts, write the beginning into a column, and name it with --group. Without, a split may cut them"
-        said = "no column says which rows belong together (a customer, document, conversation): every row counts as its own group, and a "
-        return f"{said}split may put the same customer on both sides. Add such a column if you have one"
 
     def would_be_read(self, name: str) -> bool:
         """Whether a column is in the input or context, or would be, if it didn't hold the answer."""
@@ -213,14 +207,17 @@ class Proposal:
             return []
         places = [(path, number) for path in files_of(self.file) for number, _ in read_rows(path)]
         rows: dict[Any, list[str]] = defaultdict(list)
-        for value, (path, number) in zip(self.columns[meant[0]].values, places, strict=True):
+        texts = set()
+        for value, row, (path, number) in zip(self.columns[meant[0]].values, self.rows, places, strict=True):
             if not is_blank(value):
                 rows[value].append(f"{number}" if path == self.file else f"{number} of {path.name}")
+                texts.add((value, *(str(row.get(name)) for name in self.read)))
         twice = [" and ".join(where) for where in rows.values() if len(where) > 1]
-        return [
-            f"'{meant[0]}' would be the id, but {len(twice)} of its values repeat: rows {'; '.join(twice[:NAMED])}. Two records "
-            f"can't have one id, so data.id is {self.roles.id}: if these rows are copies, remove them"
-        ] * bool(twice)
+        said = f"'{meant[0]}' would be the id, but {len(twice)} of its values repeat: rows {'; '.join(twice[:NAMED])}. Two records can't have"
+        copies = (
+            "dedupe keeps one of equal texts" if len(texts) == len(rows) else "if these rows are copies, remove them"
+        )
+        return [f"{said} one id, so data.id is {self.roles.id}: {copies}"] * bool(twice)
 
     def set_for_new_data(self, params: Params) -> None:
         """Propose the kind's gate, and words to fill in, unless `data.path` is no sample: its owner may have set these."""

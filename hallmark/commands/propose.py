@@ -31,7 +31,7 @@ from hallmark.base.rows import READERS, files_of, read_rows
 from hallmark.commands.columns import Column, Rows, answers_of, columns_in, with_fields_of_spans
 from hallmark.commands.committed import NoRepositoryError, git, index, text_of
 from hallmark.commands.dry_run import rehearse
-from hallmark.commands.infer import infer, is_refusal
+from hallmark.commands.infer import held_by, infer, is_refusal
 from hallmark.commands.proposal import SCHEMA, Proposal, is_sample
 from hallmark.commands.questions import UndecidedError, ask_to_keep, asked, unescaped
 from hallmark.commands.roles import Known, guess
@@ -119,8 +119,11 @@ def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
         raise HallmarkError("no target is the text of --refusal", file=file, remedy=remedy)
     tools = columns[roles.tools] if roles.tools else None
     names = label_names(file, answers) if answers.form == "number" else {}
+    spoken = [columns[name].values for name in columns_of(roles.input) if name in columns]
+    held = held_by([" ".join(map(str, of)) for of in zip(*spoken, strict=True)], answers)
     try:
-        task = infer(answers, tools, said=bool(known.targets), refusal=known.refusal, kind=known.kind, names=names)
+        said: dict[str, Any] = {"said": bool(known.targets), "refusal": known.refusal, "kind": known.kind}
+        task = infer(answers, tools, names=names, held=held, **said)
     except ValueError as error:
         problem, remedy = f"not of kind {known.kind}: {error}", "name another column with --target, or another --kind"
         raise HallmarkError(problem, file=file, field=answers.name, remedy=remedy) from None
@@ -136,7 +139,7 @@ def data_in(path: Path) -> Path:
     tables = [file for file in files if file.suffix != ".json"]
     if len(tables) != 1 or len(files) == 1:
         return path
-    columns = next((row.keys() for _, row in read_rows(tables[0])), set())
+    columns = {*next((row for _, row in read_rows(tables[0])), {})}
     for file in {*files} - {*tables}:
         with suppress(HallmarkError):
             if any(2 * len(columns & row.keys()) > len(columns) for _, row in read_rows(file)):
@@ -291,11 +294,8 @@ def from_file_to_split() -> Iterator[str]:
     more = {"leak": leaks, "too long": too_long}
     dropped = counted({"by mask.actions": rows["dropped"]} | dedupe.at("dropped") | more)
     yield f"  dropped   {dropped or 'none'}"
-    sides = [
-        f"{side} {count:,} of {split.at('groups', side):,} groups"
-        for side in ("train", "validation", "calibration", "holdout", "online")
-        if (count := split.at("rows", side))
-    ]
+    rows = {side: split.at("rows", side) for side in ("train", "validation", "calibration", "holdout", "online")}
+    sides = [f"{side} {count:,} of {split.at('groups', side):,} groups" for side, count in rows.items() if count]
     yield f"  kept      {', '.join(sides)}"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from hallmark.base.errors import HallmarkError, printable
 from hallmark.base.records import FIELD
-from hallmark.commands.proposal import Proposal
+from hallmark.commands.proposal import UNGROUPED, Proposal
 from hallmark.commands.roles import Guess, Known
 from hallmark.commands.trial import in_a_line
 from hallmark.task.kinds import KINDS
@@ -90,7 +90,7 @@ def evidence(found: Proposal | UndecidedError, title: str) -> str:
     elif isinstance(found, Proposal):
         why["kind"] = found.task.why
         if title == "group" and found.roles.group == "row.id":
-            why[title] = found.ungrouped()
+            why[title] = UNGROUPED
     others = ", ".join(name for name, _ in found.roles.runners_up.get(title, ()))
     return f"{why.get(title, '')}{f'; next: {others}' if others else ''}"
 

@@ -23,6 +23,8 @@ ENOUGH = {
 }  # points that a column needs for a role
 IDENTITY = SHAPES["identity"]
 SHOWN = 3  # runners-up of a role
+MORE = 0.1  # share of the answers that a text must tell beyond the main one, unless it is named like what is read
+_TAGS = re.compile(r"<[^<>]*>")
 DATED = "what the system messages share, which else differ in dates or numbers"
 MOST_TOLD = 24  # columns for which it is tried whether the text tells their values
 SAME = 0.95  # share of the rows in which a column that repeats another has its text
@@ -91,6 +93,7 @@ class _Choice:
         if (source := next(filter(None, sources), None)) and not self.known.inputs:
             self.take("input", source, "the text of the spans")
         self.find_leaks()
+        self.find_late([self.columns[name] for name, given in texts if given.score >= ENOUGH["input"]])
         self.id()
         self.group(texts)
         self.context(texts)
@@ -116,11 +119,8 @@ class _Choice:
 
     def free(self) -> Iterable[str]:
         """Columns without a role, that have values and lie in no column that has one."""
-        return (
-            name
-            for name, column in self.columns.items()
-            if column.given and not any(related(name, other) for other in self.taken)
-        )
+        given = (name for name, column in self.columns.items() if column.given)
+        return (name for name in given if not any(related(name, other) for other in self.taken))
 
     def ranked(self, of: Callable[[Column], Evidence | None]) -> list[tuple[str, Evidence]]:
         """Free columns with evidence for a role, the most first; in a tie, in the order of the file."""
@@ -132,7 +132,7 @@ class _Choice:
         found, least = self.ranked(evidence.of_input), ENOUGH["input"]
         running = [name for name in self.free() if evidence.is_running(self.columns[name])]
         if not any(name in running and given.score >= least for name, given in found):
-            late = {"after", "answer", "guess", "reply", "score", "staff"}
+            late = {"after", "answer", "context", "guess", "reply", "score", "staff"}
             plain = [name for name in running if not self.columns[name].lists & late] or running
             found = [pair for pair in found if [pair[0]] != plain]
             found[:0] = [(name, Evidence(least, ["the only plain text"])) for name in plain if len(plain) == 1]
@@ -212,24 +212,16 @@ class _Choice:
         explained = [given.score for name, given in found if told.get(name)]
         named = {name: evidence.of_its_name(self.columns[name], "target") for name, _ in found}
         sure = marked or any(named[name] >= 0 for name, of in told.items() if of)
-        pair = [text.name for text in plain if text.mean_chars > evidence.SHORT and "headline" not in text.lists]
-        last = pair[-1] if len(pair) > 1 and not explained and named.get(pair[-1], -1) >= 0 else None
         for name, given in found:
             held = [leak(self.columns[other], self.columns[name]) for other in whole if other != name]
             if any(name.startswith(f"{other}.") for other in whole) or any(one and one.sure for one in held):
                 given.add(-5, "a part of an answer")
-            elif name == last:
-                given.add(max(1.0, 1 - given.score), "the last of several texts, which tell nothing else")
-            elif told.get(name) is False and (sure or (named[name] <= 0 and (last or explained))):
-                given.add(-9, "no text tells it, but another")
+            elif told.get(name) is False:
+                lose = sure or (named[name] <= 0 and explained)
+                given.add(-9 if lose else 0, "no text tells it")
             elif told.get(name) and given.score == max(explained) < 0:
                 given.add(0.1 - given.score, "nothing else is told by a text")
         read = [self.columns[text] for text in likely]
-        flat = [self.columns[name] for name in self.free() if not (explained or whole or "." in name)]
-        if len(flat := [column.name for column in flat if evidence.is_read_off(column, read)]) > 1:
-            self.roles.target, self.roles.why["target"] = flat, "their values stand in the text"
-            self.taken |= {*flat}
-            return
         if kind := self.known.kind:
             found = [(name, given) for name, given in found if evidence.fits(self.columns[name], kind)]
         found.sort(key=lambda pair: -pair[1].score)
@@ -272,6 +264,22 @@ class _Choice:
             if (named or read) and (found := leak(column, answers)) and (found.sure or not says(name, "context")):
                 self.roles.leaks[name] = found  # a passage may well quote what is read off it
 
+    def find_late(self, texts: list[Column]) -> None:
+        """Note texts that may be written after the answer, or that bring hardly anything to the main one, as leaks."""
+        if self.roles.input or self.known.inputs or not self.roles.target:
+            return
+        answers, leaks = answers_of(self.columns, self.roles.target), self.roles.leaks
+        texts = [text for text in texts if text.name in set(self.free()) - leaks.keys()]
+        for text in texts:
+            signs = (evidence.is_late(text, base, answers) for base in texts if base is not text)
+            if why := next(filter(None, signs), None):
+                leaks[text.name] = Leak(why, sure=False)
+        left = [text for text in texts if text.name not in leaks and not says(text.name, "headline")]
+        for text in (text for text in left[1:] if evidence.of_its_name(text, "input") <= 0):
+            more = evidence.right([left[0], text], answers) - evidence.right(left[:1], answers)
+            if more < MORE and evidence.tell(left[:1], answers):
+                leaks[text.name] = Leak(f"it tells hardly more than '{left[0].name}' does", sure=False)
+
     def id(self) -> None:
         found = [name for name in self.free() if evidence.is_id(self.columns[name]) and name != self.known.group]
         if found:
@@ -288,12 +296,11 @@ class _Choice:
             found = self.ranked(lambda column: evidence.of_group(column, column.name in self.private))
             answers = answers_of(self.columns, self.roles.target) if self.roles.target else Column("")
             said = [*(name for name, given in texts if given.score >= ENOUGH["input"]), "turns.input"]
-            read = [self.columns[name] for name in said if name in self.columns]
             out = {*self.roles.targets, *said}
             for name, given in found:
                 if entity(name) is None and evidence.look(column := self.columns[name]):
                     others = [one for one in self.columns if one not in out and not related(one, name)]
-                    evidence.add_alike(given, column, [self.columns[one] for one in others], read, answers)
+                    evidence.add_alike(given, column, [self.columns[one] for one in others], answers)
             evidence.add_wider([(self.columns[name], given) for name, given in found if name not in self.private])
             fine = {name: 0 if entity(name) else -self.columns[name].distinct for name, _ in found}
             found.sort(key=lambda pair: (-pair[1].score, fine[pair[0]]))
@@ -339,16 +346,18 @@ class _Choice:
 
     def repeats(self, name: str, chosen: Sequence[str]) -> bool:
         """Whether a column has the text of one that is chosen, or a part of it, in nearly all rows."""
-        values = [str(value or "").strip() for value in self.columns[name].values]
-        texts = [[str(text or "") for text in self.columns[other].values] for other in chosen]
-        return any(sum(map(str.__contains__, of, values)) > SAME * len(values) for of in texts)
+        bare = [
+            [" ".join(_TAGS.sub(" ", str(value or "")).split()) for value in self.columns[of].values]
+            for of in [*chosen, name]
+        ]
+        return any(sum(map(str.__contains__, of, bare[-1])) > SAME * len(of) for of in bare[:-1])
 
     def context(self, texts: list[tuple[str, Evidence]]) -> None:
         """A column named like context, if there is another text to be the input."""
         free = [name for name in self.free() if name not in self.roles.leaks]
         named = [name for name in free if says(name, "context") and self.columns[name].is_text]
-        others = [name for name, given in texts if given.score >= ENOUGH["input"]]
-        others += [name for name in free if says(name, "body") and self.columns[name].is_text]  # a few questions, say
+        texts_of = {name for name, _ in texts}
+        others = [name for name in free if name in texts_of or (says(name, "body") and self.columns[name].is_text)]
         if self.roles.context is None and named and (set(others) - set(named) or self.known.inputs):
             self.take("context", named[0], "by its name")
 

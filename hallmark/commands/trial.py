@@ -79,11 +79,8 @@ class Trial:
             example = self.examples.get(short(kind))
             yield f"            {kind} {count:,}{f': {example}' if example else ''}"
         for number, (name, of) in enumerate(sorted(self.written.values.items())[:MOST_FIELDS]):
-            yield (
-                f"  {'' if number else 'targets':<9} {name}: {of.copied:,} values stand in the input, "
-                f"{of.kept + of.replaced:,} after masking ({len(of.before):,} different, {len(of.after):,} after); "
-                f"{of.elsewhere + of.alone:,} stand in none"
-            )
+            said = f"  {'' if number else 'targets':<9} {name}: {of.copied:,} values stand in the input, {of.kept + of.replaced:,} after masking "
+            yield f"{said}({len(of.before):,} different, {len(of.after):,} after); {of.elsewhere + of.alone:,} stand in none"
 
 
 def try_masking(proposal: Proposal, rows: list[Raw], data: Data, mask: Mask, task: TaskParams) -> Trial:
@@ -173,12 +170,8 @@ def record(recorder: Recorder, chunk: list[tuple[Raw, Values]], tried: Trial) ->
 
 def absent(values: dict[str, Field], rows: list[Raw]) -> Iterator[str]:
     """A warning for each copied field of which some values stand in no input; single characters stand in all."""
-    single = Counter(
-        path
-        for raw in rows
-        for path, value, _ in pairs(raw.target, None)
-        if any(len(text) == 1 for text in spellings(value))
-    )
+    paths = [(path, spellings(value)) for raw in rows for path, value, _ in pairs(raw.target, None)]
+    single = Counter(path for path, spelled in paths if 1 in map(len, spelled))
     for name, of in sorted(values.items()):
         missing = max(0, of.elsewhere + of.alone - single[name])
         count = of.copied + missing
