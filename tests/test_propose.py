@@ -152,10 +152,10 @@ def test_a_conversation_without_a_last_answer_is_said(tmp_path: Path) -> None:
         (["Be kind.", "Be brief."], "Answer the request.", "turns.system"),
         (["Be kind. Today is Monday, 3 March 2025.", "Be kind. Today is Friday, 2 May 2025."], "Be kind.", None),
         (["Be kind on 2025-03-04.", "Be kind on 2025-03-05."], "Answer the request.", None),
-        # No mask reads params.yaml.
+        ([f"You answer for {one} in short and kind words, never in lists of 20." for one in ("Ann", "Bo")], "Answer the request.", None),
         (["Send them to help@northwind-traders.com."], "Answer the request.", "turns.system"),
     ],
-)
+)  # fmt: skip
 @pytest.mark.parametrize("earlier", [False, True])
 def test_system_messages_are_the_prompt_if_all_are_one(
     tmp_path: Path, systems: list[str | None], prompt: str, context: str | None, earlier: bool

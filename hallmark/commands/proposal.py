@@ -135,8 +135,8 @@ class Proposal:
         self.warnings += self.task.doubts
         self.warnings += self.several_or_no_answers()
         if self.roles.why.get("system_prompt") == DATED:
-            said = "the system messages differ only in dates or numbers, and data.context leaves them out: with them, all rows look like "
-            self.warnings.append(f"{said}duplicates. If the answers need the date, write it into the input")
+            said = "the system messages differ only in dates, numbers or a few words, and data.context leaves them out: with them, all rows look"
+            self.warnings.append(f"{said} like duplicates. If the answers need what differs, write it into the input")
         leaks = self.roles.leaks.items()
         self.warnings += [self.leak_of(name, leak) for name, leak in leaks if self.would_be_read(name)]
         self.warnings += self.repeated_ids()

@@ -25,7 +25,8 @@ IDENTITY = SHAPES["identity"]
 SHOWN = 3  # runners-up of a role
 MORE = 0.1  # share of the answers that a text must tell beyond the main one, unless it is named like what is read
 _TAGS = re.compile(r"<[^<>]*>")
-DATED = "what the system messages share, which else differ in dates or numbers"
+DATED = "what the system messages share, which else differ in dates, numbers or a few words"
+ALIKE = 0.8  # share of their words
 MOST_TOLD = 24  # columns for which it is tried whether the text tells their values
 SAME = 0.95  # share of the rows in which a column that repeats another has its text
 
@@ -163,18 +164,18 @@ class _Choice:
         prompts = {text for text in system.values if text is not None}
         found = {}
         first, *others = sorted(prompts) or [""]
-        dated = bool(others) and len({re.sub(SHAPES["dated"], "0", text) for text in prompts}) == 1
+        counts = Counter(word for text in prompts for word in {*re.sub(SHAPES["dated"], "0", text).split()})
+        same = sum(count for count in counts.values() if count > SAME * len(prompts))
+        dated = bool(others) and same >= ALIKE * counts.total()
         if dated:  # as the context, it would make all rows alike
-            first = " ".join(
-                part for part in re.split(r"(?<=[.!?])\s+|\n+", first) if part and all(part in of for of in others)
-            )
+            parts = re.split(r"(?<=[.!?])\s+|\n+", first)
+            first = " ".join(part for part in parts if part and all(part in of for of in others))
         if (dated or len(prompts) == 1) and system.given and not (private := second_check.residue(first)):
             self.roles.system_prompt = first or None
             self.roles.why["system_prompt"] = DATED if dated else "the system message of all rows"
         elif system.given:
-            same = f"system messages look private ({', '.join(private)})" if len(prompts) == 1 else ""
             many = f"{len(system.given)} rows have system messages, {system.distinct} different"
-            found["turns.system"] = same or many
+            found["turns.system"] = f"private ({', '.join(private)})" if len(prompts) == 1 else many
         if earlier:
             found["turns.earlier"] = f"{len(earlier)} rows have earlier turns"
         if found:
@@ -356,8 +357,7 @@ class _Choice:
         """A column named like context, if there is another text to be the input."""
         free = [name for name in self.free() if name not in self.roles.leaks]
         named = [name for name in free if says(name, "context") and self.columns[name].is_text]
-        texts_of = {name for name, _ in texts}
-        others = [name for name in free if name in texts_of or (says(name, "body") and self.columns[name].is_text)]
+        others = [name for name in free if name in dict(texts) or (says(name, "body") and self.columns[name].is_text)]
         if self.roles.context is None and named and (set(others) - set(named) or self.known.inputs):
             self.take("context", named[0], "by its name")
 
