@@ -22,10 +22,10 @@ from hallmark.data.spans import OF_A_TOOL
 
 SHORT = 40  # characters: a label, a headline; longer is running text
 FEW_COPIED = 0.05
-COPIED = 0.5  # share of an object's values that stand in the texts, from which on it is an answer read off them
+COPIED = 0.4  # share of an object's values that stand in the texts, from which on it is an answer read off them
 MOST_WORDS_OF_A_NAME = 4
 ENOUGH_GROUPS = 8  # values of a column by which a split can hold some out
-OF_LABELS = ("answer", "channel", "keywords", "staff")  # what ids can't be: a device is one, and an ear tag
+OF_LABELS = ("answer", "channel", "keywords", "kind_of", "staff")  # what ids can't be: a device is one, and an ear tag
 LOOKS = {"ids": 1.5, "names": 1.0}
 LEAST, PLAUSIBLE = 3.0, 1.5  # points that a group needs, and one that is to be checked
 MANY = 10  # values that are more than the labels of most tasks
@@ -34,7 +34,7 @@ LARGEST = 0.3  # share of the rows that one value may have
 TIED = 5_000  # rows that are read to see whether those of one value are alike
 SAME = 0.95  # share of the values whose rows must be
 READ = 400  # rows that are read to see whether the text tells a label
-_NAMES = re.compile(r"[^\W\d_]{2,}")
+_OTHER, _NAMES = re.compile(r"\W+"), re.compile(r"[^\W\d_]{2,}")
 _ID = re.compile(  # K-0711 or DE 09 118, not 12kg or v1.4.2
     r"(?![+-]?\d+(?:[.,]\d+)?[^\W\d]{1,3}$|v?\d+(?:\.\d+)+\w*$)(?=\S*\d)\S+|(?:[^\W\d]{1,4} |\+)\d[\d ()./-]*"
 )
@@ -212,11 +212,13 @@ def source_of(column: Column, texts: Sequence[Column]) -> Column | None:
 
 def copied(column: Column, texts: Sequence[Column]) -> float:
     """The share of a column's values, those inside others and inside XML too, that stand in the texts of their rows."""
-    step = max(1, len(column.values) // READ)
-    rows = list(zip(column.values, *(text.values for text in texts), strict=True))[::step]
+    rows = list(zip(column.values, *(text.values for text in texts), strict=True))[
+        :: max(1, len(column.values) // READ)
+    ]
+    joined = [(value, text := " ".join(map(str, read)), f" {re.sub(_OTHER, ' ', text)} ") for value, *read in rows]
     found = [
-        any(word in " ".join(map(str, read)) for word in spelled)
-        for value, *read in rows
+        any(word in text if len(word) > 3 else f" {word} " in apart for word in spelled)
+        for value, text, apart in joined
         for one in (_inner(value) if has_markup(value) else [one for _, one, _ in pairs(value, None)])
         if one == one and (spelled := [word for word in spellings(one) if word])  # NaN, which Parquet may have, is not
     ]
@@ -278,7 +280,7 @@ def of_group(column: Column, private: bool) -> Evidence | None:
     given.add(2 if column.distinct >= ENOUGH_GROUPS else -3, column.shape)  # a split needs several for each side
     seen = look(column)
     many = column.distinct > 4 * MANY and column.repeated <= 5  # staff are few, with many rows each
-    given.add_name(column, "group", OF_LABELS[: 4 if many else 3] if seen == "ids" else ())
+    given.add_name(column, "group", OF_LABELS[: 5 if many else 4] if seen == "ids" else ())
     if not known and seen:
         given.add(LOOKS[seen] - 0.5 * (column.distinct < column.repeated), f"{seen} that repeat")
     if known and column.form == "number" and not named_like_id(column.name) and seen != "ids":

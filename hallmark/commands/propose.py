@@ -237,7 +237,6 @@ def write_proposal(params: Path, proposal: Proposal) -> None:
         for key, value in values.items():
             name = f"{block}.{key}"
             if block == "gate" and isinstance(value, dict) and not value_of(before, name):
-                # The other lines of the block stay.
                 new |= {f"{name}.{rule}": threshold for rule, threshold in value.items()}
             elif value != old[block][key]:  # else the line stays as it is written
                 new[name] = value

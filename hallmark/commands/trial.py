@@ -102,7 +102,6 @@ def try_masking(proposal: Proposal, rows: list[Raw], data: Data, mask: Mask, tas
     found, reasons = chosen(tried.written.values, 1 if tried.written.invalid else FEW)
     if found or tried.written.invalid:
         tried = attempt(rows, data, mask.model_copy(update=changes | {"actions": actions | found}), task)
-    # What most values become would be all that a model learns.
     if few := {kind for of in tried.written.values.values() if of.collapsed for kind in of.kinds} & found.keys():
         found = {kind: action for kind, action in found.items() if kind not in few}
         tried = attempt(rows, data, mask.model_copy(update=changes | {"actions": actions | found}), task)
