@@ -284,8 +284,8 @@ class _Choice:
     def id(self) -> None:
         found = [name for name in self.free() if evidence.is_id(self.columns[name]) and name != self.known.group]
         if found:
-            like = {name: (not evidence.named_like_id(name), self.columns[name].form == "number") for name in found}
-            self.take("id", min(found, key=lambda name: (*like[name], name.count("."))), "every row has its own value")
+            rank = {name: "" if evidence.named_like_id(name) else self.columns[name].form for name in found}
+            self.take("id", min(found, key=lambda name: (rank[name], name.count("."))), "every row has its own value")
 
     def group(self, texts: list[tuple[str, Evidence]]) -> None:
         if name := self.known.group:
