@@ -646,7 +646,7 @@ def test_an_object_next_to_the_notes_of_a_tool_is_the_answer_and_what_it_copies_
     """Values that stand in the text are no list, categories are; a text with all of them was written afterwards."""
     fields = [{"bill": f"B{n * 337 % 9000 + 1000}", "town": ("Metz", "Ghent", None)[n % 3], "way": ("post", "van")[n % 2]} for n in range(120)]  # fmt: skip
     rows = [
-        {"scan": f"{of['bill']} of {words(n)} to {of['town'] or 'nobody'}", "sent": f"We sent {words(n)} by {of['way']} as {of['bill']} to {of['town']} then.",
+        {"scan": f"{of['bill']} of {words(n)} to {of['town'] or 'nobody'}, {words(n + 1)}, {words(n + 2)}", "sent": f"We sent {words(n)} by {of['way']} as {of['bill']} to {of['town']} then.",
          "check": {"by": ("al", "bo")[n % 2], "at": f"2025-03-{n % 28 + 1:02}", "state": ("new", "ok")[n // 2 % 2], "got": of}}
         for n, of in enumerate(fields)
     ]  # fmt: skip
@@ -660,14 +660,14 @@ def test_an_object_next_to_the_notes_of_a_tool_is_the_answer_and_what_it_copies_
 @pytest.mark.parametrize(
     ("made", "why"),
     [
-        (lambda n, kind: f"Done on day {n}, with {words(n + 5)} and so on." if kind else None, "missing where the answer is"),
-        (lambda n, kind: f"This was about {kind or 'something'}, {words(n)} or so." if n % 3 else f"Told {words(n)}.", "names the answer more"),
-        (lambda n, kind: f"It was entered at desk {n % 9} of {words(n + 5)}.", "tells hardly more than 'body' does"),
-        (lambda n, kind: None if n % 4 else f"It came with {words(n + 5)} and a label on it.", "tells hardly more"),
+        (lambda n, kind: f"Done on day {n}, with {words(n + 300)} and so on." if kind else None, "missing where the answer is"),
+        (lambda n, kind: f"This was about {kind or 'something'}, {words(n + 300)} or so." if n % 3 else f"Told {words(n + 300)}.", "names the answer more"),
+        (lambda n, kind: f"It was entered at desk {n % 9} of {words(n + 300)}.", "tells hardly more than 'body' does"),
+        (lambda n, kind: None if n % 4 else f"It came with {words(n + 300)} and a label on it.", "tells hardly more"),
     ],
 )  # fmt: skip
 def test_a_text_that_may_be_written_after_the_answer_is_not_read(tmp_path: Path, made: Any, why: str) -> None:
-    rows = requests(body=lambda n, kind: f"It is {['slow', 'in parts', 'too much', 'locked'][[*CODES].index(kind)]}: {words(n)}.")  # fmt: skip
+    rows = requests(body=lambda n, kind: f"{words(n + 500)}, it is {['slow', 'in parts', 'too much', 'locked'][[*CODES].index(kind)]}: {words(n)}.")  # fmt: skip
     for n, row in enumerate(rows):
         row["category"] = None if n % 20 == 7 else row["category"]
         row["x7"] = made(n, row["category"])

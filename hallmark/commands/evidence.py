@@ -26,7 +26,6 @@ COPIED = 0.4  # share of an object's values that stand in the texts, from which 
 MOST_WORDS_OF_A_NAME = 4
 ENOUGH_GROUPS = 8  # values of a column by which a split can hold some out
 OF_LABELS = ("answer", "channel", "keywords", "kind_of", "staff")  # what ids can't be: a device is one, and an ear tag
-LOOKS = {"ids": 1.5, "names": 1.0}
 LEAST, PLAUSIBLE = 3.0, 1.5  # points that a group needs, and one that is to be checked
 MANY = 10  # values that are more than the labels of most tasks
 CLOSE = 0.15  # share of the numbers up to some that counts or measures have
@@ -176,10 +175,11 @@ def is_late(column: Column, base: Column, answers: Column) -> str | None:
     lacking = [none for open_, gone, none in zip(*blank, strict=True) if open_ and not gone]
     if len(lacking) > 2 and sum(lacking) > 0.8 * len(lacking) and column.empty < 0.5 * len(column.values):
         return "it is missing where the answer is"
+    shorter = column.mean_chars <= base.mean_chars and not says(column.name, "headline")
     if answers.form == "object":
-        more = 0.3 < right([base], answers) < right([column], answers) - 0.1
+        more = shorter and 0.3 < right([base], answers) < right([column], answers) - 0.1
         return "it has values of the answer as no other text has them" if more else None
-    if says(column.name, "headline") or not answers.is_label(3) or not add_told(Evidence(), [base], answers):
+    if not shorter or not answers.is_label(3) or not add_told(Evidence(), [base], answers):
         return None
     rows = [row for row in zip(answers.values, base.values, column.values, strict=True) if not any(map(is_blank, row))]
     spelled = [({word for word in _NAMES.findall(str(row[0]).casefold()) if len(word) > 3}, row) for row in rows]
@@ -282,7 +282,7 @@ def of_group(column: Column, private: bool) -> Evidence | None:
     many = column.distinct > 4 * MANY and column.repeated <= 5  # staff are few, with many rows each
     given.add_name(column, "group", OF_LABELS[: 5 if many else 4] if seen == "ids" else ())
     if not known and seen:
-        given.add(LOOKS[seen] - 0.5 * (column.distinct < column.repeated), f"{seen} that repeat")
+        given.add((1.5 if seen == "ids" else 1) - 0.5 * (column.distinct < column.repeated), f"{seen} that repeat")
     if known and column.form == "number" and not named_like_id(column.name) and seen != "ids":
         if column.distinct < 2 * MANY or words_of(column.name)[0][-1].endswith("s"):
             given.add(-6, "a count")
