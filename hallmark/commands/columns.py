@@ -169,7 +169,6 @@ def with_fields_of_spans(columns: dict[str, Column], named: Collection[str]) -> 
     lists = {name: [opened(value) for value in of.values] for name, of in columns.items() if of.form == "list"}
     texts = sorted((column for column in columns.values() if column.is_text), key=lambda column: -column.mean_chars)
     made: dict[str, Column] = {}
-    tasks = [dict(zip(columns, row, strict=True)) for row in zip(*(of.values for of in columns.values()), strict=True)]
     gone = {name for name in named if not name.endswith(BY_LABEL)}
     for name, values in lists.items():
         if any(_lies_in(*pair) for other in gone for pair in ((name, other), (other, name))):
@@ -186,6 +185,8 @@ def with_fields_of_spans(columns: dict[str, Column], named: Collection[str]) -> 
         for source, whole in [*product(sources, (True,)), *product([*sources, None], (False,))]:
             sides = lists[source.removesuffix(JOINED)] if tags and source else columns[source].values if source else []
             if fields := _fields(values, sides, name, whole=whole):
+                rows = zip(*(of.values for of in columns.values()), strict=True)
+                tasks = (dict(zip(columns, row, strict=True)) for row in rows)
                 fields = [None if is_open(task, name) else of for of, task in zip(fields, tasks, strict=True)]
                 made[f"{name}{BY_LABEL}"] = Column(f"{name}{BY_LABEL}", fields, source)
                 gone.add(name)

@@ -218,8 +218,7 @@ class _Choice:
             if any(name.startswith(f"{other}.") for other in whole) or any(one and one.sure for one in held):
                 given.add(-5, "a part of an answer")
             elif told.get(name) is False:
-                lose = sure or (named[name] <= 0 and explained)
-                given.add(-9 if lose else 0, "no text tells it")
+                given.add(-9 if sure or (named[name] <= 0 and explained) else 0, "no text tells it")
             elif told.get(name) and given.score == max(explained) < 0:
                 given.add(0.1 - given.score, "nothing else is told by a text")
         read = [self.columns[text] for text in likely]
