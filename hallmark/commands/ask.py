@@ -137,8 +137,12 @@ def check_here(name: str) -> None:
     file = file_of(name)
     if not file.exists() and (file.is_symlink() or file.name in noted(BOUGHT)):
         note = f"{file}.dvc"
-        remedy = f"fetch it (`dvc checkout {note}`, `dvc pull {note}`, or copy it from where it was bought); to buy it all again, remove {file} and {note}"
-        raise HallmarkError(f"was bought before, according to {note}, but isn't here", file=file, remedy=remedy)
+        raise HallmarkError(
+            f"was bought before, according to {note}, but isn't here",
+            file=file,
+            remedy=f"fetch it (`dvc checkout {note}`, `dvc pull {note}`, or copy it from where it was bought); to buy it all "
+            f"again, remove {file} and {note}",
+        )
 
 
 def check_split() -> None:
@@ -158,9 +162,11 @@ def check(need: Need) -> None:
         authorization(need.settings)
     limit = need.settings.max_cost
     if limit is not None and need.most is not None and need.most > limit:
-        problem = f"the answers for {need.name} may cost {need.most:.4f}, which is over max_cost = {limit:g}"
-        remedy = "raise it, ask fewer records (eval.sample), or lower max_tokens"
-        raise HallmarkError(problem, param=f"eval.comparators.{need.name}.max_cost", remedy=remedy)
+        raise HallmarkError(
+            f"the answers for {need.name} may cost {need.most:.4f}, which is over max_cost = {limit:g}",
+            param=f"eval.comparators.{need.name}.max_cost",
+            remedy="raise it, ask fewer records (eval.sample), or lower max_tokens",
+        )
 
 
 def fetch(need: Need) -> Outcome:

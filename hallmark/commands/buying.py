@@ -161,15 +161,20 @@ class Buyer:
         try:
             url = httpx.URL(settings.url)
         except httpx.InvalidURL as error:
-            problem = f"not an address ({error})"
-            remedy = "state where the API answers, such as https://api.example.com/v1"
-            raise HallmarkError(problem, param=f"eval.comparators.{self._name}.url", remedy=remedy) from None
+            raise HallmarkError(
+                f"not an address ({error})",
+                param=f"eval.comparators.{self._name}.url",
+                remedy="state where the API answers, such as https://api.example.com/v1",
+            ) from None
         try:
             return httpx.AsyncClient(base_url=url, timeout=settings.timeout, headers=self._headers, limits=limits)
         except (ImportError, ValueError, httpx.InvalidURL):  # its message may quote the proxy's password
-            problem = "the proxy that the environment names can't be used: it is neither http nor https, or no address"
-            remedy = "unset or correct ALL_PROXY, HTTPS_PROXY and HTTP_PROXY, or name the API's host in NO_PROXY (SOCKS needs the package socksio)"
-            raise HallmarkError(problem, param=f"eval.comparators.{self._name}.url", remedy=remedy) from None
+            raise HallmarkError(
+                "the proxy that the environment names can't be used: it is neither http nor https, or no address",
+                param=f"eval.comparators.{self._name}.url",
+                remedy="unset or correct ALL_PROXY, HTTPS_PROXY and HTTP_PROXY, or name the API's host in NO_PROXY "
+                "(SOCKS needs the package socksio)",
+            ) from None
 
     @contextmanager
     def _waiting_at_ctrl_c(self) -> Iterator[None]:
@@ -290,9 +295,11 @@ def authorization(settings: EndpointSettings) -> dict[str, str]:
         return {}
     value = os.environ.get(settings.key, "")
     if not value or not value.isascii() or not value.isprintable() or " " in value:
-        problem = f"the environment has no variable {settings.key} that holds a key"
-        remedy = f"export {settings.key}, or set the comparator's key to null"
-        raise HallmarkError(problem, param="eval.comparators", remedy=remedy)
+        raise HallmarkError(
+            f"the environment has no variable {settings.key} that holds a key",
+            param="eval.comparators",
+            remedy=f"export {settings.key}, or set the comparator's key to null",
+        )
     return {"Authorization": f"Bearer {value}"}
 
 

@@ -140,8 +140,10 @@ def excluded(facts: Facts, params: Params) -> Exclusion | None:
     if facts.longest and facts.context and facts.longest > facts.context and params.split.too_long == "error":
         return Exclusion("context", f"the longest record has {facts.longest:,} tokens, it reads {facts.context:,}")
     if facts.longest and facts.longest > params.sft.max_length:
-        said = f"the longest record has {facts.longest:,} tokens, over sft.max_length = {params.sft.max_length:,}: raise it "
-        facts.notes.append(f"{said}in `set` if split refuses the record")
+        facts.notes.append(
+            f"the longest record has {facts.longest:,} tokens, over sft.max_length = {params.sft.max_length:,}: raise it "
+            "in `set` if split refuses the record"
+        )
     if facts.nf4 is not None and params.sft.method == "qlora" and facts.nf4 < 1 - FEW:
         words = f"4 bits hold only {100 * facts.nf4:.0f} % of its layers' weights (not {', '.join(facts.nf4_leaves)})"
         if not facts.nf4:
@@ -182,9 +184,11 @@ def _snapshot(base: HubBase) -> Path:
     try:
         return Path(snapshot_download(base.name, revision=base.revision, allow_patterns=list(SMALL)))
     except Exception as error:  # the library raises many types: no network, no access, no such model or commit
-        problem = f"its config and tokenizer can't be downloaded ({type(error).__name__})"
-        remedy = "check name, commit and network; for a gated model, request access on its page and run `hf auth login`"
-        raise HallmarkError(problem, file=base.name, remedy=remedy) from None
+        raise HallmarkError(
+            f"its config and tokenizer can't be downloaded ({type(error).__name__})",
+            file=base.name,
+            remedy="check name, commit and network; for a gated model, request access on its page and run `hf auth login`",
+        ) from None
 
 
 def _from_package(base: PackageBase, folder: Path) -> None:

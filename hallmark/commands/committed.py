@@ -195,9 +195,12 @@ def _samples(file: str, blob: str) -> dict[str, str]:
     for number, line in enumerate(text_of(blob, file).splitlines(), 1):
         entry = re.fullmatch(r"([0-9a-f]{64}) [ *]([^/]+)", line)
         if not entry:
-            problem = "not a SHA-256, two spaces and a name in this folder"
-            remedy = "write the line with `sha256sum NAME`, run in the folder"
-            raise HallmarkError(problem, file=file, row=number, remedy=remedy)
+            raise HallmarkError(
+                "not a SHA-256, two spaces and a name in this folder",
+                file=file,
+                row=number,
+                remedy="write the line with `sha256sum NAME`, run in the folder",
+            )
         samples[entry[2]] = entry[1]
     return samples
 

@@ -82,8 +82,11 @@ def parts(groups: Sequence[str], shares: Sequence[float], seed: int) -> list[Par
     names = sorted(set(groups), key=lambda name: draw_hash(str(seed), "curve", name))
     counts = [max(1, math.floor(share * len(names) + 0.5)) for share in shares]
     if len(set(counts)) < len(counts):
-        problem = f"two of its shares are the same number of the {len(names)} training groups"
-        raise HallmarkError(problem, param="curve.shares", remedy="leave one out, or set them further apart")
+        raise HallmarkError(
+            f"two of its shares are the same number of the {len(names)} training groups",
+            param="curve.shares",
+            remedy="leave one out, or set them further apart",
+        )
     found = []
     for share, count in zip(shares, counts, strict=True):
         taken = set(names[:count])

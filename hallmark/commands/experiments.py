@@ -128,6 +128,9 @@ def key_of(stages: Stages, params: Mapping[str, Any]) -> str:
     return prov.sha256(json.dumps([read, {source: prov.dvc_md5(Path(source)) for source in sources}], sort_keys=True))
 
 
+# --- params ------------------------------------------------------------------------------------------------------
+
+
 def with_values(raw: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     wanted = copy.deepcopy(dict(raw))
     for name, value in values.items():
@@ -221,6 +224,9 @@ def copies(params: Mapping[str, Any]) -> list[str]:
 
 def _in_git(path: str) -> bool:
     return bool(prov.git("ls-files", "--", path))
+
+
+# --- DVC ---------------------------------------------------------------------------------------------------------
 
 
 def dvc(

@@ -78,6 +78,9 @@ def best_of(found: list[Trial]) -> Trial | None:
     return min((trial for trial in found if trial.loss is not None), key=lambda trial: trial.loss or 0.0, default=None)
 
 
+# --- the search --------------------------------------------------------------------------------------------------
+
+
 def search(params: Params, raw: dict[str, Any], minutes: float, most: int | None = None) -> list[Trial]:
     """Run trials until the time is over, or there were `most`, with a report after each; all of this search, also earlier ones."""
     found = earlier(key := search_of(params, raw))
@@ -223,6 +226,9 @@ def steps_of(params: Params) -> int:
         pairs = [pair for pair in zip(whole, answers, strict=True) if pair[0] <= sft.max_length]
         batches = len(in_batches(pairs, sft, sft.batch_size, params.seed))
     return step_count(len(rows), batches, sft)
+
+
+# --- table and report --------------------------------------------------------------------------------------------
 
 
 def in_words(values: dict[str, Any]) -> str:
