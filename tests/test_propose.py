@@ -693,6 +693,16 @@ def test_what_is_proposed_does_not_stop_its_own_mask(tmp_path: Path, monkeypatch
     assert "area: 90 values stand in the input, 90 after" in "\n".join(found.tried)
 
 
+def test_tags_in_which_masking_finds_someone_are_not_proposed(tmp_path: Path) -> None:
+    rows = requests()
+    for n, row in enumerate(rows):
+        row["keywords"] = ["press", f"jo{n % 3}@acme-tools.io"]
+    found = proposed(write(tmp_path, rows))
+    assert found.roles.tags == "keywords"
+    propose.try_out(found, rules())
+    assert found.edits["data"]["tags"] is None and "mask will stop" not in str(found.warnings)
+
+
 def test_ids_and_time_stamps_are_no_part_of_an_answer(tmp_path: Path) -> None:
     rows = [
         {"scan": f"Bill no. B{n}0 of {words(n)}, 2025-03-{n % 28 + 1:02}, {n}.25 EUR, 3 {words(n + 1)}",

@@ -8,7 +8,7 @@ import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hallmark.base.errors import HallmarkError, printable
@@ -105,6 +105,13 @@ def try_masking(proposal: Proposal, rows: list[Raw], data: Data, mask: Mask, tas
     if few := {kind for of in tried.written.values.values() if of.collapsed for kind in of.kinds} & found.keys():
         found = {kind: action for kind, action in found.items() if kind not in few}
         tried = attempt(rows, data, mask.model_copy(update=changes | {"actions": actions | found}), task)
+    if tried.stops and data.tags:  # tags are never masked: a private value in them stops mask
+        bare = [replace(raw, tags=None) for raw in rows]
+        other = attempt(bare, data, mask.model_copy(update=changes | {"actions": actions | found}), task)
+        if not other.stops:
+            tried = other
+            proposal.set("data", "tags", None, f"masking would stop at private values in '{data.tags}'")
+            proposal.roles.tags = None
     if found:
         proposal.set("mask", "actions", mask.actions | found, "; ".join(reasons))
     times = len(proposal.rows) / max(1, tried.rows)
