@@ -87,7 +87,7 @@ def assign(
         of_group |= dict.fromkeys(taken, side)
     again = "online" if frozen else "holdout"
     of_group |= dict.fromkeys(held, again)
-    kinds = [("group", rows["group"].dtype), ("drawn", pl.Categorical)]
+    kinds: dict[str, Any] = {"group": rows["group"].dtype, "drawn": pl.Categorical}
     of_groups = pl.DataFrame([*of_group.items()], kinds, orient="row")
     sides = rows.join(of_groups, on="group", how="left", maintain_order="left").select(
         pl.when("frozen").then(pl.lit("holdout")).when(pl.col("part") == "holdout").then(pl.lit(again))

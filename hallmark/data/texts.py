@@ -110,7 +110,7 @@ def write_frames(path: Path, frames: Iterable[pl.DataFrame]) -> None:
             held += [] if held else islice(every, 1)
 
 
-def write_temporary(file: Any, content: bytes) -> None:
+def write_temporary(file: Any, content: bytes | memoryview) -> None:
     """Write to a temporary file without a name: on a full disk, the error names the folder."""
     try:
         file.write(content)

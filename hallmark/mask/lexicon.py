@@ -51,7 +51,7 @@ def any_of(entries: Iterable[str]) -> str:
     alike: dict[str, list[str]] = {}
     for entry in sorted(entries, key=lambda entry: (-len(entry), entry)):
         alike.setdefault(fold(entry[:1]) or entry[:1], []).append(entry)
-    parts = []
+    parts: list[str] = []
     for group in alike.values():
         plain = tuple(entry for entry in group if entry.isascii())
         others = [entry for entry in group if not entry.isascii()]
