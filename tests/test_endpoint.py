@@ -150,8 +150,8 @@ def test_several_servers_give_the_answers_of_one_also_if_some_fail(server: Serve
         server.asked.clear()
         with pytest.raises(HallmarkError, match="HTTP 500"):
             ask(server, [other.url, third.url], timeout=60.0)
-        first = server.asked[0]
-        assert [one.asked.count(first) for one in (server, third)] == [2, 2], "each twice before an error"
+        counts = [[one.asked.count(asked) for one in (server, third)] for asked in server.asked]
+        assert max(counts) == [2, 2], "the one that failed was asked twice of each, and none more often"
 
 
 def test_what_fails_is_sent_again_and_what_keeps_failing_ends_the_stage(server: Server) -> None:
