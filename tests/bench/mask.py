@@ -201,17 +201,18 @@ def growth(size: int, engine: str, workers: int) -> list[float | str]:
                 row = {"id": f"r{number}", "customer": f"c{number // 20}", "who": who, "text": text, "target": "none"}
                 file.write(json.dumps(row) + "\n")
         begin, peak, before = time.perf_counter(), 0, loopback(psutil)
-        run = subprocess.Popen(
-            [sys.executable, "-m", "stages.mask"],
-            cwd=folder,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])},
-            stderr=subprocess.DEVNULL,
-        )
+        with (Path(name) / "said").open("w", encoding="utf-8") as said:
+            run = subprocess.Popen(
+                [sys.executable, "-m", "stages.mask"],
+                cwd=folder,
+                env=os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])},
+                stderr=said,
+            )
         while run.poll() is None:
             peak = max(peak, memory(psutil, run.pid))
             time.sleep(0.5)
         if run.returncode:
-            raise RuntimeError("the stage failed")
+            raise RuntimeError(f"the stage failed: {(Path(name) / 'said').read_text(encoding='utf-8')[-4000:]}")
         seconds = time.perf_counter() - begin
         digest = hashlib.sha256((folder / "data/masked.parquet").read_bytes()).hexdigest()[:16]
         taken = json.loads((folder / "reports/measured/mask.json").read_text(encoding="utf-8"))
