@@ -65,9 +65,10 @@ class Wants:
     """A registry that tests change; `broken`: it can't be read."""
 
     def __init__(self, **sides: str) -> None:
-        self.sides, self.broken = dict(sides), False
+        self.sides, self.broken, self.looks = dict(sides), False, 0
 
     def wanted(self) -> dict[Side, Wanted]:
+        self.looks += 1
         if self.broken:
             raise HallmarkError("the tags are gone", remedy="bring them back")
         return {side: Wanted(version, f"{version}-digest") for side, version in self.sides.items()}  # type: ignore[misc]
@@ -78,7 +79,7 @@ class Wants:
 
 @dataclass
 class Stubs:
-    """A launcher of stubs. `refuse`: versions that can't be started; `slow`: seconds that a start takes; `room`: for one more.
+    """A launcher of stubs. `refuse`: versions that can't be started; `held`: those whose start waits; `room`: for one more.
 
     `shared`: one that runs, for all versions; nothing is started then.
     """
@@ -87,7 +88,8 @@ class Stubs:
     logs: bool | None = True
     constrains: bool = True
     refuse: set[str] = field(default_factory=set)
-    slow: float = 0.0
+    held: set[str] = field(default_factory=set)
+    begun: list[str] = field(default_factory=list)
     room: bool = True
     shared: Stub | None = None
     started: list[tuple[str, Stub]] = field(default_factory=list)
@@ -98,7 +100,9 @@ class Stubs:
     def launch(self, wanted: Wanted, side: Side) -> Launched:
         if wanted.version in self.refuse:
             raise HallmarkError(f"{wanted.version} is damaged", remedy="make it again")
-        time.sleep(self.slow)
+        self.begun.append(wanted.version)
+        while wanted.version in self.held:
+            time.sleep(0.02)
         stub = self.shared or start(wanted.version)
         if stub is not self.shared:
             self.started.append((wanted.version, stub))
@@ -153,7 +157,7 @@ def stubs(
 
 
 def asked(
-    seconds: float = 20.0, *, group: str | None = None, caller: str = "", request: str = "", **what: Any
+    seconds: float = 120.0, *, group: str | None = None, caller: str = "", request: str = "", **what: Any
 ) -> Asked:
     """A request that tells the stub what to do; what is a field of a request is one."""
     fields = {name: what.pop(name) for name in list(what) if name in ChatRequest.model_fields}

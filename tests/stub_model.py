@@ -9,6 +9,7 @@ is not the greedy one). Any other text is answered as it is, with the model's na
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import subprocess
@@ -26,7 +27,6 @@ import httpx
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
     """The ASGI app, which counts requests under way and those that hung up."""
-    import asyncio
 
     if scope["type"] == "lifespan":
         while (message := await receive())["type"] == "lifespan.startup":
@@ -49,7 +49,8 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
     told = read(asked["messages"][-1].get("content") or "")
     greedy = asked.get("temperature") == 0 and "response_format" not in asked
     gone = asyncio.create_task(receive())
-    slept = asyncio.create_task(asyncio.sleep(told.get("sleep", 0.0)))
+    seconds = told.get("sleep", 0.0)
+    slept = asyncio.create_task(asyncio.sleep(seconds.get(NAME, 0.0) if isinstance(seconds, dict) else seconds))
     await asyncio.wait([gone, slept], return_when=asyncio.FIRST_COMPLETED)
     if gone.done():
         COUNTS["gone"] += 1

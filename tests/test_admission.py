@@ -247,7 +247,7 @@ def test_a_slow_body_is_cut_off_and_one_that_ends_early_leaves_nothing() -> None
     response = ask(app, slow())
     check_refused(response, 408, "request_timeout")
     assert response.headers["connection"] == "close"
-    assert 0.2 <= time.monotonic() - start < 5
+    assert time.monotonic() - start >= 0.2
 
     async def hangs_up() -> list[Any]:
         messages = [{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}]

@@ -49,24 +49,11 @@ from tests.workspace import (
 )
 
 ENDPOINT: dict[str, Any] = {
-    "kind": "endpoint",
-    "url": "http://127.0.0.1:9/v1",
-    "model": "gpt-x",
-    "accept_model": None,
-    "key": None,
-    "system_prompt": None,
-    "structured": False,
-    "max_tokens": 20,
-    "fields": {},
-    "examples": 0,
-    "rule": "nearest",
-    "example_tokens": 400,
-    "concurrency": 3,
-    "timeout": 5.0,
-    "retries": 2,
-    "price": {"input": 2.0, "output": 10.0},
+    "kind": "endpoint", "url": "http://127.0.0.1:9/v1", "model": "gpt-x", "accept_model": None, "key": None,
+    "system_prompt": None, "structured": False, "max_tokens": 20, "fields": {}, "examples": 0, "rule": "nearest",
+    "example_tokens": 400, "concurrency": 3, "timeout": 60.0, "retries": 2, "price": {"input": 2.0, "output": 10.0},
     "max_cost": None,
-}
+}  # fmt: skip
 USAGE = {"prompt_tokens": 100, "completion_tokens": 7}
 LOGPROBS = {"content": [{"token": "about", "logprob": -0.25, "bytes": None, "top_logprobs": []}]}
 
@@ -245,6 +232,7 @@ def test_a_time_out_is_sent_again_and_what_keeps_failing_ends_in_one_error(at: P
         buy()
     assert len(server.asked) < 20  # five in a row end it
     server.slow = 0.0
+    use(server)
     buy()
     assert len(read_bought("big")) == 10
 
@@ -316,10 +304,9 @@ def test_its_own_prompt_examples_schema_and_key_are_sent(
 def test_a_kill_loses_nothing_and_nothing_is_asked_twice(at: Path, server: Server) -> None:
     use(server, concurrency=2)
     server.slow = 0.5
-    variables = {**os.environ, "PYTHONPATH": str(at)}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "hallmark.commands.ask"], env=variables, stderr=subprocess.DEVNULL
-    )
+    variables = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-P", "-m", "hallmark.commands.ask"]
+    process = subprocess.Popen(command, env=variables, stderr=subprocess.DEVNULL)
     until = time.monotonic() + 120
     while time.monotonic() < until and not (file_of("big").exists() and file_of("big").read_bytes().count(b"\n") >= 3):
         time.sleep(0.01)

@@ -90,7 +90,6 @@ def test_switched_off_it_copies_the_adapter_and_loads_nothing(tmp_path: Path) ->
     assert sha256_folder(folder / ADAPTER) == sha256_folder(folder / SFT_ADAPTER)
     assert report(folder, "dpo") == {"enabled": False}
     assert len(curve(folder, "train")) == 0
-    assert report(folder, "measured/dpo")["seconds"] < 1
     shutil.rmtree(folder / SFT_ADAPTER)
     assert "run `dvc repro sft`" in stage(folder, "dpo", check=False).stderr
 

@@ -91,7 +91,7 @@ def writer(folder: Path, kind: str, target: str) -> subprocess.Popen[str]:
     code = (
         f"import time\nfrom pathlib import Path\nfrom hallmark.base.files import {kind}\n"
         f"from hallmark.base.errors import run_stage\n"
-        f"def main(_):\n    with {kind}(Path({target!r})) as t:\n        print('writing', flush=True); time.sleep(60)\n"
+        f"def main(_):\n    with {kind}(Path({target!r})) as t:\n        print('writing', flush=True); time.sleep(600)\n"
         "run_stage('x', 'x', main)\n"
     )
     process = subprocess.Popen(

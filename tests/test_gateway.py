@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -366,7 +367,14 @@ def test_requests_under_way_are_bounded_in_all_and_for_each_key(keyed: Callable[
 
 def test_a_request_that_takes_too_long_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app_module, "GRACE", 0.0)
-    gateway = Gateway(seconds=0.2)
+    gateway, now = Gateway(seconds=60.0), time.monotonic
+
+    class Late(asyncio.Event):
+        async def wait(self) -> Any:
+            monkeypatch.setattr(time, "monotonic", lambda: now() + 100)
+            return await super().wait()
+
+    gateway.models.go = Late()
     response = ask(gateway, chat("WAIT rosa@miller.example"))
     error_of(response, 504, "timeout")
     assert gateway.models.cancelled == 1

@@ -261,7 +261,12 @@ def test_no_surrogate_says_two_things(params: Params) -> None:
     sure, _ = masker([user("Call +1 202-555-0143 or mail ann@acme-tools.io")], None)
     (surrogate,) = set(sure.values) - {"<EMAIL_1>"}
     assert restore(f"{surrogate} <EMAIL_1>", sure.values) == "+1 202-555-0143 ann@acme-tools.io"
-    # there are 800 surrogates of telephone numbers: the rest of 850 numbers get placeholders
+
+
+@pytest.mark.full
+def test_where_surrogates_run_out_placeholders_follow(params: Params) -> None:
+    """There are 800 of telephone numbers."""
+    masker = LiveMasker(params.task, mask_with(style="surrogate"), KEY)
     numbers = [f"+1 202-{555 + n // 100}-{n % 100:02d}43" for n in range(850)]
     many, _ = masker([user(f"Call {number} now.") for number in numbers], None)
     texts = [message["content"] for message in many.messages]
@@ -378,18 +383,18 @@ def test_the_queue_is_bounded_and_the_loop_never_waits(running: Running) -> None
     async def crowded() -> tuple[list[Any], float]:
         first = asyncio.create_task(running.one(LONG))
         await asyncio.sleep(0)
-        longest, last = 0.0, time.monotonic()
+        longest, last = 0.0, time.thread_time()
         rest = [asyncio.create_task(running.one()) for _ in range(6)]
         while not first.done():
             await asyncio.sleep(0.005)
-            longest, last = max(longest, time.monotonic() - last), time.monotonic()
+            longest, last = max(longest, time.thread_time() - last), time.thread_time()
         return await asyncio.gather(*rest, return_exceptions=True), longest
 
     answers, longest = running.run(crowded())
     refused = [answer for answer in answers if isinstance(answer, Refusal)]
     assert [answer for answer in answers if isinstance(answer, str)] == ["Mail <EMAIL_1>"] * 4
     assert [(one.status, one.headers) for one in refused] == [(429, {"retry-after": "1"})] * 2
-    assert longest < 0.5  # masking takes seconds; what is left is the other work on this machine
+    assert longest < 0.5  # of work of this thread: masking takes seconds
 
 
 def test_callers_that_leave_free_their_places(running: Running) -> None:

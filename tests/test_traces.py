@@ -119,7 +119,7 @@ def test_a_full_disk_fails_nothing_and_what_is_lost_is_counted(tmp_path):
     writer.close()
     print(lost, writer.counts["written"], writer.counts["lost"], writer.counts["errors"] > 0)
     """
-    lost, count, lost_in_all, errors = in_a_process(code, str(tmp_path)).communicate(timeout=30)[0].split()
+    lost, count, lost_in_all, errors = in_a_process(code, str(tmp_path)).communicate(timeout=120)[0].split()
     assert int(lost) > 30
     assert (int(lost_in_all), errors) == (int(lost), "True")
     assert int(count) == 100 - int(lost) == read_traces(tmp_path).height

@@ -37,7 +37,7 @@ losses = []
 for number in range(5):
     losses.append(round(floor + 1 / (1 + number), 6))
     print(f"sft: step {number * sft['eval_steps']}: validation loss {losses[-1]}", flush=True)
-    time.sleep(0.4)
+    time.sleep(0.05 if number < 2 or sft["learning_rate"] < 0.006 else 600)  # who is worse is stopped before that ends
 Path("reports/measured").mkdir(parents=True, exist_ok=True)
 Path("reports/sft.json").write_text(json.dumps({"validation_loss": losses[-1]}))
 Path("reports/measured/sft.json").write_text(json.dumps({"seconds": 6.0}))

@@ -74,6 +74,7 @@ class Models:
         self.cancelled = 0
         self.closed = False
         self.go = asyncio.Event()
+        self.folder: Path | None = None
 
     async def start(self) -> None:
         pass
@@ -88,6 +89,8 @@ class Models:
         try:
             if "WAIT" in text:
                 await self.go.wait()
+            while "HELD" in text and self.folder and not (self.folder / "go").exists():
+                await asyncio.sleep(0.02)
             if seconds := re.search(r"SLEEP ([\d.]+)", text):
                 await asyncio.sleep(float(seconds[1]))
         except asyncio.CancelledError:
@@ -184,6 +187,7 @@ class Gateway:
         **changes: Any,
     ) -> None:
         self.models, self.metrics, self.kept = Models(), Metrics(), Kept(folder)
+        self.models.folder = folder
         kept = self.kept if traces else None
         masking = Masking() if mask else None
         parts: Any = params(**changes), masking, self.models, kept, kept, self.metrics, task(), names_key, markup
