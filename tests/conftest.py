@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from hypothesis import is_hypothesis_test, settings
 
 from hallmark.base.compute import THREAD_VARIABLES
 from hallmark.base.errors import TRACEBACK_VARIABLE
-from tests.workspace import git_commit, git_init, make_tiny_workspace, repro_here, run
+from tests.workspace import git_commit, git_init, make_tiny_workspace, repro_here, stage
 
 # Before anything imports torch or NumPy, as a stage does it for the tiny workspace's `compute.threads: 1`.
 os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
@@ -88,12 +89,16 @@ def make_tiny_start(folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def tiny_run(tiny_start: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of it in which the whole pipeline has run, almost all in one process, and its results are committed."""
+    """A copy of it in which the whole pipeline has run, in this process, and its results are committed."""
+
+    from dvc.repo import Repo
 
     def make(folder: Path) -> None:
         shutil.copytree(tiny_start, folder, symlinks=True)
         repro_here(folder, "report")
-        run(folder, "dvc", "repro")  # `certify`, which reads dvc.lock
+        stage(folder, "certify")  # it reads dvc.lock
+        with chdir(folder), Repo() as repo:
+            repo.commit("certify", force=True)
         git_commit(folder, "results")
 
     return made_once(tmp_path_factory, "pipeline", make)
@@ -117,13 +122,10 @@ def registered_run(small_run: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture
 def registered_repo(registered_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of it, as the working directory; what nobody edits is linked: the code, and git's objects."""
-    copy = tmp_path / "their repo"
+    """A copy of it, as the working directory."""
+    from tests.small_pipeline import copied
 
-    def copied(source: str, target: str) -> None:
-        (os.link if {"hallmark", "stages", "objects"} & {*Path(source).parts} else shutil.copy2)(source, target)
-
-    shutil.copytree(registered_run, copy, copy_function=copied)
+    copy = copied(registered_run, tmp_path / "their repo")
     monkeypatch.chdir(copy)
     return copy
 

@@ -43,7 +43,7 @@ def make_registered(small: Path, repo: Path) -> None:
         register(Path())
         branch("failed")
         another({"sft.learning_rate": "2.0"})
-        shell("git checkout -q main && dvc checkout -q", repo)
+        shell("git checkout -q main && dvc checkout -q && git repack -adq", repo)
 
 
 def branch(name: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from hallmark.params.loader import resolved
-from tests.workspace import dvc_init
+from tests.workspace import checked, dvc_init, run_here
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -155,19 +155,38 @@ def shell(command: str, at: Path) -> str:
 
 @contextmanager
 def dvc() -> Iterator[Any]:
-    """DVC in the working directory and in this process, silent; its stages find this Python."""
+    """DVC in the working directory and in this process, silent, as are its stages."""
     from dvc.repo import Repo
+    from dvc.stage import run
 
     logger = logging.getLogger("dvc")  # its handlers may hold a stream that another test has closed
-    before, path = logger.level, os.environ["PATH"]
+    before, run_in_a_process = logger.level, run._run
     logger.setLevel(logging.ERROR)
-    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{path}"
+    run._run = run_stage
     try:
         with Repo() as repo:
             yield repo
     finally:
-        os.environ["PATH"] = path
+        run._run = run_in_a_process
         logger.setLevel(before)
+
+
+def run_stage(executable: str, command: str, *, cwd: str, **_: Any) -> None:
+    """A stage's command; one of Python runs in this process, which has imported what it needs."""
+    python, first, *words = command.split()
+    if python != "python":
+        shell(command, Path(cwd))
+        return
+    if first == "-m":
+        checked(run_here(Path(cwd), *words))
+        return
+    argv = sys.argv
+    with chdir(cwd):
+        sys.argv = [first, *words]
+        try:
+            exec(compile(Path(first).read_text(), first, "exec"), {"__name__": "__main__"})  # noqa: S102
+        finally:
+            sys.argv = argv
 
 
 def relock() -> None:
@@ -189,7 +208,21 @@ def make(repo: Path) -> None:
     dvc_init(repo)
     shell("git add -A && git commit -qm start", repo)
     reproduce(repo)
-    shell("git add -A && git commit -qm results", repo)
+    shell("git add -A && git commit -qm results && git repack -adq", repo)
+
+
+def copied(repo: Path, target: Path) -> Path:
+    """A copy of such a repository; what nobody edits is linked: the code, and git's objects."""
+    linked = {"hallmark", "stages", ".git/objects"}
+    for name in sorted(linked):
+        for place, _, files in os.walk(repo / name):
+            there = target / Path(place).relative_to(repo)
+            there.mkdir(parents=True)
+            for file in files:
+                os.link(f"{place}/{file}", f"{there}/{file}")
+    inside = lambda place, name: Path(place, name).relative_to(repo).as_posix()  # noqa: E731
+    left_out = lambda place, names: [name for name in names if inside(place, name) in linked]  # noqa: E731
+    return shutil.copytree(repo, target, ignore=left_out, dirs_exist_ok=True)
 
 
 def write(repo: Path) -> None:

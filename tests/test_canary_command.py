@@ -87,8 +87,10 @@ def traffic(repo: Path, customers: int, **of_canary: object) -> list[Trace]:
         writer.put(one)
     writer.close()
     journal = FeedbackJournal(repo / "data/traces")
-    for one in found:
-        journal.accept(Feedback(trace=one.id, time=time, caller="", verdict="accepted", target=None))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda _: None)  # which waits for the disk
+        for one in found:
+            journal.accept(Feedback(trace=one.id, time=time, caller="", verdict="accepted", target=None))
     journal.close()
     return found
 

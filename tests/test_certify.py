@@ -24,15 +24,14 @@ from hallmark.release.model_card import FILL_IN, unfilled
 from hallmark.release.shipping import merge, release
 from stages import certify
 from tests.rows import refused
-from tests.small_pipeline import ROOT, relock, shell
+from tests.small_pipeline import ROOT, copied, relock, shell
 from tests.workspace import run_here
 
 
 @pytest.fixture
 def repo(small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of it to break, as the working directory."""
-    copy = tmp_path / "repo"
-    shutil.copytree(small_run, copy)
+    copy = copied(small_run, tmp_path / "repo")
     monkeypatch.chdir(copy)
     return copy
 
@@ -150,7 +149,10 @@ def test_the_same_inputs_give_the_same_release(repo: Path, tmp_path: Path) -> No
     before = sha256_folder(RELEASE)
     shutil.copytree(repo, tmp_path / "elsewhere")
     code = "from stages import certify; from hallmark.params.loader import load_params; certify.run(load_params())"
-    shell(f"git checkout -q HEAD~ -- . && TZ=Asia/Tokyo PYTHONHASHSEED=3 python -c '{code}'", tmp_path / "elsewhere")
+    shell(
+        f"git checkout -q HEAD~ -- . && TZ=Asia/Tokyo PYTHONHASHSEED=3 PYTHONPATH='{ROOT}' python -P -c '{code}'",
+        tmp_path / "elsewhere",
+    )
     after = sha256_folder(tmp_path / "elsewhere" / RELEASE)
     differing = {name for name in before if before[name] != after[name]}
     assert differing == {prov.PROVENANCE, prov.VERDICT}  # another commit is checked out, and no more

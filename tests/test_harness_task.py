@@ -54,7 +54,7 @@ def evaluated(folder: Path, name: str, **options: Any) -> dict[str, Any]:
     return dict(found)
 
 
-@pytest.mark.parametrize("chat", [False, True])
+@pytest.mark.parametrize("chat", [False, pytest.param(True, marks=pytest.mark.full)])
 def test_the_harness_runs_the_task_and_asks_what_eval_asks(params: Params, tmp_path: Path, chat: bool) -> None:
     from hallmark.answer.answers import prompts_of
     from hallmark.answer.generation import LocalModel

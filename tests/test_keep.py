@@ -140,6 +140,7 @@ def test_a_plateau_ends_when_the_loss_stays_or_time_is_up(
     assert not (plateau.cut_short and plateau.end < steps)
 
 
+@pytest.mark.full
 def test_a_plateau_falls_early_and_continues_after_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.test_checkpoint import cut, outputs
 

@@ -43,18 +43,17 @@ def ready(folder: Path, overrides: dict[str, Any]) -> Path:
     return folder
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "overrides",
     [
         pytest.param(DDP, id="ddp-qlora"),
-        pytest.param(DDP | HELD_IN_4_BIT | PARTIAL, id="ddp-qlora-4bit", marks=pytest.mark.full),
-        pytest.param(DDP | LORA, id="ddp-lora", marks=pytest.mark.full),
-        pytest.param(DDP | PACKED, id="ddp-packed", marks=pytest.mark.full),
-        pytest.param(FSDP | LORA, id="fsdp-lora", marks=pytest.mark.full),
-        pytest.param(FSDP | PARTIAL, id="fsdp-qlora", marks=pytest.mark.full),
-        pytest.param(
-            FSDP | HELD_IN_4_BIT | {"sft.gradient_checkpointing": True}, id="fsdp-qlora-4bit", marks=pytest.mark.full
-        ),
+        pytest.param(DDP | HELD_IN_4_BIT | PARTIAL, id="ddp-qlora-4bit"),
+        pytest.param(DDP | LORA, id="ddp-lora"),
+        pytest.param(DDP | PACKED, id="ddp-packed"),
+        pytest.param(FSDP | LORA, id="fsdp-lora"),
+        pytest.param(FSDP | PARTIAL, id="fsdp-qlora"),
+        pytest.param(FSDP | HELD_IN_4_BIT | {"sft.gradient_checkpointing": True}, id="fsdp-qlora-4bit"),
     ],
 )
 def test_two_processes_learn_as_one_does_at_the_same_global_batch(tmp_path: Path, overrides: dict[str, Any]) -> None:

@@ -98,6 +98,7 @@ def given_logs(response: httpx.Response) -> list[float]:
     return [one["logprob"] for one in response.json()["choices"][0]["logprobs"]["content"]]
 
 
+@pytest.mark.full
 def test_they_are_those_of_the_model_for_several_at_once_that_do_not_fit_the_cache(
     running: server.Server, models: Path
 ) -> None:
@@ -121,6 +122,7 @@ def test_they_are_those_of_the_model_for_several_at_once_that_do_not_fit_the_cac
     assert ends == {True, False}
 
 
+@pytest.mark.full
 def test_who_does_not_ask_gets_none_and_the_same_answer(running: server.Server) -> None:
     bodies = [body_of(TEXTS[0]), body_of(TEXTS[0], logprobs=False), body_of(TEXTS[0], logprobs=True)]
     plain, refused, with_logs = (response.json()["choices"][0] for response in asked(running, *bodies))
@@ -128,6 +130,7 @@ def test_who_does_not_ask_gets_none_and_the_same_answer(running: server.Server) 
     assert plain == refused == {key: value for key, value in with_logs.items() if key != "logprobs"}
 
 
+@pytest.mark.full
 def test_streamed_ones_too_many_tokens_and_alternatives_are_refused(running: server.Server) -> None:
     streamed, long, top = asked(
         running,
@@ -142,6 +145,7 @@ def test_streamed_ones_too_many_tokens_and_alternatives_are_refused(running: ser
     assert len(given_logs(one)) == 3
 
 
+@pytest.mark.full
 def test_callers_who_hang_up_take_nothing_from_others(running: server.Server) -> None:
     body = json.dumps(body_of(TEXTS[1], logprobs=True, max_tokens=200)).encode()
     address = httpx.URL(running.url)

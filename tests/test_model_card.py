@@ -181,7 +181,7 @@ def test_what_a_gate_refused_says_so_in_every_form(repo: Path, tmp_path: Path, m
     converter.write_text(CONVERTER.format(python=sys.executable))
     converter.chmod(converter.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", str(converter.parent))
-    for kind, file in ((None, "model.safetensors"), ("16", "tickets.gguf"), ("q8_0", "tickets.Q8_0.gguf")):
+    for kind, file in ((None, "model.safetensors"), ("16", "tickets.gguf")):
         folder = tmp_path / (kind or "whole")
         merge(RELEASE, Path("models/base"), folder, ungated=True, gguf=kind)
         assert {file, prov.CARD, prov.LICENCE, prov.VERDICT} <= {entry.name for entry in folder.iterdir()}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 import sys
 import tempfile
 from contextlib import chdir
@@ -36,7 +35,7 @@ from hallmark.params.loader import load_params
 from tests import tool_exports
 from tests.rows import refused
 from tests.test_conversations import labelled as labelled_spans
-from tests.workspace import ROOT, change_params, git_init, make_tiny_workspace, make_workspace, run, stage
+from tests.workspace import ROOT, change_params, git_init, make_tiny_workspace, make_workspace, repro_here, run, stage
 
 RULES: dict[str, Any] = {"mask.ner": {"engine": "none", "model": None}, "mask.workers": 1}
 REFUSAL = '{"intent":"refuse"}'
@@ -771,6 +770,18 @@ def test_a_row_whose_tags_cannot_be_read_is_named(tmp_path: Path, bad: list[list
         assert (error.file, error.row, error.field, len(bad)) == (file, 8, "tags.by_label", 20)
 
 
+def at_a_terminal(typed: bytes, workspace: Path, *options: str) -> str:
+    """What the command prints, with `--write`, where somebody types that."""
+    keyboard, terminal = os.openpty()
+    os.write(keyboard, typed)
+    with pytest.MonkeyPatch.context() as patch, os.fdopen(terminal, encoding="utf-8") as typing:
+        patch.setattr(sys, "stdin", typing)
+        patch.setattr("hallmark.commands.repro.dvc_repro", lambda target: repro_here(workspace, target))
+        said = stage(workspace, "hallmark.commands.propose", *options, "--write").stdout
+    os.close(keyboard)
+    return said
+
+
 def test_it_asks_writes_and_splits(tmp_path: Path) -> None:
     """At a terminal: two answers are taken, a wrong one is asked for again, and then the stages run on the file."""
     workspace = make_tiny_workspace(tmp_path / "repo", RULES, rows=1)
@@ -779,17 +790,12 @@ def test_it_asks_writes_and_splits(tmp_path: Path) -> None:
     held.write_text("an earlier try", encoding="utf-8")
     rows = requests(note=lambda n, _: f"note {words(n + 1)}", shop=lambda n, _: f"S{n % 40}")
     (workspace / "data/raw/mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    answering, terminal = os.openpty()
-    os.write(answering, b"<\n\n,\n\xff\nshop\n<\n{body} - {note}\nwhat\nrow.id\n\n")  # `<`: back to the input
-    done = subprocess.run(
-        [sys.executable, "-m", "hallmark.commands.propose", "data/raw/mine.jsonl", "--write"],
-        cwd=workspace, env={**os.environ, "PYTHONPATH": str(workspace)}, stdin=terminal, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    typed = b"<\n\n,\n\xff\nshop\n<\n{body} - {note}\nwhat\nrow.id\n\n"  # `<`: back to the input
+    printed = at_a_terminal(typed, workspace, "data/raw/mine.jsonl")
     params = load_params(workspace / "params.yaml")
     assert (params.data.target, params.data.input, params.data.group) == ("category", "{body} - {note}", "row.id")
     assert params.task.kind == "classification"
-    asked, _, said = done.stdout.partition("Proposed for params.yaml")
+    asked, _, said = printed.partition("Proposed for params.yaml")
     assert asked.count("  [") == 10 and "'what': no such column" not in said
     assert "field 'what': no such column" in asked
     assert "rows      240" in said and "then `nox -s repro`" in said
@@ -813,15 +819,8 @@ def test_it_asks_for_what_it_can_not_guess(tmp_path: Path) -> None:
     with refused("--target", file=file, field="record"):
         proposed(file)
     workspace = make_workspace(tmp_path / "repo", RULES, rows=1)
-    answering, terminal = os.openpty()
-    os.write(answering, b"\n\n<\n\nplan\n\n\n")
-    done = subprocess.run(
-        [sys.executable, "-m", "hallmark.commands.propose", str(file), "--write", "--no-split"],
-        cwd=workspace, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdin=terminal, capture_output=True, text=True,
-        timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("the input would hold the answer") == 3
+    said = at_a_terminal(b"\n\n<\n\nplan\n\n\n", workspace, str(file), "--no-split")
+    assert said.count("the input would hold the answer") == 3
     data = load_params(workspace / "params.yaml").data
     assert (data.target, data.input) == ("kind", "plan")
 

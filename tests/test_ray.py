@@ -91,6 +91,7 @@ def masked(folder: Path, overrides: dict[str, Any]) -> tuple[bytes, bytes]:
     return Path("data/masked.parquet").read_bytes(), Path("reports/mask.json").read_bytes()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("engine", ENGINES, indirect=True)
 def test_rows_that_no_worker_survives_are_left_out(
     here: Path, engine: Ray | None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

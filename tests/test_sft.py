@@ -60,6 +60,7 @@ def trainable(folder: Path, overrides: dict[str, Any] | None = None) -> Path:
     return folder
 
 
+@pytest.mark.full
 def test_weights_dequantized_once_give_the_same_adapter_up_to_rounding(tmp_path: Path) -> None:
     """Dense weights have a kernel of their own; in float32 what it rounds otherwise is far below any difference of weights."""
     import torch
@@ -161,7 +162,8 @@ def test_a_run_that_diverges_is_an_error_and_replaces_nothing(tmp_path: Path, mo
     from stages.sft import run as run_sft
 
     folder = trainable(tmp_path, {"sft.method": "lora"})
-    stage(folder, "sft")
+    (folder / "models/sft").mkdir()
+    (folder / "models/sft/training.json").write_text("an earlier one", encoding="utf-8")
     before = {name: sha256_folder(folder / name) for name in ("models", "reports")}
     monkeypatch.chdir(folder)
     params = load_params()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ import pytest
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import BOUGHT
 from hallmark.commands import stale
-from tests.small_pipeline import shell
-from tests.workspace import change_params, run
+from tests.small_pipeline import dvc, shell
+from tests.workspace import change_params, run_here
 
 COMPARATORS = """
   comparators: {cmd: mkdir -p reports/comparators && cp data/bought/big.jsonl reports/comparators/, params: [eval],
@@ -32,7 +33,10 @@ def bought(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "big.jsonl.dvc").write_text("outs:\n- path: big.jsonl\n  push: false\n", encoding="utf-8")
     with (repo / ".gitignore").open("a", encoding="utf-8") as file:
         file.write("/data/bought/*.jsonl\n")
-    shell("dvc add -q data/bought/big.jsonl && dvc repro -q comparators && git add -A && git commit -qm bought", repo)
+    with chdir(repo), dvc() as known:
+        known.add("data/bought/big.jsonl")
+        known.reproduce("comparators")
+    shell("git add -A && git commit -qm bought", repo)
     return repo
 
 
@@ -62,7 +66,7 @@ def test_no_change_is_hidden_by_answers_that_are_not_here(clone: Path) -> None:
     assert stale.stale_stages() == []
     change_params(clone, {"eval.batch_size": 3})
     assert stale.stale_stages() == ["certify", "comparators"]
-    done = run(clone, "python", "-m", "hallmark.commands.stale", check=False)
+    done = run_here(clone, "hallmark.commands.stale")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines() == [
         "stale: error: dvc.lock: certify, comparators: not run since a change",

@@ -26,19 +26,7 @@ from hallmark.commands import stamp
 from hallmark.params.loader import load_params
 from hallmark.params.schema import comments, params_schema
 from tests.rows import refused
-from tests.workspace import (
-    NO_COMPARATORS,
-    ROOT,
-    TINY,
-    TINY_BASE,
-    change_params,
-    checked,
-    give_key,
-    report,
-    repro_here,
-    run,
-    run_here,
-)
+from tests.workspace import ROOT, checked, run, run_here
 
 if not (ROOT / "template").is_dir():
     pytest.skip("this repo was stamped from the template and has none of its own", allow_module_level=True)
@@ -235,39 +223,6 @@ def test_a_stamped_repo_has_what_was_chosen_and_nothing_else(
     changed = [line for line in stamped["params.yaml"].decode().splitlines() if line not in reference]
     bare = [line for line in changed if line.split(":")[0] in commented and "  # " not in line]
     assert bare == [], "a line lost its comment"
-
-
-@pytest.mark.parametrize("kind", ["classification", *(pytest.param(k, marks=pytest.mark.full) for k in KINDS[2:])])
-def test_each_kind_runs_to_the_comparison_on_a_tiny_model(source: Path, tmp_path: Path, kind: str) -> None:
-    """The reference kind runs, whole, in tests/test_pipeline.py."""
-    project = bake(source, tmp_path, kind=kind)
-    tiny_model(project)
-    git(project, "add", "--all")
-    git(project, "commit", "--quiet", "-m", "tiny")
-    repro_here(project, "compare")
-    left = git(project, "status", "--porcelain").splitlines()
-    parts = {re.sub("reports/.*", "reports/", line) for line in left}  # some of which is in git from the start
-    assert parts == {"?? code/", "?? data/holdout.lock.json", "?? dvc.lock", "?? reports/"}, (
-        "what README says to commit"
-    )
-    status = json.loads(run(project, "dvc", "status", "--json", "--with-deps", "compare").stdout)
-    assert status == {}, "each stage made what dvc.yaml says"
-    assert report(project, "split")["rows"]["holdout"] >= load_params(project / "params.yaml").gate.min_records
-    assert report(project, "split")["groups"]["holdout"] >= load_params(project / "params.yaml").gate.min_groups
-    metrics = report(project, "eval/tuned/metrics")
-    assert metrics["records"] == report(project, "split")["rows"]["holdout"]
-    wanted = {"classification": "label_accuracy", "tool_call": "tool_calls"}.get(kind, "field_f1")
-    assert metrics[wanted] is not None
-
-
-def tiny_model(project: Path) -> None:
-    """Let a stamped repo run on the tiny model, with little work in each stage; other tests run comparators."""
-    from tests.tiny import make_tiny_base
-
-    rules = {"mask.ner": {"engine": "none", "model": None}, "mask.workers": 1, "task.tool_format": "json"}
-    change_params(project, TINY | NO_COMPARATORS | rules | {"base": TINY_BASE, "eval.sample": {"base": 20}})
-    make_tiny_base(project / "tiny")
-    give_key(project)
 
 
 def git(folder: Path, *command: str) -> str:

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import chdir, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from dvc.exceptions import DvcException
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import write_json
 from hallmark.base.key import VARIABLE
 from hallmark.base.reading import read_json
 from hallmark.commands import verify
-from tests.small_pipeline import shell
+from tests.small_pipeline import copied, dvc, shell
 from tests.workspace import KEY, change_params, give_key
 
 
 @pytest.fixture
 def repo(small_run: Path, tmp_path: Path) -> Path:
     """A copy of it to break, in a folder with a name that has to be quoted."""
-    return shutil.copytree(small_run, tmp_path / "our repo, #1")
+    return copied(small_run, tmp_path / "our repo, #1")
 
 
 @dataclass
@@ -39,6 +39,7 @@ class Done:
 def rebuild(repo: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Done]:
     """`verify.run` in the repository; `noise` makes its stages write different bytes."""
     monkeypatch.chdir(repo)
+    monkeypatch.setattr(verify, "dvc", dvc_here)
 
     def call(*, noise: str = "", **arguments: Any) -> Done:
         if noise:
@@ -52,6 +53,21 @@ def rebuild(repo: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
         return Done(code, out, error_output + message)
 
     return call
+
+
+def dvc_here(command: str, *options: str, at: Path, variables: Mapping[str, str] | None = None) -> None:
+    """What `verify` asks of DVC, in this process; a process of its own is in the test of one stage."""
+    targets = [option for option in options if not option.startswith("--") and option != "original"]
+    with chdir(at), pytest.MonkeyPatch.context() as patch, dvc() as clone:
+        for name, value in (variables or {}).items():
+            patch.setenv(name, value)
+        try:
+            if command == "pull":
+                clone.pull(targets, remote="original")
+            else:
+                clone.reproduce(targets or None, force=True, single_item="--single-item" in options)
+        except DvcException as error:
+            raise HallmarkError(str(error), file="dvc", remedy="x") from None
 
 
 def elsewhere(repo: Path) -> None:
@@ -72,24 +88,22 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_the_whole_pipeline_gives_the_same_bytes(repo: Path) -> None:
-    command = [sys.executable, "-m", "hallmark.commands.verify"]
-    done = subprocess.run(command, cwd=repo, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_the_whole_pipeline_gives_the_same_bytes(repo: Path, rebuild: Callable[..., Done]) -> None:
+    done = rebuild()
+    assert done.code == 0
     due = {"same      models/adapter", "measured  reports/gate.json"}
-    assert due | {"environment: the same as recorded", "the rebuild gave the same bytes"} <= {*done.stdout.splitlines()}
+    assert due | {"environment: the same as recorded", "the rebuild gave the same bytes"} <= {*done.out.splitlines()}
     assert shell("git status --porcelain", repo) == ""
 
 
-def test_one_stage_runs_on_what_the_cache_has(
-    repo: Path, rebuild: Callable[..., Done], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_one_stage_runs_on_what_the_cache_has(repo: Path) -> None:
     shell("rm -r models data/split && echo '# changed' >> params.yaml", repo)
-    done = rebuild(stage="sft")
-    assert done.code == 0
-    same = {line.split()[1] for line in done.out.splitlines() if line.startswith("same")}
+    command = [sys.executable, "-m", "hallmark.commands.verify", "--stage", "sft"]
+    done = subprocess.run(command, cwd=repo, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    same = {line.split()[1] for line in done.stdout.splitlines() if line.startswith("same")}
     assert same == {"models/adapter", "reports/sft.json"}
-    assert "uncommitted changes are ignored" in caplog.text
+    assert "uncommitted changes are ignored" in done.stderr
 
 
 def test_other_bytes_are_2_and_what_differs_here_is_said(repo: Path, rebuild: Callable[..., Done]) -> None:

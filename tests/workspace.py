@@ -27,16 +27,9 @@ from hallmark.params.presets import prepared
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = (
-    "stages",
-    "hallmark" if (ROOT / "hallmark").exists() else "library",
-    "data",
-    "dvc.yaml",
-    "params.yaml",
-    "reports/collect.json",
-    "requirements.lock",
-    ".gitignore",
-    ".dvcignore",
-)
+    "stages", "hallmark" if (ROOT / "hallmark").exists() else "library", "data", "dvc.yaml", "params.yaml",
+    "reports/collect.json", "requirements.lock", ".gitignore", ".dvcignore",
+)  # fmt: skip
 
 # The whole pipeline on a model that knows nothing, in a minute: few steps, short answers, few requests.
 TINY = {
@@ -231,7 +224,8 @@ def repro_here(folder: Path, target: str) -> None:
         python, option, module, *options = shlex.split(command)
         assert (python, option) == ("python", "-m")
         checked(run_here(folder, module, *options))
-    run(folder, "dvc", "commit", "--force", "--with-deps", target)
+    with contextlib.chdir(folder), Repo() as repo:
+        repo.commit(target, with_deps=True, force=True)
 
 
 def as_main(name: str) -> None:
