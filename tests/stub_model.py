@@ -188,20 +188,20 @@ class Stub:
         return None if self.process.poll() is None else "died"
 
 
-def start(name: str, port: int = 0) -> Stub:
-    """A stub that answers; the caller stops it."""
+def start(name: str, tries: int = 3) -> Stub:
+    """A stub that answers; the caller stops it. Tried again where another process takes its port before it does."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(("127.0.0.1", port))
+        probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    assert tries, "it ends at once"
     process = subprocess.Popen([sys.executable, "-m", "tests.stub_model", str(port), name])
     stub = Stub(port, process)
-    wait_for(lambda: answers(stub))
-    return stub
+    wait_for(lambda: process.poll() is not None or answers(stub))
+    return stub if process.poll() is None else start(name, tries - 1)
 
 
 def answers(stub: Stub) -> bool:
-    assert stub.process.poll() is None
     with suppress(httpx.HTTPError):
         stub.counts()
         return True

@@ -257,7 +257,7 @@ def test_a_killed_collection_leaves_nothing_half_written_and_the_next_is_the_sam
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     while process.poll() is None and not (other / "reports/collect.json").exists():
-        time.sleep(0.0005)
+        time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert (other / RAW).read_bytes() in (before, (folder / RAW).read_bytes())

@@ -218,10 +218,13 @@ def test_a_comparison_that_is_not_about_the_holdout_is_refused(folder):
     assert "compare" in caught.value.remedy
 
 
-@pytest.mark.parametrize("rule", LISTED)
-def test_no_rule_that_holds_is_vacuous(folder, rule):
+def test_all_rules_hold(folder):
     verdict, found, _ = judged(folder)
     assert (verdict, sorted(found)) == ("pass", sorted(LISTED))
+
+
+@pytest.mark.parametrize("rule", LISTED)
+def test_no_rule_that_holds_is_vacuous(folder, rule):
     if rule.startswith("sample."):
         verdict, found, _ = judged(folder, **{f"min_{rule.removeprefix('sample.')}": 10_000})
     else:

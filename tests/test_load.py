@@ -117,14 +117,9 @@ def test_an_answer_is_timed_at_its_first_text_and_its_end():
 )
 def test_a_failure_is_counted_by_its_kind_and_spoils_nothing_else(script, failure):
     async def use(scripted: Scripted, client: httpx.AsyncClient) -> None:
-        ended = itertools.count(1)
-
-        def answered() -> None:
-            if next(ended) == 2:
-                scripted.others_ended.set()
-
+        after = iter([lambda: None, scripted.others_ended.set, lambda: None])
         bodies = [ask(), ask(**script), ask()]
-        outcomes = await send_all(client, bodies, concurrency=3, timeout=60, answered=answered)
+        outcomes = await send_all(client, bodies, concurrency=3, timeout=60, answered=lambda: next(after)())
         assert [outcome.failure for outcome in outcomes] == [None, failure, None]
         summary = summarize([outcomes], EASY, None)
         assert summary["failures"] == {failure: 1}
