@@ -213,7 +213,7 @@ def test_what_nobody_has_filled_in_is_not_certified(repo: Path) -> None:
 def test_private_data_in_a_prediction_is_an_error_that_does_not_show_it(repo: Path) -> None:
     file = Path("reports/eval/tuned/predictions.jsonl")
     row = json.loads(file.read_text(encoding="utf-8"))
-    for field in ("input", "target", "prediction"):
+    for field in ("input", "prediction"):
         file.write_text(json.dumps(row | {field: "write to Ann.Lee@corp-mail.org"}) + "\n")
         relock()
         with refused(row=1) as error:

@@ -57,6 +57,7 @@ def most(runs: int, level: float = 0.1) -> float:
     return level + 2.6 * (level * (1 - level) / runs) ** 0.5
 
 
+@pytest.mark.full
 def test_no_shift_is_rarely_called_one_however_much_customers_differ() -> None:
     runs = 30
     assert rate(runs, lambda random, run: alarm(said(random, 10, 6, 0), said(random, 10, 6, 100), run)) <= most(runs)

@@ -410,6 +410,7 @@ def test_callers_that_leave_free_their_places(running: Running) -> None:
     assert running.run(left()) == "Mail <EMAIL_1>"
 
 
+@pytest.mark.full
 def test_a_request_that_takes_too_long_is_refused(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running.pool, "seconds", 1.0)
     with pytest.raises(Refusal, match="longer than 1 s") as refused:

@@ -67,7 +67,7 @@ def dvc_here(command: str, *options: str, at: Path, variables: Mapping[str, str]
             else:
                 clone.reproduce(targets or None, force=True, single_item="--single-item" in options)
         except DvcException as error:
-            raise HallmarkError(str(error), file="dvc", remedy="x") from None
+            raise HallmarkError(f"{error}: {error.__cause__}", file="dvc", remedy="x") from None
 
 
 def elsewhere(repo: Path) -> None:
