@@ -17,6 +17,7 @@ from hypothesis import is_hypothesis_test, settings
 
 from hallmark.base.compute import THREAD_VARIABLES
 from hallmark.base.errors import TRACEBACK_VARIABLE
+from tests.stub_model import Stub, stub
 from tests.workspace import git_commit, git_init, make_tiny_workspace, repro_here, stage
 
 # Before anything imports torch or NumPy, as a stage does it for the tiny workspace's `compute.threads: 1`.
@@ -72,6 +73,13 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
             make(top / "repo")
             (top / "made").touch()
     return top / "repo"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Stub]:
+    """A model server without a model, in a process of its own."""
+    with stub("v1") as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

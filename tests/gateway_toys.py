@@ -24,6 +24,7 @@ from hallmark.service.gateway.deployments import Deployments
 from hallmark.service.gateway.exchange import Answered, Asked
 from hallmark.service.gateway.fallback import Broad
 from hallmark.service.gateway.launching import Launched
+from hallmark.service.gateway.metrics import Metrics
 from hallmark.service.gateway.models import Served
 from hallmark.service.gateway.releases import Files, Wanted
 from hallmark.service.gateway.routing import Side
@@ -120,26 +121,6 @@ class Stubs:
             stub.stop()
 
 
-class Counts:
-    """Metrics, as a list of what was said."""
-
-    def __init__(self) -> None:
-        self.counted: list[tuple[str, dict[str, str]]] = []
-        self.gauges: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
-
-    def count(self, name: str, **labels: str) -> None:
-        self.counted.append((name, labels))
-
-    def gauge(self, name: str, value: float, **labels: str) -> None:
-        self.gauges[name, tuple(sorted(labels.items()))] = value
-
-    def observe(self, name: str, seconds: float, **labels: str) -> None:
-        self.counted.append((name, labels))
-
-    def times(self, name: str) -> int:
-        return sum(found == name for found, _ in self.counted)
-
-
 @contextmanager
 def stubs(
     shipped: Shipped | None = None,
@@ -177,7 +158,7 @@ def play(
     *,
     serve: Serve | None = None,
     broad: Broad | None = None,
-    metrics: Counts | None = None,
+    metrics: Metrics | None = None,
     emit: Callable[[Asked, Answered], None] | None = None,
     poll_seconds: float = 0.1,
     drain_seconds: float = 10.0,

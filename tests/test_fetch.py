@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -97,15 +96,6 @@ def test_what_is_damaged_leaves_neither_release_nor_weights(repo: Path, damaged:
     file.chmod(0o644)
     file.write_text("{}", encoding="utf-8")
     assert Path(damaged).name in refused(lambda: fetch(str(repo), "prod", Path("out"), Path("weights"))).problem
-    assert left() == []
-
-
-def test_what_the_tag_does_not_say_is_not_taken(repo: Path) -> None:
-    said = Registry.read(repo).find("v0.1.0").model_dump(exclude={"version", "date"}) | {"provenance": "0" * 64}
-    Path("../message").write_text(f"v0.1.0\n\n{json.dumps(said)}", encoding="utf-8")
-    shell("git tag -f -a --cleanup=verbatim -F ../message model@v0.1.0 'model@v0.1.0^{commit}'", repo)
-    assert "provenance" in refused(lambda: fetch(str(repo), "v0.1.0", Path("out"))).problem
-    assert refused(lambda: fetch(str(repo), "prod", Path("out"))).file == "model#prod#1"
     assert left() == []
 
 

@@ -25,7 +25,7 @@ from hallmark.base.errors import HallmarkError
 from hallmark.params.service import Otlp
 from hallmark.serve.server import free_port
 from hallmark.service.gateway import otlp
-from hallmark.service.gateway.exchange import Several
+from hallmark.service.gateway.exchange import Traces
 from hallmark.service.gateway.metrics import Metrics
 from hallmark.service.gateway.otlp import OtlpExporter, read_headers
 from hallmark.service.gateway.spans import Span, body_of, span_of
@@ -33,7 +33,7 @@ from hallmark.service.traces.store import TraceWriter, read_traces
 from tests.stub_model import wait_for
 from tests.test_gateway import ask, chat
 from tests.test_serve import ask as ask_served
-from tests.test_serve import folder, gateway, server  # noqa: F401 (fixtures)
+from tests.test_serve import folder, gateway  # noqa: F401 (fixtures)
 from tests.test_traces import a_trace
 from tests.toy_gateway import Gateway
 from tests.workspace import change_params
@@ -330,29 +330,6 @@ def test_a_busy_collector_is_asked_again_when_it_says_so(status: int) -> None:
         assert (sender.counts["lost"], sender.counts["errors"]) == (0, 2)
 
 
-@pytest.mark.parametrize(
-    ("body", "rejected"),
-    [
-        (b"\x0a\x05\x08\x02\x12\x01x", 2),
-        (b"\x0a\x02\x08\x63", 3),  # 99 of 3
-        (b"\x0a\x03\x12\x01x", 0),  # only a warning
-        (b"\xff" * 50_000, 0),
-        (b"\x0a\x7f" + b"x" * 200_000, 0),
-    ],
-)
-def test_what_it_rejects_of_a_batch_is_counted_and_not_sent_again(body: bytes, rejected: int) -> None:
-    metrics = Metrics()
-    with collector(Answer(body=body)) as found:
-        sender = exporter(found.port, metrics)
-        for number in range(3):
-            sender.put(a_trace(number))
-        wait_for(lambda: sender.counts["sent"] + sender.counts["rejected"] == 3)
-        sender.close()
-        assert len(found.requests) == 1
-    assert (sender.counts["rejected"], sender.counts["sent"], sender.counts["lost"]) == (rejected, 3 - rejected, 0)
-    assert ('state="rejected"' in metrics.text()) is bool(rejected)
-
-
 def test_more_than_memory_may_hold_is_lost_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(otlp, "MOST_WAITING", 6)
     monkeypatch.setattr(otlp, "CLOSE_SECONDS", 0.3)
@@ -419,13 +396,10 @@ def test_headers_that_can_not_be_sent_are_refused_without_a_word_of_them(
 
 
 def test_a_request_leads_to_a_file_and_to_a_span_with_masked_text_only(tmp_path: Path) -> None:
-    made = Gateway()
     with collector() as found:
-        sender = exporter(found.port, texts=True)
-        places = Several([TraceWriter(tmp_path), sender])
-        made.kept.put = places.put  # type: ignore[method-assign]
-        response = ask(made, chat("Write to rosa@miller.example"), x_customer="C-9")
-        places.close()
+        places = TraceWriter(tmp_path), exporter(found.port, texts=True)
+        response = ask(Gateway(places=places), chat("Write to rosa@miller.example"), x_customer="C-9")
+        Traces(*places).close()
     (span,) = found.spans
     assert "rosa" not in repr(span)
     attributes = span.attributes

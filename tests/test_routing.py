@@ -12,12 +12,6 @@ NAMES = st.text(max_size=40)
 SHARES = st.floats(0, 1)
 
 
-@given(NAMES, NAMES)
-def test_a_customer_has_one_place_from_0_to_1(salt: str, customer: str) -> None:
-    assert 0 <= point(salt, customer) < 1
-    assert point(salt, customer) == point(salt, customer)
-
-
 @given(NAMES, NAMES, SHARES, SHARES)
 def test_a_larger_share_keeps_the_customers_of_a_smaller(customer: str, canary: str, one: float, other: float) -> None:
     if side_of(customer, canary, min(one, other)) == "canary":

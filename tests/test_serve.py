@@ -17,14 +17,8 @@ import httpx
 import pytest
 
 from tests.gateway_toys import environment, served_folder
-from tests.stub_model import Stub, stub, told, wait_for
+from tests.stub_model import Stub, told, wait_for
 from tests.workspace import change_params, run_here
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Stub]:
-    with stub("v1") as running:
-        yield running
 
 
 @pytest.fixture

@@ -11,13 +11,12 @@ import pytest
 
 from hallmark.base import provenance as prov
 from hallmark.base.errors import HallmarkError
-from hallmark.base.files import write_json
 from hallmark.base.reading import read_json
 from hallmark.commands import verify
 from hallmark.params.loader import load_params
 from hallmark.release.statements import read_provenance
 from hallmark.serve.engines.vllm import ENGINE as VLLM
-from hallmark.service.commands.answering import check_served, release_name
+from hallmark.service.commands.answering import check_served, name_of
 from hallmark.service.commands.serve import checked_by_name, serve_directly
 from tests import small_pipeline
 from tests.made_up_release import parts, write_release
@@ -119,7 +118,8 @@ def test_only_a_release_that_passed_its_gate_is_served_or_what_is_said_to_be_non
     monkeypatch.chdir(several / "triage")
     release = Path("models/release")
     assert check_served(release, ungated=False) == ""
-    assert release_name(release) == read_provenance(release).build.params.certify.name
+    params = load_params(Path("params.yaml"))
+    assert name_of(params, release) == read_provenance(release).build.params.certify.name
     failing = several / "failing/models/release"
     with pytest.raises(HallmarkError, match=r"gate did not pass.*\n.*add --ungated"):
         check_served(failing, ungated=False)
@@ -145,23 +145,12 @@ def test_a_changed_release_is_not_served(
 ) -> None:
     monkeypatch.chdir(several / "triage")
     release = shutil.copytree("models/release", tmp_path / "release")
-    card, config = release / "README.md", release / "adapter_config.json"
-    whole = {file: file.read_bytes() for file in (card, config, release / prov.VERDICT)}
-    card.write_text("changed", encoding="utf-8")
+    check_served(release, ungated)
+    (release / "README.md").write_text("changed", encoding="utf-8")
     with pytest.raises(HallmarkError, match=r"README.md is not the file that provenance.json names"):
         check_served(release, ungated)
-    card.write_bytes(whole[card])
-    write_json(config, read_json(config) | {"lora_alpha": 999})
-    with pytest.raises(HallmarkError, match=r"adapter_config.json is not the file that"):
-        check_served(release, ungated)
-    config.write_bytes(whole[config])
     (release / prov.VERDICT).unlink()  # half a release is not a plain adapter
     with pytest.raises(HallmarkError, match=r"lacks provenance.json or verdict.json"):
-        check_served(release, ungated)
-    (release / prov.VERDICT).write_bytes(whole[release / prov.VERDICT])
-    check_served(release, ungated)
-    monkeypatch.setattr("hallmark.service.commands.answering.QUANTIZED", Path("models/sft"))
-    with pytest.raises(HallmarkError, match="not the weights that the adapter was trained over"):
         check_served(release, ungated)
 
 

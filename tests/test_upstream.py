@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -20,13 +16,8 @@ from hypothesis import strategies as st
 
 from hallmark.service.gateway.client import LEAST_WAIT, Response, proxy_of, wait_of
 from hallmark.service.gateway.upstream import Question, Reply, Upstream, UpstreamError
-from tests.stub_model import Stub, stub, told
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Stub]:
-    with stub() as running:
-        yield running
+from tests.stub_model import ChatHandler, ChatServer, Stub, told
+from tests.stub_model import Reply as ServerReply
 
 
 def question(**what: Any) -> Question:
@@ -134,54 +125,32 @@ def test_a_busy_server_is_asked_again_when_it_says(server: Stub) -> None:
     assert time.monotonic() - start >= 2 * LEAST_WAIT
 
 
-@dataclass
-class Plain:
-    """A server, with the target, the key and the proxy's credentials of each request, and the bodies."""
+class Plain(ChatServer):
+    """It answers "yes", but for the first requests, on which it hangs up. `seen`: who asked for what, by which proxy."""
 
-    port: int = 0
-    asked: list[tuple[str | None, ...]] = field(default_factory=list)
-    bodies: list[bytes] = field(default_factory=list)
+    def __init__(self, breaks: int = 0) -> None:
+        super().__init__()
+        self.RequestHandlerClass, self.breaks = PlainHandler, breaks
+        self.seen: list[tuple[str | None, ...]] = []
+
+    def reply(self, body: dict[str, Any]) -> ServerReply:
+        choice = {"message": {"content": "yes"}, "finish_reason": "stop"}
+        return 200, {}, json.dumps({"choices": [choice]}).encode()
 
 
-@contextmanager
-def plain_server(*, breaks: int = 0) -> Iterator[Plain]:
-    """It answers "yes", but for the first requests, on which it hangs up."""
-    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+class PlainHandler(ChatHandler):
+    server: Plain
 
-    answer = json.dumps({"choices": [{"message": {"content": "yes"}, "finish_reason": "stop"}]}).encode()
-    plain = Plain()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            plain.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
-            plain.asked.append((self.path, self.headers["Authorization"], self.headers["Proxy-Authorization"]))
-            if len(plain.asked) <= breaks:
-                self.connection.close()
-                return
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
-
-        def do_CONNECT(self) -> None:
-            plain.asked.append((self.path, self.headers["Authorization"], self.headers["Proxy-Authorization"]))
+    def do_POST(self) -> None:  # noqa: N802
+        self.server.seen.append((self.path, self.headers["Authorization"], self.headers["Proxy-Authorization"]))
+        if self.command == "CONNECT":
             self.send_error(403)
+        elif len(self.server.seen) <= self.server.breaks:
+            self.connection.close()
+        else:
+            super().do_POST()
 
-        def log_message(self, *_: Any) -> None:
-            """Say nothing."""
-
-    class Quiet(ThreadingHTTPServer):
-        def handle_error(self, *_: Any) -> None:
-            """The closed connection can't be flushed."""
-
-    running = Quiet(("127.0.0.1", 0), Handler)
-    threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True).start()
-    try:
-        plain.port = running.server_port
-        yield plain
-    finally:
-        running.shutdown()
-        running.server_close()
+    do_CONNECT = do_POST  # noqa: N815
 
 
 @pytest.mark.parametrize("paid", [False, True])
@@ -189,13 +158,13 @@ def test_of_several_servers_each_is_asked_twice_and_none_that_is_paid_once_it_ma
     server: Stub, paid: bool
 ) -> None:
     """A connection that breaks, followed by another server's 500; and of a server that is not there."""
-    with plain_server(breaks=1) as plain:
-        urls, asked = [f"http://127.0.0.1:{plain.port}/v1", server.url], question(text="x", status=500)
+    with Plain(breaks=1) as plain:
+        urls, asked = [f"http://127.0.0.1:{plain.server_port}/v1", server.url], question(text="x", status=500)
         if paid:
             assert problem(urls, asked, paid=True).charged
         else:
             assert ask(urls, asked).text == "yes"
-    assert len(plain.asked) == 2 - paid
+    assert len(plain.seen) == 2 - paid
     before = server.counts()["asked"]
     assert problem(["http://127.0.0.1:9/v1", server.url], asked, paid=paid).problem == "status"
     assert server.counts()["asked"] - before == 2
@@ -213,19 +182,19 @@ def test_the_proxy_of_the_environment_is_told_who_asks_and_no_key(
 ) -> None:
     (tmp_path / "netrc").write_text("machine model.example login no password no\n", encoding="utf-8")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    with plain_server() as plain:
-        proxy = f"me:p%40ss@127.0.0.1:{plain.port}"
+    with Plain() as plain:
+        proxy = f"me:p%40ss@127.0.0.1:{plain.server_port}"
         environment(monkeypatch, http_proxy=proxy, https_proxy=proxy)
         sender = "Basic bWU6cEBzcw=="  # me:p@ss
         assert ask("http://model.example/v1", question(text="x")).text == "yes"
-        assert plain.asked.pop() == ("http://model.example/v1/chat/completions", None, sender)
+        assert plain.seen.pop() == ("http://model.example/v1/chat/completions", None, sender)
         with pytest.raises(UpstreamError) as refused:  # over TLS, the key is the server's alone
             ask("https://model.example/v1", question(text="x"), key="k", paid=True)
         assert (refused.value.problem, refused.value.charged) == ("down", False)
-        assert set(plain.asked) == {("model.example:443", None, sender)}
-        plain.asked.clear()
+        assert set(plain.seen) == {("model.example:443", None, sender)}
+        plain.seen.clear()
         assert ask(server.url, question(text="straight"), key="k").text == "straight"  # clear text on this machine
-        assert plain.asked == []
+        assert plain.seen == []
 
 
 @pytest.mark.parametrize(
@@ -263,6 +232,6 @@ def test_no_header_can_hurt(after: str) -> None:
 
 def test_a_connection_that_broke_is_made_again() -> None:
     """A server may close an idle connection in the very moment in which it is used."""
-    with plain_server(breaks=1) as plain:
-        assert ask(f"http://127.0.0.1:{plain.port}/v1", question(text="x")).text == "yes"
-    assert len(plain.asked) == 2
+    with Plain(breaks=1) as plain:
+        assert ask(f"http://127.0.0.1:{plain.server_port}/v1", question(text="x")).text == "yes"
+    assert len(plain.seen) == 2

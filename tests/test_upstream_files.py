@@ -11,7 +11,7 @@ import httpx
 from ruamel.yaml import YAML
 
 from hallmark.service.gateway.metrics import HELP
-from tests.test_serve import ask, folder, gateway, server  # noqa: F401 (fixtures)
+from tests.test_serve import ask, folder, gateway  # noqa: F401 (fixtures)
 from tests.workspace import ROOT
 
 FOLDER = ROOT / "docs/upstreams"

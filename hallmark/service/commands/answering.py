@@ -21,7 +21,7 @@ from hallmark.release.shipping import check_weights
 from hallmark.release.statements import read_provenance
 from hallmark.serve.server import LOG
 from hallmark.service.gateway.deployments import Deployments
-from hallmark.service.gateway.exchange import Several
+from hallmark.service.gateway.exchange import Traces
 from hallmark.service.gateway.fallback import Broad
 from hallmark.service.gateway.launching import Given, Launcher, Starter, form_of
 from hallmark.service.gateway.models import Emit, Served
@@ -29,7 +29,7 @@ from hallmark.service.gateway.releases import Elsewhere, FolderSource, RegistryS
 from hallmark.service.gateway.routing import SIDES
 
 if TYPE_CHECKING:
-    from hallmark.service.gateway.exchange import Traces
+    from hallmark.service.gateway.exchange import Place
     from hallmark.service.gateway.masking import MaskPool
     from hallmark.service.gateway.metrics import Metrics
     from hallmark.service.registry.registry import Version
@@ -38,22 +38,16 @@ log = logging.getLogger("serve")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # used as both a folder name and a model name
 
 
-def served_name(name: str, file: Path, remedy: str) -> str:
-    """The certified name, if a server can answer to it; else a HallmarkError about `certify.name` in `file`."""
+def name_of(params: Params, release: Path) -> str:
+    """The name by which a server answers for a folder: the certified one; of what is no release, that of the params."""
+    file, remedy, name = Path("params.yaml"), "set a different name", params.certify.name
+    if os.path.lexists(release / PROVENANCE):
+        file, remedy = release / PROVENANCE, "set a different certify.name in its project, and run `dvc repro` there"
+        name = read_provenance(release).build.params.certify.name
     if not NAME.fullmatch(name) or name in ("base", LOG):
-        raise HallmarkError(
-            f"can't be used as a model name: use letters, digits, dots and dashes, and not 'base' or '{LOG}'",
-            file=file,
-            field="certify.name",
-            remedy=remedy,
-        )
+        problem = f"can't be used as a model name: use letters, digits, dots and dashes, and not 'base' or '{LOG}'"
+        raise HallmarkError(problem, file=file, field="certify.name", remedy=remedy)
     return name
-
-
-def release_name(release: Path) -> str:
-    """The name by which a server answers for a release: the one that it was certified with."""
-    remedy = "set a different certify.name in its project, and run `dvc repro` there"
-    return served_name(read_provenance(release).build.params.certify.name, release / PROVENANCE, remedy)
 
 
 def check_served(adapter: Path, ungated: bool) -> str:
@@ -106,9 +100,9 @@ def models_of(
     )  # fmt: skip
 
 
-def traces_of(serve: Serve, models: Served, metrics: Metrics | None = None) -> Traces | None:
+def traces_of(serve: Serve, models: Served, metrics: Metrics | None = None) -> Traces:
     """Where the traces of `models` go: files, a collector, both or neither."""
-    places: list[Traces] = []
+    places: list[Place] = []
     if serve.otlp is not None:  # first: it may be refused, and the other one starts to write
         from hallmark.service.gateway.otlp import OtlpExporter
 
@@ -118,7 +112,7 @@ def traces_of(serve: Serve, models: Served, metrics: Metrics | None = None) -> T
         from hallmark.service.traces.store import TraceWriter
 
         places.insert(0, TraceWriter(metrics=metrics))
-    return Several(places) if places else None
+    return Traces(*places)
 
 
 def source_of(params: Params, folder: Path | None, *, ungated: bool, serve: Serve) -> Source:
@@ -145,13 +139,6 @@ def registered() -> list[Version]:
 
 def in_git() -> bool:
     return prov.git("rev-parse", "--git-dir") is not None
-
-
-def name_of(params: Params, release: Path) -> str:
-    """The name by which a server answers for a folder: the certified one; of what is no release, that of the params."""
-    if os.path.lexists(release / PROVENANCE):
-        return release_name(release)
-    return served_name(params.certify.name, Path("params.yaml"), "set a different name")
 
 
 def masking_of(params: Params, serve: Serve) -> MaskPool | None:

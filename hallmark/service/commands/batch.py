@@ -16,7 +16,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,7 @@ from hallmark.serve.chat_request import Message
 from hallmark.service.commands.answering import masking_of, models_of, names_key, traces_of
 from hallmark.service.commands.batch_file import Answers, Line, answers_in, requests_in
 from hallmark.service.gateway.callers import Keys, known_as
-from hallmark.service.gateway.exchange import Answered, Asked, trace_of
+from hallmark.service.gateway.exchange import Answered, Asked
 
 if TYPE_CHECKING:
     from hallmark.service.gateway.masking import MaskPool
@@ -40,42 +40,10 @@ if TYPE_CHECKING:
 SECONDS = 3600.0  # for one answer: nobody waits for it
 PAUSES = (1.0, 10.0)  # seconds before a request without an answer is asked a second and a third time
 MOST_FAILED = 16  # lines in a row without an answer: then the server is at fault, not the lines
+WRITTEN = ("outcome", "reason", "finish", "score", "probability", "price", "version", "trace")
+Row = dict[str, Any]  # of the file of answers
 Keep = Callable[[Asked, Answered, float | None, float], None]
 log = logging.getLogger("batch")
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """A line and its answer; `masked` None: it could not be masked, so nobody was asked."""
-
-    line: Line
-    answered: Answered | None
-    masked: Masked | None
-
-    @property
-    def unanswered(self) -> bool:
-        """Whether the server is at fault that there is no answer."""
-        return self.answered is not None and (self.answered.outcome, self.answered.reason) == ("failed", "upstream")
-
-    def written(self) -> dict[str, Any]:
-        line, answered, masked = self.line, self.answered, self.masked
-        head: dict[str, Any] = {"line": line.row, "id": line.id, "request": line.digest}
-        if answered is None or masked is None:
-            return head | {"text": None, "tool_calls": None, "outcome": "failed", "reason": "refused", "version": ""}
-        text, calls = answered.restored(masked)
-        return head | {
-            "text": text,
-            "tool_calls": calls,
-            "outcome": answered.outcome,
-            "reason": answered.reason,
-            "finish": answered.finish,
-            "by_fallback": answered.fallback is not None,
-            "score": answered.score,
-            "probability": answered.probability,
-            "price": answered.price,
-            "version": answered.version,
-            "trace": answered.trace,
-        }  # fmt: skip
 
 
 class Batch:
@@ -87,58 +55,63 @@ class Batch:
         self._models, self._masking, self._key, self._keep = models, masking, names_key, keep
         self._concurrency = concurrency
 
-    async def run(self, lines: Iterator[Line], answers: Answers, tell: Callable[[Done], None]) -> None:
+    async def run(self, lines: Iterator[Line], answers: Answers, tell: Callable[[], None]) -> None:
         """Answer the lines, in their order in the file of answers."""
         slots = asyncio.Semaphore(self._concurrency)
-        under_way: deque[asyncio.Task[Done]] = deque()
-        failed: list[Done] = []  # the last lines, if nobody answered them; not written yet
+        under_way: deque[asyncio.Task[tuple[Row, bool]]] = deque()
+        failed: list[Row] = []  # the last lines, if nobody answered them; not written yet
 
-        async def answer(line: Line) -> Done:
+        async def answer(line: Line) -> tuple[Row, bool]:
             async with slots:
                 return await self._answer(line)
 
-        def write(done: Done) -> None:
-            if done.unanswered:
-                failed.append(done)
-                if len(failed) >= MOST_FAILED:
-                    raise HallmarkError(
-                        f"the model server gave no answer to lines {failed[0].line.row} to {done.line.row}",
-                        file=answers.path,
-                        remedy="see the lines above; run the same command again, which goes on from there",
-                    )
+        def write(*rows: Row) -> None:
+            for row in rows:
+                answers.append(row)
+                tell()
+
+        async def next_one() -> None:
+            row, unanswered = await under_way.popleft()
+            if not unanswered:
+                write(*failed, row)
+                failed.clear()
                 return
-            for one in (*failed, done):
-                answers.append(one.written())
-                tell(one)
-            failed.clear()
+            failed.append(row)
+            if len(failed) >= MOST_FAILED:
+                raise HallmarkError(
+                    f"the model server gave no answer to lines {failed[0]['line']} to {row['line']}",
+                    file=answers.path,
+                    remedy="see the lines above; run the same command again, which goes on from there",
+                )
 
         try:
             for line in lines:
                 under_way.append(asyncio.create_task(answer(line)))
                 if len(under_way) >= 4 * self._concurrency:  # one slow answer holds up no other
-                    write(await under_way.popleft())
+                    await next_one()
             while under_way:
-                write(await under_way.popleft())
+                await next_one()
         finally:
             for task in under_way:
                 task.cancel()
             await asyncio.gather(*under_way, return_exceptions=True)
-        for one in failed:  # only these: the lines are at fault
-            answers.append(one.written())
-            tell(one)
+        write(*failed)  # only these: the lines are at fault
 
-    async def _answer(self, line: Line) -> Done:
+    async def _answer(self, line: Line) -> tuple[Row, bool]:
+        """The answer to a line, and whether the server is at fault that there is none."""
         start, now = time.monotonic(), datetime.now(UTC)
+        head: Row = {"line": line.row, "id": line.id, "request": line.digest}
         try:
             group = None if line.group is None else known_as(line.group, self._key)
             masked, masking_s = await self._masked(line)
         except Refusal as refusal:
-            if refusal.status in (429, 503):  # the maskers are at fault, not the line
+            if refusal.status == 503:  # the maskers are at fault, not the line
                 raise HallmarkError(
                     refusal.message, row=line.row, remedy="run the same command again, which goes on from there"
                 ) from None
             log.warning("line %d can't be masked: %s", line.row, refusal.message)
-            return Done(line, None, None)
+            none = {"text": None, "tool_calls": None, "outcome": "failed", "reason": "refused", "version": ""}
+            return head | none, False
         messages = [Message.model_validate(message) for message in masked.messages]
         chat = line.chat.model_copy(update={"messages": messages, "tools": masked.tools})
         for pause in (*PAUSES, None):
@@ -147,15 +120,19 @@ class Batch:
                 chat=chat, masked=masked, deadline=time.monotonic() + SECONDS,
             )  # fmt: skip
             answered = await self._models.answer(asked)
-            answered = replace(
-                answered, route="batch", trace=Keys().marked(answered.trace, "")
-            )  # any caller may judge it
-            done = Done(line, answered, masked)
-            if pause is None or not done.unanswered:
+            unanswered = (answered.outcome, answered.reason) == ("failed", "upstream")
+            if pause is None or not unanswered:
                 break
             await asyncio.sleep(pause)
+        answered = replace(answered, route="batch", trace=Keys().marked(answered.trace, ""))  # any caller may judge it
         self._keep(asked, answered, masking_s, time.monotonic() - start)
-        return done
+        text, calls = answered.restored(masked)
+        given = {name: getattr(answered, name) for name in WRITTEN}
+        return head | {
+            "text": text,
+            "tool_calls": calls,
+            "by_fallback": answered.fallback is not None,
+        } | given, unanswered
 
     async def _masked(self, line: Line) -> tuple[Masked, float | None]:
         messages, tools = line.chat.prompt(), line.chat.tools
@@ -181,12 +158,11 @@ def answer_file(params: Params, file: Path, out: Path, folder: Path | None, *, u
             raise HallmarkError(problem, file=out, remedy="name another file with --out")
         if answers.done < total:
             if answers.done:
-                by = ", ".join(sorted(answers.versions - Counter({"": answers.versions[""]})))
-                log.info("%s: %d of %d lines are answered already (by %s)", out, answers.done, total, by)
+                log.info("%s: %d of %d lines are answered already", out, answers.done, total)
             first = answers.done
             left = (line for line in requests_in(file, prompt, markup) if line.row > first)
             with suppress(KeyboardInterrupt), Progress("batch", total - first, "lines") as progress:
-                asyncio.run(_run(params, left, answers, folder, ungated, lambda _: progress.add()))
+                asyncio.run(_run(params, left, answers, folder, ungated, progress.add))
         counts = _counts(out)
         words = ", ".join(f"{count} {outcome.replace('_', ' ')}" for outcome, count in sorted(counts.items()))
         print(f"{out}: {answers.done} of {total} lines: {words or 'none'}")
@@ -200,31 +176,23 @@ async def _run(
     answers: Answers,
     folder: Path | None,
     ungated: bool,
-    tell: Callable[[Done], None],
+    tell: Callable[[], None],
 ) -> None:
     serve = params.serve
     models = models_of(params, folder, ungated=ungated, serve=serve, follow=False)
     masking = masking_of(params, serve)
     traces = traces_of(serve, models)
-
-    def keep(asked: Asked, answered: Answered, masking_s: float | None, total_s: float) -> None:
-        if traces is not None:
-            traces.put(trace_of(asked, answered, masking_s=masking_s, total_s=total_s))
-
     try:
         if masking is not None:
             await masking.start()
         await models.start()
         batch = Batch(
-            models, masking, names_key=names_key(params), concurrency=serve.limits.under_way_per_key, keep=keep
+            models, masking, names_key=names_key(params), concurrency=serve.limits.under_way_per_key, keep=traces.keep
         )
         await batch.run(lines, answers, tell)
     finally:
         await models.close()
-        if masking is not None:
-            await masking.close()
-        if traces is not None:
-            traces.close()
+        traces.close()
 
 
 def _counts(out: Path) -> Counter[str]:

@@ -11,7 +11,6 @@ import fcntl
 import hashlib
 import json
 import os
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -91,12 +90,11 @@ def _wrong(file: Path, row: int, field: str | None, problem: str) -> HallmarkErr
 
 
 class Answers:
-    """The file of answers while this process has it. `done`: how many requests it answers, and `versions`, by which release."""
+    """The file of answers while this process has it. `done`: how many requests it answers."""
 
     def __init__(self, path: Path, handle: int) -> None:
         self.path, self._handle = path, handle
         self.digests: list[str] = []
-        self.versions: Counter[str] = Counter()
         self._read()
 
     @property
@@ -116,7 +114,6 @@ class Answers:
     def append(self, answer: dict[str, Any]) -> None:
         append_line(self._handle, (json.dumps(answer, ensure_ascii=False) + "\n").encode("utf-8", "replace"))
         self.digests.append(answer["request"])
-        self.versions[answer["version"]] += 1
 
     def _read(self) -> None:
         """Read what is there, and drop what may be half of a last line."""
@@ -129,14 +126,13 @@ class Answers:
                     break
                 try:
                     value = strict_json(raw.decode())
-                    line, digest, version = value["line"], value["request"], value["version"]
+                    line, digest = value["line"], value["request"]
                 except (ValueError, LookupError, TypeError):
-                    line, digest, version = None, "", ""
-                if line != row or not isinstance(digest, str) or not isinstance(version, str):
+                    line, digest = None, ""
+                if line != row:
                     remedy = "name another file with --out"
                     raise HallmarkError("not a line that this command wrote", file=self.path, row=row, remedy=remedy)
                 self.digests.append(digest)
-                self.versions[version] += 1
                 whole += len(raw)
         if whole < size:
             os.ftruncate(self._handle, whole)

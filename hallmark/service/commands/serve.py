@@ -17,7 +17,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hallmark.base.compute import set_up
 from hallmark.base.errors import HallmarkError, run_stage
@@ -31,12 +30,9 @@ from hallmark.serve.engine import HOST, StartedEngine, StartedSettings
 from hallmark.serve.engines import ENGINES
 from hallmark.serve.server import Server, address, free_port, served_alone, served_together, until_stopped
 from hallmark.service.commands.answering import check_served, masking_of, models_of, name_of, names_key, traces_of
-from hallmark.service.gateway.exchange import Answered, Asked, trace_of
+from hallmark.service.gateway.exchange import Answered, Asked
 from hallmark.service.gateway.models import Served
 from hallmark.service.gateway.routing import SIDES
-
-if TYPE_CHECKING:
-    from hallmark.service.gateway.exchange import Traces
 
 DIRECT_PORT = 8000
 log = logging.getLogger("serve")
@@ -106,13 +102,10 @@ def serve_behind_gateway(params: Params, folder: Path | None, *, ungated: bool) 
     serve, metrics = params.serve, Metrics()
     if serve.port:
         free_port(serve.port, "serve.port", serve.host)  # before a model is loaded
-    traces: Traces | None = None
 
     def emit(asked: Asked, answered: Answered) -> None:
         """Keep what the shadow answered."""
-        if traces is not None:
-            masked = 0.0 if serve.mask else None
-            traces.put(trace_of(asked, answered, masking_s=masked, total_s=answered.model_s or 0.0))
+        traces.keep(asked, answered, 0.0 if serve.mask else None, answered.model_s or 0.0)
 
     masking = masking_of(params, serve)
     models = models_of(params, folder, ungated=ungated, serve=serve, metrics=metrics, emit=emit)
@@ -133,8 +126,7 @@ def serve_behind_gateway(params: Params, folder: Path | None, *, ungated: bool) 
             raise gateway.failed from None
         raise
     finally:
-        if traces is not None:
-            traces.close()
+        traces.close()
         if feedback is not None:
             feedback.close()
 

@@ -25,9 +25,9 @@ from hallmark.mask.restoring import Masked
 from hallmark.serve.chat_request import Message, read_as, read_request, unsupported
 from hallmark.service.gateway import responses
 from hallmark.service.gateway.callers import check_sender, customer, read_keys
-from hallmark.service.gateway.exchange import Answered, Asked, trace_of
+from hallmark.service.gateway.exchange import Answered, Asked
 from hallmark.service.gateway.judging import FEEDBACK_BYTES, Judgement, masked_target
-from hallmark.service.gateway.limits import Bodies, Judgements, Slots
+from hallmark.service.gateway.limits import Judgements, Slots, read_body
 from hallmark.service.gateway.metrics import CONTENT_TYPE
 from hallmark.service.gateway.responses import RETRY, endpoint, unless_gone
 from hallmark.service.traces.trace import Feedback, new_id
@@ -93,7 +93,7 @@ class Gateway:
     serve: Serve
     masking: MaskPool | None
     models: Served
-    traces: Traces | None
+    traces: Traces
     feedback: FeedbackJournal | None
     metrics: Metrics
     task: Task
@@ -106,7 +106,6 @@ class Gateway:
         limits = self.serve.limits
         each = limits.under_way_per_key if self.keys else None
         self.slots = Slots(limits.under_way, each, lambda count: self.metrics.gauge("hallmark_under_way", count))
-        self.bodies = Bodies(lambda size: self.metrics.gauge("hallmark_unread_bytes", size))
         self.judgements = Judgements()
         self.started = int(time.time())
 
@@ -124,8 +123,6 @@ class Gateway:
             yield
         finally:
             await self.models.close()
-            if self.masking is not None:
-                await self.masking.close()
 
     def check_sender(self, request: Request) -> None:
         check_sender(request, self.serve.host, keyed=bool(self.keys))
@@ -154,9 +151,8 @@ class Gateway:
         start, now, limits = time.monotonic(), datetime.now(UTC), self.serve.limits
         caller = self.caller(request)
         group = customer(request, self.serve.routing.group_header, self.names_key)
-        self.slots.check(caller)  # before the body is read, which costs more
-        body = await self.bodies.read(request, limits.body_bytes)
         with self.slots.taken(caller):
+            body = await read_body(request, limits.body_bytes)
             exchange = self._exchange(body, caller, group, start, now)
             return await unless_gone(request.receive, exchange)
 
@@ -246,8 +242,7 @@ class Gateway:
 
     def _keep(self, asked: Asked, answered: Answered, masking_s: float | None, total_s: float) -> None:
         """The trace of a request, and what of it is counted."""
-        if self.traces is not None:
-            self.traces.put(trace_of(asked, answered, masking_s=masking_s, total_s=total_s))
+        self.traces.keep(asked, answered, masking_s, total_s)
         metrics, route = self.metrics, answered.route
         metrics.count(
             "hallmark_answers_total",
@@ -274,21 +269,20 @@ class Gateway:
             message = "no traces are kept here (serve.traces in params.yaml), so there is nothing to judge"
             raise Refusal(404, "traces_off", message)
         self.judgements.check(caller)
-        judgement = read_as(Judgement, await self.bodies.read(request, FEEDBACK_BYTES))
-        self.keys.check_own(judgement.trace_id, caller)
-        with _masking():
-            target = await masked_target(judgement, self.masking, self.task, self.markup)
-        kept = Feedback(
-            trace=judgement.trace_id, time=datetime.now(UTC), caller=caller, verdict=judgement.verdict, target=target
-        )
-        try:
-            await asyncio.to_thread(self.feedback.accept, kept)
-        except (OSError, HallmarkError):
-            raise Refusal(
-                503, "not_kept", "this judgement could not be written; send it again", headers=RETRY
-            ) from None
-        self.metrics.count("hallmark_feedback_total", verdict=judgement.verdict)
-        accepted = {"object": "feedback", "trace_id": judgement.trace_id, "verdict": judgement.verdict}
+        with self.slots.taken(caller):
+            judgement = read_as(Judgement, await read_body(request, FEEDBACK_BYTES))
+            self.keys.check_own(judgement.trace_id, caller)
+            with _masking():
+                target = await masked_target(judgement, self.masking, self.task, self.markup)
+            name, verdict = judgement.trace_id, judgement.verdict
+            kept = Feedback(trace=name, time=datetime.now(UTC), caller=caller, verdict=verdict, target=target)
+            try:
+                await asyncio.to_thread(self.feedback.accept, kept)
+            except (OSError, HallmarkError):
+                problem = "this judgement could not be written; send it again"
+                raise Refusal(503, "not_kept", problem, headers=RETRY) from None
+        self.metrics.count("hallmark_feedback_total", verdict=verdict)
+        accepted = {"object": "feedback", "trace_id": name, "verdict": verdict}
         return responses.json_response(accepted, 202)
 
 

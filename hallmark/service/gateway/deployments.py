@@ -116,6 +116,10 @@ class Deployments:
     def serving(self, side: Side) -> Serving | None:
         return self._sides.get(side)
 
+    def answering(self, side: Side) -> Serving | None:
+        """What answers there: without a canary, prod."""
+        return self._sides.get(side) or self._sides.get("prod")
+
     @property
     def versions(self) -> dict[Side, str]:
         return {side: serving.wanted.version for side, serving in self._sides.items()}

@@ -12,8 +12,6 @@ from hallmark.service.traces.trace import Outcome, Reason, Route, Trace
 from hallmark.task.answers import compact_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from hallmark.serve.chat_request import ChatRequest
 
 
@@ -68,7 +66,9 @@ class Answered:
 SAME = {field.name for field in fields(Trace)} & {field.name for field in fields(Answered)}
 
 
-class Traces(Protocol):
+class Place(Protocol):
+    """Where traces are kept."""
+
     def put(self, trace: Trace) -> None:
         """Keep it. Never raises, and never waits for a disk."""
 
@@ -76,13 +76,27 @@ class Traces(Protocol):
         """Write what is not written yet."""
 
 
-class Several:
-    """Traces that go to each of several places."""
+class Traces:
+    """Traces of requests, in each of several places or in none."""
 
-    def __init__(self, places: Sequence[Traces]) -> None:
+    def __init__(self, *places: Place) -> None:
         self._places = places
 
-    def put(self, trace: Trace) -> None:
+    def keep(self, asked: Asked, answered: Answered, masking_s: float | None, total_s: float) -> None:
+        """Keep the trace of a request. `masking_s`: None if nothing was looked for in it."""
+        trace = Trace(
+            id=answered.trace,
+            request=asked.request,
+            time=asked.time,
+            group=asked.group,
+            caller=asked.caller,
+            messages=compact_json(asked.masked.messages),
+            tools=None if asked.masked.tools is None else compact_json(asked.masked.tools),
+            masking_s=masking_s,
+            total_s=total_s,
+            masked=masking_s is not None,
+            **{name: getattr(answered, name) for name in SAME},
+        )
         for place in self._places:
             place.put(trace)
 
@@ -91,31 +105,3 @@ class Several:
         with ExitStack() as stack:
             for place in reversed(self._places):
                 stack.callback(place.close)
-
-
-def trace_of(asked: Asked, answered: Answered, *, masking_s: float | None, total_s: float) -> Trace:
-    """The trace of a request. `masking_s`: None if nothing was looked for in it."""
-    said = {name: getattr(answered, name) for name in SAME}
-    said |= {"answer": _whole(answered.answer), "fallback": _whole(answered.fallback)}
-    return Trace(
-        id=answered.trace,
-        request=asked.request,
-        time=asked.time,
-        group=asked.group,
-        caller=asked.caller,
-        messages=_json(asked.masked.messages),
-        tools=None if asked.masked.tools is None else _json(asked.masked.tools),
-        masking_s=masking_s,
-        total_s=total_s,
-        masked=masking_s is not None,
-        **said,
-    )
-
-
-def _json(value: Any) -> str:
-    return _whole(compact_json(value)) or ""
-
-
-def _whole(text: str | None) -> str | None:
-    """A server may send half of a surrogate pair, which no file takes."""
-    return None if text is None else text.encode("utf-8", "replace").decode("utf-8")

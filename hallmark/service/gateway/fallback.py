@@ -26,14 +26,6 @@ from hallmark.service.gateway.upstream import Question, Reply, Upstream, Upstrea
 log = logging.getLogger("serve")
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """An amount that is set aside, and the day whose limit it counts against."""
-
-    day: date
-    amount: Decimal
-
-
 class Budget:
     """A spending limit for each day (UTC), in exact decimals."""
 
@@ -47,19 +39,19 @@ class Budget:
         self._turn()
         return max(self._limit - self._spent, Decimal(0))
 
-    def hold(self, amount: Decimal) -> Held | None:
-        """Set an amount aside; None if that would pass the limit."""
+    def hold(self, amount: Decimal) -> date | None:
+        """Set an amount aside: the day that it counts against; None if that would pass the limit."""
         self._turn()
         if self._spent + amount > self._limit:
             return None
         self._spent += amount
-        return Held(self._day, amount)
+        return self._day
 
-    def settle(self, held: Held, spent: Decimal) -> None:
-        """Say what was spent of an amount, or in excess of it. It counts against the day on which it was set aside."""
+    def settle(self, day: date, held: Decimal, spent: Decimal) -> None:
+        """Say what was spent of an amount that was set aside on a day, or in excess of it."""
         self._turn()
-        if held.day == self._day:
-            self._spent += spent - held.amount
+        if day == self._day:
+            self._spent += spent - held
 
     def _turn(self) -> None:
         today = self._today()
@@ -79,27 +71,27 @@ class Bought:
 class Broad:
     def __init__(self, settings: Fallback, form: ToolForm | None = None) -> None:
         self.settings, self.budget = settings, Budget(Decimal(repr(settings.spend_per_day)))
-        self.name = settings.model
         key = key_of(settings, "serve.fallback")
         self._client = Upstream(settings.url, settings.model, key=key, paid=True, form=form)
         self._told: date | None = None
 
     async def ask(self, question: Question, seconds: float) -> Bought:
         """Its answer, if the day's limit and the time allow one."""
-        held = self.budget.hold(self.most(question))
-        if held is None:
+        most = self.most(question)
+        day = self.budget.hold(most)
+        if day is None:
             self._tell()
             return Bought(None, Decimal(0), "budget")
-        spent = held.amount  # also if the caller hangs up: it may have been computed
+        spent = most  # also if the caller hangs up: it may have been computed
         try:
             reply = await self._client.ask(question, seconds)
             spent = self.cost(question, reply)
             return Bought(reply, spent)
         except UpstreamError as error:
-            spent = held.amount if error.charged else Decimal(0)
+            spent = most if error.charged else Decimal(0)
             return Bought(None, spent, error.problem)
         finally:
-            self.budget.settle(held, spent)
+            self.budget.settle(day, most, spent)
 
     def most(self, question: Question) -> Decimal:
         """The most that a question can cost: a token is at least a byte."""

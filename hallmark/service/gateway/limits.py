@@ -1,4 +1,4 @@
-"""How much at once, and how often: requests under way, bodies being read, judgements by a caller."""
+"""How much at once, and how often: requests under way, the size of each and its time to come, judgements by a caller."""
 
 from __future__ import annotations
 
@@ -13,13 +13,7 @@ from starlette.requests import Request
 from hallmark.base.refusal import Refusal
 
 BODY_SECONDS = 10.0  # within which a body must be here
-BUFFER_BYTES = 2**26  # of all bodies that are being read
 JUDGED_A_SECOND, JUDGED_AT_ONCE = 10.0, 100.0  # judgements by one caller
-
-
-def too_many(message: str, seconds: float = 1) -> Refusal:
-    """An answer that says when to try again."""
-    return Refusal(429, "too_many_requests", message, headers={"retry-after": str(max(1, round(seconds)))})
 
 
 class Slots:
@@ -29,17 +23,13 @@ class Slots:
         self.all_callers, self.each, self._noted = all_callers, each, noted
         self.under_way: Counter[str] = Counter()
 
-    def check(self, caller: str) -> None:
-        """A Refusal if the caller would get no slot now."""
-        if self.under_way.total() >= self.all_callers:
-            raise too_many(f"{self.all_callers} requests are under way, which is the limit")
-        if self.each is not None and self.under_way[caller] >= self.each:
-            raise too_many(f"{self.each} requests of this API key are under way, which is its limit")
-
     @contextmanager
     def taken(self, caller: str) -> Iterator[None]:
         """One slot, until the block ends; a Refusal if there is none."""
-        self.check(caller)
+        if self.under_way.total() >= self.all_callers:
+            raise _too_many(f"{self.all_callers} requests are under way, which is the limit")
+        if self.each is not None and self.under_way[caller] >= self.each:
+            raise _too_many(f"{self.each} requests of this API key are under way, which is its limit")
         self.under_way[caller] += 1
         self._noted(self.under_way.total())
         try:
@@ -47,43 +37,6 @@ class Slots:
         finally:
             self.under_way[caller] -= 1
             self._noted(self.under_way.total())
-
-
-class Bodies:
-    """Reads bodies within limits of size and time, and all of them together within one of memory."""
-
-    def __init__(self, noted: Callable[[int], None], seconds: float = BODY_SECONDS, buffer: int = BUFFER_BYTES) -> None:
-        self._noted, self.seconds, self.buffer, self.unread = noted, seconds, buffer, 0
-
-    async def read(self, request: Request, most: int) -> bytes:
-        """The body of a request; a Refusal, or Starlette's ClientDisconnect if the caller hangs up before it is whole."""
-        kinds = [value.split(";")[0].strip().lower() for value in request.headers.getlist("content-type")]
-        if kinds != ["application/json"] or "content-encoding" in request.headers:
-            raise Refusal(415, "unsupported_media_type", "the body must be application/json, not compressed")
-        too_large = Refusal(413, "request_too_large", f"the body is larger than {most} bytes")
-        lengths = [value for value in request.headers.getlist("content-length") if value.isdecimal()]
-        if any(len(value) > 18 or int(value) > most for value in lengths):
-            raise too_large
-        body = bytearray()
-        try:
-            async with asyncio.timeout(self.seconds), aclosing(request.stream()) as chunks:
-                async for chunk in chunks:
-                    if len(body) + len(chunk) > most:
-                        raise too_large
-                    if self.unread + len(chunk) > self.buffer:
-                        raise too_many("too many bodies are being read")
-                    body += chunk
-                    self._note(len(chunk))
-        except TimeoutError:
-            late = f"the body did not come within {self.seconds:g} s"
-            raise Refusal(408, "request_timeout", late, headers={"connection": "close"}) from None
-        finally:
-            self._note(-len(body))
-        return bytes(body)
-
-    def _note(self, change: int) -> None:
-        self.unread += change
-        self._noted(self.unread)
 
 
 class Judgements:
@@ -100,5 +53,32 @@ class Judgements:
         left = min(JUDGED_AT_ONCE, left + (now - before) * JUDGED_A_SECOND)
         if left < 1:
             self._left[caller] = (left, now)
-            raise too_many(f"more than {JUDGED_A_SECOND:g} judgements a second by one caller")
+            raise _too_many(f"more than {JUDGED_A_SECOND:g} judgements a second by one caller")
         self._left[caller] = (left - 1, now)
+
+
+def _too_many(message: str) -> Refusal:
+    """An answer that says when to try again."""
+    return Refusal(429, "too_many_requests", message, headers={"retry-after": "1"})
+
+
+async def read_body(request: Request, most: int) -> bytes:
+    """The body of a request; a Refusal, or Starlette's ClientDisconnect if the caller hangs up before it is whole."""
+    kinds = [value.split(";")[0].strip().lower() for value in request.headers.getlist("content-type")]
+    if kinds != ["application/json"] or "content-encoding" in request.headers:
+        raise Refusal(415, "unsupported_media_type", "the body must be application/json, not compressed")
+    too_large = Refusal(413, "request_too_large", f"the body is larger than {most} bytes")
+    lengths = [value for value in request.headers.getlist("content-length") if value.isdecimal()]
+    if any(len(value) > 18 or int(value) > most for value in lengths):
+        raise too_large
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS), aclosing(request.stream()) as chunks:
+            async for chunk in chunks:
+                if len(body) + len(chunk) > most:
+                    raise too_large
+                body += chunk
+    except TimeoutError:
+        late = f"the body did not come within {BODY_SECONDS:g} s"
+        raise Refusal(408, "request_timeout", late, headers={"connection": "close"}) from None
+    return bytes(body)

@@ -7,14 +7,12 @@ import math
 import os
 import resource
 import socket
-import sys
 from asyncio import TimerHandle
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 from hallmark.base.errors import HallmarkError
-from hallmark.base.refusal import Refusal
 
 MOST_CONNECTIONS = 1_024
 # Seconds that an unused connection stays open: longer than callers and load balancers keep theirs (5 to 60), as one that closes
@@ -36,7 +34,7 @@ def run(app: Any, host: str, port: int, drain: float, announce: Callable[[str], 
     most = _most_connections()
 
     class Protocol(Impatient):
-        """Never holds more connections than there are files for, and speaks of broken HTTP in OpenAI's form."""
+        """Never holds more connections than there are files for, nor one of a caller who doesn't read his answer."""
 
         since: float  # when it came, or had its last answer
         stuck: TimerHandle | None = None
@@ -90,24 +88,10 @@ def run(app: Any, host: str, port: int, drain: float, announce: Callable[[str], 
         def send_400_response(self, msg: str) -> None:
             import h11
 
-            hint = getattr(sys.exc_info()[1], "error_status_hint", 400)
-            refusal = Refusal(400, "invalid_http", "this is not HTTP/1.1 as its standard has it")
-            if hint == 431:
-                refusal = Refusal(431, "headers_too_large", "the request's line and headers are too long")
-            body = refusal.body()
-            headers = [
-                ("content-type", "application/json"),
-                ("content-length", str(len(body))),
-                ("connection", "close"),
-            ]
-            if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):  # else an answer is half sent
-                for event in (
-                    h11.Response(status_code=refusal.status, headers=headers),
-                    h11.Data(body),
-                    h11.EndOfMessage(),
-                ):
-                    self.transport.write(self.conn.send(event) or b"")
-            self.transport.close()
+            if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+                super().send_400_response(msg)
+            else:  # an answer is half sent
+                self.transport.close()
 
     class Server(uvicorn.Server):
         """Lets its caller go on after a signal: uvicorn's own would raise it again once it has stopped."""

@@ -64,7 +64,7 @@ class Served:
     def name(self, route: Route) -> str:
         """The certified name of the release that a route has now; "" if none answers."""
         side: Side = "canary" if route in ("canary", "shadow") else "prod"
-        serving = self.deployments.serving(side) or self.deployments.serving("prod")
+        serving = self.deployments.answering(side)
         return "" if serving is None else serving.running.launched.name
 
     async def start(self) -> None:
@@ -91,7 +91,7 @@ class Served:
     def routed(self, asked: Asked) -> tuple[Route, str, str]:
         """The side, and the release that answers there now: of a caller who hung up, who kept him waiting."""
         side = self._side(asked)
-        serving = self.deployments.serving(side) or self.deployments.serving("prod")
+        serving = self.deployments.answering(side)
         return ("none", "", "") if serving is None else (side, serving.wanted.version, serving.wanted.digest)
 
     def _side(self, asked: Asked) -> Side:
@@ -127,7 +127,7 @@ class Served:
             if serving is None:
                 raise RuntimeError("asked before the start, or after the end")
             answered, problem = await self._ask(asked, side, serving)
-            now = self.deployments.serving(side) or self.deployments.serving("prod")
+            now = self.deployments.answering(side)
             if problem in (None, "refused", "late") or now is None or now.running is serving.running:
                 return answered, serving.running.launched.judge
 

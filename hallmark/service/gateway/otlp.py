@@ -25,7 +25,7 @@ from urllib.parse import unquote
 
 from hallmark.base.errors import HallmarkError
 from hallmark.service.gateway.client import Client, Response, secret_of, wait_of
-from hallmark.service.gateway.spans import body_of, rejected_in, span_of
+from hallmark.service.gateway.spans import body_of, span_of
 
 if TYPE_CHECKING:
     from hallmark.params.service import Otlp
@@ -41,7 +41,6 @@ POST_SECONDS = 5.0  # for one request to the collector
 CLOSE_SECONDS, LAST_PAUSE = 5.0, 0.5  # for what waits at the end; between two attempts then
 LARGEST = 2**16  # bytes of a response
 AGAIN = (429, 502, 503, 504)  # by OTLP, all other errors are for good
-STATES = ("sent", "rejected", "lost")  # of a span
 OURS = (
     "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "host", "transfer-encoding",
 )  # fmt: skip
@@ -51,7 +50,7 @@ log = logging.getLogger("traces")
 
 
 class OtlpExporter:
-    """A `Traces` that sends to a collector. `model`: the name of the one that a route has; `fallback`: of that one."""
+    """A place for traces that sends them to a collector. `model`: the name of the one that a route has; `fallback`: of that one."""
 
     def __init__(
         self,
@@ -61,7 +60,7 @@ class OtlpExporter:
         fallback: str | None = None,
         metrics: Metrics | None = None,
     ) -> None:
-        self.counts: Counter[str] = Counter()  # of spans: sent, rejected, lost; of requests that failed: errors
+        self.counts: Counter[str] = Counter()  # of spans: sent, lost; of requests that failed: errors
         url = f"{settings.url.rstrip('/')}/v1/traces"
         self._client = Client(url, read_headers(settings), content_type="application/x-protobuf")
         self._texts, self._model, self._fallback, self._metrics = settings.texts, model, fallback, metrics
@@ -92,20 +91,19 @@ class OtlpExporter:
         self._deadline = time.monotonic() + CLOSE_SECONDS
         self._closed.set()
         self._thread.join(CLOSE_SECONDS + 2)  # the name of a host may take longer to be looked up
-        self._count("lost", self._put - sum(self.counts[state] for state in STATES))
+        self._count("lost", self._put - self.counts["sent"] - self.counts["lost"])
         if self.counts["lost"]:
             log.warning("%d spans were lost: the collector did not take them", self.counts["lost"])
 
     def _run(self) -> None:
         while not (self._closed.wait(SECONDS) and self._waiting.empty()):
             while batch := self._batch():
-                taken, rejected = 0, 0
+                sent = False
                 try:
-                    taken, rejected = self._send(batch)
+                    sent = self._send(batch)
                 except Exception as error:  # a mistake of ours must not end this thread
                     self._trouble("failed", type(error).__name__)
-                for state, spans in zip(STATES, (taken, rejected, len(batch) - taken - rejected), strict=True):
-                    self._count(state, spans)
+                self._count("sent" if sent else "lost", len(batch))
 
     def _batch(self) -> list[tuple[Trace, str]]:
         """The next that wait: as many as a request may have."""
@@ -118,8 +116,8 @@ class OtlpExporter:
                 size += sum(len(text or "") for text in (trace.messages, trace.tools, trace.answer, trace.fallback))
         return batch
 
-    def _send(self, batch: list[tuple[Trace, str]]) -> tuple[int, int]:
-        """Send a batch, again and again if need be, until it is taken, refused or out of time; how many are taken and rejected."""
+    def _send(self, batch: list[tuple[Trace, str]]) -> bool:
+        """Send a batch, again and again if need be, until it is taken, refused or out of time; whether it was taken."""
         import aiohttp
 
         spans = [span_of(trace, model, self._fallback, texts=self._texts) for trace, model in batch]
@@ -132,20 +130,17 @@ class OtlpExporter:
                 self._trouble("unreachable", type(error).__name__)
             else:
                 if response.success:
-                    rejected = min(rejected_in(response.content or b""), len(batch))
-                    if rejected:
-                        self._trouble("rejected", f"it rejected {rejected} of {len(batch)} spans")
-                    return len(batch) - rejected, rejected
+                    return True
                 self._trouble(str(response.status), f"HTTP {response.status}")
                 if response.status not in AGAIN:
-                    return 0, 0
+                    return False
                 told = min(wait_of(response) or 0.0, LONGEST_TOLD)
             if self._closed.wait(told or pause * random.uniform(0.5, 1)):  # noqa: S311
                 if told:
-                    return 0, 0
+                    return False
                 time.sleep(LAST_PAUSE)
             pause = min(2 * pause, LONGEST_PAUSE)
-        return 0, 0
+        return False
 
     async def _post(self, body: bytes, seconds: float) -> Response:
         """What the collector says. A connection of its own: nobody would notice between two batches that it was closed."""

@@ -186,10 +186,3 @@ def _part(field: int, content: bytes | str) -> bytes:
     """Bytes, a text or a message. Half of a surrogate pair, which UTF-8 can't hold, becomes a question mark."""
     content = content.encode("utf-8", "replace") if isinstance(content, str) else content
     return _varint(field << 3 | 2) + _varint(len(content)) + content
-
-
-def rejected_in(answer: bytes) -> int:
-    """How many spans a collector says it rejected: the first field of `partial_success`. None, if it says it otherwise."""
-    found = re.match(rb"\n[\x80-\xff]{0,9}[\0-\x7f]\x08([\x80-\xff]{0,9}[\0-\x7f])", answer)
-    number = sum((byte & 127) << 7 * place for place, byte in enumerate(found[1])) if found else 0
-    return number if number < 2**63 else 0  # a negative one is its two's complement

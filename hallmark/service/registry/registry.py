@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import pairwise
 from pathlib import Path
 
 from hallmark.base.errors import HallmarkError
@@ -20,7 +19,6 @@ from hallmark.service.registry.tags import (
     Happened,
     Registered,
     Tag,
-    event_tag,
     full_name,
     read_tags,
     version_tag,
@@ -91,7 +89,6 @@ class Registry:
                 found.problems[tag.name] = str(error)
                 if tag.annotated and tag.number is not None:  # GTO and DVC pass over a lightweight one, too
                     found.unsound[stage] = tag.name
-        found.problems.update(_missing(tags, name))
         return found
 
     @property
@@ -206,15 +203,3 @@ def _event(tag: Tag, versions: list[Version]) -> Event:
     if not version.ships and action != "stop":
         raise _UnsoundError(f"{version.version} did not pass its gate ({VERDICTS[version.verdict].lower()})")
     return Event(tag.name, tag.number, date, str(tag.stage), version.version, action)
-
-
-def _missing(tags: list[Tag], name: str) -> dict[str, str]:
-    """Numbers that no event has, though a later one is there: a tag that was not fetched, was deleted, or only pushed in part."""
-    numbers = sorted({tag.number for tag in tags if tag.number})
-    gaps = [
-        f"{before + 1}" if after - before == 2 else f"{before + 1} to {after - 1}"
-        for before, after in pairwise([0, *numbers])
-        if after - before > 1
-    ]
-    reason = f"no tag has the event number {', '.join(gaps)}: what happened then is not known; get it with `git fetch --tags`"
-    return {event_tag(name, ""): reason} if gaps else {}

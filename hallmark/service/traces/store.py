@@ -13,10 +13,8 @@ import os
 import queue
 import secrets
 import threading
-import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -89,51 +87,43 @@ class TraceWriter:
         self.counts: Counter[str] = Counter()
         self._metrics, self._files = metrics, DayFiles(folder, "{day}/{name}.jsonl")
         self._queue: queue.SimpleQueue[Trace | None] = queue.SimpleQueue()
-        self._waiting: deque[tuple[str, bytes]] = deque()
+        self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="traces", daemon=True)
         self._thread.start()
 
     def put(self, trace: Trace) -> None:
-        if self._queue.qsize() + len(self._waiting) >= MOST_WAITING:
+        if self._queue.qsize() >= MOST_WAITING:
             self._count("lost")
         else:
             self._queue.put(trace)
 
     def close(self) -> None:
         """Write what waits. What the disk does not take by then is lost, and counted."""
+        self._closed.set()
         self._queue.put(None)
         self._thread.join()
 
     def _run(self) -> None:
-        ends = False
-        while not ends:
-            ends = self._fill(PAUSE)
-            self._write()
-        for _ in self._waiting:
-            self._count("lost")
+        while (trace := self._queue.get()) is not None:
+            self._count(
+                "written" if self._written(f"{trace.time.astimezone(UTC):%Y-%m-%d}", line_of(trace)) else "lost"
+            )
         self._files.close()
 
-    def _fill(self, seconds: float) -> bool:
-        """Take what is in the queue, the first within this time; True if the writer is closed."""
-        with suppress(queue.Empty):
-            trace = self._queue.get(timeout=seconds)
-            while trace is not None:
-                self._waiting.append((f"{trace.time.astimezone(UTC):%Y-%m-%d}", line_of(trace)))
-                trace = self._queue.get_nowait()
-            return True
-        return False
-
-    def _write(self) -> None:
-        try:
-            while self._waiting:
-                self._files.append(*self._waiting[0])
-                self._waiting.popleft()
-                self._count("written")
-        except OSError as error:
-            if not self.counts["errors"]:
-                log.warning("traces can't be written for now (%s); they wait in memory", type(error).__name__)
-            self._count("errors")
-            time.sleep(PAUSE)
+    def _written(self, day: str, line: bytes) -> bool:
+        """Write a line once the disk takes it; False if it takes none until this is closed."""
+        while True:
+            try:
+                self._files.append(day, line)
+            except OSError as error:
+                if not self.counts["errors"]:
+                    log.warning("traces can't be written for now (%s); they wait in memory", type(error).__name__)
+                self._count("errors")
+                if self._closed.is_set():
+                    return False
+                self._closed.wait(PAUSE)
+            else:
+                return True
 
     def _count(self, what: str) -> None:
         self.counts[what] += 1
