@@ -9,11 +9,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import sys
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 from hallmark.base import provenance as prov
 from hallmark.base.dvc_lock import YAML_BYTES
@@ -26,17 +24,7 @@ from hallmark.judge.verdict import OUTCOMES, SHIPS, VERDICTS, overall
 from hallmark.release.clone import Clone, made
 from hallmark.release.listing import Digests, Listing, digests, list_folder, read_plain
 from hallmark.release.signing import check_public_key, import_signing, problem_of_signature
-from hallmark.release.statements import (
-    Base,
-    Build,
-    Commit,
-    Environment,
-    GateVerdict,
-    Library,
-    Provenance,
-    read_provenance,
-    read_verdict,
-)
+from hallmark.release.statements import Build, GateVerdict, Provenance, read_provenance, read_verdict
 
 log = logging.getLogger("certify")
 LOCK = Path("dvc.lock")
@@ -44,7 +32,6 @@ WAIVER = "waived: "  # how a line about a waived rule begins
 UNPROVEN = 3  # the exit code of a check that found nothing wrong and could prove nothing
 CASCADE_BYTES = 2**20
 IN_GIT = ("code", "list of code", "library", "library lock")  # roles of files that every clone has
-Kind = TypeVar("Kind")
 
 
 @dataclass
@@ -264,40 +251,36 @@ def describe(provenance: Provenance, verdict: GateVerdict, size: int) -> list[st
     """What the adapter was made from, in lines."""
     build, params = provenance.build, provenance.build.params
     lines = [f"adapter: {params.certify.name}, {len(provenance.subject)} files, {size / 2**20:.1f} MiB"]
-    by_role = defaultdict(list)
-    for file in build.files:
-        by_role[file.annotations.role].append(file)
-    for base in _of(build.resolvedDependencies, Base):
+    for base in build.of("base model"):
         facts = base.annotations
         version = {"hub": f"at commit {facts.revision}", "package": f"from a package, {facts.revision}"}
-        lines.append(f"base: {base.name}, {version.get(facts.source, f'from a {facts.source}')}, {facts.licence}")
-        lines.append(f"base weights: {len(by_role['base weights'])} files, each with its SHA-256 in {prov.PROVENANCE}")
-        if made_of := by_role["quantized weights"]:
+        lines.append(f"base: {base.name}, {version.get(str(facts.source), f'from a {facts.source}')}, {facts.licence}")
+        lines.append(f"base weights: {len(build.of('base weights'))} files, each with its SHA-256 in {prov.PROVENANCE}")
+        if made_of := build.of("quantized weights"):
             lines.append(f"trained over: {len(made_of)} files made of them (`quantize`), each with its SHA-256 there")
-    for role in ("raw data", "holdout lock"):
-        lines += [f"{role}: {file.name}, SHA-256 {file.digest.sha256}" for file in by_role[role]]
+    lines += [f"{file.role}: {file.name}, SHA-256 {file.sha256}" for file in build.of("raw data", "holdout lock")]
     lines.append(
-        "records: " + ", ".join(f"{Path(file.name).stem} {file.annotations.rows}" for file in by_role["split"])
+        "records: " + ", ".join(f"{Path(file.name).stem} {file.annotations.rows}" for file in build.of("split"))
     )
     sft, dpo = params.sft, params.dpo
     preference = f", then DPO ({dpo.loss}, beta {dpo.beta}, learning rate {dpo.learning_rate})" if dpo.enabled else ""
     lines.append(
         f"params: {sft.method}, rank {sft.lora.r}, learning rate {sft.learning_rate}{preference}, seed {params.seed}"
     )
-    for source in _of(build.resolvedDependencies, Commit):
+    for source in build.of("commit"):
         changed = source.annotations.changed
         examples = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
         state = f"with changes in {examples}" if changed else "without changes"
-        commit = f"commit {source.digest.gitCommit}, {state}" if source.digest else "no commit"
-        lines.append(f"code: {commit}; {len(by_role['code'])} files")
-    libraries = {entry.name: entry.annotations.version for entry in _of(build.resolvedDependencies, Library)}
+        commit = f"commit {source.digest['gitCommit']}, {state}" if "gitCommit" in source.digest else "no commit"
+        lines.append(f"code: {commit}; {len(build.of('code'))} files")
+    libraries = {entry.name: entry.annotations.version for entry in build.of("installed library")}
     known = [f"{name} {libraries[name]}" for name in ("torch", "transformers", "peft", "trl") if name in libraries]
     lines.append(
         f"libraries: {len(libraries)} installed, including {', '.join(known) or 'none of torch, transformers, peft, trl'}"
     )
-    for here in _of(build.resolvedDependencies, Environment):
-        facts_here = {key: value for key, value in here.annotations.items() if key != "role"}
-        lines.append("made on: " + ", ".join(f"{key} {value}" for key, value in sorted(facts_here.items())))
+    for here in build.of("environment"):
+        known_of = sorted((here.annotations.model_extra or {}).items())
+        lines.append("made on: " + ", ".join(f"{key} {value}" for key, value in known_of))
     outcome = verdict.predicate
     found: list[str] = [rule.outcome for rule in verdict.gate.rules]
     counts = ", ".join(f"{found.count(name)} {words.lower()}" for name, words in OUTCOMES.items())
@@ -310,10 +293,6 @@ def describe(provenance: Provenance, verdict: GateVerdict, size: int) -> list[st
 def waived_lines(verdict: GateVerdict) -> list[str]:
     """The rules that the release does not hold and its gate was told to waive, with the reasons."""
     return [f"{WAIVER}{rule.name} ({VERDICTS[rule.outcome].lower()}): {rule.waiver}" for rule in verdict.gate.waived]
-
-
-def _of(entries: list[Kind] | list, kind: type[Kind]) -> list[Kind]:
-    return [entry for entry in entries if isinstance(entry, kind)]
 
 
 def _check_signature(folder: Path, listing: Listing, public_key: Path | None, finding: Finding) -> None:
@@ -363,14 +342,14 @@ def _check_clone(clone: Clone, provenance: Provenance, finding: Finding) -> None
     compared, absent = 0, 0
     for file in build.files:
         digest = clone.sha256(file.name)
-        if digest is None and file.annotations.role in IN_GIT:
-            finding.wrong.append(f"{file.name} is missing in the clone ({file.annotations.role})")
+        if digest is None and file.role in IN_GIT:
+            finding.wrong.append(f"{file.name} is missing in the clone ({file.role})")
         elif digest is None:
             absent += 1
-        elif digest == file.digest.sha256:
+        elif digest == file.sha256:
             compared += 1
         else:
-            finding.wrong.append(f"{file.name} is not the same in the clone ({file.annotations.role})")
+            finding.wrong.append(f"{file.name} is not the same in the clone ({file.role})")
     note = f", {absent} are missing (get data and weights with `dvc pull` or `dvc repro`)" if absent else ""
     finding.made_of.append(f"clone: compared with {clone.words}; {compared} of its inputs are the same{note}")
     if known:

@@ -10,10 +10,8 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
-    Discriminator,
     Field,
     StringConstraints,
-    Tag,
     ValidationError,
     model_validator,
 )
@@ -43,7 +41,8 @@ Md5 = Annotated[str, _checked(is_md5, "not an MD5 of 32 hexadecimal digits")]
 Inside = Annotated[str, _checked(is_inside, "not a path inside a folder")]
 ReleaseName = Annotated[str, _checked(is_release_name, "not a name that a file of a release may have")]
 Word = Annotated[str, StringConstraints(max_length=4096)]
-Scalar = str | int | float | bool | None
+Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}([0-9a-f]{24})?$")]  # git's may be shorter
+FACTS = ("base model", "commit", "installed library")  # roles of what went in and is no file
 
 
 class Form(BaseModel):
@@ -59,13 +58,48 @@ class Open(BaseModel):
 # --- provenance.json ---------------------------------------------------------------------------------------------
 
 
-class Sha256(Form):
+class Digest(Form):
     sha256: Hex
+
+
+class About(Open):
+    """The annotations of a file or fact that went in; which there are depends on the role. An environment has more."""
+
+    role: Word
+    rows: int | None = None
+    source: Word | None = None
+    revision: Word | None = None
+    licence: Word | None = None
+    version: Word | None = None
+    changed: list[Word] = []
+
+
+class Descriptor(Form):
+    """in-toto's descriptor of a resource. Raw data may lie outside the repository, so a name is any text."""
+
+    name: Word
+    uri: Word | None = None
+    digest: dict[Literal["sha256", "gitCommit"], Hash] = {}
+    annotations: About
+
+    @property
+    def role(self) -> str:
+        return self.annotations.role
+
+    @property
+    def sha256(self) -> str:
+        return self.digest["sha256"]
+
+    @model_validator(mode="after")
+    def _file_has_a_hash(self) -> Descriptor:
+        if self.role not in FACTS and "sha256" not in self.digest:
+            raise ValueError("a file without its SHA-256")
+        return self
 
 
 class Subject(Form):
     name: ReleaseName
-    digest: Sha256
+    digest: Digest
 
 
 class OfByproduct(Form):
@@ -74,84 +108,8 @@ class OfByproduct(Form):
 
 class Byproduct(Form):
     name: Inside
-    digest: Sha256
+    digest: Digest
     annotations: OfByproduct
-
-
-class OfFile(Form):
-    role: Word
-    rows: int | None = None
-
-
-class File(Form):
-    """A file that went in. It may lie outside the repository (raw data), so its name is any text."""
-
-    name: Word
-    digest: Sha256
-    annotations: OfFile
-
-
-class OfBase(Form):
-    role: Literal["base model"]
-    source: Word
-    revision: Word | None
-    licence: Word | None
-
-
-class Base(Form):
-    name: Word
-    uri: Word | None = None
-    annotations: OfBase
-
-
-class OfCommit(Form):
-    role: Literal["commit"]
-    changed: list[Word]
-    note: Word
-
-
-class GitCommit(Form):
-    gitCommit: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}([0-9a-f]{24})?$")]  # noqa: N815 (in-toto's name)
-
-
-class Commit(Form):
-    name: Literal["source"]
-    uri: Word | None = None
-    digest: GitCommit | None = None
-    annotations: OfCommit
-
-
-class OfLibrary(Form):
-    role: Literal["installed library"]
-    version: Word
-
-
-class Library(Form):
-    name: Word
-    uri: Word | None = None
-    annotations: OfLibrary
-
-
-class Environment(Form):
-    name: Literal["fingerprint"]
-    digest: Sha256
-    annotations: dict[Word, Scalar]
-
-
-def _role(entry: Any) -> str:
-    annotations = entry.get("annotations") if isinstance(entry, dict) else None
-    role = annotations.get("role") if isinstance(annotations, dict) else None
-    return role if role in ("base model", "commit", "installed library", "environment") else "file"
-
-
-Dependency = Annotated[
-    Annotated[File, Tag("file")]
-    | Annotated[Base, Tag("base model")]
-    | Annotated[Commit, Tag("commit")]
-    | Annotated[Library, Tag("installed library")]
-    | Annotated[Environment, Tag("environment")],
-    Discriminator(_role),
-]
 
 
 class OfCertify(Open):
@@ -210,15 +168,18 @@ class Build(Form):
     buildType: Literal["urn:hallmark:dvc-pipeline:v1"]  # noqa: N815 (SLSA's names)
     externalParameters: External  # noqa: N815
     internalParameters: Internal  # noqa: N815
-    resolvedDependencies: list[Dependency]  # noqa: N815
+    resolvedDependencies: list[Descriptor]  # noqa: N815
 
     @cached_property
     def params(self) -> UsedParams:
         return UsedParams.model_validate(self.externalParameters.params)
 
+    def of(self, *roles: str) -> list[Descriptor]:
+        return [entry for entry in self.resolvedDependencies if entry.role in roles]
+
     @property
-    def files(self) -> list[File]:
-        return [entry for entry in self.resolvedDependencies if isinstance(entry, File)]
+    def files(self) -> list[Descriptor]:
+        return [entry for entry in self.resolvedDependencies if entry.role not in (*FACTS, "environment")]
 
     @property
     def stages(self) -> prov.Stages:
@@ -282,8 +243,7 @@ class Provenance(Form):
         return self._folder("models/quantized/", "quantized weights")
 
     def _folder(self, prefix: str, role: str) -> dict[str, str]:
-        files = [file for file in self.build.files if file.annotations.role == role]
-        return {file.name.removeprefix(prefix): file.digest.sha256 for file in files}
+        return {file.name.removeprefix(prefix): file.sha256 for file in self.build.of(role)}
 
     @model_validator(mode="after")
     def _each_file_once(self) -> Provenance:
@@ -321,31 +281,22 @@ class GateReport(Open):
         return [rule for rule in self.rules if rule.waiver is not None and rule.outcome in ("fail", "too_little_data")]
 
 
-class OfProvenance(Form):
-    name: Literal["provenance.json"]
-    digest: Sha256
+class Named(Open):
+    digest: Digest
+    annotations: dict[str, Any] = {}
 
 
-class OfGate(Form):
-    name: Literal["reports/gate.json"]
-    digest: Sha256
-    annotations: dict[str, Any]
+class Result(Open):
+    """`configuration` names the provenance, and holds the gate's report."""
+
+    result: Word
+    configuration: Annotated[tuple[Named, Named], Field(strict=False)]  # JSON has no tuples, only lists
+    failedTests: list[Word]  # noqa: N815 (in-toto's name)
 
 
-class Result(Form):
-    result: Literal["PASSED", "WARNED", "FAILED"]
-    configuration: Annotated[tuple[OfProvenance, OfGate], Field(strict=False)]  # JSON has no tuples, only lists
-    passedTests: list[Word]  # noqa: N815 (in-toto's names)
-    warnedTests: list[Word]  # noqa: N815
-    failedTests: list[Word]  # noqa: N815
+class GateVerdict(Open):
+    """verdict.json: an in-toto statement of a test's result. A check compares it, byte by byte, with what follows from its report."""
 
-
-class GateVerdict(Form):
-    """verdict.json: an in-toto statement of a test's result."""
-
-    type_: Literal["https://in-toto.io/Statement/v1"] = Field(alias="_type")
-    subject: list[Subject]
-    predicateType: Literal["https://in-toto.io/attestation/test-result/v0.1"]  # noqa: N815
     predicate: Result
 
     @property

@@ -15,7 +15,7 @@ from hallmark.base.figures import signed
 from hallmark.base.files import RELEASE, sha256_file
 from hallmark.base.stats import mcnemar
 from hallmark.params.loader import Params
-from hallmark.release.statements import Base, File, Library, Provenance, read_provenance
+from hallmark.release.statements import Provenance, read_provenance
 from hallmark.service.registry.folders import release_of, take
 from hallmark.service.registry.registry import Version
 from hallmark.task.predictions import Prediction, predictions_of, read_predictions
@@ -67,13 +67,13 @@ def made_from(before: Provenance, after: Provenance) -> list[str]:
 def _sections(provenance: Provenance) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {"base": {}, "data": {}, "params": {}, "code": {}}
     for one in provenance.build.resolvedDependencies:
-        if isinstance(one, Base):
+        if one.role == "base model":
             found["base"]["base"] = f"{one.name}, {one.annotations.revision or one.annotations.source}"
-        elif isinstance(one, Library):
-            found["code"][f"library {one.name}"] = one.annotations.version
-        elif isinstance(one, File) and (section := SECTIONS.get(one.annotations.role)):
-            found[section][one.name] = one.digest.sha256[:12]
-            if one.annotations.rows is not None and one.annotations.role == "split":
+        elif one.role == "installed library":
+            found["code"][f"library {one.name}"] = str(one.annotations.version)
+        elif section := SECTIONS.get(one.role):
+            found[section][one.name] = one.sha256[:12]
+            if one.annotations.rows is not None and one.role == "split":
                 found[section][f"records of {Path(one.name).stem}"] = f"{one.annotations.rows:,}"
     found["params"] = dict(_values("param ", provenance.build.externalParameters.params))
     return found
