@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,49 +36,37 @@ def import_signing() -> Any:
 
 def check_private_key(path: Path) -> str | None:
     """The password of a private key that can sign, None if it has none; a HallmarkError if it can't be used."""
-    from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    content = _read(path, f"make a key with `{MAKE}`")
-    if b"PRIVATE KEY-----" not in content:
-        raise _unusable(path, f"{_kind(content)}, not a private key", f"make a key with `{MAKE}`")
-    password = os.environ.get(PASSWORD_VARIABLE)
-    try:
-        try:
-            key, used = load_pem_private_key(content, None), None
-        except TypeError:  # it is encrypted
-            if not password:
-                raise _unusable(
-                    path, "it is encrypted", f"put its password in the environment variable {PASSWORD_VARIABLE}"
-                ) from None
-            key, used = load_pem_private_key(content, password.encode()), password
-    except HallmarkError:
-        raise
-    except Exception:  # the library raises many types: damaged, a wrong password, an algorithm it does not know
-        wrong = f"check its password in {PASSWORD_VARIABLE}, or " if password else ""
-        raise _unusable(path, "it can't be read as a private key", f"{wrong}make a key with `{MAKE}`") from None
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name not in CURVES:
-        raise _unusable(path, f"it is {_of_kind(key)}", f"make a key of the curve P-256 with `{MAKE}`")
-    return used
+    remedy = f"make a key with `{MAKE}`; {PASSWORD_VARIABLE} in the environment holds the password of an encrypted one"
+    content = _read(path, remedy)
+    password = os.environ.get(PASSWORD_VARIABLE) if b"ENCRYPTED" in content else None
+    _check_curve(lambda: load_pem_private_key(content, password.encode() if password else None), path, remedy)
+    return password
 
 
 def check_public_key(path: Path) -> None:
     """Raise a HallmarkError unless a signature can be checked with this file."""
-    from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-    content = _read(path, f"take the signer's public key, which `{PUBLIC_HALF}` writes")
-    if b"BEGIN PUBLIC KEY-----" not in content:
-        remedy = f"take the signer's public key, which `{PUBLIC_HALF}` writes"
-        if b"BEGIN CERTIFICATE-----" in content:
-            remedy = "take the public key out of it with `openssl x509 -in certificate.pem -pubkey -noout > public.pem`"
-        raise _unusable(path, f"{_kind(content)}, not a public key", remedy)
+    remedy = (
+        f"take the signer's public key, which `{PUBLIC_HALF}` writes, and `openssl x509 -in certificate.pem -pubkey -noout` "
+        "of a certificate"
+    )
+    content = _read(path, remedy)
+    _check_curve(lambda: load_pem_public_key(content), path, remedy)
+
+
+def _check_curve(load: Callable[[], Any], path: Path, remedy: str) -> None:
     try:
-        key = load_pem_public_key(content)
-    except Exception:  # as above
-        raise _unusable(path, "it can't be read as a public key", f"`{PUBLIC_HALF}` writes one") from None
-    if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name not in CURVES:
-        raise _unusable(path, f"it is {_of_kind(key)}", f"sign with a key of the curve P-256, made with `{MAKE}`")
+        curve = load().curve.name
+    except Exception:  # the library raises many types: damaged, a wrong password, an algorithm without curves
+        curve = None
+    if curve not in CURVES:
+        problem = (
+            f"can't be read as such a key of an elliptic curve that model signing takes ({', '.join(CURVES.values())})"
+        )
+        raise HallmarkError(problem, file=path, remedy=remedy)
 
 
 def sign(folder: Path, private_key: Path) -> None:
@@ -133,26 +122,3 @@ def _read(path: Path, remedy: str) -> bytes:
     if not content.strip():
         raise HallmarkError("is empty", file=path, remedy=remedy)
     return content
-
-
-def _kind(content: bytes) -> str:
-    for mark, words in (
-        (b"BEGIN CERTIFICATE-----", "it is a certificate"),
-        (b"PRIVATE KEY-----", "it is a private key"),
-        (b"PUBLIC KEY-----", "it is a public key"),
-    ):
-        if mark in content:
-            return words
-    return "it has no PEM block of a key"
-
-
-def _of_kind(key: Any) -> str:
-    curve = getattr(getattr(key, "curve", None), "name", None)
-    if curve:
-        return f"an elliptic-curve key of {curve}, and model signing takes {', '.join(CURVES.values())}"
-    name = type(key).__name__.strip("_").removesuffix("PrivateKey").removesuffix("PublicKey")
-    return f"of the kind {name}, and model signing takes elliptic curves only"
-
-
-def _unusable(path: Path, problem: str, remedy: str) -> HallmarkError:
-    return HallmarkError(f"can't be used: {problem}", file=path, remedy=remedy)
