@@ -15,12 +15,8 @@ import logging
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-
-from ruamel.yaml import YAML
 
 from hallmark.base import provenance as prov
 from hallmark.base.errors import HallmarkError, run_stage
@@ -106,10 +102,6 @@ def _clone(folder: Path, revision: str, stage: str | None, lock: prov.Stages) ->
         raise HallmarkError("not in this folder of that commit", file=".dvc", remedy=remedy)
     with Repo() as repo:
         cache = Path(repo.cache.local.path).parent.parent  # DVC 3 keeps its files in <cache>/files/md5
-    # In quotes: DVC would take a comma in a path for the end of it, and a # for a comment.
-    (clone / ".dvc/config.local").write_text(
-        f'[cache]\n    dir = "{folder / "cache"}"\n[\'remote "original"\']\n    url = "{cache}"\n', encoding="utf-8"
-    )
     notes = [file for file in sorted(clone.rglob("*.dvc")) if file.is_file()]
     if not any(_is(name, stage) and BOUGHT.as_posix() in lock[name]["deps"] for name in lock):
         notes = [file for file in notes if file.parent != clone / BOUGHT]
@@ -121,9 +113,9 @@ def _clone(folder: Path, revision: str, stage: str | None, lock: prov.Stages) ->
         made_deps = sorted(dep for dep in deps if any(prov.overlap(out, dep) for out in made))
         needed += [dep for dep in made_deps if not (clone / dep).exists()]
     try:
+        _use_cache(clone, cache)
         if needed:
-            with _without_own_remotes(clone):  # DVC would look there, and nowhere else
-                dvc("pull", "--quiet", "--remote", "original", *needed, at=clone)
+            dvc("checkout", "--quiet", *needed, at=clone)
         for dep in made_deps:
             if prov.dvc_md5(clone / dep) != deps[dep]:
                 raise HallmarkError("is damaged in the cache", file=dep, remedy="")
@@ -131,27 +123,14 @@ def _clone(folder: Path, revision: str, stage: str | None, lock: prov.Stages) ->
         problem = f"files that a rebuild needs are missing from this repository's cache or damaged: {', '.join(needed)}"
         remedy = "run `dvc pull --force` (bought answers: copy them from where they were bought), or verify the whole pipeline"
         raise HallmarkError(problem, file=cache, remedy=remedy) from None
+    _use_cache(clone, folder / "cache")
     _bring_raw_data(clone, stage, lock)
     return clone
 
 
-@contextmanager
-def _without_own_remotes(clone: Path) -> Iterator[None]:
-    """Without the `remote:` in the clone's .dvc files, such as raw data has, for as long as the block runs."""
-    yaml, before = YAML(), {}
-    for file in sorted(clone.rglob("*.dvc")):
-        if file.is_file():
-            before[file] = file.read_bytes()
-            document = yaml.load(before[file])
-            for out in document.get("outs", []):
-                out.pop("remote", None)
-            with file.open("w", encoding="utf-8") as stream:
-                yaml.dump(document, stream)
-    try:
-        yield
-    finally:
-        for file, content in before.items():
-            file.write_bytes(content)
+def _use_cache(clone: Path, folder: Path) -> None:
+    # In quotes: DVC would take a comma in a path for the end of it, and a # for a comment.
+    (clone / ".dvc/config.local").write_text(f'[cache]\n    dir = "{folder}"\n', encoding="utf-8")
 
 
 def _bring_raw_data(clone: Path, stage: str | None, lock: prov.Stages) -> None:
