@@ -39,7 +39,6 @@ from hallmark.mask.second_check import in_words
 from hallmark.params.loader import Params, load_params, resolved
 from hallmark.release import lineage
 from hallmark.release.licence import licence_text
-from hallmark.release.listing import check_names
 from hallmark.release.model_card import model_card, unfilled
 from hallmark.release.private_data import private_data
 from hallmark.release.sbom import sbom
@@ -53,8 +52,6 @@ ABOUT = [ADAPTER.as_posix(), "reports/eval/tuned", "reports/eval/base", prov.GAT
 # Of what stages made, the provenance names the data in all its forms and the base weights, rounded or not.
 KEPT = ("data/", BASE.as_posix(), QUANTIZED.as_posix())
 FIXED = [HOLDOUT_LOCK, Path("requirements.lock")]
-# Names that a release has of its own, so that no file of the adapter can have them.
-WRITTEN = {prov.PROVENANCE, prov.VERDICT, prov.CARD, prov.LICENCE, prov.SBOM, prov.CASCADE, prov.SIGNATURE}
 
 
 def run(params: Params, params_file: Path = Path("params.yaml")) -> None:
@@ -81,7 +78,8 @@ def run(params: Params, params_file: Path = Path("params.yaml")) -> None:
 
         # What they reported: the card is made from some of it, and git or a remote takes all of it.
         files = lineage.reports_of(stages)
-        base, gate, dpo = lineage.report_of("base"), lineage.report_of("gate"), lineage.report_of("dpo", needed=False)
+        base, gate = Report("base").content, Report("gate").content
+        dpo = Report("dpo").content if REPORTS / "dpo.json" in files else {}
         older = REPORTS / "cascade.json" not in files  # pipelines that had no such stage
         cascade = None if older else Report("cascade").as_(CascadeReport)
         locked = [HOLDOUT_LOCK] if HOLDOUT_LOCK.exists() else []
@@ -103,7 +101,6 @@ def run(params: Params, params_file: Path = Path("params.yaml")) -> None:
 
         # What comes out: the adapter, unchanged, and what describes it.
         subjects = sha256_folder(ADAPTER)
-        check_names(subjects, WRITTEN)
         with atomic_folder(RELEASE) as folder:
             shutil.copytree(ADAPTER, folder, dirs_exist_ok=True, copy_function=shutil.copyfile)
             results = read_results()

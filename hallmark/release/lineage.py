@@ -49,15 +49,6 @@ def reports_of(stages: prov.Stages) -> list[Path]:
     return sorted(file for out in outs for file in (prov.files_in(out) if out.is_dir() else [out]))
 
 
-def report_of(name: str, needed: bool = True) -> dict[str, Any]:
-    """A report, as it is; if there is none, an error if it is `needed`, or else nothing."""
-    file = REPORTS / f"{name}.json"
-    report = read_object(file) if file.exists() else {}
-    if needed and not report:
-        raise HallmarkError("no such report", file=file, remedy="run `dvc repro`, which makes it")
-    return report
-
-
 def environment(params: Params) -> dict[str, Any]:
     """The installed libraries, and the fingerprint of the machine that last trained the adapter, or else of this one."""
     from hallmark.base.compute import fingerprint, installed

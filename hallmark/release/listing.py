@@ -12,7 +12,6 @@ from pathlib import Path
 
 from hallmark.base.dvc_lock import is_inside
 from hallmark.base.errors import HallmarkError
-from hallmark.base.files import ADAPTER
 
 ENTRIES, DEPTH = 10_000, 16  # most entries of a release folder, and folders in each other
 LARGEST = 64 * 2**30  # bytes of one file; a sparse file of 2^60 would be read for years
@@ -100,16 +99,6 @@ def _problem(name: str, info: os.stat_result) -> str | None:
 def is_release_name(name: object) -> bool:
     """Whether a release may hold a file of that name."""
     return is_inside(name) and not any(part.startswith(".") for part in str(name).split("/"))
-
-
-def check_names(names: Iterable[str], written: set[str]) -> None:
-    """Raise a HallmarkError if a file of the adapter has a name that a release can't hold, or one that is `written` there."""
-    if taken := [name for name in names if name in written or not is_release_name(name)]:
-        raise HallmarkError(
-            "no file of that name can be in the adapter: it is one of a release, hidden, or can't be shown",
-            file=ADAPTER / min(taken),
-            remedy="run `dvc repro -f sft dpo`",
-        )
 
 
 def clashes(names: Iterable[str]) -> list[str]:
