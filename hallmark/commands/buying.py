@@ -78,45 +78,29 @@ def buy(name: str, settings: EndpointSettings, requests: Sequence[Request], file
 class Budget:
     """The limit `max_cost` of one run. A guess, here, is the most that a request costs by its size (`Request.most`).
 
-    An attempt that may have been charged counts: by the usage that the API states, or else by its guess. One on the way
-    counts by its guess times the largest ratio of cost to guess so far, at least 1. The first goes alone, so that a ratio is
-    known before there are several. So the limit is passed only if one costs more, for its guess, than all before it.
+    A request on the way counts by its guess; an attempt that may have been charged, by the usage that the API states, or else
+    by its guess. So only an API that charges more than the guess can pass the limit, by what is on the way then.
     """
 
-    def __init__(self, settings: EndpointSettings) -> None:
+    def __init__(self, limit: float | None) -> None:
         self.stated, self.guessed = 0.0, 0.0  # of what was charged: by usage, and by guess
-        self._limit = settings.max_cost
-        self._on_the_way, self._guesses, self._ratio, self._tried = 0, 0.0, 1.0, False
-        self._settled = asyncio.Event()
+        self._limit, self._on_the_way = limit, 0.0
 
-    async def hold(self, guess: float) -> bool:
-        """Count a request as on the way; False if the limit doesn't allow it. Waits as long as others may leave room."""
-        while self._limit is not None and self._on_the_way and not (self._tried and self._fits(guess)):
-            await self._settled.wait()
-        if not self._fits(guess):
+    def hold(self, guess: float) -> bool:
+        """Count a request as on the way; False if the limit doesn't allow it."""
+        spent = self.stated + self.guessed + self._on_the_way
+        if self._limit is not None and spent + guess > self._limit * ROUNDING:
             return False
-        self._on_the_way += 1
-        self._guesses += guess
+        self._on_the_way += guess
         return True
 
-    def settle(self, guess: float, cost: float | None, *, charged: bool, answered: bool) -> None:
+    def settle(self, guess: float, cost: float | None, charged: bool) -> None:
         """Take a request from those on the way. `cost`: by the stated usage; `charged`: whether it may have cost something."""
-        self._on_the_way -= 1
-        self._guesses = self._guesses - guess if self._on_the_way else 0.0
-        self._tried |= answered or cost is not None
+        self._on_the_way -= guess
         if charged and cost is None:
             self.guessed += guess
         elif charged and cost is not None:
             self.stated += cost
-            self._ratio = max(self._ratio, cost / guess if guess else 1.0)
-        self._settled.set()  # wakes those that wait
-        self._settled.clear()
-
-    def _fits(self, guess: float) -> bool:
-        """Whether the limit allows a request after what was spent and what is on the way."""
-        if self._limit is None:
-            return True
-        return self.stated + self.guessed + self._ratio * (self._guesses + guess) <= self._limit * ROUNDING
 
 
 class Buyer:
@@ -129,7 +113,7 @@ class Buyer:
     async def all_of(self, requests: Sequence[Request]) -> Outcome:
         """Send all of them, as many at once as the settings allow."""
         slots = asyncio.Semaphore(self._settings.concurrency)
-        self._budget, self._end = Budget(self._settings), asyncio.Event()
+        self._budget, self._end = Budget(self._settings.max_cost), asyncio.Event()
         async with self._client() as client:
             with (
                 self._waiting_at_ctrl_c(),
@@ -159,15 +143,9 @@ class Buyer:
         settings = self._settings
         limits = httpx.Limits(max_connections=settings.concurrency, max_keepalive_connections=settings.concurrency)
         try:
-            url = httpx.URL(settings.url)
-        except httpx.InvalidURL as error:
-            raise HallmarkError(
-                f"not an address ({error})",
-                param=f"eval.comparators.{self._name}.url",
-                remedy="state where the API answers, such as https://api.example.com/v1",
-            ) from None
-        try:
-            return httpx.AsyncClient(base_url=url, timeout=settings.timeout, headers=self._headers, limits=limits)
+            return httpx.AsyncClient(
+                base_url=settings.url, timeout=settings.timeout, headers=self._headers, limits=limits
+            )
         except (ImportError, ValueError, httpx.InvalidURL):  # its message may quote the proxy's password
             raise HallmarkError(
                 "the proxy that the environment names can't be used: it is neither http nor https, or no address",
@@ -226,11 +204,10 @@ class Buyer:
         guess = request.most(self._settings)
         failure: Failure | None = None
         for attempt in range(self._settings.retries + 1):
-            if not await self._budget.hold(guess):
-                self._stop("the next request could exceed max_cost, by what this run has cost so far")
-                break
             if self._outcome.stopped is not None:
-                self._budget.settle(guess, None, charged=False, answered=False)
+                break
+            if not self._budget.hold(guess):
+                self._stop("the next request could exceed max_cost, by what this run has cost so far")
                 break
             came = await self._attempt(client, request, guess)
             if isinstance(came, Bought):
@@ -276,7 +253,7 @@ class Buyer:
         except MALFORMED:
             came = Failure("a response that is not the JSON of a chat completion")
         finally:
-            self._budget.settle(guess, cost, charged=charged, answered=isinstance(came, Bought))
+            self._budget.settle(guess, cost, charged)
         return came
 
     def _fail(self, error: Exception) -> None:
