@@ -14,12 +14,11 @@ from hallmark.release.shipping import release
 
 
 def main(arguments: argparse.Namespace) -> None:
-    release(arguments.folder, arguments.out, arguments.sign)
+    release(RELEASE, arguments.out, arguments.sign)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m hallmark.commands.export", description=__doc__)
     parser.add_argument("out", type=Path, metavar="OUT", help="the new folder")
     parser.add_argument("--sign", type=Path, metavar="PEM", help="sign with this private key (an elliptic curve)")
-    parser.add_argument("--folder", type=Path, default=RELEASE, help="from where (default: %(default)s)")
     run_stage("export", __doc__, main, parser)

@@ -19,7 +19,7 @@ def main(arguments: argparse.Namespace) -> None:
     from hallmark.model.quantized import pin_rounding
 
     pin_rounding(os.environ)  # for a base that has to be rounded, before torch is imported
-    merge(arguments.folder, arguments.base, arguments.out, arguments.ungated, arguments.gguf)
+    merge(RELEASE, arguments.base, arguments.out, arguments.ungated, arguments.gguf)
 
 
 if __name__ == "__main__":
@@ -30,6 +30,5 @@ if __name__ == "__main__":
         f"weights of this type (default: {DEFAULT})"
     )  # fmt: skip
     parser.add_argument("--ungated", action="store_true", help="also one that the gate did not pass")
-    parser.add_argument("--folder", type=Path, default=RELEASE, help="from where (default: %(default)s)")
     parser.add_argument("--base", type=Path, default=QUANTIZED, help="what it was trained over (default: %(default)s)")
     run_stage("merge", __doc__, main, parser)

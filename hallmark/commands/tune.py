@@ -81,12 +81,12 @@ def best_of(found: list[Trial]) -> Trial | None:
 # --- the search --------------------------------------------------------------------------------------------------
 
 
-def search(params: Params, raw: dict[str, Any], minutes: float, most: int | None = None) -> list[Trial]:
+def search(params: Params, raw: dict[str, Any], most: int | None = None) -> list[Trial]:
     """Run trials until the time is over, or there were `most`, with a report after each; all of this search, also earlier ones."""
     found = earlier(key := search_of(params, raw))
     if found:
         log.info("goes on after %d earlier trials", len(found))
-    until, run_now, failed, repeated = time.monotonic() + 60 * minutes, 0, 0, 0
+    until, run_now, failed, repeated = time.monotonic() + 60 * params.tune.minutes, 0, 0, 0
     while time.monotonic() < until and run_now != most and repeated < REPEATS:
         done = ran(params, raw, found)
         repeated = repeated + 1 if done.params in (trial.params for trial in found) else 0
@@ -315,17 +315,16 @@ def main(arguments: argparse.Namespace) -> None:
             write_best(arguments.params, raw, earlier(search_of(params, raw)))
             return
         begun = time.monotonic()
-        minutes = params.tune.minutes if arguments.minutes is None else arguments.minutes
-        found = search(params, raw, minutes, arguments.trials)
+        found = search(params, raw, arguments.trials)
     print("\n".join(table(found, params.tune.validations).lines()))
     print(f"{len(found)} trials in all, {duration(time.monotonic() - begun)}; {REPORT}")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m hallmark.commands.tune", description=__doc__)
-    some = parser.add_mutually_exclusive_group()
-    minutes, count = sweep.number(float, 0.01, 10_080), sweep.number(int, 1, 10_000)
-    some.add_argument("--minutes", type=minutes, metavar="MINUTES", help="the time (default: tune.minutes)")
+    count = sweep.number(int, 1, 10_000)
     parser.add_argument("--trials", type=count, metavar="N", help="start at most this number of trials now")
-    some.add_argument("--write", action="store_true", help="set the best params so far in params.yaml, and run nothing")
+    parser.add_argument(
+        "--write", action="store_true", help="set the best params so far in params.yaml, and run nothing"
+    )
     run_stage("tune", __doc__, main, parser)
