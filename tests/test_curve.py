@@ -9,23 +9,18 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import SFT_ADAPTER, TRAIN, VALIDATION, sha256_folder
-from hallmark.base.loaded_code import tracked
-from hallmark.base.provenance import parse_yaml
-from hallmark.base.records import read_records, schema, write_records
+from hallmark.base.records import read_records
 from hallmark.base.stats import ClusterBootstrap
 from hallmark.commands import curve as tool
-from hallmark.commands.curve_points import Part, parts, prepare, settings
-from hallmark.commands.experiments import with_values
+from hallmark.commands.curve_points import Part, parts, settings
 from hallmark.judge.power_law import FALLS, FEW, FLAT, RIGHT, RISES, Outlook, outlook
 from hallmark.params.loader import load_params, resolved
-from tests.rows import record
 from tests.workspace import ROOT, change_params
 
 RAW = resolved(ROOT / "params.yaml")
@@ -99,41 +94,24 @@ def test_nothing_is_foretold_of_other_curves(rates: list[float], verdict: str) -
     assert (found.verdict, found.twice, found.gain) == (verdict, None, None)
 
 
-def test_a_point_has_its_params_as_code_compares_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also characters beyond 16 bits: a stage that DVC runs stops if both files differ."""
-    monkeypatch.chdir(tmp_path)
-    records = pl.DataFrame([record("1", "my kettle is broken")], schema=schema())
-    for file in (TRAIN, VALIDATION):
-        write_records(file, records)
-    Path("code").mkdir()
-    Path("dvc.yaml").touch()
-    part = Part(1.0, (records["group"][0],), 1, True)
-    wanted = with_values(RAW, {"task.system_prompt": "Sort the mail \U0001f4ec.", "task.schema": {}})
-    prepare(part, wanted)
-    params, compared = (part.folder / name for name in ("params.yaml", "code/params.yaml"))
-    assert parse_yaml(params.read_bytes(), params) == wanted
-    assert parse_yaml(compared.read_bytes(), compared) == tracked(wanted)
-
-
 @pytest.mark.full
 def test_points_are_made_once_and_touch_no_output(
     tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With DVC in their folders. The adapter of `sft` is taken for all groups, and a point that is there is not made again."""
+    """The adapter of `sft` is taken for all groups, and a point that is there is not made again."""
     repo = tmp_path / "repo"
     shutil.copytree(tiny_run, repo, symlinks=True)
     change_params(repo, {"curve.shares": [0.3, 1.0]})
     monkeypatch.chdir(repo)
 
-    def made() -> tuple[tool.Curve, list[tuple[int, ...]]]:
-        """The curve, and when each point was trained and evaluated."""
-        params, groups = load_params(), read_records(TRAIN)["group"].to_list()
-        planned = tool.with_params(params, resolved(), groups)
-        found = tool.curve(params, planned)
-        assert [line.split()[-2:] for line in tool.plan(params, planned, len(groups))] == 2 * [["made", "already"]]
-        files = ("reports/sft.json", "reports/eval/tuned/metrics.json")
-        times = [tuple((part.folder / file).stat().st_mtime_ns for file in files) for part in planned]
-        return found, times
+    def made() -> tuple[tool.Curve, list[int]]:
+        """The curve, and when each point was evaluated."""
+        params, raw, records = load_params(), resolved(), len(read_records(TRAIN))
+        planned = tool.planned_parts(params, raw)
+        found = tool.curve(params, raw, planned, records)
+        assert [line.split()[-2:] for line in tool.plan(params, planned, records)] == 2 * [["made", "already"]]
+        file = "reports/eval/tuned/metrics.json"
+        return found, [(part.folder / file).stat().st_mtime_ns for part in planned]
 
     def only_planned() -> str:
         """What `--dry` prints."""
@@ -157,11 +135,10 @@ def test_points_are_made_once_and_touch_no_output(
     with tool.alone(tool.FOLDER, "", ""), pytest.raises(HallmarkError) as raised:
         tool.main(Namespace(params=Path("params.yaml"), dry=False))
     assert raised.value.file == tool.FOLDER
-    change_params(repo, {"eval.max_new_tokens": 8})
-    laid_out = (small.folder / "params.yaml").read_bytes()
-    assert "made already" not in only_planned()
-    assert (small.folder / "params.yaml").read_bytes() == laid_out
+    (small.folder / "reports/eval/tuned/metrics.json").unlink()  # as if it had been killed before that
+    trained = (small.folder / "reports/sft.json").stat().st_mtime_ns
     again = made()[1]
-    assert [[new == old for new, old in zip(*pair, strict=True)] for pair in zip(again, times, strict=True)] == 2 * [
-        [True, False]
-    ]
+    assert [new == old for new, old in zip(again, times, strict=True)] == [False, True]
+    assert (small.folder / "reports/sft.json").stat().st_mtime_ns == trained
+    change_params(repo, {"eval.max_new_tokens": 8})
+    assert "made already" not in only_planned()

@@ -13,7 +13,6 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from hallmark.answer.measures import measures_of
@@ -29,11 +28,10 @@ from hallmark.commands.curve_points import (
     FOLDER,
     Part,
     Point,
-    is_current,
-    is_made,
+    is_trained,
     made,
     parts,
-    prepare,
+    read_by_all,
     settings,
     steps_share,
 )
@@ -65,21 +63,19 @@ class Curve:
     least_steps: float
 
 
-def with_params(params: Params, raw: dict[str, Any], groups: list[str]) -> dict[Part, dict[str, Any]]:
-    """The parts of the training data, smallest first, each with its params. `groups` has the group of each record."""
-    least = params.curve.least_steps
-    found = parts(groups, params.curve.shares, params.seed)
-    return {part: settings(raw, part, len(groups), least) for part in found}
+def planned_parts(params: Params, raw: dict[str, Any]) -> list[Part]:
+    groups = read_records(TRAIN)["group"].to_list()
+    return parts(groups, params.curve.shares, params.seed, read_by_all(raw, params.curve.least_steps))
 
 
-def plan(params: Params, planned: dict[Part, dict[str, Any]], records: int) -> list[str]:
-    """What will run, in lines, with the time that it takes, as `nox -s plan` estimates it. `planned`: the params of each part."""
+def plan(params: Params, planned: list[Part], records: int) -> list[str]:
+    """What will run, in lines, with the time that it takes, as `nox -s plan` estimates it."""
     from hallmark.plan.estimate import estimate
 
-    left = [part for part, wanted in planned.items() if not is_made(part, wanted)]
+    left = [part for part in planned if not part.is_made]
     lines, total = [], 0.0
     if left:
-        whole, taken = estimate(params, BASE), is_current(Path(), "sft")
+        whole, taken = estimate(params, BASE), is_trained()
         # The holdout is answered by two models.
         answers = whole.evaluation_seconds / 2 * len(read_records(VALIDATION)) / max(1, len(read_records(HOLDOUT)))
     for part in planned:
@@ -97,13 +93,12 @@ def plan(params: Params, planned: dict[Part, dict[str, Any]], records: int) -> l
     return lines
 
 
-def curve(params: Params, planned: dict[Part, dict[str, Any]]) -> Curve:
+def curve(params: Params, raw: dict[str, Any], planned: list[Part], records: int) -> Curve:
     """Make the points, smallest first; the report is written after each."""
     points = list[Point]()
-    for number, (part, wanted) in enumerate(planned.items(), 1):
+    for number, part in enumerate(planned, 1):
         log.info("point %d of %d: %d records of %d groups", number, len(planned), part.records, len(part.groups))
-        prepare(part, wanted)
-        points.append(made(part))
+        points.append(made(part, settings(raw, part, records, params.curve.least_steps)))
         found = drawn(points, len(planned), params)
         write(found)
     return found
@@ -206,14 +201,13 @@ def write(curve: Curve) -> list[str]:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    params = load_params(arguments.params)
-    groups = read_records(TRAIN)["group"].to_list()
-    planned = with_params(params, resolved(arguments.params), groups)
-    print("\n".join(plan(params, planned, len(groups))), flush=True)
+    params, raw = load_params(arguments.params), resolved(arguments.params)
+    planned, records = planned_parts(params, raw), len(read_records(TRAIN))
+    print("\n".join(plan(params, planned, records)), flush=True)
     if arguments.dry:
         return
     with alone(FOLDER, "another curve is drawn in this repository", "wait for it, or stop it"):
-        print("\n".join(["", *table(curve(params, planned)).lines()]))
+        print("\n".join(["", *table(curve(params, raw, planned, records)).lines()]))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """The points of a learning curve, for `python -m hallmark.commands.curve`: parts of the training data, each trained and evaluated.
 
-Each point has a folder below .hallmark/curve, laid out like this repository, in which DVC runs the stages `sft` and `eval`,
-and knows what is up to date; the repository's own outputs stay as they are. What is evaluated there as the holdout are the
-validation records: no point of the curve is chosen or judged by the holdout.
+Each point has a folder below .hallmark/curve, laid out like this repository and named by a hash of all that is read there, in
+which the stages `sft` and `eval` run; the repository's own outputs stay as they are. What is evaluated there as the holdout are
+the validation records: no point of the curve is chosen or judged by the holdout.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hallmark.base import provenance as prov
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import (
     ADAPTER,
@@ -28,43 +30,43 @@ from hallmark.base.files import (
     atomic_folder,
     json_bytes,
     write_all,
-    write_text,
 )
-from hallmark.base.loaded_code import FOLDER as CODE
-from hallmark.base.loaded_code import PARAMS as COMPARED
-from hallmark.base.loaded_code import tracked
 from hallmark.base.reading import read_object
 from hallmark.base.records import parquet, read_records
-from hallmark.commands.experiments import PARAMS, dvc, with_values
+from hallmark.commands.experiments import PARAMS, key_of, run, stages_to, with_values
+from hallmark.commands.stale import LOCK, stale_stages
 from hallmark.data.grouping import draw_hash
-from hallmark.params.loader import resolved
-from hallmark.task.predictions import Prediction, predictions_of, read_predictions
+from hallmark.task.predictions import Prediction, metrics_of, predictions_of, read_predictions
 
 FOLDER = Path(".hallmark/curve")  # neither git nor DVC look there
 CHECKPOINT_MINUTES = 3.0  # so that a point that was killed continues; changes nothing in what is learned
-PIPELINE, DVC_CONFIG = Path("dvc.yaml"), Path(".dvc/config")
-MEASURED = REPORTS / "measured/sft.json"
-OF_SFT = (REPORTS / "sft.json", REPORTS / "sft_curve.csv", MEASURED)
-STAGES = ("sft", "eval@tuned")
+TRAINED, MEASURED = REPORTS / "sft.json", REPORTS / "measured/sft.json"
+OF_SFT = (MEASURED, REPORTS / "sft_curve.csv", TRAINED)
+STAGES = {"sft": TRAINED, "eval@tuned": metrics_of("tuned")}  # each with what it writes last
 REPORTED = (REPORTS / "base.json", REPORTS / "quantize.json")
 # What each point has of the repository's own.
-SHARED = (Path("stages"), Path("hallmark"), Path("requirements.lock"), BASE, QUANTIZED, *REPORTED)
+SHARED = (*map(Path, ("stages", "hallmark", "requirements.lock", "dvc.yaml")), BASE, QUANTIZED, *REPORTED)
 # Of the evaluation, what costs time and isn't part of the curve, and what answers: the same for all points.
 EVAL = {"eval.engine": {"kind": "hf"}, "eval.constrained": 0}
 
 
 @dataclass(frozen=True)
 class Part:
-    """A share of the training groups, and the records of these groups. `whole`: all of them."""
+    """A share of the training groups, and the records of these groups. `whole`: all of them; `key`: of what is read."""
 
     share: float
     groups: tuple[str, ...]
     records: int
     whole: bool
+    key: str = ""
 
     @property
     def folder(self) -> Path:
-        return FOLDER / f"{len(self.groups)}-groups"
+        return FOLDER / f"{len(self.groups)}-groups-{self.key[:16]}"
+
+    @property
+    def is_made(self) -> bool:
+        return all((self.folder / file).exists() for file in STAGES.values())
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,11 @@ class Point:
     predictions: list[Prediction]
 
 
-def parts(groups: Sequence[str], shares: Sequence[float], seed: int) -> list[Part]:
-    """Nested parts of the training data, by `shares` of its groups, rising: always the same for one seed, in a hash's order."""
+def parts(groups: Sequence[str], shares: Sequence[float], seed: int, read: str = "") -> list[Part]:
+    """Nested parts of the training data, by `shares` of its groups, rising: always the same for one seed, in a hash's order.
+
+    `read`: a hash of what else all points read.
+    """
     names = sorted(set(groups), key=lambda name: draw_hash(str(seed), "curve", name))
     counts = [max(1, math.floor(share * len(names) + 0.5)) for share in shares]
     if len(set(counts)) < len(counts):
@@ -91,7 +96,8 @@ def parts(groups: Sequence[str], shares: Sequence[float], seed: int) -> list[Par
     for share, count in zip(shares, counts, strict=True):
         taken = set(names[:count])
         records = sum(group in taken for group in groups)
-        found.append(Part(share, tuple(names[:count]), records, whole=count == len(names)))
+        key = prov.sha256(json.dumps([read, names[:count]]))
+        found.append(Part(share, tuple(names[:count]), records, count == len(names), key))
     return found
 
 
@@ -116,37 +122,25 @@ def settings(raw: Mapping[str, Any], part: Part, records: int, least: float) -> 
     return params
 
 
-def files_of(part: Part, wanted: dict[str, Any]) -> dict[Path, bytes | memoryview]:
-    """The files that a part's folder has of its own: its records, the validation records also as the holdout, and its params."""
-    import polars as pl
-
-    own = read_records(TRAIN).filter(pl.col("group").is_in(part.groups))
-    validation, pipeline = VALIDATION.read_bytes(), PIPELINE.read_bytes()
-    params = json_bytes(wanted)  # JSON is YAML too
-    return {TRAIN: parquet(own), VALIDATION: validation, HOLDOUT: validation, PIPELINE: pipeline, PARAMS: params}
+def read_by_all(raw: Mapping[str, Any], least: float) -> str:
+    """A hash of all that every point reads: code, weights, data and params, but for the adapter, which is its own."""
+    stages = stages_to([*STAGES][-1])
+    own = {name: stages[name] | {"deps": [*({*stages[name]["deps"]} - {ADAPTER.as_posix()})]} for name in STAGES}
+    return prov.sha256(f"{key_of(own, raw)} {least}")
 
 
 def prepare(part: Part, wanted: dict[str, Any]) -> None:
-    """Lay out a part's folder: its files, the weights and the code, and DVC."""
-    if not (part.folder / DVC_CONFIG).exists():  # new, or as an earlier version laid it out
-        shutil.rmtree(part.folder, ignore_errors=True)
-        write_text(part.folder / DVC_CONFIG, "[core]\n    no_scm = True\n")
-    write_all({part.folder / file: content for file, content in files_of(part, wanted).items()})
+    """Lay out a part's folder: its records, the validation records also as the holdout, its params, the weights and the code."""
+    import polars as pl
+
+    own, validation = read_records(TRAIN).filter(pl.col("group").is_in(part.groups)), VALIDATION.read_bytes()
+    files: dict[Path, bytes | memoryview] = {TRAIN: parquet(own), VALIDATION: validation, HOLDOUT: validation}
+    files[PARAMS] = json_bytes(wanted)  # JSON is YAML too
+    write_all({part.folder / file: content for file, content in files.items()})
     for source in SHARED:
         if source.exists():
             link(part.folder / source, source.absolute())
     link(part.folder / ADAPTER, Path(SFT_ADAPTER.name))
-    shutil.copytree(CODE, part.folder / CODE, dirs_exist_ok=True)
-    # In its order: a stage that DVC runs makes sure that both files are the same.
-    write_text(part.folder / COMPARED, json.dumps(tracked(resolved(part.folder / PARAMS)), ensure_ascii=False))
-
-
-def is_made(part: Part, wanted: dict[str, Any]) -> bool:
-    """Whether a part's folder has its point, of the data, params and code of now; writes nothing."""
-    files = files_of(part, wanted) | {file: file.read_bytes() for file in sorted(CODE.iterdir()) if file != COMPARED}
-    there = {file: part.folder / file for file in files}
-    same = all(there[file].is_file() and there[file].read_bytes() == content for file, content in files.items())
-    return same and is_current(part.folder, *STAGES)
 
 
 def link(place: Path, target: Path) -> None:
@@ -155,25 +149,21 @@ def link(place: Path, target: Path) -> None:
     place.symlink_to(target)
 
 
-def is_current(folder: Path, *stages: str) -> bool:
-    """Whether the outputs of the stages came of the data, params and code of now, as DVC sees it in the folder."""
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo
-
-    place = folder.absolute()
-    try:
-        with Repo(str(place)) as repo:
-            return not repo.status(targets=[f"{place / PIPELINE}:{stage}" for stage in stages])
-    except DvcException:  # no repository, or no lock yet
-        return False
+def is_trained() -> bool:
+    """Whether the repository has the adapter of the data, params and code of now."""
+    return LOCK.exists() and SFT_ADAPTER.is_dir() and "sft" not in stale_stages()
 
 
-def made(part: Part) -> Point:
-    """The point of a part whose folder is laid out: trained and evaluated, unless it is up to date."""
-    if part.whole and not is_current(part.folder, "sft") and is_current(Path(), "sft"):
-        take_over(part)
-    dvc("repro", "--single-item", *STAGES, at=part.folder)
-    steps = read_object(part.folder / REPORTS / "sft.json").get("steps", 0)
+def made(part: Part, wanted: dict[str, Any]) -> Point:
+    """The point of a part: trained and evaluated, as far as that is not done."""
+    if not part.is_made:
+        prepare(part, wanted)
+        if not (part.folder / TRAINED).exists() and part.whole and is_trained():
+            take_over(part)
+        elif not (part.folder / TRAINED).exists():
+            run([sys.executable, "-m", "stages.sft"], at=part.folder)
+        run([sys.executable, "-m", "stages.eval", "--model", "tuned"], at=part.folder)
+    steps = read_object(part.folder / TRAINED).get("steps", 0)
     seconds = read_object(part.folder / MEASURED).get("train_seconds", 0.0)
     return Point(part, steps, seconds, read_predictions("tuned", part.folder / predictions_of("tuned")))
 
@@ -183,4 +173,3 @@ def take_over(part: Part) -> None:
     with atomic_folder(part.folder / SFT_ADAPTER) as folder:
         shutil.copytree(SFT_ADAPTER, folder, dirs_exist_ok=True)
     write_all({part.folder / file: file.read_bytes() for file in OF_SFT})
-    dvc("commit", "--force", "sft", at=part.folder)

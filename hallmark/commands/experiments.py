@@ -232,8 +232,11 @@ def _in_git(path: str) -> bool:
 def dvc(
     *arguments: str, at: Path = Path(), watch: Watch | None = None, variables: Mapping[str, str] | None = None
 ) -> None:
-    """Run DVC in a folder, its output on stderr; a HallmarkError with the reason if it failed. `watch`: as in `tried`."""
-    command = [sys.executable, "-m", "dvc", *arguments]
+    run([sys.executable, "-m", "dvc", *arguments], at, watch, variables)
+
+
+def run(command: list[str], at: Path, watch: Watch | None = None, variables: Mapping[str, str] | None = None) -> None:
+    """Run DVC or a stage in a folder, its output on stderr; a HallmarkError with the reason if it failed. `watch`: as in `tried`."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     # Without PYTHONPATH: the stages are those of the copy.
     kept = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
@@ -274,7 +277,7 @@ def reason(lines: list[str]) -> str:
     if errors := re.findall(r"^(\w+: error: .*)(?:\nremedy: (.*))?", text, re.MULTILINE):
         return ": ".join(filter(None, errors[-1]))
     failed = re.findall(r"ERROR: (.*)", text)
-    return failed[-1] if failed else "DVC failed without a message"
+    return failed[-1] if failed else "it failed without a message"
 
 
 def report_in(commit: str, name: str, kind: type[Content]) -> Content:
