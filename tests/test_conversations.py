@@ -59,6 +59,18 @@ def test_openai_tool_calls_and_results(tmp_path: Path) -> None:
     assert answer.input.endswith("tool: sunny")
 
 
+def test_calls_in_older_layouts_and_anthropics(tmp_path: Path) -> None:
+    asked = {"role": "user", "content": "Weather in Rome?"}
+    old = {"role": "assistant", "content": None, "function_call": CALL["function"]}
+    used = {"type": "tool_use", "id": "c1", "name": "find", "input": {"city": "Rome"}}
+    result = {"type": "tool_result", "tool_use_id": "c1", "content": [{"type": "text", "text": "sunny"}]}
+    new = {"role": "assistant", "content": [{"type": "text", "text": "Let me look."}, used]}
+    rows = [[asked, old], [asked, new], [asked, new, {"role": "user", "content": [result]}, {"role": "assistant", "content": "Sunny."}]]  # fmt: skip
+    first, second, answer = read(tmp_path, [{"messages": row} for row in rows])
+    assert json.loads(first.target) == json.loads(second.target) == [{"name": "find", "arguments": {"city": "Rome"}}]
+    assert (answer.target, answer.input.startswith("Weather"), answer.input[-11:]) == ("Sunny.", True, "tool: sunny")
+
+
 @given(st.lists(st.sampled_from([None, 0, 1, 1.0]), min_size=1, max_size=6))
 def test_the_last_answer_that_is_trained_is_the_last_without_weight_0(weights: list[float | None]) -> None:
     turns = []

@@ -135,7 +135,17 @@ def test_rows_of_any_shape(tmp_path_factory: pytest.TempPathFactory, rows: list[
         only_a_hallmark_error(
             lambda: list(
                 raw_rows(
-                    Data(**DATA | {"path": str(file), "markup": "html", "no_call": "missing", "answers": "last"}),
+                    Data(
+                        **DATA
+                        | {
+                            "path": str(file),
+                            "markup": "html",
+                            "no_call": "missing",
+                            "no_answer": [],
+                            "chat": None,
+                            "answers": "last",
+                        }
+                    ),
                     mask,
                     task,
                 )

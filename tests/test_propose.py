@@ -141,7 +141,10 @@ def test_a_conversation_without_a_last_answer_is_said(tmp_path: Path) -> None:
     for number in range(20):
         asked = [{"role": role, "content": words(number)} for role in ("user", "assistant", "user")]
         rows.append({"messages": asked[: 3 if number < 4 else 2]})
-    assert "4 of 20 conversations end with the user's turn" in str(proposed(write(tmp_path, rows)).warnings)
+    found = proposed(write(tmp_path, [*rows, {"messages": []}]))
+    assert "4 of 21 conversations end with the user's turn" in str(found.warnings)
+    propose.try_out(found, rules())
+    assert "20 can be read, 1 left out" in "\n".join(found.tried)
 
 
 @pytest.mark.parametrize(
@@ -332,7 +335,7 @@ def test_the_reference_data() -> None:
     found = proposed(file, refusal=REFUSAL)
     assert found.edits["data"] | {"path": ""} == {
         "path": "", "id": "id", "group": "customer", "input": "{subject}\n{body}", "target": "target", "labels": {}, "context": None,
-        "tools": None, "rejected": None, "tags": "tags", "tag_separator": ",", "split": None, "markup": "none",
+        "tools": None, "rejected": None, "tags": "tags", "tag_separator": ",", "split": None, "no_answer": [], "chat": None, "markup": "none",
     }  # fmt: skip
     assert (found.kind, found.task.refusal) == ("extraction", REFUSAL)
     assert found.roles.identity == load_params(ROOT / "params.yaml").mask.identity_columns

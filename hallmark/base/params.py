@@ -110,6 +110,15 @@ class Compute(Block):
         return self
 
 
+class Chat(Block):
+    turns: Text = Field(description="the column with the list of turns")
+    role: Text = Field(description="the key of a turn that says who speaks")
+    text: Text = Field(description="the key of a turn that has what is said")
+    roles: dict[Text, Literal["user", "assistant", "system", "tool"]] = Field(
+        description="who is who; others are left out"
+    )
+
+
 class Data(Block):
     path: Line
     id: Text
@@ -125,7 +134,9 @@ class Data(Block):
     split: Text | None
     missing: Literal["error", "drop"]
     no_call: Literal["missing", "empty"]
-    answers: Literal["last", "all"]
+    no_answer: list[Line]
+    chat: Chat | None
+    answers: Literal["last", "all", "calls"]
     markup: Markup
     pseudonyms: Literal["keyed", "none"]
     key: Sha256 | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -18,8 +18,19 @@ from hallmark.data.conversations import LAYOUTS
 from hallmark.data.copied import opened
 from hallmark.data.missing import is_blank
 from hallmark.data.nested import ALL, keys_of, value_at
-from hallmark.data.spans import BY_LABEL, JOINED, annotations_in, are_spans, are_tags, by_label, is_open, joined
+from hallmark.data.spans import (
+    BY_LABEL,
+    JOINED,
+    annotations_in,
+    are_spans,
+    are_tags,
+    by_label,
+    in_one_spelling,
+    is_open,
+    joined,
+)  # fmt: skip
 from hallmark.task.answers import canonical
+from hallmark.task.values import folded
 
 Rows = list[dict[str, Any]]
 
@@ -95,7 +106,8 @@ class Column:
     @cached_property
     def lists(self) -> frozenset[str]:
         """The lists of role_words.toml that have a word of its own name; for a name unlike any, those that have its values."""
-        named = {of for of in role_words() if (entity(self.name) == of if of in ENTITIES else says(self.name, of))}
+        own = [of for of, entry in role_words().items() if "own" in entry]
+        named = {of for of in own if (entity(self.name) == of if of in ENTITIES else says(self.name, of))}
         new = not (named - {"identifier"}) and self.distinct <= MOST_SAID
         values = [key.strip().casefold() for key in self.keys] if new else []
 
@@ -124,6 +136,11 @@ class Column:
         few = self.distinct <= MAX_LABELS and self.repeated >= rows_each
         short = self.mean_chars <= 60 and mean_words(self.texts) <= MOST_WORDS
         return self.all((str, int)) and few and short
+
+    def is_code(self) -> bool:
+        """Whether it is a label whose values are numbers or short codes in capitals, as LB2."""
+        codes = self.form == "number" or all(key.isalnum() and key == key.upper() and len(key) < 9 for key in self.keys)
+        return codes and self.is_label(2)
 
 
 def columns_in(rows: Rows) -> dict[str, Column]:
@@ -188,6 +205,8 @@ def with_fields_of_spans(columns: dict[str, Column], named: Collection[str]) -> 
                 rows = zip(*(of.values for of in columns.values()), strict=True)
                 tasks = (dict(zip(columns, row, strict=True)) for row in rows)
                 fields = [None if is_open(task, name) else of for of, task in zip(fields, tasks, strict=True)]
+                labels = merged(Counter(label for of in fields for label in of or ()))
+                fields = [in_one_spelling(of, labels) for of in fields]
                 made[f"{name}{BY_LABEL}"] = Column(f"{name}{BY_LABEL}", fields, source)
                 gone.add(name)
                 if tags and source:
@@ -254,6 +273,16 @@ def canonical_or_text(value: Any) -> str:
         return canonical(value)
     except (TypeError, ValueError, RecursionError):
         return str(value)
+
+
+def merged(counts: Mapping[str, int]) -> Counter[str]:
+    """Labels that differ only in case or space around them as one, in the most frequent spelling."""
+    spelling: dict[str, str] = {}
+    found: Counter[str] = Counter()
+    for label, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+        if label.strip():
+            found[spelling.setdefault(folded(label), " ".join(label.split()))] += count
+    return found
 
 
 @cache

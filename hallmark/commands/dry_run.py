@@ -86,7 +86,8 @@ class Drawn:
 
 def rehearse(proposal: Proposal, params: Params) -> None:
     """Add to a proposal what a dry run shows: values with reasons, warnings, and the result in `proposal.tried`."""
-    data = proposal.data.model_copy(update={"missing": "drop", "no_call": params.data.no_call})
+    no_call = proposal.edits["data"].get("no_call", params.data.no_call)
+    data = proposal.data.model_copy(update={"missing": "drop", "no_call": no_call})
     mask = params.mask.model_copy(update={"identity_columns": proposal.roles.identity})
     with proposed_task(proposal, params) as block:
         task = Task(block)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from hallmark.base.figures import percent
 from hallmark.commands.answer_leaks import values_in
-from hallmark.commands.columns import MAX_LABELS, MOSTLY, Column, entity, inside, role_words, says, words_of
+from hallmark.commands.columns import MAX_LABELS, MOSTLY, Column, entity, inside, mean_words, role_words, says, words_of
+from hallmark.data.conversations import PART
 from hallmark.data.copied import opened, pairs, spellings
 from hallmark.data.missing import is_blank
 from hallmark.data.spans import OF_A_TOOL
@@ -32,7 +33,12 @@ CLOSE = 0.15  # share of the numbers up to some that counts or measures have
 LARGEST = 0.3  # share of the rows that one value may have
 TIED = 5_000  # rows that are read to see whether those of one value are alike
 SAME = 0.95  # share of the values whose rows must be
+SHARED = 0.3  # share of the rows, beyond chance, in which an answer has words of its text
+RARELY = 0.2  # share of the rows in which an answer may be missing
+STAND_IN = 0.2  # of the usual length of an answer: what is shorter and repeats stands for a missing one
+_STAND_INS = frozenset("tbd tba todo n/a #n/a na k.a. nan null xxx ... - -- --- ? ??".split())  # noqa: SIM905
 READ = 400  # rows that are read to see whether the text tells a label
+OWN = ("turns.", PART)  # columns that a row has here alone
 _OTHER, _NAMES = re.compile(r"\W+"), re.compile(r"[^\W\d_]{2,}")
 _ID = re.compile(  # K-0711 or DE 09 118, not 12kg or v1.4.2
     r"(?![+-]?\d+(?:[.,]\d+)?[^\W\d]{1,3}$|v?\d+(?:\.\d+)+\w*$)(?=\S*\d)\S+|(?:[^\W\d]{1,4} |\+)\d[\d ()./-]*"
@@ -40,6 +46,7 @@ _ID = re.compile(  # K-0711 or DE 09 118, not 12kg or v1.4.2
 _GLUED = re.compile(r"(?i)(?<!pa|vo)(?<!val|sol|flu|hyb|rap|hum|liq)(?<![\Wgl_][rb])id$")
 _NUMBER_OF = re.compile(r"(?i)(?:no|nr|num|number)[\W_]*of(?![a-z])|^(?:no|nr|num|number)[\W_]+\w+s$")
 _TAG = re.compile(r"<([\w:.-]++)[^<>]*>")
+_WORDS = re.compile(r"[^\W\d_]{4,}|\d{2,}")
 _MARKED = re.compile(  # <a>..</a>, [a]..[/a], [..](a), a = {..}, \\a{..}
     r">([^<>]*)</|\](?!\()([^\[\]]*)\[/|\[([^\[\]]+)\]\([\w:.-]+\)|(?:=\s*|\\\w+)\{([^{}]*)\}"
 )
@@ -69,7 +76,7 @@ class Evidence:
 
 def of_target(column: Column, private: bool) -> Evidence | None:
     """Evidence for the target: few values that repeat, objects, or a text that is an answer."""
-    if column.form in ("", "time", "url", "mail") or "turns." in column.name:
+    if column.form in ("", "time", "url", "mail") or column.name.startswith(OWN):
         return None
     given = Evidence()
     if column.form == "object" or _has_objects(column):
@@ -80,7 +87,7 @@ def of_target(column: Column, private: bool) -> Evidence | None:
         return None
     elif column.is_label(3):
         given.add(0.5 if column.form == "code" else 3 if column.repeated >= 5 else 2, column.shape)
-    elif column.is_text and column.mean_chars > 3:
+    elif column.is_text and column.mean_chars > 3 and not is_id(column):
         given.add(0.5, "texts")
         given.add_name(column, "text_target")
     else:
@@ -147,7 +154,12 @@ def guessed(texts: Sequence[Column], column: Column) -> tuple[Sequence[str], Seq
 
 
 def right(texts: Sequence[Column], answers: Column) -> float:
-    """The share of the answers that the texts tell: of labels, as they are learned; else of values, as they stand there."""
+    """The share of the answers that the texts tell: of labels, as they are learned; of texts, their words; else of values."""
+    if is_free(answers):
+        rows = list(zip(answers.values, *(text.values for text in texts), strict=True))[:READ]
+        pairs = [(words_in(answer), set().union(*map(words_in, read))) for answer, *read in rows]
+        shares = [len(words & read) / len(words) for words, read in pairs if words]
+        return sum(shares) / max(len(shares), 1)
     if not answers.is_label(3):
         return copied(answers, texts)
     labels, found = guessed(texts, answers)
@@ -169,13 +181,96 @@ def add_told(given: Evidence, texts: Sequence[Column], column: Column) -> bool |
     return None if equal - chance > 3 * math.sqrt(chance) else False
 
 
-def is_late(column: Column, base: Column, answers: Column) -> str | None:
+def words_in(value: Any) -> set[str]:
+    """The longer words and numbers of a text, without its tags."""
+    return {*_WORDS.findall(_TAG.sub(" ", value).casefold())} if isinstance(value, str) else set()
+
+
+def is_free(column: Column) -> bool:
+    """Whether it has texts of several words, mostly different, that are no markup around the words of another."""
+    varied = column.all(str) and column.is_text and 2 * column.distinct > len(column.given)
+    return varied and (mean_words(column.texts) > 1.5 or column.mean_chars > 15) and not is_marked(column)
+
+
+def shares(column: Column, base: Column) -> bool:
+    """Whether texts have more words of the other text of their own row than of that of another row."""
+    pairs = [pair for pair in zip(column.values, base.values, strict=True) if all(pair)]
+    rows = [(words_in(one), words_in(own)) for one, own in pairs[:: 1 + len(pairs) // READ]]
+    others = [own for _, own in rows[len(rows) // 2 :] + rows[: len(rows) // 2]]
+    more = [len(one & own) - len(one & other) for (one, own), other in zip(rows, others, strict=True)]
+    return sum((count > 0) - (count < 0) for count in more) > max(SHARED * len(rows), ENOUGH_GROUPS)
+
+
+def add_of_text(given: Evidence, column: Column, columns: Sequence[Column], labels: Sequence[Column]) -> None:
+    """Count what says that a text is the answer to another: its words, its place, what it lacks, and what is made of it."""
+    order = {one.name: at for at, one in enumerate(columns)}
+    at, others = order[column.name], [one for one in columns if one is not column and one.all(str)]
+    running = [one for one in others if is_running(one, 15) and not is_title(one, column, order)]
+    bases = [one for one in running if one.mean_chars > SHORT and shares(column, one)]
+    if (
+        not bases
+        or not (is_free(column) or is_marked(column))
+        or any(is_late(column, base, label) for base in bases for label in labels)
+    ):
+        return
+    base = max(bases, key=lambda one: (order[one.name] < at, one.mean_chars))  # what stands before it, if anything does
+    given.add(2.25, f"shares words with '{base.name}'")
+    share, after = column.empty / len(column.values), order[base.name] < at
+    if after:
+        given.add(1, "stands after it")
+    if lacks := MOSTLY * column.empty > base.empty and share > 0.01:  # what is noted here and there lacks in more rows
+        given.add(1.5 if share < RARELY else -1.5, f"missing in {column.empty} rows that have it")
+    if after and (is_title(column, base, order) or (lacks and share < RARELY and says(column.name, "body"))):
+        given.add(3, "so whatever its name")
+    if made := next((one.name for one in others if order[one.name] > at and quotes(one, column)), None):
+        given.add(1.5, f"'{made}' quotes it")
+
+
+def is_title(column: Column, of: Column, order: Mapping[str, int]) -> bool:
+    """Whether a text is named like a headline, and not like a summary that stands after the other text."""
+    return says(column.name, "headline") and (order[column.name] < order[of.name] or not says(column.name, "reply"))
+
+
+def quotes(column: Column, of: Column) -> bool:
+    """Whether a column has the words of another in their order, in nearly all rows that have both."""
+    pairs = [pair for pair in zip(column.values, of.values, strict=True) if all(pair)][:READ]
+    rows = [[" ".join(re.findall(r"\w+", str(value).casefold())) for value in pair] for pair in pairs]
+    return len(rows) >= ENOUGH_GROUPS and sum(other in one for one, other in rows) > MOSTLY * len(rows)
+
+
+def is_made_of(column: Column, thing: Column) -> bool:
+    """Whether a text has most values of an object, and a few rows have the object alone: it is written from it, not read into it."""
+    lacking = sum(is_blank(text) and not is_blank(of) for text, of in zip(column.values, thing.values, strict=True))
+    some = 0.01 * len(column.values) < lacking < RARELY * len(column.values)
+    return some and thing.empty < lacking / 2 and copied(thing, [column]) > COPIED
+
+
+def is_part(column: Column, answers: Column, base: Column) -> bool:
+    """Whether an answer has a short text as it is, the other text hasn't, and it isn't who signs there."""
+    short = column.all(str) and column.form == "text" and column.mean_chars <= SHORT and column.distinct > 2
+    if not short or look(column) == "ids" or column.lists & {"staff", "person", "after", "score", "private"}:
+        return False
+    rows = [pair for pair in zip(column.values, answers.values, strict=True) if all(pair)]
+    ends = sum(answer.find(one) > 0.8 * len(answer) for one, answer in rows)
+    return copied(column, [answers]) > 1.5 * COPIED and 2 * ends < len(rows) and copied(column, [base]) < 0.5
+
+
+def stand_ins(column: Column) -> list[str]:
+    """What stands for a missing answer: a short text that repeats among long ones that don't, or what anyone writes for none."""
+    bare = {key: " ".join(_TAG.sub(" ", key).split()) for key in column.keys} if column.all(str) else {}
+    most = STAND_IN * column.mean_chars if is_free(column) else 0
+    short = {key for key, text in bare.items() if len(text) < most and len(text.split()) < 4 and column.keys[key] > 2}
+    return sorted({key.strip() for key, text in bare.items() if key in short or text.casefold() in _STAND_INS})
+
+
+def is_late(column: Column, base: Column, answers: Column, *, title: bool | None = None) -> str | None:
     """What says that a text was written after the answer, and the other before; None if nothing does."""
     blank = [[is_blank(value) for value in of.values] for of in (answers, base, column)]
     lacking = [none for open_, gone, none in zip(*blank, strict=True) if open_ and not gone]
     if len(lacking) > 2 and sum(lacking) > 0.8 * len(lacking) and column.empty < 0.5 * len(column.values):
         return "it is missing where the answer is"
-    shorter = column.mean_chars <= base.mean_chars and not says(column.name, "headline")
+    title = says(column.name, "headline") if title is None else title
+    shorter = column.mean_chars <= base.mean_chars and not title
     if answers.form == "object":
         more = shorter and 0.3 < right([base], answers) < right([column], answers) - 0.1
         return "it has values of the answer as no other text has them" if more else None
@@ -226,8 +321,8 @@ def copied(column: Column, texts: Sequence[Column]) -> float:
 
 
 def tell(texts: Sequence[Column], column: Column) -> bool:
-    """Whether the texts tell a column's labels, or have its values."""
-    return bool(add_told(Evidence(), texts, column)) if column.is_label(3) else copied(column, texts) >= FEW_COPIED
+    """Whether the texts tell a column's labels, or have its words or values."""
+    return bool(add_told(Evidence(), texts, column)) if column.is_label(3) else right(texts, column) >= FEW_COPIED
 
 
 def _inner(xml: str) -> Collection[str]:
@@ -269,7 +364,7 @@ def _is_numbering(column: Column) -> bool:
 
 def of_group(column: Column, private: bool) -> Evidence | None:
     """Evidence for the group: an entity with many values and several rows of each, or values that repeat like one's."""
-    if not column.all((str, int)) or column.form in ("time", "bool") or "turns." in column.name:
+    if not column.all((str, int)) or column.form in ("time", "bool") or column.name.startswith(OWN):
         return None
     if column.mean_chars > (SHORT if column.is_text else 100):
         return None
@@ -326,6 +421,8 @@ def add_wider(found: Sequence[tuple[Column, Evidence]]) -> None:
         for other, of in found:
             few = other.distinct <= MANY * column.distinct or entity(other.name) == "document"
             like = entity(other.name) if known else bool(seen) and few
+            same = column.distinct > MOSTLY * other.distinct and named_like_id(other.name) > named_like_id(column.name)
+            like = like and not same  # one to one but for a few
             enough = min(of.score, given.score) >= LEAST and other.distinct > column.distinct >= ENOUGH_GROUPS
             if enough and of_one(other, column):
                 points = max(1.5, of.score + 0.5 - given.score) if like else 0
@@ -349,7 +446,7 @@ def of_its_name(column: Column, role: str) -> float:
 
 def of_input(column: Column) -> Evidence | None:
     """Evidence for the input: texts that are long, different, and named like one."""
-    if not column.is_text or "turns." in column.name or not column.all(str):
+    if not column.is_text or column.name.startswith(OWN) or not column.all(str):
         return None
     given = Evidence()
     chars = column.mean_chars
@@ -372,7 +469,7 @@ def is_id(column: Column) -> bool:
     if column.form == "number" and all(map(str.isdecimal, column.keys)):
         numbers = [*map(int, column.keys)]
         own = _is_numbering(column) or sorted(numbers) in (numbers, numbers[::-1])
-    return "turns." not in column.name and (named_like_id(column.name) or own)
+    return not column.name.startswith(OWN) and (named_like_id(column.name) or own)
 
 
 def named_like_id(name: str) -> bool:
@@ -382,7 +479,7 @@ def named_like_id(name: str) -> bool:
 
 def of_tags(column: Column) -> Evidence | None:
     """Evidence for the tags: short labels by which results can be sliced."""
-    if column.distinct < 2 or "turns." in column.name:
+    if column.distinct < 2 or column.name.startswith(OWN):
         return None
     given = Evidence()
     named = says(column.name, "keywords")

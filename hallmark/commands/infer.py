@@ -12,11 +12,19 @@ from typing import Any
 
 from hallmark.base.document import objects as objects_in
 from hallmark.base.tools import normal_schema
-from hallmark.commands.columns import MOSTLY, Column, canonical_or_text, mean_words, parameters_of, says, tools_in
+from hallmark.commands.columns import (
+    MOSTLY,
+    Column,
+    canonical_or_text,
+    mean_words,
+    merged,
+    parameters_of,
+    says,
+    tools_in,
+)  # fmt: skip
 from hallmark.data.copied import opened, pairs
 from hallmark.data.spans import BY_LABEL
 from hallmark.mask import second_check
-from hallmark.task.values import folded
 
 MOST_IN_ENUM = 20  # most different values of an enum; a text field with more is free text
 MOST_WORDS_IN_ENUM = 3  # of its values, on average: more are a description
@@ -30,6 +38,7 @@ NO_CALL = (
     "are words and call no tool: data.missing: drop leaves these rows out and counts them; data.no_call: empty keeps them, with "
     "the answer [], if the model must also learn when to call nothing"
 )
+LEFT_OUT = "; else they call no tool, and are left out"
 REFUSALS = (5, 0.01)  # fewest equal targets, and their least share of all, that may be a refusal: fewer are odd records
 
 
@@ -96,21 +105,11 @@ def _classification(column: Column, names: Mapping[str, str]) -> Inferred:
         if 2 * len(parts) < len(labels):
             said = f"the {len(labels)} labels are combinations of {len(parts)} with '{sign}' between them, and each is a label by itself"
             found.doubts.append(f"{said} here. To train a list of labels, write them as one, in JSON")
-    found.doubts += _respelled(column.name, sum(bool(key.strip()) for key in column.keys), labels)
+    found.doubts += respelled(column.name, sum(bool(key.strip()) for key in column.keys), labels)
     return found
 
 
-def merged(counts: Mapping[str, int]) -> Counter[str]:
-    """Labels that differ only in case or space around them as one, in the most frequent spelling."""
-    spelling: dict[str, str] = {}
-    found: Counter[str] = Counter()
-    for label, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
-        if label.strip():
-            found[spelling.setdefault(folded(label), " ".join(label.split()))] += count
-    return found
-
-
-def _respelled(name: str, before: int, labels: Sequence[str]) -> list[str]:
+def respelled(name: str, before: int, labels: Sequence[str]) -> list[str]:
     if before == len(labels):
         return []
     said = f"'{name}' has {before} spellings of {len(labels)} labels, which differ only in case or in spaces. Each label is one "
@@ -122,7 +121,7 @@ def _respelled(name: str, before: int, labels: Sequence[str]) -> list[str]:
 def _respellings(name: str, schema: Mapping[str, Any], values: Sequence[Any]) -> list[str]:
     """What to say of labels that were merged, in fields however deep."""
     listed = [value for value in schema.get("enum", ()) if value is not None]
-    doubts = _respelled(name, len({value for value in values if isinstance(value, str)}), listed) if listed else []
+    doubts = respelled(name, len({value for value in values if isinstance(value, str)}), listed) if listed else []
     for key, part in schema.get("properties", {}).items():
         inner = [value[key] for value in values if isinstance(value, dict) and key in value]
         doubts += _respellings(f"{name}.{key}".lstrip("."), part, inner)
@@ -256,7 +255,7 @@ def _odd(values: list[Any], rows: int, others: str = UNLIKE) -> list[str]:
     if count >= max(REFUSALS[0], REFUSALS[1] * rows) and not second_check.residue(text):
         rest -= count
         said = f"{count} of {rows} targets are the same and unlike the others. Do they refuse what must not or can't be done? Then add"
-        otherwise = OTHERWISE if others is UNLIKE else "; else they call no tool, and are left out"
+        otherwise = OTHERWISE if others is UNLIKE else LEFT_OUT
         doubts.append(f"{said} --refusal {shlex.quote(text)}{otherwise}")
     if rest:
         doubts.append(f"{rest} of {rows} targets {others}")

@@ -10,22 +10,23 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hallmark.base.params import Data
+from hallmark.base.params import Chat, Data
 from hallmark.base.reading import read_text
 from hallmark.base.records import columns_of
 from hallmark.base.rows import files_of, read_rows
 from hallmark.commands.answer_leaks import Leak
-from hallmark.commands.columns import Column, Rows, entity, says, words_of
+from hallmark.commands.chats import left_out
+from hallmark.commands.columns import Column, Rows, entity, merged, says, words_of
 from hallmark.commands.committed import SAMPLES
 from hallmark.commands.evidence import LEAST, is_marked, named_like_id, of_input
-from hallmark.commands.infer import Inferred, merged
+from hallmark.commands.infer import Inferred, respelled
 from hallmark.commands.roles import DATED, ENOUGH, Guess
 from hallmark.data.conversations import LAYOUTS, ROLES, layout_of
 from hallmark.data.copied import opened
 from hallmark.data.leftover import private_labels
 from hallmark.data.missing import is_blank
 from hallmark.data.nested import value_at
-from hallmark.data.spans import BY_LABEL, annotations_in
+from hallmark.data.spans import BY_LABEL, annotations_in, spans_in
 from hallmark.mask.masking import TAG
 from hallmark.release.model_card import FILL_IN
 from hallmark.task.kinds import KINDS
@@ -76,6 +77,7 @@ class Proposal:
     def data(self) -> Data:
         """The proposed block `data`, to read this file with; names stay as they are."""
         said = {"no_call": "missing", "answers": "last"} | self.edits["data"]
+        said["chat"] = Chat(**said["chat"]) if said["chat"] else None
         return Data.model_construct(**said | {"path": str(self.file), "pseudonyms": "none", "key": None})
 
     def set_values(self) -> None:
@@ -88,6 +90,8 @@ class Proposal:
             self.set("data", key, value, roles.why.get(key, absent))
             if key == "target":
                 self.set("data", "labels", task.names, "as the file next to the data says" if task.names else None)
+        self.set("data", "no_answer", [])
+        self.set("data", "chat", roles.chat)
         read = {name for text in (roles.input, roles.context) if text for name in columns_of(text)}
         texts = zip(*(self.columns[name].values for name in sorted(read & self.columns.keys())), strict=True)
         tagged = sum(any(isinstance(text, str) and TAG.search(text) for text in row) for row in texts)
@@ -132,6 +136,18 @@ class Proposal:
             self.warnings.append(
                 f"{said}answers with --target; else the rules in `gate:`, written for the other kind, change too"
             )
+        self.warnings += left_out(Chat(**self.roles.chat), self.rows) if self.roles.chat else []
+        texts = (
+            [] if self.kind != "text" or is_marked(answers := self.columns[self.roles.targets[0]]) else answers.texts
+        )
+        if 2 * sum(map(bool, map(TAG.search, texts))) > len(texts):
+            self.warnings.append(
+                "the targets have tags, which a model learns to write: take them out of the file if they are not wanted"
+            )
+        if other := self.roles.doubted:
+            kind = f"{self.columns[other].distinct} {'labels' if self.columns[other].is_label(3) else 'texts'}"
+            said = f"CHECK THE TARGET: '{self.roles.target}' is taken as the answer ({self.roles.why['target']})"
+            self.warnings.insert(0, f"{said}. '{other}' ({kind}) may be it as well: name one with --target")
         self.warnings += self.task.doubts
         self.warnings += self.several_or_no_answers()
         if self.roles.why.get("system_prompt") == DATED:
@@ -167,17 +183,20 @@ class Proposal:
     def several_or_no_answers(self) -> list[str]:
         """What to say of annotations that are cancelled or one of several, and of conversations that nobody answered."""
         counts: Counter[str] = Counter()
+        labels: Counter[str] = Counter()
         for target, row in product(self.roles.targets, self.rows):
             if target.endswith(BY_LABEL):
-                done = annotations_in(opened(value_at(row, target.removesuffix(BY_LABEL))))
+                done = annotations_in(value := opened(value_at(row, target.removesuffix(BY_LABEL))))
+                labels.update(span.label for span in spans_in(value))
                 kept = len([one for one in done if not one.get("was_cancelled")])
                 counts["rows have only cancelled annotations, and count as not annotated"] += bool(done and not kept)
                 several = "rows have several annotations: the ground truth counts, else the first not cancelled"
                 counts[several] += kept > 1
             elif target == "turns.target" and (layout := layout_of(row)):
-                last = ROLES.get(row[layout][-1].get(LAYOUTS[layout][0])) == "user"
+                last = any(ROLES.get(turn.get(LAYOUTS[layout][0])) == "user" for turn in row[layout][-1:])
                 counts["conversations end with the user's turn: what nobody answered is left out"] += last
-        return [f"{count} of {len(self.rows)} {words}" for words, count in counts.items() if count]
+        said = [f"{count} of {len(self.rows)} {words}" for words, count in counts.items() if count]
+        return said + respelled(self.roles.targets[0], len(labels), [*merged(labels)])
 
     def would_be_read(self, name: str) -> bool:
         """Whether a column is in the input or context, or would be, if it didn't hold the answer."""

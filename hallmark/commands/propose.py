@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -24,18 +25,22 @@ from typing import Any
 from hallmark.base.document import objects
 from hallmark.base.errors import HallmarkError, printable, run_stage
 from hallmark.base.files import HOLDOUT_LOCK, write_json
+from hallmark.base.params import Chat
 from hallmark.base.reading import NotJsonError, strict_json
 from hallmark.base.records import columns_of
 from hallmark.base.reports import Report
 from hallmark.base.rows import READERS, files_of, read_rows
+from hallmark.commands.chats import chat_in
 from hallmark.commands.columns import Column, Rows, answers_of, columns_in, with_fields_of_spans
 from hallmark.commands.committed import NoRepositoryError, git, index, text_of
 from hallmark.commands.dry_run import rehearse
-from hallmark.commands.infer import held_by, infer, is_refusal
+from hallmark.commands.encodings import copy_of, in_utf8
+from hallmark.commands.evidence import stand_ins
+from hallmark.commands.infer import LEFT_OUT, held_by, infer, is_refusal
 from hallmark.commands.proposal import SCHEMA, Proposal, is_sample
 from hallmark.commands.questions import UndecidedError, ask_to_keep, asked, unescaped
 from hallmark.commands.roles import Known, guess
-from hallmark.data.conversations import layout_of, turns
+from hallmark.data.conversations import PART, layout_of, part_of, turns, with_messages
 from hallmark.data.missing import MissingValueError
 from hallmark.params.checked import replaced
 from hallmark.params.edit import value_of
@@ -58,16 +63,28 @@ def run(
     ask: bool = False,
     public: bool = False,
     split: bool = True,
+    copied: tuple[Path, str] | None = None,
 ) -> None:
-    """Print the proposal, and write it if `write`; what looks private only if `public`. `ask`: first; `split`: then run so far."""
+    """Print the proposal, and write it if `write`; what looks private only if `public`. `ask`: first; `split`: then run so far.
+
+    `copied`: of a file in another encoding, where its copy in UTF-8 stands or will, and the encoding.
+    """
     known = known or Known()
     proposal = asked(partial(proposed, file, params), known) if ask else proposed(file, params, known)
+    if copied:
+        named, encoding = copied
+        why = f"a copy in UTF-8, which --write writes: the file looks like {encoding}"
+        proposal.set("data", "path", Path(os.path.relpath(named)).as_posix(), why)
+        said = f"the file is not UTF-8 but looks like {encoding}: check letters with accents below and in {named.name}, which --write writes"
+        proposal.warnings.insert(0, f"{said} and the pipeline reads. Write new rows in UTF-8")
     try:
         (text(proposal) + json.dumps(proposal.task.schema, ensure_ascii=False)).encode()
     except UnicodeEncodeError:
         problem = "half a surrogate pair in the file's name, a column's name, a label or a key"
         raise HallmarkError(problem, file=file, remedy="remove it; text must be valid Unicode") from None
     try_out(proposal, params)
+    if copied:
+        proposal.warnings = [warning.replace(str(file), str(copied[0])) for warning in proposal.warnings]
     print(printable(text(proposal, schema=not write), keep="\n"))
     print(printable("\n".join(proposal.tried), keep="\n"))
     for number, warning in enumerate(proposal.warnings, 1):
@@ -90,14 +107,21 @@ def run(
 def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
     """What is proposed for a file before anything is tried."""
     known, file = known or Known(), data_in(file)
-    rows = read(file)
+    rows, chat, calls = read(file)
     try:
-        columns = with_fields_of_spans(columns_in(rows), known.targets)
+        found = columns_in(rows)
+        found = {name: of for name, of in found.items() if not (chat and f"{name}.".startswith(f"{chat.turns}."))}
+        columns = with_fields_of_spans(found, known.targets)
     except HallmarkError as error:  # it knows the row by its place among all
         path, number = [(path, number) for path in files_of(file) for number, _ in read_rows(path)][error.row or 0]
         raise HallmarkError(error.problem, file=path, row=number, field=error.field, remedy=error.remedy) from None
     check_known(known, columns, file)
-    roles = guess(columns, known)
+    names = {name: label_names(file, of) for name, of in columns.items() if of.is_code()}
+    read_as = dict(columns)
+    for name, of in names.items():
+        read_as[name] = Column(name, [of.get(str(value), value) for value in columns[name].values])
+    roles = guess(read_as, known)
+    roles.chat = chat.model_dump() if chat else None
     for name in columns_of(roles.input):
         if name in roles.leaks and roles.leaks[name].sure:
             problem = f"the input would hold the answer: {roles.leaks[name].why}"
@@ -114,21 +138,31 @@ def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
         for row, value in zip(rows, columns[name].values, strict=True):
             row.setdefault(name, value)
     answers = answers_of(columns, roles.target)
+    none = [text for text in stand_ins(answers) if text != known.refusal] if isinstance(roles.target, str) else []
+    answers = Column(answers.name, [None if str(value).strip() in none else value for value in answers.values])
     if known.refusal is not None and not any(is_refusal(value, known.refusal) for value in answers.given):
         remedy = "give the target that refuses, as it is in the file"
         raise HallmarkError("no target is the text of --refusal", file=file, remedy=remedy)
     tools = columns[roles.tools] if roles.tools else None
-    names = label_names(file, answers) if answers.form == "number" else {}
     spoken = [columns[name].values for name in columns_of(roles.input) if name in columns]
     held = held_by([" ".join(map(str, of)) for of in zip(*spoken, strict=True)], answers)
     try:
         said: dict[str, Any] = {"said": bool(known.targets), "refusal": known.refusal, "kind": known.kind}
-        task = infer(answers, tools, names=names, held=held, **said)
+        task = infer(answers, tools, names=names.get(answers.name), held=held, **said)
     except ValueError as error:
         problem, remedy = f"not of kind {known.kind}: {error}", "name another column with --target, or another --kind"
         raise HallmarkError(problem, file=file, field=answers.name, remedy=remedy) from None
     proposal = Proposal(file, rows, columns, roles, task)
     proposal.set_values()
+    if none:
+        count = sum(value is None for value in answers.values) - columns[answers.name].empty
+        why = f"{count} targets are no answer: short texts that stand for a missing one"
+        proposal.set("data", "no_answer", none, why)
+    if calls and roles.target == "turns.target":
+        proposal.set("data", "target", "turns.target", "the assistant's calls, or its last answer if it calls nothing")
+        proposal.set("data", "answers", "calls", calls)
+        proposal.set("data", "no_call", "empty", "what is said without a call is the answer []")
+        task.doubts = [doubt.replace(LEFT_OUT, "; else their answer is [], no call") for doubt in task.doubts]
     proposal.warn(load_params(params))
     return proposal
 
@@ -148,7 +182,7 @@ def data_in(path: Path) -> Path:
 
 
 def label_names(file: Path, answers: Column) -> dict[str, str]:
-    """The names of labels that are numbers, from a JSON file next to the data: a list, or an object `{"0": "name"}`."""
+    """The names of labels that are numbers or codes, from a JSON file next to the data: a list, or an object `{"0": "name"}`."""
     folder = file if file.is_dir() else file.parent
     for path in sorted(set(folder.glob("*.json")) - set(files_of(file))):
         if path.stat().st_size > MOST_NAMES:
@@ -188,23 +222,37 @@ def try_out(proposal: Proposal, params: Path) -> None:
     proposal.set_for_new_data(now)
 
 
-def read(path: Path) -> Rows:
-    """All rows; if they are conversations, with the columns of the turns."""
+def read(path: Path) -> tuple[Rows, Chat | None, str | None]:
+    """All rows, chats with the columns of their turns; where chats of another layout are; and why only calls of tools are answers."""
     if path.is_dir() and not files_of(path):
         files = [file for file in sorted(path.rglob("*")) if file in files_of(file.parent)]
         subfolders = dict.fromkeys(file.parent for file in files)
         names = ", ".join(str(folder) for folder in subfolders) or f"none; files must be {', '.join(READERS)}"
         raise HallmarkError("no rows in the folder itself", file=path, remedy=f"name one of its subfolders: {names}")
-    rows: Rows = []
-    for file in files_of(path):
-        for number, row in read_rows(file):
+    files = files_of(path)
+    places = [(file, number, row) for file in files for number, row in read_rows(file)]
+    if not places:
+        raise HallmarkError("has no rows", file=path, remedy="name a file with rows")
+    if len({*map(part_of, files)} - {None}) > 1 and None not in map(part_of, files):
+        places = [(file, number, row | {PART: part_of(file)}) for file, number, row in places]
+    if chat := chat_in([row for _, _, row in places]):
+        places = [(file, number, with_messages(row, chat)) for file, number, row in places]
+
+    def told(*, calls: bool) -> Rows:
+        rows = []
+        for file, number, row in places:
             try:
-                rows.append(row | turns(row, file, number) if layout_of(row) else row)
+                rows.append(row | turns(row, file, number, calls=calls) if layout_of(row) else row)
             except MissingValueError:  # a question without an answer, say: the dry run counts it
                 rows.append(row)
-    if not rows:
-        raise HallmarkError("has no rows", file=path, remedy="name a file with rows")
-    return rows
+        return rows
+
+    rows, called = told(calls=False), told(calls=True)
+    same = [of == one for of, one in zip(called, rows, strict=True)]
+    if 2 * sum(same) > len(rows):
+        return rows, chat, None
+    why = f"in {len(rows) - sum(same)} of {len(rows)} rows, calls of tools are followed by a text: each call is trained, the text is not"
+    return called, chat, why
 
 
 def text(proposal: Proposal, *, schema: bool = True) -> str:
@@ -319,8 +367,10 @@ def main(arguments: argparse.Namespace) -> None:
     inputs = tuple(map(unescaped, arguments.input))
     known = Known(inputs, tuple(dict.fromkeys(arguments.target)), arguments.group, arguments.refusal, arguments.kind)
     ask = arguments.write and not arguments.yes and sys.stdin.isatty()
-    more = {"public": arguments.public, "split": not arguments.no_split}
-    run(arguments.file, arguments.params, arguments.write, known, ask=ask, **more)
+    with in_utf8(arguments.file, write=arguments.write) as (file, encoding):
+        more: dict[str, Any] = {"public": arguments.public, "split": not arguments.no_split}
+        more["copied"] = (copy_of(arguments.file), encoding) if encoding else None
+        run(file, arguments.params, arguments.write, known, ask=ask, **more)
 
 
 if __name__ == "__main__":

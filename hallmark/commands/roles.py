@@ -6,13 +6,14 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from hallmark.base.records import columns_of
 from hallmark.commands import evidence
 from hallmark.commands.answer_leaks import Leak, leak
 from hallmark.commands.columns import SHAPES, Column, answers_of, entity, says, tools_in
 from hallmark.commands.evidence import COPIED, Evidence
-from hallmark.data.raw import PARTS
+from hallmark.data.conversations import PART, PARTS
 from hallmark.mask import second_check
 
 ENOUGH = {
@@ -24,6 +25,8 @@ ENOUGH = {
 IDENTITY = SHAPES["identity"]
 SHOWN = 3  # runners-up of a role
 MORE = 0.1  # share of the answers that a text must tell beyond the main one, unless it is named like what is read
+MORE_WORDS = 0.03  # of their words, if they are texts
+CLOSE = 2.0  # points by which a label must lead a text, or a text a label
 _TAGS = re.compile(r"<[^<>]*>")
 DATED = "what the system messages share, which else differ in dates, numbers or a few words"
 ALIKE = 0.8  # share of their words
@@ -46,6 +49,8 @@ class Guess:
     tag_separator: str = ","
     split: str | None = None
     unsure: bool = False  # the group is only the most plausible column
+    doubted: str | None = None  # a column that may be the target as well
+    chat: dict[str, Any] | None = None  # where a chat in a layout of its own is
     system_prompt: str | None = None  # that all conversations have
     identity: dict[str, str] = field(default_factory=dict)
     why: dict[str, str] = field(default_factory=dict)
@@ -77,6 +82,7 @@ def guess(columns: dict[str, Column], known: Known | None = None) -> Guess:
 class _Choice:
     def __init__(self, columns: dict[str, Column], known: Known) -> None:
         self.columns, self.known = columns, known
+        self.order = {name: at for at, name in enumerate(columns)}
         self.roles = Guess()
         self.taken: set[str] = set()
         self.private = {name: kind for name, column in columns.items() if (kind := identity(column))}
@@ -84,7 +90,7 @@ class _Choice:
     def all(self) -> Guess:
         roles = self.roles
         conversation = "turns.target" in self.columns
-        self.taken |= {"messages", "conversations"} if conversation else set()
+        self.taken |= ({"messages", "conversations"} if conversation else set()) | ({PART} & self.columns.keys())
         self.fixed()
         if conversation:
             self.turns()
@@ -197,6 +203,7 @@ class _Choice:
         likely = [name for name in dict.fromkeys(likely) if name not in marked]
         whole = [*marked, *(name for name, column in self.columns.items() if evidence.is_answer(column))]
         told: dict[str, bool | None] = {}
+        made: dict[str, str] = {}
         for at, (name, given) in enumerate(found):
             column = self.columns[name]
             others = [self.columns[text] for text in likely if not related(name, text)]
@@ -207,6 +214,10 @@ class _Choice:
             elif read and column.is_label(3) and at < MOST_TOLD:
                 told[name] = evidence.add_told(given, read, column)
             elif column.form == "object" and len(read) == len(others) and evidence.copied(column, read) > COPIED:
+                written = (of for of in read if of.name in dict(found) and evidence.is_made_of(of, column))
+                if text := next(written, None):
+                    made[text.name] = name
+                    continue
                 given.add(3, "most of its values stand in the text")
                 whole.append(name)
                 told[name] = True
@@ -221,15 +232,51 @@ class _Choice:
                 given.add(-9 if sure or (named[name] <= 0 and explained) else 0, "no text tells it")
             elif told.get(name) and given.score == max(explained) < 0:
                 given.add(0.1 - given.score, "nothing else is told by a text")
+        for name, origin in made.items():
+            dict(found)[name].add(9, f"it has most values of '{origin}', and is missing in some rows")
         read = [self.columns[text] for text in likely]
+        labels = [self.columns[name] for name, of in told.items() if of]
+        if not marked and all(label.is_label(3) and named[label.name] <= 0 for label in labels):
+            self.weigh_texts(found, labels)
         if kind := self.known.kind:
             found = [(name, given) for name, given in found if evidence.fits(self.columns[name], kind)]
         found.sort(key=lambda pair: -pair[1].score)
+        near = [self.columns[name] for name, given in found if given.score >= max(3, found[0][1].score - CLOSE)]
+        unlike = (column.name for column in near if evidence.is_free(column) != evidence.is_free(near[0]))
+        self.roles.doubted = next(unlike, None)
         self.best("target", found)
         if (source := marked.get(str(self.roles.target))) and not self.known.inputs:
             self.take("input", source.name, "the answer has its words inside of markup")
+        elif (thing := made.get(str(self.roles.target))) and not self.known.inputs:
+            below = {
+                name.removeprefix(thing)[1:]: of for name, of in self.columns.items() if name.startswith(f"{thing}.")
+            }
+            lines = [f"{key}: {_slot(of.name)}" for key, of in below.items() if of.form not in ("object", "list")]
+            self.take("input", "\n".join(lines) or thing, "the answer has its values")
+            self.taken.add(thing)
         elif self.roles.target:
             self.leave_out_of_target(read)
+
+    def weigh_texts(self, found: list[tuple[str, Evidence]], labels: list[Column]) -> None:
+        """Count what says that a text is the answer, if no label named like one is told; and that a label is a thing's own."""
+        before = {name: given.score for name, given in found}
+        for name, given in found:
+            if self.columns[name].is_text and name not in self.private:
+                evidence.add_of_text(given, self.columns[name], [*self.columns.values()], labels)
+        if all(given.score == before[name] for name, given in found):
+            return
+        ids = [column for column in self.columns.values() if evidence.look(column) == "ids"]
+        for name, given in found:
+            label = self.columns[name]
+            if label.is_label(3) and evidence.of_its_name(label, "target") <= 0:
+                one_has = (one.name for one in ids if one.distinct >= label.distinct and evidence.of_one(one, label))
+                of = next((one for one in one_has if not related(one, name)), None)
+                if of:
+                    given.add(-1.5, f"the same in all rows of one {of}")
+                if label not in labels:
+                    given.add(-2, "next to a text that is told")
+                elif 0.01 < label.empty / len(label.values) < evidence.RARELY:
+                    given.add(1.5, f"missing in {label.empty} rows")
 
     def one_or_list(self, targets: list[str]) -> str | list[str]:
         """Several columns as a list, which become one object; so does one, if the kind needs objects and it has none."""
@@ -270,14 +317,22 @@ class _Choice:
             return
         answers, leaks = answers_of(self.columns, self.roles.target), self.roles.leaks
         texts = [text for text in texts if text.name in set(self.free()) - leaks.keys()]
+        main = max(texts, key=lambda text: text.mean_chars, default=None)
+        titles = {text.name for text in texts if main and evidence.is_title(text, main, self.order)}
+        free = evidence.is_free(answers)
+        place = self.order[answers.name] if free else len(self.order)
+        place = place if main and self.order[main.name] < place else len(self.order)
         for text in texts:
-            signs = (evidence.is_late(text, base, answers) for base in texts if base is not text)
-            if why := next(filter(None, signs), None):
+            title = text.name in titles
+            why = "it stands after the answer" if self.order[text.name] > place else None
+            signs = (evidence.is_late(text, base, answers, title=title) for base in texts if base is not text)
+            if why := why or next(filter(None, signs), None):
                 leaks[text.name] = Leak(why, sure=False)
-        left = [text for text in texts if text.name not in leaks and not says(text.name, "headline")]
-        for text in (text for text in left[1:] if evidence.of_its_name(text, "input") <= 0):
+        left = [text for text in texts if text.name not in leaks.keys() | titles]
+        left.sort(key=lambda text: says(text.name, "reply"))
+        for text in (text for text in left[1:] if says(text.name, "reply") or evidence.of_its_name(text, "input") <= 0):
             more = evidence.right([left[0], text], answers) - evidence.right(left[:1], answers)
-            if more < MORE and evidence.tell(left[:1], answers):
+            if more < (MORE_WORDS if free else MORE) and evidence.tell(left[:1], answers):
                 leaks[text.name] = Leak(f"it tells hardly more than '{left[0].name}' does", sure=False)
 
     def id(self) -> None:
@@ -335,11 +390,15 @@ class _Choice:
         if not chosen:  # nothing is like an input: the longest text that is left
             left = [name for name in free if self.columns[name].all(str) and name not in self.private]
             chosen = sorted(left, key=lambda name: -self.columns[name].mean_chars)[:1]
-        order = list(self.columns)
-        chosen.sort(key=lambda name: (not says(name, "headline"), order.index(name)))
+        if target is not None and evidence.is_free(target) and chosen:
+            base = self.columns[max(chosen, key=lambda name: self.columns[name].mean_chars)]
+            early = [name for name in self.order if name in free and self.order[name] < self.order[target.name]]
+            early = [name for name in early if name not in {*chosen, *self.private, roles.group}]
+            chosen += [name for name in early if evidence.is_part(self.columns[name], target, base)]
+        chosen.sort(key=lambda name: (not says(name, "headline"), self.order[name]))
         roles.input = chosen[0] if len(chosen) == 1 else "\n".join(map(_slot, chosen))
         reasons = {name: str(given) for name, given in found}
-        else_, why = "the longest text that is left", roles.why
+        else_, why = "the answer has it" if chosen[1:] else "the longest text that is left", roles.why
         why["input"] = "; ".join(f"{name}: {reasons.get(name, else_)}" for name in chosen)
         roles.runners_up["input"] = [pair for pair in found if pair[0] not in chosen][:SHOWN]
         self.taken |= set(chosen)
@@ -362,14 +421,15 @@ class _Choice:
 
     def split(self) -> None:
         words = {word for part in PARTS.values() for word in part}
-        for name in list(self.free()):
+        for name in [*({PART} & self.columns.keys()), *self.free()]:
             column = self.columns[name]
             if not column.all(str) or column.empty or not {key.strip().casefold() for key in column.keys} <= words:
                 continue
             if column.distinct < 2 and not says(name, "part"):
                 continue
             if not (crossing := self.crossing(column)):
-                self.take("split", name, "its values name the parts of a split")
+                where = "the names of the files" if name == PART else "its values"
+                self.take("split", name, f"{where} name the parts of a split")
                 return
             why = f"names parts of a split, but {crossing} groups have rows in several, so a new one is drawn; to keep this one, set "
             why += "data.split to it and split.shared_groups to count"

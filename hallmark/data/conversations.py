@@ -1,13 +1,14 @@
 """Extra columns for rows: turns of conversations in OpenAI's or ShareGPT's layout, nested values, spans, an id made from the row.
 
 `data:` can use these if a row has `messages` (OpenAI: role, content, tool_calls) or `conversations` (ShareGPT: from,
-value); an Alpaca row (instruction, input, output) needs no conversion, since its keys are plain columns.
+value), or a chat in another layout, which `data.chat` describes; an Alpaca row (instruction, input, output) needs no conversion, since its keys are plain columns.
 
     turns.input    the user's last message before that answer
     turns.target   the assistant's last answer, or the last without `weight: 0` (OpenAI's mark of turns that are not
-                   trained); with `data.answers: all`, each of them; if it calls tools, the calls as JSON
+                   trained); with `data.answers: all`, each of them, with `calls`, each that calls tools; calls are JSON
     turns.earlier  everything before that, one line per turn ("user: ..."); for data.context
     turns.system   the system prompt
+    file.part      the part of a split that the file's name has, as train.jsonl and dev-00001.parquet do
     row.id         a hash of the row, for data without ids
     user.login     a value inside another one: see hallmark/data/nested.py
     spans.by_label, tokens.joined: see hallmark/data/spans.py
@@ -17,13 +18,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
 from hallmark.base.errors import HallmarkError
-from hallmark.base.params import Data
+from hallmark.base.params import Chat, Data
 from hallmark.base.reading import NotJsonError, strict_json
 from hallmark.base.records import columns_of
 from hallmark.data.copied import opened
@@ -32,6 +34,13 @@ from hallmark.data.nested import is_path, value_at
 from hallmark.data.spans import BY_LABEL, JOINED, by_label, is_open, joined
 
 TURNS = ("turns.input", "turns.target", "turns.earlier", "turns.system")
+PART = "file.part"
+PARTS = {  # what a column of an official split, or a file's name, may say, in any case
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev", "development"),
+    "calibration": ("calibration", "calib"),
+    "holdout": ("holdout", "test", "eval", "evaluation"),
+}
 LAYOUTS = {"messages": ("role", "content"), "conversations": ("from", "value")}
 ROLES = {
     "system": "system", "developer": "system", "human": "user", "user": "user", "gpt": "assistant", "bing": "assistant",
@@ -48,15 +57,19 @@ class Extra:
         optional = (data.context, data.tools, data.rejected, data.tags, data.split)
         templates = [data.id, data.group, data.input, *targets, *optional]
         named = {column for template in templates if template for column in columns_of(template)}
-        self.turns, self.name = not named.isdisjoint(TURNS), "row.id" in named
-        self.paths = sorted(name for name in named.union(others) if "." in name and name not in (*TURNS, "row.id"))
+        self.turns, self.name, self.part = not named.isdisjoint(TURNS), "row.id" in named, PART in named
+        own = (*TURNS, "row.id", PART)
+        self.paths = sorted(name for name in named.union(others) if "." in name and name not in own)
+        self.chat, self.calls = data.chat, data.answers == "calls"
         self.markup = data.markup
         self.source = data.input if columns_of(data.input) == [data.input] else None  # of offsets
         self.seen: Counter[str] = Counter()
 
     def __call__(self, row: dict[str, Any], file: Path, number: int) -> dict[str, Any]:
         """The row with its extra columns; a `HallmarkError` if it needs a conversation and has none."""
-        extra = turns(row, file, number) if self.turns else {}
+        row = with_messages(row, self.chat) if self.chat else row
+        extra: dict[str, Any] = turns(row, file, number, calls=self.calls) if self.turns else {}
+        extra |= {PART: part_of(file)} if self.part and PART not in row else {}
         extra |= {path: self.value(path, row, file, number) for path in self.paths if is_path(path, row)}
         if self.name:
             text = json.dumps(row, sort_keys=True, ensure_ascii=False, default=str)
@@ -78,8 +91,31 @@ class Extra:
         return by_label(opened(value_at(row, path.removesuffix(BY_LABEL))), source, file, number, path, self.markup)
 
 
-def turns(row: dict[str, Any], file: Path, number: int) -> dict[str, Any]:
-    """The columns `turns.*` of a row."""
+def part_of(file: Path) -> str | None:
+    """The part of a split that the words of a file's name say; None if they say none, or several."""
+    words = {*re.findall(r"[^\W\d_]+", file.stem.casefold())}
+    said = [part for part, names in PARTS.items() if not words.isdisjoint(names)]
+    return said[0] if len(said) == 1 else None
+
+
+def with_messages(row: dict[str, Any], chat: Chat) -> dict[str, Any]:
+    """The row with its chat in OpenAI's layout: turns of one role in a row are one, those of a role without a name are left out."""
+    found: list[dict[str, Any]] = []
+    said = opened(value_at(row, chat.turns))
+    for turn in said if isinstance(said, list) else ():
+        role, text = chat.roles.get(str(value_at(turn, chat.role))), plain(value_at(turn, chat.text))
+        more = {key: turn[key] for key in ("tool_calls", "weight") if turn.get(key) is not None} if role else {}
+        if role is None or not (more or (text and text.strip())):
+            continue
+        if found and not more and found[-1].keys() == {"role", "content"} and found[-1]["role"] == role:
+            found[-1]["content"] += f"\n{text}"
+        else:
+            found.append({"role": role, "content": text, **more})
+    return row | {"messages": found} if isinstance(said, list) else row
+
+
+def turns(row: dict[str, Any], file: Path, number: int, *, calls: bool = False) -> dict[str, Any]:
+    """The columns `turns.*` of a row; `calls`: as `data.answers: calls` has them."""
     column = layout_of(row)
     if column is None:
         raise HallmarkError(
@@ -96,7 +132,6 @@ def turns(row: dict[str, Any], file: Path, number: int) -> dict[str, Any]:
 
     role_key, text_key = LAYOUTS[column]
     messages: list[tuple[str, str]] = []
-    answer = None
     for number_in_row, message in enumerate(row[column], 1):
         if not isinstance(message, dict) or not isinstance(message.get(role_key), str):
             fail(
@@ -106,6 +141,8 @@ def turns(row: dict[str, Any], file: Path, number: int) -> dict[str, Any]:
         role = ROLES.get(message[role_key])
         if role is None:
             fail(f"message {number_in_row} has an unknown role", f"use one of {', '.join(ROLES)} as '{role_key}'")
+        if isinstance(parts := message.get(text_key), list) and "tool_result" in map(_type, parts):
+            role = "tool"  # which Anthropic's user gives
         text = text_in(message, text_key)
         if text is None:
             fail(
@@ -113,10 +150,9 @@ def turns(row: dict[str, Any], file: Path, number: int) -> dict[str, Any]:
                 "images and sound can't be read; write text, or drop the row",
             )
         messages.append((role, text))
-        if (weight := message.get("weight")) not in (None, 0, 1):
+        if message.get("weight") not in (None, 0, 1):
             fail(f"message {number_in_row} has a weight other than 0 and 1", "give an answer that is not trained 0")
-        if role == "assistant" and weight != 0:
-            answer = number_in_row - 1
+    answer = max(_answers(row[column], role_key, calls=calls), default=None)
     if answer is None:
         lack(
             "target",
@@ -136,41 +172,63 @@ def turns(row: dict[str, Any], file: Path, number: int) -> dict[str, Any]:
     }
 
 
-def earlier_answers(row: dict[str, Any], file: Path, number: int) -> Iterator[tuple[int, dict[str, str]]]:
+def _answers(messages: list[dict[str, Any]], role_key: str, *, calls: bool) -> list[int]:
+    """The places of the answers that are trained: the assistant's without weight 0; with `calls`, those that call tools, if any does."""
+    own = ((at, one) for at, one in enumerate(messages) if ROLES[one[role_key]] == "assistant")
+    trained = [at for at, one in own if one.get("weight") != 0]
+    calling = [at for at in trained if called(messages[at]) or messages[at][role_key] == "function_call"]
+    return (calling if calls else []) or trained
+
+
+def earlier_answers(
+    row: dict[str, Any], file: Path, number: int, *, calls: bool = False
+) -> Iterator[tuple[int, dict[str, str]]]:
     """For each answer before the last that is trained: its place among the messages, and the columns `turns.*` up to it.
 
     The row was checked before. An answer before the first question is none.
     """
     if (column := layout_of(row)) is None:
         return
-    messages = row[column]
-    roles = [ROLES[message[LAYOUTS[column][0]]] for message in messages]
-    trained = [
-        role == "assistant" and message.get("weight") != 0 for role, message in zip(roles, messages, strict=True)
-    ]
-    ends = [end for end in range(1, len(messages) + 1) if trained[end - 1] and "user" in roles[:end]]
+    messages, role_key = row[column], LAYOUTS[column][0]
+    roles = [ROLES[message[role_key]] for message in messages]
+    ends = [at + 1 for at in _answers(messages, role_key, calls=calls) if "user" in roles[:at]]
     for end in ends[:-1]:
-        yield end, turns(row | {column: messages[:end]}, file, number)
+        yield end, turns(row | {column: messages[:end]}, file, number, calls=calls)
 
 
 def layout_of(row: dict[str, Any]) -> str | None:
     """The column that holds the row's conversation, if any."""
     for column, (role_key, _) in LAYOUTS.items():
         value = row.get(column)
-        if isinstance(value, list) and value and isinstance(value[0], dict) and role_key in value[0]:
+        if isinstance(value, list) and all(isinstance(one, dict) and role_key in one for one in value[:1]):
             return column
     return None
 
 
 def text_in(message: dict[str, Any], text_key: str) -> str | None:
-    """The text of a message: its content, the text parts of its content, or its tool calls as JSON."""
-    if message.get("tool_calls"):
-        return calls(message["tool_calls"])
-    content = message.get(text_key)
-    if isinstance(content, list) and all(isinstance(part, dict) and part.get("type") == "text" for part in content):
-        parts = [part.get("text") for part in content]
-        content = "\n".join(parts) if all(isinstance(text, str) for text in parts) else None
+    """The text of a message: its tool calls as JSON, else its content, or the texts of its content's parts."""
+    return calls(found) if (found := called(message)) else plain(message.get(text_key))
+
+
+def called(message: dict[str, Any]) -> Any:
+    """The calls of tools in a message, as OpenAI's API has them; they may be one `function_call`, or Anthropic's parts."""
+    if message.get("tool_calls") or message.get("function_call"):
+        return message.get("tool_calls") or [{"function": message["function_call"]}]
+    parts = message.get("content")
+    used = [part for part in parts if _type(part) == "tool_use"] if isinstance(parts, list) else ()
+    return [{"function": {"name": part.get("name"), "arguments": part.get("input") or {}}} for part in used]
+
+
+def plain(content: Any) -> str | None:
+    """A text, or those of its parts and of the results of tools there as one; None if it has others."""
+    if isinstance(content, list) and all(_type(part) in ("text", "tool_result") for part in content):
+        parts = [plain(part.get("text", part.get("content"))) for part in content]
+        content = "\n".join(part for part in parts if part is not None) if None not in parts else None
     return content if isinstance(content, str) else None
+
+
+def _type(part: Any) -> Any:
+    return part.get("type") if isinstance(part, dict) else None
 
 
 def calls(tool_calls: Any) -> str | None:

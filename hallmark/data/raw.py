@@ -22,10 +22,11 @@ from hallmark.base.records import FIELD, columns_of, fill
 from hallmark.base.rows import files_of, only_texts, read_rows
 from hallmark.base.tools import function_of, normal_tools
 from hallmark.base.visible import MOST_NAME, hidden_at, shows
-from hallmark.data.conversations import Extra, earlier_answers
+from hallmark.data.conversations import PARTS, Extra, earlier_answers
 from hallmark.data.copied import opened
 from hallmark.data.missing import OR_DROP, Missing, MissingValueError, Part, is_blank
 from hallmark.data.nested import is_path, keys_of
+from hallmark.data.spans import BY_LABEL, in_one_spelling
 from hallmark.mask.params import Mask
 from hallmark.task.answers import compact_json
 from hallmark.task.task import Task
@@ -35,12 +36,6 @@ _UNWRITABLE = re.compile("[\x00\ud800-\udfff]")
 MOST_TAG = 100  # characters of a tag
 MOST_TAGS = 100  # of a row
 NEWEST = 100_000  # ids
-PARTS = {  # what a column of an official split may say, in any case
-    "train": ("train", "training"),
-    "validation": ("validation", "valid", "val", "dev", "development"),
-    "calibration": ("calibration", "calib"),
-    "holdout": ("holdout", "test", "eval", "evaluation"),
-}
 ESSENTIAL: dict[str, Part] = {"data.group": "group", "data.input": "input", "data.target": "target"}
 Values = tuple[tuple[str, str], ...]  # (kind, value) of identity columns
 
@@ -148,11 +143,12 @@ def checked_rows(
 ) -> list[Raw]:
     """A row, with the extra columns that `data:` names, checked.
 
-    With `data.answers: all`, before it one for each earlier answer of its conversation: its id ends with their place.
+    With `data.answers` all or calls, before it one for each earlier such answer of its conversation: its id ends with their place.
     """
     try:
         whole = extra(row, file, number)
-        earlier = earlier_answers(row, file, number) if data.answers == "all" else ()
+        calls = data.answers == "calls"
+        earlier = earlier_answers(whole, file, number, calls=calls) if data.answers != "last" else ()
         found = [(end, _Row(file, number, whole | turns).checked(data, mask, task)) for end, turns in earlier]
         return [
             *(replace(raw, id=f"{raw.id}-{end}") for end, raw in found),
@@ -299,7 +295,8 @@ class _Row:
             }
         else:
             value = values[data.target]
-        if all(map(is_blank, values.values())):
+            value = in_one_spelling(value, properties_of(task.schema)) if data.target.endswith(BY_LABEL) else value
+        if all(is_blank(one) or (isinstance(one, str) and one.strip() in data.no_answer) for one in values.values()):
             self.lack("target", "is null or empty", where, f"give every row a target, or drop the row; {OR_DROP}")
         if isinstance(value, str) and task.is_json:
             try:

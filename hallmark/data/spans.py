@@ -11,7 +11,7 @@ Start and end count characters of `data.input` as it is in the file; `data.marku
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from hallmark.base.conll import TAG
 from hallmark.base.errors import HallmarkError
 from hallmark.base.markup import Markup, plain_text
 from hallmark.data.missing import is_blank
+from hallmark.task.values import folded
 
 BY_LABEL, JOINED = ".by_label", ".joined"
 LABEL = ("label", "labels", "type", "tag", "entity", "entity_group", "category")
@@ -140,6 +141,16 @@ def by_label(
         if text and text not in found.setdefault(span.label, []):
             found[span.label].append(text)
     return {label: texts for label, texts in found.items() if texts}
+
+
+def in_one_spelling(fields: dict[str, list[str]] | None, labels: Collection[str]) -> dict[str, list[str]] | None:
+    """The fields, each by the listed label that it is, or that it differs from only in case or white space."""
+    listed = {folded(label): label for label in labels}
+    found: dict[str, list[str]] = {}
+    for label, texts in (fields or {}).items():
+        of = found.setdefault(label if label in labels else listed.get(folded(label), label), [])
+        of += [text for text in texts if text not in of]
+    return None if fields is None else found
 
 
 def _of_tags(tags: list[str | None], tokens: list[Any]) -> Iterator[Span]:

@@ -1,0 +1,101 @@
+"""Chats in a layout of their own: which list holds the turns, which key of a turn says who speaks, and which what is said."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+from hallmark.base.params import Chat
+from hallmark.commands.columns import Column, Rows, mean_words, role_words, says, tools_in
+from hallmark.data.conversations import LAYOUTS, ROLES, layout_of, plain
+from hallmark.data.copied import opened
+from hallmark.data.nested import value_at
+from hallmark.data.spans import spans_in
+
+READ = 500  # rows that are looked at
+DEEPEST = 3  # levels of objects around a list of turns
+MOST_ROLES = 8
+ENOUGH = 1.5  # points for a key that says who speaks: 2 for its name, 1 for each side that its values name, and how often they change
+
+
+def chat_in(rows: Rows) -> Chat | None:
+    """Where the rows have chats, unless they have OpenAI's or ShareGPT's layout, or none."""
+    lists: dict[str, list[list[Any]]] = defaultdict(list)
+    for row in rows[:READ]:
+        for path, turns in _lists(row, ""):
+            lists[path].append(turns)
+    usual = [(layout, *LAYOUTS[layout]) for row in rows[:READ] if (layout := layout_of(row))]
+    if len(usual) == len(rows[:READ]) and all({str(turn.get(key)) for turns in lists[name] for turn in turns} <= ROLES.keys() for name, key, _ in {*usual}):  # fmt: skip
+        return None
+    found = [_layout(path, of) for path, of in lists.items() if 4 * len(of) > 3 * len(rows[:READ])]
+    return next(filter(None, found), None)
+
+
+def _lists(value: dict[str, Any], path: str) -> Iterator[tuple[str, list[Any]]]:
+    """The lists of objects in a row, by their paths."""
+    for key, inner in value.items():
+        inner, name = opened(inner), f"{path}.{key}" if path else key
+        if isinstance(inner, dict) and name.count(".") < DEEPEST:
+            yield from _lists(inner, name)
+        elif isinstance(inner, list) and inner and all(isinstance(item, dict) for item in inner):
+            yield name, inner
+
+
+def _layout(path: str, chats: list[list[Any]]) -> Chat | None:
+    """The layout of the chats in these lists; None if they are others."""
+    turns = [turn for chat in chats for turn in chat]
+    spans = any(span.end is not None for span in spans_in(chats[:READ]))
+    if len(turns) < 2 * len(chats) or spans or any(map(tools_in, chats[:20])):
+        return None
+    keys = {f"{key}.{inner}" if inner else key for turn in turns for key, of in turn.items() for inner in (of if isinstance(of, dict) else [""])}  # fmt: skip
+    columns = [Column(key, [plain(of := value_at(turn, key)) or of for turn in turns]) for key in sorted(keys)]
+    texts = [of for of in columns if of.is_text and mean_words(of.texts) > 2 and 5 * of.distinct > len(of.given)]
+    best: tuple[float, str, dict[str, str]] = (ENOUGH, "", {})
+    for column in columns:
+        few = 2 <= column.distinct <= MOST_ROLES and column.all((str, bool, int)) and column.mean_chars <= 30
+        if not few or len(column.given) < 0.9 * len(turns):
+            continue
+        spoken = [[str(value_at(turn, column.name)) for turn in chat] for chat in chats]
+        roles, known = _roles(spoken)
+        changes = sum(one != after for chat in spoken for one, after in pairwise(chat)) / len(turns)
+        named = 2 * any(says(column.name, of) for of in ("speaker", "staff", "person"))
+        if roles and named + known + changes > best[0]:
+            best = (named + known + changes, column.name, roles)
+    if not texts or not best[1]:
+        return None
+    text = max(texts, key=lambda column: column.mean_chars * len(column.given)).name
+    return Chat.model_validate({"turns": path, "role": best[1], "text": text, "roles": best[2]})
+
+
+def _roles(chats: list[list[str]]) -> tuple[dict[str, str], int]:
+    """Who the names of speakers are: by their words, else who opens the chats is the user, and who answers most the assistant."""
+    counts = Counter(value for chat in chats for value in chat if value != "None")
+    first, later = Counter(chat[0] for chat in chats), {value for chat in chats for value in chat[1:]}
+    speaking = {of: entry["speaks"] for of, entry in role_words().items() if "speaks" in entry}
+    found: dict[str, str] = {}
+    for value in counts:
+        if said := ROLES.get(value.casefold()):
+            found[value] = said if said != "system" or value not in later else ""  # a prompt stands first
+        elif lists := [role for of, role in speaking.items() if says(value, of)]:
+            found[value] = lists[-1]
+    left = [value for value, _ in counts.most_common() if value not in found]
+    known = len({*found.values()} & {"user", "assistant"})
+    if "user" not in found.values() and left:
+        left.remove(user := max(left, key=lambda value: first[value]))
+        found[user] = "user"
+    if "assistant" not in found.values():
+        found |= dict.fromkeys(left[:1] or [value for value in found if says(value, "bot")], "assistant")
+    kept = {value: role for value, role in found.items() if role}
+    return (kept if {"user", "assistant"} <= {*kept.values()} else {}), known
+
+
+def left_out(chat: Chat, rows: Rows) -> list[str]:
+    """What to say of turns whose roles are left out."""
+    lists = (opened(value_at(row, chat.turns)) for row in rows)
+    values = (str(value_at(turn, chat.role)) for turns in lists if isinstance(turns, list) for turn in turns)
+    counts = Counter(value for value in values if value not in chat.roles)
+    said = ", ".join(f"{value} ({count})" for value, count in counts.most_common(MOST_ROLES))
+    words = "are left out: if they are the user's or the assistant's, add them to data.chat.roles"
+    return [f"turns of {said} {words}"] * bool(said)

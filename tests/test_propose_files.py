@@ -1,0 +1,206 @@
+"""Files as tools and offices write them: chats, splits in files, other encodings, answers that are texts or are missing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hallmark.base.params import Chat
+from hallmark.base.rows import read_rows
+from hallmark.commands import propose
+from hallmark.commands.chats import chat_in
+from hallmark.commands.encodings import copy_of, encoding_of, in_utf8
+from tests import tool_exports
+from tests.rows import checked_rows, write_lines
+from tests.test_propose import proposed, rules, words, write
+
+SAYS = {"lender": "May I keep {0}?", "desk": "Yes, {0} is yours for two more weeks.", "notice": "desk has joined"}
+
+
+def talk(number: int, speakers: str, who: str, what: str) -> list[dict[str, Any]]:
+    """Turns of a chat in a library, by the first letters of who speaks."""
+    said = {name[0]: (name, text) for name, text in SAYS.items()}
+    return [{who: said[one][0], what: said[one][1].format(words(number + at)), "at": at} for at, one in enumerate(speakers)]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("who", "what", "names"),
+    [
+        ("speaker", "utterance", {}),
+        ("user.kind", "text", {"lender": "visitor", "desk": "operator", "notice": "event"}),
+        ("fromVisitor", "msg", {"lender": "True", "desk": "False"}),
+        ("dir", "line", {"lender": "inbound", "desk": "outbound"}),
+    ],
+)
+def test_a_chat_is_known_by_its_shape(tmp_path: Path, who: str, what: str, names: dict[str, str]) -> None:
+    """Who opens it is the user, unless the names say otherwise; events are left out, and turns of one in a row are one."""
+    rows = []
+    for number in range(40):
+        turns = talk(number, "lnlddld"[number % 2 :] if "notice" in names or not names else "lldld", who, what)
+        for turn in turns:
+            name = names.get(turn[who], turn[who])
+            turn[who] = {"True": True, "False": False}.get(name, name)
+            if "." in who:
+                turn["user"] = {"kind": turn.pop(who)}
+        rows.append({"chat": {"no": number, "lines": turns}, "reader": f"R{number % 15 + 700}", "topic": ("fees", "loans")[number % 2]})  # fmt: skip
+    file = tmp_path / "export.json"
+    file.write_text(json.dumps({"made": "2025-02-03", "chats": rows}), encoding="utf-8")
+    found = proposed(file)
+    chat = found.edits["data"]["chat"]
+    assert (chat["turns"], chat["role"], chat["text"]) == ("chat.lines", who, what)
+    assert sorted(chat["roles"].values()) == ["assistant", "user"]
+    assert (found.kind, found.roles.input, found.roles.target) == ("text", "turns.input", "turns.target")
+    assert found.roles.group == "reader"
+    propose.try_out(found, rules())
+    assert "40 can be read" in "\n".join(found.tried)
+    assert ("are left out: if they are" in str(found.warnings)) == ("event" in str(rows) or "notice" in str(rows))
+    data: dict[str, Any] = {
+        "id": "row.id",
+        "group": "reader",
+        "input": "turns.input",
+        "target": "turns.target",
+        "answers": "all",
+    }
+    read = list(checked_rows(write_lines(tmp_path / "rows.jsonl", rows[:1]), **data, chat=Chat(**chat)))
+    assert len(read) == 2 and all(row.target.startswith("Yes, lamp") for row in read)
+
+
+def test_lists_of_other_things_are_no_chats() -> None:
+    lists = {
+        "items": [{"unit": unit, "name": f"{words(1)} of {unit}"} for unit in ("box", "bag", "box")],
+        "spans": [{"label": label, "text": words(2), "start": 0, "end": 9} for label in ("WHO", "WHAT", "WHO")],
+    }
+    for name, turns in lists.items():
+        assert chat_in([{name: turns, "text": words(n)} for n in range(30)]) is None
+
+
+def test_calls_that_a_text_follows_are_the_answers(tmp_path: Path) -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "book", "arguments": '{"court": 2}'}}
+    rows = []
+    for number in range(40):
+        asked = [{"role": "user", "content": f"Book {words(number)}"}]
+        called = [{"role": "assistant", "content": None, "tool_calls": [call]}, {"role": "tool", "content": "ok"}]
+        steps = called * (2 if number == 1 else 1) if number % 8 else []
+        rows.append({"messages": [*asked, *steps, {"role": "assistant", "content": f"Done with {words(number)}."}]})
+    found = proposed(write(tmp_path, rows))
+    data = found.edits["data"]
+    assert (found.kind, data["answers"], data["no_call"]) == ("tool_call", "calls", "empty")
+    assert "35 of 40 rows" in found.reasons["data", "answers"]
+    propose.try_out(found, rules())
+    assert "41 can be read" in "\n".join(found.tried), "a row with two calls is two records"
+    read: dict[str, Any] = {
+        "id": "row.id",
+        "group": "row.id",
+        "input": "turns.input",
+        "target": "turns.target",
+        "answers": "calls",
+    }
+    first, second = checked_rows(write_lines(tmp_path / "two.jsonl", rows[1:2]), **read)
+    assert first.target == second.target and "tool: ok" in second.input and "tool: ok" not in first.input
+
+
+@pytest.mark.parametrize("names", [("train.jsonl", "dev.jsonl", "test.jsonl"), ("a.jsonl", "test.jsonl")])
+def test_the_names_of_files_are_a_split(tmp_path: Path, names: tuple[str, ...]) -> None:
+    rows = [{"id": f"r{n}", "member": f"M{n // 4 + 100}", "ask": f"Where is {words(n)}?", "answer": f"At {words(n)}"} for n in range(240)]  # fmt: skip
+    for at, name in enumerate(names):
+        write_lines(tmp_path / name, rows[at * 80 : (at + 1) * 80])
+    found = proposed(tmp_path)
+    whole = len(names) == 3
+    assert found.edits["data"]["split"] == ("file.part" if whole else None)
+    propose.try_out(found, rules())
+    assert f"{80 * len(names)} can be read" in "\n".join(found.tried) and "mask will stop" not in str(found.warnings)
+    assert not any("file.part" in str(found.edits["data"][key]) for key in ("input", "target", "group", "tags"))
+    if whole:
+        write_lines(tmp_path / "test.jsonl", [*rows[160:], rows[0] | {"id": "again"}])
+        assert "'file.part' names parts of a split, but 1 groups" in str(proposed(tmp_path).warnings)
+
+
+def exhibits(title: str = "caption", count: int = 240) -> list[dict[str, Any]]:
+    """A museum's records: a text, a label that it tells, and in a column after it a short text about it."""
+    halls = ("coins", "ships", "maps")
+    return [
+        {"no": f"X{n:04}", "hall": halls[n % 3], "records": f"This {halls[n % 3][:-1]} of {words(n)} came from {words(n + 300)} by sea.",
+         title: None if n % 20 == 3 else f"How {words(n)[:9]} and {words(n + 300)} came", "slug": f"how-{words(n)[:9]}-and-{words(n + 300).replace(' ', '-')}-came"}
+        for n in range(count)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("title", ["caption", "headline"])
+def test_a_text_may_be_the_answer_and_the_label_is_asked_about(tmp_path: Path, title: str) -> None:
+    found = proposed(write(tmp_path, exhibits(title)))
+    assert (found.kind, found.roles.target, found.roles.input, found.roles.id) == ("text", title, "records", "no")
+    assert found.warnings[0].startswith(f"CHECK THE TARGET: '{title}'") and "'hall' (3 labels)" in found.warnings[0]
+    rows = [row | {"category": row["hall"]} for row in exhibits(title)]
+    for row in rows:
+        row["hall"] = "north"
+    assert proposed(write(tmp_path, rows)).roles.target == "category", "a label that is named like one, and told"
+
+
+def test_short_columns_that_the_answer_has_are_read_and_what_stands_after_it_is_not(tmp_path: Path) -> None:
+    """And what stands for an answer that is not there is none."""
+    makers, rows = [f"{name} Works" for name in ("Alba", "Brook", "Corvo", "Dune")], []
+    for n in range(240):
+        maker, model = makers[n % 4], f"Swift {'abcdefghijkl'[n % 12]}"
+        text = (
+            f"<p>The {model} of {maker} has {words(n)}.</p>"
+            if n % 12 != 5
+            else ("to follow", "<p></p>", None)[n // 12 % 3]
+        )
+        rows.append({"item": f"N{n:04}", "maker": maker, "model": model, "facts": f"gears {n % 9 + 3}; {words(n)}; weight {n % 13 + 20}", "copy": text,
+                     "clerk": f"c{n % 5}", "teaser": f"{maker}: {words(n)} for you {n}" if n % 12 != 5 else None})  # fmt: skip
+    found = proposed(write(tmp_path, rows))
+    assert (found.roles.target, found.roles.input) == ("copy", "{maker}\n{model}\n{facts}")
+    assert found.edits["data"]["no_answer"] == ["<p></p>", "to follow"]
+    assert "'teaser' is left out of the input" in str(found.warnings)
+    propose.try_out(found, rules())
+    assert "220 can be read, 20 left out: 20 without target (copy)" in "\n".join(found.tried)
+
+
+def test_labels_of_spans_in_other_cases_are_one(tmp_path: Path) -> None:
+    spelled = ("Tool", "tool", "Tool ")
+    rows = [{"id": n, "note": f"drill and {words(n)}", "found": [[0, 5, spelled[max(0, n % 8 - 5)]], [10, 14, "Stock"]]} for n in range(40)]  # fmt: skip
+    found = proposed(write(tmp_path, rows))
+    assert [*found.task.schema["properties"]] == ["Tool", "Stock"]
+    assert "4 spellings of 2 labels" in str(found.warnings)
+    propose.try_out(found, rules())
+    assert "40 can be read" in "\n".join(found.tried) and "mask will stop" not in str(found.warnings)
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("Größe 20 €, „Straße“, 3 m²", "cp1252"),
+        ("l’été à côté, año ¿qué?, coração", "cp1252"),
+        ("Zażółć gęślą jaźń", "cp1250"),
+        ("Привет, как дела", "cp1251"),
+        ("Müller", "utf-16"),
+        ("Müller", "utf-16-le"),
+    ],
+)
+def test_a_file_in_another_encoding_is_read_from_a_copy(tmp_path: Path, text: str, encoding: str) -> None:
+    assert encoding_of(text.encode(encoding)) == encoding
+    lines = [f'{n};"{text} {words(n)}";{("fine", "lost")[n % 2]}\r\n' for n in range(30)]
+    file = tmp_path / "books.csv"
+    file.write_bytes("".join(["no;note;state of it\r\n", *lines]).encode(encoding))
+    with in_utf8(file, write=False) as (copy, found):
+        assert found == (None if encoding == "utf-16" else encoding), "a table with a mark is read as it is"
+        assert sorted(tmp_path.iterdir()) == [file]
+        assert [row["note"] for _, row in read_rows(copy)][4] == f"{text} {words(4)}"
+    with in_utf8(file, write=True) as (copy, found):
+        assert copy == (copy_of(file) if found else file)
+    assert not found or copy.read_bytes().decode() == file.read_bytes().decode(encoding)
+
+
+def test_what_is_said_of_another_encoding(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tool_exports.helpdesk(tmp_path)
+    text = file.read_text(encoding="utf-8")
+    file.write_bytes(text.replace("the", "thé").encode("cp1252", "replace"))
+    with in_utf8(file, write=False) as (copy, found):
+        assert found == "cp1252"
+        propose.run(copy, rules(), write=False, copied=(copy_of(file), found))
+    said = capsys.readouterr().out
+    assert f'{file.stem}.utf8{file.suffix}"' in said and "warning 1:" in said and "looks like cp1252" in said
+    assert str(copy.parent) not in said
