@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from hallmark.base.errors import HallmarkError
 from hallmark.base.params import Chat
 from hallmark.base.rows import read_rows
 from hallmark.commands import propose
@@ -204,3 +205,28 @@ def test_what_is_said_of_another_encoding(tmp_path: Path, capsys: pytest.Capture
     said = capsys.readouterr().out
     assert f'{file.stem}.utf8{file.suffix}"' in said and "warning 1:" in said and "looks like cp1252" in said
     assert str(copy.parent) not in said
+
+
+def test_the_longer_list_of_a_wrapper_is_the_rows_and_the_others_are_named(tmp_path: Path) -> None:
+    file, plots = tmp_path / "export.json", [{"id": f"p{n}", "note": f"Dig {words(n)} by noon", "label": ("beds", "paths")[n % 2]} for n in range(40)]  # fmt: skip
+    wrapper = {"made": "2025", "gardeners": [{"name": "Ida"}, {"name": "Per"}], "plots": plots}
+    file.write_text(json.dumps(wrapper), encoding="utf-8")
+    found = proposed(file)
+    assert (
+        len(found.rows) == 40 and "'plots' (40)" in str(found.warnings) and "not 'gardeners' (2)" in str(found.warnings)
+    )
+    file.write_text(json.dumps(wrapper | {"beds": [{"id": n, "soil": words(n)} for n in range(30)]}), encoding="utf-8")
+    with pytest.raises(HallmarkError, match="3 lists of objects"):
+        proposed(file)
+
+
+def test_an_empty_object_or_the_word_null_is_no_answer_among_objects_with_keys(tmp_path: Path) -> None:
+    def answer(n: int) -> Any:
+        return ({}, "null", None, "", [])[n // 8 % 5] if n % 8 == 3 else {"dish": words(n), "cups": n % 5}
+
+    rows = [{"id": f"c{n}", "text": f"Bake {words(n)} with {n % 5} cups", "recipe": answer(n)} for n in range(120)]
+    found = proposed(write(tmp_path, rows))
+    assert found.edits["data"]["no_answer"] == ["[]", "null", "{}"]
+    assert found.reasons["data", "no_answer"].startswith("9 targets are no answer")
+    propose.try_out(found, rules())
+    assert "105 can be read, 15 left out: 15 without target (recipe)" in "\n".join(found.tried)

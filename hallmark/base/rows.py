@@ -118,15 +118,12 @@ def _rows_in(value: Any, path: Path) -> list[Any]:
     if isinstance(value, list):
         return value
     if isinstance(value, dict):
-        lists = {
-            key: items
-            for key, items in value.items()
-            if isinstance(items, list) and items and all(isinstance(item, dict) for item in items)
-        }
+        lists = lists_in(value)
         if any(not items[0].keys().isdisjoint(SPEAKERS) for items in lists.values()):
             return [value]
-        if len(lists) == 1:
-            return next(iter(lists.values()))
+        longest = sorted(lists, key=lambda key: -len(lists[key]))
+        if lists and (len(lists) == 1 or _leads(lists[longest[0]], [lists[key] for key in longest[1:]])):
+            return lists[longest[0]]
         if lists:
             raise HallmarkError(
                 f"{len(lists)} lists of objects, any of which may be the rows",
@@ -136,6 +133,18 @@ def _rows_in(value: Any, path: Path) -> list[Any]:
         if value and _is_object(first_line(path)):  # JSON lines, of one line
             return [value]
     raise HallmarkError("not a list of rows", file=path, remedy="write a list of objects, or JSONL")
+
+
+def lists_in(value: Any) -> dict[str, list[dict[str, Any]]]:
+    """The lists of objects in a JSON object; the rows are one of them."""
+    parts = value.items() if isinstance(value, dict) else ()
+    lists = {key: part for key, part in parts if isinstance(part, list) and part}
+    return {key: part for key, part in lists.items() if all(isinstance(item, dict) for item in part)}
+
+
+def _leads(items: list[dict[str, Any]], others: list[list[dict[str, Any]]]) -> bool:
+    """Whether a list is much longer than the others, and holds more."""
+    return all(len(items) > 2 * len(other) and len(str(items)) > 2 * len(str(other)) for other in others)
 
 
 def _read_jsonl(path: Path) -> Numbered:

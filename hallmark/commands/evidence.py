@@ -19,7 +19,7 @@ from hallmark.commands.columns import MAX_LABELS, MOSTLY, Column, entity, inside
 from hallmark.data.conversations import PART
 from hallmark.data.copied import opened, pairs, spellings
 from hallmark.data.missing import is_blank
-from hallmark.data.spans import OF_A_TOOL
+from hallmark.data.spans import BY_LABEL, OF_A_TOOL
 
 SHORT = 40  # characters: a label, a headline; longer is running text
 FEW_COPIED = 0.05
@@ -257,6 +257,12 @@ def is_part(column: Column, answers: Column, base: Column) -> bool:
 
 def stand_ins(column: Column) -> list[str]:
     """What stands for a missing answer: a short text that repeats among long ones that don't, or what anyone writes for none."""
+    if column.form == "object" and not column.name.endswith(BY_LABEL):  # where all others have a key in common
+        objects = [value for value in map(opened, column.values) if isinstance(value, dict | list)]
+        full = [value for value in objects if isinstance(value, dict) and value]
+        bare = {key: key.strip() for key in {str(value) for value in column.values if isinstance(value, str)}}
+        none = {str(value) for value in objects if not value} if full and set.intersection(*map(set, full)) else set()
+        return sorted(none | {text for text in bare.values() if text.casefold() in _STAND_INS})
     bare = {key: " ".join(_TAG.sub(" ", key).split()) for key in column.keys} if column.all(str) else {}
     most = STAND_IN * column.mean_chars if is_free(column) else 0
     short = {key for key, text in bare.items() if len(text) < most and len(text.split()) < 4 and column.keys[key] > 2}

@@ -29,7 +29,7 @@ from hallmark.base.params import Chat
 from hallmark.base.reading import NotJsonError, strict_json
 from hallmark.base.records import columns_of
 from hallmark.base.reports import Report
-from hallmark.base.rows import READERS, files_of, read_rows
+from hallmark.base.rows import READERS, files_of, lists_in, read_rows
 from hallmark.commands.chats import chat_in
 from hallmark.commands.columns import Column, Rows, answers_of, columns_in, with_fields_of_spans
 from hallmark.commands.committed import NoRepositoryError, git, index, text_of
@@ -139,6 +139,7 @@ def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
             row.setdefault(name, value)
     answers = answers_of(columns, roles.target)
     none = [text for text in stand_ins(answers) if text != known.refusal] if isinstance(roles.target, str) else []
+    counted = sum(str(value).strip() in none for value in answers.values)
     answers = Column(answers.name, [None if str(value).strip() in none else value for value in answers.values])
     if known.refusal is not None and not any(is_refusal(value, known.refusal) for value in answers.given):
         remedy = "give the target that refuses, as it is in the file"
@@ -155,9 +156,9 @@ def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
     proposal = Proposal(file, rows, columns, roles, task)
     proposal.set_values()
     if none:
-        count = sum(value is None for value in answers.values) - columns[answers.name].empty
-        why = f"{count} targets are no answer: short texts that stand for a missing one"
+        why = f"{counted} targets are no answer: short texts or empty objects that stand for a missing one"
         proposal.set("data", "no_answer", none, why)
+    proposal.warnings += other_lists(file, len(rows))
     if calls and roles.target == "turns.target":
         proposal.set("data", "target", "turns.target", "the assistant's calls, or its last answer if it calls nothing")
         proposal.set("data", "answers", "calls", calls)
@@ -179,6 +180,18 @@ def data_in(path: Path) -> Path:
             if any(2 * len(columns & row.keys()) > len(columns) for _, row in read_rows(file)):
                 return path
     return tables[0]
+
+
+def other_lists(file: Path, count: int) -> list[str]:
+    """What to say of the lists of objects in a JSON file that are not its rows."""
+    lists: dict[str, list[Any]] = {}
+    if file.suffix == ".json" and file.is_file():
+        with suppress(NotJsonError):
+            lists = lists_in(strict_json(file.read_text(encoding="utf-8-sig")))
+    taken = next((key for key, items in lists.items() if len(items) == count), None)
+    others = ", ".join(f"'{key}' ({len(items)})" for key, items in lists.items() if key != taken)
+    said = f"the rows are the list '{taken}' ({count}), the longest of the file, and not {others}. If another one is meant, write it "
+    return [f"{said}into a file of its own"] * bool(taken and others)
 
 
 def label_names(file: Path, answers: Column) -> dict[str, str]:

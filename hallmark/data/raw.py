@@ -296,7 +296,7 @@ class _Row:
         else:
             value = values[data.target]
             value = in_one_spelling(value, properties_of(task.schema)) if data.target.endswith(BY_LABEL) else value
-        if all(is_blank(one) or (isinstance(one, str) and one.strip() in data.no_answer) for one in values.values()):
+        if all(is_blank(one) or (data.no_answer and str(one).strip() in data.no_answer) for one in values.values()):
             self.lack("target", "is null or empty", where, f"give every row a target, or drop the row; {OR_DROP}")
         if isinstance(value, str) and task.is_json:
             try:
