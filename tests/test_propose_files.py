@@ -230,3 +230,32 @@ def test_an_empty_object_or_the_word_null_is_no_answer_among_objects_with_keys(t
     assert found.reasons["data", "no_answer"].startswith("9 targets are no answer")
     propose.try_out(found, rules())
     assert "105 can be read, 15 left out: 15 without target (recipe)" in "\n".join(found.tried)
+
+
+def test_words_that_repeat_are_no_owner_of_ids_and_a_name_does_not_win_over_its_id(tmp_path: Path) -> None:
+    rows = [{"key": f"s{n:04}", "dig": f"TR-{n // 3 + 100}", "tool": f"{words(n // 3 % 24)[:5]} {'abcdefghijklmnopqrstuvwx'[n // 3 % 24]}",
+             "text": f"Found {words(n)} under {words(n + 7)}", "label": ("bone", "coin")[n % 2]} for n in range(240)]  # fmt: skip
+    assert proposed(write(tmp_path, rows)).roles.group == "dig"
+    rows = [
+        row | {"guest": {"id": f"g{n // 3}x", "name": f"Ann {chr(65 + n // 3 % 26)}"}} for n, row in enumerate(rows)
+    ]
+    assert proposed(write(tmp_path, rows)).roles.group == "guest.id"
+
+
+def test_spans_that_people_corrected_win_over_those_of_a_machine(tmp_path: Path) -> None:
+    """Both in the form of Ground Truth; an empty list is an answer, a row without one is none."""
+
+    def spans(n: int, start: int) -> dict[str, Any]:
+        found = [
+            {"label": "LOT", "startOffset": start, "endOffset": 9},
+            {"label": "WHO", "startOffset": 13, "endOffset": 16},
+        ]
+        return {"annotations": {"entities": found if n % 11 else []}}
+
+    rows = [{"source": f"violin {n:02} by Bob, {words(n)}", "ref": f"R{n}", "job": spans(n + 1, 7)} | ({"job-adj": spans(n, 0)} if n % 9 else {})
+            for n in range(90)]  # fmt: skip
+    found = proposed(write(tmp_path, rows))
+    assert (found.roles.target, found.roles.input) == ("job-adj.annotations.entities.by_label", "source")
+    assert [*found.task.schema["properties"]] == ["LOT", "WHO"]
+    propose.try_out(found, rules())
+    assert "80 can be read, 10 left out" in "\n".join(found.tried)

@@ -15,7 +15,18 @@ from typing import Any
 
 from hallmark.base.figures import percent
 from hallmark.commands.answer_leaks import values_in
-from hallmark.commands.columns import MAX_LABELS, MOSTLY, Column, entity, inside, mean_words, role_words, says, words_of
+from hallmark.commands.columns import (
+    MAX_LABELS,
+    MOSTLY,
+    Column,
+    bare_words,
+    entity,
+    inside,
+    mean_words,
+    role_words,
+    says,
+    words_of,
+)
 from hallmark.data.conversations import PART
 from hallmark.data.copied import opened, pairs, spellings
 from hallmark.data.missing import is_blank
@@ -34,6 +45,7 @@ LARGEST = 0.3  # share of the rows that one value may have
 TIED = 5_000  # rows that are read to see whether those of one value are alike
 SAME = 0.95  # share of the values whose rows must be
 SHARED = 0.3  # share of the rows, beyond chance, in which an answer has words of its text
+SHARED_KEYS = 0.8  # share of the keys that two columns with one form have in common
 RARELY = 0.2  # share of the rows in which an answer may be missing
 STAND_IN = 0.2  # of the usual length of an answer: what is shorter and repeats stands for a missing one
 _STAND_INS = frozenset("tbd tba todo n/a #n/a na k.a. nan null xxx ... - -- --- ? ??".split())  # noqa: SIM905
@@ -426,8 +438,11 @@ def add_wider(found: Sequence[tuple[Column, Evidence]]) -> None:
         known, seen = entity(column.name), look(column) if column.distinct >= 2 * MANY else ""
         for other, of in found:
             few = other.distinct <= MANY * column.distinct or entity(other.name) == "document"
-            like = entity(other.name) if known else bool(seen) and few
-            same = column.distinct > MOSTLY * other.distinct and named_like_id(other.name) > named_like_id(column.name)
+            like = (
+                entity(other.name) if known else few and (seen == "ids" or seen == look(other))
+            )  # no words that ids share
+            same = column.distinct > MOSTLY * other.distinct or bare_words(column.name) == bare_words(other.name)
+            same = same and named_like_id(other.name) > named_like_id(column.name)
             like = like and not same  # one to one but for a few
             enough = min(of.score, given.score) >= LEAST and other.distinct > column.distinct >= ENOUGH_GROUPS
             if enough and of_one(other, column):
@@ -435,6 +450,24 @@ def add_wider(found: Sequence[tuple[Column, Evidence]]) -> None:
                 given.add(points, f"holds all rows of each {other.name}")
                 if like:
                     break
+
+
+def add_later(found: Sequence[tuple[Column, Evidence]], order: Mapping[str, int]) -> None:
+    """Count for objects that they correct those of an earlier column with the same keys: some rows have none yet."""
+    keys = {
+        column.name: {key for of in map(opened, column.given) if isinstance(of, dict) for key in of}
+        for column, _ in found
+    }
+    for column, given in found:
+        for other, of in found:
+            later = (
+                order[other.name] < order[column.name] and 0.01 * len(column.values) < column.empty > other.empty == 0
+            )
+            alike = len(keys[column.name] & keys[other.name]) > SHARED_KEYS * len(keys[column.name] | keys[other.name])
+            if later and alike and 0 <= of.score - given.score < 1:
+                given.add(
+                    of.score - given.score + 0.5, f"later than '{other.name}', and missing in {column.empty} rows"
+                )
 
 
 def is_running(column: Column, least: int = SHORT) -> bool:

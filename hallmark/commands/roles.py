@@ -238,6 +238,8 @@ class _Choice:
         labels = [self.columns[name] for name, of in told.items() if of]
         if not marked and all(label.is_label(3) and named[label.name] <= 0 for label in labels):
             self.weigh_texts(found, labels)
+        objects = [(self.columns[name], given) for name, given in found if self.columns[name].form == "object"]
+        evidence.add_later(objects, self.order)
         if kind := self.known.kind:
             found = [(name, given) for name, given in found if evidence.fits(self.columns[name], kind)]
         found.sort(key=lambda pair: -pair[1].score)
@@ -443,7 +445,8 @@ class _Choice:
         return sum(count > 1 for count in Counter(group for group, _ in pairs).values())
 
     def tags(self) -> None:
-        free = [pair for pair in self.ranked(evidence.of_tags) if pair[0] not in {*self.private, self.roles.group}]
+        out = {*self.private, self.roles.group, *(name for name, _ in self.roles.runners_up.get("split", ()))}
+        free = [pair for pair in self.ranked(evidence.of_tags) if pair[0] not in out]
         self.best("tags", free)
         if self.roles.tags and self.columns[self.roles.tags].texts:
             self.roles.tag_separator = evidence.separator(self.columns[self.roles.tags])

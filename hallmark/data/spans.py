@@ -24,7 +24,7 @@ from hallmark.task.values import folded
 BY_LABEL, JOINED = ".by_label", ".joined"
 LABEL = ("label", "labels", "type", "tag", "entity", "entity_group", "category")
 TEXT = ("text", "word", "value", "mention")
-BOUNDS = (("start", "end"), ("start_offset", "end_offset"), ("begin", "end"))
+BOUNDS = (("start", "end"), ("start_offset", "end_offset"), ("startOffset", "endOffset"), ("begin", "end"))
 OF_A_TOOL = re.compile(  # keys of objects that a tool wraps around an answer
     r"id|_.*|uuid|(?:user|task|project|annotator)_?id|timestamp|completed_by|lead_time|annotator|model_version|agent"
     r"|(?:created|updated|modified|extracted|processed|exported|imported|inserted|loaded)_?(?:at|by|on|date|time)?",
