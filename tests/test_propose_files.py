@@ -259,3 +259,15 @@ def test_spans_that_people_corrected_win_over_those_of_a_machine(tmp_path: Path)
     assert [*found.task.schema["properties"]] == ["LOT", "WHO"]
     propose.try_out(found, rules())
     assert "80 can be read, 10 left out" in "\n".join(found.tried)
+
+
+def test_a_reason_that_stands_before_the_text_is_known_first(tmp_path: Path) -> None:
+    """The text after it, which some rows do not have yet, is the answer, whoever it is named for."""
+    reasons = [
+        f"{what} {how}" for what in ("door", "lift", "lamp", "gate") for how in ("stuck", "noisy", "dark", "wet")
+    ]
+    rows = [{"no": f"X{n:04}", "reason": reasons[n * 7 % 16], "site_log": f"seen {words(n)}, {words(n + 300)} replaced, {n} min",
+             "letter_to_tenant": None if n % 20 == 3 else "none yet" if n % 20 == 7 else f"Good day, we found that {words(n)} was broken. We replaced {words(n + 300)} today."} for n in range(240)]  # fmt: skip
+    found = proposed(write(tmp_path, rows))
+    assert (found.kind, found.roles.target, found.roles.input) == ("text", "letter_to_tenant", "site_log")
+    assert found.edits["data"]["no_answer"] == ["none yet"]

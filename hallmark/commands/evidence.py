@@ -213,8 +213,11 @@ def shares(column: Column, base: Column) -> bool:
     return sum((count > 0) - (count < 0) for count in more) > max(SHARED * len(rows), ENOUGH_GROUPS)
 
 
-def add_of_text(given: Evidence, column: Column, columns: Sequence[Column], labels: Sequence[Column]) -> None:
-    """Count what says that a text is the answer to another: its words, its place, what it lacks, and what is made of it."""
+def add_of_text(given: Evidence, column: Column, columns: Sequence[Column], labels: Sequence[Column]) -> Column | None:
+    """Count what says that a text is the answer to another: its words, its place, what it lacks, and what is made of it.
+
+    The other, if the answer stands after it and some rows have none yet.
+    """
     order = {one.name: at for at, one in enumerate(columns)}
     at, others = order[column.name], [one for one in columns if one is not column and one.all(str)]
     running = [one for one in others if is_running(one, 15) and not is_title(one, column, order)]
@@ -224,7 +227,7 @@ def add_of_text(given: Evidence, column: Column, columns: Sequence[Column], labe
         or not (is_free(column) or is_marked(column))
         or any(is_late(column, base, label) for base in bases for label in labels)
     ):
-        return
+        return None
     base = max(bases, key=lambda one: (order[one.name] < at, one.mean_chars))  # what stands before it, if anything does
     given.add(2.25, f"shares words with '{base.name}'")
     share, after = column.empty / len(column.values), order[base.name] < at
@@ -232,10 +235,15 @@ def add_of_text(given: Evidence, column: Column, columns: Sequence[Column], labe
         given.add(1, "stands after it")
     if lacks := MOSTLY * column.empty > base.empty and share > 0.01:  # what is noted here and there lacks in more rows
         given.add(1.5 if share < RARELY else -1.5, f"missing in {column.empty} rows that have it")
-    if after and (is_title(column, base, order) or (lacks and share < RARELY and says(column.name, "body"))):
+    due = after and lacks and share < RARELY
+    named = says(column.name, "body") or (
+        column.mean_chars > SHORT and entity(column.name)
+    )  # a customer's summary is none
+    if after and (is_title(column, base, order) or (due and named)):
         given.add(3, "so whatever its name")
     if made := next((one.name for one in others if order[one.name] > at and quotes(one, column)), None):
         given.add(1.5, f"'{made}' quotes it")
+    return base if due else None
 
 
 def is_title(column: Column, of: Column, order: Mapping[str, int]) -> bool:

@@ -262,9 +262,13 @@ class _Choice:
     def weigh_texts(self, found: list[tuple[str, Evidence]], labels: list[Column]) -> None:
         """Count what says that a text is the answer, if no label named like one is told; and that a label is a thing's own."""
         before = {name: given.score for name, given in found}
+        due: list[
+            tuple[float, int]
+        ] = []  # of texts that some rows do not have yet: points, and where the other text stands
         for name, given in found:
             if self.columns[name].is_text and name not in self.private:
-                evidence.add_of_text(given, self.columns[name], [*self.columns.values()], labels)
+                if base := evidence.add_of_text(given, self.columns[name], [*self.columns.values()], labels):
+                    due.append((given.score, self.order[base.name]))
         if all(given.score == before[name] for name, given in found):
             return
         ids = [column for column in self.columns.values() if evidence.look(column) == "ids"]
@@ -279,6 +283,12 @@ class _Choice:
                     given.add(-2, "next to a text that is told")
                 elif 0.01 < label.empty / len(label.values) < evidence.RARELY:
                     given.add(1.5, f"missing in {label.empty} rows")
+
+        points, at = max(due, default=(0.0, 0))
+        for name, given in found:
+            early = self.columns[name].is_label(3) and self.order[name] < at and not says(name, "answer")
+            if early and given.score >= points > 0:
+                given.add(points - 0.5 - given.score, "known before the text")
 
     def one_or_list(self, targets: list[str]) -> str | list[str]:
         """Several columns as a list, which become one object; so does one, if the kind needs objects and it has none."""
