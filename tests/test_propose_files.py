@@ -271,3 +271,36 @@ def test_a_reason_that_stands_before_the_text_is_known_first(tmp_path: Path) -> 
     found = proposed(write(tmp_path, rows))
     assert (found.kind, found.roles.target, found.roles.input) == ("text", "letter_to_tenant", "site_log")
     assert found.edits["data"]["no_answer"] == ["none yet"]
+
+
+@pytest.mark.parametrize("prefix", ["", "payload"])
+def test_a_log_of_requests_and_responses_has_its_answer_in_the_response(tmp_path: Path, prefix: str) -> None:
+    """Earlier answers in the request are other rows' answers; a row without a response has none."""
+    tool = {"type": "function", "function": {"name": "water", "parameters": {"type": "object", "properties": {"bed": {"type": "integer"}}}}}  # fmt: skip
+
+    def entry(n: int) -> dict[str, Any]:
+        call = {"id": f"c{n}", "type": "function", "function": {"name": "water", "arguments": json.dumps({"bed": n})}}
+        said = (
+            {"content": None, "tool_calls": [call]}
+            if n % 3
+            else {"content": f"Which bed, {words(n)}?" if n % 12 else ""}
+        )
+        asked = [{"role": "assistant", "content": "Hello."}] * (n % 2) + [
+            {"role": "user", "content": f"Water bed {n} of {words(n)}"}
+        ]
+        response = (
+            {"choices": [{"message": {"role": "assistant", **said}}] if n % 10 != 7 else []} if n % 10 != 8 else None
+        )
+        return {"request": {"messages": asked, "tools": [tool]}, "response": response}
+
+    rows = [{"no": f"r{n}", "garden": f"G-{n // 4 + 10}", **({prefix: entry(n)} if prefix else entry(n))} for n in range(60)]  # fmt: skip
+    found = proposed(write(tmp_path, rows))
+    data, dot = found.edits["data"], f"{prefix}." if prefix else ""
+    assert (data["chat"]["turns"], data["chat"]["answer"]) == (
+        f"{dot}request.messages",
+        f"{dot}response.choices.0.message",
+    )
+    assert (found.kind, data["no_call"], data["tools"]) == ("tool_call", "empty", f"{dot}request.tools")
+    propose.try_out(found, rules())
+    answered = sum(n % 10 not in (7, 8) and n % 12 != 0 for n in range(60))
+    assert f"{answered} can be read" in "\n".join(found.tried)

@@ -26,6 +26,8 @@ def chat_in(rows: Rows) -> Chat | None:
     for row in rows[:READ]:
         for path, turns in _lists(row, ""):
             lists[path].append(turns)
+    if logged := _logged(lists, len(rows[:READ])):
+        return logged
     usual = [(layout, *LAYOUTS[layout]) for row in rows[:READ] if (layout := layout_of(row))]
     if len(usual) == len(rows[:READ]) and all({str(turn.get(key)) for turns in lists[name] for turn in turns} <= ROLES.keys() for name, key, _ in {*usual}):  # fmt: skip
         return None
@@ -41,6 +43,18 @@ def _lists(value: dict[str, Any], path: str) -> Iterator[tuple[str, list[Any]]]:
             yield from _lists(inner, name)
         elif isinstance(inner, list) and inner and all(isinstance(item, dict) for item in inner):
             yield name, inner
+
+
+def _logged(lists: dict[str, list[list[Any]]], rows: int) -> Chat | None:
+    """The layout of a log of OpenAI's Chat Completions API: the messages of a request, and the choices of its response."""
+    choices = [path for path, of in lists.items() if all(isinstance(one[0].get("message"), dict) for one in of)]
+    for path, chats in lists.items():
+        names = {str(turn.get("role")) for turns in chats for turn in turns}
+        if choices and names <= ROLES.keys() and 4 * len(chats) > 3 * rows and 2 * len(lists[choices[0]]) > rows:
+            roles = {name: ROLES[name] for name in sorted(names | {"assistant"})}
+            where = {"turns": path, "role": "role", "text": "content", "roles": roles}
+            return Chat.model_validate(where | {"answer": f"{choices[0]}.0.message"})
+    return None
 
 
 def _layout(path: str, chats: list[list[Any]]) -> Chat | None:

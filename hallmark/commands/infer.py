@@ -39,6 +39,7 @@ NO_CALL = (
     "the answer [], if the model must also learn when to call nothing"
 )
 LEFT_OUT = "; else they call no tool, and are left out"
+SOME_CALLS = 0.1  # share of the answers that call tools, where there are some
 REFUSALS = (5, 0.01)  # fewest equal targets, and their least share of all, that may be a refusal: fewer are odd records
 
 
@@ -69,8 +70,11 @@ def infer(
         column = Column(column.name, [value for value in column.given if not is_refusal(value, refusal)])
     values = [opened(value) for value in column.given]
     documents = [value for value in values if isinstance(value, dict | list)]
-    many = len(documents) > 0.5 * len(values)
-    calls = many and all(map(_is_calls, documents)) and any(documents)
+    calls = any(documents) and all(map(_is_calls, documents))
+    many = len(documents) > (SOME_CALLS if calls and tools else 0.5) * len(
+        values
+    )  # an assistant with tools may ask back
+    calls = calls and many
     label = column.is_label(2 if said else 5)
     own = "tool_call" if calls else "extraction" if many else "classification" if label else "text"
     possible = {own, "extraction"} if many else {"text", "classification"} if column.all((str, int)) else {"text"}

@@ -121,7 +121,7 @@ def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
     for name, of in names.items():
         read_as[name] = Column(name, [of.get(str(value), value) for value in columns[name].values])
     roles = guess(read_as, known)
-    roles.chat = chat.model_dump() if chat else None
+    roles.chat = chat.model_dump(exclude_none=True) if chat else None
     for name in columns_of(roles.input):
         if name in roles.leaks and roles.leaks[name].sure:
             problem = f"the input would hold the answer: {roles.leaks[name].why}"
@@ -159,9 +159,15 @@ def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
         why = f"{counted} targets are no answer: short texts or empty objects that stand for a missing one"
         proposal.set("data", "no_answer", none, why)
     proposal.warnings += other_lists(file, len(rows))
-    if calls and roles.target == "turns.target":
+    logged = bool(chat and chat.answer and task.kind == "tool_call")
+    if logged and roles.target == "turns.target":
+        proposal.set(
+            "data", "target", "turns.target", "what the response says or calls; the request's turns are not trained"
+        )
+    elif calls and roles.target == "turns.target":
         proposal.set("data", "target", "turns.target", "the assistant's calls, or its last answer if it calls nothing")
         proposal.set("data", "answers", "calls", calls)
+    if (calls or logged) and roles.target == "turns.target":
         proposal.set("data", "no_call", "empty", "what is said without a call is the answer []")
         task.doubts = [doubt.replace(LEFT_OUT, "; else their answer is [], no call") for doubt in task.doubts]
     proposal.warn(load_params(params))

@@ -262,13 +262,12 @@ class _Choice:
     def weigh_texts(self, found: list[tuple[str, Evidence]], labels: list[Column]) -> None:
         """Count what says that a text is the answer, if no label named like one is told; and that a label is a thing's own."""
         before = {name: given.score for name, given in found}
-        due: list[
-            tuple[float, int]
-        ] = []  # of texts that some rows do not have yet: points, and where the other text stands
+        due: list[tuple[float, int]] = []  # points of texts that some rows lack, and the place of the text before each
         for name, given in found:
-            if self.columns[name].is_text and name not in self.private:
-                if base := evidence.add_of_text(given, self.columns[name], [*self.columns.values()], labels):
-                    due.append((given.score, self.order[base.name]))
+            if not self.columns[name].is_text or name in self.private:
+                continue
+            if base := evidence.add_of_text(given, self.columns[name], [*self.columns.values()], labels):
+                due.append((given.score, self.order[base.name]))
         if all(given.score == before[name] for name, given in found):
             return
         ids = [column for column in self.columns.values() if evidence.look(column) == "ids"]

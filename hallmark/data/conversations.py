@@ -99,18 +99,35 @@ def part_of(file: Path) -> str | None:
 
 
 def with_messages(row: dict[str, Any], chat: Chat) -> dict[str, Any]:
-    """The row with its chat in OpenAI's layout: turns of one role in a row are one, those of a role without a name are left out."""
+    """The row with its chat in OpenAI's layout: turns of one role in a row are one, those of a role without a name are left out.
+
+    Of a log, the response ends it; if there is none, nothing in it is an answer.
+    """
     found: list[dict[str, Any]] = []
     said = opened(value_at(row, chat.turns))
     for turn in said if isinstance(said, list) else ():
         role, text = chat.roles.get(str(value_at(turn, chat.role))), plain(value_at(turn, chat.text))
-        more = {key: turn[key] for key in ("tool_calls", "weight") if turn.get(key) is not None} if role else {}
+        more = (
+            {key: turn[key] for key in ("tool_calls", "function_call", "weight") if turn.get(key) is not None}
+            if role
+            else {}
+        )
         if role is None or not (more or (text and text.strip())):
             continue
         if found and not more and found[-1].keys() == {"role", "content"} and found[-1]["role"] == role:
             found[-1]["content"] += f"\n{text}"
         else:
             found.append({"role": role, "content": text, **more})
+    if chat.answer:  # what was said before is the answer of other rows
+        found = [turn | {"weight": 0} if turn["role"] == "assistant" else turn for turn in found]
+        message = opened(value_at(row, chat.answer))
+        if isinstance(message, dict) and (called(message) or (text_in(message, "content") or "").strip()):
+            found.append(
+                {
+                    "role": "assistant",
+                    **{key: message[key] for key in ("content", "tool_calls", "function_call") if key in message},
+                }
+            )
     return row | {"messages": found} if isinstance(said, list) else row
 
 
