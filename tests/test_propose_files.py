@@ -304,3 +304,29 @@ def test_a_log_of_requests_and_responses_has_its_answer_in_the_response(tmp_path
     propose.try_out(found, rules())
     answered = sum(n % 10 not in (7, 8) and n % 12 != 0 for n in range(60))
     assert f"{answered} can be read" in "\n".join(found.tried)
+
+
+def test_a_folder_of_tables_by_year_with_a_codebook_in_another_encoding(tmp_path: Path) -> None:
+    folder = tmp_path / "Gärten"
+    folder.mkdir()
+    codes = {"210": "Früchte", "220": "Bäume", "230": "Wege"}
+    for year, form in ((2021, "{}"), (2022, "{}"), (2023, "{:0>5}")):
+        rows = [f'{year}{n:03};G{n // 4 + 100};"Für {words(n)}:\r\n{[*codes.values()][n % 3]} {words(n + 5)}";{form.format([*codes][n % 3])};{n % 7}' for n in range(60)]  # fmt: skip
+        (folder / f"calls_{year}.csv").write_bytes(
+            "\r\n".join(["no;garden;said;code;days", *rows, ""]).encode("cp1252")
+        )
+    book = "".join(f"{code};{name};x\r\n" for code, name in codes.items())
+    (folder / "codes.csv").write_bytes(f"code;name;active\r\n{book}".encode("cp1252"))
+    (folder / "README.txt").write_bytes("Für alle".encode("cp1252"))
+    for write_it in (False, True):
+        with in_utf8(folder, write=write_it) as (copy, encoding):
+            found = proposed(copy)
+            data = found.edits["data"]
+            assert (encoding, len(found.rows), data["target"], data["split"]) == ("cp1252", 180, "code", None)
+            assert data["labels"] == codes | {f"00{code}": name for code, name in codes.items()}
+            assert sorted(found.task.schema["enum"]) == sorted(codes.values())
+            propose.try_out(found, rules())
+            assert "180 can be read" in "\n".join(found.tried) and "few" not in str(found.warnings)
+    assert copy == copy_of(folder) and sorted(path.name for path in copy.iterdir())[-1] == "codebook"
+    with in_utf8(copy, write=False) as (again, encoding):
+        assert (again, encoding) == (copy, None)

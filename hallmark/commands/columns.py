@@ -58,6 +58,7 @@ class Column:
     name: str
     values: list[Any] = field(repr=False, default_factory=list)
     source: str | None = None  # the column that its spans are counted in
+    has_names: bool = False  # its codes, in a file next to the data
 
     def __post_init__(self) -> None:
         self.given = [value for value in self.values if value is not None and value != "" and value != []]

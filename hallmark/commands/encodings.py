@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import codecs
+import csv
+import json
 import re
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from io import StringIO
 from pathlib import Path
 
 from hallmark.base.reading import LARGEST
+from hallmark.base.rows import files_of
+from hallmark.base.tables import separator_of
 
 TABLES = (".csv", ".tsv", ".txt")
+CODEBOOK = "codebook"  # folder in a copy, with the names of codes
 _RUN = r"[^\W\d_a-zA-Z]{4}"  # letters that no Western word has in a row
 _STRANGE = {  # what a text in another code page has, read as this one
     "cp1252": rf"(?<=[^\W\d_])[^\w\s\x00-\x7f’‘´`·­–—…][a-zà-ÿ]|(?<=[a-zà-ÿ])[¹²³ºª¼½¾](?=[a-zà-ÿ])|{_RUN}",
@@ -22,19 +30,61 @@ _STRANGE = {  # what a text in another code page has, read as this one
 
 @contextmanager
 def in_utf8(file: Path, *, write: bool) -> Iterator[tuple[Path, str | None]]:
-    """The file, or its copy in UTF-8 with the encoding that it has: next to it if `write`, else for the time being."""
-    text = file.suffix in (*TABLES, ".json", ".jsonl", ".ndjson") and file.is_file() and file.stat().st_size <= LARGEST
-    data = file.read_bytes() if text else b""
-    encoding = encoding_of(data)
-    if encoding is None or (encoding == "utf-16" and file.suffix in TABLES):  # these are read as they are
+    """The file, or its copy in UTF-8 with the encoding that it has: next to it if `write`, else for the time being.
+
+    Of a folder, if one of its files is not UTF-8 or a table is no part of the rows, a copy with its rows and their codebook.
+    """
+    files = [
+        one
+        for one in (files_of(file) if file.is_dir() else [file])
+        if one.is_file() and one.parent in (file, file.parent)
+    ]
+    texts = [
+        one for one in files if one.suffix in (*TABLES, ".json", ".jsonl", ".ndjson") and one.stat().st_size <= LARGEST
+    ]
+    data = {one: one.read_bytes() for one in texts}
+    encodings = {one: encoding_of(of) for one, of in data.items()}
+    strange = [of for one, of in encodings.items() if of and not (of == "utf-16" and one.suffix in TABLES)]
+    decoded = {one: data[one].decode(encodings[one] or "utf-8-sig", "replace") for one in texts}
+    books = codebooks({one: text for one, text in decoded.items() if file.is_dir() and one.suffix in TABLES})
+    if not strange and not books:
         yield file, None
         return
     with tempfile.TemporaryDirectory() as folder:
         copy = copy_of(file) if write else Path(folder) / file.name
-        for other in set() if write else set(file.parent.glob("*.json")) - {file}:  # names of labels, say
+        for other in (
+            set() if write or file.is_dir() else set(file.parent.glob("*.json")) - {file}
+        ):  # names of labels, say
             (copy.parent / other.name).symlink_to(other.resolve())
-        copy.write_text(data.decode(encoding), encoding="utf-8", newline="")
-        yield copy, encoding
+        for one in files:
+            to = copy / one.name if file.is_dir() else copy
+            if one in books:
+                to = copy / CODEBOOK / f"{one.stem}.json"
+                decoded[one] = json.dumps(books[one], ensure_ascii=False)
+            to.parent.mkdir(parents=True, exist_ok=True)
+            if one in decoded:
+                to.write_text(decoded[one], encoding="utf-8", newline="")
+            else:
+                shutil.copyfile(one, to)
+        yield copy, next(iter(strange), "utf-8")
+
+
+def codebooks(texts: Mapping[Path, str]) -> dict[Path, dict[str, str]]:
+    """The small tables that have another header than the rows, each with the names of its keys, if it has some."""
+    headers: dict[str, list[Path]] = defaultdict(list)
+    for file, text in texts.items():
+        headers[text.partition("\n")[0].strip()].append(file)
+    sizes = sorted((sum(len(texts[file]) for file in files), header) for header, files in headers.items())
+    if len(sizes) < 2 or sizes[-1][0] < 2 * sizes[-2][0]:
+        return {}
+    found = {}
+    for file in (file for _, header in sizes[:-1] for file in headers[header]):
+        separator = separator_of(texts[file].partition("\n")[0])
+        rows = [row for row in csv.reader(StringIO(texts[file], newline=""), delimiter=separator) if row][1:]
+        columns = [*zip(*rows, strict=False)]
+        keys = [of for of in columns if len({*of}) == len(rows)]  # the first is the key, the next its name
+        found[file] = dict(zip(*keys[:2], strict=True)) if len(keys) > 1 else {}
+    return found
 
 
 def copy_of(file: Path) -> Path:

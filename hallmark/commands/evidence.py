@@ -105,6 +105,8 @@ def of_target(column: Column, private: bool) -> Evidence | None:
     else:
         return None
     given.add_name(column, "target")
+    if column.has_names:
+        given.add(2.5, "its codes have names in a file next to the data")
     if private:
         given.add(-4, "private")
     if column.distinct < 2 or column.mostly_empty:

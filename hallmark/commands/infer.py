@@ -94,7 +94,8 @@ def _classification(column: Column, names: Mapping[str, str]) -> Inferred:
     counts = merged(column.keys)
     labels = [label for label, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
     used = {label: names[label] for label in labels if label in names}
-    found = Inferred("classification", {"enum": [used.get(label, label) for label in labels]}, f"{len(labels)} labels")
+    spelled = [*dict.fromkeys(used.get(label, label) for label in labels)]  # 00110 and 110 have one name
+    found = Inferred("classification", {"enum": spelled}, f"{len(spelled)} labels")
     found.names = used
     if used:
         found.why += ", whose names are in a file next to the data"

@@ -34,7 +34,7 @@ from hallmark.commands.chats import chat_in
 from hallmark.commands.columns import Column, Rows, answers_of, columns_in, with_fields_of_spans
 from hallmark.commands.committed import NoRepositoryError, git, index, text_of
 from hallmark.commands.dry_run import rehearse
-from hallmark.commands.encodings import copy_of, in_utf8
+from hallmark.commands.encodings import CODEBOOK, copy_of, in_utf8
 from hallmark.commands.evidence import stand_ins
 from hallmark.commands.infer import LEFT_OUT, held_by, infer, is_refusal
 from hallmark.commands.proposal import SCHEMA, Proposal, is_sample
@@ -74,9 +74,17 @@ def run(
     if copied:
         named, encoding = copied
         why = f"a copy in UTF-8, which --write writes: the file looks like {encoding}"
-        proposal.set("data", "path", Path(os.path.relpath(named)).as_posix(), why)
         said = f"the file is not UTF-8 but looks like {encoding}: check letters with accents below and in {named.name}, which --write writes"
-        proposal.warnings.insert(0, f"{said} and the pipeline reads. Write new rows in UTF-8")
+        said = f"{said} and the pipeline reads. Write new rows in UTF-8"
+        if books := sorted(file.glob(f"{CODEBOOK}/*.json")):
+            names = ", ".join(book.stem for book in books)
+            book = f"a table with other columns is no part of the rows but taken for names of codes: {names}"
+            said = (
+                f"{book}; {said}" if encoding != "utf-8" else f"{book}; --write writes a copy without it, {named.name}"
+            )
+            why = "a copy, which --write writes: the tables with the rows alone"
+        proposal.set("data", "path", Path(os.path.relpath(named)).as_posix(), why)
+        proposal.warnings.insert(0, said)
     try:
         (text(proposal) + json.dumps(proposal.task.schema, ensure_ascii=False)).encode()
     except UnicodeEncodeError:
@@ -119,7 +127,8 @@ def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
     names = {name: label_names(file, of) for name, of in columns.items() if of.is_code()}
     read_as = dict(columns)
     for name, of in names.items():
-        read_as[name] = Column(name, [of.get(str(value), value) for value in columns[name].values])
+        values = [of.get(str(value), value) for value in columns[name].values]
+        read_as[name] = Column(name, values, has_names=bool(of))
     roles = guess(read_as, known)
     roles.chat = chat.model_dump(exclude_none=True) if chat else None
     for name in columns_of(roles.input):
@@ -203,7 +212,8 @@ def other_lists(file: Path, count: int) -> list[str]:
 def label_names(file: Path, answers: Column) -> dict[str, str]:
     """The names of labels that are numbers or codes, from a JSON file next to the data: a list, or an object `{"0": "name"}`."""
     folder = file if file.is_dir() else file.parent
-    for path in sorted(set(folder.glob("*.json")) - set(files_of(file))):
+    bare = {key: key.lstrip("0") or "0" for key in answers.keys}  # 00110 is 110
+    for path in sorted({*folder.glob("*.json"), *folder.glob(f"{CODEBOOK}/*.json")} - set(files_of(file))):
         if path.stat().st_size > MOST_NAMES:
             continue
         try:
@@ -214,8 +224,10 @@ def label_names(file: Path, answers: Column) -> dict[str, str]:
         for part in (value, *objects(value), *lists):
             pairs = enumerate(part) if isinstance(part, list) else part.items() if isinstance(part, dict) else ()
             names = {str(number): name.strip() for number, name in pairs if isinstance(name, str) and name.strip()}
-            fits = answers.keys.keys() <= names.keys() and len(names) <= 2 * answers.distinct
-            if fits and len(set(names.values())) == len(names):
+            names |= {key: names[code] for key, code in bare.items() if key not in names and code in names}
+            fits = answers.keys.keys() <= names.keys() and len({*names.values()}) <= 2 * answers.distinct
+            used = {names[key] for key in bare} if fits else set()
+            if fits and len(used) == len({*bare.values()}):
                 return names
     return {}
 
