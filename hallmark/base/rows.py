@@ -121,9 +121,9 @@ def _rows_in(value: Any, path: Path) -> list[Any]:
         lists = lists_in(value)
         if any(not items[0].keys().isdisjoint(SPEAKERS) for items in lists.values()):
             return [value]
-        longest = sorted(lists, key=lambda key: -len(lists[key]))
-        if lists and (len(lists) == 1 or _leads(lists[longest[0]], [lists[key] for key in longest[1:]])):
-            return lists[longest[0]]
+        first, *others = sorted(lists.values(), key=len, reverse=True) or [[]]
+        if first and all(2 * len(one) < len(first) and 2 * len(str(one)) < len(str(first)) for one in others):
+            return first
         if lists:
             raise HallmarkError(
                 f"{len(lists)} lists of objects, any of which may be the rows",
@@ -137,14 +137,8 @@ def _rows_in(value: Any, path: Path) -> list[Any]:
 
 def lists_in(value: Any) -> dict[str, list[dict[str, Any]]]:
     """The lists of objects in a JSON object; the rows are one of them."""
-    parts = value.items() if isinstance(value, dict) else ()
-    lists = {key: part for key, part in parts if isinstance(part, list) and part}
-    return {key: part for key, part in lists.items() if all(isinstance(item, dict) for item in part)}
-
-
-def _leads(items: list[dict[str, Any]], others: list[list[dict[str, Any]]]) -> bool:
-    """Whether a list is much longer than the others, and holds more."""
-    return all(len(items) > 2 * len(other) and len(str(items)) > 2 * len(str(other)) for other in others)
+    lists = {key: of for key, of in value.items() if isinstance(of, list) and of} if isinstance(value, dict) else {}
+    return {key: of for key, of in lists.items() if all(isinstance(item, dict) for item in of)}
 
 
 def _read_jsonl(path: Path) -> Numbered:

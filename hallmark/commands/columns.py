@@ -314,11 +314,6 @@ def words_of(name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return own, tuple(word for segment in parents for word in segment)
 
 
-def bare_words(name: str) -> set[str]:
-    """The words of a name that name a thing: those of `visitor.id` are those of `visitor_name`."""
-    return {word for words in words_of(name) for word in words} - GENERIC
-
-
 def _split(text: str) -> tuple[str, ...]:
     spaced = re.sub(r"(?<=[a-zà-ÿ0-9])(?=[A-Z])", " ", text)
     return tuple(re.findall(r"[^\W_]+", spaced.lower()))

@@ -6,7 +6,6 @@ import codecs
 import csv
 import json
 import re
-import shutil
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -19,6 +18,7 @@ from hallmark.base.rows import files_of
 from hallmark.base.tables import separator_of
 
 TABLES = (".csv", ".tsv", ".txt")
+TEXTS = (*TABLES, ".json", ".jsonl", ".ndjson")
 CODEBOOK = "codebook"  # folder in a copy, with the names of codes
 _RUN = r"[^\W\d_a-zA-Z]{4}"  # letters that no Western word has in a row
 _STRANGE = {  # what a text in another code page has, read as this one
@@ -30,60 +30,49 @@ _STRANGE = {  # what a text in another code page has, read as this one
 
 @contextmanager
 def in_utf8(file: Path, *, write: bool) -> Iterator[tuple[Path, str | None]]:
-    """The file, or its copy in UTF-8 with the encoding that it has: next to it if `write`, else for the time being.
-
-    Of a folder, if one of its files is not UTF-8 or a table is no part of the rows, a copy with its rows and their codebook.
-    """
-    files = [
-        one
-        for one in (files_of(file) if file.is_dir() else [file])
-        if one.is_file() and one.parent in (file, file.parent)
-    ]
-    texts = [
-        one for one in files if one.suffix in (*TABLES, ".json", ".jsonl", ".ndjson") and one.stat().st_size <= LARGEST
-    ]
+    """The file or folder, or its copy in UTF-8 with the encoding that it has: next to it if `write`, else for the time being."""
+    files = [one for one in files_of(file) if one.parent == file] if file.is_dir() else [file]
+    texts = (one for one in files if one.suffix in TEXTS and one.is_file() and one.stat().st_size <= LARGEST)
     data = {one: one.read_bytes() for one in texts}
     encodings = {one: encoding_of(of) for one, of in data.items()}
     strange = [of for one, of in encodings.items() if of and not (of == "utf-16" and one.suffix in TABLES)]
-    decoded = {one: data[one].decode(encodings[one] or "utf-8-sig", "replace") for one in texts}
-    books = codebooks({one: text for one, text in decoded.items() if file.is_dir() and one.suffix in TABLES})
+
+    def text(one: Path) -> str:
+        return data[one].decode(encodings[one] or "utf-8-sig", "replace")
+
+    books = codebooks({one: text(one) for one in data if file.is_dir() and one.suffix in TABLES})
     if not strange and not books:
         yield file, None
         return
     with tempfile.TemporaryDirectory() as folder:
         copy = copy_of(file) if write else Path(folder) / file.name
-        for other in (
-            set() if write or file.is_dir() else set(file.parent.glob("*.json")) - {file}
-        ):  # names of labels, say
+        alone = not (write or file.is_dir())
+        for other in set(file.parent.glob("*.json")) - {file} if alone else set():  # names of labels, say
             (copy.parent / other.name).symlink_to(other.resolve())
         for one in files:
-            to = copy / one.name if file.is_dir() else copy
-            if one in books:
-                to = copy / CODEBOOK / f"{one.stem}.json"
-                decoded[one] = json.dumps(books[one], ensure_ascii=False)
+            to = copy / CODEBOOK / f"{one.stem}.json" if one in books else copy / one.name if file.is_dir() else copy
             to.parent.mkdir(parents=True, exist_ok=True)
-            if one in decoded:
-                to.write_text(decoded[one], encoding="utf-8", newline="")
-            else:
-                shutil.copyfile(one, to)
+            written = json.dumps(books[one]) if one in books else text(one) if one in data else None
+            to.write_bytes(one.read_bytes() if written is None else written.encode())
         yield copy, next(iter(strange), "utf-8")
 
 
-def codebooks(texts: Mapping[Path, str]) -> dict[Path, dict[str, str]]:
-    """The small tables that have another header than the rows, each with the names of its keys, if it has some."""
+def codebooks(texts: Mapping[Path, str]) -> dict[Path, dict[str, dict[str, str]]]:
+    """The small tables that have other columns than the rows, each with the names of its keys, if it has some."""
     headers: dict[str, list[Path]] = defaultdict(list)
     for file, text in texts.items():
         headers[text.partition("\n")[0].strip()].append(file)
     sizes = sorted((sum(len(texts[file]) for file in files), header) for header, files in headers.items())
     if len(sizes) < 2 or sizes[-1][0] < 2 * sizes[-2][0]:
         return {}
-    found = {}
-    for file in (file for _, header in sizes[:-1] for file in headers[header]):
-        separator = separator_of(texts[file].partition("\n")[0])
-        rows = [row for row in csv.reader(StringIO(texts[file], newline=""), delimiter=separator) if row][1:]
-        columns = [*zip(*rows, strict=False)]
-        keys = [of for of in columns if len({*of}) == len(rows)]  # the first is the key, the next its name
-        found[file] = dict(zip(*keys[:2], strict=True)) if len(keys) > 1 else {}
+    main = sizes[-1][1].split(separator_of(sizes[-1][1]))
+    found: dict[Path, dict[str, dict[str, str]]] = {}
+    for first, file in ((header, file) for _, header in sizes[:-1] for file in headers[header]):
+        header, *rows = filter(None, csv.reader(StringIO(texts[file], newline=""), delimiter=separator_of(first)))
+        if 2 * len({*main} & {*header}) > len(header):  # rows of another kind, or without an answer
+            return {}
+        keys = [of for of in zip(header, *rows, strict=False) if len({*of[1:]}) == len(rows)]
+        found[file] = {keys[0][0]: dict(zip(keys[0][1:], keys[1][1:], strict=True))} if keys[1:] else {}
     return found
 
 

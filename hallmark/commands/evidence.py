@@ -15,18 +15,7 @@ from typing import Any
 
 from hallmark.base.figures import percent
 from hallmark.commands.answer_leaks import values_in
-from hallmark.commands.columns import (
-    MAX_LABELS,
-    MOSTLY,
-    Column,
-    bare_words,
-    entity,
-    inside,
-    mean_words,
-    role_words,
-    says,
-    words_of,
-)
+from hallmark.commands.columns import MAX_LABELS, MOSTLY, Column, entity, inside, mean_words, role_words, says, words_of
 from hallmark.data.conversations import PART
 from hallmark.data.copied import opened, pairs, spellings
 from hallmark.data.missing import is_blank
@@ -216,10 +205,7 @@ def shares(column: Column, base: Column) -> bool:
 
 
 def add_of_text(given: Evidence, column: Column, columns: Sequence[Column], labels: Sequence[Column]) -> Column | None:
-    """Count what says that a text is the answer to another: its words, its place, what it lacks, and what is made of it.
-
-    The other, if the answer stands after it and some rows have none yet.
-    """
+    """Count what says that a text is the answer to another, by its words, place and gaps; the other, if it stands before and has fewer."""
     order = {one.name: at for at, one in enumerate(columns)}
     at, others = order[column.name], [one for one in columns if one is not column and one.all(str)]
     running = [one for one in others if is_running(one, 15) and not is_title(one, column, order)]
@@ -238,9 +224,7 @@ def add_of_text(given: Evidence, column: Column, columns: Sequence[Column], labe
     if lacks := MOSTLY * column.empty > base.empty and share > 0.01:  # what is noted here and there lacks in more rows
         given.add(1.5 if share < RARELY else -1.5, f"missing in {column.empty} rows that have it")
     due = after and lacks and share < RARELY
-    named = says(column.name, "body") or (
-        column.mean_chars > SHORT and entity(column.name)
-    )  # a customer's summary is none
+    named = says(column.name, "body") or (entity(column.name) and column.mean_chars > SHORT)  # a summary for a client
     if after and (is_title(column, base, order) or (due and named)):
         given.add(3, "so whatever its name")
     if made := next((one.name for one in others if order[one.name] > at and quotes(one, column)), None):
@@ -279,12 +263,12 @@ def is_part(column: Column, answers: Column, base: Column) -> bool:
 
 def stand_ins(column: Column) -> list[str]:
     """What stands for a missing answer: a short text that repeats among long ones that don't, or what anyone writes for none."""
-    if column.form == "object" and not column.name.endswith(BY_LABEL):  # where all others have a key in common
-        objects = [value for value in map(opened, column.values) if isinstance(value, dict | list)]
-        full = [value for value in objects if isinstance(value, dict) and value]
-        bare = {key: key.strip() for key in {str(value) for value in column.values if isinstance(value, str)}}
-        none = {str(value) for value in objects if not value} if full and set.intersection(*map(set, full)) else set()
-        return sorted(none | {text for text in bare.values() if text.casefold() in _STAND_INS})
+    if column.form == "object" and not column.name.endswith(BY_LABEL):
+        objects = [of for of in map(opened, column.values) if isinstance(of, dict | list)]
+        full = [{*of} for of in objects if of and isinstance(of, dict)]
+        alike = bool(full and set.intersection(*full))  # all have a key
+        none = {str(of) for of in objects if alike and not of}
+        return sorted(none | {text.strip() for text in column.texts if text.strip().casefold() in _STAND_INS})
     bare = {key: " ".join(_TAG.sub(" ", key).split()) for key in column.keys} if column.all(str) else {}
     most = STAND_IN * column.mean_chars if is_free(column) else 0
     short = {key for key, text in bare.items() if len(text) < most and len(text.split()) < 4 and column.keys[key] > 2}
@@ -448,10 +432,10 @@ def add_wider(found: Sequence[tuple[Column, Evidence]]) -> None:
         known, seen = entity(column.name), look(column) if column.distinct >= 2 * MANY else ""
         for other, of in found:
             few = other.distinct <= MANY * column.distinct or entity(other.name) == "document"
-            like = (
-                entity(other.name) if known else few and (seen == "ids" or seen == look(other))
-            )  # no words that ids share
-            same = column.distinct > MOSTLY * other.distinct or bare_words(column.name) == bare_words(other.name)
+            owner = seen == "ids" or seen == look(other)  # and no words that ids share
+            like = entity(other.name) if known else few and owner
+            one = words_of(column.name)[0][0] == words_of(other.name)[0][0]  # visitor.name is no more than visitor.id
+            same = one or column.distinct > MOSTLY * other.distinct
             same = same and named_like_id(other.name) > named_like_id(column.name)
             like = like and not same  # one to one but for a few
             enough = min(of.score, given.score) >= LEAST and other.distinct > column.distinct >= ENOUGH_GROUPS
@@ -464,20 +448,12 @@ def add_wider(found: Sequence[tuple[Column, Evidence]]) -> None:
 
 def add_later(found: Sequence[tuple[Column, Evidence]], order: Mapping[str, int]) -> None:
     """Count for objects that they correct those of an earlier column with the same keys: some rows have none yet."""
-    keys = {
-        column.name: {key for of in map(opened, column.given) if isinstance(of, dict) for key in of}
-        for column, _ in found
-    }
-    for column, given in found:
-        for other, of in found:
-            later = (
-                order[other.name] < order[column.name] and 0.01 * len(column.values) < column.empty > other.empty == 0
-            )
-            alike = len(keys[column.name] & keys[other.name]) > SHARED_KEYS * len(keys[column.name] | keys[other.name])
-            if later and alike and 0 <= of.score - given.score < 1:
-                given.add(
-                    of.score - given.score + 0.5, f"later than '{other.name}', and missing in {column.empty} rows"
-                )
+    keys = [{key for of in map(opened, one.given) if isinstance(of, dict) for key in of} for one, _ in found]
+    for (column, given), own in zip(found, keys, strict=True):
+        for (other, of), its in zip(found, keys, strict=True):
+            later = order[other.name] < order[column.name] and column.empty > 0.01 * len(column.values) > other.empty
+            if later and len(own & its) > SHARED_KEYS * len(own | its) and 0 <= (lead := of.score - given.score) < 1:
+                given.add(lead + 0.5, f"later than '{other.name}', and missing in {column.empty} rows")
 
 
 def is_running(column: Column, least: int = SHORT) -> bool:

@@ -71,12 +71,10 @@ def infer(
     values = [opened(value) for value in column.given]
     documents = [value for value in values if isinstance(value, dict | list)]
     calls = any(documents) and all(map(_is_calls, documents))
-    many = len(documents) > (SOME_CALLS if calls and tools else 0.5) * len(
-        values
-    )  # an assistant with tools may ask back
-    calls = calls and many
+    least = SOME_CALLS if calls and tools else 0.5  # an assistant with tools may ask back
+    many = len(documents) > least * len(values)
     label = column.is_label(2 if said else 5)
-    own = "tool_call" if calls else "extraction" if many else "classification" if label else "text"
+    own = "tool_call" if calls and many else "extraction" if many else "classification" if label else "text"
     possible = {own, "extraction"} if many else {"text", "classification"} if column.all((str, int)) else {"text"}
     if kind is not None and kind not in possible:
         raise ValueError(f"the targets are like those of kind {own}")

@@ -175,7 +175,10 @@ class Proposal:
             if largest > GIANT:
                 said = f"the largest group of '{self.roles.group}' has {100 * largest:.0f} % of the rows"
                 self.warnings.append(f"{said}: all of it is held out, or none")
-        counts = merged(self.columns[self.roles.targets[0]].keys) if KINDS[self.kind].listed else {}
+        named: Counter[str] = Counter()
+        for key, count in self.columns[self.roles.targets[0]].keys.items() if KINDS[self.kind].listed else ():
+            named[self.task.names.get(key, key)] += count
+        counts = merged(named)
         if rare := sorted(label for label, count in counts.items() if count < FEW):
             few = f"{len(rare)} label{'s have' if rare[1:] else ' has'} fewer than {FEW} rows and can hardly be learned"
             self.warnings.append(f"{few}: {', '.join(rare)}")

@@ -14,7 +14,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import suppress
 from difflib import get_close_matches
 from functools import partial
@@ -75,14 +75,10 @@ def run(
         named, encoding = copied
         why = f"a copy in UTF-8, which --write writes: the file looks like {encoding}"
         said = f"the file is not UTF-8 but looks like {encoding}: check letters with accents below and in {named.name}, which --write writes"
-        said = f"{said} and the pipeline reads. Write new rows in UTF-8"
-        if books := sorted(file.glob(f"{CODEBOOK}/*.json")):
-            names = ", ".join(book.stem for book in books)
-            book = f"a table with other columns is no part of the rows but taken for names of codes: {names}"
-            said = (
-                f"{book}; {said}" if encoding != "utf-8" else f"{book}; --write writes a copy without it, {named.name}"
-            )
+        said = f"{said} and the pipeline reads. Write new rows in UTF-8" * (encoding != "utf-8")
+        if books := ", ".join(sorted(book.stem for book in file.glob(f"{CODEBOOK}/*.json"))):
             why = "a copy, which --write writes: the tables with the rows alone"
+            said = f"a table with other columns is no row but taken for names of codes: {books}. {said}".strip()
         proposal.set("data", "path", Path(os.path.relpath(named)).as_posix(), why)
         proposal.warnings.insert(0, said)
     try:
@@ -124,7 +120,7 @@ def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
         path, number = [(path, number) for path in files_of(file) for number, _ in read_rows(path)][error.row or 0]
         raise HallmarkError(error.problem, file=path, row=number, field=error.field, remedy=error.remedy) from None
     check_known(known, columns, file)
-    names = {name: label_names(file, of) for name, of in columns.items() if of.is_code()}
+    names = {name: label_names(file, of, columns.keys()) for name, of in columns.items() if of.is_code()}
     read_as = dict(columns)
     for name, of in names.items():
         values = [of.get(str(value), value) for value in columns[name].values]
@@ -168,15 +164,11 @@ def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
         why = f"{counted} targets are no answer: short texts or empty objects that stand for a missing one"
         proposal.set("data", "no_answer", none, why)
     proposal.warnings += other_lists(file, len(rows))
-    logged = bool(chat and chat.answer and task.kind == "tool_call")
-    if logged and roles.target == "turns.target":
-        proposal.set(
-            "data", "target", "turns.target", "what the response says or calls; the request's turns are not trained"
-        )
-    elif calls and roles.target == "turns.target":
+    calls = "" if chat and chat.answer and task.kind == "tool_call" else calls  # a response is one answer
+    if calls and roles.target == "turns.target":
         proposal.set("data", "target", "turns.target", "the assistant's calls, or its last answer if it calls nothing")
         proposal.set("data", "answers", "calls", calls)
-    if (calls or logged) and roles.target == "turns.target":
+    if calls is not None and roles.target == "turns.target":
         proposal.set("data", "no_call", "empty", "what is said without a call is the answer []")
         task.doubts = [doubt.replace(LEFT_OUT, "; else their answer is [], no call") for doubt in task.doubts]
     proposal.warn(load_params(params))
@@ -199,17 +191,17 @@ def data_in(path: Path) -> Path:
 
 def other_lists(file: Path, count: int) -> list[str]:
     """What to say of the lists of objects in a JSON file that are not its rows."""
-    lists: dict[str, list[Any]] = {}
-    if file.suffix == ".json" and file.is_file():
-        with suppress(NotJsonError):
-            lists = lists_in(strict_json(file.read_text(encoding="utf-8-sig")))
-    taken = next((key for key, items in lists.items() if len(items) == count), None)
-    others = ", ".join(f"'{key}' ({len(items)})" for key, items in lists.items() if key != taken)
-    said = f"the rows are the list '{taken}' ({count}), the longest of the file, and not {others}. If another one is meant, write it "
-    return [f"{said}into a file of its own"] * bool(taken and others)
+    if file.suffix != ".json" or not file.is_file():
+        return []
+    with suppress(NotJsonError):
+        lists = {key: len(items) for key, items in lists_in(strict_json(file.read_text(encoding="utf-8-sig"))).items()}
+        if count in lists.values() and len(lists) > 1:
+            said = ", ".join(f"'{key}' ({length})" for key, length in lists.items() if length != count)
+            return [f"the rows are the longest list ({count}), not {said}: write another one into a file of its own"]
+    return []
 
 
-def label_names(file: Path, answers: Column) -> dict[str, str]:
+def label_names(file: Path, answers: Column, columns: Set[str]) -> dict[str, str]:
     """The names of labels that are numbers or codes, from a JSON file next to the data: a list, or an object `{"0": "name"}`."""
     folder = file if file.is_dir() else file.parent
     bare = {key: key.lstrip("0") or "0" for key in answers.keys}  # 00110 is 110
@@ -219,6 +211,8 @@ def label_names(file: Path, answers: Column) -> dict[str, str]:
         try:
             value = strict_json(path.read_text(encoding="utf-8"))
         except (NotJsonError, UnicodeDecodeError):
+            continue
+        if isinstance(value, dict) and columns & value.keys() and answers.name not in value:  # of another column
             continue
         lists = [part for inner in objects(value) for part in inner.values() if isinstance(part, list)]
         for part in (value, *objects(value), *lists):

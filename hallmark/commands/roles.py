@@ -264,9 +264,8 @@ class _Choice:
         before = {name: given.score for name, given in found}
         due: list[tuple[float, int]] = []  # points of texts that some rows lack, and the place of the text before each
         for name, given in found:
-            if not self.columns[name].is_text or name in self.private:
-                continue
-            if base := evidence.add_of_text(given, self.columns[name], [*self.columns.values()], labels):
+            text = self.columns[name].is_text and name not in self.private
+            if text and (base := evidence.add_of_text(given, self.columns[name], [*self.columns.values()], labels)):
                 due.append((given.score, self.order[base.name]))
         if all(given.score == before[name] for name, given in found):
             return

@@ -41,6 +41,7 @@ PARTS = {  # what a column of an official split, or a file's name, may say, in a
     "calibration": ("calibration", "calib"),
     "holdout": ("holdout", "test", "eval", "evaluation"),
 }
+CALLS = ("tool_calls", "function_call")
 LAYOUTS = {"messages": ("role", "content"), "conversations": ("from", "value")}
 ROLES = {
     "system": "system", "developer": "system", "human": "user", "user": "user", "gpt": "assistant", "bing": "assistant",
@@ -99,19 +100,12 @@ def part_of(file: Path) -> str | None:
 
 
 def with_messages(row: dict[str, Any], chat: Chat) -> dict[str, Any]:
-    """The row with its chat in OpenAI's layout: turns of one role in a row are one, those of a role without a name are left out.
-
-    Of a log, the response ends it; if there is none, nothing in it is an answer.
-    """
+    """The row with its chat in OpenAI's layout: turns of one role in a row are one, those without a named role are left out."""
     found: list[dict[str, Any]] = []
     said = opened(value_at(row, chat.turns))
     for turn in said if isinstance(said, list) else ():
         role, text = chat.roles.get(str(value_at(turn, chat.role))), plain(value_at(turn, chat.text))
-        more = (
-            {key: turn[key] for key in ("tool_calls", "function_call", "weight") if turn.get(key) is not None}
-            if role
-            else {}
-        )
+        more = {key: turn[key] for key in (*CALLS, "weight") if turn.get(key) is not None} if role else {}
         if role is None or not (more or (text and text.strip())):
             continue
         if found and not more and found[-1].keys() == {"role", "content"} and found[-1]["role"] == role:
@@ -122,12 +116,7 @@ def with_messages(row: dict[str, Any], chat: Chat) -> dict[str, Any]:
         found = [turn | {"weight": 0} if turn["role"] == "assistant" else turn for turn in found]
         message = opened(value_at(row, chat.answer))
         if isinstance(message, dict) and (called(message) or (text_in(message, "content") or "").strip()):
-            found.append(
-                {
-                    "role": "assistant",
-                    **{key: message[key] for key in ("content", "tool_calls", "function_call") if key in message},
-                }
-            )
+            found.append({"role": "assistant", **{key: message[key] for key in ("content", *CALLS) if key in message}})
     return row | {"messages": found} if isinstance(said, list) else row
 
 
