@@ -231,7 +231,7 @@ def test_an_empty_object_or_the_word_null_is_no_answer_among_objects_with_keys(t
 
 
 def test_words_that_repeat_are_no_owner_of_ids_and_a_name_does_not_win_over_its_id(tmp_path: Path) -> None:
-    rows = [{"key": f"s{n:04}", "dig": f"TR-{n // 3 + 100}", "tool": f"{words(n // 3 % 24)[:5]} {'abcdefghijklmnopqrstuvwx'[n // 3 % 24]}",
+    rows: list[dict[str, Any]] = [{"key": f"s{n:04}", "dig": f"TR-{n // 3 + 100}", "tool": f"{words(n // 3 % 24)[:5]} {'abcdefghijklmnopqrstuvwx'[n // 3 % 24]}",
              "text": f"Found {words(n)} under {words(n + 7)}", "label": ("bone", "coin")[n % 2]} for n in range(240)]  # fmt: skip
     assert proposed(write(tmp_path, rows)).roles.group == "dig"
     rows = [

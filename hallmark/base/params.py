@@ -117,7 +117,7 @@ class Chat(Block):
     roles: dict[Text, Literal["user", "assistant", "system", "tool"]] = Field(
         description="who is who; others are left out"
     )
-    answer: Text | None = Field(None, description="of a log: the column with the answer to these turns, as a message")
+    answer: Text | None = Field(description="of a log: the column with the answer to these turns, as a message")
 
 
 class Data(Block):

@@ -80,7 +80,7 @@ def _layout(path: str, chats: list[list[Any]]) -> Chat | None:
     if not texts or not best[1]:
         return None
     text = max(texts, key=lambda column: column.mean_chars * len(column.given)).name
-    return Chat.model_validate({"turns": path, "role": best[1], "text": text, "roles": best[2]})
+    return Chat.model_validate({"turns": path, "role": best[1], "text": text, "roles": best[2], "answer": None})
 
 
 def _roles(chats: list[list[str]]) -> tuple[dict[str, str], int]:

@@ -78,7 +78,7 @@ def run(
         said = f"{said} and the pipeline reads. Write new rows in UTF-8" * (encoding != "utf-8")
         if books := ", ".join(sorted(book.stem for book in file.glob(f"{CODEBOOK}/*.json"))):
             why = "a copy, which --write writes: the tables with the rows alone"
-            said = f"a table with other columns is no row but taken for names of codes: {books}. {said}".strip()
+            said = f"a table with other columns is no row but taken for names of codes: {books}; {said}".rstrip("; ")
         proposal.set("data", "path", Path(os.path.relpath(named)).as_posix(), why)
         proposal.warnings.insert(0, said)
     try:
@@ -126,7 +126,7 @@ def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
         values = [of.get(str(value), value) for value in columns[name].values]
         read_as[name] = Column(name, values, has_names=bool(of))
     roles = guess(read_as, known)
-    roles.chat = chat.model_dump(exclude_none=True) if chat else None
+    roles.chat = chat.model_dump() if chat else None
     for name in columns_of(roles.input):
         if name in roles.leaks and roles.leaks[name].sure:
             problem = f"the input would hold the answer: {roles.leaks[name].why}"
