@@ -57,13 +57,13 @@ def rebuild(repo: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
 
 def dvc_here(command: str, *options: str, at: Path, variables: Mapping[str, str] | None = None) -> None:
     """What `verify` asks of DVC, in this process; a process of its own is in the test of one stage."""
-    targets = [option for option in options if not option.startswith("--") and option != "original"]
+    targets = [option for option in options if not option.startswith("--")]
     with chdir(at), pytest.MonkeyPatch.context() as patch, dvc() as clone:
         for name, value in (variables or {}).items():
             patch.setenv(name, value)
         try:
-            if command == "pull":
-                clone.pull(targets, remote="original")
+            if command == "checkout":
+                clone.checkout(targets)
             else:
                 clone.reproduce(targets or None, force=True, single_item="--single-item" in options)
         except DvcException as error:
