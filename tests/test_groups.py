@@ -128,8 +128,10 @@ def test_what_goes_with_the_name_of_staff_is_no_group_and_two_that_are_as_likely
     signed = {"no2": lambda n, *_: f"P{n * 7 % 31:03}", "technician": lambda n, *_: f"Pat {THINGS[n * 7 % 31 % 18]} {n * 7 % 31}"}  # fmt: skip
     found = roles({"lift_no": own("S{0}"), **signed}, random.Random(1), {})
     assert found.group == "lift_no"
-    found = roles({"user_id": own("u{0}"), "firm_of": own("{2} and {3}", 3)}, random.Random(1), {"firm_of": "c7"})
+    found = roles({"user_id": own("u{0}"), "firm_of": own("F{0:04}", 3)}, random.Random(1), {"firm_of": "c7"})
     assert found.group == "c7" and "holds all rows of each user_id" in found.why["group"]
+    found = roles({"user_id": own("u{0}"), "thing_of": own("{2} and {3}", 3)}, random.Random(1), {"thing_of": "c7"})
+    assert (found.group, found.runners_up["group"][0][0]) == ("user_id", "c7")  # words that ids share may be any of their traits
     del signed["technician"]
     found = roles({"lift": own("S{0}"), **signed}, random.Random(1), {})
     assert (found.group, found.runners_up["group"][0][0]) == ("lift", "no2")
