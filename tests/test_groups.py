@@ -131,7 +131,7 @@ def test_what_goes_with_the_name_of_staff_is_no_group_and_two_that_are_as_likely
     found = roles({"user_id": own("u{0}"), "firm_of": own("F{0:04}", 3)}, random.Random(1), {"firm_of": "c7"})
     assert found.group == "c7" and "holds all rows of each user_id" in found.why["group"]
     found = roles({"user_id": own("u{0}"), "thing_of": own("{2} and {3}", 3)}, random.Random(1), {"thing_of": "c7"})
-    assert (found.group, found.runners_up["group"][0][0]) == ("user_id", "c7")  # words that ids share may be any of their traits
+    assert (found.group, found.runners_up["group"][0][0]) == ("user_id", "c7")  # words that ids share
     del signed["technician"]
     found = roles({"lift": own("S{0}"), **signed}, random.Random(1), {})
     assert (found.group, found.runners_up["group"][0][0]) == ("lift", "no2")
