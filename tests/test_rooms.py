@@ -19,7 +19,7 @@ ROOMS = {
     "release": 2_015, "page": 840, "params": 960, "plan": 1_275, "commands": 7_836, "service": 9_000,
 }  # fmt: skip
 OTHERS = {"stages": 2_390, "tests": 38_040, "noxfile.py": 200}  # lines
-PAGES, WORDS = 20, 29_740  # of docs/
+PAGES, WORDS = 20, 29_800  # of docs/
 
 
 @cache
