@@ -30,6 +30,7 @@ from hallmark.data.recording import Recorder
 from hallmark.mask.kinds import KINDS, short
 from hallmark.mask.restoring import Masked, leftover, restore
 from hallmark.params.loader import Params, load_params
+from hallmark.service.gateway import masking
 from hallmark.service.gateway.masking import MaskPool
 from hallmark.task.answers import compact_json
 from hallmark.task.task import Task
@@ -413,13 +414,14 @@ def test_callers_that_leave_free_their_places(running: Running) -> None:
 
 
 @pytest.mark.full
-def test_a_request_that_takes_too_long_is_refused(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running.pool, "seconds", 1.0)
-    with pytest.raises(Refusal, match="longer than 1 s") as refused:
+@pytest.mark.parametrize(("seconds", "loading"), [(1.0, 60.0), (100.0, -99.0)], ids=["by itself", "by the gateway"])
+def test_a_request_that_takes_too_long_is_refused(running, monkeypatch, seconds, loading):
+    monkeypatch.setattr(running.pool, "seconds", seconds)
+    monkeypatch.setattr(masking, "LOADING", loading)
+    with pytest.raises(Refusal, match=f"longer than {seconds:g} s") as refused:
         running.run(running.one(ENDLESS))
     monkeypatch.undo()
-    assert refused.value.status == 413
-    assert running.run(running.one()) == "Mail <EMAIL_1>"
+    assert (refused.value.status, running.run(running.one())) == (413, "Mail <EMAIL_1>")
 
 
 def test_a_text_that_is_too_long_or_no_request_is_refused_unlogged(

@@ -32,9 +32,10 @@ if TYPE_CHECKING:
 SECONDS = 10.0  # that a request may take a process; where most of a long text is private, time grows with its square
 ABANDONED = 2.0  # seconds that a process may go on with a request whose caller has gone
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # parallel by process, not by thread
+LOADING = 60.0  # seconds more, in which a process that is new loads its models
 to_process.WORKER_MAX_IDLE_TIME = (
     10**9
-)  # seconds; a process that ended for want of requests would load its models again
+)  # seconds: a process that ended for want of requests would load its models again
 log = logging.getLogger("masking")
 
 
@@ -80,8 +81,10 @@ class MaskPool:
     async def _ask(self, *question: Any) -> tuple[Masked, list[str]]:
         for _ in range(2):  # it may be the request that ends them
             try:
-                return _said(await self._run(answer, self._plan, self.seconds, *question))
-            except SystemExit:
+                # The process ends itself in time, unless code in C keeps its signal from it.
+                async with asyncio.timeout(self.seconds + LOADING):
+                    return _said(await self._run(answer, self._plan, self.seconds, *question))
+            except (SystemExit, TimeoutError):
                 problem = f"to mask the request takes longer than {self.seconds:g} s: send less text at once"
                 raise Refusal(413, "request_too_large", problem, "messages") from None
             except (BrokenWorkerProcess, OSError):  # OSError: the system has no more files, processes or memory for now
