@@ -15,7 +15,7 @@ from hallmark.data.grouping import digest
 from hallmark.params.loader import Params
 from hallmark.task.predictions import Prediction, predictions_of
 from hallmark.task.values import FieldResult
-from tests.rows import record, with_changes, write_masked
+from tests.rows import record, with_changes, write_lines, write_masked
 
 ROOT = Path(__file__).resolve().parent.parent
 MACHINE = {
@@ -30,55 +30,7 @@ MACHINE = {
 BENCHMARKED = {"server": "transformers", "measured": {"date": "2026-11-26", "machine": MACHINE}}  # and the models
 TARGET = {"intent": "refund", "order": "ORD-1042", "amount": 49.9, "date": None, "issues": ["late"]}
 # What mask, dedupe and split report, as far as the page shows it.
-DATA_STAGES: dict[str, Any] = {
-    "mask": {
-        "level": "quasi",
-        "style": "placeholder",
-        "rows": {"read": 40, "dropped": 1, "written": 39},
-        "records_with_spans": 9,
-        "spans": {"total": 12, "by_kind": {"EMAIL_ADDRESS": 2, "PERSON": 10}},
-        "gold": {
-            "spans": 13,
-            "recall": 0.923077,
-            "precision": 1.0,
-            "recall_by_kind": {"PERSON": 0.9, "PHONE_NUMBER": 0.0},
-            "precision_by_kind": {"EMAIL_ADDRESS": 1.0, "PERSON": 1.0},
-            "spans_by_kind": {"PERSON": 10, "PHONE_NUMBER": 3},
-        },
-        "target_values": {
-            "issues": {
-                "copied": 30,
-                "found_after": 28,
-                "kept": 20,
-                "replaced": 8,
-                "lost": 2,
-                "kinds": {"PERSON": 10},
-                "different": {"before": 25, "after": 24},
-                "not_in_input": {"unchanged": 1, "masked": 0},
-            },
-        },
-        "examples": [
-            {"dropped": False, "pieces": [["Hi, ", "Hi, ", None], ["Ada", "<PERSON_1>", "PERSON"], [".", ".", None]]},
-            {"dropped": True, "pieces": [["Thanks.", "Thanks.", None]]},
-        ],
-    },
-    "dedupe": {
-        "rows": {"in": 43, "out": 33},
-        "dropped": {"exact": 7, "near": 3, "conflict": 2, "only_placeholders": 0},
-        "clusters": {"clusters": 8, "records": 20, "largest": 3, "sizes": [{"records": 2, "clusters": 8}]},
-        "gold": {"precision": 0.9, "recall": 1.0},
-    },
-    "split": {
-        "rows": {"train": 12, "validation": 5, "calibration": 4, "holdout": 7, "online": 2},
-        "groups": {"train": 3, "validation": 3, "calibration": 3, "holdout": 3, "online": 2},
-        "largest_group_share": 0.148148,
-        "leaks": 0,
-        "random_row_split": {
-            "before_dedupe": {"held_out": 10, "same_group": 9, "same_text": 4},
-            "after_dedupe": {"held_out": 7, "same_group": 7, "same_text": 0, "near_text": 1},
-        },
-    },
-}
+DATA_STAGES: dict[str, Any] = read_json(ROOT / "tests/made_up.json")
 # The answer in each outcome. The outcome is given: scoring has tests of its own.
 REFUSAL = {"intent": "refuse"}
 SAID: dict[str, Any] = {
@@ -148,8 +100,7 @@ def write_predictions(root: Path, model: str, rows: Iterable[dict[str, Any]]) ->
     words = {"words": "the base with 3 examples"} if model == "few_shot" else {}
     write_json(path.with_name("metrics.json"), {"model": model} | words)
     write_text(root / "data/schema.json", (ROOT / "data/schema.json").read_text(encoding="utf-8"))
-    rows = list(rows)
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    write_lines(path, rows := list(rows))
     if model == "tuned":  # the holdout has a record of each
         names = [[name.encode("utf-8", "replace").decode() for name in (row["id"], row["group"])] for row in rows]
         write_holdout(root, [record(name, f"Where is {name}?", "late", group) for name, group in names])

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from hallmark.base import files, holdout, records
+from hallmark.base import files, holdout
 from hallmark.base.errors import HallmarkError
 from hallmark.base.rows import read_rows
 from hallmark.commands import propose
@@ -96,14 +96,6 @@ def test_a_broken_link_draws_no_new_holdout(tmp_path: Path, monkeypatch: pytest.
     files.HOLDOUT_LOCK.symlink_to("nowhere.json")
     with pytest.raises(HallmarkError, match=r"holdout\.lock\.json"):
         split.run(load_params(ROOT / "params.yaml"))
-
-
-def test_records_are_filled(tmp_path: Path) -> None:
-    path = tmp_path / "x.parquet"
-    with pytest.raises(HallmarkError, match="has no records"):
-        records.check_filled(pl.DataFrame({"id": []}), path)
-    with refused(field="group"):
-        records.check_filled(pl.DataFrame({"id": ["a"], "group": [None]}), path)
 
 
 def test_a_proposal_that_cant_be_written_changes_nothing(tmp_path: Path) -> None:

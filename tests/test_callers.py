@@ -23,7 +23,7 @@ from hallmark.mask.restoring import Masked
 from hallmark.params.loader import load_params
 from hallmark.task.task import Task
 from stages import benchmark
-from tests.rows import refused
+from tests.rows import refused, write_lines
 from tests.workspace import change_params, make_workspace
 
 RULES = {"mask.gold": None, "mask.ner": {"engine": "none", "model": None}}
@@ -53,7 +53,7 @@ ROWS = [
 def write_rows(folder: Path) -> None:
     """These rows as the raw data, and the records that `mask` makes of them as the holdout."""
     params = load_params()
-    (folder / params.data.path).write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    write_lines(folder / params.data.path, ROWS)
     recorder = Recorder(params.data, params.task, params.mask, None, callers.read_key(params.data))
     recorder.masker.load()
     raws = list(raw_rows(params.data, params.mask, Task(params.task)))
@@ -107,7 +107,7 @@ def test_rows_that_the_records_were_not_made_of_are_an_error_without_a_word_of_t
         rows[-1] |= {"body": "Mary Jones rang."}
     else:
         rows[-1] |= {"target": rows[-1]["target"] | {"product": "Mary Jones"}}
-    Path(params.data.path).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_lines(Path(params.data.path), rows)
     with refused("dvc repro") as error:
         callers.sent(records, params.data, params.mask, params.task)
     assert "Mary" not in str(error.value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from random import Random
 from typing import Any
 
@@ -24,7 +23,7 @@ from hallmark.task.predictions import Confidence
 from stages import cascade, gate
 from tests.made_up import ROOT, prediction, typed, without_comparators, write_predictions
 from tests.made_up_release import CASCADE as SHIPPED
-from tests.rows import with_changes
+from tests.rows import with_changes, write_lines
 
 PARAMS = with_changes(
     without_comparators(load_params(ROOT / "params.yaml")),
@@ -60,7 +59,7 @@ def write(root, tuned, calibration, base=None) -> None:
     write_predictions(root, "base", base or [row | {"confidence": None} for row in tuned])
     file = root / "reports/eval/calibration/predictions.jsonl"
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("".join(json.dumps(row) + "\n" for row in calibration), encoding="utf-8")
+    write_lines(file, calibration)
 
 
 def ran(root, tuned, calibration, base=None, **changes) -> CascadeReport:

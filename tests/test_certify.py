@@ -23,6 +23,7 @@ from hallmark.release.checking import check
 from hallmark.release.model_card import FILL_IN, unfilled
 from hallmark.release.shipping import merge, release
 from stages import certify
+from tests.made_up_release import edit
 from tests.rows import refused
 from tests.small_pipeline import ROOT, copied, relock, shell
 from tests.workspace import run_here
@@ -38,13 +39,6 @@ def repo(small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 def again() -> None:
     certify.run(load_params())
-
-
-def edit(file: str, change: Callable[[Any], Any]) -> None:
-    """Change a JSON file, and write it as the pipeline would."""
-    value = read_json(Path(file))
-    change(value)
-    write_json(Path(file), value)
 
 
 def wrong(clone: Path | None = None, folder: Path = RELEASE) -> str:
@@ -269,7 +263,7 @@ def test_the_form_of_the_statements_stays(repo: Path) -> None:
 
 def test_a_release_whose_verdict_has_the_older_form_still_checks(repo: Path) -> None:
     """Until November 2026 a rule that did not apply was among the warnings."""
-    edit("reports/gate.json", lambda gate: gate["rules"].append(gate["rules"][0] | {"outcome": "not_applicable"}))
+    edit(Path("reports/gate.json"), lambda gate: gate["rules"].append(gate["rules"][0] | {"outcome": "not_applicable"}))
     shell("git commit -qam gate && dvc commit -q -f gate", repo)
     again()
     statement = read_json(RELEASE / prov.PROVENANCE)
@@ -286,7 +280,7 @@ def test_a_release_whose_verdict_has_the_older_form_still_checks(repo: Path) -> 
 
 
 def test_a_failed_gate_is_said_first_and_refused(repo: Path, tmp_path: Path) -> None:
-    edit("reports/gate.json", lambda v: (v.update(verdict="fail"), v["rules"][0].update(outcome="fail")))
+    edit(Path("reports/gate.json"), lambda v: (v.update(verdict="fail"), v["rules"][0].update(outcome="fail")))
     relock()
     again()
     text = (RELEASE / prov.CARD).read_text(encoding="utf-8").split("---\n")[2].strip()
@@ -310,7 +304,7 @@ def test_a_waived_rule_is_said_first_in_red_and_ships(repo: Path, tmp_path: Path
     Path("params.yaml").write_text(asked, encoding="utf-8")
     waived = {"name": "superiority.base", "outcome": "fail", "waiver": reason}
     change = {"verdict": "pass_with_waivers"}
-    edit("reports/gate.json", lambda v: (v.update(change), v["rules"].append(v["rules"][0] | waived)))
+    edit(Path("reports/gate.json"), lambda v: (v.update(change), v["rules"].append(v["rules"][0] | waived)))
     relock()
     again()
     text = (RELEASE / prov.CARD).read_text(encoding="utf-8").split("---\n")[2].strip()

@@ -18,6 +18,7 @@ from hallmark.mask.spans import Span
 from hallmark.params.loader import load_params
 from hallmark.task.kinds import KINDS
 from stages import mask
+from tests.rows import write_lines
 from tests.workspace import ROOT, make_workspace
 from tests.workspace import report as report_of
 
@@ -57,9 +58,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         import polars as pl
 
         folder = make_workspace(tmp_path / f"repo-{len(list(tmp_path.iterdir()))}", PARAMS | changes)
-        (folder / "data/raw/tickets.jsonl").write_text(
-            "".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8"
-        )
+        write_lines(folder / "data/raw/tickets.jsonl", rows)
         (folder / "data/schema.json").write_text(json.dumps(schema), encoding="utf-8")
         monkeypatch.chdir(folder)
         mask.run(load_params(Path("params.yaml")))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,10 @@ from hallmark.data import duplicates
 from hallmark.data.duplicate_lines import clusters_in
 from hallmark.data.placeholders import only_placeholders
 from hallmark.data.split_records import read_columns
-from hallmark.data.texts import in_order, row_groups, text_hashes, write_frames
+from hallmark.data.texts import write_frames
 from stages import dedupe
 from tests.bench.made import write_masked as write_many
-from tests.rows import near_pairs_by_hand, params_with, record, write_masked
+from tests.rows import near_pairs_by_hand, params_with, record, write_lines, write_masked
 from tests.workspace import KEY, ROOT, run
 
 LONG = "the blue kettle arrived with a broken lid and a scratched base, please send me a new one"
@@ -163,8 +162,7 @@ def test_thresholds_are_compared_with_examples(
 
 def test_gold_is_compared_by_pairs(tmp_path: Path) -> None:
     gold = [("1", "x", "exact"), ("2", "x", "exact"), ("3", "x", "near"), ("4", "y", "near"), ("5", "y", "near")]
-    lines = [json.dumps({"id": name, "cluster": cluster, "kind": kind}) + "\n" for name, cluster, kind in gold]
-    (tmp_path / "gold.jsonl").write_text("".join(lines))
+    write_lines(tmp_path / "gold.jsonl", [dict(zip(("id", "cluster", "kind"), row, strict=True)) for row in gold])
     texts = [LONG, LONG, NEAR, "one thing entirely", "and something else", "one thing entirely"]
     records = [record(str(number), text) for number, text in enumerate(texts, 1)]
     _, report = deduped(*records, dedupe__gold="gold.jsonl")
@@ -221,7 +219,7 @@ def _beside(alike: set[tuple[str, str]], names: set[str]) -> set[str]:
 
 def test_preview_of_any_file(tmp_path: Path) -> None:
     lines = [{"id": 7, "body": LONG, "x": 1}, {"body": "other"}, {"id": "k", "body": NEAR}, {"id": "e", "body": ""}]
-    (tmp_path / "any.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write_lines(tmp_path / "any.jsonl", lines)
     done = run(ROOT, "python", "-m", "stages.dedupe", "--preview", str(tmp_path / "any.jsonl"), "--field", "body")
     assert [json.loads(line) for line in done.stdout.splitlines()] == [
         {"id": "7", "cluster": "7"},
@@ -238,7 +236,7 @@ def test_gold_rows_have_raw_ids_also_where_records_have_pseudonyms(monkeypatch: 
     names = {name: pseudonym(bytes.fromhex(KEY), "id", name) for name in ("x", "y", "z")}
     write_masked([record(names["x"], LONG), record(names["y"], NEAR), record(names["z"], "nothing like it")])
     rows = [{"id": name, "cluster": "one" if name in "xy" else "two", "kind": "near"} for name in names]
-    Path("gold.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_lines(Path("gold.jsonl"), rows)
     changes = {"data__pseudonyms": "keyed", "data__key": digest_of(KEY), "dedupe__gold": "gold.jsonl"}
     dedupe.run(params_with(**changes))
     gold = json.loads((REPORTS / "dedupe.json").read_text())["gold"]
@@ -255,15 +253,6 @@ def test_row_groups_have_the_same_bytes_however_many_threads_read_them(tmp_path:
     assert pl.read_parquet(tmp_path / "parts").equals(pl.concat([whole, whole]))
 
 
-def test_the_same_long_text_many_times_is_one_python_object() -> None:
-    tools = pl.repeat("x" * 10_000, 5_000, eager=True)
-    tracemalloc.start()
-    hashes = text_hashes(tools)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert len(set(hashes.tolist())) == 1 and peak < 5_000_000
-
-
 def test_the_columns_that_dedupe_and_split_keep_of_all_rows_are_narrow() -> None:
     """What a row takes in them, in bytes: with ten million rows, each is 10 MB."""
     write_many(MASKED, 400)
@@ -272,17 +261,10 @@ def test_the_columns_that_dedupe_and_split_keep_of_all_rows_are_narrow() -> None
     assert [frame.estimated_size() // len(frame) for frame in frames if frame.estimated_size() > 30 * len(frame)] == []
 
 
-def test_few_records_do_not_keep_the_texts_of_all() -> None:
-    write_masked(record(f"{number:03}", f"{number} " * 400, "a", "g") for number in range(500))
-    (found,) = in_order(MASKED, row_groups(MASKED), pl.DataFrame({"id": ["007", "300"]}))
-    assert found["id"].to_list() == ["007", "300"]
-    assert found.to_arrow(compat_level=pl.CompatLevel.newest()).get_total_buffer_size() < 20_000  # of 800,000
-
-
 PEAKS = """
 import os, resource, sys
 from hallmark.data import shingles, texts
-from stages import dedupe
+from stages import dedupe, split
 from tests.rows import params_with
 
 texts.BATCH = texts.PART = 1 << 21  # of the 12 MB of texts

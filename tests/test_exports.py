@@ -36,11 +36,7 @@ FILES = [
     Truth(exports.jira, "classification", "Issue Type", {"Summary", "Description"}, {"Reporter", "Creator"}),
     Truth(exports.label_studio, "classification", "annotations.0.result.0.value.choices.0", {"data.text"}, "data.customer"),
     Truth(exports.openai_tools, "tool_call", "turns.target", {"turns.input"}, refusal=exports.CANNOT),
-    Truth(exports.anthropic, "text", "turns.target", {"turns.input"}),
-    Truth(exports.hf_saved, "classification", "intent", {"utterance"}, "dialogue_id"),
-    Truth(exports.excel_semicolons, "classification", "Kategorie", {"Betreff", "Nachricht"}, "Kundennummer"),
     Truth(exports.nested_parquet, "extraction", "answer", {"ticket.subject", "ticket.body"}, "customer.id"),
-    Truth(exports.json_in_csv, "extraction", "annotation", {"clause_text"}, "document"),
     Truth(exports.warehouse, "classification", "labels.act", {"payload.utterance"}, "conversation_id"),
 ]  # fmt: skip
 

@@ -138,20 +138,6 @@ def test_a_value_of_a_document_is_masked_by_its_key(pair: tuple[str, str], place
     assert keys(filled) == keys(document)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        '{"name": "Add to cart", "status": "open", "age_limit": 18}', '{"file_name": "rosa", "product_name": "Nova Lamp"}',
-        '{"order_id": 123456789, "invoice_number": "9931244"}', '{"password": "must be at least 8 characters"}',
-        '{"type": "string", "description": "The name of the file", "max_tokens": 4096, "pad_token": "[PAD]"}',
-        "Expires: max_age=60", "name,price,stock\nlamp,12.50,47\n", "| name | size |\n|---|---|\n| lamp | 47 |",
-        "[12.1234, 13.1234, 14.1234]", "Scored 4/1988 points on 15 July.", "<title>Nova Lamp</title>",
-    ],
-)  # fmt: skip
-def test_a_key_of_a_thing_names_no_one(text: str) -> None:
-    assert RULES(text).text == text
-
-
 def read_json(text: str) -> Any:
     try:
         return json.loads(text)
@@ -189,17 +175,6 @@ def test_a_repeated_value_cuts_no_escape() -> None:
     assert RULES(text).text == '{"a": "M<SECRET_1>", "password": "<SECRET_2>"}'
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        '{"password": null, "@type": "User"}', '{"password": "must be set by the owner"}', '{"address": "0x7ffe12ab"}',
-        '{"address": "any", "phone": "all", "city": "on", "user": "off"}', '{"owner": "platform", "author": "Acme"}',
-    ],
-)  # fmt: skip
-def test_a_value_that_is_prose_or_nothing_stays(text: str) -> None:
-    assert RULES(text).text == text
-
-
 # --- numbers announced by name, dates of birth without a year, places, zones, hidden text
 
 
@@ -215,24 +190,6 @@ def test_a_number_announced_by_its_name_is_masked_whole_whatever_its_check_digit
     assume(not iban_ok(plain) and not (plain.isdigit() and luhn(plain)))
     masked = RULES(f"My {name} {said.format(number)}, please check.").text
     assert left(number, masked) == [], masked
-
-
-@pytest.mark.parametrize(
-    ("text", "masked"),
-    [
-        ("DOB: 15/07", "DOB: <BIRTH_DATE_1>"),
-        ("She was born 4/1988 in Ulm", "She was born <BIRTH_DATE_1> in <LOCATION_1>"),
-        ("my id is hgy 675", "my id is <ACCOUNT_1>"),
-        ("found at 52.520008, 13.404954.", "found at <LOCATION_1>."),
-        ("P<UTOZORBLATT<<INA<<<<<<<<<<<<<<<<<<<<<<<<<<<\nL898902C36UTO7408122F1204159ZE184226B<<<<<10", "<PASSPORT_1>"),
-        ("the password of s3cret!", "the password of <SECRET_1>"),
-        ("reset the password of Rosa Miller", "reset the password of <PERSON_1>"),
-        ("PIN '4711'", "PIN '<SECRET_1>'"),
-        ('pass: s3cret! and api key "zzx-81 kkq"', 'pass: <SECRET_1> and api key "<SECRET_2>"'),
-    ],
-)
-def test_a_value_is_masked_whole(text: str, masked: str) -> None:
-    assert RULES(text).text == masked
 
 
 CARRIERS: list[Callable[[str], str]] = [

@@ -23,12 +23,10 @@ from hallmark.service.gateway.callers import Keys, is_loopback, read_keys
 from hallmark.service.traces.trace import new_id
 from tests import hostile
 from tests.gateway_toys import until
-from tests.test_admission import FIELDS, JSON, MESSAGES
+from tests.test_admission import CHAT, FIELDS, JSON, MESSAGES, PORT, URL, ask_async, error_of
 from tests.toy_gateway import Gateway, params
 
-PORT = 8123
-URL = f"http://127.0.0.1:{PORT}"
-CHAT, FEEDBACK = "/v1/chat/completions", "/v1/feedback"
+FEEDBACK = "/v1/feedback"
 ADA, BOB = "ada-" + "k" * 20, "bob-" + "k" * 20  # keys
 TRACE = "tr-" + "0" * 32
 TICKET = {"intent": "refund", "urgency": "high", "product": "NAS", "amount": 12.5, "date": None, "issues": ["late"]}
@@ -52,29 +50,13 @@ def keyed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Gateway]:
 async def send(
     gateway: Gateway, body: Any = None, method: str = "POST", path: str = CHAT, key: str | None = None, **headers: str
 ) -> httpx.Response:
-    sent: dict[str, Any] = {"content-type": "application/json"}
-    sent |= {name.replace("_", "-"): value for name, value in headers.items()}
-    if key:
-        sent["authorization"] = f"Bearer {key}"
-    content = body if isinstance(body, bytes) or hasattr(body, "__aiter__") else json.dumps(body).encode()
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(gateway.app), base_url=URL) as client:
-        return await client.request(method, path, content=content, headers=sent)
+    return await ask_async(
+        gateway.app, body, method, path, **headers | ({"authorization": f"Bearer {key}"} if key else {})
+    )
 
 
 def ask(gateway: Gateway, body: Any = None, method: str = "POST", path: str = CHAT, **more: Any) -> httpx.Response:
     return asyncio.run(send(gateway, body, method, path, **more))
-
-
-def error_of(response: httpx.Response, status: int | None = None, code: str | None = None) -> dict[str, Any]:
-    """It is an error in OpenAI's form, and says so with the right status and code."""
-    assert response.headers["content-type"] == "application/json"
-    assert response.json().keys() == {"error"}
-    error: dict[str, Any] = response.json()["error"]
-    assert error.keys() == {"message", "type", "param", "code"}
-    assert error["type"] == ("server_error" if response.status_code >= 500 else "invalid_request_error")
-    assert status in (None, response.status_code), error
-    assert code in (None, error["code"]), error
-    return error
 
 
 # What an ordinary request meets

@@ -15,6 +15,7 @@ from hallmark.params.loader import load_params
 from hallmark.service.collecting.logged import Logged
 from hallmark.service.collecting.logs import judged, read_log
 from hallmark.service.traces.trace import Feedback
+from tests.rows import write_lines
 from tests.workspace import ROOT
 
 EXPORTS = ROOT / "tests/exports"
@@ -65,8 +66,7 @@ def test_a_score_of_nothing_rejects_wherever_it_stands(tmp_path: Path, value: ob
     call = {"id": "a", "input": "x", "output": "y", "userId": "\ud800"}
     score = {"id": "b", "trace_id": "a", "data_type": "NUMERIC", "name": "user-feedback", "value": value}
     for rows in ([call | {"user-feedback": value}], [call | {"scores": {"user-feedback": value}}], [call, score]):
-        (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        (logged,) = read_log(tmp_path / "log.jsonl", None, None, SCORES, Counter())[1]
+        (logged,) = read_log(write_lines(tmp_path / "log.jsonl", rows), None, None, SCORES, Counter())[1]
         assert logged.verdict == "rejected"
 
 
@@ -94,9 +94,8 @@ def test_a_bad_row_is_an_error_that_says_where(tmp_path: Path, text: str, form: 
 def test_a_path_in_params_names_the_customer(tmp_path: Path) -> None:
     row = json.loads((EXPORTS / "openai.jsonl").read_text(encoding="utf-8").splitlines()[0])
     row["request"]["metadata"]["account"] = 4711
-    (tmp_path / "log.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
     scores = SCORES.model_copy(update={"score": None, "customer": "request.metadata.account"})
-    (logged,) = read_log(tmp_path / "log.jsonl", None, None, scores, Counter())[1]
+    (logged,) = read_log(write_lines(tmp_path / "log.jsonl", [row]), None, None, scores, Counter())[1]
     assert (logged.group, logged.verdict) == ("4711", None)
 
 
@@ -141,8 +140,7 @@ PARTS = {f"{name}.messages": VALUES for name in ("input", "output")} | {"system_
 def test_hostile_rows_end_in_no_other_error(
     tmp_path_factory: pytest.TempPathFactory, rows: list[object], form: str
 ) -> None:
-    file = tmp_path_factory.mktemp("log") / "log.jsonl"
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    file = write_lines(tmp_path_factory.mktemp("log") / "log.jsonl", rows)
     try:
         _, logs = read_log(file, form, None, SCORES, Counter())
     except HallmarkError as error:
@@ -185,9 +183,8 @@ ASK = {"messages": [{"role": "user", "content": "a"}]}
     ],
 )  # fmt: skip
 def test_only_what_the_model_said_is_an_answer(tmp_path: Path, row: dict[str, object], read: object) -> None:
-    (tmp_path / "log.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
     left: Counter[str] = Counter()
-    logs = read_log(tmp_path / "log.jsonl", None, None, SCORES, left)[1]
+    logs = read_log(write_lines(tmp_path / "log.jsonl", [row]), None, None, SCORES, left)[1]
     assert [(logged.answer, logged.verdict) for logged in logs] == ([read] if isinstance(read, tuple) else [])
     assert left == ({read: 1} if isinstance(read, str) else {})
 

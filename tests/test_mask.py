@@ -28,7 +28,7 @@ from hallmark.mask.masking import Masker, Record
 from hallmark.mask.second_check import residue
 from hallmark.params.loader import load_params
 from stages import mask
-from tests.rows import mask_with
+from tests.rows import mask_with, write_lines
 from tests.workspace import KEY, ROOT, change_params, make_workspace, run_here, stage
 
 RULES = {"mask.ner.engine": "none", "mask.ner.model": None}
@@ -119,16 +119,6 @@ def test_a_customers_values_are_masked_in_its_other_records_and_in_no_others(run
     _, same, other = run_mask(rows)
     assert "zorblatt" not in user_text(same)
     assert "zorblatt" in user_text(other)
-
-
-def test_known_values_are_masked_and_the_tasks_own_fields_stay(run_mask: Any) -> None:
-    (record,) = run_mask([ROW])
-    text = user_text(record)
-    for private in ("quill", "marta", "acme-tools"):
-        assert private not in text.lower()
-    for kept in ("red kettle", "5 EUR", "2026-03-01", "NL-20931"):
-        assert kept in text
-    assert json.loads(record["completion"][0]["content"]) == TARGET
 
 
 # --- lists, patterns, actions, surrogates
@@ -336,7 +326,7 @@ def test_the_report_counts_and_nothing_tells_a_private_value(run_mask: Any, capl
         ]
         with pytest.raises(HallmarkError, match="gold"):
             run_mask([ROW], {"mask.gold": "data/gold/mine.jsonl"})
-        Path("data/gold/mine.jsonl").write_text("".join(json.dumps(span) + "\n" for span in gold))
+        write_lines(Path("data/gold/mine.jsonl"), gold)
         run_mask([ROW])
     found = json.loads(Path("reports/mask.json").read_text())
     assert found["rows"] == {"read": 1, "written": 1, "dropped": 0}
@@ -527,7 +517,7 @@ def test_the_preview_prints_one_line_a_record(tmp_path: Path, field: str) -> Non
     rows = [{"id": "a", "text": text}, {"text": "half \ud800 a pair, mail b@acme-tools.io"}, {"id": 7, "text": ""}]
     if field != "text":  # as `propose` names what lies in an object, a conversation or a list of tokens
         rows = [row | {"text": None, "mail": {"text": row["text"]}} for row in rows]
-    (folder / "x.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    write_lines(folder / "x.jsonl", rows)
     result = run_here(folder, "hallmark.commands.preview", "x.jsonl", "--field", field)
     one, half, empty = (json.loads(line) for line in result.stdout.splitlines())
     assert set(one) == {"id", "masked", "spans"}

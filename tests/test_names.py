@@ -35,100 +35,11 @@ def found(text: str) -> dict[str, str]:
     return values
 
 
-SENTENCES = [
-    ("Crystal will join us on Monday.", {"Crystal": "PERSON"}),
-    ("The applicant, Mr January Lipski, was born here.", {"Mr January Lipski": "PERSON"}),
-    ("It was signed by A. Demetriades and J.R. Smith.", {"A. Demetriades": "PERSON", "J.R. Smith": "PERSON"}),
-    ("We met Anna, Ben and Carla there.", {"Anna": "PERSON", "Ben": "PERSON", "Carla": "PERSON"}),
-    ("Our founders: Dervaux, Stone and Marsh.", {"Dervaux": "PERSON", "Stone": "PERSON", "Marsh": "PERSON"}),
-    ("Yesterday my sister Rose came.", {"Rose": "PERSON"}),
-    ("Come back, Mark!", {"Mark": "PERSON"}),
-    ("I spoke to Sanne van de Wiel there.", {"Sanne van de Wiel": "PERSON"}),
-    ("Please change it to Nora Savage on the account.", {"Nora Savage": "PERSON"}),
-    ("She lives in Lyon.", {"Lyon": "LOCATION"}),
-    ("He is a Polish citizen.", {"Polish": "NRP"}),
-]
-
-
-@pytest.mark.parametrize(("text", "values"), SENTENCES, ids=lambda value: str(value)[:24])
-def test_a_name_in_a_sentence_is_found_whole(text: str, values: dict[str, str]) -> None:
-    assert found(text) == values
-
-
-CLEAN = [
-    "The Aurora printer jams every day.",
-    "Will my Mastercard work in Japan?",
-    "I would like to book a flight to Paris.",
-    "please transfer 1200 dollars",
-    "pleaseconfirm",
-    "TOTAL RM\n10.00\nROUNDING ADJ\nAMOUNT INCL GST\nRM 9.90",
-    "A storm named after no one: Hurricane Katrina passed by.",
-    "Wilson's disease and Bell's palsy are rare.",
-    "The Clayton Act followed the Sherman Act.",
-    "My Dell Latitude does not wake up.",
-    "Заказ не пришёл. Помогите, пожалуйста.",
-]
-
-
-@pytest.mark.parametrize("text", CLEAN)
-def test_what_only_looks_like_a_name_stays(text: str) -> None:
-    assert found(text) == {}
-
-
-NO_ONES = [
-    "Italian coffee is dearer than French bread.",
-    "I would like a Swiss army knife and a Greek salad.",
-    "German law differs from English law.",
-    "Cover applies in Morocco, Tunisia and Turkey.",
-    "I add a card for you. Members earn points in Norway.",
-    "The dog is a German Shepherd.",
-]
-
-
-@pytest.mark.parametrize("text", NO_ONES)
-def test_what_identifies_no_one_stays_where_no_person_is_spoken_of(text: str) -> None:
-    assert QUASI(text).text == text
-
-
-SOMEONES = [
-    ("I am a Turkish citizen.", ["Turkish"]),
-    ("Anna Kowalska likes Italian coffee.", ["Anna Kowalska", "Italian"]),
-    ("Mr Franz Cede joined in 1991.", ["Mr Franz Cede", "1991"]),
-    ("The Marram Orchestra was founded in 1983.", ["Marram Orchestra", "1983"]),
-]
-
-
-@pytest.mark.parametrize(("text", "values"), SOMEONES, ids=lambda value: str(value)[:24])
-def test_what_is_said_of_a_person_or_a_firm_is_masked(text: str, values: list[str]) -> None:
-    masked = QUASI(text)
-    assert [text[span.start : span.end] for span in masked.spans] == values
-
-
 def test_the_fields_of_a_record_speak_of_one_person() -> None:
     (alone,) = QUASI.records([Record(["Sales in Norway rose."])])
     (together,) = QUASI.records([Record(["Sales in Norway rose.", "Ask Anna Kowalska."])])
     assert alone[0].spans == []
     assert [span.kind for span in together[0].spans] == ["LOCATION"]
-
-
-CHAT = [
-    ("john smith", {"john smith": "PERSON"}),
-    ("jane doe lagqgp", {"jane doe": "PERSON", "lagqgp": "ACCOUNT"}),
-    ("my mothers maiden name is anderson", {"anderson": "PERSON"}),
-    ("the pasword is sunflower 19", {"sunflower 19": "SECRET"}),
-    ("account 00982231 and pin 2213", {"00982231": "ACCOUNT", "2213": "SECRET"}),
-    ("my license plate is bdf 714", {"bdf 714": "ACCOUNT"}),
-    ("dob 04 05 1990", {"04 05 1990": "DATE_OF_BIRTH"}),
-    ("d.o.b: 4 may 1990", {"4 may 1990": "DATE_OF_BIRTH"}),
-    ("email it to kate dot brown at hotmail dot com", {"kate dot brown at hotmail dot com": "EMAIL_ADDRESS"}),
-    ("my username is vincent88", {"vincent88": "USERNAME"}),
-    ("i live at 77 lakeview drive in dallas", {"77 lakeview drive": "STREET_ADDRESS"}),
-]
-
-
-@pytest.mark.parametrize(("text", "values"), CHAT, ids=lambda value: str(value)[:24])
-def test_a_value_in_a_line_of_chat_is_found(text: str, values: dict[str, str]) -> None:
-    assert found(text) == values
 
 
 RECEIPT = "MERIDIAN STATIONERY SDN BHD\nNO. 12 HARBOUR ROAD\nCASHIER: SITI\nQTY RM\nREG 0012\nTOTAL INCL GST\nRM 12.00\nCASH\n"
@@ -141,26 +52,6 @@ def test_a_company_on_a_receipt_is_no_person() -> None:
     assert found("LAKESIDE\nSDN BHD\nINVOICE NO 12\nTOTAL 9.00 RM CASH\nTHANK YOU") == {
         "LAKESIDE\nSDN BHD": "ORGANIZATION"
     }
-
-
-SCRIPTS = [
-    ("我叫王小明，电话是1", "王小明"),
-    ("私は田中太郎です。", "田中太郎"),
-    ("マリアさんは来ません", "マリア"),
-    ("제 이름은 김민수입니다", "김민수"),
-    ("اسمي محمد علي وأحتاج مساعدة", "محمد علي"),
-    ("שמי דוד כהן ואני גר בחיפה", "דוד כהן"),
-    ("मेरा नाम राजेश कुमार है", "राजेश कुमार"),
-    ("ผมชื่อสมชาย ครับ", "สมชาย"),
-    ("ჩემი სახელია გიორგი", "გიორგი"),
-    ("Меня зовут Анна Иванова.", "Анна Иванова"),
-    ("Իմ անունը Արմեն Պետրոսյան է", "Արմեն Պետրոսյան"),
-]
-
-
-@pytest.mark.parametrize(("text", "name"), SCRIPTS, ids=lambda value: str(value)[:8])
-def test_a_name_in_another_script_is_found_by_its_cue_or_capitals(text: str, name: str) -> None:
-    assert found(text).get(view(name).text) == "PERSON"
 
 
 @pytest.mark.parametrize(
@@ -219,16 +110,3 @@ def test_chat_reads_any_words_and_only_short_lines(words: list[str]) -> None:
 @given(st.sampled_from(sorted(cities())), st.sampled_from(sorted(cities())))
 def test_no_city_of_a_trip_is_masked(start: str, end: str) -> None:
     assert found(f"i need a flight from {start} to {end} please") == {}
-
-
-@pytest.mark.parametrize(
-    ("text", "masked"),
-    [
-        ("my passcode doesn't work", None),
-        ("my password is hunter2", "my password is <SECRET_1>"),
-        ("Please tell Rose that it broke", "Please tell <PERSON_1> that it broke"),
-        ("We asked Rose Hotel about it", None),
-    ],
-)
-def test_a_cue_takes_its_value_and_nothing_else(text: str, masked: str | None) -> None:
-    assert QUASI(text).text == (masked or text)

@@ -20,6 +20,7 @@ from hallmark.params.loader import load_params
 from hallmark.release.private_data import private_data
 from hallmark.service.gateway.callers import known_as
 from stages import certify, mask
+from tests.rows import write_lines
 from tests.test_planted import COLUMNS, ROW, SCHEMA, TOOL, answer, cards
 from tests.workspace import KEY, ROOT, change_params, give_key, make_workspace
 
@@ -37,7 +38,7 @@ def masked(
 ) -> str:
     """What is kept of rows, params, schema and the name of the raw file."""
     before, raw = Path("params.yaml").read_text(), Path("data/raw", f"{name}.jsonl")
-    raw.write_text("".join(json.dumps({**ROW, "id": f"T-{n}", **row}) + "\n" for n, row in enumerate(rows)))
+    write_lines(raw, [{**ROW, "id": f"T-{n}", **row} for n, row in enumerate(rows)])
     Path("data/schema.json").write_text(json.dumps(schema or SCHEMA))
     try:
         change_params(Path(), {"data.path": str(raw)} | (params or {}))

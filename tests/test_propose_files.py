@@ -12,7 +12,6 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.params import Chat
 from hallmark.base.rows import read_rows
 from hallmark.commands import propose
-from hallmark.commands.chats import chat_in
 from hallmark.commands.encodings import copy_of, encoding_of, in_utf8
 from tests import tool_exports
 from tests.rows import checked_rows, write_lines
@@ -67,15 +66,6 @@ def test_a_chat_is_known_by_its_shape(tmp_path: Path, who: str, what: str, names
     }
     read = list(checked_rows(write_lines(tmp_path / "rows.jsonl", rows[:1]), **data, chat=Chat(**chat)))
     assert len(read) == 2 and all(row.target.startswith("Yes, lamp") for row in read)
-
-
-def test_lists_of_other_things_are_no_chats() -> None:
-    lists = {
-        "items": [{"unit": unit, "name": f"{words(1)} of {unit}"} for unit in ("box", "bag", "box")],
-        "spans": [{"label": label, "text": words(2), "start": 0, "end": 9} for label in ("WHO", "WHAT", "WHO")],
-    }
-    for name, turns in lists.items():
-        assert chat_in([{name: turns, "text": words(n)} for n in range(30)]) is None
 
 
 def test_calls_that_a_text_follows_are_the_answers(tmp_path: Path) -> None:
@@ -228,16 +218,6 @@ def test_an_empty_object_or_the_word_null_is_no_answer_among_objects_with_keys(t
     assert found.reasons["data", "no_answer"].startswith("9 targets are no answer")
     propose.try_out(found, rules())
     assert "105 can be read, 15 left out: 15 without target (recipe)" in "\n".join(found.tried)
-
-
-def test_words_that_repeat_are_no_owner_of_ids_and_a_name_does_not_win_over_its_id(tmp_path: Path) -> None:
-    rows: list[dict[str, Any]] = [{"key": f"s{n:04}", "dig": f"TR-{n // 3 + 100}", "tool": f"{words(n // 3 % 24)[:5]} {'abcdefghijklmnopqrstuvwx'[n // 3 % 24]}",
-             "text": f"Found {words(n)} under {words(n + 7)}", "label": ("bone", "coin")[n % 2]} for n in range(240)]  # fmt: skip
-    assert proposed(write(tmp_path, rows)).roles.group == "dig"
-    rows = [
-        row | {"guest": {"id": f"g{n // 3}x", "name": f"Ann {chr(65 + n // 3 % 26)}"}} for n, row in enumerate(rows)
-    ]
-    assert proposed(write(tmp_path, rows)).roles.group == "guest.id"
 
 
 def test_spans_that_people_corrected_win_over_those_of_a_machine(tmp_path: Path) -> None:

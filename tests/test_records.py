@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import polars as pl
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hallmark.base.errors import HallmarkError
 from hallmark.base.records import fill, write_records
 from hallmark.base.rows import read_rows
 
@@ -29,24 +27,6 @@ def test_a_folder_is_read_by_name(tmp_path: Path) -> None:
         (tmp_path / f"{name}.jsonl").write_text(f'{{"id":"{name}"}}\n', encoding="utf-8")
     (tmp_path / "README.md").write_text("no rows here", encoding="utf-8")
     assert [row["id"] for _, row in read_rows(tmp_path)] == ["a", "b", "c"]
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "words"),
-    [
-        ("a.jsonl", b'{"id": 1}\n{"id": 2\n', "row 2"),
-        ("a.jsonl", b'{"id": "\xff"}\n', "row 1.*not UTF-8|row 1: byte"),
-        ("a.csv", b"id,text\n1,a\n2,b,c\n", "row 3"),
-        ("a.parquet", b"no parquet", "not Parquet"),
-    ],
-)
-def test_a_bad_file_is_an_error_that_says_where(tmp_path: Path, name: str, content: bytes, words: str) -> None:
-    file = tmp_path / name
-    file.write_bytes(content)
-    with pytest.raises(HallmarkError, match=words) as caught:
-        list(read_rows(file))
-    assert name in str(caught.value)
-    assert "remedy:" in str(caught.value)
 
 
 def test_a_byte_order_mark_is_not_part_of_the_first_row(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -30,7 +31,7 @@ from tests.made_up import (
     write_other_reports,
     write_predictions,
 )
-from tests.rows import with_changes
+from tests.rows import refused, with_changes
 
 PARAMS = with_changes(without_comparators(load_params(ROOT / "params.yaml")), compare__bootstrap_samples=500)
 EVIL = (
@@ -42,14 +43,14 @@ EVIL = (
 )
 BASE = outcomes(1, 150, wrong_format=0.5, wrong_value=0.2)
 TUNED = outcomes(2, 150, wrong_value=0.1, hallucination=0.06, omission=0.05)
+LINEAR = outcomes(3, 150, wrong_value=0.3)
+FEW_SHOT = outcomes(4, 150, wrong_format=0.2, wrong_value=0.3)
 
 
-def build(root, monkeypatch, base=BASE, params=PARAMS):
-    """Predictions with these outcomes, through `compare`, `gate` and `report`; returns the page's path."""
+def build(root, monkeypatch, params=PARAMS):
+    """Predictions through `compare`, `gate` and `report`; returns the page's path."""
     monkeypatch.chdir(root)
     write_other_reports(root)
-    if base is not None:
-        write_models(root, base, TUNED)
     compare.run(params)
     gate.run(params)
     report.run(params)
@@ -58,9 +59,11 @@ def build(root, monkeypatch, base=BASE, params=PARAMS):
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """The page of BASE and TUNED, for tests that only look at it."""
+    """The page of BASE, TUNED and LINEAR, for tests that only look at it."""
+    root = tmp_path_factory.mktemp("built")
+    write_models(root, BASE, TUNED, linear=LINEAR)
     with pytest.MonkeyPatch.context() as monkeypatch:
-        return build(tmp_path_factory.mktemp("built"), monkeypatch)
+        return build(root, monkeypatch)
 
 
 @pytest.fixture
@@ -69,21 +72,6 @@ def copied(built, tmp_path, monkeypatch):
     shutil.copytree(built.parent.parent, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     return tmp_path / "reports/comparison.html"
-
-
-LINEAR = outcomes(3, 150, wrong_value=0.3)
-
-
-@pytest.fixture(scope="module")
-def built_with_linear(tmp_path_factory):
-    """The same page with a linear model's answers."""
-    root = tmp_path_factory.mktemp("linear")
-    write_models(root, BASE, TUNED, linear=LINEAR)
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        return build(root, monkeypatch, None)
-
-
-FEW_SHOT = outcomes(4, 150, wrong_format=0.2, wrong_value=0.3)
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +86,7 @@ def built_with_few_shot(tmp_path_factory):
     few_shot = without_comparators(load_params(ROOT / "params.yaml"), "few_shot")
     params = with_changes(few_shot, compare__bootstrap_samples=500)
     with pytest.MonkeyPatch.context() as monkeypatch:
-        return build(root, monkeypatch, None, params)
+        return build(root, monkeypatch, params)
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +130,7 @@ def test_failures_of_retrieval_lead_to_their_records(tmp_path, monkeypatch, open
         write_predictions(tmp_path, model, rows)
     write_predictions(tmp_path, "online", [])
     write_other_reports(tmp_path)
-    path = build(tmp_path, monkeypatch, None)
+    path = build(tmp_path, monkeypatch)
     found = read_json(path.parent / "comparison.json")["retrieval"]["tuned"]
     page = open_page(path)
     lines = [line.split("\t") for line in page.locator("[aria-labelledby=retrieval-title] tbody tr").all_inner_texts()]
@@ -220,7 +208,7 @@ def test_a_record_shows_input_target_both_outputs_and_what_differs(built, open_p
     page.keyboard.press("Enter")
     assert record.locator("pre").first.inner_text().startswith("Ticket ")
     labels = [pane.get_attribute("aria-label") for pane in record.locator("pre").all()]
-    assert labels[1:] == ["Target", "Base", "Tuned"]
+    assert labels[1:] == ["Target", "Base", "Tuned", "Linear"]
     tuned = record.locator("pre").nth(3)
     assert tuned.locator("del").all_inner_texts() == ["49.9"]
     assert tuned.locator("mark").all_inner_texts() == ["null"]
@@ -231,8 +219,8 @@ def test_a_record_shows_input_target_both_outputs_and_what_differs(built, open_p
     assert "nothing is marked" in record.inner_text()
 
 
-def test_each_label_has_a_matrix_whose_numbers_lead_to_their_records(built_with_linear, open_page):
-    page = open_page(built_with_linear)
+def test_each_label_has_a_matrix_whose_numbers_lead_to_their_records(built, open_page):
+    page = open_page(built)
     block = page.locator("#labels .label", has_text="intent").first
     given = Counter("refund" if said not in ("wrong_value", "wrong_format") else said for said in TUNED)
     row = block.locator(".matrix").first.locator("tbody tr").first.inner_text().split()
@@ -246,7 +234,7 @@ def test_each_label_has_a_matrix_whose_numbers_lead_to_their_records(built_with_
     assert page.inner_text("#count") == f"{given['wrong_value']} of 150 records"
     assert page.locator("select[name=cell] option:checked").inner_text() == "intent: refund given as others"
     link = page.url[page.url.index("#") :]
-    assert open_page(built_with_linear, link).inner_text("#count") == f"{given['wrong_value']} of 150 records"
+    assert open_page(built, link).inner_text("#count") == f"{given['wrong_value']} of 150 records"
     page.click("text=Reset")
     counted(page, "150 of 150 records")
     assert page.locator("#cell").is_hidden()
@@ -256,7 +244,7 @@ def test_each_label_has_a_matrix_whose_numbers_lead_to_their_records(built_with_
     open_records(page)
     panes = page.locator(".record").first.locator("pre")
     assert panes.nth(4).get_attribute("aria-label") == "Linear"
-    assert open_page(built_with_linear, "#records?cell=0.99.constructor").inner_text("#count") == "150 of 150 records"
+    assert open_page(built, "#records?cell=0.99.constructor").inner_text("#count") == "150 of 150 records"
 
 
 def gives_refund(outcome):
@@ -286,17 +274,12 @@ def test_a_classification_with_more_labels_than_fit(tmp_path):
 def test_a_report_that_is_damaged_or_missing_names_the_stage_to_rerun(copied, tmp_path):
     page = copied.read_bytes()
 
-    def refused(name, stage, field=None):
-        with pytest.raises(HallmarkError) as error:
-            report.run(PARAMS)
-        assert (str(error.value.file), error.value.field) == (f"reports/{name}", field)
-        assert f"dvc repro {stage}" in error.value.remedy
-        assert copied.read_bytes() == page
-
     for name, stage in (("comparison.json", "compare"), ("sft_curve.csv", "sft")):
         kept = (tmp_path / "reports" / name).read_bytes()
         (tmp_path / "reports" / name).unlink()
-        refused(name, stage)
+        with refused(f"dvc repro {stage}", file=Path("reports", name), field=None):
+            report.run(PARAMS)
+        assert copied.read_bytes() == page
         (tmp_path / "reports" / name).write_bytes(kept)
 
 
@@ -312,7 +295,7 @@ def test_hostile_content_stays_text(tmp_path, monkeypatch, open_page):
             row["fields"] = [{"path": evil, "target": evil, "prediction": None, "result": "missing"}]
         write_predictions(tmp_path, model, rows)
     write_predictions(tmp_path, "online", [])
-    page = open_page(build(tmp_path, monkeypatch, None), "#records?base=wrong_format&tuned=wrong_format")
+    page = open_page(build(tmp_path, monkeypatch), "#records?base=wrong_format&tuned=wrong_format")
     open_records(page, len(EVIL))
     text = page.inner_text("#list")
     for evil in EVIL[:3]:

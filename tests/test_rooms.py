@@ -18,7 +18,7 @@ ROOMS = {
     "base": 4_210, "task": 1_210, "mask": 9_360, "data": 4_309, "model": 3_950, "serve": 2_340, "answer": 4_240, "judge": 4_120,
     "release": 2_015, "page": 840, "params": 960, "plan": 1_275, "commands": 7_836, "service": 9_000,
 }  # fmt: skip
-OTHERS = {"stages": 2_390, "tests": 38_040, "noxfile.py": 200}  # lines
+OTHERS = {"stages": 2_390, "tests": 37_150, "noxfile.py": 200}  # lines
 PAGES, WORDS = 20, 29_800  # of docs/
 
 

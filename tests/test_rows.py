@@ -52,6 +52,8 @@ def test_what_tools_write_is_read(tmp_path: Path, name: str, content: str | byte
         ("a.csv", 'sep="\nid\n', "names another separator"),
         ("a.txt", "only words\n", r"'\.txt' can't be read\n.*in Excel, save as CSV UTF-8"),
         ("a.json", '{"a": [{"id": 1}], "b": [{"id": 1}]}', "2 lists of objects"),
+        ("a.jsonl", b'{"id": "\xff"}\n', "row 1.*not UTF-8|row 1: byte"),
+        ("a.parquet", "no parquet", "not Parquet"),
     ],
 )
 def test_what_cant_be_read_is_said(tmp_path: Path, name: str, content: str | bytes, words: str) -> None:

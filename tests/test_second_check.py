@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import random
 import re
@@ -15,63 +14,10 @@ from hypothesis import strategies as st
 
 from hallmark.mask import rules, second_check
 from hallmark.mask.kinds import PLACEHOLDER
-from hallmark.mask.rules import iban_ok, ibans, structured
+from hallmark.mask.rules import iban_ok, ibans
 from hallmark.mask.second_check import could_be_card, in_name, matches, residue
 
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "write to jane.roe@acme-tools.io please",
-        "card 4539 1488 0343 6467",
-        "IBAN GB82 WEST 1234 5698 7654 32",
-        "server 81.2.69.142 is down",
-        "call (415) 734-1234 or 415-734-1234",
-        "AHV 756.9217.0769.85",
-        "CF RSSMRA85T10A562S",
-        "４５３９１４８８０３４３６４６７",
-    ],
-)
-def test_private_values_are_found(text: str) -> None:
-    assert residue(text) != []
-
-
-def encoded(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
-
-
 # Cards and addresses as no one writes them who does not hide them, or whose form breaks lines: both checks read them.
-SPELLINGS = [
-    "4539_1488_0343_6467",
-    "paid with card 4539/1488/0343/6467, thanks",
-    "4539-1488-0343-\r\n6467",
-    "3782.822463.10005",
-    encoded("jane.roe@acme-tools.io"),
-    encoded("jane.roe@acme-tools.io").rstrip("="),
-    base64.urlsafe_b64encode('{"user": "jö?ne>roe@acme-tools.io"}'.encode()).decode(),
-]
-
-
-@pytest.mark.parametrize("text", SPELLINGS)
-def test_the_check_and_the_masker_read_other_spellings(text: str) -> None:
-    (kind,) = residue(text)
-    assert kind in {found.kind for found in structured(text.replace("\u200b", ""))}
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "4539.1488.0343.6468",  # a wrong check digit
-        "<EMAIL_1> asked <PERSON_2> about <CARD_1>",
-        "x=20 y=30 and 20%25 of 50%30",
-        "4539.1488/0343.6467",  # separators of two kinds
-        "4539\n1488\n0343\n6467",  # a column of numbers
-        encoded("jane.roe, no address at all"),
-        encoded("write to jane@example.com")[:-3],
-    ],
-)
-def test_what_proves_nothing_is_not_found(text: str) -> None:
-    assert residue(text) == []
 
 
 # IBANs with correct check digits, most of them of countries that one of two tables once lacked.

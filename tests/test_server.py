@@ -26,6 +26,7 @@ from hallmark.serve.engines import ENGINES
 from tests import test_engines as toys
 from tests.rows import refused
 from tests.stub_model import wait_for
+from tests.workspace import run
 
 # A server that is hard to stop: it ignores SIGTERM, and so does its child.
 STUBBORN = """
@@ -270,14 +271,7 @@ def test_the_folder_of_the_models_is_no_place_to_import_from(tmp_path, monkeypat
         "import sys, importlib.util as u\n"
         "print(*sys.path, u.find_spec('torch').origin, u.find_spec('hallmark').origin, sep='\\n')"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env=os.environ | variables,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = run(tmp_path, sys.executable, "-c", code, **variables)
     *places, torch, ours = done.stdout.splitlines()
     assert all(Path(place).is_absolute() for place in places)
     assert str(tmp_path) not in places

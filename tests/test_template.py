@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import re
-import subprocess
 import tomllib
 from pathlib import Path
 from types import SimpleNamespace
@@ -56,13 +55,8 @@ def bake(source: Path, folder: Path, **values: str) -> Path:
 
 def clean_copy(folder: Path) -> Path:
     """A copy of this repo's files in git, links kept."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        check=True,
-    ).stdout
-    for name in filter(None, listed.decode().split("\0")):
+    listed = run(ROOT, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard").stdout
+    for name in filter(None, listed.split("\0")):
         source, target = ROOT / name, folder / name
         if not source.exists() and not source.is_symlink():
             continue
@@ -228,9 +222,8 @@ def test_a_stamped_repo_has_what_was_chosen_and_nothing_else(
 def git(folder: Path, *command: str) -> str:
     """Run git as someone in `folder`; returns what it prints, warnings too."""
     who = ["-c", "user.name=Test", "-c", "user.email=test@example.com"]
-    return subprocess.run(
-        ["git", *who, *command], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True
-    ).stdout
+    done = run(folder, "git", *who, *command)
+    return done.stdout + done.stderr
 
 
 @pytest.mark.full

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from functools import cache
 
-import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -110,27 +109,6 @@ def test_contractions_and_what_forms_print_are_no_one(words: str, after: str) ->
     assert "PERSON" not in {span.kind for span in masker("quasi")(words + after).spans}
 
 
-@pytest.mark.parametrize(
-    ("text", "masked"),
-    [
-        ("lisa and chris want to join", "<PERSON_1> and <PERSON_2> want to join"),
-        ("my name is wrong on the card", None),
-        ("I met mrs. delacroix; mr president and mr right", "I met <PERSON_1>; mr president and mr right"),
-        ("her name was Rosa, surname Kumar, zip E6A3H6.", "her name was <PERSON_1>, surname <PERSON_2>, zip <ZIP_1>."),
-        ("the last name Please was wrong", None),
-        ("At Rosa Kumar I travel a lot", "At <PERSON_1> I travel a lot"),
-        ("/x?token=ab12cd34&sort=asc password=zq77&cd=34", "/x?token=<SECRET_1>&sort=asc password=<SECRET_2>"),
-        ("Contactless: my card won't wake.", None),
-        ("rosa_kumar and Sarah2024 can't log in", "<USERNAME_1> and <USERNAME_2> can't log in"),
-        ("Thanks Mark.Please call", "Thanks <PERSON_1>.Please call"),
-        ("IBAN DE89 3704 0044 0532 0130 07 by Friday", re.compile("by Friday$")),
-    ],
-)
-def test_what_was_once_wrong(text: str, masked: str | re.Pattern[str] | None) -> None:
-    shown = masker("quasi")(text).text
-    assert masked.search(shown) if isinstance(masked, re.Pattern) else shown == (masked or text)
-
-
 def test_a_language_that_is_not_covered_is_warned_about_once() -> None:
     languages = Languages("en")
     for _ in range(20):
@@ -140,45 +118,6 @@ def test_a_language_that_is_not_covered_is_warned_about_once() -> None:
         languages.add("Ich habe von der Rechnung, die Sie mir schicken wollten, noch nichts gesehen.")
         languages.add("Rechnung 4711")
     assert "5 in 'de'" in str(languages.warning())
-
-
-@pytest.mark.parametrize(
-    ("text", "left"),
-    [
-        ("watch Rajiv Kumar on ward 3", "watch <> on ward 3"),
-        ("rate Kumar 1 star for rudeness", "rate <> 1 star for rudeness"),
-        ("give Anna Mensah the book", "give <> the book"),
-        ("Is Anna Mensah at the bar in Leeds?", "Is <> at the bar in <>?"),
-        ("regards, rajiv", "regards, <>"),
-        ("attn petrova", "attn <>"),
-        ("ask for rajiv", "ask for <>"),
-        ("Dear Oğuz,", "Dear <>,"),
-        ("Congratulations Mark Ng!", "Congratulations <>!"),
-        ("mr j_smith called", "<> called"),
-        ("r.kumar can't log in", "<> can't log in"),
-        ("id 4 (name: rajiv)", "id 4 (name: <>)"),
-    ],
-)
-def test_a_persons_name_is_masked_whatever_the_request(text: str, left: str) -> None:
-    for level in ("quasi", "all"):
-        assert re.sub(r"<[A-Z_]+_\d+>", "<>", masker(level)(text).text) == left
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "play Anna Kowalska's new album",
-        "find me a movie in Leeds",
-        "book a table at the bar in Leeds",
-        "def f(name: str) -> None:",
-        "first_name: str",
-        "cheers mate",
-        "with regards to pricing",
-        "x_train, j_max and p_value",
-    ],
-)
-def test_what_names_no_one_stays(text: str) -> None:
-    assert masker("quasi")(text).text == text
 
 
 # --- values that a word announces, in whatever quotes and languages
