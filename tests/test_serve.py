@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from tests.gateway_toys import environment, served_folder
@@ -64,9 +65,10 @@ def ask(line: str, **what: Any) -> httpx.Response:
 
 
 def test_it_says_what_answers_and_answers_until_it_is_asked_to_stop(folder: Path, server: Stub) -> None:
+    change_params(folder, {"serve.mask": True, "mask.ner": {"engine": "none", "model": None}})
     with gateway(folder) as (process, line):
         assert line == (
-            f"{line.split(' ')[0]} answers as the model 'tickets': prod unregistered; keys off, masking off, cascade off, "
+            f"{line.split(' ')[0]} answers as the model 'tickets': prod unregistered; keys off, masking on, cascade off, "
             "traces on, fallback off; Ctrl-C stops it\n"
         )
         answered = ask(line, text="so it is")
@@ -74,8 +76,10 @@ def test_it_says_what_answers_and_answers_until_it_is_asked_to_stop(folder: Path
         assert answered.json()["choices"][0]["message"]["content"] == "so it is"
         assert server.counts()["bodies"][-1]["model"] == "served-as"
         assert ask(line, status=500).status_code == 502
+        (masker,) = psutil.Process(process.pid).children()
         process.send_signal(signal.SIGTERM)
         assert process.wait(120) == 0
+        assert not masker.is_running()
     assert list((folder / "data/traces").rglob("*.jsonl"))
 
 

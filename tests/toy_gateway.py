@@ -44,6 +44,8 @@ class Masking:
     async def start(self) -> None:
         pass
 
+    close = start
+
     async def mask(
         self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None, also: Sequence[str] = ()
     ) -> tuple[Masked, list[str]]:

@@ -192,6 +192,8 @@ async def _run(
         await batch.run(lines, answers, tell)
     finally:
         await models.close()
+        if masking is not None:
+            await masking.close()
         traces.close()
 
 

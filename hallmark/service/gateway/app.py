@@ -123,6 +123,8 @@ class Gateway:
             yield
         finally:
             await self.models.close()
+            if self.masking is not None:
+                await self.masking.close()
 
     def check_sender(self, request: Request) -> None:
         check_sender(request, self.serve.host, keyed=bool(self.keys))
