@@ -165,7 +165,7 @@ class Recorder:
         works = [self._texts(raw, values) for raw, values in chunk]
         self.masker.find([record for record, _ in works])
         rows, written = [], Written(rows=len(chunk))
-        for raw, _ in chunk:
+        for raw in (raw for raw, _ in chunk if raw.python_types):
             written.python_types.update(raw.python_types)
         for (raw, _), (record, slots) in zip(chunk, works, strict=True):
             self._count(raw, record, written)
@@ -332,9 +332,9 @@ class Recorder:
         return value if self.names_key is None else pseudonym(self.names_key, column, value)
 
     def _count(self, raw: Raw, record: Record, written: Written) -> None:
-        spans = [span for text in record.texts for span in text.spans]
-        written.kinds.update((span.kind, span.recognizer) for span in spans)
-        written.touched += bool(spans)
+        if spans := [span for text in record.texts for span in text.spans]:
+            written.kinds.update((span.kind, span.recognizer) for span in spans)
+            written.touched += 1
         if self.gold is None:
             return
         expected = []

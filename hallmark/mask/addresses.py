@@ -28,6 +28,7 @@ _UP = r"[^\W\d_a-zà-öø-ÿ]"
 _LITTLE = r"(?:van|von|der|den|de|del|della|dei|di|da|do|dos|das|du|des|la|le|les|el|los|las|y|e|na|pod|nad|u|i|of|en|auf|am|im)"
 _CAPS = rf"(?:{_LITTLE}[ ]){{0,2}}{_UP}[^\W\d_]*(?:['’.-]+[^\W\d_]+)*\.?"
 _NO = r"\d{1,5}(?:[ ]?(?:[a-zA-Z]|bis|ter)(?!\w))?(?:[-/]\d{1,4}[a-zA-Z]?)?"
+_FIRST_NO = r"\d(?<![\w.,-]\d)" + _NO.replace("{1,5}", "{0,4}")  # no part of a longer one
 _AFTER = (  # separate street words that come last
     r"(?:streets?|str|st|avenue|ave|av|road|rd|lane|ln|boulevard|blvd|highway|hwy|parkway|pkwy|crescent|cres|alley|mews|"
     r"crossroads?|turnpike|expressway|freeway|bypass|esplanade|plaza|quay|wharf|"
@@ -59,7 +60,7 @@ _THEN_NO = (
     r"(?:[ ]?[,.-]?[ ]?-?[ ]?\d{1,2}(?:[ ]?[ºª°](?:[ ]?-?[ ]?(?:[A-Z](?!\w)|piso|planta|izq\w*|dcha?\w*|pta))?|[ ]?-?[A-Z](?!\w)|(?=[ ]?(?:[.\n]|$)))(?![.,]\d)){0,2}"
 )
 _DOOR = r"(?i:flat|apartment|apt\.?|studio|suite)[ ]?(?!\d+(?:st|nd|rd|th)\b)\d{1,5}[a-zA-Z]?(?![\w-])"
-_STARTS = rf"(?<![\w.,/-])(?=\d|{_DOOR})"
+_STARTS = rf"(?=[\dfasFAS])(?<![\w.,/-])(?=\d|{_DOOR})"
 # Words of a place without a full stop between them, where the next sentence would begin.
 _PLACE_WORD = rf"(?:{_LITTLE}[ ]){{0,2}}(?:(?:St|Ste|Mt|Ft)\.|{_UP}[^\W\d_]*(?:['’-]+[^\W\d_]+)*)"
 _PLACE = rf"{_PLACE_WORD}(?:[ ]{_PLACE_WORD}){{0,3}}"
@@ -69,12 +70,12 @@ _LESS = any_of(word_list("words/street_ends.txt"))
 _CORES = [
     # 12 Elm Street; 370 3911 Fourth Avenue
     compiled(
-        rf"(?<![\w.,-])(?:{_NO},?[ ]){{1,2}}(?:[NSEW]{{1,2}}\.?[ ])?(?:\d+(?:st|nd|rd|th)|{_ANYWORDS}?)[ ]{_AFTER}(?![\w-])",
+        rf"{_FIRST_NO},?[ ](?:{_NO},?[ ])?(?:[NSEW]{{1,2}}\.?[ ])?(?:\d+(?:st|nd|rd|th)|{_ANYWORDS}?)[ ]{_AFTER}(?![\w-])",
         re.IGNORECASE,
     ),
-    compiled(rf"(?<![\w.,-])(?:{_NO},?[ ]){{1,2}}(?:[NSEW]{{1,2}}\.?[ ])?{_WORDS}[ ](?:{_AFTER_NAME})(?![\w-])"),
+    compiled(rf"{_FIRST_NO},?[ ](?:{_NO},?[ ])?(?:[NSEW]{{1,2}}\.?[ ])?{_WORDS}[ ](?:{_AFTER_NAME})(?![\w-])"),
     compiled(
-        rf"(?<![\w.,-])(?:{_NO},?[ ])(?:(?:[a-z'-]+[ ]){{1,3}}(?:(?:{_NAMED_WORDS.lower()})\b\.?)(?=[ ]?(?:,|\n|apt|suite|$))"
+        rf"{_FIRST_NO},?[ ](?:(?:[a-z'-]+[ ]){{1,3}}(?:(?:{_NAMED_WORDS.lower()})\b\.?)(?=[ ]?(?:,|\n|apt|suite|$))"
         rf"|(?:[A-Z'-]+[ ]){{1,3}}(?:(?:{_NAMED_WORDS.upper()})\b\.?)(?=[ ]?(?:,|\n|APT|SUITE|$)))"
     ),
     # 56 rue La Boétie; Rua Diadema 1903; ul. Północna 73; C/ Mayor, 3, 2ºB; JALAN SAGU 18
@@ -92,7 +93,7 @@ _CORES = [
     compiled(rf"(?<![^\W_])(?:H\.|(?i:house|door|plot|flat))[ ]?(?i:no)\b\.?[ ]?{_NO},[ ]{_PLACE}"),
     # 14, Sector 9, Chandigarh 160009; 98/32, Gandhi Chowk, Pune-411001
     compiled(
-        rf"(?<![\w.,/-])(?:{_NO}),?[ ]{_PLACE}(?:[ ]\d{{1,3}})?(?:,[ ]{_PLACE}){{0,2}},?(?:[ ]|[ ]?-[ ]?)[1-9]\d{{2}}[ ]?\d{{3}}(?![\w-])"
+        rf"(?=\d)(?<![\w.,/-])(?:{_NO}),?[ ]{_PLACE}(?:[ ]\d{{1,3}})?(?:,[ ]{_PLACE}){{0,2}},?(?:[ ]|[ ]?-[ ]?)[1-9]\d{{2}}[ ]?\d{{3}}(?![\w-])"
     ),
     compiled(rf"{_STARTS}(?:{_NO}[ ]){{1,2}}{_PLACE},?[ ]{_DOOR}"),
     # Am Markt 3, 89073 Ulm
@@ -112,14 +113,14 @@ _LAST_NO = [
 ]
 # The word before a number that may end a street: these expressions are slow, and only tried around one.
 _STREET_WORD = re.compile(rf"(?<![^\W_])(?:{_AFTER_NAME}|(?i:{_AFTER}|{_COMPOUND}))[ ]$")
-_NUMBER = compiled(r"(?<=[^\W\d_.][ ])\d{1,5}|(?<=\.[ ])\d{1,5}")
+_NUMBER = compiled(r"\d(?<=[^\W\d_][ ]\d|\.[ ]\d)\d{0,4}")
 # 20789 Allika 46; 4923 Parmova 109
 # 1180 Lisa Mountains; 26 Rowe fork, Leeds
 _LESS_STREET = compiled(
-    rf"(?<![\w.,-])(?:{_NO})[ ](?P<name>{_UP}[^\W\d_]+(?:[ ]{_UP}[^\W\d_]+)?)[ ](?i:{_LESS})(?![\w-])(?P<ends>,|[ ]*(?:\n|$)|[.;])?"
+    rf"{_FIRST_NO}[ ](?P<name>{_UP}[^\W\d_]+(?:[ ]{_UP}[^\W\d_]+)?)[ ](?i:{_LESS})(?![\w-])(?P<ends>,|[ ]*(?:\n|$)|[.;])?"
 )
 _NUMBERED = compiled(
-    rf"(?<![\w.,:/-])\d{{2,6}}[ ]{_WORDS}[ ]{_NO}(?![\w-])\.?(?![ ]?(?:%|x\b|pcs|units|items|EUR|USD|€|\$))"
+    rf"\d(?<![\w.,:/-]\d)\d{{1,5}}[ ]{_WORDS}[ ]{_NO}(?![\w-])\.?(?![ ]?(?:%|x\b|pcs|units|items|EUR|USD|€|\$))"
 )
 _BOX = compiled(
     r"(?:\b(?:p\.?[ ]?o\.?[ ]?box|post[ ]?box|postfach|apartado|casilla|bo[îi]te postale|bp)[ ]?\d+"
@@ -165,7 +166,7 @@ _PARTICLES = word_list("words/town_particles.txt")
 
 def addresses(text: str) -> Iterator[Found]:
     """Street addresses, each as one span with all its parts."""
-    if not DIGIT.search(text) and "orner of" not in text and (text.islower() or not _STREET_ALONE.search(text)):
+    if not DIGIT.may_match(text) and "orner of" not in text and (text.islower() or not _STREET_ALONE.search(text)):
         return
     cores = [_lead(match) for pattern in _CORES for match in pattern.finditer(text) if _is_street(match[0])]
     cores += [match.span() for match in _NUMBERED.finditer(text) if _is_name(match[0])]

@@ -44,6 +44,7 @@ _FORM = re.compile(
 _SENTENCE_END = re.compile(r"(?<=[^\W_]{4})[.!?:;]\s|(?<=\d)[.,]\s")
 _IN_NAMES = frozenset(("a", "and", "for", "i", "in", "of", "on", "the", "us"))  # of a firm's name, if not first
 _NAME_START = re.compile(r"[^\W\d_]|\d+ (?=[^\W\d_])")
+_WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 Word = tuple[int, int, str]  # start, end, folded
 
 
@@ -63,9 +64,9 @@ def lines(text: str) -> Iterator[tuple[int, int, str]]:
 
 def is_printed(text: str) -> bool:
     """Whether a text of several lines is in capitals throughout, as what a till prints is."""
-    head = text[:4000]
+    head = text[:4000] if "\n" in text else ""
     capitals = sum(map(str.isupper, head))
-    return capitals > 30 and "\n" in text and capitals > 4 * sum(map(str.islower, head))
+    return capitals > 30 and capitals > 4 * sum(map(str.islower, head))
 
 
 def flat(text: str, start: int, end: int, lower: bool) -> Iterator[Found]:
@@ -75,13 +76,16 @@ def flat(text: str, start: int, end: int, lower: bool) -> Iterator[Found]:
     every second chat has a "thank you alex" to the agent. In upper case, a line with a word of shops and firms is a
     firm's name or address.
     """
+    starts, given = _place_starts(), first_names()
+    words = _WORD.findall(text, start, end) if lower and text.isascii() and "-" not in text else starts
+    if starts.isdisjoint(words) and given.isdisjoint(words):
+        return
     tokens = [(*match.span(), match[0].rstrip(".")) for match in TOKEN.finditer(text, start, end)]
     if not (lower and text.isascii()):
         tokens = [(first, last, fold(word)) for first, last, word in tokens]
     firm = not lower and any(word in _FIRMS for *_, word in tokens)
     if not lower:
         yield from _companies(text, start, end)
-    starts, given = _place_starts(), first_names()
     at = 0
     while at < len(tokens):
         word = tokens[at][2]

@@ -83,7 +83,7 @@ _LIVES = compiled(
 
 
 # "what is 2347 + 12", "2347 times 8": a number to reckon with.
-_RECKONED = re.compile(
+_RECKONED = compiled(
     r"\d ?[+*×÷=^] ?\d|\d [/x-] \d|\d ?% of|\d (?:plus|minus|times|divided by|multiplied by|to the power)(?![^\W_])"
     r"|(?<![^\W_])(?:(?:square root|sum|product|difference|factorial|cube|log) of (?:the )?|"
     r"(?:multiply|divide|subtract|add|square|double|triple|halve|round|convert|calculate|compute)(?: up| down)? )\d"
@@ -130,10 +130,10 @@ def _line(tokens: list[tuple[int, int, str]], reckoned: bool) -> Iterator[Found]
         else:
             at, role = at + 1, ""
     bare = [at for at in range(len(words)) if at not in taken and at not in cued]
-    money = reckoned or any(words[at] in amounts() for at in bare)
+    money = len(words) > 12 or reckoned or any(words[at] in amounts() for at in bare)
     numbered = len(taken)
     for at in bare:
-        if len(words) <= 12 and not money and _is_code(words, at):
+        if not money and _is_code(words, at):
             yield found(at, at + 1, "ACCOUNT", 0.7, "chat_number")
     numbered = len(taken) - numbered
     rest = [at for at in bare if at not in taken and (words[at] not in _FILLERS or is_given_name(words[at]))]

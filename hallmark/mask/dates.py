@@ -34,7 +34,7 @@ _YEAR_CUE = (
     r"in|since|from|of|until|till|to|by|before|after|during|between|circa|a|the|year|en|de|desde|hasta|del|año|entre|seit|bis|ab|von|nach|vor|"
     r"jahr|jahre|depuis|avant|après|jusqu'en|année|nel|dal|al|fino al|anno|early|late|mid"
 )
-_YEAR = compiled(r"(?<![^\W_])(?<!\d[.,/:-])(?:1[5-9]|20)\d\d(?![^\W_]|[.,:/-]\d)")
+_YEAR = compiled(r"[12](?<![^\W_].)(?<!\d[.,/:-].)(?:(?<=1)[5-9]|(?<=2)0)\d\d(?![^\W_]|[.,:/-]\d)")
 _MONTH_BEFORE = re.compile(rf"(?<![^\W_]){_MONTH}{_OF}$", re.IGNORECASE)
 _CUE_BEFORE = re.compile(rf"(?<![^\W_])(?:(?:{_YEAR_CUE})[ ]|(?:early|late|mid)-)$", re.IGNORECASE)
 _AMOUNT = re.compile(
@@ -142,7 +142,7 @@ def _is_birth(text: str, start: int) -> bool:
 
 # --- ages
 
-_SMALL = r"(?<![^\W_])(?<!\d[.,:/-])(?P<n>\d{1,3})"
+_SMALL = r"(?P<n>\d(?<![^\W_]\d)(?<!\d[.,:/-]\d)\d{0,2})"
 _YEARS = r"(?:años?|anos?|meses|mes|d[íi]as?|semanas?|ans|mois|jours|semaines|anni|mesi|giorni|settimane|jahren?|monaten?|wochen|tagen?)"
 _UNITS = compiled(
     rf"{_SMALL}[ ]{_YEARS}(?![^\W_])(?P<age>[ ](?:de edad|de nacid[oa]|de vida|d'âge|di età|alt)\b)?", re.IGNORECASE

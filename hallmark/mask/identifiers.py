@@ -15,7 +15,7 @@ from typing import NamedTuple
 from hallmark.mask.dates import DATE
 from hallmark.mask.lexicon import fold, is_word, word_list
 from hallmark.mask.official_ids import official
-from hallmark.mask.rules import Finder, Found
+from hallmark.mask.rules import DIGIT, Finder, Found
 
 CUES = {
     "any": "words/cues_any.txt",
@@ -115,15 +115,14 @@ def identifiers(language: str) -> Finder:
     known = cues(language)
 
     def find(text: str) -> Iterator[Found]:
-        if _DIGIT.search(text):
+        if DIGIT.may_match(text):
             yield from _cued(text, known)
             yield from official(text, language)
 
     return find
 
 
-_DIGIT = re.compile(r"\d")
-_TOKEN = re.compile(r"(?<!\d)(?<!\d[.,:])\d[^\W_]{0,40}(?:[-/._][^\W_]{1,40}){0,8}")
+_TOKEN = re.compile(r"\d(?<!\d\d)(?<!\d[.,:]\d)[^\W_]{0,40}(?:[-/._][^\W_]{1,40}){0,8}")
 _HEAD = re.compile(r"(?<![^\W_])(?:[^\W\d_]{1,8}[-/._]){0,3}[^\W\d_]{0,8}$")
 _SPACED_HEAD = re.compile(r"(?<![^\W_])(?:[A-Z]{1,5}[ -]){1,3}$")
 _LOW_HEAD = re.compile(r"(?<![^\W_])([a-z]{2,4})[ ]$")  # of one spelled in chat: "my id is hgy 675"

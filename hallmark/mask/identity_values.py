@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache
 
-from hallmark.mask.lexicon import fold, is_word
+from hallmark.mask.lexicon import fold, is_word, words_of
 from hallmark.mask.rules import Found
 
 _TOKEN = re.compile(r"[^\W_]+")
@@ -57,26 +57,27 @@ class KnownValues:
         """Every occurrence of a known value in `text`."""
         if not self:
             return
-        tokens = tokens_of(text)
-        letters = "".join([token for *_, token in tokens])
+        words = words_of(text)
+        letters = "".join(words)
         joined: Joined | None = None
         for kind, compact in self.whole:
             if any(part in letters for part in parts_of(compact)):
-                joined = joined or Joined(tokens)
+                joined = joined or Joined(tokens_of(text))
                 yield from _find_compact(joined, kind, compact)
-        words = {token for *_, token in tokens} if self.names else set()
+        distinct = set(words)
         for at, (kind, parts) in enumerate(self.names):
-            written = words.intersection(parts)
+            written = distinct.intersection(parts)
             firsts, tails = self._alike[at]
             if firsts:  # a typo keeps the first letter, or changes nothing else
                 written |= {
                     word
-                    for word in words
+                    for word in distinct
                     if len(word) > 3
                     and (word[0] in firsts or word[1:] in tails)
                     and any(_part(word, part, True) for part in parts)
                 }
-            for place, (start, end, token) in enumerate(tokens) if written else ():
+            tokens = tokens_of(text) if written else ()
+            for place, (start, end, token) in enumerate(tokens):
                 if token not in written:
                     continue
                 # Two adjacent parts, in any order, are the name even if each is an everyday word.

@@ -26,10 +26,11 @@ from hallmark.mask.lexicon import (
     titles,
     towns,
     word_list,
+    words_of,
 )
 from hallmark.mask.name_cues import JOB_HEADS, MONTHS
 from hallmark.mask.prefilter import compiled
-from hallmark.mask.rules import Found
+from hallmark.mask.rules import DIGIT, Found
 
 FORM_WORDS = word_list("words/form_words.txt")
 NO_NAMES = (
@@ -118,7 +119,7 @@ def introduced(text: str) -> Iterator[Found]:
         yield from _after(text, match.end(), _is_listed, 0.66, "introduced")
     for match in _LIKELY.finditer(text):
         yield from _after(text, match.end(), _is_asked if match["asks"] else _is_likely, 0.6, "introduced")
-    for match in _TITLE.finditer(text):
+    for match in () if titles().isdisjoint(words_of(text)) else _TITLE.finditer(text):
         if not match["title"][0].isupper() or text.isupper():
             led = _is_titled if fold(match["title"]) in _ADDRESS else _is_unknown
             yield from (name._replace(start=match.start()) for name in _after(text, match.end(), led, 0.66, "title"))
@@ -131,7 +132,7 @@ def introduced(text: str) -> Iterator[Found]:
     for match in _ASKED.finditer(text):
         if answer := _ANSWER.match(text, match.end()):
             yield from _after(text, answer.end(), _is_sure, 0.66, "answer", whole=True)
-    for match in _USER.finditer(text):
+    for match in _USER.finditer(text) if "." in text or "_" in text or DIGIT.may_match(text) else ():
         one, other = match["one"], match["other"]
         if len(one) == 1 or (other and len(other) == 1):
             if other and _is_initialed(one, match["joint"], other):

@@ -10,7 +10,7 @@ import importlib
 import pkgutil
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 
@@ -76,6 +76,13 @@ def fold(word: str) -> str:
         .replace("ł", "l")
         .replace("ø", "o")
     )
+
+
+@lru_cache(64)  # several look at a text, one after the other
+def words_of(text: str) -> Sequence[str]:
+    """The runs of letters and digits of a text, folded."""
+    words: list[str] = re.findall(r"[^\W_]+", text.lower() if text.isascii() else text)
+    return words if text.isascii() else list(map(fold, words))
 
 
 def _lists(provider: str, names: Iterable[str], languages: str = "") -> set[str]:

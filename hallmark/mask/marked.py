@@ -50,41 +50,41 @@ _TO_PLATE = re.compile(r"[ ]?(?:[(:#]|(?:no|nr|number|is|was|with|est|ist|es|è|
 _PLATE = re.compile(r"(?=[A-ZÄÖÜ -]{0,6}\d)(?=[\d -]{0,6}[A-ZÄÖÜ])[A-ZÄÖÜ\d]{1,4}(?:[ ·-]?[A-Z\d]{1,4}){1,3}(?![\w-])")
 # Two degrees with three places or more: a point on a map.
 _POINT = compiled(
-    r"(?<![\w.,-])(?<!\d[,;] )(?P<first>[-+]?[1-9]?\d\.\d{3,})[ ]?[,; /][ ]?(?P<second>[-+]?(?:1[0-7]\d|[1-9]?\d)\.\d{3,})(?![\w]|[.,;]?[ ]?[-+]?\d)"
+    r"(?=[-+\d])(?<![\w.,-])(?<!\d[,;] )(?P<first>[-+]?[1-9]?\d\.\d{3,})[ ]?[,; /][ ]?(?P<second>[-+]?(?:1[0-7]\d|[1-9]?\d)\.\d{3,})(?![\w]|[.,;]?[ ]?[-+]?\d)"
 )
 _POINT_CUE = re.compile(
     r"\b(?:gps|[ck]oord[ei]n\w+|coordonnées|lat(?:itude)?|position|location)\b[^\n\d]{0,24}$", re.IGNORECASE
 )
 _FORMS: list[Form] = [
-    ("ACCOUNT", _LIKELY, compiled(r"(?<![\w-])[A-Z]{2}\d\d[ ][A-Z]{3}(?![\w-])")),  # plates: Great Britain,
-    ("ACCOUNT", _LIKELY, compiled(r"(?<![\w-])[A-HJ-NP-TV-Z]{2}-\d{3}-[A-HJ-NP-TV-Z]{2}(?![\w-])")),  # France,
-    ("ACCOUNT", _LIKELY, compiled(r"(?<![\w-])[A-Z]{2}[ -]?\d{1,2}[ -]?[A-Z]{1,2}[ -]?\d{4}(?![\w-])")),  # India,
-    ("ACCOUNT", 0.5, compiled(r"(?<![\w-])(?!DIN|ISO)[A-ZÄÖÜ]{1,3}-[A-Z]{1,2}[ ]\d{2,4}(?![\w-])")),  # Germany
-    ("ACCOUNT", 0.9, compiled(r"(?<![\w:])\d{1,2}:\d\d-[a-z]{2}-\d{3,6}(?:-[A-Z]{1,4}){0,3}(?![\w-])")),  # US docket
-    ("NATIONAL_ID", _SURE, compiled(r"(?<!\w)\d\d[A-Z]{5}\d{4}[A-Z][1-9A-Z]Z[A-Z\d](?!\w)")),  # Indian GSTIN
-    ("ZIP_CODE", 0.7, compiled(r"(?<![\w-])[A-Z]{1,2}\d[A-Z\d]?[ ]\d[ABD-HJLNP-UW-Z]{2}(?![\w-])")),  # Great Britain
-    ("ZIP_CODE", 0.7, compiled(r"(?<![\w-])[ABCEGHJ-NPR-TV-Z]\d[A-Z][ -]\d[A-Z]\d(?![\w-])")),  # Canada
-    ("ZIP_CODE", 0.7, compiled(r"(?<![\w-])(?:[AC-FHKNPRTV-Y]\d{2}|D6W)[ ](?=[A-Z]*\d)(?=\d*[A-Z])[0-9AC-FHKNPRTV-Y]{4}(?![\w-])")),  # Ireland
-    ("CREDIT_CARD", 0.7, compiled(r"(?:(?:[*•]{4}|(?<!\w)[xX]{4})[ -]?){1,3}\d{4}(?!\w)|[*•xX]{6,12}\d{4}(?!\w)")),
+    ("ACCOUNT", _LIKELY, compiled(r"[A-Z](?<![\w-].)[A-Z]\d\d[ ][A-Z]{3}(?![\w-])")),  # plates: Great Britain,
+    ("ACCOUNT", _LIKELY, compiled(r"[A-HJ-NP-TV-Z](?<![\w-].)[A-HJ-NP-TV-Z]-\d{3}-[A-HJ-NP-TV-Z]{2}(?![\w-])")),  # France,
+    ("ACCOUNT", _LIKELY, compiled(r"[A-Z](?<![\w-].)[A-Z][ -]?\d{1,2}[ -]?[A-Z]{1,2}[ -]?\d{4}(?![\w-])")),  # India,
+    ("ACCOUNT", 0.5, compiled(r"[A-ZÄÖÜ](?<![\w-].)(?<!D(?=IN)|I(?=SO))[A-ZÄÖÜ]{0,2}-[A-Z]{1,2}[ ]\d{2,4}(?![\w-])")),  # Germany
+    ("ACCOUNT", 0.9, compiled(r"\d(?<![\w:].)\d?:\d\d-[a-z]{2}-\d{3,6}(?:-[A-Z]{1,4}){0,3}(?![\w-])")),  # US docket
+    ("NATIONAL_ID", _SURE, compiled(r"\d(?<!\w.)\d[A-Z]{5}\d{4}[A-Z][1-9A-Z]Z[A-Z\d](?!\w)")),  # Indian GSTIN
+    ("ZIP_CODE", 0.7, compiled(r"[A-Z](?<![\w-].)[A-Z]?\d[A-Z\d]?[ ]\d[ABD-HJLNP-UW-Z]{2}(?![\w-])")),  # Great Britain
+    ("ZIP_CODE", 0.7, compiled(r"[ABCEGHJ-NPR-TV-Z](?<![\w-].)\d[A-Z][ -]\d[A-Z]\d(?![\w-])")),  # Canada
+    ("ZIP_CODE", 0.7, compiled(r"[AC-FHKNPRTV-Y](?<![\w-].)(?:\d{2}|(?<=D)6W)[ ](?=[A-Z]*\d)(?=\d*[A-Z])[0-9AC-FHKNPRTV-Y]{4}(?![\w-])")),  # Ireland
+    ("CREDIT_CARD", 0.7, compiled(r"(?:(?:[*•][*•][*•]{2}|(?<!\w)[xX][xX][xX]{2})[ -]?){1,3}\d{4}(?!\w)|[*•xX][*•xX][*•xX]{4,10}\d{4}(?!\w)")),
     ("LOCATION", 0.985, compiled(  # degrees with minutes or directions
-        r"(?<!\w)\d{1,3}[°º](?:[ ]?\d{1,2}(?:\.\d+)?['′](?:[ ]?\d{1,2}(?:\.\d+)?(?:[\"″]|''))?|\.\d+[°º]?)?[ ]?[NS][,;]?[ ]{0,2}"
+        r"\d(?:(?<!\w\d)\d{0,2}[°º](?:[ ]?\d{1,2}(?:\.\d+)?['′](?:[ ]?\d{1,2}(?:\.\d+)?(?:[\"″]|''))?|\.\d+[°º]?)?[ ]?[NS][,;]?[ ]{0,2}"
         r"\d{1,3}(?:\.\d+)?[°º]?(?:[ ]?\d{1,2}(?:\.\d+)?['′](?:[ ]?\d{1,2}(?:\.\d+)?(?:[\"″]|''))?)?[ ]?[EWO](?!\w)"
-        r"|(?<![\w.])\d{1,2}\.\d{2,}[°º]?[ ]?[NS][,;]?[ ]{0,2}\d{1,3}\.\d{2,}[°º]?[ ]?[EWO](?!\w)")),
+        r"|(?<![\w.]\d)\d?\.\d{2,}[°º]?[ ]?[NS][,;]?[ ]{0,2}\d{1,3}\.\d{2,}[°º]?[ ]?[EWO](?!\w))")),
     ("PASSPORT", 0.99, compiled(  # the machine-readable zone of a passport or an identity card (ICAO 9303)
         r"(?<![\w<])(?=[A-Z0-9<]{0,46}(?:\s[A-Z0-9<]{0,46}){0,2}<<)[ACIPV][A-Z<][A-Z<]{3}[A-Z0-9<]{23,41}(?:\s{1,2}[A-Z0-9<]{26,46}){0,2}(?![\w<])")),
     ("SECRET", 0.7, compiled(r"(?<!\w)(?:tok|sess|sid)_(?=[A-Za-z]*\d)[A-Za-z0-9]{8,}(?!\w)")),
     ("ACCOUNT", 0.7, compiled(r"(?<!\w)(?:cus|cust|acct|usr|sub|ch|pi|pm)_(?=[A-Za-z]*\d)[A-Za-z0-9]{6,}(?!\w)")),
-    ("ACCOUNT", _UNSURE, compiled(r"(?<![\w/.-])#?(?=[A-Z/-]*\d)[A-Z\d]{1,8}(?:[-/][A-Z\d]{1,10}){1,4}(?![\w/-])")),
-    ("ACCOUNT", _UNSURE, compiled(r"(?<![\w/.-])(?=[A-Z]*\d)(?=\d*[A-Z])[A-Z\d]{5,20}(?![\w/-])")),
-    ("ACCOUNT", _UNSURE, compiled(r"(?<![\w/.,-])(?:[A-Z]{1,4}[ ])?\d{2,}(?:[ ]\d{2,}){0,4}(?<=\d{4})(?![\w/-]|[.,]\d)")),
+    ("ACCOUNT", _UNSURE, compiled(r"[#A-Z\d](?<![\w/.-].)(?:(?<=#)(?=[A-Z/-]*\d)[A-Z\d]{1,8}|(?<=\d|[A-Z](?=[A-Z/-]*\d))[A-Z\d]{0,7})(?:[-/][A-Z\d]{1,10}){1,4}(?![\w/-])")),
+    ("ACCOUNT", _UNSURE, compiled(r"[A-Z\d](?<![\w/.-].)(?<=\d(?=\d*[A-Z])|[A-Z](?=[A-Z]*\d))[A-Z\d]{4,19}(?![\w/-])")),
+    ("ACCOUNT", _UNSURE, compiled(r"[A-Z\d](?<![\w/.,-].)(?:(?<=[A-Z])[A-Z]{0,3}[ ]\d{2,}|(?<=\d)\d+)(?:[ ]\d{2,}){0,4}(?<=\d{4})(?![\w/-]|[.,]\d)")),
 ]  # fmt: skip
 _STREET_WORD = r"(?:Road|Street|Lane|Avenue|Close|Drive|Crescent|Terrace|Court|Way|Place|Gardens|Grove|Row|Hill|Mews|Square|Park|Rd|St|Ave|Ln|Dr|Ct)\b\.?"
 # "Flat 9, Tudor Court", "Rose Cottage, Mill Lane", "B-42, Sector 19", "Maliebaan 71" before a postcode
 _HOUSES = compiled(
-    rf"(?<![\w-])(?:Flat|Apartment|Apt\.?|Unit|Plot|Suite|House|Block|Villa)[ ](?:no\.?[ ])?\d+[A-Z]?,?[ ](?:\d+[A-Za-z]?,?[ ])?(?:[A-Z][\w'’-]+[ ]){{1,3}}{_STREET_WORD}"
+    rf"(?=[A-Z])(?:(?<![\w-])(?:Flat|Apartment|Apt\.?|Unit|Plot|Suite|House|Block|Villa)[ ](?:no\.?[ ])?\d+[A-Z]?,?[ ](?:\d+[A-Za-z]?,?[ ])?(?:[A-Z][\w'’-]+[ ]){{1,3}}{_STREET_WORD}"
     rf"|[A-Z](?<![\w-].)[\w'’-]+(?:[ ][A-Z][\w'’-]+)?[ ](?:Cottage|House|Farm|Lodge|Villa|Barn|Manor),[ ](?:\d+[ ])?(?:[A-Z][\w'’-]+[ ]){{1,3}}{_STREET_WORD}"
     rf"|(?:(?<=lives on )|(?<=lived on )|(?<=live on )|(?<=missing from )|(?<=home on )|(?<=home in )|(?<=house on )|(?<=house in ))(?:[A-Z][\w'’-]+[ ]){{1,3}}{_STREET_WORD}"
-    r"|[A-Z](?<![\w-].)[^\W\d_]+(?:-[A-Z][^\W\d_]+){0,3}(?:[ ][A-Z][^\W\d_]+){0,2}[ ]\d{1,4}[ ]?[a-zA-Z]?(?=,?[ \n](?:\d{4}[ ]?[A-Z]{2},?|\d{5})[ ][A-Z'’][a-z])"
+    r"|[A-Z](?<![\w-].)[^\W\d_]+(?:-[A-Z][^\W\d_]+){0,3}(?:[ ][A-Z][^\W\d_]+){0,2}[ ]\d{1,4}[ ]?[a-zA-Z]?(?=,?[ \n](?:\d{4}[ ]?[A-Z]{2},?|\d{5})[ ][A-Z'’][a-z]))"
 )
 # The town after a street: "23 Ballymore Terrace, Cork, ..."
 _STREET_TOWN = compiled(
@@ -101,7 +101,7 @@ _LAST_FOUR = compiled(
 )
 # "67000 Strasbourg", "7010 Trondheim", "3581 CG Utrecht", "Victoria 3220"
 _CODE_TOWN = compiled(
-    r"(?<![\w.,/-])(?P<code>(?:[A-Z]{1,2}-)?(?:\d{5}|\d{4}(?:[ ]?[A-Z]{2})?|\d{3}[ ]\d\d|\d\d-\d{3}|\d{4}-\d{3}))(?:(?<=[A-Z]),)?[ ]"
+    r"(?=[A-Z\d])(?<![\w.,/-])(?P<code>(?:[A-Z]{1,2}-)?(?:\d{5}|\d{4}(?:[ ]?[A-Z]{2})?|\d{3}[ ]\d\d|\d\d-\d{3}|\d{4}-\d{3}))(?:(?<=[A-Z]),)?[ ]"
     r"(?P<town>[^\W\d_a-zß-öø-ÿ][^\W\d_]+(?:['’ -][^\W\d_a-zß-öø-ÿ][^\W\d_]+){0,2})"
 )
 # "in South Kopan", "from Fort Bell": one place, not a side of the sky and a person
@@ -118,7 +118,7 @@ def marked(text: str) -> Iterator[Found]:
     for pattern, finder in _FINDERS:
         for match in pattern.finditer(text):
             yield from finder(text, match)
-    yield from formed(text, (*_FORMS, *_IN_PARTS))
+    yield from formed(text, _FORMS)
 
 
 def _point(text: str, match: re.Match[str]) -> Iterator[Found]:
@@ -194,7 +194,7 @@ def _whole_name(text: str, match: re.Match[str]) -> Iterator[Found]:
         yield Found(*match.span(), "PERSON", 0.73, "whole_name")
 
 
-_IN_PARTS: list[Form] = [
+_FORMS += [
     ("USERNAME", 0.72, _NICK),
     ("DATE_TIME", 0.55, EVENT_DATE),
     ("STREET_ADDRESS", 0.76, _HOUSES),

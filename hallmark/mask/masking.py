@@ -508,7 +508,7 @@ def windows(text: str, size: int, overlap: int) -> Iterator[tuple[int, str]]:
 
 def _occurrences(text: Draft, values: dict[str, list[tuple[list[str], str]]]) -> Iterator[tuple[int, int, str]]:
     """The places of a text whose letters and digits are those of a value, the longest value first at each."""
-    tokens = text.tokens if values else []
+    tokens = tokens_of(text.text) if values else ()
     at = 0
     while at < len(tokens):
         best: tuple[list[str], str] | None = None

@@ -22,6 +22,7 @@ from hallmark.mask.lexicon import (
     titles,
     towns,
     word_list,
+    words_of,
 )
 from hallmark.mask.name_cues import (
     DOES,
@@ -47,6 +48,7 @@ _ABBREVIATED = frozenset(
     ["us", "uk", "un", "eu", "dc", "po", "ny", "la", "ad", "bc", "am", "pm", "ie", "eg", "st", "no", "usa", "uae", "sa"]
 )
 _ROLES = word_list("words/person_roles.txt")
+_LEADS = titles() | _ROLES
 _ABBREVIATION = re.compile(r"(?:[^\W\d_]\. ?){3,}|[^\W\d_]")  # "D.I.Y." and "SR I" are no one's initials
 _WORD = re.compile(NAME_PART)
 # What is said to people only, and what may follow a name: not another noun ("ask Rose Hotel").
@@ -90,9 +92,9 @@ def _below_name(text: str, job: re.Match[str]) -> bool:
 
 def _led(text: str) -> Iterator[Found]:
     """ "Mr Franz Cede": a title is part of how a person is called. "Judge Costa": a role is not."""
-    for match in LED.finditer(text):
+    for match in () if _LEADS.isdisjoint(words_of(text)) else LED.finditer(text):
         word = fold(match[1])
-        if word not in titles() and word not in _ROLES:
+        if word not in _LEADS:
             continue
         name = NAMED.match(text, match.end())
         end = _end(text, *name.span()) if name else 0

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ahocorasick_rs import AhoCorasick
 
 Literals = frozenset[str]
-_Held = tuple[set[int], int]
+_Read = tuple[str, set[int], int]  # a text, the numbers of the sets of which it holds a literal, and its digits
 DIGIT = "\\d"  # stands for any digit
 _EMPTY: Literals = frozenset([""])
 _MOST = 64  # literals that concatenation may make; more are asked for one part at a time
@@ -53,8 +53,10 @@ class Prefilter:
 
     def may_match(self, text: str) -> bool:
         """Whether the text holds what every match must hold."""
-        held, digits = _AUTOMATON.held(text)
-        return self._digits <= digits and self._sets <= held
+        last = _AUTOMATON.last
+        if last[0] is not text:
+            last = _AUTOMATON.read(text)
+        return self._digits <= last[2] and self._sets <= last[1]
 
 
 class Filtered(Prefilter):
@@ -95,37 +97,28 @@ class _Automaton:
         self._found: AhoCorasick | None = None
         self._members: list[list[int]] = []  # of each literal: the sets that it is in
         self._digits: list[int] = []
-        self._known: dict[str, _Held] = {}
-        self._last: tuple[str, _Held] = (_NO_TEXT, (set(), 0))
+        self._known: dict[str, _Read] = {}
+        self.last: _Read = (_NO_TEXT, set(), 0)
 
     def numbers(self, sets: Sequence[Literals]) -> frozenset[int]:
         """The numbers of the sets, which are new or known."""
         self._found = None
-        self._forget()
+        self._known, self.last = {}, (_NO_TEXT, set(), 0)
         return frozenset(self._sets.setdefault(literals, len(self._sets)) for literals in sets)
 
-    def held(self, text: str) -> _Held:
-        """The numbers of the sets of which the text holds a literal, and how many digits it holds."""
-        last = self._last
-        if last[0] is not text:
-            self._last = last = (text, self._remembered(text))
-        return last[1]
-
-    def _remembered(self, text: str) -> _Held:
-        if len(text) > _SHORT:
-            return self._read(text)
-        held = self._known.get(text)
-        if held is None:
+    def read(self, text: str) -> _Read:
+        """What a text holds; that of the last one is in `last`, since many ask for it one after the other."""
+        found = self._known.get(text)
+        if found is None:
+            found = (text, *self._held(text))
             if len(self._known) >= _KEPT:
                 self._known.clear()
-            self._known[text] = held = self._read(text)
-        return held
+            if len(text) <= _SHORT:
+                self._known[text] = found
+        self.last = found = (text, *found[1:])
+        return found
 
-    def _forget(self) -> None:
-        self._known = {}
-        self._last = (_NO_TEXT, (set(), 0))
-
-    def _read(self, text: str) -> _Held:
+    def _held(self, text: str) -> tuple[set[int], int]:
         plain = text.lower()
         if not text.isascii():  # half a surrogate pair, which the automaton can't read, is in no literal
             plain = text.translate(_SAME).lower().encode(errors="replace").decode()

@@ -5,12 +5,10 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import NamedTuple
 
-from hallmark.mask.identity_values import tokens_of
 from hallmark.mask.kinds import KINDS, PLACEHOLDER, kind_of, short
 from hallmark.mask.lexicon import first_names, fold, is_common, word_list
 from hallmark.mask.params import Mask
@@ -101,11 +99,6 @@ class Draft:
             parts.append(self.text[at : span.start])
             at = span.end
         return [*parts, self.text[at:]]
-
-    @cached_property
-    def tokens(self) -> Sequence[tuple[int, int, str]]:
-        """Runs of letters and digits: start, end, folded."""
-        return tokens_of(self.text)
 
     def add(self, found: Iterable[Found]) -> list[Span]:
         """Add the parts of the spans (in characters of the text) that are not masked yet; returns the new spans."""
