@@ -27,12 +27,22 @@ from tests.rows import mask_with
 
 SURE = 0.45  # the least score at the levels below `all`
 FINDERS: dict[str, Finder] = {
-    "addresses": addresses, "ages": ages, "cards": cards, "cued": cued, "dates": lambda text: dates(text, None), "fields": fields,
-    "foreign_names": foreign_names, "jobs": jobs, "marked": marked, "names": names, "phones": phones, "structured": structured,
+    "addresses": addresses,
+    "ages": ages,
+    "cards": cards,
+    "cued": cued,
+    "dates": lambda text: dates(text, None),
+    "fields": fields,
+    "foreign_names": foreign_names,
+    "jobs": jobs,
+    "marked": marked,
+    "names": names,
+    "phones": phones,
+    "structured": structured,
     "sentences": lambda text: chain(names(text), chat(text)),
     "second_check": lambda text: (Found(*one, 1.0, "check") for one in matches(text)),
     **{f"identifiers_{language}": identifiers(language) for language in ("en", "es", "de", "fr", "it")},
-}  # fmt: skip
+}
 LINES = Path(__file__).with_name("masked_by_rules.txt").read_text(encoding="utf-8").splitlines()
 MASKERS = {level: Masker(mask_with(level=level, allow_patterns=[])) for level in ("quasi", "all")}
 
@@ -58,13 +68,24 @@ def test_what_is_marked_is_found_whole_and_nothing_else(line: str) -> None:
 HEADS = st.sampled_from(sorted(word_list("words/jobs.txt")))
 JOBS = HEADS | HEADS.map("senior {}".format) | HEADS.map(lambda head: f"{head.capitalize()}, civil (consulting)")
 HELD = (
-    "Interview with Rosa Miller, {} at Lumbre.", "Rosa Miller ({}) called.", "He was hired as a {}.", "My sister is a {}.",
-    "Rosa Miller works as a {}.", "She became a {}.", "After years as a {}, he left.", "Occupation: {}",
-)  # fmt: skip
+    "Interview with Rosa Miller, {} at Lumbre.",
+    "Rosa Miller ({}) called.",
+    "He was hired as a {}.",
+    "My sister is a {}.",
+    "Rosa Miller works as a {}.",
+    "She became a {}.",
+    "After years as a {}, he left.",
+    "Occupation: {}",
+)
 BARE = (
-    "We need a {} for the kitchen.", "Please ask a {}, or two.", "It works as a {}.", "A {} and a plumber came.",
-    "The {} is broken.", "The job of a {}: to test.", "Export it as a {}.",
-)  # fmt: skip
+    "We need a {} for the kitchen.",
+    "Please ask a {}, or two.",
+    "It works as a {}.",
+    "A {} and a plumber came.",
+    "The {} is broken.",
+    "The job of a {}: to test.",
+    "Export it as a {}.",
+)
 
 
 @given(JOBS, st.sampled_from(HELD), st.sampled_from(BARE))

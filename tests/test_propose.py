@@ -31,6 +31,7 @@ from hallmark.mask.kinds import KINDS
 from hallmark.params.checked import changed
 from hallmark.params.edit import replaced
 from hallmark.params.loader import load_params
+from hallmark.task.values import folded
 from tests import tool_exports
 from tests.rows import refused, write_lines
 from tests.test_conversations import labelled as labelled_spans
@@ -536,6 +537,25 @@ def test_a_group_by_its_values_is_said(tmp_path: Path, name: str, said: str) -> 
     assert found.roles.group == name and said in str(found.warnings)
 
 
+@pytest.mark.parametrize(
+    ("book", "names"),
+    [
+        ("codebook.json", json.dumps({"category": dict(enumerate(CODES))})),
+        ("b.csv", "no;name;on\n" + "".join(f"{n};{of};1\n" for n, of in enumerate(CODES))),
+    ],
+)
+def test_a_folder_of_a_table_and_a_codebook_is_the_table(tmp_path: Path, book: str, names: str) -> None:
+    import polars as pl
+
+    file = tmp_path / "visits.parquet"
+    pl.DataFrame(requests(category=lambda n, kind: [*CODES].index(kind))).write_parquet(file)
+    (tmp_path / book).write_text(names, encoding="utf-8")
+    found = proposed(tmp_path)
+    assert found.file == file and set(found.task.schema["enum"]) == {*CODES}
+    (tmp_path / "more.json").write_text(json.dumps(requests(4)), encoding="utf-8")
+    assert propose.data_in(tmp_path) == tmp_path, "both have rows"
+
+
 def test_labels_in_several_spellings_are_one(tmp_path: Path) -> None:
     rows = requests(category=lambda n, kind: f" {kind.title()} ".replace(" ", "  ") if n % 9 == 0 else kind)
     found = proposed(write(tmp_path, rows))
@@ -544,6 +564,9 @@ def test_labels_in_several_spellings_are_one(tmp_path: Path) -> None:
     propose.try_out(found, rules())
     assert "mask will stop" not in str(found.warnings)
     assert "combinations" not in str(found.warnings)
+    signs = requests(category=lambda n, kind: kind.replace(" ", (" ", " / ", "-")[n % 3]) + "." * (n % 5 == 0))
+    assert len(proposed(write(tmp_path, signs)).task.schema["enum"]) == 4
+    assert len({*map(folded, ("C", "C++", "1.5", "1-5", "-1", "1", "a b", "ab"))}) == 8
     orders = [order(n) | {"lines": [{"sign": ("EUR", "eur", "GBP")[n % 3]}]} for n in range(90)]
     assert "'lines[].sign' has 3 spellings of 2 labels" in str(infer(Column("order", orders)).doubts)
     pairs = [f"{a}|{b}" for a in "abcd" for b in "abcd" if a < b]

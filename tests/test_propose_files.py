@@ -10,12 +10,14 @@ import pytest
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.params import Chat
+from hallmark.base.records import columns_of
 from hallmark.base.rows import read_rows
 from hallmark.commands import propose
 from hallmark.commands.encodings import copy_of, encoding_of, in_utf8
+from hallmark.data.spans import is_open
 from tests import tool_exports
 from tests.rows import checked_rows, write_lines
-from tests.test_propose import proposed, rules, words, write
+from tests.test_propose import CODES, proposed, requests, rules, words, write
 
 SAYS = {"lender": "May I keep {0}?", "desk": "Yes, {0} is yours for two more weeks.", "notice": "desk has joined"}
 
@@ -220,6 +222,16 @@ def test_an_empty_object_or_the_word_null_is_no_answer_among_objects_with_keys(t
     assert "105 can be read, 15 left out: 15 without target (recipe)" in "\n".join(found.tried)
 
 
+def test_words_that_repeat_are_no_owner_of_ids_and_a_name_does_not_win_over_its_id(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [{"key": f"s{n:04}", "dig": f"TR-{n // 3 + 100}", "tool": f"{words(n // 3 % 24)[:5]} {'abcdefghijklmnopqrstuvwx'[n // 3 % 24]}",
+             "text": f"Found {words(n)} under {words(n + 7)}", "label": ("bone", "coin")[n % 2]} for n in range(240)]  # fmt: skip
+    assert proposed(write(tmp_path, rows)).roles.group == "dig"
+    rows = [
+        row | {"guest": {"id": f"g{n // 3}x", "name": f"Ann {chr(65 + n // 3 % 26)}"}} for n, row in enumerate(rows)
+    ]
+    assert proposed(write(tmp_path, rows)).roles.group == "guest.id"
+
+
 def test_spans_that_people_corrected_win_over_those_of_a_machine(tmp_path: Path) -> None:
     """Both in the form of Ground Truth; an empty list is an answer, a row without one is none."""
 
@@ -308,3 +320,116 @@ def test_a_folder_of_tables_by_year_with_a_codebook_in_another_encoding(tmp_path
     assert copy == copy_of(folder) and sorted(path.name for path in copy.iterdir())[-1] == "codebook"
     with in_utf8(copy, write=False) as (again, encoding):
         assert (again, encoding) == (copy, None)
+
+
+@pytest.mark.parametrize(
+    ("key", "seen", "hidden"),
+    [("public", True, False), ("is_internal", 0, 1), ("type", "comment", "note"), ("visibility", "everyone", "team")],
+)
+@pytest.mark.parametrize("names", [{}, {"lender": "user", "desk": "assistant"}])
+def test_turns_that_the_user_never_saw_are_left_out(
+    tmp_path: Path, names: dict[str, str], key: str, seen: Any, hidden: Any
+) -> None:
+    rows = []
+    for n in range(40):
+        said = [turn | {key: seen} for turn in talk(n, "ldld", "role", "content")]
+        said.append({"role": "desk", "content": f"Tell nobody {words(n)}", key: hidden})
+        rows.append(
+            {
+                "reader": f"R{n % 15}",
+                "messages": [turn | {"role": names.get(turn["role"], turn["role"])} for turn in said],
+            }
+        )
+    found = proposed(write(tmp_path, rows))
+    chat = found.edits["data"]["chat"]
+    assert chat["internal"] == {key: [str(hidden)]} and f"turns with {key} {hidden} (40) are left out" in str(
+        found.warnings
+    )
+    read = checked_rows(
+        write_lines(tmp_path / "a.jsonl", rows),
+        id="row.id",
+        group="reader",
+        input="turns.input",
+        target="turns.target",
+        chat=Chat(**chat),
+    )
+    assert all(row.target.startswith("Yes") for row in read)
+
+
+def test_labels_that_say_there_is_none_are_no_answer_and_one_in_doubt_is_asked_about(tmp_path: Path) -> None:
+    rows = requests(
+        category=lambda n, kind: 0 if n % 24 == 0 else 999 if n % 25 == 0 else 10 * [*CODES].index(kind) + 10
+    )
+    file, book = write(tmp_path, rows), tmp_path / "kinds.csv"
+    found = proposed(file)
+    assert "0, 999 (19 rows) may stand for no answer" in str(found.warnings) and not found.edits["data"]["no_answer"]
+    book.write_text(
+        "code;text\n0;not yet classified\n10;seat not assigned\n20;b\n30;c\n40;d\n999;unknown\n", encoding="utf-8"
+    )
+    found = proposed(file)
+    assert found.edits["data"]["no_answer"] == ["0"] and "10, 999 (" in str(found.warnings)
+    assert sorted(found.task.schema["enum"]) == ["b", "c", "d", "seat not assigned", "unknown"]
+    propose.try_out(found, rules())
+    assert "10 without target (category)" in "\n".join(found.tried) and "not yet" not in str(
+        found.edits["data"]["labels"]
+    )
+    assert proposed(write(tmp_path, [row | {"category": row["category"] or -1} for row in rows])).edits["data"][
+        "no_answer"
+    ] == ["-1"]
+
+
+@pytest.mark.parametrize("name", ["{}", "gold_{}"])
+def test_several_columns_that_are_read_off_a_text_are_the_answer(tmp_path: Path, name: str) -> None:
+    rows = []
+    for n in range(200):
+        read = {
+            "crates": n % 90,
+            "grain": ("oats", "rye", "malt")[n % 3],
+            "town": ("Bath", "Cork", "Deal", "Elgin")[n * 7 % 4],
+        }
+        said = {
+            "mail": "Bring {crates} crates of {grain} to {town}. ".format(**read) + words(n),
+            "mill": f"M{n % 40 + 100}",
+        }
+        rows.append(said | {name.format(of): value for of, value in read.items()} | {"eur": n * 13 % 97})
+    found = proposed(write(tmp_path, rows))
+    assert (found.roles.target, found.roles.group, found.kind) == (
+        [name.format(of) for of in ("crates", "grain", "town")],
+        "mill",
+        "extraction",
+    )
+    propose.try_out(found, rules())
+    assert "200 can be read" in "\n".join(found.tried)
+
+
+def test_a_long_text_that_has_words_of_the_answer_is_read_too(tmp_path: Path) -> None:
+    parts = [
+        " ".join(f"{name}{at}" for name in ("sluice weir", "culvert gate", "ditch lock", "levee pump")) for at in "abcd"
+    ]
+    rows = [
+        {
+            "ask": f"How many {words(n)}?",
+            "stock": parts[n % 4],
+            "kind": "xy"[n % 2],
+            "query": f"COUNT {parts[n % 4][:40]} {n % 31}",
+        }
+        for n in range(200)
+    ]
+    found = proposed(write(tmp_path, rows), targets=("query",))
+    assert columns_of(found.roles.input) == ["ask", "stock"]
+
+
+def test_a_context_that_makes_rows_alike_is_named_where_split_drops_them(tmp_path: Path) -> None:
+    policy = " ".join(words(n) for n in range(30))
+    rows = requests(policy=lambda n, kind: policy, member=lambda n, _: f"K{n // 2 + 100}")
+    rows = [
+        row | {"body": " ".join(f"{n * (at + 91) ** 3 % 99991:x}" for at in range(9))} for n, row in enumerate(rows)
+    ]
+    found = proposed(write(tmp_path, rows))
+    propose.try_out(found, rules())
+    assert found.roles.context == "policy" and "without data.context (policy) 2" in str(found.warnings)
+
+
+def test_ids_of_owners_are_the_group_and_what_prodigy_did_not_accept_is_no_answer(tmp_path: Path) -> None:
+    assert proposed(write(tmp_path, requests(320, owner=lambda n, _: 2000 + n * 11 % 60 * 7))).roles.group == "owner"
+    assert is_open({"_task_hash": 1, "answer": "reject"}, "spans") and not is_open({"answer": "reject"}, "spans")

@@ -49,6 +49,8 @@ def test_what_tools_write_is_read(tmp_path: Path, name: str, content: str | byte
     [
         ("a.csv", "id;text\n1;ä\n".encode("cp1252"), "not UTF-8 at or after this row\n.*in Excel: CSV UTF-8"),
         ("a.csv", "id;text\n1;a;b\n", r"row 2: .*\(3, not 2; separator: ';'\)"),
+        ("a.csv", "id,text,kind\n1,one line\nand the rest,x\n", r"row 2: .*\(2, not 3"),  # a line break without quotes
+        ("a.csv", 'id,text,kind\n1,"a,b\n2,c,d\n3,e"\n', r"row 2: .*\(2, not 3"),  # a quote that ends rows later
         ("a.csv", 'sep="\nid\n', "names another separator"),
         ("a.txt", "only words\n", r"'\.txt' can't be read\n.*in Excel, save as CSV UTF-8"),
         ("a.json", '{"a": [{"id": 1}], "b": [{"id": 1}]}', "2 lists of objects"),
@@ -59,6 +61,18 @@ def test_what_tools_write_is_read(tmp_path: Path, name: str, content: str | byte
 def test_what_cant_be_read_is_said(tmp_path: Path, name: str, content: str | bytes, words: str) -> None:
     with pytest.raises(HallmarkError, match=words):
         read(tmp_path / name, content)
+
+
+def test_empty_cells_that_an_export_drops_are_null_which_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        assert [row["kind"] for _, row in read(tmp_path / "a.tsv", 'id\tsaid\tkind\n1\t"a\nb"\n2\tc\n3\td\tx\n')] == [
+            None,
+            None,
+            "x",
+        ]
+    assert [record.getMessage().split(": ")[1][:8] for record in caplog.records] == ["2 row(s)"]
 
 
 def test_lines_are_numbered_as_in_an_editor(tmp_path: Path) -> None:

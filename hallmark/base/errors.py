@@ -28,10 +28,7 @@ def printable(text: str, keep: str = "") -> str:
 
     `keep` lists the characters to leave as they are.
     """
-    return "".join(
-        letter if letter.isprintable() or letter in keep else letter.encode("unicode_escape").decode()
-        for letter in text
-    )
+    return "".join(one if one.isprintable() or one in keep else one.encode("unicode_escape").decode() for one in text)
 
 
 def in_red(text: str, stream: TextIO) -> str:
@@ -88,16 +85,12 @@ def run_stage(
     spec = sys.modules["__main__"].__spec__  # a tool is one folder deeper than a stage
     module = spec.name if spec else f"stages.{name}"
     parser = parser or argparse.ArgumentParser(prog=f"python -m {module}", description=doc)
-    parser.add_argument(
-        "--params", type=Path, default=Path("params.yaml"), help="parameter file (default: %(default)s)"
-    )
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="params file (default: %(default)s)")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format=f"{name}: %(message)s", stream=sys.stderr)
     for chatty in ("httpx", "datasets", "presidio-analyzer", "urllib3", "transformers"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    if (
-        threading.current_thread() is threading.main_thread()
-    ):  # a stage that is asked to stop leaves no half-written files
+    if threading.current_thread() is threading.main_thread():  # a stage that must stop leaves no half-written files
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with suppress(Exception):  # it is there to be read, and stops no stage
         from hallmark.base.progress import heading

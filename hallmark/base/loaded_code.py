@@ -84,9 +84,7 @@ def reads_its_folder(name: str) -> bool:
     """Whether a module names files of its folder, by a path or by `__file__`."""
     text = place(name).read_text(encoding="utf-8")
     constants = [node.value for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant)]
-    return "__file__" in text or any(
-        isinstance(each, str) and _data_file(Path(name).parent, each) for each in constants
-    )
+    return "__file__" in text or any(isinstance(one, str) and _data_file(Path(name).parent, one) for one in constants)
 
 
 def library() -> Path | None:
@@ -156,9 +154,7 @@ def _used(name: str) -> tuple[frozenset[str], bool]:
             names = [source, *(f"{source}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Name) and node.id == "__path__":  # the modules of its folder are loaded by a loop
             package = ".".join(module.parent.parts)
-            names = [
-                f"{package}.{file.stem}" for file in sorted(place(name).parent.glob("*.py")) if file.stem != "__init__"
-            ]
+            names = [f"{package}.{of.stem}" for of in sorted(place(name).parent.glob("*.py")) if of.stem != "__init__"]
         elif (
             isinstance(node, ast.Call)
             and ast.unparse(node.func) == "own_modules"
@@ -173,9 +169,7 @@ def _used(name: str) -> tuple[frozenset[str], bool]:
         files |= {file for file in map(_file, names) if file}
         files |= {file for name in names for file in _packages(name)}
         if isinstance(node, ast.Import | ast.ImportFrom):
-            others = {
-                top for top in (name.split(".")[0] for name in names) if top not in {*sys.stdlib_module_names, *OURS}
-            }
+            others = {top for top in (of.split(".")[0] for of in names) if top not in {*sys.stdlib_module_names, *OURS}}
             library |= bool(others)
             if outside := sorted(
                 top for top in others if Path(f"{top}.py").is_file() or Path(top, "__init__.py").is_file()

@@ -118,6 +118,9 @@ class Chat(Block):
         description="who is who; others are left out"
     )
     answer: Text | None = Field(description="of a log: the column with the answer to these turns, as a message")
+    internal: dict[Text, list[Text]] = Field(
+        description="keys of a turn, with values that mark it as not seen by users"
+    )
 
 
 class Data(Block):

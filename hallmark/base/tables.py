@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import codecs
 import csv
+import logging
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
 from hallmark.base.errors import HallmarkError
+
+log = logging.getLogger(__name__)
 
 SEPARATORS = ",;\t|"  # in a tie, the first
 UTF8 = "save the file as UTF-8 (in Excel: CSV UTF-8; elsewhere `iconv -f cp1252 -t utf-8`)"
@@ -27,6 +32,7 @@ def read_table(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """(line number, row) for each row; the header is line 1. Empty values are None, and rows of nothing else are skipped.
 
     A column that stands several times in the header (Jira writes one for each label of an issue) is one column of lists.
+    A row may lack its last cells, as exports drop them if they are empty, unless it looks cut by a line break without quotes.
     """
     encoding = encoding_of(path)
     with _opened(path, encoding) as file:
@@ -35,30 +41,34 @@ def read_table(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     if separator == "\t" and not _fits(path, encoding, skipped, csv.QUOTE_MINIMAL):
         # Benchmarks' TSV have no quoting: a quote is a letter of the text.
         quoting = csv.QUOTE_NONE if _fits(path, encoding, skipped, csv.QUOTE_NONE) else csv.QUOTE_MINIMAL
-    header: list[str] = []
-    for line, values in _lines(path, encoding, separator, skipped, quoting):
-        if not header:
-            header = values
-            repeated = {name for name, count in Counter(header).items() if count > 1}
-            continue
-        if len(values) != len(header):
-            named = {"\t": "tab"}.get(separator, f"'{separator}'")
-            raise HallmarkError(
-                f"the row has more or fewer fields than the header ({len(values)}, not {len(header)}; separator: {named})",
-                file=path,
-                row=line,
-                remedy="fix the quoting",
-            )
+    lines = _lines(path, encoding, separator, skipped, quoting)
+    header = next(lines, (0, []))[1]
+    repeated = {name for name, count in Counter(header).items() if count > 1}
+    short = 0
+    for (line, values), (_, after) in pairwise(chain(lines, [(0, [])])):
+        cut = len(after) < len(header) and len(values) + len(after) == len(header) + 1 and " " in "".join(after[:1])
+        held = [inner for cell in values if len(values) < len(header) for inner in cell.split("\n")[1:-1]]  # whole rows
+        cut |= bool(held) and all(inner.count(separator) == len(header) - 1 for inner in held)
+        if len(values) > len(header) or len(values) < min(2, len(header)) or cut:
+            problem = f"the row has more or fewer fields than the header ({len(values)}, not {len(header)}; separator: {separator!r})"
+            raise HallmarkError(problem, file=path, row=line, remedy="fix the quoting")
+        short += len(values) < len(header)
         row: dict[str, Any] = {name: [] if name in repeated else None for name in header}
-        for name, value in zip(header, values, strict=True):
-            if value == "":
-                continue
-            if name in repeated:
+        for name, value in zip(header, values, strict=False):
+            if value and name in repeated:
                 row[name].append(value)
-            else:
+            elif value:
                 row[name] = value
         if any(row.values()):
             yield line, row
+    if short:
+        _say_short(path, short)
+
+
+@cache
+def _say_short(path: Path, count: int) -> None:
+    """Once, however often the file is read."""
+    log.warning("%s: %d row(s) have fewer cells than the header: the last ones are read as null", path, count)
 
 
 def encoding_of(path: Path) -> str:

@@ -10,7 +10,6 @@ from typing import Any
 from hallmark.commands.columns import Column, canonical_or_text
 from hallmark.data.copied import opened, pairs
 from hallmark.data.missing import is_blank
-from hallmark.task.values import folded
 
 READ = 400  # rows that are read
 HELD = 0.95  # share of them from which on a column holds the answer
@@ -48,7 +47,7 @@ def leak(column: Column, answers: Column) -> Leak | None:
 
 
 def _written(value: Any) -> str:
-    return folded(value if isinstance(value, str) else canonical_or_text(value))
+    return " ".join((value if isinstance(value, str) else canonical_or_text(value)).split()).casefold()
 
 
 def values_in(text: str) -> dict[str, str]:

@@ -58,9 +58,8 @@ class Need:
 
     def words(self) -> str:
         cost = "cost not known: no price" if self.most is None else f"cost at most {self.most:.4f} (estimated)"
-        return (
-            f"{self.name}: {self.records} records, {len(self.missing)} of {len(self.requests)} requests missing, {cost}"
-        )
+        missing = f"{len(self.missing)} of {len(self.requests)} requests missing"
+        return f"{self.name}: {self.records} records, {missing}, {cost}"
 
 
 def run(params: Params, names: Sequence[str] = (), dry: bool = False) -> None:
@@ -100,10 +99,8 @@ def run(params: Params, names: Sequence[str] = (), dry: bool = False) -> None:
 def chosen_of(params: Params, names: Sequence[str]) -> dict[str, EndpointSettings]:
     known = {name: one for name, one in params.eval.comparators.items() if isinstance(one, EndpointSettings)}
     if unknown := [name for name in names if name not in known]:
-        problem, remedy = (
-            f"no comparator '{unknown[0][:100]}' of kind endpoint",
-            f"name one of: {', '.join(known) or 'there is none'}",
-        )
+        problem = f"no comparator '{unknown[0][:100]}' of kind endpoint"
+        remedy = f"name one of: {', '.join(known) or 'there is none'}"
         raise HallmarkError(problem, param="eval.comparators", remedy=remedy)
     return {name: one for name, one in known.items() if not names or name in names}
 

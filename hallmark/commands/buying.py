@@ -115,10 +115,8 @@ class Buyer:
         slots = asyncio.Semaphore(self._settings.concurrency)
         self._budget, self._end = Budget(self._settings.max_cost), asyncio.Event()
         async with self._client() as client:
-            with (
-                self._waiting_at_ctrl_c(),
-                Progress("ask", len(requests), f"requests answered for {self._name}") as progress,
-            ):
+            bar = Progress("ask", len(requests), f"requests answered for {self._name}")
+            with self._waiting_at_ctrl_c(), bar as progress:
 
                 async def one(request: Request) -> None:
                     async with slots:

@@ -17,6 +17,8 @@ from hallmark.data.spans import spans_in
 READ = 500  # rows that are looked at
 DEEPEST = 3  # levels of objects around a list of turns
 MOST_ROLES = 8
+MOST_KINDS, FEW, MOST_HIDDEN = 20, 0.02, 0.7  # of turns; share of the user's, and of all, that may be marked internal
+TRUE, FALSE = {"true", "1", "yes", "y"}, {"false", "0", "no", "n"}
 ENOUGH = 1.5  # points for a key that says who speaks: 2 for its name, 1 for each side that its values name, and how often they change
 
 
@@ -29,10 +31,11 @@ def chat_in(rows: Rows) -> Chat | None:
     if logged := _logged(lists, len(rows[:READ])):
         return logged
     usual = [(layout, *LAYOUTS[layout]) for row in rows[:READ] if (layout := layout_of(row))]
-    if len(usual) == len(rows[:READ]) and all({str(turn.get(key)) for turns in lists[name] for turn in turns} <= ROLES.keys() for name, key, _ in {*usual}):  # fmt: skip
-        return None
+    plain = len(usual) == len(rows[:READ]) and all(
+        {str(turn.get(key)) for turns in lists[name] for turn in turns} <= ROLES.keys() for name, key, _ in {*usual}
+    )
     found = [_layout(path, of) for path, of in lists.items() if 4 * len(of) > 3 * len(rows[:READ])]
-    return next(filter(None, found), None)
+    return next((chat for chat in found if chat and (chat.internal or not plain)), None)
 
 
 def _lists(value: dict[str, Any], path: str) -> Iterator[tuple[str, list[Any]]]:
@@ -53,7 +56,7 @@ def _logged(lists: dict[str, list[list[Any]]], rows: int) -> Chat | None:
         if choices and names <= ROLES.keys() and 4 * len(chats) > 3 * rows and 2 * len(lists[choices[0]]) > rows:
             roles = {name: ROLES[name] for name in sorted(names | {"assistant"})}
             where = {"turns": path, "role": "role", "text": "content", "roles": roles}
-            return Chat.model_validate(where | {"answer": f"{choices[0]}.0.message"})
+            return Chat.model_validate(where | {"answer": f"{choices[0]}.0.message", "internal": {}})
     return None
 
 
@@ -80,7 +83,29 @@ def _layout(path: str, chats: list[list[Any]]) -> Chat | None:
     if not texts or not best[1]:
         return None
     text = max(texts, key=lambda column: column.mean_chars * len(column.given)).name
-    return Chat.model_validate({"turns": path, "role": best[1], "text": text, "roles": best[2], "answer": None})
+    users = [turn for turn in turns if best[2].get(str(value_at(turn, best[1]))) == "user"]
+    hidden = {
+        of.name: marks for of in columns if of.name not in (best[1], text) and (marks := _internal(of, turns, users))
+    }
+    where = {"turns": path, "role": best[1], "text": text, "roles": best[2]}
+    return Chat.model_validate(where | {"answer": None, "internal": hidden})
+
+
+def _internal(column: Column, turns: list[Any], users: list[Any]) -> list[str]:
+    """The values of a turn's key that mark it as seen by the staff alone, or as no message: no turn of a user has them."""
+    if column.distinct > MOST_KINDS or not column.all((str, bool, int)) or says(column.name, "time"):
+        return []
+    values = {str(value) for value in column.given}
+    public, kind = says(column.name, "public"), says(column.name, "kind_of")
+    if {value.casefold() for value in values} <= TRUE | FALSE:
+        marks = {value for value in values if value.casefold() in (FALSE if public else TRUE)}
+        marks = marks if public or says(column.name, "internal") else set()
+    else:
+        shown = {value for value in values if says(value, "public")}
+        marks = {value for value in values if says(value, "internal") or (kind and says(value, "event"))}
+        marks = (marks or values) - shown if public and shown else marks
+    of_users, of_all = (sum(str(value_at(turn, column.name)) in marks for turn in of) for of in (users, turns))
+    return sorted(marks) if of_users <= FEW * len(users) and of_all < MOST_HIDDEN * len(turns) else []
 
 
 def _roles(chats: list[list[str]]) -> tuple[dict[str, str], int]:
@@ -108,8 +133,16 @@ def _roles(chats: list[list[str]]) -> tuple[dict[str, str], int]:
 def left_out(chat: Chat, rows: Rows) -> list[str]:
     """What to say of turns whose roles are left out."""
     lists = (opened(value_at(row, chat.turns)) for row in rows)
-    values = (str(value_at(turn, chat.role)) for turns in lists if isinstance(turns, list) for turn in turns)
-    counts = Counter(value for value in values if value not in chat.roles)
+    turns = [turn for of in lists if isinstance(of, list) for turn in of]
+    counts = Counter(value for turn in turns if (value := str(value_at(turn, chat.role))) not in chat.roles)
     said = ", ".join(f"{value} ({count})" for value, count in counts.most_common(MOST_ROLES))
     words = "are left out: if they are the user's or the assistant's, add them to data.chat.roles"
-    return [f"turns of {said} {words}"] * bool(said)
+    marks = Counter(
+        f"{key} {value}"
+        for turn in turns
+        for key, of in chat.internal.items()
+        if (value := str(value_at(turn, key))) in of
+    )
+    hidden = ", ".join(f"{mark} ({count})" for mark, count in marks.items())
+    seen = f"turns with {hidden} are left out, as the user never saw them: data.chat.internal says so"
+    return [f"turns of {said} {words}"] * bool(said) + [seen] * bool(hidden)

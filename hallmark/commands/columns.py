@@ -277,7 +277,7 @@ def canonical_or_text(value: Any) -> str:
 
 
 def merged(counts: Mapping[str, int]) -> Counter[str]:
-    """Labels that differ only in case or space around them as one, in the most frequent spelling."""
+    """Labels that differ only in case, or in spaces and signs between words, as one, in the most frequent spelling."""
     spelling: dict[str, str] = {}
     found: Counter[str] = Counter()
     for label, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
@@ -320,8 +320,9 @@ def _split(text: str) -> tuple[str, ...]:
 
 
 @cache
-def says(name: str, of: str) -> bool:
-    return _any(words_of(name)[0], of)
+def says(name: str, of: str, *, whole: bool = False) -> bool:
+    """Whether a name has a word of a list; `whole`: and no other words."""
+    return _any(words := words_of(name)[0], of, len(words) if whole else None)
 
 
 @cache

@@ -97,11 +97,8 @@ def findings() -> dict[tuple[str, str], list[str]]:
                 refuse(file, "raw records don't belong in git", f"{UNTRACK}. How to share them: {SHARING}")
         elif file in gold:
             if not (is_gold(content_of(content)) or (file == left_out and is_ids(content_of(content)))):
-                refuse(
-                    file,
-                    "holds more than positions and ids",
-                    f"keep only {', '.join(sorted(GOLD_FIELDS))} in its rows, as short values; if it was committed, {UNTRACK}",
-                )
+                keep = f"keep only {', '.join(sorted(GOLD_FIELDS))} in its rows, as short values; if it was committed, {UNTRACK}"
+                refuse(file, "holds more than positions and ids", keep)
         elif (
             file not in known
             and name not in BESIDE_RAW
@@ -111,19 +108,13 @@ def findings() -> dict[tuple[str, str], list[str]]:
                 else suffix in DATA - {".json"} and not file.startswith(NO_RECORDS)
             )
         ):
-            refuse(
-                file,
-                "a data file that no param names",
-                f"{UNTRACK}. If it is made up, list it in {folder}/{SAMPLES} (`sha256sum FILE`)",
-            )
+            made_up = f"{UNTRACK}. If it is made up, list it in {folder}/{SAMPLES} (`sha256sum FILE`)"
+            refuse(file, "a data file that no param names", made_up)
     for file in ignored():
         refuse(file, "is in git although a .gitignore names it")
     for file in with_key(files):
-        refuse(
-            file,
-            "holds the repo's key",
-            f"take the key out and make another one (data.key: null, then `nox -s key`). {UNTRACK}",
-        )
+        new = f"take the key out and make another one (data.key: null, then `nox -s key`). {UNTRACK}"
+        refuse(file, "holds the repo's key", new)
     for file in files:
         if PurePosixPath(file).name == "dvc.yaml" or file.endswith(".dvc"):
             for out in outs_of(file, content_of(files[file])):

@@ -151,7 +151,7 @@ def drawn(raws: Sequence[Raw], task: Task, params: Params) -> Drawn:
     """Deduplicate and split the rows, before masking, with the params of `dedupe` and `split`."""
     import polars as pl
 
-    found = Drawn()
+    found, file = Drawn(), Path(raws[0].file)
 
     def text(raw: Raw, target: str) -> str:
         spoken = f"{raw.context}\n\n{raw.input}" if raw.context else raw.input
@@ -166,7 +166,7 @@ def drawn(raws: Sequence[Raw], task: Task, params: Params) -> Drawn:
     frame = pl.DataFrame(rows, schema=columns, orient="row").with_columns(text=normalise(pl.col("text"))).sort("id")
     try:
         frame = frame.with_columns(**answers_of(frame["tools"], frame["target"]))
-        clusters = Clusters(frame["id"], *Texts.kept([frame["text"]]), params.dedupe, Path(raws[0].file))
+        clusters = Clusters(frame["id"], *Texts.kept([frame["text"]]), params.dedupe, file)
         causes, conflicts = resolve(frame, clusters, params.dedupe.conflicts)
         found.conflicts = conflicts["records"]
         found.dropped = Counter(causes.drop_nulls())
@@ -174,10 +174,8 @@ def drawn(raws: Sequence[Raw], task: Task, params: Params) -> Drawn:
         found.stay = len(stay)
         sides, _ = assign(stay, set(), None, params.split)
         texts, text_of = Texts.kept([stay["text"]])
-        near = params.dedupe
-        pairs = near_pairs(
-            texts, size=near.shingle, threshold=near.threshold, permutations=near.permutations, file=Path(raws[0].file)
-        )
+        of = params.dedupe
+        pairs = near_pairs(texts, size=of.shingle, threshold=of.threshold, permutations=of.permutations, file=file)
         sides, leaks = drop_leaks(sides, text_of, pairs)
         found.leaks = sum(count for counts in leaks.values() for count in counts.values())
         for side in ("train", "validation", "calibration", "holdout"):
@@ -219,9 +217,8 @@ def set_lengths(
     proposal.set("sft", "max_length", max_length, f"the longest record has {record} tokens (see `longest`); with room")
     proposal.set("eval", "max_new_tokens", max_new_tokens, f"the longest answer has {answer} tokens; with room")
     proposal.set("benchmark", "max_tokens", max_new_tokens, "as in eval")
-    proposal.tried.append(
-        f"  longest   input {max(map(characters, raws)):,} characters; record {record:,} tokens, answer {answer:,} ({counted_by})"
-    )
+    said = f"  longest   input {max(map(characters, raws)):,} characters; record"
+    proposal.tried.append(f"{said} {record:,} tokens, answer {answer:,} ({counted_by})")
     # Longer than the context, or with a prompt that leaves no room there for an answer.
     over = sum(max(end, start + max_new_tokens) > (context or math.inf) for start, end, _ in zip(*found, strict=True))
     if over:
@@ -303,10 +300,10 @@ def split_lines(split: Drawn) -> Iterator[str]:
 def leak_warnings(context: str | None, raws: Sequence[Raw], split: Drawn, task: Task, params: Params) -> Iterator[str]:
     """What makes many rows so alike that split drops them."""
     if split.leaks > MOST_LEAKS * split.stay:
-        bare = drawn([replace(raw, context=None) for raw in raws], task, params).leaks if context else split.leaks
+        bare = drawn([replace(raw, context=None) for raw in raws], task, params) if context else split
         way = f"if they ask for different things, raise dedupe.threshold ({params.dedupe.threshold:g})"
-        if context and 2 * bare < split.leaks:
-            way = f"without data.context ({context}) it would drop {bare:,}: write what is the same there in most rows into task.system_prompt"
+        if (left := bare.stay - bare.leaks) > 2 * (split.stay - split.leaks):
+            way = f"without data.context ({context}) {left:,} would be left: write what is the same there in most rows into task.system_prompt"
         yield f"split drops {split.leaks:,} of {split.stay:,} rows, since other groups in other parts have nearly the same text: {way}"
 
 
@@ -333,9 +330,8 @@ def split_warnings(split: Drawn, times: float, params: Params) -> list[str]:
         enough, now = (math.ceil(1.1 * gate.min_records / share) for share in (MOST_HELD, params.split.holdout))
         more = f"with {MOST_HELD:g}, about {enough} rows would have to stay, with {params.split.holdout:g} about {now}: get more"
         said = f"split.holdout = {params.split.holdout:g} holds out about {held} of {total} rows that stay, and the gate needs at "
-        warned.append(
-            f"{said}least {gate.min_records} (gate.min_records): {f'set it to {needed:g}' if needed <= MOST_HELD else more}"
-        )
+        way = f"set it to {needed:g}" if needed <= MOST_HELD else more
+        warned.append(f"{said}least {gate.min_records} (gate.min_records): {way}")
     elif groups < gate.min_groups:
         few = f"the holdout would have {groups} groups, and the gate needs {gate.min_groups} (gate.min_groups)"
         warned.append(f"{few}: raise split.holdout, or name a finer column with --group")

@@ -21,9 +21,7 @@ def run(module: str) -> None:
     name = module.removesuffix(".py").replace("/", ".")
     file = name.replace(".", "/") + ".py"
     if not re.fullmatch(r"hallmark(\.\w+){2,}", name) or not place(file).is_file() or name.endswith("__init__"):
-        raise HallmarkError(
-            "no module of the library", field=module, remedy="give its full name, such as hallmark.judge.verdict"
-        )
+        raise HallmarkError("no module of the library", field=module, remedy="name it in full: hallmark.judge.verdict")
     if Path("hallmark").exists():
         raise HallmarkError("is here as sources", file="hallmark", remedy=f"change {file} itself")
     if (Path(EJECTED) / file).exists():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import csv
-import json
 import re
 import tempfile
 from collections import defaultdict
@@ -50,30 +49,36 @@ def in_utf8(file: Path, *, write: bool) -> Iterator[tuple[Path, str | None]]:
         for other in set(file.parent.glob("*.json")) - {file} if alone else set():  # names of labels, say
             (copy.parent / other.name).symlink_to(other.resolve())
         for one in files:
-            to = copy / CODEBOOK / f"{one.stem}.json" if one in books else copy / one.name if file.is_dir() else copy
+            to = copy / (CODEBOOK if one in books else "") / one.name if file.is_dir() else copy
             to.parent.mkdir(parents=True, exist_ok=True)
-            written = json.dumps(books[one]) if one in books else text(one) if one in data else None
-            to.write_bytes(one.read_bytes() if written is None else written.encode())
+            to.write_bytes(text(one).encode() if one in data else one.read_bytes())
         yield copy, next(iter(strange), "utf-8")
 
 
-def codebooks(texts: Mapping[Path, str]) -> dict[Path, dict[str, dict[str, str]]]:
-    """The small tables that have other columns than the rows, each with the names of its keys, if it has some."""
+def codebooks(texts: Mapping[Path, str]) -> list[Path]:
+    """The small tables that have other columns than the rows."""
     headers: dict[str, list[Path]] = defaultdict(list)
     for file, text in texts.items():
         headers[text.partition("\n")[0].strip()].append(file)
     sizes = sorted((sum(len(texts[file]) for file in files), header) for header, files in headers.items())
     if len(sizes) < 2 or sizes[-1][0] < 2 * sizes[-2][0]:
-        return {}
-    main = sizes[-1][1].split(separator_of(sizes[-1][1]))
-    found: dict[Path, dict[str, dict[str, str]]] = {}
-    for first, file in ((header, file) for _, header in sizes[:-1] for file in headers[header]):
-        header, *rows = filter(None, csv.reader(StringIO(texts[file], newline=""), delimiter=separator_of(first)))
-        if 2 * len({*main} & {*header}) > len(header):  # rows of another kind, or without an answer
-            return {}
-        keys = [of for of in zip(header, *rows, strict=False) if len({*of[1:]}) == len(rows)]
-        found[file] = {keys[0][0]: dict(zip(keys[0][1:], keys[1][1:], strict=True))} if keys[1:] else {}
-    return found
+        return []
+    main, *others = [next(read_csv(header)) for _, header in reversed(sizes)]
+    if any(2 * len({*main} & {*header}) > len(header) for header in others):
+        return []  # rows of another kind, or without an answer
+    return [file for _, header in sizes[:-1] for file in headers[header]]
+
+
+def read_csv(text: str) -> Iterator[list[str]]:
+    """The lines of a table that aren't empty."""
+    return filter(None, csv.reader(StringIO(text, newline=""), delimiter=separator_of(text.partition("\n")[0])))
+
+
+def codebook(text: str) -> dict[str, dict[str, str]]:
+    """By the name of the first column of a table without repeats: its keys, and their names in the next such column."""
+    header, *rows = [*read_csv(text)] or [[]]
+    keys = [of for of in zip(header, *rows, strict=False) if len({*of[1:]}) == len(rows)]
+    return {keys[0][0]: dict(zip(keys[0][1:], keys[1][1:], strict=True))} if keys[1:] else {}
 
 
 def copy_of(file: Path) -> Path:

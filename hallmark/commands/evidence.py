@@ -37,7 +37,7 @@ SHARED = 0.3  # share of the rows, beyond chance, in which an answer has words o
 SHARED_KEYS = 0.8  # share of the keys that two columns with one form have in common
 RARELY = 0.2  # share of the rows in which an answer may be missing
 STAND_IN = 0.2  # of the usual length of an answer: what is shorter and repeats stands for a missing one
-_STAND_INS = frozenset("tbd tba todo n/a #n/a na k.a. nan null xxx ... - -- --- ? ??".split())  # noqa: SIM905
+_NONE = frozenset("tbd tba tbc todo n/a n.a na k.a nan null nil xxx".split()) | {""}  # noqa: SIM905
 READ = 400  # rows that are read to see whether the text tells a label
 OWN = ("turns.", PART)  # columns that a row has here alone
 _OTHER, _NAMES = re.compile(r"\W+"), re.compile(r"[^\W\d_]{2,}")
@@ -210,11 +210,8 @@ def add_of_text(given: Evidence, column: Column, columns: Sequence[Column], labe
     at, others = order[column.name], [one for one in columns if one is not column and one.all(str)]
     running = [one for one in others if is_running(one, 15) and not is_title(one, column, order)]
     bases = [one for one in running if one.mean_chars > SHORT and shares(column, one)]
-    if (
-        not bases
-        or not (is_free(column) or is_marked(column))
-        or any(is_late(column, base, label) for base in bases for label in labels)
-    ):
+    free = is_free(column) or is_marked(column)
+    if not (bases and free) or any(is_late(column, base, label) for base in bases for label in labels):
         return None
     base = max(bases, key=lambda one: (order[one.name] < at, one.mean_chars))  # what stands before it, if anything does
     given.add(2.25, f"shares words with '{base.name}'")
@@ -261,6 +258,10 @@ def is_part(column: Column, answers: Column, base: Column) -> bool:
     return copied(column, [answers]) > 1.5 * COPIED and 2 * ends < len(rows) and copied(column, [base]) < 0.5
 
 
+def _is_none(text: str) -> bool:
+    return text.casefold().strip(" -–—.?*#_()[]") in _NONE
+
+
 def stand_ins(column: Column) -> list[str]:
     """What stands for a missing answer: a short text that repeats among long ones that don't, or what anyone writes for none."""
     if column.form == "object" and not column.name.endswith(BY_LABEL):
@@ -268,11 +269,28 @@ def stand_ins(column: Column) -> list[str]:
         full = [{*of} for of in objects if of and isinstance(of, dict)]
         alike = bool(full and set.intersection(*full))  # all have a key
         none = {str(of) for of in objects if alike and not of}
-        return sorted(none | {text.strip() for text in column.texts if text.strip().casefold() in _STAND_INS})
+        return sorted(none | {text.strip() for text in column.texts if _is_none(text)})
     bare = {key: " ".join(_TAG.sub(" ", key).split()) for key in column.keys} if column.all(str) else {}
     most = STAND_IN * column.mean_chars if is_free(column) else 0
     short = {key for key, text in bare.items() if len(text) < most and len(text.split()) < 4 and column.keys[key] > 2}
-    return sorted({key.strip() for key, text in bare.items() if key in short or text.casefold() in _STAND_INS})
+    return sorted({key.strip() for key, text in bare.items() if key in short or _is_none(text)})
+
+
+def no_labels(column: Column, names: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """Labels that say by their names that there is none; and those that may: other words for it, or a code out of line, as 0 and 999."""
+    numbers = {int(key) for key in column.keys if re.fullmatch(r"-?\d{1,9}", key)}
+    signs = len(numbers) > 1 and numbers <= {-1, 0, 1}
+    sure, asked = set(), set()
+    for key in map(str.strip, column.keys if column.is_label(2) else ()):
+        name = names.get(key, key).strip()
+        number = int(key) if re.fullmatch(r"-1|0{1,9}|0*9{2,9}", key) else None
+        odd = number is not None and not signs and not {number + 1, number - 1} & numbers - {0}
+        none = _is_none(name) or says(name, "unanswered", whole=True)
+        if none or (odd and (name == "-1" or says(name, "unanswered"))):
+            sure.add(key)
+        elif (odd and key not in names) or says(name, "unsure", whole=True) or says(name, "unanswered"):
+            asked.add(key)
+    return sorted(sure), sorted(asked)
 
 
 def is_late(column: Column, base: Column, answers: Column, *, title: bool | None = None) -> str | None:
@@ -319,9 +337,7 @@ def source_of(column: Column, texts: Sequence[Column]) -> Column | None:
 
 def copied(column: Column, texts: Sequence[Column]) -> float:
     """The share of a column's values, those inside others and inside XML too, that stand in the texts of their rows."""
-    rows = list(zip(column.values, *(text.values for text in texts), strict=True))[
-        :: max(1, len(column.values) // READ)
-    ]
+    rows = list(zip(column.values, *(text.values for text in texts), strict=True))[:: 1 + len(column.values) // READ]
     joined = [(value, text := " ".join(map(str, read)), f" {re.sub(_OTHER, ' ', text)} ") for value, *read in rows]
     found = [
         any(word in text if len(word) > 3 else f" {word} " in apart for word in spelled)
@@ -386,7 +402,7 @@ def of_group(column: Column, private: bool) -> Evidence | None:
     given = Evidence()
     given.add(2 if column.distinct >= ENOUGH_GROUPS else -3, column.shape)  # a split needs several for each side
     seen = look(column)
-    many = column.distinct > 4 * MANY and column.repeated <= 5  # staff are few, with many rows each
+    many = column.distinct > 4 * MANY and column.repeated <= MANY  # staff are few, with many rows each
     given.add_name(column, "group", OF_LABELS[: 5 if many else 4] if seen == "ids" else ())
     if not known and seen:
         given.add((1.5 if seen == "ids" else 1) - 0.5 * (column.distinct < column.repeated), f"{seen} that repeat")

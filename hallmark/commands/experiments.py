@@ -122,9 +122,7 @@ def key_of(stages: Stages, params: Mapping[str, Any]) -> str:
     sources = prov.sources(stages)
     if missing := [source for source in sources if not Path(source).exists()]:
         raise HallmarkError("not there", file=missing[0], remedy="run the `nox` session, which makes it first")
-    read = {
-        name: [stage["cmd"], {key: value_at(params, key) for key in stage["params"]}] for name, stage in stages.items()
-    }
+    read = {name: [of["cmd"], {key: value_at(params, key) for key in of["params"]}] for name, of in stages.items()}
     return prov.sha256(json.dumps([read, {source: prov.dvc_md5(Path(source)) for source in sources}], sort_keys=True))
 
 

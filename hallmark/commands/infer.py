@@ -12,28 +12,18 @@ from typing import Any
 
 from hallmark.base.document import objects as objects_in
 from hallmark.base.tools import normal_schema
-from hallmark.commands.columns import (
-    MOSTLY,
-    Column,
-    canonical_or_text,
-    mean_words,
-    merged,
-    parameters_of,
-    says,
-    tools_in,
-)  # fmt: skip
+from hallmark.commands.columns import Column, canonical_or_text, mean_words, merged, parameters_of, says, tools_in
 from hallmark.data.copied import opened, pairs
 from hallmark.data.spans import BY_LABEL
 from hallmark.mask import second_check
 
+STAND = 0.9  # share of a field's values in the texts from which on it is read off them
 MOST_IN_ENUM = 20  # most different values of an enum; a text field with more is free text
 MOST_WORDS_IN_ENUM = 3  # of its values, on average: more are a description
 NAMED = 10  # functions named in a warning
 DATE = re.compile(r"\d{4}-\d\d-\d\d")
 OTHERWISE = "; else the schema takes such objects as answers, and mask stops at such texts"
-UNLIKE = (
-    f"are unlike the others, and too few are equal to be a refusal: correct them, or leave those rows out{OTHERWISE}"
-)
+UNLIKE = f"are unlike the others, and too few are equal to be a refusal: correct them, or leave them out{OTHERWISE}"
 NO_CALL = (
     "are words and call no tool: data.missing: drop leaves these rows out and counts them; data.no_call: empty keeps them, with "
     "the answer [], if the model must also learn when to call nothing"
@@ -100,9 +90,7 @@ def _classification(column: Column, names: Mapping[str, str]) -> Inferred:
     elif column.form == "number":
         found.why += ", written as numbers"
         said = 'the labels are numbers: write their names, ["first", ...] or {"0": "first", ...}, to a JSON file next to the data, or to '
-        found.doubts.append(
-            f"{said}data.labels. A model that answers with numbers learns less from the words of a label"
-        )
+        found.doubts.append(f"{said}data.labels. A model that answers in numbers learns less from the words of a label")
     for sign in "|;,+":
         parts = {part.strip() for label in labels for part in label.split(sign)}
         if 2 * len(parts) < len(labels):
@@ -115,10 +103,8 @@ def _classification(column: Column, names: Mapping[str, str]) -> Inferred:
 def respelled(name: str, before: int, labels: Sequence[str]) -> list[str]:
     if before == len(labels):
         return []
-    said = f"'{name}' has {before} spellings of {len(labels)} labels, which differ only in case or in spaces. Each label is one "
-    return [
-        f"{said}here, and mask writes it as the schema does. If two of them are not the same, list both in the schema"
-    ]
+    said = f"'{name}' has {before} spellings of {len(labels)} labels, which differ only in case, spaces or signs between words. Each label is one "
+    return [f"{said}here, and mask writes it as the schema does. If two of them differ, list both in the schema"]
 
 
 def _respellings(name: str, schema: Mapping[str, Any], values: Sequence[Any]) -> list[str]:
@@ -192,9 +178,7 @@ def _parameters(tools: Column | None) -> dict[str, list[dict[str, Any]]]:
             schema, _ = normal_schema(parameters_of(tool))
             text = json.dumps(schema, ensure_ascii=False)
             counts[tool["name"]][text if isinstance(schema, dict) and '"$ref"' not in text else "{}"] += 1
-    return {
-        name: [schema for text, _ in of.most_common() if (schema := json.loads(text))] for name, of in counts.items()
-    }
+    return {name: [made for text, _ in of.most_common() if (made := json.loads(text))] for name, of in counts.items()}
 
 
 def _all_valid(schema: dict[str, Any], values: list[Any]) -> bool:
@@ -217,7 +201,7 @@ def held_by(texts: Sequence[str], answers: Column) -> set[str]:
             if isinstance(value, str) and value:
                 count[path] += 1
                 stand[path] += re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text) is not None
-    return {path for path in count if stand[path] > MOSTLY * count[path]}
+    return {path for path in count if stand[path] > STAND * count[path]}
 
 
 def _open(schema: dict[str, Any], held: Collection[str], path: str = "") -> None:

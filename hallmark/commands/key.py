@@ -50,9 +50,7 @@ def make(file: Path) -> None:
     if not key and os.path.lexists(FILE):
         key = read_text(FILE, "remove it, or put the repo's key there: a line of 64 hexadecimal digits").strip().lower()
     if key and not re.fullmatch(r"[0-9a-f]{64}", key):
-        raise HallmarkError(
-            "the key that is there is not 64 hexadecimal digits", file=FILE, remedy=f"remove it, or unset {VARIABLE}"
-        )
+        raise HallmarkError("not a key of 64 hexadecimal digits", file=FILE, remedy=f"remove it, or unset {VARIABLE}")
     if not key and FILE.exists():
         raise HallmarkError("the key file is empty", file=FILE, remedy="remove it: a new key is then made")
     there, key = bool(key), key or secrets.token_hex(32)

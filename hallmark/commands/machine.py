@@ -76,9 +76,7 @@ def needed(params: str) -> list[str]:
 def _flat(value: Any, name: str = "") -> dict[str, str]:
     if not isinstance(value, dict) or not value:
         return {name: value if isinstance(value, str) else json.dumps(value, default=str)}
-    return {
-        key: text for inner, item in value.items() for key, text in _flat(item, f"{name}.{inner}".lstrip(".")).items()
-    }
+    return {key: text for of, item in value.items() for key, text in _flat(item, f"{name}.{of}".lstrip(".")).items()}
 
 
 def main(arguments: argparse.Namespace) -> None:

@@ -15,7 +15,6 @@ from hallmark.base.reading import read_text
 from hallmark.base.records import columns_of
 from hallmark.base.rows import files_of, read_rows
 from hallmark.commands.answer_leaks import Leak
-from hallmark.commands.chats import left_out
 from hallmark.commands.columns import Column, Rows, entity, merged, says, words_of
 from hallmark.commands.committed import SAMPLES
 from hallmark.commands.evidence import LEAST, is_marked, named_like_id, of_input
@@ -133,17 +132,11 @@ class Proposal:
             )
         if params.task.kind != self.kind:
             said = f"task.kind changes from {params.task.kind} to {self.kind} ({self.task.why}). If that is wrong, name the column of the "
-            self.warnings.append(
-                f"{said}answers with --target; else the rules in `gate:`, written for the other kind, change too"
-            )
-        self.warnings += left_out(Chat(**self.roles.chat), self.rows) if self.roles.chat else []
-        texts = (
-            [] if self.kind != "text" or is_marked(answers := self.columns[self.roles.targets[0]]) else answers.texts
-        )
+            self.warnings.append(f"{said}answers with --target; else the rules in `gate:` change too")
+        answers = self.columns[self.roles.targets[0]]
+        texts = [] if self.kind != "text" or is_marked(answers) else answers.texts
         if 2 * sum(map(bool, map(TAG.search, texts))) > len(texts):
-            self.warnings.append(
-                "the targets have tags, which a model learns to write: take them out of the file if they are not wanted"
-            )
+            self.warnings.append("the targets have tags, which a model learns: take them out if they are not wanted")
         if other := self.roles.doubted:
             kind = f"{self.columns[other].distinct} {'labels' if self.columns[other].is_label(3) else 'texts'}"
             said = f"CHECK THE TARGET: '{self.roles.target}' is taken as the answer ({self.roles.why['target']})"
@@ -176,9 +169,9 @@ class Proposal:
                 said = f"the largest group of '{self.roles.group}' has {100 * largest:.0f} % of the rows"
                 self.warnings.append(f"{said}: all of it is held out, or none")
         named: Counter[str] = Counter()
-        for key, count in self.columns[self.roles.targets[0]].keys.items() if KINDS[self.kind].listed else ():
-            named[self.task.names.get(key, key)] += count
-        counts = merged(named)
+        for key, count in answers.keys.items() if KINDS[self.kind].listed else ():
+            named[self.task.names.get(key, key)] += count * (key.strip() not in self.edits["data"]["no_answer"])
+        counts = merged(+named)
         if rare := sorted(label for label, count in counts.items() if count < FEW):
             few = f"{len(rare)} label{'s have' if rare[1:] else ' has'} fewer than {FEW} rows and can hardly be learned"
             self.warnings.append(f"{few}: {', '.join(rare)}")
@@ -236,9 +229,7 @@ class Proposal:
                 texts.add((value, *(str(row.get(name)) for name in self.read)))
         twice = [" and ".join(where) for where in rows.values() if len(where) > 1]
         said = f"'{meant[0]}' would be the id, but {len(twice)} of its values repeat: rows {'; '.join(twice[:NAMED])}. Two records can't have"
-        copies = (
-            "dedupe keeps one of equal texts" if len(texts) == len(rows) else "if these rows are copies, remove them"
-        )
+        copies = "dedupe keeps one of equal texts" if len(texts) == len(rows) else "if these are copies, remove them"
         return [f"{said} one id, so data.id is {self.roles.id}: {copies}"] * bool(twice)
 
     def set_for_new_data(self, params: Params) -> None:

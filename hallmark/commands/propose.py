@@ -11,6 +11,7 @@ as the split, which shows what the stages make of the file.
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import sys
@@ -30,13 +31,13 @@ from hallmark.base.reading import NotJsonError, strict_json
 from hallmark.base.records import columns_of
 from hallmark.base.reports import Report
 from hallmark.base.rows import READERS, files_of, lists_in, read_rows
-from hallmark.commands.chats import chat_in
-from hallmark.commands.columns import Column, Rows, answers_of, columns_in, with_fields_of_spans
+from hallmark.commands.chats import chat_in, left_out
+from hallmark.commands.columns import Column, Rows, answers_of, columns_in, tools_in, with_fields_of_spans
 from hallmark.commands.committed import NoRepositoryError, git, index, text_of
 from hallmark.commands.dry_run import rehearse
-from hallmark.commands.encodings import CODEBOOK, copy_of, in_utf8
-from hallmark.commands.evidence import stand_ins
-from hallmark.commands.infer import LEFT_OUT, held_by, infer, is_refusal
+from hallmark.commands.encodings import CODEBOOK, TABLES, codebook, copy_of, encoding_of, in_utf8
+from hallmark.commands.evidence import no_labels, stand_ins
+from hallmark.commands.infer import LEFT_OUT, SOME_CALLS, held_by, infer, is_refusal
 from hallmark.commands.proposal import SCHEMA, Proposal, is_sample
 from hallmark.commands.questions import UndecidedError, ask_to_keep, asked, unescaped
 from hallmark.commands.roles import Known, guess
@@ -76,7 +77,7 @@ def run(
         why = f"a copy in UTF-8, which --write writes: the file looks like {encoding}"
         said = f"the file is not UTF-8 but looks like {encoding}: check letters with accents below and in {named.name}, which --write writes"
         said = f"{said} and the pipeline reads. Write new rows in UTF-8" * (encoding != "utf-8")
-        if books := ", ".join(sorted(book.stem for book in file.glob(f"{CODEBOOK}/*.json"))):
+        if books := ", ".join(sorted(book.stem for book in file.glob(f"{CODEBOOK}/*"))):
             why = "a copy, which --write writes: the tables with the rows alone"
             said = f"a table with other columns is no row but taken for names of codes: {books}; {said}".rstrip("; ")
         proposal.set("data", "path", Path(os.path.relpath(named)).as_posix(), why)
@@ -111,7 +112,7 @@ def run(
 def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
     """What is proposed for a file before anything is tried."""
     known, file = known or Known(), data_in(file)
-    rows, chat, calls = read(file)
+    rows, chat, calls, gone = read(file)
     try:
         found = columns_in(rows)
         found = {name: of for name, of in found.items() if not (chat and f"{name}.".startswith(f"{chat.turns}."))}
@@ -143,7 +144,8 @@ def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
         for row, value in zip(rows, columns[name].values, strict=True):
             row.setdefault(name, value)
     answers = answers_of(columns, roles.target)
-    none = [text for text in stand_ins(answers) if text != known.refusal] if isinstance(roles.target, str) else []
+    none, asked = ({*of} - {known.refusal, ""} for of in no_labels(answers, names.get(answers.name, {})))
+    none = {*none, *stand_ins(answers)} - {known.refusal, ""} if isinstance(roles.target, str) else set()
     counted = sum(str(value).strip() in none for value in answers.values)
     answers = Column(answers.name, [None if str(value).strip() in none else value for value in answers.values])
     if known.refusal is not None and not any(is_refusal(value, known.refusal) for value in answers.given):
@@ -161,9 +163,12 @@ def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
     proposal = Proposal(file, rows, columns, roles, task)
     proposal.set_values()
     if none:
-        why = f"{counted} targets are no answer: short texts or empty objects that stand for a missing one"
-        proposal.set("data", "no_answer", none, why)
-    proposal.warnings += other_lists(file, len(rows))
+        why = f"{counted} targets are no answer: short texts, codes or empty objects that stand for a missing one"
+        proposal.set("data", "no_answer", sorted(none), why)
+    if maybe := sorted(asked - none):
+        doubt = f"{', '.join(maybe)} ({sum(str(value).strip() in maybe for value in answers.values)} rows) may stand for no answer"
+        proposal.warnings.append(f"{doubt}: if so, add to data.no_answer; else a model learns it as a label")
+    proposal.warnings += other_lists(file, len(rows)) + gone
     calls = "" if chat and chat.answer and task.kind == "tool_call" else calls  # a response is one answer
     if calls and roles.target == "turns.target":
         proposal.set("data", "target", "turns.target", "the assistant's calls, or its last answer if it calls nothing")
@@ -176,17 +181,17 @@ def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
 
 
 def data_in(path: Path) -> Path:
-    """The file itself; of a folder, the only one that isn't JSON, if the JSON next to it has no such rows, but names of labels, say."""
-    files = files_of(path) if path.is_dir() else []
-    tables = [file for file in files if file.suffix != ".json"]
-    if len(tables) != 1 or len(files) == 1:
-        return path
-    columns = {*next((row for _, row in read_rows(tables[0])), {})}
-    for file in {*files} - {*tables}:
+    """The file itself; of a folder, the largest file (packed ones count more), if no other has such rows, but names of labels, say."""
+    files = sorted(
+        files_of(path) if path.is_dir() else (),
+        key=lambda of: of.stat().st_size * (10 if of.suffix in (".parquet", ".arrow") else 1),
+    )
+    columns = {*next((row for _, row in read_rows(files[-1])), {})} if files else set()
+    for file in files[:-1]:
         with suppress(HallmarkError):
             if any(2 * len(columns & row.keys()) > len(columns) for _, row in read_rows(file)):
                 return path
-    return tables[0]
+    return files[-1] if files[1:] else path
 
 
 def other_lists(file: Path, count: int) -> list[str]:
@@ -202,15 +207,17 @@ def other_lists(file: Path, count: int) -> list[str]:
 
 
 def label_names(file: Path, answers: Column, columns: Set[str]) -> dict[str, str]:
-    """The names of labels that are numbers or codes, from a JSON file next to the data: a list, or an object `{"0": "name"}`."""
+    """The names of labels that are numbers or codes, from a small table or JSON file next to the data: a list, or `{"0": "name"}`."""
     folder = file if file.is_dir() else file.parent
     bare = {key: key.lstrip("0") or "0" for key in answers.keys}  # 00110 is 110
-    for path in sorted({*folder.glob("*.json"), *folder.glob(f"{CODEBOOK}/*.json")} - set(files_of(file))):
+    near = {path for path in (*folder.iterdir(), *folder.glob(f"{CODEBOOK}/*")) if path.suffix in (*TABLES, ".json")}
+    for path in sorted(near - set(files_of(file))):
         if path.stat().st_size > MOST_NAMES:
             continue
         try:
-            value = strict_json(path.read_text(encoding="utf-8"))
-        except (NotJsonError, UnicodeDecodeError):
+            said = (read := path.read_bytes()).decode(encoding_of(read) or "utf-8-sig")
+            value = codebook(said) if path.suffix in TABLES else strict_json(said)
+        except (NotJsonError, UnicodeDecodeError, csv.Error):
             continue
         if isinstance(value, dict) and columns & value.keys() and answers.name not in value:  # of another column
             continue
@@ -219,9 +226,9 @@ def label_names(file: Path, answers: Column, columns: Set[str]) -> dict[str, str
             pairs = enumerate(part) if isinstance(part, list) else part.items() if isinstance(part, dict) else ()
             names = {str(number): name.strip() for number, name in pairs if isinstance(name, str) and name.strip()}
             names |= {key: names[code] for key, code in bare.items() if key not in names and code in names}
-            fits = answers.keys.keys() <= names.keys() and len({*names.values()}) <= 2 * answers.distinct
-            used = {names[key] for key in bare} if fits else set()
-            if fits and len(used) == len({*bare.values()}):
+            fits = answers.keys.keys() - {"-1"} <= names.keys() and len({*names.values()}) <= 2 * answers.distinct
+            used = {names[key] for key in bare if key in names} if fits else set()
+            if fits and len(used) == len({*bare.values()} - {"-1"}):
                 return names
     return {}
 
@@ -247,8 +254,8 @@ def try_out(proposal: Proposal, params: Path) -> None:
     proposal.set_for_new_data(now)
 
 
-def read(path: Path) -> tuple[Rows, Chat | None, str | None]:
-    """All rows, chats with the columns of their turns; where chats of another layout are; and why only calls of tools are answers."""
+def read(path: Path) -> tuple[Rows, Chat | None, str | None, list[str]]:
+    """All rows, chats with the columns of their turns; where chats of another layout are; why only calls of tools are answers; and the turns left out."""
     if path.is_dir() and not files_of(path):
         files = [file for file in sorted(path.rglob("*")) if file in files_of(file.parent)]
         subfolders = dict.fromkeys(file.parent for file in files)
@@ -260,7 +267,9 @@ def read(path: Path) -> tuple[Rows, Chat | None, str | None]:
         raise HallmarkError("has no rows", file=path, remedy="name a file with rows")
     if len({*map(part_of, files)} - {None}) > 1 and None not in map(part_of, files):
         places = [(file, number, row | {PART: part_of(file)}) for file, number, row in places]
+    gone = []
     if chat := chat_in([row for _, _, row in places]):
+        gone = left_out(chat, [row for _, _, row in places])
         places = [(file, number, with_messages(row, chat)) for file, number, row in places]
 
     def told(*, calls: bool) -> Rows:
@@ -274,10 +283,11 @@ def read(path: Path) -> tuple[Rows, Chat | None, str | None]:
 
     rows, called = told(calls=False), told(calls=True)
     same = [of == one for of, one in zip(called, rows, strict=True)]
-    if 2 * sum(same) > len(rows):
-        return rows, chat, None
+    tools = any(tools_in(value) for row in rows[:20] for value in row.values())  # an assistant with tools may ask back
+    if sum(same) > len(rows) * (1 - SOME_CALLS if tools else 0.5):
+        return rows, chat, None, gone
     why = f"in {len(rows) - sum(same)} of {len(rows)} rows, calls of tools are followed by a text: each call is trained, the text is not"
-    return called, chat, why
+    return called, chat, why, gone
 
 
 def text(proposal: Proposal, *, schema: bool = True) -> str:

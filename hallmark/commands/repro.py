@@ -20,9 +20,7 @@ from hallmark.release.model_card import unfilled
 def main(arguments: argparse.Namespace, options: list[str]) -> None:
     file = arguments.params
     lines = unfilled(load_params(file).certify, file)
-    stages = (
-        ["report"] if lines and not options else []
-    )  # all but the release, which would say nothing true of the data
+    stages = ["report"] if lines and not options else []  # all but the release, which would say nothing true
     if lines:
         print("\n".join([f"{file}: all runs but certify, until these lines say what is true of your data:", *lines]))
     clear_remains(MASKED.parent, ADAPTER.parent, REPORTS)  # half-written files of killed runs
@@ -33,9 +31,7 @@ def main(arguments: argparse.Namespace, options: list[str]) -> None:
         dvc_repro(*stages)  # those that read its report
     summary.main(arguments)
     if stages:
-        raise HallmarkError(
-            f"no release yet: {'; '.join(lines)}", file=file, remedy="then `nox -s repro` runs what is left"
-        )
+        raise HallmarkError(f"no release yet: {'; '.join(lines)}", file=file, remedy="`nox -s repro` runs the rest")
 
 
 def reason_to_rerun() -> str | None:

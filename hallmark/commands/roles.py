@@ -11,17 +11,12 @@ from typing import Any
 from hallmark.base.records import columns_of
 from hallmark.commands import evidence
 from hallmark.commands.answer_leaks import Leak, leak
-from hallmark.commands.columns import SHAPES, Column, answers_of, entity, says, tools_in
-from hallmark.commands.evidence import COPIED, Evidence
+from hallmark.commands.columns import SHAPES, Column, answers_of, entity, says, tools_in, words_of
+from hallmark.commands.evidence import COPIED, Evidence, is_id
 from hallmark.data.conversations import PART, PARTS
 from hallmark.mask import second_check
 
-ENOUGH = {
-    "target": 0.0,
-    "group": evidence.PLAUSIBLE,
-    "input": 3.0,
-    "tags": 1.0,
-}  # points that a column needs for a role
+ENOUGH = {"target": 0.0, "group": evidence.PLAUSIBLE, "input": 3.0, "tags": 1.0}  # points that a role needs
 IDENTITY = SHAPES["identity"]
 SHOWN = 3  # runners-up of a role
 MORE = 0.1  # share of the answers that a text must tell beyond the main one, unless it is named like what is read
@@ -246,18 +241,32 @@ class _Choice:
         near = [self.columns[name] for name, given in found if given.score >= max(3, found[0][1].score - CLOSE)]
         unlike = (column.name for column in near if evidence.is_free(column) != evidence.is_free(near[0]))
         self.roles.doubted = next(unlike, None)
+        fields = self.read_off(read) if read and not (whole or made) else []
+        rest = [self.columns[name] for name, _ in found if name not in {*fields, *likely}]
+        if len(fields) > 2 and not any(
+            told.get(of.name) or of.lists & {"answer", "reply"} or evidence.is_free(of) for of in rest
+        ):
+            self.roles.target, self.roles.why["target"] = fields, "their values stand in the text"
+            self.taken |= {*fields}
+            return
         self.best("target", found)
         if (source := marked.get(str(self.roles.target))) and not self.known.inputs:
             self.take("input", source.name, "the answer has its words inside of markup")
         elif (thing := made.get(str(self.roles.target))) and not self.known.inputs:
-            below = {
-                name.removeprefix(thing)[1:]: of for name, of in self.columns.items() if name.startswith(f"{thing}.")
-            }
+            below = {key.removeprefix(thing)[1:]: of for key, of in self.columns.items() if key.startswith(f"{thing}.")}
             lines = [f"{key}: {_slot(of.name)}" for key, of in below.items() if of.form not in ("object", "list")]
             self.take("input", "\n".join(lines) or thing, "the answer has its values")
             self.taken.add(thing)
         elif self.roles.target:
             self.leave_out_of_target(read)
+
+    def read_off(self, texts: list[Column]) -> list[str]:
+        """Columns of short values that stand in the longest text, unless they say who or what the row belongs to."""
+        text, out = max(texts, key=lambda one: one.mean_chars), {"staff", "person", "organisation", "document", "part"}
+        free = [self.columns[name] for name in self.free() if name not in {*self.private, *(of.name for of in texts)}]
+        short = [of for of in free if of.form in ("text", "number", "code", "time") and of.mean_chars < evidence.SHORT]
+        short = [of for of in short if of.distinct > 2 and not (of.mostly_empty or of.lists & out or is_id(of))]
+        return [of.name for of in short if evidence.copied(of, [text]) > 1.5 * COPIED]
 
     def weigh_texts(self, found: list[tuple[str, Evidence]], labels: list[Column]) -> None:
         """Count what says that a text is the answer, if no label named like one is told; and that a label is a thing's own."""
@@ -308,7 +317,24 @@ class _Choice:
             self.roles.target = self.one_or_list([name for name in inner if name not in out])
             self.roles.why["target"] += f"; without {', '.join(out)}, which no text tells"
         else:
-            self.roles.target = self.one_or_list(self.roles.targets)
+            alike = self.marked_alike(self.roles.targets[0])
+            self.roles.why["target"] += f"; with {', '.join(alike)}, named alike" if alike else ""
+            self.roles.target = self.one_or_list(sorted([*self.roles.targets, *alike], key=self.order.__getitem__))
+            self.taken |= {*alike}
+
+    def marked_alike(self, target: str) -> list[str]:
+        """Columns that share with the target the word that marks answers, as target_size and target_colour do."""
+        own = words_of(target)[0]
+        ends = [end for end in (0, -1) if len(own) > 1 and says(own[end], "marked")]
+        out = {"staff", "score", "guess", "time", "after", "identifier"}
+        found = []
+        for name in self.free():
+            words, of = words_of(name)[0], self.columns[name]
+            alike = len(words) > 1 and any(words[at] == own[at] for at in ends) and not re.search(r"\d|[\W_]\w$", name)
+            alike = alike and name.rpartition(".")[0] == target.rpartition(".")[0] and name not in self.private
+            if alike and of.form in ("text", "number", "bool", "code") and not (of.mostly_empty or of.lists & out):
+                found += [name] * (leak(of, self.columns[target]) is None)
+        return found
 
     def find_leaks(self) -> None:
         """Note which columns that may be read hold the answer."""
@@ -346,7 +372,7 @@ class _Choice:
                 leaks[text.name] = Leak(f"it tells hardly more than '{left[0].name}' does", sure=False)
 
     def id(self) -> None:
-        found = [name for name in self.free() if evidence.is_id(self.columns[name]) and name != self.known.group]
+        found = [name for name in self.free() if is_id(self.columns[name]) and name != self.known.group]
         if found:
             rank = {name: "" if evidence.named_like_id(name) else self.columns[name].form for name in found}
             self.take("id", min(found, key=lambda name: (rank[name], name.count("."))), "every row has its own value")
@@ -400,11 +426,22 @@ class _Choice:
         if not chosen:  # nothing is like an input: the longest text that is left
             left = [name for name in free if self.columns[name].all(str) and name not in self.private]
             chosen = sorted(left, key=lambda name: -self.columns[name].mean_chars)[:1]
-        if target is not None and evidence.is_free(target) and chosen:
+        if target is not None and target.is_text and not target.is_label(3) and chosen:
             base = self.columns[max(chosen, key=lambda name: self.columns[name].mean_chars)]
-            early = [name for name in self.order if name in free and self.order[name] < self.order[target.name]]
-            early = [name for name in early if name not in {*chosen, *self.private, roles.group}]
-            chosen += [name for name in early if evidence.is_part(self.columns[name], target, base)]
+            early = [
+                self.columns[name]
+                for name in free - {*chosen, *self.private, roles.group}
+                if self.order[name] < self.order[target.name]
+            ]
+            chosen += [of.name for of in early if evidence.is_free(target) and evidence.is_part(of, target, base)]
+            rows = {str(value): at for at, value in enumerate(target.values) if value}.values()  # one of each answer
+            *long, base, target = (Column(of.name, [of.values[at] for at in rows]) for of in (*early, base, target))
+            chosen += [
+                of.name
+                for of in long
+                if of.mean_chars > evidence.SHORT
+                and evidence.right([base, of], target) > evidence.right([base], target) + MORE
+            ]
         chosen.sort(key=lambda name: (not says(name, "headline"), self.order[name]))
         roles.input = chosen[0] if len(chosen) == 1 else "\n".join(map(_slot, chosen))
         reasons = {name: str(given) for name, given in found}

@@ -21,18 +21,14 @@ def main(arguments: argparse.Namespace) -> None:
     from cookiecutter.main import cookiecutter
 
     if not Path("template").is_dir():
-        raise HallmarkError(
-            "is not here: this repo was itself stamped", file="template", remedy="stamp from the template's repo"
-        )
+        raise HallmarkError("is not here: this repo was stamped", file="template", remedy="stamp from its template")
     if not arguments.folder.is_dir() or not os.access(arguments.folder, os.W_OK):
         remedy = "name another folder to hold the new repo"
         raise HallmarkError("is not a folder, or not writable", file=arguments.folder, remedy=remedy)
     answers = dict(answer.partition("=")[::2] for answer in arguments.answers if "=" in answer)
     questions = "template/cookiecutter.json"
     known = read_object(Path(questions))
-    if unknown := [
-        answer for answer in arguments.answers if answer.partition("=")[0] not in known or "=" not in answer
-    ]:
+    if unknown := [one for one in arguments.answers if one.partition("=")[0] not in known or "=" not in one]:
         remedy = f"give answers as KEY=VALUE, with a KEY of {questions}"
         raise HallmarkError(f"'{unknown[0]}' answers no question", file=questions, remedy=remedy)
     logging.getLogger("cookiecutter").setLevel(logging.CRITICAL)  # it logs a traceback for a hook that says no
@@ -44,9 +40,7 @@ def main(arguments: argparse.Namespace) -> None:
     except FailedHookException:  # which has said why
         sys.exit(1)
     except (EOFError, Abort):
-        raise HallmarkError(
-            "nobody answers its questions", file=questions, remedy="give one answer as KEY=VALUE"
-        ) from None
+        raise HallmarkError("nobody answers", file=questions, remedy="give one answer as KEY=VALUE") from None
     except (CookiecutterException, ValueError) as error:
         remedy = f"see {questions} for the answers there are; a folder of that name must not exist"
         raise HallmarkError(str(error), remedy=remedy) from None

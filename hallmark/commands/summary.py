@@ -61,10 +61,8 @@ def copied_words(fields: dict[str, dict[str, Any]]) -> str:
     """How many of the values that targets copy still stand in their input."""
     copied, found = (sum(of[name] for of in fields.values()) for name in ("copied", "found_after"))
     lost = ", ".join(f"{name} {of['lost']:,}" for name, of in fields.items() if of["lost"])
-    return (
-        f"{found:,} of {copied:,} values that targets copy from their input stand in it after masking"
-        f"{f'; lost: {lost}' if lost else ''}"
-    )
+    said = f"{found:,} of {copied:,} values that targets copy from their input stand in it after masking"
+    return f"{said}; lost: {lost}" if lost else said
 
 
 def fitting(table: Callable[[bool], list[Line]]) -> list[Line]:

@@ -65,9 +65,8 @@ class Trial:
 
     def outcome(self, validations: int) -> str:
         if self.state == "stopped":
-            return (
-                f"stopped at validation {len(self.losses)} of {validations}: {self.losses[-1]:.4f} is above the median"
-            )
+            at = f"validation {len(self.losses)} of {validations}"
+            return f"stopped at {at}: {self.losses[-1]:.4f} is above the median"
         if self.state == "failed":
             return f"failed: {self.reason}"
         return "" if self.number else "params.yaml as it is"
@@ -324,7 +323,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m hallmark.commands.tune", description=__doc__)
     count = sweep.number(int, 1, 10_000)
     parser.add_argument("--trials", type=count, metavar="N", help="start at most this number of trials now")
-    parser.add_argument(
-        "--write", action="store_true", help="set the best params so far in params.yaml, and run nothing"
-    )
+    parser.add_argument("--write", action="store_true", help="set the best params so far in params.yaml; run nothing")
     run_stage("tune", __doc__, main, parser)

@@ -84,18 +84,14 @@ def stamped(repo: Path, clone: Path, commit: str, answers: dict[str, str]) -> st
     remedy = "`git fetch --unshallow` gets the whole history of a clone; `nox -s update -- TEMPLATE` names another"
     git(clone, "checkout", "--quiet", "--detach", commit, file=repo / ".cruft.json", remedy=remedy)
     out = Path(tempfile.mkdtemp(dir=clone.parent))
-    given = [
-        f"{name}={answer}" for name, answer in (answers | {"initialise_git": "no"}).items() if not name.startswith("_")
-    ]
+    given = [f"{key}={of}" for key, of in (answers | {"initialise_git": "no"}).items() if not key.startswith("_")]
     options = ("--directory", "template", "--output-dir", str(out), "--no-input", "--default-config")
     command = [sys.executable, "-m", "cookiecutter", str(clone), *options, *given]
     done = subprocess.run(command, cwd=clone, capture_output=True, text=True)
     folders = sorted(out.iterdir())
     if done.returncode or len(folders) != 1:
-        problem = (
-            f"commit {commit[:7]} of the template can't be stamped with its answers:\n"
-            f"{(done.stdout + done.stderr).strip()[-2000:]}"
-        )
+        said = (done.stdout + done.stderr).strip()[-2000:]
+        problem = f"commit {commit[:7]} of the template can't be stamped with its answers:\n{said}"
         raise HallmarkError(problem, file=repo / ".cruft.json", remedy="change the answers there, and commit it")
     (folder,) = folders
     for name in git(repo, "ls-files", "-z", "stages/hallmark").split("\0")[:-1]:

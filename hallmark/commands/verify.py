@@ -35,9 +35,7 @@ def run(stage: str | None = None, commit: str = "HEAD") -> int:
     """Rebuild `commit` of the repository in the working directory; print one line per output; return the exit code."""
     revision = (prov.git("rev-parse", "--verify", f"{commit}^{{commit}}") or b"").decode().strip()
     if not revision:
-        raise HallmarkError(
-            f"no commit '{commit}'", file=".git", remedy="commit the pipeline's results, then run verify again"
-        )
+        raise HallmarkError(f"no commit '{commit}'", file=".git", remedy="commit the results, then run verify again")
     committed = prov.git("show", f"{revision}:./dvc.lock")
     if committed is None:
         raise HallmarkError("not in that commit", file="dvc.lock", remedy="run `dvc repro`, and commit its results")
@@ -45,17 +43,13 @@ def run(stage: str | None = None, commit: str = "HEAD") -> int:
     if prov.git("status", "--porcelain", "--untracked-files=no", "--", "."):
         log.warning("uncommitted changes are ignored: verifying commit %s", revision[:12])
     if stage is not None and not any(_is(name, stage) for name in lock):
-        raise HallmarkError(
-            f"has no stage '{stage}'", file="dvc.lock", remedy=f"name one of: {', '.join(sorted(lock))}"
-        )
+        raise HallmarkError(f"has no stage '{stage}'", file="dvc.lock", remedy=f"name one: {', '.join(sorted(lock))}")
     key = _key(revision, stage)
     with TemporaryDirectory(prefix="hallmark-verify-") as place:
         clone = _clone(Path(place).resolve(), revision, stage, lock)
         outs = _outs(clone, stage, lock)
         if not outs:
-            raise HallmarkError(
-                "has no outputs to compare", file="dvc.yaml", remedy="name a stage that writes something"
-            )
+            raise HallmarkError("has no outputs to compare", file="dvc.yaml", remedy="name one that writes something")
         for path in outs:  # files from git would hide an output that the stage no longer writes
             if Path(path) != HOLDOUT_LOCK:
                 _remove(clone / path)
@@ -164,9 +158,7 @@ def _outs(clone: Path, stage: str | None, lock: prov.Stages) -> dict[str, tuple[
         if not _is(name, stage):
             continue
         if name not in lock:
-            raise HallmarkError(
-                f"has no stage '{name}'", file="dvc.lock", remedy="run `dvc repro`, and commit its results"
-            )
+            raise HallmarkError(f"has no stage '{name}'", file="dvc.lock", remedy="run `dvc repro`, commit its results")
         for out in entry.outs:
             path = Path(out.fs_path).relative_to(clone).as_posix()
             measured = any((meta or {}).get("measured") for meta in (entry.meta, out.annot.meta))

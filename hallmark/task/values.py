@@ -7,6 +7,7 @@ date-times by instant.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -42,12 +43,13 @@ def key(value: Any, string: Callable[[str], Any] | None = None) -> Any:
 
 
 def folded(text: str) -> str:
-    """A label without what doesn't make it another one: its case, and white space around it or doubled in it."""
-    return " ".join(text.split()).casefold()
+    """A label without what doesn't make it another one: its case, white space, and signs between its words."""
+    signs = r"(?<=[^\W\d])[\s/_,.;:-]+(?=\w)|(?<=\w)[\s/_,.;:-]+(?=[^\W\d])|\s+"  # not between two numbers
+    return re.sub(signs, " ", text.strip().rstrip(".,;:")).casefold()
 
 
 def as_listed(value: Any, schema: Any) -> Any:
-    """A text in the spelling of the one value that the schema lists and that differs only in case or space around it."""
+    """A text in the spelling of the one value that the schema lists and that differs only as `folded` says."""
     listed = schema.get("enum") if isinstance(schema, dict) else None
     if not isinstance(value, str) or not isinstance(listed, list) or value in listed:
         return value
@@ -57,9 +59,7 @@ def as_listed(value: Any, schema: Any) -> Any:
 
 def same_answer(one: Parsed, other: Parsed) -> bool:
     """Whether two completions that were read say the same."""
-    if one is other:
-        return True
-    return one.kind == other.kind and (one.kind == "refusal" or key(one.value) == key(other.value))
+    return one is other or (one.kind == other.kind and (one.kind == "refusal" or key(one.value) == key(other.value)))
 
 
 def plain(text: str) -> Any:

@@ -123,10 +123,12 @@ class _Process:
         self._socket.setblocking(False)
         with theirs:  # closed here, so that reading ends when the process does
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "hallmark.service.gateway.masking"], env=os.environ | dict.fromkeys(ONE_THREAD, "1"),
-                stdin=theirs.fileno(), stdout=2,  # what it prints is no answer, and is seen
+                [sys.executable, "-m", "hallmark.service.gateway.masking"],
+                env=os.environ | dict.fromkeys(ONE_THREAD, "1"),
+                stdin=theirs.fileno(),
+                stdout=2,  # what it prints is no answer, and is seen
                 process_group=0,  # Ctrl-C goes to the gateway, which finishes what is under way
-            )  # fmt: skip
+            )
         if problem := await self.ask(self._plan):
             await self.end()
             raise HallmarkError(**problem)
