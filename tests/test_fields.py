@@ -192,6 +192,17 @@ def test_a_number_announced_by_its_name_is_masked_whole_whatever_its_check_digit
     assert left(number, masked) == [], masked
 
 
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        (r'{"csv": "name,phone\nlotte brandvold,01715558342"}', r'{"csv": "name,phone\n<PERSON_1>,<PHONE_1>"}'),
+        (r'{"said": "Regards\nRajiv Kumar\tCEO"}', r'{"said": "Regards\n<PERSON_1>\tCEO"}'),
+    ],
+)
+def test_an_escaped_line_break_of_json_parts_words(text: str, masked: str) -> None:
+    assert RULES(text).text == masked
+
+
 CARRIERS: list[Callable[[str], str]] = [
     lambda text: "".join(chr(0xE0000 + ord(char)) for char in text),
     lambda text: "".join(chr(0xE0100 + ord(char)) for char in text),
@@ -215,6 +226,9 @@ def test_a_request_is_masked_by_its_keys() -> None:
     live = LiveMasker(params.task, RULES.params, None)
     call = {"name": "find", "arguments": json.dumps({"last_name": "Miller", "age": 47})}
     message = {"role": "assistant", "content": None, "tool_calls": [{"id": "c1", "type": "function", "function": call}]}
+    place: list[dict[str, Any]] = [{"role": "user", "content": "At [48.1374,11.5755]"}, message | {"tool_calls": [
+        {"id": "c1", "type": "function", "function": {"name": "map", "arguments": '{"gps": [48.1374, 11.5755]}'}}]}]  # fmt: skip
+    assert "48.1374" not in str(live(place, None)[0].messages), "a point that a text tells is masked in the call too"
     (masked,) = live([message], None)[0].messages
     arguments = json.loads(masked["tool_calls"][0]["function"]["arguments"])
     assert arguments == {"last_name": "<PERSON_1>", "age": "<AGE_1>"}

@@ -75,7 +75,7 @@ _CORES = [
     ),
     compiled(rf"{_FIRST_NO},?[ ](?:{_NO},?[ ])?(?:[NSEW]{{1,2}}\.?[ ])?{_WORDS}[ ](?:{_AFTER_NAME})(?![\w-])"),
     compiled(
-        rf"{_FIRST_NO},?[ ](?:(?:[a-z'-]+[ ]){{1,3}}(?:(?:{_NAMED_WORDS.lower()})\b\.?)(?=[ ]?(?:,|\n|apt|suite|$))"
+        rf"{_FIRST_NO},?[ ](?!(?:at|for|from|with)[ ])(?:(?:[a-z'-]+[ ]){{1,3}}(?:(?:{_NAMED_WORDS.lower()})\b\.?)(?=[ ]?(?:,|\n|apt|suite|$))"
         rf"|(?:[A-Z'-]+[ ]){{1,3}}(?:(?:{_NAMED_WORDS.upper()})\b\.?)(?=[ ]?(?:,|\n|APT|SUITE|$)))"
     ),
     # 56 rue La Boétie; Rua Diadema 1903; ul. Północna 73; C/ Mayor, 3, 2ºB; JALAN SAGU 18
@@ -274,9 +274,8 @@ def _grow(text: str, start: int, end: int) -> tuple[int, int]:
         start = crossing.start(1)
     sure = end  # end of the certain part; a city counts once something after it confirms it, or it ends the line
     at, guesses = end, 0
-    coded = digits = (
-        re.search(r"^\d.*, \d{4,5}$", text[start:end]) is not None
-    )  # "92, rue Pires, 25652" ends with its code
+    # "92, rue Pires, 25652" ends with its code
+    coded = digits = re.search(r"^\d.*, \d{4,5}$", text[start:end]) is not None
     for _ in range(8):
         gap = _BETWEEN.match(text, at)
         here = gap.end() if gap else at

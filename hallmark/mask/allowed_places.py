@@ -181,9 +181,7 @@ class Kept:
 
     def spans(self, text: str) -> list[Place]:
         """The places of the matches in the text, sorted and disjoint."""
-        patterns = [
-            pattern for pattern, filters in zip(self.patterns, self._filters, strict=True) if filters.may_match(text)
-        ]
+        patterns = [one for one, filters in zip(self.patterns, self._filters, strict=True) if filters.may_match(text)]
         return allowed_spans(text, patterns) if patterns else []
 
     def blanked(self, text: str) -> str:

@@ -71,6 +71,7 @@ _OPENS = re.compile(
 _BOOKED = frozenset(["confirmation", "booking", "reservation", "reference", "locator", "pnr"])
 _I = re.compile(r"(?:im|iam|i'm|i|myself|this|its|it's|it)\b")
 _I_AM = re.compile(r"(?:im|iam|i'm|i am|myself|this is|its|it's|it is)\b")
+_UNSAID = re.compile(r".|[b-df-hj-np-tv-z]{2}")  # "gy" is a unit, but nothing that anyone says
 _MONTH = re.compile(r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*")
 _MAIL = re.compile(
     r"(?:gmail|hotmail|yahoo|outlook|icloud|protonmail|proton|aol|gmx|live|msn)(?:com|couk|coin|net|org)?"
@@ -262,9 +263,8 @@ def _secret_end(words: list[str], at: int) -> int:
         word = words[stop]
         if _cue(words, stop)[1] or (stop - at > 2 and _is_letters(word) and is_word(word)):
             break
-        led = (
-            stop == at and len(word) == 2 and word not in _LINKS and _has_digit(words[stop + 1 : stop + 2])
-        )  # "password is as 4412"
+        # "password is as 4412"
+        led = stop == at and len(word) == 2 and word not in _LINKS and _has_digit(words[stop + 1 : stop + 2])
         if len(word) > 1 and _is_letters(word) and not led and (word in _FILLERS or _is_small(word) or word in _CHAT):
             break
         if stop == at and _is_letters(word) and not _has_digit(words[at + 1 : at + 2]):
@@ -350,11 +350,14 @@ def _is_code(words: list[str], at: int) -> bool:
 
 def _is_split_code(words: list[str]) -> bool:
     """Whether words are the pieces of one code: "xb 71 k", "pk 4417"."""
-    if any(word in amounts() or word in products() or (len(word) > 1 and word in _CHAT) for word in words):
+    if any(
+        word in amounts() or word in products() or (word[1:] and (word in _CHAT or is_stop(word))) for word in words
+    ):
         return False
     digits = "".join(word for word in words if word.isdigit())
     pieces = all(
-        word.isdigit() or (word.isalpha() and len(word) < 5 and not is_word(word)) or len(word) == 1 for word in words
+        word.isdigit() or (word.isalpha() and len(word) < 5 and not is_word(word)) or _UNSAID.fullmatch(word)
+        for word in words
     )
     unspoken = any(word.isalpha() and len(word) > 2 and not re.search("[aeiou]", word) for word in words)
     return (

@@ -72,9 +72,8 @@ def as_shown(copy: Draft, spots: list[Spot], dates: Reader) -> list[Span]:
     if not masked or (len(masked) < len(spots) and not copy.spans):
         return []
     spot = next((spot for spot in masked if spot.whole), masked[0])
-    if not spot.whole and not _same_letters(
-        spot, copy.text
-    ):  # a date inside of another value has no stand-in of its own
+    # a date inside of another value has no stand-in of its own
+    if not spot.whole and not _same_letters(spot, copy.text):
         return copy.spans
     found: list[Span] = []
     for span in spot.spans:

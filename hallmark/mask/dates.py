@@ -122,9 +122,7 @@ def _moments(text: str, every: bool) -> Iterator[Moment]:
 
 def _series(text: str, start: int) -> int:
     """Where the days or months that share a date's year begin: "15 November and 3 December 2001"."""
-    series = (
-        _SERIES.search(text, max(0, start - 80), start) if text[start - 1 : start] in (" ", "/", "-", "–") else None
-    )
+    series = _SERIES.search(text, max(0, start - 80), start) if text[start - 1 : start] in tuple(" /-–") else None
     return series.start() if series else start
 
 

@@ -277,6 +277,7 @@ def _last_words() -> frozenset[str]:
 
 _HEADER_CELL = re.compile(r"[^\W\d_][\w .'’()/-]{0,40}")
 _RULE = re.compile(r"[\s|:+=-]*")
+_OPENED = re.compile(r"[:=]\s{0,8}\"")  # a table in a string of JSON
 _CELL = {sign: re.compile(rf"\"(?:[^\"\n]|\"\")*\"(?=[{sign}\n]|\Z)|[^{sign}\n]*") for sign in (",", ";", "\t", r"\|")}
 
 
@@ -290,7 +291,7 @@ def _cells(text: str) -> Iterator[Pair]:
         start, at = at, at + len(line)
         bare = line.rstrip("\r\n")
         if not header:
-            sign, header = _header(bare)
+            sign, header = _header(_OPENED.split(bare)[-1])
             continue
         if _RULE.fullmatch(bare) and bare.strip():
             continue

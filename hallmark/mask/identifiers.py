@@ -274,9 +274,8 @@ _LAST_WORD = re.compile(r"[^\W\d_]{1,40}$")
 
 
 _OWN = re.compile(r"\b(?:my|his|her|their|mein|meine|mi|mon|mio) ids?\b")  # "my id is 4417"
-_SIGNS = frozenset(
-    ("no", "nos", "nr", "nrs", "num", "nums", "n", "ref")
-)  # enough by themselves; "code" and "id" are not
+# enough by themselves; "code" and "id" are not
+_SIGNS = frozenset(("no", "nos", "nr", "nrs", "num", "nums", "n", "ref"))
 
 
 def _alone(tokens: list[str], at: int, begin: int) -> bool:

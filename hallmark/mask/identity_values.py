@@ -81,9 +81,7 @@ class KnownValues:
                 if token not in written:
                     continue
                 # Two adjacent parts, in any order, are the name even if each is an everyday word.
-                neighbours = [
-                    other[2] for other in (*tokens[max(0, place - 1) : place], *tokens[place + 1 : place + 2])
-                ]
+                neighbours = [one[2] for one in (*tokens[max(0, place - 1) : place], *tokens[place + 1 : place + 2])]
                 sure = token in parts and any(other in parts and other != token for other in neighbours)
                 if sure or any(_part(token, part, text[start].isupper()) for part in parts):
                     yield Found(start, end, kind, 0.9, "known_value")

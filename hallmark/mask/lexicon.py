@@ -211,16 +211,12 @@ def _english() -> tuple[frozenset[str], frozenset[str]]:
     from spacy.lookups import Lookups
     from spacy.strings import StringStore
 
-    folder = next(
-        path for path in sorted(model.Path(model.__file__).parent.glob("*")) if (path / "lemmatizer").is_dir()
-    )
+    folder = next(sub for sub in sorted(model.Path(model.__file__).parent.glob("*")) if (sub / "lemmatizer").is_dir())
     lookups = Lookups().from_disk(folder / "lemmatizer" / "lookups")
     store = StringStore(["noun", "verb", "adj", "adv"])
     words: dict[str, set[str]] = {}
     for part in ("noun", "verb", "adj", "adv"):
-        words[part] = {
-            word.lower() for table in ("lemma_index", "lemma_exc") for word in lookups.get_table(table)[store[part]]
-        }
+        words[part] = {one.lower() for of in ("lemma_index", "lemma_exc") for one in lookups.get_table(of)[store[part]]}
     others = words["verb"] | words["adj"] | words["adv"] | {word.lower() for word in STOP_WORDS}
     return frozenset(words["noun"] | EVERYDAY), frozenset(others)
 

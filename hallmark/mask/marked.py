@@ -52,9 +52,7 @@ _PLATE = re.compile(r"(?=[A-ZÄÖÜ -]{0,6}\d)(?=[\d -]{0,6}[A-ZÄÖÜ])[A-ZÄÖ
 _POINT = compiled(
     r"(?=[-+\d])(?<![\w.,-])(?<!\d[,;] )(?P<first>[-+]?[1-9]?\d\.\d{3,})[ ]?[,; /][ ]?(?P<second>[-+]?(?:1[0-7]\d|[1-9]?\d)\.\d{3,})(?![\w]|[.,;]?[ ]?[-+]?\d)"
 )
-_POINT_CUE = re.compile(
-    r"\b(?:gps|[ck]oord[ei]n\w+|coordonnées|lat(?:itude)?|position|location)\b[^\n\d]{0,24}$", re.IGNORECASE
-)
+_POINT_CUE = re.compile(r"(?i)\b(?:gps|[ck]oord[ei]n\w+|coordonnées|lat(?:itude)?|position|location)\b[^\n\d]{0,24}$")
 _FORMS: list[Form] = [
     ("ACCOUNT", _LIKELY, compiled(r"[A-Z](?<![\w-].)[A-Z]\d\d[ ][A-Z]{3}(?![\w-])")),  # plates: Great Britain,
     ("ACCOUNT", _LIKELY, compiled(r"[A-HJ-NP-TV-Z](?<![\w-].)[A-HJ-NP-TV-Z]-\d{3}-[A-HJ-NP-TV-Z]{2}(?![\w-])")),  # France,

@@ -369,8 +369,8 @@ class Masker:
         for text in record.texts:
             if not text.number or text.spans or not (kind := number_kind(text, record.texts, record.known)):
                 continue
-            spans = (span for other in record.texts for span in other.spans)
-            if kind != "LOCATION" or self._everything or any(span.kind not in NO_SIGN for span in spans):
+            masked = ((span.kind, other.text[span.start : span.end]) for other in record.texts for span in other.spans)
+            if kind != "LOCATION" or self._everything or any(of not in NO_SIGN or text.text in it for of, it in masked):
                 new += self._take(text, self._sifted(text.text, [Found(0, len(text.text), kind, 1.0, "number")]))
         return new
 

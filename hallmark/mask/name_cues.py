@@ -64,10 +64,8 @@ def _doing(verbs: Iterable[str]) -> str:
             past.add(verb[:-1] + "ied" if soft else stem + verb[-1] * short + "ed")
         ing.add((stem if not verb.endswith("ee") else verb) + verb[-1] * short + "ing")
     adverb = r"(?:(?:also|not|never|just|always|already|often|still|then|only|once|later|first) )?"
-    auxiliary = (
-        r"(?:will|would|can|could|should|must|may|might|does|did|has|have|had|is|was|won't|can't|didn't|doesn't)"
-    )
-    return rf"{adverb}(?:{any_of(third | past)})\b|{auxiliary} {adverb}(?:{any_of(base | past | ing | PARTICIPLES)})\b"
+    helps = r"(?:will|would|can|could|should|must|may|might|does|did|has|have|had|is|was|won't|can't|didn't|doesn't)"
+    return rf"{adverb}(?:{any_of(third | past)})\b|{helps} {adverb}(?:{any_of(base | past | ing | PARTICIPLES)})\b"
 
 
 DOES = re.compile(rf"^,? (?:{_doing(word_list('words/person_verbs.txt'))})")

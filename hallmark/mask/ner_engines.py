@@ -167,9 +167,8 @@ def _gliner(folder: str, language: str) -> EntityRecognizer:
     at no fixed commit.
     """
     for config in sorted(Path(folder).glob("*config.json")):
-        if "auto_map" in json.dumps(
-            read_object(config, "use a whole model folder")
-        ):  # code next to the weights, which GLiNER 0.2.29 runs unasked
+        # code next to the weights, which GLiNER 0.2.29 runs unasked
+        if "auto_map" in json.dumps(read_object(config, "use a whole model folder")):
             raise HallmarkError(
                 f"'{config}' names code to run (auto_map)", param="mask.ner.model", remedy="use a model without it"
             )

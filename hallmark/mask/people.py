@@ -250,9 +250,8 @@ def _of_two(word: str) -> bool:
     if len(word) > 4 and (word[1:] in last_names() or (is_family_name(word[:-1]) and word[-1] != "s")):
         return True
     halves = [{word[:at], word[at:]} for at in range(3, len(word) - 2) if len(word) > 7]
-    return any(
-        two & first_names("en") and two & last_names() and two <= first_names("en") | last_names() for two in halves
-    )
+    given, family = first_names("en"), last_names()
+    return any(two & given and two & family and two <= given | family for two in halves)
 
 
 def is_titled(before: str) -> bool:

@@ -28,9 +28,8 @@ from hallmark.mask.params import Mask
 from hallmark.mask.prefilter import Prefilter
 from hallmark.mask.rules import Finder, Found, ages, cued, dates, phones, structured
 
-_DIGITS = re.compile(
-    r"\d(?:[^a-zA-Z\n]{0,4}\d){3,}[^\n]{0,24}"
-)  # what can be a telephone number, and an extension after it
+# what can be a telephone number, and an extension after it
+_DIGITS = re.compile(r"\d(?:[^a-zA-Z\n]{0,4}\d){3,}[^\n]{0,24}")
 
 
 class Recognizers:
@@ -92,9 +91,7 @@ def _presidio(language: str, countries: tuple[str, ...]) -> list[Any]:
     logging.getLogger("presidio-analyzer").setLevel(logging.ERROR)
     registry = RecognizerRegistry(supported_languages=[language])
     registry.load_predefined_recognizers(languages=[language])
-    chosen: dict[type, Any] = {
-        type(one): one for one in registry.recognizers if not isinstance(one, presidio.SpacyRecognizer)
-    }
+    chosen = {type(one): one for one in registry.recognizers if not isinstance(one, presidio.SpacyRecognizer)}
     kinds: list[tuple[str, Any]] = inspect.getmembers(presidio, inspect.isclass)
     for _, kind in kinds:
         if issubclass(kind, EntityRecognizer) and kind.COUNTRY_CODE in countries and kind not in chosen:

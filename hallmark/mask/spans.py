@@ -19,6 +19,8 @@ _EDGE = " \t\r\n.,;:!?\"'()[]{}<>|*_/\\-–—…"  # stripped from the remainin
 _NEVER_NAMES = word_list("words/never_names.txt")
 _WORD = re.compile(r"[^\W_]+")
 _BETWEEN = {"PERSON": " \t", "STREET_ADDRESS": " ,\t\r\n"}  # what may stand between two parts of one value
+_IN_JSON = re.compile(r"[{,]\s{0,8}[\"'][^\"'\n]{1,64}[\"']\s{0,8}:")
+_LINE_BREAK = re.compile(r"(?<!\\)\\[nrt]")  # as JSON writes it; elsewhere, "C:\nadia" may be a path
 BLANK = "<MASKED_1>"  # what the second check sees instead of a masked value: it joins with nothing next to it
 
 # Placeholders that were in a text before it was masked come from another masking tool, or hold a name (`<ROSA_MILLER_1>`). If
@@ -89,6 +91,8 @@ class Draft:
         """The text as recognizers should see it: a placeholder that it came with reads as what it stands for."""
         blanks = [(one.start, one.end, kind_of(one.kind or "").reads_as) for one in self.given]
         blanks += [(span.start, span.end, kind_of(span.kind).reads_as) for span in self.spans]  # of no known kind
+        if "\\" in self.text and _IN_JSON.search(self.text):
+            blanks += [(*escape.span(), "\n") for escape in _LINE_BREAK.finditer(self.text)]
         return view(self.text, sorted(blanks))
 
     def clear(self) -> list[str]:
