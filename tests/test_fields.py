@@ -226,8 +226,19 @@ def test_a_request_is_masked_by_its_keys() -> None:
     live = LiveMasker(params.task, RULES.params, None)
     call = {"name": "find", "arguments": json.dumps({"last_name": "Miller", "age": 47})}
     message = {"role": "assistant", "content": None, "tool_calls": [{"id": "c1", "type": "function", "function": call}]}
-    place: list[dict[str, Any]] = [{"role": "user", "content": "At [48.1374,11.5755]"}, message | {"tool_calls": [
-        {"id": "c1", "type": "function", "function": {"name": "map", "arguments": '{"gps": [48.1374, 11.5755]}'}}]}]  # fmt: skip
+    place: list[dict[str, Any]] = [
+        {"role": "user", "content": "At [48.1374,11.5755]"},
+        message
+        | {
+            "tool_calls": [
+                {
+                    "id": "c1",
+                    "type": "function",
+                    "function": {"name": "map", "arguments": '{"gps": [48.1374, 11.5755]}'},
+                }
+            ]
+        },
+    ]
     assert "48.1374" not in str(live(place, None)[0].messages), "a point that a text tells is masked in the call too"
     (masked,) = live([message], None)[0].messages
     arguments = json.loads(masked["tool_calls"][0]["function"]["arguments"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from hallmark.base.params import Chat
 from hallmark.base.records import columns_of
 from hallmark.base.rows import read_rows
 from hallmark.commands import propose
+from hallmark.commands.columns import Column
 from hallmark.commands.encodings import copy_of, encoding_of, in_utf8
+from hallmark.commands.evidence import is_id, stand_ins
 from hallmark.data.spans import is_open
 from tests import tool_exports
 from tests.rows import checked_rows, write_lines
@@ -376,6 +379,12 @@ def test_labels_that_say_there_is_none_are_no_answer_and_one_in_doubt_is_asked_a
     assert proposed(write(tmp_path, [row | {"category": row["category"] or -1} for row in rows])).edits["data"][
         "no_answer"
     ] == ["-1"]
+    framed = [
+        row | {"category": row["category"] or ("(nog te doen)", "[other]")[n // 24 % 2]} for n, row in enumerate(rows)
+    ]
+    assert proposed(write(tmp_path, framed)).edits["data"]["no_answer"] == ["(nog te doen)"]
+    thanks = [f"Yes, {words(n)} are yours for {n} weeks." if n % 9 else "Sure!" for n in range(90)]
+    assert stand_ins(Column("turns.target", [*thanks])) == [] and stand_ins(Column("reply", thanks)) == ["Sure!"]
 
 
 @pytest.mark.parametrize("name", ["{}", "gold_{}"])
@@ -392,7 +401,19 @@ def test_several_columns_that_are_read_off_a_text_are_the_answer(tmp_path: Path,
             "mill": f"M{n % 40 + 100}",
         }
         rows.append(said | {name.format(of): value for of, value in read.items()} | {"eur": n * 13 % 97})
+        if name == "{}":  # a desk is known where nothing is read, by its paper; a year is a part of its date
+            day = date(1950 + n % 50, 3, n % 28 + 1)
+            rows[-1] |= {
+                "mail": f"{said['mail']} {day:%d.%m.%Y}, {'east' if n % 3 else 'west'}ern desk",
+                "type": "EW"[n % 3 == 0],
+                "day": f"{day}",
+                "year": day.year,
+            }
+            rows[-1] |= dict.fromkeys((*read, "day", "year")) if n % 20 == 7 else {}
     found = proposed(write(tmp_path, rows))
+    if name == "{}":
+        assert found.roles.target == ["crates", "grain", "town", "day"] and found.roles.group == "mill"
+        return
     assert (found.roles.target, found.roles.group, found.kind) == (
         [name.format(of) for of in ("crates", "grain", "town")],
         "mill",
@@ -428,6 +449,69 @@ def test_a_context_that_makes_rows_alike_is_named_where_split_drops_them(tmp_pat
     found = proposed(write(tmp_path, rows))
     propose.try_out(found, rules())
     assert found.roles.context == "policy" and "without data.context (policy) 2" in str(found.warnings)
+
+
+@pytest.mark.parametrize("name", ["svar", "x7"])
+def test_a_reply_is_the_answer_next_to_a_label_that_the_text_hardly_tells(tmp_path: Path, name: str) -> None:
+    """What is said of the reply isn't, and a type is its house's own."""
+    rows = [
+        {
+            "no": f"R{n:04}",
+            "house": f"H{n % 40 + 100}",
+            "type": "AB"[n % 40 % 2],
+            "text": f"We had {words(n)} and {('a pool', 'a barn')[(n % 40 + n % 3 // 2) % 2]} there.",
+            name: None
+            if n % 20 == 3
+            else "-"
+            if n % 20 == 7
+            else f"Dear guest, thank you for {words(n)}, do come back soon.",
+            f"{name}_kind": ("thanks", "sorry")[n * 7 % 3 % 2],
+        }
+        for n in range(240)
+    ]
+    found = proposed(write(tmp_path, rows))
+    assert (found.roles.target, found.roles.input, found.roles.group) == (name, "text", "house")
+    assert found.edits["data"]["no_answer"] == ["-"]
+
+
+def test_what_people_confirmed_of_an_object_is_the_answer_and_its_guess_is_not_read(tmp_path: Path) -> None:
+    got = [
+        {"lot": f"L{n * 37 % 997}", "wood": ["oak", "elm"][n % 2 :][:1], "note": f"for {words(n)}"} for n in range(90)
+    ]
+    rows = [
+        {
+            "scan": f"{of['lot']} {of['wood'][0]} {of['note']} {words(n + 9)}",
+            "passed": None if n % 9 == 3 else {"at": f"2025-03-{n % 28 + 1:02}", "got": of if n % 9 != 5 else None},
+            "engine": {"sure": n / 90, "got": of},
+        }
+        for n, of in enumerate(got)
+    ]
+    found = proposed(write(tmp_path, rows))
+    assert (found.roles.target, found.roles.input, found.roles.tags) == ("passed.got", "scan", None)
+
+
+def test_people_go_before_the_articles_that_answers_are_from(tmp_path: Path) -> None:
+    rows = requests(
+        persoon=lambda n, _: f"p{n // 3:04x}",
+        leaf=lambda n, kind: f"KB-{CODES[kind][1]}{n % 3}",
+        theme=lambda n, kind: kind,
+    )
+    for row in rows:
+        row |= {
+            "messages": [
+                {"role": "user", "content": row.pop("body")},
+                {"role": "assistant", "content": f"It is {row.pop('category')}"},
+            ],
+            "topic": row.pop("theme"),
+        }
+    assert proposed(write(tmp_path, rows)).roles.group == "persoon"
+    assert (
+        proposed(write(tmp_path, [{key: row[key] for key in row if key != "persoon"} for row in rows])).roles.group
+        != "leaf"
+    )
+    assert is_id(Column("x", [f"M24 {n:04}" for n in range(40)])) and not is_id(
+        Column("x", [f"box {n} of {n}" for n in range(40)])
+    )
 
 
 def test_ids_of_owners_are_the_group_and_what_prodigy_did_not_accept_is_no_answer(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import permutations
 from typing import Any
 
 from hallmark.base.figures import percent
@@ -169,8 +170,8 @@ def right(texts: Sequence[Column], answers: Column) -> float:
     return sum(map(str.__eq__, labels, found)) / max(len(labels), 1)
 
 
-def add_told(given: Evidence, texts: Sequence[Column], column: Column) -> bool | None:
-    """Count and say whether the words of the texts tell the label. False: no better than chance; None: better, but not by much."""
+def add_told(given: Evidence, texts: Sequence[Column], column: Column) -> float | None:
+    """Count and say how much better than guessing the words of the texts tell the label: False by chance, None by little."""
     labels, found = guessed(texts, column)
     counts, times = Counter(labels), Counter(found)
     equal, rows = sum(map(str.__eq__, labels, found)), max(len(labels), 1)
@@ -179,7 +180,7 @@ def add_told(given: Evidence, texts: Sequence[Column], column: Column) -> bool |
     if gain > 0.2:
         shares = f"{percent(round(equal / rows, 2))} of the rows, by guessing in {percent(round(usual, 2))}"
         given.add(min(2.0, 2.5 * gain), f"predicted from the text in {shares}")
-        return True
+        return gain
     chance = sum(counts[label] * times[label] for label in counts) / rows
     return None if equal - chance > 3 * math.sqrt(chance) else False
 
@@ -271,21 +272,25 @@ def stand_ins(column: Column) -> list[str]:
         none = {str(of) for of in objects if alike and not of}
         return sorted(none | {text.strip() for text in column.texts if _is_none(text)})
     bare = {key: " ".join(_TAG.sub(" ", key).split()) for key in column.keys} if column.all(str) else {}
-    most = STAND_IN * column.mean_chars if is_free(column) else 0
+    long = is_free(column) and not column.name.startswith(OWN)  # in a chat, "you're welcome" is a reply
+    most = STAND_IN * column.mean_chars if long else 0
     short = {key for key, text in bare.items() if len(text) < most and len(text.split()) < 4 and column.keys[key] > 2}
     return sorted({key.strip() for key, text in bare.items() if key in short or _is_none(text)})
 
 
 def no_labels(column: Column, names: Mapping[str, str]) -> tuple[list[str], list[str]]:
-    """Labels that say by their names that there is none; and those that may: other words for it, or a code out of line, as 0 and 999."""
+    """Labels that say by their names, or by brackets or stars, that there is none; and those that may: other words, or a code as 0 and 999."""
     numbers = {int(key) for key in column.keys if re.fullmatch(r"-?\d{1,9}", key)}
     signs = len(numbers) > 1 and numbers <= {-1, 0, 1}
     sure, asked = set(), set()
-    for key in map(str.strip, column.keys if column.is_label(2) else ()):
+    keys = [*map(str.strip, column.keys if column.is_label(2) else ())]
+    framed = {key for key in keys if re.fullmatch(r"[(<\[{*#=_~–—-].*[)>\]}*#=_~–—-]", key) and opened(key) is key}
+    for key in keys:
         name = names.get(key, key).strip()
         number = int(key) if re.fullmatch(r"-1|0{1,9}|0*9{2,9}", key) else None
         odd = number is not None and not signs and not {number + 1, number - 1} & numbers - {0}
         none = _is_none(name) or says(name, "unanswered", whole=True)
+        none |= key in framed and 3 * len(framed) <= len(keys) and not says(name, "rest")
         if none or (odd and (name == "-1" or says(name, "unanswered"))):
             sure.add(key)
         elif (odd and key not in names) or says(name, "unsure", whole=True) or says(name, "unanswered"):
@@ -430,7 +435,8 @@ def of_one(fine: Column, coarse: Column) -> bool:
 
 def add_alike(given: Evidence, column: Column, rest: Sequence[Column], answers: Column) -> None:
     """Count whether rows of one value are alike in another column, but not by the answer, or who serves them."""
-    if of_one(answers, column) or (of_one(column, answers) and column.distinct <= MANY * answers.distinct):
+    by_it = answers.form != "object" and of_one(answers, column)  # equal objects are read off copies of one text
+    if by_it or (of_one(column, answers) and column.distinct <= MANY * answers.distinct):
         given.add(-3, "goes by the answer")
     for other in rest:
         if other.form in ("object", "list") or other.distinct > column.distinct or not of_one(column, other):
@@ -438,7 +444,9 @@ def add_alike(given: Evidence, column: Column, rest: Sequence[Column], answers: 
         if says(other.name, "staff") or says(other.name, "desk"):
             given.add(-3 * of_one(other, column), f"'{other.name}' is the same in all rows of one")
             continue
-        given.add(0.5 if look(column) == "names" else 1, f"'{other.name}' is the same in all rows of one")
+        topic = "answer" in other.lists and column.distinct <= MANY * other.distinct  # then it is an article, say
+        points = -3 if topic else 0.5 if look(column) == "names" else 1
+        given.add(points, f"'{other.name}' is the same in all rows of one")
         break
 
 
@@ -462,14 +470,29 @@ def add_wider(found: Sequence[tuple[Column, Evidence]]) -> None:
                     break
 
 
-def add_later(found: Sequence[tuple[Column, Evidence]], order: Mapping[str, int]) -> None:
-    """Count for objects that they correct those of an earlier column with the same keys: some rows have none yet."""
-    keys = [{key for of in map(opened, one.given) if isinstance(of, dict) for key in of} for one, _ in found]
-    for (column, given), own in zip(found, keys, strict=True):
-        for (other, of), its in zip(found, keys, strict=True):
-            later = order[other.name] < order[column.name] and column.empty > 0.01 * len(column.values) > other.empty
-            if later and len(own & its) > SHARED_KEYS * len(own | its) and 0 <= (lead := of.score - given.score) < 1:
-                given.add(lead + 0.5, f"later than '{other.name}', and missing in {column.empty} rows")
+def add_later(found: Sequence[tuple[Column, Evidence]], order: Mapping[str, int]) -> dict[str, str]:
+    """Count for objects that they correct others with the same keys, and say which: some rows have none, and they are later."""
+    whole = {one.name: [of for of in map(opened, one.values) if isinstance(of, dict)] for one, _ in found}
+    inner: dict[str, list[dict[str, Any]]] = {}
+    for name, values in whole.items():  # or the only object in each: what is next to it says who made it, or when
+        parts = {key: isinstance(of, dict) for one in values for key, of in one.items() if isinstance(of, dict | list)}
+        inner[name] = values
+        if [*parts.values()] == [True]:
+            inner[name] = [part for of in values if isinstance(part := of.get(next(iter(parts))), dict)]
+    keys = {name: {key for of in values for key in of} for name, values in inner.items()}
+    lacks = {one.name: len(one.values) - len(inner[one.name]) for one, _ in found}
+    besides = [(name, values, key) for name, values in whole.items() for key in {*values[0]} - keys[name]]
+    timed = {name for name, values, key in besides if Column(key, [of.get(key) for of in values]).form == "time"}
+    guesses: dict[str, str] = {}
+    for (column, given), (other, of) in permutations(found, 2):
+        name, one = column.name, other.name
+        later = order[one] < order[name] or (name in timed and one not in timed)
+        later = later and lacks[name] > 0.01 * len(column.values) > lacks[one]
+        alike = len(keys[name] & keys[one]) > SHARED_KEYS * len(keys[name] | keys[one])
+        if later and alike and 0 <= (lead := of.score - given.score) < 1:
+            given.add(lead + 0.5, f"later than '{one}', and missing in {lacks[name]} rows")
+            guesses[name] = one
+    return guesses
 
 
 def is_running(column: Column, least: int = SHORT) -> bool:
@@ -503,10 +526,12 @@ def of_input(column: Column) -> Evidence | None:
 
 
 def is_id(column: Column) -> bool:
-    """Whether each row has its own value, and it is named like an id, or is a code or a numbering, and no text or measure."""
+    """Whether each row has its own value, and it is named like an id, or all are codes of one form, or a numbering."""
     if not column.unique or column.mean_chars > 100 or column.form in ("time", "mail", "url"):
         return False
-    own = column.form not in ("number", "text")
+    form, alike = Counter(re.sub(r"\d+", "0", re.sub(r"[^\W\d_]+", "A", key)) for key in column.keys).most_common(1)[0]
+    coded = alike > MOSTLY * column.distinct and re.fullmatch(r"A\W?0(?:\W0)*", form)  # M2501 0001
+    own = bool(coded) or column.form not in ("number", "text")
     if column.form == "number" and all(map(str.isdecimal, column.keys)):
         numbers = [*map(int, column.keys)]
         own = _is_numbering(column) or sorted(numbers) in (numbers, numbers[::-1])

@@ -14,6 +14,7 @@ from hallmark.commands.answer_leaks import Leak, leak
 from hallmark.commands.columns import SHAPES, Column, answers_of, entity, says, tools_in, words_of
 from hallmark.commands.evidence import COPIED, Evidence, is_id
 from hallmark.data.conversations import PART, PARTS
+from hallmark.data.missing import is_blank
 from hallmark.mask import second_check
 
 ENOUGH = {"target": 0.0, "group": evidence.PLAUSIBLE, "input": 3.0, "tags": 1.0}  # points that a role needs
@@ -21,6 +22,8 @@ IDENTITY = SHAPES["identity"]
 SHOWN = 3  # runners-up of a role
 MORE = 0.1  # share of the answers that a text must tell beyond the main one, unless it is named like what is read
 MORE_WORDS = 0.03  # of their words, if they are texts
+SURE = 5.0  # points of a name that says answer
+WEAK = 0.4  # share of what guessing misses, up to which a text hardly tells a label
 CLOSE = 2.0  # points by which a label must lead a text, or a text a label
 _TAGS = re.compile(r"<[^<>]*>")
 DATED = "what the system messages share, which else differ in dates, numbers or a few words"
@@ -197,7 +200,8 @@ class _Choice:
         likely = [*(likely or [name for name, _ in texts[:1]]), *(source.name for source in marked.values())]
         likely = [name for name in dict.fromkeys(likely) if name not in marked]
         whole = [*marked, *(name for name, column in self.columns.items() if evidence.is_answer(column))]
-        told: dict[str, bool | None] = {}
+        named = {name: evidence.of_its_name(self.columns[name], "target") for name, _ in found}
+        told: dict[str, float | None] = {}
         made: dict[str, str] = {}
         for at, (name, given) in enumerate(found):
             column = self.columns[name]
@@ -217,7 +221,6 @@ class _Choice:
                 whole.append(name)
                 told[name] = True
         explained = [given.score for name, given in found if told.get(name)]
-        named = {name: evidence.of_its_name(self.columns[name], "target") for name, _ in found}
         sure = marked or any(named[name] >= 0 for name, of in told.items() if of)
         for name, given in found:
             held = [leak(self.columns[other], self.columns[name]) for other in whole if other != name]
@@ -231,10 +234,15 @@ class _Choice:
             dict(found)[name].add(9, f"it has most values of '{origin}', and is missing in some rows")
         read = [self.columns[text] for text in likely]
         labels = [self.columns[name] for name, of in told.items() if of]
-        if not marked and all(label.is_label(3) and named[label.name] <= 0 for label in labels):
+        weak = [of for of in labels if named[of.name] <= 0 or (named[of.name] < SURE and (told[of.name] or 0) < WEAK)]
+        if not marked and weak == labels and all(label.is_label(3) for label in labels):
             self.weigh_texts(found, labels)
+        free = [of for of in self.columns.values() if of.lists & {"answer", "reply"} and evidence.is_free(of)]
+        for name, given in found:
+            if self.columns[name].is_label(3) and any({*words_of(name)[0]} > {*words_of(of.name)[0]} for of in free):
+                given.add(-5, "said of the answer")
         objects = [(self.columns[name], given) for name, given in found if self.columns[name].form == "object"]
-        evidence.add_later(objects, self.order)
+        guesses = evidence.add_later(objects, self.order)
         if kind := self.known.kind:
             found = [(name, given) for name, given in found if evidence.fits(self.columns[name], kind)]
         found.sort(key=lambda pair: -pair[1].score)
@@ -243,13 +251,15 @@ class _Choice:
         self.roles.doubted = next(unlike, None)
         fields = self.read_off(read) if read and not (whole or made) else []
         rest = [self.columns[name] for name, _ in found if name not in {*fields, *likely}]
+        rest = [of for of in rest if not self.is_given(of, fields)]
         if len(fields) > 2 and not any(
             told.get(of.name) or of.lists & {"answer", "reply"} or evidence.is_free(of) for of in rest
         ):
             self.roles.target, self.roles.why["target"] = fields, "their values stand in the text"
-            self.taken |= {*fields}
+            self.roles.doubted, self.taken = None, self.taken | {*fields}
             return
         self.best("target", found)
+        self.taken |= {guesses[name] for name in self.roles.targets if name in guesses}
         if (source := marked.get(str(self.roles.target))) and not self.known.inputs:
             self.take("input", source.name, "the answer has its words inside of markup")
         elif (thing := made.get(str(self.roles.target))) and not self.known.inputs:
@@ -266,7 +276,30 @@ class _Choice:
         free = [self.columns[name] for name in self.free() if name not in {*self.private, *(of.name for of in texts)}]
         short = [of for of in free if of.form in ("text", "number", "code", "time") and of.mean_chars < evidence.SHORT]
         short = [of for of in short if of.distinct > 2 and not (of.mostly_empty or of.lists & out or is_id(of))]
-        return [of.name for of in short if evidence.copied(of, [text]) > 1.5 * COPIED]
+        dates = {
+            of.name: Column(
+                of.name, [[int(part) for part in re.findall(r"\d+", str(value or ""))[:3:2]] for value in of.values]
+            )
+            for of in short
+            if of.form == "time"
+        }
+        fields = [of for of in short if evidence.copied(dates.get(of.name, of), [text]) > 1.5 * COPIED]
+        parts = {
+            of.name
+            for of in fields
+            for one in fields
+            if of.distinct < one.distinct and evidence.copied(of, [one]) > 1.5 * COPIED
+        }
+        return [of.name for of in fields if of.name not in parts]  # no year next to its date
+
+    def is_given(self, column: Column, fields: Sequence[str]) -> bool:
+        """Whether a label is no answer next to fields that some rows lack: those have it, or it follows from one."""
+        if not column.is_label(3) or len(fields) < 3 or evidence.of_its_name(column, "target") >= SURE:
+            return False
+        rows = zip(column.values, answers_of(self.columns, list(fields)).values, strict=True)
+        lacking = [not is_blank(value) for value, of in rows if of is None]
+        follows = (evidence.of_one(self.columns[name], column) for name in fields)
+        return len(lacking) > 2 and (all(lacking) or any(follows))
 
     def weigh_texts(self, found: list[tuple[str, Evidence]], labels: list[Column]) -> None:
         """Count what says that a text is the answer, if no label named like one is told; and that a label is a thing's own."""
@@ -281,7 +314,7 @@ class _Choice:
         ids = [column for column in self.columns.values() if evidence.look(column) == "ids"]
         for name, given in found:
             label = self.columns[name]
-            if label.is_label(3) and evidence.of_its_name(label, "target") <= 0:
+            if label.is_label(3) and evidence.of_its_name(label, "target") < SURE:
                 one_has = (one.name for one in ids if one.distinct >= label.distinct and evidence.of_one(one, label))
                 of = next((one for one in one_has if not related(one, name)), None)
                 if of:
@@ -452,10 +485,8 @@ class _Choice:
 
     def repeats(self, name: str, chosen: Sequence[str]) -> bool:
         """Whether a column has the text of one that is chosen, or a part of it, in nearly all rows."""
-        bare = [
-            [" ".join(_TAGS.sub(" ", str(value or "")).split()) for value in self.columns[of].values]
-            for of in [*chosen, name]
-        ]
+        columns = [self.columns[of].values for of in [*chosen, name]]
+        bare = [[" ".join(_TAGS.sub(" ", str(value or "")).split()) for value in values] for values in columns]
         return any(sum(map(str.__contains__, of, bare[-1])) > SAME * len(of) for of in bare[:-1])
 
     def context(self, texts: list[tuple[str, Evidence]]) -> None:
