@@ -190,6 +190,18 @@ def test_tokens_with_tags_are_read_as_their_sentences(
         ]
 
 
+def test_comments_of_a_document_are_columns_and_what_nobody_tagged_has_no_tags(tmp_path: Path) -> None:
+    text = (
+        "# doc = 1\n# firm = Nord = AB\n\nMix\tO\n#\tB-X\n\n# sent = 2\nno\tO\n\n# doc = 2\n# a remark\nyes\t_\nno\t_\n"
+    )
+    one = {"doc": "1", "firm": "Nord = AB"}
+    assert read(tmp_path / "a.conll", text) == [
+        (4, one | {"tokens": ["Mix", "#"], "tags": ["O", "B-X"]}),
+        (8, one | {"sent": "2", "tokens": ["no"], "tags": ["O"]}),
+        (12, {"doc": "2", "tokens": ["yes", "no"], "tags": None}),
+    ]
+
+
 @pytest.mark.parametrize(
     ("content", "row", "words"),
     [
@@ -197,6 +209,7 @@ def test_tokens_with_tags_are_read_as_their_sentences(
         ("-DOCSTART-\n\na\n", 3, "no tag"),
         ("a NN\n", 1, "no BIO tag"),
         ("a\tO\n\tO\n", 2, "no token"),
+        ("a\t_\nb\tO\n", 2, "no BIO tag"),
     ],
 )
 def test_a_broken_line_of_tokens_is_named(tmp_path: Path, content: str | bytes, row: int, words: str) -> None:

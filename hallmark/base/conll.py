@@ -1,7 +1,8 @@
 """Tokens with a tag each, as tools for named entities write them: a token a line, a blank line after each sentence.
 
 The first column is the token, the last one its BIO tag, and what stands between (part of speech, chunk) isn't read. Columns
-are separated by tabs, or by spaces where the line has no tab. A line `-DOCSTART-` begins a document.
+are separated by tabs, or by spaces where the line has no tab. A line `-DOCSTART-` begins a document, and so do comments
+(`# name = value`, as in CoNLL-U) that are of all its sentences. A sentence with `_` for each tag was not annotated yet.
 """
 
 from __future__ import annotations
@@ -15,27 +16,36 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.tables import UTF8, encoding_of
 
 TAG = re.compile(r"O|([BIESLU])-(.+)", re.DOTALL)  # BIO, IOBES and BILOU
+_COMMENT = re.compile(r"#\s*(?:([^=]*[^=\s])\s*=\s*(.*\S)?)?.*")
 _SPACES = re.compile(" +")
 
 
 def read_conll(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(number of its first line, sentence) for each sentence: its `tokens`, `tags` and, if the file has some, `document`."""
+    """(number of its first line, sentence) for each sentence: what comments say, its `tokens`, `tags` and, if it has some, `document`."""
     first, document, width = 0, 0, 0
     tokens: list[str] = []
     tags: list[str] = []
+    said: dict[str, str | None] = {}  # by comments; the first of them begins a document
+    head = None
 
     def sentence() -> Iterator[tuple[int, dict[str, Any]]]:
         if tokens:
             of = {"document": f"{path.stem} {document}"} if document else {}
-            yield first, of | {"tokens": [*tokens], "tags": [*tags]}
+            yield first, of | said | {"tokens": [*tokens], "tags": None if "_" in tags else [*tags]}
         tokens.clear()
         tags.clear()
 
     for number, line in _lines(path):
         columns = [part.strip(" ") for part in line.split("\t")] if "\t" in line else _SPACES.split(line.strip(" "))
-        if not line.strip() or columns[0] == "-DOCSTART-":
+        known = {*tags} <= {"_"} if columns[-1] == "_" else TAG.fullmatch(columns[-1]) and "_" not in tags
+        comment = None if known and len(columns) > 1 else _COMMENT.fullmatch(line)
+        if not line.strip() or columns[0] == "-DOCSTART-" or comment:
             yield from sentence()
-            document += bool(line.strip())
+            if comment is None:
+                document += bool(line.strip())
+            elif comment[1]:
+                head = head or comment[1]
+                said = (said if comment[1] != head else {}) | {comment[1]: comment[2]}
             continue
         problem = None
         width = width or len(columns)
@@ -43,7 +53,7 @@ def read_conll(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             problem = f"not {width} columns, as the first token has, but {len(columns)}" if width > 1 else "no tag"
         elif not columns[0].strip():
             problem = "no token"
-        elif not TAG.fullmatch(columns[-1]):
+        elif not known:
             problem = "the last column is no BIO tag"
         if problem:
             remedy = "write a token and its tag on each line (O, or B-, I- and a label), a blank line after a sentence"
