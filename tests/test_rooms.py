@@ -18,7 +18,7 @@ ROOMS = {
     "base": 4_220, "task": 1_210, "mask": 9_350, "data": 4_308, "model": 3_950, "serve": 2_340, "answer": 4_240, "judge": 4_120,
     "release": 2_015, "page": 840, "params": 960, "plan": 1_275, "commands": 7_915, "service": 9_070,
 }  # fmt: skip
-OTHERS = {"stages": 2_390, "tests": 37_450, "noxfile.py": 200}  # lines
+OTHERS = {"stages": 2_390, "tests": 37_470, "noxfile.py": 200}  # lines
 PAGES, WORDS = 20, 29_860  # of docs/
 
 

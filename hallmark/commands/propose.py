@@ -210,7 +210,8 @@ def label_names(file: Path, answers: Column, columns: Set[str]) -> dict[str, str
     """The names of labels that are numbers or codes, from a small table or JSON file next to the data: a list, or `{"0": "name"}`."""
     folder = file if file.is_dir() else file.parent
     bare = {key: key.lstrip("0") or "0" for key in answers.keys}  # 00110 is 110
-    near = {path for path in (*folder.iterdir(), *folder.glob(f"{CODEBOOK}/*")) if path.suffix in (*TABLES, ".json")}
+    found = *folder.iterdir(), *folder.glob(f"{CODEBOOK}/*")  # sorted below
+    near = {path for path in found if path.suffix in (*TABLES, ".json")}
     for path in sorted(near - set(files_of(file))):
         if path.stat().st_size > MOST_NAMES:
             continue
