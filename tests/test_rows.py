@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +201,12 @@ def test_comments_of_a_document_are_columns_and_what_nobody_tagged_has_no_tags(t
         (8, one | {"sent": "2", "tokens": ["no"], "tags": ["O"]}),
         (12, {"doc": "2", "tokens": ["yes", "no"], "tags": None}),
     ]
+
+
+def test_a_long_sentence_takes_time_by_its_length(tmp_path: Path) -> None:
+    start = time.process_time()
+    [(_, row)] = read(tmp_path / "a.conll", "a\tO\n" * 40_000)
+    assert len(row["tags"]) == 40_000 and time.process_time() - start < 4
 
 
 @pytest.mark.parametrize(

@@ -31,13 +31,13 @@ def read_conll(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     def sentence() -> Iterator[tuple[int, dict[str, Any]]]:
         if tokens:
             of = {"document": f"{path.stem} {document}"} if document else {}
-            yield first, of | said | {"tokens": [*tokens], "tags": None if "_" in tags else [*tags]}
+            yield first, of | said | {"tokens": [*tokens], "tags": None if tags[0] == "_" else [*tags]}
         tokens.clear()
         tags.clear()
 
     for number, line in _lines(path):
         columns = [part.strip(" ") for part in line.split("\t")] if "\t" in line else _SPACES.split(line.strip(" "))
-        known = {*tags} <= {"_"} if columns[-1] == "_" else TAG.fullmatch(columns[-1]) and "_" not in tags
+        known = tags[:1] in ([], ["_"]) if columns[-1] == "_" else TAG.fullmatch(columns[-1]) and tags[:1] != ["_"]
         comment = None if known and len(columns) > 1 else _COMMENT.fullmatch(line)
         if not line.strip() or columns[0] == "-DOCSTART-" or comment:
             yield from sentence()
