@@ -102,14 +102,14 @@ if Path("template").is_dir():
         f"python -m slipcover --immediate --source stages,hallmark --json --out .venv/coverage.json {PYTEST}",
         "python -m slipcover --silent --merge .venv/coverage.json --fail-under 90 --out .venv/coverage.json",
     ]
-GROUPS = {"tune": "tune", **dict.fromkeys(("install", "tests", "stamp", "update", *SESSIONS.get("tests", ())), "dev")}
+GROUPS = {"tune": "tune", "stamp": "stamp", "install": "dev", "tests": "dev", "update": "dev"}
 
 
 def declare(package: str, name: str, line: str) -> None:
     """Make a session of a line in SESSIONS."""
 
     def session(session: nox.Session) -> None:
-        prepare(session, GROUPS.get(name, "run"))
+        prepare(session, GROUPS.get(name, "dev" if package == "tests" else "run"))
         alone = {} if session.posargs else ALONE
         steps = alone.get(name, STEPS.get(name, [f"python -m {package}.{name}"]))
         codes = (0, 1, 3) if name == "canary" else (0,)  # each of them is a verdict
@@ -153,7 +153,7 @@ def prepare(session: nox.Session, group: str = "run") -> None:
     files = [file for file in (LOCK, VENV / "pyvenv.cfg") if file.exists()]
     asked = [PROJECT["project"]["dependencies"], HASHED, WITHOUT_DEPENDENCIES, PROJECT.get("dependency-groups")]
     wanted = hashlib.sha256(b"".join([repr(asked).encode(), *(file.read_bytes() for file in files)])).hexdigest()
-    for part in dict.fromkeys(("run", group)):
+    for part in ("stamp",) if group == "stamp" else dict.fromkeys(("run", group)):  # it takes none of the others
         stamp = VENV / f"installed-{part}"
         if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
             continue

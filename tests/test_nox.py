@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import hallmark
 import noxfile
 from tests.workspace import ROOT
 
@@ -88,6 +89,16 @@ def test_a_session_runs_its_steps_with_options_to_the_last(installed: Path, comm
     done = python("-m", "nox", "-s", *command.split(), folder=installed)
     assert done.returncode == 0, done.stdout + done.stderr
     assert [line[4:].rstrip() for line in done.stdout.splitlines() if line.startswith("ran ")] == ran
+
+
+def test_stamping_installs_only_what_it_needs(installed: Path) -> None:
+    (installed / "template").mkdir()
+    (installed / ".venv/installed-run").unlink()
+    said = python("-m", "nox", "-s", "stamp", "--", "..", "kind=text", folder=installed).stdout.splitlines()
+    packages, command = (line for line in said if line.startswith("ran "))
+    wanted = ["cookiecutter>=2.7", *(name.replace("_", "-") for name in hallmark.NEEDED)]
+    assert packages.split("-c requirements.lock ")[1].split() == wanted, "without these, no command starts"
+    assert command == "ran python -m hallmark.commands.stamp .. kind=text"
 
 
 def test_only_a_verdict_of_the_canary_is_no_failure(installed: Path) -> None:

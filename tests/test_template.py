@@ -241,12 +241,15 @@ def test_the_library_has_the_same_bytes_from_a_git_url(tmp_path: Path) -> None:
     assert (tmp_path / here.name).read_bytes() == here.read_bytes()
 
 
-def test_a_description_and_a_holder_with_quotes_are_written_as_they_are(source: Path, tmp_path: Path) -> None:
+def test_a_description_and_a_holder_with_quotes_are_written_as_they_are(
+    source: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     holder = 'O\'Neil & "Söhne" \\'
     project = bake(source, tmp_path, description='Reads "odd" \\ things', copyright_holder=holder, licence="MIT")
     table = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert table["description"] == 'Reads "odd" \\ things'
     assert f"Copyright (c) {holder}" in (project / "LICENSE").read_text(encoding="utf-8")
+    assert f"next: cd {project} && " in capfd.readouterr().out, "wherever it was stamped from"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -104,5 +105,5 @@ if "{{ cookiecutter.initialise_git }}" == "yes":
     subprocess.run(["git", "add", "--all"], check=True)
     subprocess.run(["git", *identity, "commit", "--quiet", "--message", "Stamp {{ cookiecutter.project_slug }}"], check=True)
 sessions = "vllm repro" if value_of(params, "benchmark.server.kind") == "vllm" else "repro"
-print(f"next: cd {{ cookiecutter.project_slug }} && python -m pip install nox && python -m nox -s {sessions}")
+print(f"next: cd {shlex.quote(str(Path.cwd()))} && python -m pip install nox && python -m nox -s {sessions}")
 print("your own data: put a file into data/raw, then python -m nox -s propose -- data/raw/FILE --write")
