@@ -14,7 +14,7 @@ from hallmark.base.reading import read_object
 from hallmark.commands import plan
 from hallmark.model.params import Sft
 from hallmark.params.loader import Params, load_params
-from hallmark.plan import advice, bases, estimate, machine
+from hallmark.plan import advice, bases, estimate, machine, speed
 from hallmark.plan.batches import all_answering
 from hallmark.plan.lengths import NO_PART, lengths, tokens_of
 from hallmark.plan.machine import GIB, GPUS
@@ -121,6 +121,14 @@ def test_the_estimate_of_the_params(here: Params, monkeypatch: pytest.MonkeyPatc
     assert min(found.training_seconds, found.evaluation_seconds) > 0
     size = sizes(configuration(BASE), here.sft.lora)
     assert found.serving_bytes == 2 * 2 * (size.parameters + size.cache(32 * 256))
+
+
+def test_on_a_busy_machine_one_thread_is_advised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.getloadavg", lambda: (1000.0, 0.0, 0.0))
+    assert str(speed.Clock("cpu", 2)).endswith("2 may be far slower than compute.threads: 1")
+    assert str(speed.Clock("cpu", 1)) == "one thread, since the machine is busy"
+    monkeypatch.setattr("os.getloadavg", lambda: (0.0, 0.0, 0.0))
+    assert str(speed.Clock("cpu", 2)) == "2 threads"
 
 
 def test_a_gpu_that_is_not_at_hand(here: Params, tmp_path: Path) -> None:

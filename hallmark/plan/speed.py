@@ -35,6 +35,7 @@ class Clock:
     def __init__(self, device: str, threads: int) -> None:
         self.device = device
         self.busy = device == "cpu" and os.getloadavg()[0] > BUSY * (os.cpu_count() or 1)
+        self.wanted = threads
         self.used = 1 if self.busy else threads
         self.factor = max(1.0, SCALING * threads) if self.busy else 1.0  # of the speed of the threads used
 
@@ -65,7 +66,10 @@ class Clock:
     def __str__(self) -> str:
         if self.device != "cpu":
             return self.device
-        return "one thread, for the machine is busy" if self.busy else f"{self.used} threads"
+        if not self.busy:
+            return f"{self.used} threads"
+        slow = f"; while it is, {self.wanted} may be far slower than compute.threads: 1"
+        return f"one thread, since the machine is busy{slow if self.wanted > 1 else ''}"
 
 
 def measured(
