@@ -38,6 +38,7 @@ from hallmark.judge.quality_rules import baseline, ceiling_rule, floor_rule, gro
 from hallmark.judge.recount import Frozen, Leaks, recount
 from hallmark.judge.reported import headline
 from hallmark.judge.shipped_rules import (
+    Level,
     coverage_rule,
     errors_rule,
     latency_rule,
@@ -130,7 +131,7 @@ def quality_rules(gate: Gate, comparison: Comparison) -> Iterator[Rule]:
 
 def serving_rules(gate: Gate, benchmark: Report) -> Iterator[Rule]:
     """Latency and throughput of the tuned model at the first load, its errors at all loads, and when and where measured."""
-    levels, limits = benchmark.at("models", "tuned", "levels"), gate.serving
+    levels, limits = benchmark.as_(list[Level], "models", "tuned", "levels"), gate.serving
     taken = when_and_where(benchmark.content)
     for rule in (
         latency_rule(levels[0], limits.latency_p95_s),

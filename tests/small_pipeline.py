@@ -101,7 +101,7 @@ elif stage == "gate":
         for name in names
     ]
     against["failures"] = [{"name": name, "worst_growth": rate} | counted for name in ("wrong_value", "omission")]
-    moves = (("pass", "wrong_value", 3), ("pass", "omission", 1))
+    moves = (("pass", "pass", 1), ("omission", "pass", 15), ("omission", "wrong_value", 3), ("omission", "omission", 1))
     against["transitions"] = [{"other": before, "tuned": after, "records": n} for before, after, n in moves]
     linear = {"applies": False, "verdict": "not_applicable", "wins": False, "words": "", "trained": "", "labels": []}
     comparison = {"records": 20, "groups": 2, "confidence": 0.95, "constrained": []}

@@ -56,6 +56,14 @@ def test_a_clear_win_is_a_win_with_the_counts_that_make_it_one(folder):
     assert recall["tuned"]["value"] == pytest.approx(1 - 0.2 / 5)  # one field of five is wrong in a fifth
 
 
+def test_answers_that_are_said_to_be_right_and_are_not_are_refused(folder):
+    write_models(folder, ["wrong_value"] * 20, ["wrong_value"] * 20)
+    rows = [prediction(i, "Customer", "wrong_value") | {"exact_match": True, "outcome": "pass"} for i in range(20)]
+    write_predictions(folder, "tuned", rows)
+    with refused("dvc repro eval@tuned", row=1, field="exact_match"):
+        compare.run(PARAMS)
+
+
 def test_a_loss_is_a_loss_and_no_difference_is_not_called_one(folder):
     passing, failing = outcomes(1, 200, wrong_value=0.1), outcomes(2, 200, wrong_value=0.5)
     assert compared(folder, passing, failing)["against"]["base"]["verdict"] == "worse"

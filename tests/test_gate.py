@@ -14,6 +14,7 @@ from hallmark.base.reading import read_json, read_json_lines
 from hallmark.base.stats import p_of_changes
 from hallmark.judge.judge import WORST, factor_needed, factor_of_test, more_needed
 from hallmark.judge.params import Gate, rule_names
+from hallmark.judge.results import read_results
 from hallmark.judge.verdict import overall
 from hallmark.params.loader import load_params
 from stages import compare, gate
@@ -181,6 +182,7 @@ def spoil(root, rule):
         lost = round(against["exact_match"]["other"] * against["records"])
         changed = {"tuned": 0.0, "difference": against["exact_match"]["worst"], "lost": lost, "won": 0}
         against["exact_match"] |= changed | {"p": p_of_changes(lost, 0)}
+        against["transitions"] = [move | {"tuned": "wrong_value"} for move in against["transitions"]]
     elif kind == "floor":
         next(row for row in comparison["tuned"]["measures"] if row["name"] == name)["tuned"] = asdict(WORST)
     elif kind == "ceiling":
@@ -214,6 +216,41 @@ def test_a_comparison_that_is_not_about_the_holdout_is_refused(folder):
     write_json(folder / "reports/comparison.json", comparison | {"groups": 41})
     with refused("compare", file=Path("reports/comparison.json"), field="records"):
         judged(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "where", "value"),
+    [
+        ("comparison", "groups", 601),
+        ("comparison", "tuned.failures.0.records", 601),
+        ("comparison", "tuned.measures.0.tuned.low", -0.1),
+        ("comparison", "against.base.groups", 601),
+        ("comparison", "against.base.exact_match.won", 601),
+        ("comparison", "against.base.exact_match.tuned", 0.99),
+        ("comparison", "against.base.transitions.0.records", 599),
+        ("benchmark", "parity.right", 65),
+        ("benchmark", "models.tuned.levels.0.errors", 25),
+        ("gate", "verdict", "fail"),
+        ("gate", "rules.0.outcome", "fail"),
+        ("gate", "rules.0.outcome", "passed"),
+        ("gate", "rules.4.value", 7.0),
+    ],
+)
+def test_a_report_that_can_not_be_is_refused_whoever_reads_it(folder, name, where, value):
+    judged(folder)
+    path = Path(f"reports/{name}.json")
+    report = inside = read_json(path)
+    *way, last = (int(key) if key.isdigit() else key for key in where.split("."))
+    for key in way:
+        inside = inside[key]
+    inside[last] = value
+    write_json(path, report)
+    if name != "gate":
+        with refused("run `dvc repro", file=path):
+            judged(folder)
+    if name != "benchmark":
+        with refused("run `dvc repro", file=path):
+            read_results()
 
 
 def test_all_rules_hold(folder):

@@ -453,6 +453,20 @@ def test_a_model_that_cannot_be_loaded_is_said_at_the_start_and_what_is_printed_
     assert tuple(capfd.readouterr()) == ("", "null\n")
 
 
+def test_a_process_that_never_says_that_it_is_ready_is_ended(
+    params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import time; time.sleep(60)")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{ROOT}")
+    monkeypatch.setattr(masking, "LOADING", 0.2)
+    pool, before = MaskPool(params.task, mask_with(), None), pids()
+    with pytest.raises(HallmarkError, match=r", or did not load them in 0\.2 s"):
+        asyncio.run(pool.start())
+    with pytest.raises(Refusal, match="try again"):
+        asyncio.run(pool.mask([user("Mail ann@acme-tools.io")], None))
+    assert pids() == before
+
+
 PARENT = """
 import asyncio
 from hallmark.params.loader import load_params

@@ -8,9 +8,9 @@ from typing import Annotated
 
 from pydantic import Field
 
+from hallmark.base.reports import Count, add_up
 from hallmark.base.stats import ClusterBootstrap, Interval
 
-Count = Annotated[int, Field(ge=0)]
 Amount = Annotated[float, Field(ge=0)] | None
 WORDS = {  # artefacts by name, in the order in which they are shown
     "adapter": "Adapter over its base",
@@ -95,6 +95,11 @@ class Received:
     changes: Changes
     worst: Interval
 
+    def __post_init__(self) -> None:
+        """Refuse more of anything than there are records."""
+        counts = (self.groups, self.same, self.leftover, self.changes.lost + self.changes.won)
+        add_up(max(counts) <= self.records)
+
 
 @dataclass(frozen=True)
 class Live:
@@ -118,6 +123,11 @@ class Parity:
     worst: Interval | None
     artefacts: list[Artefact]
     live: Live | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse more of anything than there are records."""
+        counts = (self.groups, self.right, *(found.lost + found.won for _, found in self.measured))
+        add_up(max(counts) <= self.records)
 
     @property
     def measured(self) -> list[tuple[Artefact, Changes]]:

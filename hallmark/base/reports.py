@@ -16,6 +16,12 @@ Count = Annotated[int, Field(ge=0)]
 Some = Annotated[int, Field(ge=1)]
 
 
+def add_up(*agree: bool) -> None:
+    """Refuse counts of the same records that don't agree: who runs a stage by hand may read a report that was edited."""
+    if not all(agree):
+        raise ValueError("counts that don't add up")
+
+
 class Report:
     """A JSON report, read key by key."""
 

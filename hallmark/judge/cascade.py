@@ -16,6 +16,7 @@ from pydantic import Field
 
 from hallmark.base.figures import percent, rate
 from hallmark.base.params import Share
+from hallmark.base.reports import Count
 from hallmark.base.stats import Interval
 from hallmark.judge.calibration import MethodResult, Reliability
 from hallmark.judge.risk import BOUNDED, NOT_REACHED, Bound
@@ -30,9 +31,9 @@ HUMAN = "human"  # the fallback that is always right
 class Part:
     """Records of the calibration part, their groups, and how many the tuned model got right."""
 
-    records: int
-    groups: int
-    right: int
+    records: Count
+    groups: Count
+    right: Count
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,8 @@ class AtThreshold:
     answers that is wrong, which is what the bound is about, with an interval that holds for any number of customers.
     """
 
-    answered: int
-    groups: int
+    answered: Count
+    groups: Count
     coverage: Interval
     risk: Interval
     customers: Interval
@@ -83,9 +84,9 @@ class System:
     """
 
     fallback: str
-    records: int
-    groups: int
-    answered: int
+    records: Count
+    groups: Count
+    answered: Count
     coverage: Interval
     wrong: Interval
     exact_match: Interval
@@ -110,8 +111,8 @@ class CascadeReport:
     max_risk: float | None
     fallback: str
     human_price: float | None
-    records: int
-    groups: int
+    records: Count
+    groups: Count
     curves: list[Curve]
     order: Interval | None
     order_words: str

@@ -6,13 +6,27 @@ Rates and differences are shares of 1. Lists hold what a page shows and DVC's me
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
-from hallmark.base.outcomes import FAILURES
+from pydantic import AfterValidator
+
+from hallmark.base.outcomes import FAILURES, OUTCOMES
 from hallmark.base.params import Share
-from hallmark.base.reports import Count, Some
+from hallmark.base.reports import Count, Some, add_up
 from hallmark.base.stats import Interval, Signed
 from hallmark.judge.online import Online
+
+RIGHT = OUTCOMES[-1]
+ROUNDED = 1e-6  # of a share
+
+
+def _share(found: Interval) -> Interval:
+    if found.low < 0:
+        raise ValueError("a share below 0")
+    return found
+
+
+Rate = Annotated[Interval, AfterValidator(_share)]
 
 
 @dataclass(frozen=True)
@@ -44,8 +58,8 @@ class MeasureResult:
 
     name: str
     words: str
-    other: Interval
-    tuned: Interval
+    other: Rate
+    tuned: Rate
     difference: Interval
 
 
@@ -56,7 +70,7 @@ class MeasureAlone:
     name: str
     words: str
     given: bool
-    tuned: Interval
+    tuned: Rate
 
 
 @dataclass(frozen=True)
@@ -70,12 +84,12 @@ class FailureResult:
     """
 
     name: str
-    other: Interval
-    tuned: Interval
+    other: Rate
+    tuned: Rate
     difference: Interval
-    possible: int
+    possible: Count
     growth: Interval
-    judged: int
+    judged: Count
     worst_growth: Interval
 
 
@@ -84,10 +98,10 @@ class FailureAlone:
     """How many of all records, and at which rate, the tuned model fails in one way; `possible` and `worst` as above."""
 
     name: str
-    records: int
-    tuned: Interval
-    possible: int
-    worst: Interval
+    records: Count
+    tuned: Rate
+    possible: Count
+    worst: Rate
 
 
 @dataclass(frozen=True)
@@ -104,7 +118,7 @@ class Transition:
 
     other: str
     tuned: str
-    records: int
+    records: Some
 
 
 @dataclass(frozen=True)
@@ -113,11 +127,11 @@ class Slice:
 
     by: str
     name: str
-    records: int
-    other: float
-    tuned: float
-    lost: int
-    won: int
+    records: Some
+    other: Signed
+    tuned: Signed
+    lost: Count
+    won: Count
     difference: Interval
 
 
@@ -141,6 +155,21 @@ class AgainstModel:
     transitions: list[Transition]
     slices: list[Slice]
 
+    def __post_init__(self) -> None:
+        """Count once more who was right, from what became of each record."""
+        found, moves = self.exact_match, self.transitions
+        before = sum(move.records for move in moves if move.other == RIGHT)
+        after = sum(move.records for move in moves if move.tuned == RIGHT)
+        both = sum(move.records for move in moves if move.other == move.tuned == RIGHT)
+        add_up(
+            sum(move.records for move in moves) == self.records >= self.groups,
+            (found.lost, found.won) == (before - both, after - both),
+            abs(found.other - before / self.records) < ROUNDED,
+            abs(found.tuned - after / self.records) < ROUNDED,
+            abs(found.difference.value - (after - before) / self.records) < ROUNDED,
+            all(failure.judged <= failure.possible <= self.records for failure in self.failures),
+        )
+
 
 @dataclass(frozen=True)
 class LabelResult:
@@ -150,18 +179,23 @@ class LabelResult:
     `others`: base and comparators, each in the records that it answered; one that answered none with the label is left out.
     """
 
-    records: int
-    classical: Interval
-    tuned: Interval
-    others: dict[str, Interval]
+    records: Some
+    classical: Rate
+    tuned: Rate
+    others: dict[str, Rate]
     difference: Interval
     worst: Interval
-    lost: int
-    won: int
-    p: float
+    lost: Count
+    won: Count
+    p: Signed
     verdict: str
     name: str | None = None
     floor: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse more changes than records, or another number of them than the difference says."""
+        gained = (self.won - self.lost) / self.records
+        add_up(self.lost + self.won <= self.records, abs(self.difference.value - gained) < ROUNDED)
 
 
 @dataclass(frozen=True)
@@ -170,8 +204,8 @@ class LinearCandidate:
 
     name: str
     words: str
-    validation: float | None
-    holdout: float | None
+    validation: Signed | None
+    holdout: Signed | None
 
 
 @dataclass(frozen=True)
@@ -216,9 +250,9 @@ class Against:
 class Answered:
     """A model's answers to one sort of records. `failing`: not an exact match; `examples`: ids of some of these."""
 
-    records: int
-    failing: int
-    abstained: int
+    records: Count
+    failing: Count
+    abstained: Count
     examples: list[str]
 
 
@@ -288,6 +322,16 @@ class Comparison:
     constrained: list[dict[str, Any]]
     retrieval: Retrieval | None = None
     online: Online | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse more groups or failures than there are records."""
+        total = self.records
+        add_up(
+            self.groups <= total,
+            all(model.records <= total and model.groups <= self.groups for model in self.against.models),
+            all(failure.records <= failure.possible <= total for failure in self.tuned.failures),
+            all(abs(one.tuned.value - one.records / total) < ROUNDED for one in self.tuned.failures),
+        )
 
     @property
     def models(self) -> list[Model]:

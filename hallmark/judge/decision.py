@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from hallmark.base.figures import lead, money, percent
+from hallmark.base.reports import Count
 from hallmark.base.stats import Interval
 
 Kind = Literal["tuned", "base", "linear", "comparator", "cascade"]
@@ -38,7 +39,7 @@ class Failed:
     """How many of its records an option fails in each way."""
 
     name: str
-    records: int
+    records: Count
 
 
 @dataclass(frozen=True)
@@ -70,11 +71,11 @@ class Option:
     title: str
     kind: Kind
     opponent: str
-    records: int
+    records: Count
     exact_match: Interval | None
     lead: Interval | None
-    paired: int
-    groups: int
+    paired: Count
+    groups: Count
     latency_p95_s: float | None
     latency_from: Source
     price_per_1000: float | None

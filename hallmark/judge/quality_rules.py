@@ -8,6 +8,7 @@ from functools import partial
 from hallmark.base import figures
 from hallmark.base.errors import HallmarkError
 from hallmark.base.outcomes import in_words
+from hallmark.base.stats import p_of_changes
 from hallmark.judge.comparison import AgainstModel, Change, Comparison, FailureResult, LabelResult
 from hallmark.judge.judge import WORST, Asked, Judge, behind, ceiling, factor_of_test, floor
 from hallmark.judge.params import Gate
@@ -63,9 +64,9 @@ def lead(kind: str, name: str, baseline: str, about: str, margin: float) -> Aske
 def compared(asked: Asked, found: Change | LabelResult, confidence: float, judge: Judge) -> Rule:
     """The rule about a lead, as measured. That it is a lead at all must also be confirmed by the McNemar test."""
     rule = judge(asked, found.difference, found.worst, partial(figures.difference, sides=figures.AHEAD))
-    if rule.outcome == PASS and asked.sign == ">" and found.p >= 1 - confidence:
+    if rule.outcome == PASS and asked.sign == ">" and (p := p_of_changes(found.lost, found.won)) >= 1 - confidence:
         factor = factor_of_test(found.lost, found.won, confidence)
-        rule = judge.open(rule, factor, f"The McNemar test does not confirm it yet (p = {found.p:.2g}).")
+        rule = judge.open(rule, factor, f"The McNemar test does not confirm it yet (p = {p:.2g}).")
     return rule
 
 

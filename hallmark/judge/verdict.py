@@ -10,6 +10,9 @@ import logging
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
 
 from hallmark.base.errors import in_red, printable
 
@@ -19,6 +22,7 @@ NOT_APPLICABLE = "not_applicable"  # a rule that could not have failed: listed, 
 OUTCOMES = {PASS: "Pass", FAIL: "Fail", UNSURE: "Too little data", NOT_APPLICABLE: "Not applicable"}
 VERDICTS = OUTCOMES | {WAIVED: "Pass with waivers"}
 SHIPS = (PASS, WAIVED)  # the verdicts with which an adapter may be released
+Outcome = Annotated[str, Field(pattern=f"^({'|'.join(OUTCOMES)})$")]
 
 
 @dataclass(frozen=True)
@@ -41,11 +45,18 @@ class Rule:
     high: float | None
     threshold: float
     unit: str
-    outcome: str
+    outcome: Outcome
     note: str
     more_records: int | None
     more_groups: int | None
     waiver: str | None
+
+    def __post_init__(self) -> None:
+        """Refuse a share above 1, and a value outside of its interval."""
+        value = self.value or 0.0
+        inside = self.low is None or self.high is None or self.low <= value <= self.high
+        if not inside or (self.unit in ("share", "points") and abs(value) > 1):
+            raise ValueError("a value that can't be")
 
     @property
     def words(self) -> str:
@@ -70,6 +81,12 @@ class Verdict:
     verdict: str
     words: str
     rules: list[Rule]
+
+    def __post_init__(self) -> None:
+        """Refuse a verdict that its rules contradict, whoever wrote the file."""
+        follows = overall((rule.outcome, rule.waiver is not None) for rule in self.rules)
+        if self.verdict != follows:
+            raise ValueError(f"its verdict is {self.verdict}, and its rules make it {follows}")
 
     @property
     def headline(self) -> str:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from hallmark.data.live_record import LiveMasker
 
 SECONDS = 10.0  # that a request may take a process; where most of a long text is private, time grows with its square
+LOADING = 300.0  # that a process may take to load its models
 ABANDONED = 2.0  # seconds that a process may go on with a request whose caller has gone
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # parallel by process, not by thread
 log = logging.getLogger("masking")
@@ -57,7 +58,7 @@ class MaskPool:
         for problem in await asyncio.gather(*(process.start() for process in self._free), return_exceptions=True):
             if isinstance(problem, OSError):
                 raise HallmarkError(
-                    "a process that masks requests ended while it loaded its models",
+                    f"a process that masks requests ended while it loaded its models, or did not load them in {LOADING:g} s",
                     param="serve.maskers",
                     remedy="each process needs memory for the NER model: set fewer",
                 )
@@ -129,11 +130,15 @@ class _Process:
                 stdout=2,  # what it prints is no answer, and is seen
                 process_group=0,  # Ctrl-C goes to the gateway, which finishes what is under way
             )
-        if problem := await self.ask(self._plan):
+        try:
+            problem = await self.ask(self._plan, LOADING)
+        except TimeoutError:
+            raise ConnectionError from None
+        if problem:
             await self.end()
             raise HallmarkError(**problem)
 
-    async def ask(self, line: bytes, seconds: float | None = None) -> Any:
+    async def ask(self, line: bytes, seconds: float) -> Any:
         """Its answer. An OSError if it ends first, a TimeoutError if it takes longer; any error ends it."""
         assert self._socket is not None
         loop, said = asyncio.get_running_loop(), bytearray()
