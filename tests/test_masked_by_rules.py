@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from hallmark.mask.addresses import addresses
 from hallmark.mask.chat import chat
 from hallmark.mask.fields import fields
 from hallmark.mask.foreign import foreign_names
-from hallmark.mask.identifiers import identifiers
+from hallmark.mask.identifiers import CUES, identifiers
 from hallmark.mask.jobs import jobs
 from hallmark.mask.lexicon import EVERYDAY, is_word, raw_names, word_list
 from hallmark.mask.marked import marked
@@ -33,7 +34,6 @@ FINDERS: dict[str, Finder] = {
     "cued": cued,
     "dates": lambda text: dates(text, None),
     "fields": fields,
-    "foreign_names": foreign_names,
     "jobs": jobs,
     "marked": marked,
     "names": names,
@@ -41,7 +41,8 @@ FINDERS: dict[str, Finder] = {
     "structured": structured,
     "sentences": lambda text: chain(names(text), chat(text)),
     "second_check": lambda text: (Found(*one, 1.0, "check") for one in matches(text)),
-    **{f"identifiers_{language}": identifiers(language) for language in ("en", "es", "de", "fr", "it")},
+    **{f"identifiers_{language}": identifiers(language) for language in CUES},
+    **{f"names_{language}": partial(foreign_names, language=language) for language in CUES},
 }
 LINES = Path(__file__).with_name("masked_by_rules.txt").read_text(encoding="utf-8").splitlines()
 MASKERS = {level: Masker(mask_with(level=level, allow_patterns=[])) for level in ("quasi", "all")}

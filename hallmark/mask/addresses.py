@@ -123,7 +123,7 @@ _NUMBERED = compiled(
     rf"\d(?<![\w.,:/-]\d)\d{{1,5}}[ ]{_WORDS}[ ]{_NO}(?![\w-])\.?(?![ ]?(?:%|x\b|pcs|units|items|EUR|USD|€|\$))"
 )
 _BOX = compiled(
-    r"(?:\b(?:p\.?[ ]?o\.?[ ]?box|post[ ]?box|postfach|apartado|casilla|bo[îi]te postale|bp)[ ]?\d+"
+    r"(?:\b(?:p\.?[ ]?o\.?[ ]?box|post[ ]?box|postfach|postbus|apartado(?: de correos)?|casilla(?: postal)?|casella postale|c\.p\.|caixa postal|bo[îi]te postale|bp)[ ]?(?:\d{2}(?:[ ]\d\d){1,2}|\d+)"
     r"|\bpsc[ ]\d+,?\s+box[ ]\d+|\bunit[ ]\d+,?\s+box[ ]\d+|\b(?:uss|usns|usnv|usav|uscgc)[ ][\w'’-]+(?=\s+(?:apo|fpo|dpo)\b))"
     r"(?:,?\s+(?:apo|fpo|dpo)[ ]a[aep][ ]\d{5})?|\b(?:apo|fpo|dpo)[ ]a[aep][ ]\d{5}",
     re.IGNORECASE,

@@ -24,6 +24,8 @@ CUES = {
     "es": "words/cues_es.txt",
     "fr": "words/cues_fr.txt",
     "it": "words/cues_it.txt",
+    "nl": "words/cues_nl.txt",
+    "pt": "words/cues_pt.txt",
 }
 _NUMBER_WORDS = word_list("words/number_words.txt")
 _FILLERS = word_list("words/cue_fillers.txt")
@@ -195,7 +197,7 @@ def _whole(text: str, start: int, end: int, said: Announced) -> int:
         if (
             digits < 2
             and not more[0].strip().isupper()
-            and not (said.label and text[more.end() : more.end() + 1] in ("", "\n", "."))
+            and not ((said.label or group) and text[more.end() : more.end() + 1] in ("", "\n", ".", ",", ";"))
         ):
             break
         if (
@@ -350,7 +352,7 @@ def _plausible(text: str, start: int, end: int, said: Announced) -> bool:
     return (
         (digits >= 6 and not value.endswith("000"))
         or (digits >= 5 and len(parts) > 1)
-        or (mixed and digits >= 3 and len(value) > 5)
+        or (mixed and digits >= (2 if value.isupper() and value.isalnum() else 3) and len(value) > 5)
     )
 
 

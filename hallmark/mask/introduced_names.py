@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 from hallmark.mask.lexicon import (
     any_of,
+    cities,
     first_names,
     fold,
     is_common,
@@ -75,6 +76,11 @@ _LIKELY = compiled(
     r"(?![\w'’])",
     re.IGNORECASE,
 )
+# Whom something is told or sent.
+_MET = compiled(
+    r"(?<![\w'’])(?:it['’]?s|tell|told|remind|reminder for|ask(?:ed)?|call|text(?:ed)?|thank|met|saw|(?:ship|send|sent|deliver|forward|hand)(?:ed)?(?: (?:it|this|that|them))? to)(?![\w'’])",
+    re.IGNORECASE,
+)
 _TITLE = compiled(rf"(?<![^\W_])(?P<title>{any_of(titles())})\.?(?= [^\W\d_])", re.IGNORECASE)
 _HELLO = (
     r"(?:hi|hello|hey|hiya|dear|hallo|greetings|welcome|congratulations|happy birthday|good (?:morning|afternoon|evening|day)|morning|evening)"
@@ -119,6 +125,8 @@ def introduced(text: str) -> Iterator[Found]:
         yield from _after(text, match.end(), _is_listed, 0.66, "introduced")
     for match in _LIKELY.finditer(text):
         yield from _after(text, match.end(), _is_asked if match["asks"] else _is_likely, 0.6, "introduced")
+    for match in _MET.finditer(text):
+        yield from _after(text, match.end(), _is_met, 0.6, "introduced")
     for match in () if titles().isdisjoint(words_of(text)) else _TITLE.finditer(text):
         if not match["title"][0].isupper() or text.isupper():
             led = _is_titled if fold(match["title"]) in _ADDRESS else _is_unknown
@@ -166,7 +174,7 @@ def _after(
     """
     gap = (_BREAKS if whole or breaks else _GAPS).match(text, at)
     start = end = gap.end() if gap else at
-    user = _USER_NAME.match(text, start) if accepts is not _is_likely else None
+    user = _USER_NAME.match(text, start) if accepts not in (_is_likely, _is_met) else None
     if user and (of_names(user[0]) or (accepts is _is_titled and "_" in user[0])):
         yield Found(*user.span(), "USERNAME", score, name)
         return
@@ -178,7 +186,7 @@ def _after(
             if follows in _GROUPS and word not in first_names() and word not in last_names():
                 return  # "Dear suport team"
             backed = follows in _BACKING or (bool(follows) and _is_further(follows, False, closed[1]))
-            if not accepts(word, capital, backed or (closed[0] and accepts not in (_is_likely, _is_asked))):
+            if not accepts(word, capital, backed or (closed[0] and accepts not in (_is_likely, _is_asked, _is_met))):
                 return
         elif follows and word in _PARTICLES:
             continue
@@ -226,6 +234,11 @@ def _is_likely(word: str, capital: bool, backed: bool) -> bool:
     if _is_no_name(word, capital):
         return False
     return is_given_name(word) or (backed and word in first_names("en") and word not in MONTHS)
+
+
+def _is_met(word: str, capital: bool, backed: bool) -> bool:
+    """Whether a word is a given name after "tell" or "ship to", and no town's."""
+    return _is_likely(word, capital, False) and word not in cities()
 
 
 def _is_asked(word: str, capital: bool, backed: bool) -> bool:

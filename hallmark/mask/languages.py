@@ -68,6 +68,12 @@ def _stop_words() -> dict[str, list[str]]:
     return languages
 
 
+def is_stop_word(word: str, language: str) -> bool:
+    """Whether a word is a stop word of that language, or, without one, of any."""
+    languages = _stop_words().get(word.lower(), [])
+    return language in languages if language else bool(languages)
+
+
 class Languages:
     """Counts the languages that the first texts of a run are in, if their own language is one of those with a list."""
 

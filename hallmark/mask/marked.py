@@ -70,6 +70,9 @@ _FORMS: list[Form] = [
         r"|(?<![\w.]\d)\d?\.\d{2,}[°º]?[ ]?[NS][,;]?[ ]{0,2}\d{1,3}\.\d{2,}[°º]?[ ]?[EWO](?!\w))")),
     ("PASSPORT", 0.99, compiled(  # the machine-readable zone of a passport or an identity card (ICAO 9303)
         r"(?<![\w<])(?=[A-Z0-9<]{0,46}(?:\s[A-Z0-9<]{0,46}){0,2}<<)[ACIPV][A-Z<][A-Z<]{3}[A-Z0-9<]{23,41}(?:\s{1,2}[A-Z0-9<]{26,46}){0,2}(?![\w<])")),
+    ("ACCOUNT", _LIKELY, compiled(r"(?<![\w-])(?:DESKTOP|LAPTOP|MACBOOK|WIN|PC)-(?=[A-Z]*\d)[A-Z\d]{5,15}(?![\w-])")),  # names that systems give
+    ("ACCOUNT", _LIKELY, compiled(r"(?<![\w-])S/?N[ ]?[ :#-][ ]?(?=[A-Z-]*\d)[A-Z\d][A-Z\d-]{4,20}(?![\w-])")),
+    ("SECRET", 0.5, compiled(r"\d(?<![\w#.,/-]\d)\d{3,5}#(?!\w)")),  # keyed in at a door
     ("SECRET", 0.7, compiled(r"(?<!\w)(?:tok|sess|sid)_(?=[A-Za-z]*\d)[A-Za-z0-9]{8,}(?!\w)")),
     ("ACCOUNT", 0.7, compiled(r"(?<!\w)(?:cus|cust|acct|usr|sub|ch|pi|pm)_(?=[A-Za-z]*\d)[A-Za-z0-9]{6,}(?!\w)")),
     ("ACCOUNT", _UNSURE, compiled(r"[#A-Z\d](?<![\w/.-].)(?:(?<=#)(?=[A-Z/-]*\d)[A-Z\d]{1,8}|(?<=\d|[A-Z](?=[A-Z/-]*\d))[A-Z\d]{0,7})(?:[-/][A-Z\d]{1,10}){1,4}(?![\w/-])")),
@@ -80,7 +83,9 @@ _STREET_WORD = r"(?:Road|Street|Lane|Avenue|Close|Drive|Crescent|Terrace|Court|W
 # "Flat 9, Tudor Court", "Rose Cottage, Mill Lane", "B-42, Sector 19", "Maliebaan 71" before a postcode
 _HOUSES = compiled(
     rf"(?=[A-Z])(?:(?<![\w-])(?:Flat|Apartment|Apt\.?|Unit|Plot|Suite|House|Block|Villa)[ ](?:no\.?[ ])?\d+[A-Z]?,?[ ](?:\d+[A-Za-z]?,?[ ])?(?:[A-Z][\w'’-]+[ ]){{1,3}}{_STREET_WORD}"
+    r"|[A-Z](?<![\w-].)[\w'’-]+(?:[ ][A-Z][\w'’-]+)?[ ](?:Cottage|House|Farm|Lodge|Villa|Barn|Manor|Hall)(?:,[ ][A-Z][\w'’-]+(?:[ ][A-Z][\w'’-]+){0,2}){1,3},?[ ][A-Z]{1,2}\d[A-Z\d]?[ ]\d[A-Z]{2}(?!\w)"
     rf"|[A-Z](?<![\w-].)[\w'’-]+(?:[ ][A-Z][\w'’-]+)?[ ](?:Cottage|House|Farm|Lodge|Villa|Barn|Manor),[ ](?:\d+[ ])?(?:[A-Z][\w'’-]+[ ]){{1,3}}{_STREET_WORD}"
+    r"|(?:(?<= in )|(?<= on )|(?<= at )|(?<= to ))(?:[A-Z][\w'’-]+[ ]){1,2}(?:Road|Street|Lane|Close|Avenue|Drive|Crescent|Terrace|Mews)(?=[,.;!?)\n]|$|[ ](?:and|since|with|where|near|when|last|but|today|yesterday)\b)"
     rf"|(?:(?<=lives on )|(?<=lived on )|(?<=live on )|(?<=missing from )|(?<=home on )|(?<=home in )|(?<=house on )|(?<=house in ))(?:[A-Z][\w'’-]+[ ]){{1,3}}{_STREET_WORD}"
     r"|[A-Z](?<![\w-].)[^\W\d_]+(?:-[A-Z][^\W\d_]+){0,3}(?:[ ][A-Z][^\W\d_]+){0,2}[ ]\d{1,4}[ ]?[a-zA-Z]?(?=,?[ \n](?:\d{4}[ ]?[A-Z]{2},?|\d{5})[ ][A-Z'’][a-z]))"
 )

@@ -45,7 +45,7 @@ class Recognizers:
             identifiers(params.language),
             marked,
             addresses,
-            *([names, chat] if params.language == "en" else [foreign_names]),
+            *([names, chat] if params.language == "en" else [partial(foreign_names, language=params.language)]),
             partial(dates, before=None if everything else params.dates_before),
             *deny_finders(params),
         ]

@@ -198,7 +198,9 @@ _PHONE = compiled(
 )
 _PHONE_CUE = re.compile(
     r"\b(?:phone|tel(?:ephone|efon)?|tfno|tlf|mobile?|cell(?:phone|ular)?|fax|call(?:ed|ing)?|ring|dial|text|sms|whatsapp|desk|direct|"
-    r"number|reach|contact|handy|t[eé]l[eé]phone|t[eé]l|tel[eé]fono|m[oó]vil|portable|cellulare|rufnummer|answering)\b[^\n\d]{0,40}\n?\W{0,6}$"
+    r"number|reach|contact|handy|nummer|telef(?:oon|ono|one)|celular|telem[oó]vel|gsm|(?:zur[uü]ck|an)?(?:ge)?ruf(?:e|en|t)?|erreich(?:bar|en|t)|(?:terug)?bel(?:len|t)?|"
+    r"bereik(?:baar|en)|r?app?el(?:e|ez|er)|joindre|joignable|(?:ri)?chiam\w*|ll[aá]m\w*|lig(?:a|ar|ue|uem)|contat\w+|"
+    r"t[eé]l[eé]phone|t[eé]l|tel[eé]fono|m[oó]vil|portable|cellulare|rufnummer|answering)\b[^\n\d]{0,40}\n?\W{0,6}$"
     r"|(?<![^\W_])(?:phone|tel|mob|fax|hp|t|m)$",
     re.IGNORECASE,
 )
@@ -217,8 +219,15 @@ _PHONE_FORM = re.compile(
 )
 
 
+_EXTENSION = compiled(
+    r"(?<![\w.])(?:ext\.?|extension|extensión|durchwahl|toestel|ramal|interno)(?:[ ](?:is|no\.?|nr\.?|number))?[ :#]{1,3}(?P<n>\d{3,6})(?![\w%]|[.,]\d)",
+    re.IGNORECASE,
+)
+
+
 def phones(text: str) -> Iterator[Found]:
     """Telephone numbers: digits grouped as in some country, or seven to fifteen digits after a cue. No date is one."""
+    yield from formed(text, [("PHONE_NUMBER", 0.7, _EXTENSION)], "extension")
     for match in _PHONE.finditer(text):
         value = match[0]
         start = match.start()
@@ -281,9 +290,15 @@ _CUES: list[tuple[str, str, str]] = [
         r"(?=\S*[\w])[^\s,;\"'<>]{3,64}",
     ),
     (
+        "SECRET",
+        r"wachtwoord|toegangscode|zugangscode|senha|palavra[- ]passe|clave(?: de acceso)?|code secret|codice segreto|parola d['’]ordine",
+        r"(?=\S*(?:\d|[^\w\s.,]\w))[^\s,;\"'<>]{3,64}|(?<=: )[^\s,;\"'<>]{3,64}",
+    ),
+    (
         "USERNAME",
         r"user\s?-?name|user\s?id|login(?: name| id)?|screen name|benutzername|nickname|handle|(?:sign(?:ed)?|log(?:ged)?)[ -]?(?:in|on) as|"
-        r"registered as|account(?: name| of)?",
+        r"registered as|account(?: name| of)?|benutzer(?:kennung)?|anmeldename|gebruikers(?:naam|id)|nome utente|(?:nome de )?usu[aá]rio|nom d['’]utilisateur|"
+        r"utilisateur|identifiant|(?:nombre de )?usuario",
         r"(?=[\w.@+-]*[\d._@])[\w.@+-]{2,39}\w|(?<=: )[a-z][\w.-]{2,39}",
     ),
     (
@@ -297,7 +312,7 @@ _CUE = [
     (
         kind,
         compiled(
-            rf"\b(?:{cue})(?!\w)(?:\s+(?:is|was|=|are|to|for|of|(?P<foreign>ist|war|lautet|est|était|es|era|è))\b)?\s*[:=#-]*\s*"
+            rf"\b(?:{cue})(?!\w)(?:\s+(?:is|was|=|are|to|for|of|(?P<foreign>ist|war|lautet|est|était|es|era|è|é))\b)?\s*[:=#-]*\s*"
             rf"(?:(?P<quote>[\"'`])(?!\s*[:,\]}}])(?P<quoted>{_QUOTED if kind == 'SECRET' else value})(?P=quote)|(?P<bare>{value}))(?!['’]?\w)",
             re.IGNORECASE,
         ),
