@@ -94,6 +94,8 @@ def test_calls_that_a_text_follows_are_the_answers(tmp_path: Path) -> None:
         "target": "turns.target",
         "answers": "calls",
     }
+    never = {"messages": [*rows[1]["messages"][:3], {"role": "assistant", "content": None}]}
+    assert len([*checked_rows(write_lines(tmp_path / "never.jsonl", [never]), **read)]) == 1  # the call
     first, second = checked_rows(write_lines(tmp_path / "two.jsonl", rows[1:2]), **read)
     assert first.target == second.target and "tool: ok" in second.input and "tool: ok" not in first.input
 

@@ -39,6 +39,7 @@ def read(file: Path, content: str | bytes) -> list[tuple[int, dict[str, Any]]]:
         ("a.json", '{"id": 1}\n{"id": 2}\n', {"id": 1}),
         ("a.json", '{"count": 1, "tickets": [{"id": 1}]}', {"id": 1}),
         ("a.csv", "id,x,x,y\n1,a,b,c\n", {"id": "1", "x": ["a", "b"], "y": "c"}),
+        ("a.tsv", "id\ttext\ty\n1\t\\N\tC:\\New\n", {"id": "1", "text": None, "y": "C:\\New"}),  # a dump of MySQL
     ],
 )
 def test_what_tools_write_is_read(tmp_path: Path, name: str, content: str | bytes, row: dict[str, Any]) -> None:

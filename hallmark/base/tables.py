@@ -26,10 +26,11 @@ SEPARATORS = ",;\t|"  # in a tie, the first
 UTF8 = "save the file as UTF-8 (in Excel: CSV UTF-8; elsewhere `iconv -f cp1252 -t utf-8`)"
 Quoting = Literal[0, 3]  # csv.QUOTE_MINIMAL, csv.QUOTE_NONE
 FIRST = 2**20  # characters of the first line that are looked at
+NONE = ("", r"\N")  # cells without a value; databases write the latter into their dumps
 
 
 def read_table(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line number, row) for each row; the header is line 1. Empty values are None, and rows of nothing else are skipped.
+    """(line number, row) for each row; the header is line 1. Empty values and `\\N` are None, and rows of nothing else are skipped.
 
     A column that stands several times in the header (Jira writes one for each label of an issue) is one column of lists.
     A row may lack its last cells, as exports drop them if they are empty, unless it looks cut by a line break without quotes.
@@ -55,9 +56,9 @@ def read_table(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         short += len(values) < len(header)
         row: dict[str, Any] = {name: [] if name in repeated else None for name in header}
         for name, value in zip(header, values, strict=False):
-            if value and name in repeated:
+            if value not in NONE and name in repeated:
                 row[name].append(value)
-            elif value:
+            elif value not in NONE:
                 row[name] = value
         if any(row.values()):
             yield line, row

@@ -12,6 +12,7 @@ from functools import cache, cached_property
 from itertools import product, zip_longest
 from pathlib import Path
 from typing import Any
+from unicodedata import combining, normalize
 
 from hallmark.base.errors import HallmarkError
 from hallmark.data.conversations import LAYOUTS
@@ -47,9 +48,14 @@ FORMS = {form: re.compile(pattern, re.IGNORECASE) for form, pattern in SHAPES["f
 ENTITIES = ("organisation", "person", "document")  # the coarsest first
 # Words that name no thing of their own: `author.login` is an author, `labels.0.name` a label.
 GENERIC = frozenset(
-    ("id", "ids", "value", "values", "name", "login", "key", "code", "no", "nr", "number", "text", "list", "item", "items",
+    ("id", "ids", "value", "values", "name", "login", "key", "code", "cod", "kod", "kode", "no", "nr", "number", "text", "list", "item", "items",
      "content", "email", "mail", "uuid", "data", "fields")
 )  # fmt: skip
+GLUED = ("un", "non", "nicht", "on", "o", "u", "ej", "nie", "ne")  # before what was not done
+_UMLAUTS, _STROKES = (
+    str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue"}),
+    str.maketrans({"ł": "l", "ø": "o", "đ": "d", "æ": "ae", "ß": "ss"}),
+)
 _ENDING = r"(?:s|es|n|en|e)?(?:id|ids|no|nr|num|number|nummer|name|key|code|ref|guid|mail|email)?"
 
 
@@ -109,6 +115,7 @@ class Column:
         """The lists of role_words.toml that have a word of its own name; for a name unlike any, those that have its values."""
         own = [of for of, entry in role_words().items() if "own" in entry]
         named = {of for of in own if (entity(self.name) == of if of in ENTITIES else says(self.name, of))}
+        named -= {"workings", "thing"} if "headline" in named else set()  # a subject line is no line
         new = not (named - {"identifier"}) and self.distinct <= MOST_SAID
         values = [key.strip().casefold() for key in self.keys] if new else []
 
@@ -295,13 +302,20 @@ def role_words() -> dict[str, dict[str, Any]]:
 @cache
 def vocabulary() -> dict[str, tuple[tuple[re.Pattern[str], ...], ...]]:
     """Each entry of the lists as the patterns of its words."""
-    words = {name: entry["words"] for name, entry in role_words().items()}
+    words = {name: entry.get("words", ()) for name, entry in role_words().items()}
     return {name: tuple(tuple(map(_pattern, one.split("+"))) for one in entries) for name, entries in words.items()}
 
 
 def _pattern(word: str) -> re.Pattern[str]:
     """A whole word; a long one also with a plural and what is glued to it, as in `customerid` or `Kundennummer`."""
-    return re.compile(re.escape(word) + (_ENDING if len(word) > 3 else "(?:s|id)?"))
+    spelled = "|".join(sorted({bare(word), bare(word.translate(_UMLAUTS))}))
+    return re.compile(f"(?:{spelled})" + (_ENDING if len(word) > 3 else "(?:s|id)?"))
+
+
+@cache
+def bare(word: str) -> str:
+    """A word without accents, which names of columns often lack."""
+    return "".join(sign for sign in normalize("NFKD", word.translate(_STROKES)) if not combining(sign))
 
 
 @cache
@@ -332,8 +346,28 @@ def inside(name: str, of: str) -> bool:
 
 def _any(words: tuple[str, ...], of: str, parts: int | None = None) -> bool:
     """Whether some words have all those of an entry; `parts`: only entries of that many."""
+    words = tuple(map(bare, words))
     entries = [entry for entry in vocabulary()[of] if parts in (None, len(entry))]
     return any(all(any(part.fullmatch(word) for word in words) for part in entry) for entry in entries)
+
+
+def says_undone(label: str, *, whole: bool = True) -> bool:
+    """Whether a label's words (`whole`: all of them) say that nobody classified yet: `Not yet assigned`, `Por definir`."""
+    words = _split(label)
+    if len(words) == 1:
+        return bare(label.casefold()).startswith(tuple(f"{no}{stem}" for no in GLUED for stem in _stems()))
+    deeds = [at for at, word in enumerate(map(bare, words)) if word.startswith(_stems())]
+    undone = [at for at, word in enumerate(words) if _any((word,), "undone")]
+    if not deeds or not undone or not (undone[0] < deeds[0] or len(words[undone[-1]]) > 4):
+        return False
+    if not whole:  # among other words, a short one says nothing
+        return any(at and at - 1 in undone and len(words[at - 1]) > 2 for at in deeds)
+    return all(at in (*deeds, *undone) or _any((word,), "filler") for at, word in enumerate(words))
+
+
+@cache
+def _stems() -> tuple[str, ...]:
+    return tuple(map(bare, role_words()["deed"]["stems"]))
 
 
 @cache

@@ -12,11 +12,23 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import permutations
+from statistics import correlation, pstdev
 from typing import Any
 
 from hallmark.base.figures import percent
 from hallmark.commands.answer_leaks import values_in
-from hallmark.commands.columns import MAX_LABELS, MOSTLY, Column, entity, inside, mean_words, role_words, says, words_of
+from hallmark.commands.columns import (
+    MAX_LABELS,
+    MOSTLY,
+    Column,
+    entity,
+    inside,
+    mean_words,
+    role_words,
+    says,
+    says_undone,
+    words_of,
+)
 from hallmark.data.conversations import PART
 from hallmark.data.copied import opened, pairs, spellings
 from hallmark.data.missing import is_blank
@@ -36,6 +48,7 @@ TIED = 5_000  # rows that are read to see whether those of one value are alike
 SAME = 0.95  # share of the values whose rows must be
 SHARED = 0.3  # share of the rows, beyond chance, in which an answer has words of its text
 SHARED_KEYS = 0.8  # share of the keys that two columns with one form have in common
+AS_LONG = 0.8  # correlation of the lengths of a text and its translation
 RARELY = 0.2  # share of the rows in which an answer may be missing
 STAND_IN = 0.2  # of the usual length of an answer: what is shorter and repeats stands for a missing one
 _NONE = frozenset("tbd tba tbc todo n/a n.a na k.a nan null nil xxx".split()) | {""}  # noqa: SIM905
@@ -49,6 +62,10 @@ _GLUED = re.compile(r"(?i)(?<!pa|vo)(?<!val|sol|flu|hyb|rap|hum|liq)(?<![\Wgl_][
 _NUMBER_OF = re.compile(r"(?i)(?:no|nr|num|number)[\W_]*of(?![a-z])|^(?:no|nr|num|number)[\W_]+\w+s$")
 _TAG = re.compile(r"<([\w:.-]++)[^<>]*>")
 _WORDS = re.compile(r"[^\W\d_]{4,}|\d{2,}")
+_ERROR = re.compile(
+    r"(?i)\W*(?:\w+\W)?(?:err|error|fehler|erreur|errore|erro|fout|fejl|feil|fel|błąd|chyba|virhe|fail(?:ed|ure)?|exception|timeout|traceback)\b"
+)
+_LONG_WORD, _DIGITS = re.compile(r"[^\W\d_]{4,}"), re.compile(r"\d+")
 _MARKED = re.compile(  # <a>..</a>, [a]..[/a], [..](a), a = {..}, \\a{..}
     r">([^<>]*)</|\](?!\()([^\[\]]*)\[/|\[([^\[\]]+)\]\([\w:.-]+\)|(?:=\s*|\\\w+)\{([^{}]*)\}"
 )
@@ -179,7 +196,7 @@ def add_told(given: Evidence, texts: Sequence[Column], column: Column) -> float 
     gain = (equal / rows - usual) / max(1 - usual, 0.01)
     if gain > 0.2:
         shares = f"{percent(round(equal / rows, 2))} of the rows, by guessing in {percent(round(usual, 2))}"
-        given.add(min(2.0, 2.5 * gain), f"predicted from the text in {shares}")
+        given.add(min(2.0, 2.5 * gain) + (column.form == "code"), f"predicted from the text in {shares}")
         return gain
     chance = sum(counts[label] * times[label] for label in counts) / rows
     return None if equal - chance > 3 * math.sqrt(chance) else False
@@ -194,6 +211,29 @@ def is_free(column: Column) -> bool:
     """Whether it has texts of several words, mostly different, that are no markup around the words of another."""
     varied = column.all(str) and column.is_text and 2 * column.distinct > len(column.given)
     return varied and (mean_words(column.texts) > 1.5 or column.mean_chars > 15) and not is_marked(column)
+
+
+def is_translation(column: Column, of: Column) -> bool:
+    """Whether a text says the same as another in other words: as long in each row, and with its numbers."""
+    pairs = [pair for pair in zip(column.values, of.values, strict=True) if all(pair) and pair[0] != pair[1]]
+    pairs = pairs[:: 1 + len(pairs) // READ]
+    if len(pairs) < 2 * MANY:
+        return False
+    lengths = [[math.log(len(pair[side])) for pair in pairs] for side in (0, 1)]
+    if min(map(pstdev, lengths)) < 0.1 or correlation(*lengths) < AS_LONG:
+        return False
+    said = [[{*_LONG_WORD.findall(text.casefold())} for text in pair] for pair in pairs]
+    same = sum(len(one & other) for one, other in said) / max(sum(min(map(len, both)) for both in said), 1)
+    counted = [tuple(sorted(_DIGITS.findall(text)) for text in pair) for pair in pairs]
+    numbers = [one == other for one, other in counted if one or other]
+    return same < 0.4 and (len(numbers) < MANY or sum(numbers) > 0.7 * len(numbers))
+
+
+def copies(column: Column, of: Column) -> int:
+    """The rows that have the other text as it is, unless they are many, or no sentence."""
+    same = [str(one).strip() for one, other in zip(column.values, of.values, strict=True) if one and one == other]
+    said = sum(len(_NAMES.findall(text)) > 2 for text in same)
+    return len(same) if said >= 2 and len(same) < RARELY * len(column.values) else 0
 
 
 def shares(column: Column, base: Column) -> bool:
@@ -263,19 +303,50 @@ def _is_none(text: str) -> bool:
     return text.casefold().strip(" -–—.?*#_()[]") in _NONE
 
 
-def stand_ins(column: Column) -> list[str]:
-    """What stands for a missing answer: a short text that repeats among long ones that don't, or what anyone writes for none."""
+def _without_tags(text: str) -> str:
+    """A text without its tags, unless these have its values in attributes."""
+    own = '="' in text and not {*_TAG.findall(text.casefold())} <= _HTML
+    return text if own else " ".join(_TAG.sub(" ", text).split())
+
+
+def stand_ins(column: Column, texts: Sequence[Column] = ()) -> list[str]:
+    """What stands for a missing answer: a short text that repeats among long ones that don't, or what anyone writes for none.
+
+    Not a short answer to texts that are as short.
+    """
     if column.form == "object" and not column.name.endswith(BY_LABEL):
         objects = [of for of in map(opened, column.values) if isinstance(of, dict | list)]
         full = [{*of} for of in objects if of and isinstance(of, dict)]
         alike = bool(full and set.intersection(*full))  # all have a key
-        none = {str(of) for of in objects if alike and not of}
-        return sorted(none | {text.strip() for text in column.texts if _is_none(text)})
-    bare = {key: " ".join(_TAG.sub(" ", key).split()) for key in column.keys} if column.all(str) else {}
-    long = is_free(column) and not column.name.startswith(OWN)  # in a chat, "you're welcome" is a reply
+        none = {str(of) for of in objects if alike and is_hollow(of)}
+        none |= {
+            text.strip() for text in column.texts if _is_none(text) or (opened(text) is text and _ERROR.match(text))
+        }
+        return sorted(none)
+    bare = {key: _without_tags(key) for key in column.keys} if column.all(str) else {}
+    if sum(key.lstrip()[:1] == "<" for key in bare) > MOSTLY * len(bare):  # a tool that failed wrote no markup
+        bare |= dict.fromkeys((key for key in bare if "<" not in key and _ERROR.match(key)), "")
+    long = (is_free(column) or is_marked(column)) and not column.name.startswith(
+        OWN
+    )  # in a chat, "you're welcome" is a reply
     most = STAND_IN * column.mean_chars if long else 0
     short = {key for key, text in bare.items() if len(text) < most and len(text.split()) < 4 and column.keys[key] > 2}
+    read = [sum(len(str(text or "")) for text in row) for row in zip(*(of.values for of in texts), strict=True)]
+    usual = sum(read) / max(len(read), 1)
+    for key in [*short] if usual else ():
+        own = [count for count, value in zip(read, column.values, strict=True) if value == key]
+        short -= {key} if sum(own) < usual * len(own) / 2 else set()
+    if column.name.startswith(OWN):  # "[Chat ended before anyone answered]"
+        framed = (key for key in bare if re.fullmatch(r"\s*\[[^\[\]]+\]\s*", key) and opened(key) is key)
+        short |= {key for key in framed if column.keys[key] > 2}
     return sorted({key.strip() for key, text in bare.items() if key in short or _is_none(text)})
+
+
+def is_hollow(value: Any) -> bool:
+    """Whether a form has nothing filled in."""
+    if isinstance(value, dict | list):
+        return all(map(is_hollow, value.values() if isinstance(value, dict) else value))
+    return is_blank(value)
 
 
 def no_labels(column: Column, names: Mapping[str, str]) -> tuple[list[str], list[str]]:
@@ -285,15 +356,21 @@ def no_labels(column: Column, names: Mapping[str, str]) -> tuple[list[str], list
     sure, asked = set(), set()
     keys = [*map(str.strip, column.keys if column.is_label(2) else ())]
     framed = {key for key in keys if re.fullmatch(r"[(<\[{*#=_~–—-].*[)>\]}*#=_~–—-]", key) and opened(key) is key}
+    undone = {name for key in keys if says_undone(name := names.get(key, key).strip()) and not says(name, "unsure")}
+    done = [re.sub(r"\W+", "", name.casefold()) for key in keys if (name := names.get(key, key)) not in undone]
+    undone = {
+        name for name in undone if not any(one in re.sub(r"\W+", "", name.casefold()) for one in done if one)
+    }  # (not) confirmed
     for key in keys:
         name = names.get(key, key).strip()
         number = int(key) if re.fullmatch(r"-1|0{1,9}|0*9{2,9}", key) else None
         odd = number is not None and not signs and not {number + 1, number - 1} & numbers - {0}
-        none = _is_none(name) or says(name, "unanswered", whole=True)
+        none = _is_none(name) or says(name, "unanswered", whole=True) or name in undone
         none |= key in framed and 3 * len(framed) <= len(keys) and not says(name, "rest")
-        if none or (odd and (name == "-1" or says(name, "unanswered"))):
+        part = says(name, "unanswered") or says_undone(name, whole=False)
+        if none or (odd and (name == "-1" or part)):
             sure.add(key)
-        elif (odd and key not in names) or says(name, "unsure", whole=True) or says(name, "unanswered"):
+        elif (odd and key not in names) or says(name, "unsure", whole=True) or part:
             asked.add(key)
     return sorted(sure), sorted(asked)
 
@@ -416,6 +493,8 @@ def of_group(column: Column, private: bool) -> Evidence | None:
             given.add(-6, "a count")
     elif entity(column.name) == "person" and column.distinct < min(column.repeated, 4 * MANY):
         given.add(-3.5, "few, each in many rows, as staff is")
+    elif entity(column.name) == "organisation" and column.distinct < min(column.repeated, 2 * MANY):
+        given.add(-2, "few, each in many rows")
     if column.empty > FEW_COPIED * len(column.values):
         given.add(-0.5, f"missing in {column.empty} rows")
     if private:
@@ -463,6 +542,9 @@ def add_wider(found: Sequence[tuple[Column, Evidence]]) -> None:
             same = same and named_like_id(other.name) > named_like_id(column.name)
             like = like and not same  # one to one but for a few
             enough = min(of.score, given.score) >= LEAST and other.distinct > column.distinct >= ENOUGH_GROUPS
+            enough = enough and (
+                column.distinct >= 3 * MANY or other.distinct < 5 * MANY
+            )  # else a holdout is a few of them
             if enough and of_one(other, column):
                 points = max(1.5, of.score + 0.5 - given.score) if like else 0
                 given.add(points, f"holds all rows of each {other.name}")
@@ -501,6 +583,12 @@ def is_running(column: Column, least: int = SHORT) -> bool:
     return varied and column.mean_chars > least and not is_marked(column)
 
 
+def is_subject(column: Column) -> bool:
+    """Whether it is named like the headline of a message, not like an answer or a list to choose from, and has words."""
+    others = {"answer", "reply", "kind_of", "keywords", "channel", "staff", "after", "score"}
+    return "headline" in column.lists and not column.lists & others and mean_words(column.texts) > 1.5
+
+
 def of_its_name(column: Column, role: str) -> float:
     """The points that its name, or values that say it, give a role."""
     given = Evidence()
@@ -514,10 +602,12 @@ def of_input(column: Column) -> Evidence | None:
         return None
     given = Evidence()
     chars = column.mean_chars
-    given.add(2 if chars > SHORT else 1 if chars > 15 else 0, f"{chars:.0f} characters on average")
+    given.add(
+        2 if chars > SHORT else 1 if chars > 15 or is_subject(column) else 0, f"{chars:.0f} characters on average"
+    )
     if column.distinct > 0.5 * len(column.given):
         given.add(1.5, "most are different")
-    elif column.is_label(3):
+    elif column.is_label(3) and not is_subject(column):
         given.add(-4, f"only {column.distinct} values")
     given.add_name(column, "input")
     if chars > SHORT:

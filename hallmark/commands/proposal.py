@@ -15,6 +15,7 @@ from hallmark.base.reading import read_text
 from hallmark.base.records import columns_of
 from hallmark.base.rows import files_of, read_rows
 from hallmark.commands.answer_leaks import Leak
+from hallmark.commands.chats import FALSE, TRUE
 from hallmark.commands.columns import Column, Rows, entity, merged, says, words_of
 from hallmark.commands.committed import SAMPLES
 from hallmark.commands.evidence import LEAST, is_marked, named_like_id, of_input
@@ -149,6 +150,7 @@ class Proposal:
         leaks = self.roles.leaks.items()
         self.warnings += [self.leak_of(name, leak) for name, leak in leaks if self.would_be_read(name)]
         self.warnings += self.repeated_ids()
+        self.warnings += self.unfit_rows()
         self.warnings += [f"'{name}' {given.reasons[0]}" for name, given in self.roles.runners_up.get("split", ())]
         if self.roles.group == "row.id":
             self.warnings.append(UNGROUPED)
@@ -193,6 +195,23 @@ class Proposal:
                 counts["conversations end with the user's turn: what nobody answered is left out"] += last
         said = [f"{count} of {len(self.rows)} {words}" for words, count in counts.items() if count]
         return said + respelled(self.roles.targets[0], len(labels), [*merged(labels)])
+
+    def unfit_rows(self) -> list[str]:
+        """What to say of rows that are marked as deleted, rejected or made for a test."""
+        said = []
+        for name, column in self.columns.items():
+            keys = {key: key.casefold() for key in column.keys} if column.is_label(2) and name not in self.read else {}
+            flag = says(name, "void") and {*keys.values()} <= TRUE | FALSE
+            state = says(name, "after") and name not in self.roles.targets
+            marks = [
+                key for key, low in keys.items() if (low in TRUE if flag else state and says(key, "void", whole=True))
+            ]
+            count = sum(column.keys[mark] for mark in marks)
+            if 0 < count < SOME * len(self.rows):
+                said.append(
+                    f"{count} rows have {', '.join(marks)} in '{name}': take them out of the file, unless a model should learn from them"
+                )
+        return said
 
     def would_be_read(self, name: str) -> bool:
         """Whether a column is in the input or context, or would be, if it didn't hold the answer."""

@@ -36,11 +36,12 @@ from hallmark.commands.columns import Column, Rows, answers_of, columns_in, tool
 from hallmark.commands.committed import NoRepositoryError, git, index, text_of
 from hallmark.commands.dry_run import rehearse
 from hallmark.commands.encodings import CODEBOOK, TABLES, codebook, copy_of, encoding_of, in_utf8
-from hallmark.commands.evidence import no_labels, stand_ins
+from hallmark.commands.evidence import copies, is_free, is_translation, no_labels, stand_ins
 from hallmark.commands.infer import LEFT_OUT, SOME_CALLS, held_by, infer, is_refusal
+from hallmark.commands.label_signs import defaults, same_class
 from hallmark.commands.proposal import SCHEMA, Proposal, is_sample
 from hallmark.commands.questions import UndecidedError, ask_to_keep, asked, unescaped
-from hallmark.commands.roles import Known, guess
+from hallmark.commands.roles import Known, guess, related
 from hallmark.data.conversations import PART, layout_of, part_of, turns, with_messages
 from hallmark.data.missing import MissingValueError
 from hallmark.params.checked import replaced
@@ -145,9 +146,26 @@ def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
             row.setdefault(name, value)
     answers = answers_of(columns, roles.target)
     none, asked = ({*of} - {known.refusal, ""} for of in no_labels(answers, names.get(answers.name, {})))
-    none = {*none, *stand_ins(answers)} - {known.refusal, ""} if isinstance(roles.target, str) else set()
-    counted = sum(str(value).strip() in none for value in answers.values)
-    answers = Column(answers.name, [None if str(value).strip() in none else value for value in answers.values])
+    read_texts = [columns[name] for name in columns_of(roles.input) if name in columns]
+    none = {*none, *stand_ins(answers, read_texts)} - {known.refusal, ""} if isinstance(roles.target, str) else set()
+    besides = [of for name, of in columns.items() if not related(name, answers.name) and of not in read_texts]
+    surely, perhaps = defaults(answers, besides, read_texts)
+    none, asked = {*none, *surely}, {*asked, *perhaps}
+    one_class = same_class(answers, besides, read_texts)
+    blank = [str(value).strip() in none for value in answers.values]
+    counted = sum(blank)
+    source = columns.get(roles.input)
+    if (
+        source
+        and source.all(str)
+        and is_free(answers)
+        and (same := copies(answers, source))
+        and is_translation(answers, source)
+    ):
+        none.add(f"{{{source.name}}}")
+        counted += same
+        blank = [gone or value == of for gone, value, of in zip(blank, answers.values, source.values, strict=True)]
+    answers = Column(answers.name, [None if gone else of for gone, of in zip(blank, answers.values, strict=True)])
     if known.refusal is not None and not any(is_refusal(value, known.refusal) for value in answers.given):
         remedy = "give the target that refuses, as it is in the file"
         raise HallmarkError("no target is the text of --refusal", file=file, remedy=remedy)
@@ -164,10 +182,14 @@ def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
     proposal.set_values()
     if none:
         why = f"{counted} targets are no answer: short texts, codes or empty objects that stand for a missing one"
+        why += f", or copies of '{roles.input}'" * (f"{{{roles.input}}}" in none)
         proposal.set("data", "no_answer", sorted(none), why)
     if maybe := sorted(asked - none):
         doubt = f"{', '.join(maybe)} ({sum(str(value).strip() in maybe for value in answers.values)} rows) may stand for no answer"
         proposal.warnings.append(f"{doubt}: if so, add to data.no_answer; else a model learns it as a label")
+    for rare, usual in one_class:
+        doubt = f"'{rare}' and '{usual}' may be one label under two names: the text does not tell them apart"
+        proposal.warnings.append(f"{doubt}. If so, write the same one in the data")
     proposal.warnings += other_lists(file, len(rows)) + gone
     calls = "" if chat and chat.answer and task.kind == "tool_call" else calls  # a response is one answer
     if calls and roles.target == "turns.target":

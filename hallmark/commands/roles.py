@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any
 
 from hallmark.base.records import columns_of
@@ -24,7 +25,9 @@ MORE = 0.1  # share of the answers that a text must tell beyond the main one, un
 MORE_WORDS = 0.03  # of their words, if they are texts
 SURE = 5.0  # points of a name that says answer
 WEAK = 0.4  # share of what guessing misses, up to which a text hardly tells a label
+TRANSLATED = 9.6  # points of a translation, one less next to a label that is named like the answer and told
 CLOSE = 2.0  # points by which a label must lead a text, or a text a label
+_OFFSET = re.compile(r"_(?:start|end|offset)s?$")
 _TAGS = re.compile(r"<[^<>]*>")
 DATED = "what the system messages share, which else differ in dates, numbers or a few words"
 ALIKE = 0.8  # share of their words
@@ -196,6 +199,8 @@ class _Choice:
         found = self.ranked(lambda column: evidence.of_target(column, column.name in self.private))
         plain = [self.columns[name] for name in self.free() if evidence.is_running(self.columns[name], 15)]
         marked = {name: of for name, _ in found if (of := evidence.source_of(self.columns[name], plain))}
+        translated = self.translations(plain)
+        marked |= {name: of for name, of in translated.items() if name in dict(found)}
         likely = [name for name, given in texts[:3] if given.score >= ENOUGH["input"]]
         likely = [*(likely or [name for name, _ in texts[:1]]), *(source.name for source in marked.values())]
         likely = [name for name in dict.fromkeys(likely) if name not in marked]
@@ -208,7 +213,10 @@ class _Choice:
             others = [self.columns[text] for text in likely if not related(name, text)]
             read = [text for text in others if not leak(text, column)]
             if name in marked:  # whatever its name
-                given.add(max(9.0 - given.score, 5.0), f"it is '{marked[name].name}', marked up")
+                how = "as long, in other words" if name in translated else "marked up"
+                least = 9.0 if name not in translated else TRANSLATED
+                least -= name in translated and any(of and named[one] >= SURE for one, of in told.items())
+                given.add(max(least - given.score, 5.0), f"it is '{marked[name].name}', {how}")
                 told[name] = True
             elif read and column.is_label(3) and at < MOST_TOLD:
                 told[name] = evidence.add_told(given, read, column)
@@ -224,7 +232,11 @@ class _Choice:
         sure = marked or any(named[name] >= 0 for name, of in told.items() if of)
         for name, given in found:
             held = [leak(self.columns[other], self.columns[name]) for other in whole if other != name]
-            if any(name.startswith(f"{other}.") for other in whole) or any(one and one.sure for one in held):
+            if any(other.startswith(f"{name}.") for other in translated):
+                given.add(-9, "it has a text and its translation")
+            elif any(name.startswith(f"{other}.") for other in whole if name not in translated) or any(
+                one and one.sure for one in held
+            ):
                 given.add(-5, "a part of an answer")
             elif told.get(name) is False:
                 given.add(-9 if sure or (named[name] <= 0 and explained) else 0, "no text tells it")
@@ -259,9 +271,23 @@ class _Choice:
             self.roles.doubted, self.taken = None, self.taken | {*fields}
             return
         self.best("target", found)
+        if not self.roles.target and fields and not self.known.kind:
+            self.roles.target, self.roles.why["target"] = (
+                fields,
+                "nothing else is like an answer, and their values stand in the text",
+            )
+            self.taken |= {*fields}
+            return
+        if flags := self.flags(str(self.roles.target), told):
+            self.roles.target, self.taken = flags, self.taken | {*flags}
+            self.roles.why["target"] = "labels side by side, each of which says yes or no"
+            return
         self.taken |= {guesses[name] for name in self.roles.targets if name in guesses}
         if (source := marked.get(str(self.roles.target))) and not self.known.inputs:
-            self.take("input", source.name, "the answer has its words inside of markup")
+            self.take("input", source.name, "the answer has its words inside of markup, or says it in others")
+            target = self.columns[str(self.roles.target)]
+            if target.name in translated and source.empty == target.empty and not says(target.name, "marked"):
+                self.roles.doubted = source.name  # nothing says which of the two is translated
         elif (thing := made.get(str(self.roles.target))) and not self.known.inputs:
             below = {key.removeprefix(thing)[1:]: of for key, of in self.columns.items() if key.startswith(f"{thing}.")}
             lines = [f"{key}: {_slot(of.name)}" for key, of in below.items() if of.form not in ("object", "list")]
@@ -269,6 +295,35 @@ class _Choice:
             self.taken.add(thing)
         elif self.roles.target:
             self.leave_out_of_target(read)
+
+    def flags(self, target: str, told: dict[str, float | None]) -> list[str]:
+        """The target and the columns next to it with the same two values, which texts tell too, if these are one label each."""
+        names, keys = [*self.columns], {*self.columns[target].keys} if target in self.columns else set()
+        if (
+            target not in told
+            or self.known.kind
+            or {key.casefold() for key in keys} not in ({"0", "1"}, {"false", "true"}, {"no", "yes"}, {"n", "y"})
+        ):
+            return []
+        first = last = names.index(target)
+        alike = [{*self.columns[name].keys} == keys and name in told for name in names]
+        while first and alike[first - 1]:
+            first -= 1
+        while last + 1 < len(names) and alike[last + 1]:
+            last += 1
+        found = names[first : last + 1]
+        return found if len(found) > 2 and 2 * sum(bool(told[name]) for name in found) > len(found) else []
+
+    def translations(self, texts: list[Column]) -> dict[str, Column]:
+        """Texts that say the same as another in other words, by name: the one of two that more rows lack, else the later."""
+        found: dict[str, Column] = {}
+        texts = [of for of in texts if not of.lists & {"guess", "after", "staff", "score"} and evidence.is_free(of)]
+        for one, other in combinations(texts, 2):
+            if not evidence.is_translation(other, one):
+                continue
+            first, then = sorted((one, other), key=lambda of: (says(of.name, "marked"), of.empty, self.order[of.name]))
+            found[then.name] = first
+        return found
 
     def read_off(self, texts: list[Column]) -> list[str]:
         """Columns of short values that stand in the longest text, unless they say who or what the row belongs to."""
@@ -338,12 +393,13 @@ class _Choice:
     def leave_out_of_target(self, texts: list[Column]) -> None:
         """Take only the fields of an object that a text can tell, or the object in it, if no other of its values varies."""
         inner = [name for name in self.columns if name.rpartition(".")[0] == self.roles.target]
-        out = [name for name in inner if evidence.of_a_tool(self.columns[name], texts)]
+        out = [name for name in inner if evidence.of_a_tool(self.columns[name], texts) or _OFFSET.search(name)]
         varied = [name for name in inner if name not in out and self.columns[name].distinct > 1]
         nested = [name for name in varied if self.columns[name].form in ("object", "list")]
         rest = [self.columns[name] for name in varied if name not in nested]
         if len(nested) == 1 < len(inner) and not any(evidence.tell(texts, column) for column in rest):
-            self.roles.target = nested[0]
+            one = f"{nested[0]}.0"  # of a list of one text
+            self.roles.target = one if one in self.columns and self.columns[one].all(str) else nested[0]
             self.roles.why["target"] += f"; what varies in it, and is told, is '{nested[0]}'"
             self.leave_out_of_target(texts)
         elif out and len(out) < len(inner):
@@ -360,10 +416,14 @@ class _Choice:
         own = words_of(target)[0]
         ends = [end for end in (0, -1) if len(own) > 1 and says(own[end], "marked")]
         out = {"staff", "score", "guess", "time", "after", "identifier"}
+        keys = self.columns[target].keys.keys()
         found = []
         for name in self.free():
             words, of = words_of(name)[0], self.columns[name]
             alike = len(words) > 1 and any(words[at] == own[at] for at in ends) and not re.search(r"\d|[\W_]\w$", name)
+            alike = alike and not (
+                len(keys) > 2 and 2 * len(keys & of.keys.keys()) > len(keys | of.keys.keys())
+            )  # read twice
             alike = alike and name.rpartition(".")[0] == target.rpartition(".")[0] and name not in self.private
             if alike and of.form in ("text", "number", "bool", "code") and not (of.mostly_empty or of.lists & out):
                 found += [name] * (leak(of, self.columns[target]) is None)
@@ -425,6 +485,15 @@ class _Choice:
                 if entity(name) is None and evidence.look(column := self.columns[name]):
                     others = [one for one in self.columns if one not in out and not related(one, name)]
                     evidence.add_alike(given, column, [self.columns[one] for one in others], answers)
+            passages = [
+                of for name, of in self.columns.items() if says(name, "context") and of.is_text and of.repeated > 1.5
+            ]
+            others = [name for name in self.free() if name not in {*dict(found), *self.roles.targets}]
+            for name in others if passages else ():
+                column, of = self.columns[name], passages[0]
+                short = of is not column and column.mean_chars < 100 and column.all((str, int))
+                if short and evidence.ENOUGH_GROUPS <= column.distinct <= of.distinct and evidence.of_one(of, column):
+                    found.append((name, Evidence(4, [f"rows with one '{of.name}' have one of it"])))
             evidence.add_wider([(self.columns[name], given) for name, given in found if name not in self.private])
             fine = {name: 0 if entity(name) else -self.columns[name].distinct for name, _ in found}
             found.sort(key=lambda pair: (-pair[1].score, fine[pair[0]]))

@@ -152,6 +152,8 @@ def turns(row: dict[str, Any], file: Path, number: int, *, calls: bool = False) 
         if isinstance(parts := message.get(text_key), list) and "tool_result" in map(_type, parts):
             role = "tool"  # which Anthropic's user gives
         text = text_in(message, text_key)
+        if role == "assistant" and message.get(text_key, "") is None and not called(message):
+            text = ""  # an answer that never came
         if text is None:
             fail(
                 f"message {number_in_row} has no text in '{text_key}'",

@@ -296,7 +296,8 @@ class _Row:
         else:
             value = values[data.target]
             value = in_one_spelling(value, properties_of(task.schema)) if data.target.endswith(BY_LABEL) else value
-        if all(is_blank(one) or (data.no_answer and str(one).strip() in data.no_answer) for one in values.values()):
+        none = {fill(text, self.row) if FIELD.fullmatch(text) else text for text in data.no_answer}
+        if all(is_blank(one) or (none and str(one).strip() in none) for one in values.values()):
             self.lack("target", "is null or empty", where, f"give every row a target, or drop the row; {OR_DROP}")
         if isinstance(value, str) and task.is_json:
             try:

@@ -1,0 +1,144 @@
+"""What `propose` concludes from signs that have no name: translations, labels that stand for none, two names of one class."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hallmark.commands import propose
+from hallmark.commands.columns import Column, entity, says_undone
+from hallmark.commands.evidence import stand_ins
+from tests.test_propose import CODES, proposed, requests, rules, words, write
+
+OTHER = str.maketrans("adehklmpst", "ekuvornzib")  # a language that has none of English's words
+
+
+def sentence(n: int) -> str:
+    return f"Put the {words(n)} into {'the hall and ' * (n % 4)}box {n * 7 % 90}."
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_translation_is_the_answer_to_its_source_and_a_copy_of_that_is_none(tmp_path: Path, nested: bool) -> None:
+    """Not the kind of its document, which the text tells. A heading that repeats is as short in both."""
+    rows = []
+    for n in range(240):
+        text = "Contents" if n % 40 == 9 else f"{sentence(n)} {('Oil', 'Warranty')[n // 12 % 2]}"
+        other = text if n % 24 == 5 else None if n % 24 == 7 else text.translate(OTHER)
+        pair = {"xx": text, "yy": other}
+        kind = ("manual", "law")[n // 12 % 2]
+        rows.append(
+            {"no": f"S{n:04}", "file": f"D{n // 6}", "kind": kind} | ({"translation": pair} if nested else pair)
+        )
+    found = proposed(write(tmp_path, rows))
+    where = "translation." * nested
+    assert (found.kind, found.roles.input, found.roles.target) == ("text", f"{where}xx", f"{where}yy")
+    assert found.edits["data"]["no_answer"] == [f"{{{where}xx}}"]
+    propose.try_out(found, rules())
+    assert "220 can be read, 20 left out: 20 without target" in "\n".join(found.tried)
+
+
+@pytest.mark.parametrize(
+    "label",
+    ["A classificar", "Not yet classified", "por definir", "Noch nicht zugeordnet", "À définir", "nog te bepalen", "Da classificare",
+     "Ej klassad", "do ustalenia", "Ikke kategoriseret", "ei luokiteltu", "nezařazeno", "classification pending", "unassigned"],
+)  # fmt: skip
+def test_labels_say_in_many_languages_that_nobody_has_classified(label: str) -> None:
+    assert says_undone(label)
+
+
+@pytest.mark.parametrize(
+    "label", ["Class A", "A class", "Label A", "No decision", "Not classified waste", "in the set", ""]
+)
+def test_labels_of_other_words_say_no_such_thing(label: str) -> None:
+    assert not says_undone(label)
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+def test_a_label_that_only_one_state_has_may_be_none_and_is_if_empty_ones_have_it_too(
+    tmp_path: Path, gaps: bool
+) -> None:
+    rows = requests(300, body=lambda n, kind: f"{kind} of {words(n)}", step=lambda n, _: "xy"[n * 5 % 2])
+    for n, row in enumerate(rows):
+        if n % 15 == 4:
+            row |= {"step": "z", "category": None if gaps and n % 2 else "Inbox"}
+    found = proposed(write(tmp_path, rows))
+    assert found.edits["data"]["no_answer"] == ["Inbox"] * gaps
+    assert ("Inbox (20 rows) may stand for no answer" in str(found.warnings)) != gaps
+
+
+def test_two_names_of_one_class_are_asked_about(tmp_path: Path) -> None:
+    """One that ends when the other begins, or that shares its words, if the text takes it for the other."""
+    old = {"late parcel": "courier", "wrong bill": "a wrong bill"}
+    rows = requests(
+        300, body=lambda n, kind: f"{kind} of {words(n)}", on=lambda n, _: f"2025-{n // 30 + 1:02}-{n % 28 + 1:02}"
+    )
+    for n, row in enumerate(rows):
+        early = n < 90 if row["category"] == "late parcel" else n % 5 == 0
+        row["category"] = old.get(row["category"], row["category"]) if early else row["category"]
+    said = [warning for warning in proposed(write(tmp_path, rows)).warnings if "under two names" in warning]
+    assert [warning.split(" may be")[0] for warning in said] == [
+        "'a wrong bill' and 'wrong bill'",
+        "'courier' and 'late parcel'",
+    ]
+
+
+def test_what_tools_write_for_none_is_no_answer_and_values_in_attributes_are() -> None:
+    made = [f'<order crates="{n}" to="{n % 9}"/>' for n in range(60)]
+    assert stand_ins(Column("xml", [*made, "<order/>", "ERR: no mapping (3)"])) == ["<order/>", "ERR: no mapping (3)"]
+    long = [f"<order><to>{sentence(n)}</to><by>{sentence(n + 1)}</by></order>" for n in range(60)]
+    assert stand_ins(Column("xml", [*long, *3 * ['<order state="new"/>']])) == ['<order state="new"/>']
+    replies = [sentence(n) for n in range(60)]
+    chat = [*replies, *3 * ["[Closed before anyone answered]"], *3 * ["Sure!"]]
+    assert stand_ins(Column("turns.target", chat)) == ["[Closed before anyone answered]"]
+    forms: list[Any] = [{"crates": n, "to": {"town": f"T{n}"}, "with": []} for n in range(60)]
+    empty = {"crates": None, "to": {"town": ""}, "with": []}
+    assert stand_ins(Column("form", [*forms, empty])) == [str(empty)]
+    objects = [json.dumps({"crates": n}) for n in range(60)]
+    assert stand_ins(Column("json", [*objects, "{}", "ERROR: timeout"])) == ["ERROR: timeout", "{}"]
+
+
+def test_a_subject_is_read_however_short_and_labels_side_by_side_are_one_answer(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = requests(betreff=lambda n, _: ("My order", "Urgent", "A question")[n % 3])
+    assert proposed(write(tmp_path, rows)).roles.input == "{betreff}\n{body}"
+    flags = [{kind: int(row["category"] == kind) for kind in CODES} for row in rows]
+    rows = [{"text": f"{row['category']} {row['body']}"} | of for row, of in zip(rows, flags, strict=True)]
+    found = proposed(write(tmp_path, rows))
+    assert (found.roles.target, found.kind) == ([*CODES], "extraction")
+
+
+def test_questions_about_one_passage_stay_together_and_offsets_are_no_answer(tmp_path: Path) -> None:
+    rows = []
+    for n in range(200):
+        passage = " ".join(words(n // 5 * 9 + at) for at in range(6))
+        answer = {"text": [passage.split()[n % 5]], "answer_start": [n % 5]}
+        rows.append(
+            {
+                "title": f"Page {n // 5}",
+                "context": passage,
+                "question": f"Which is {words(n + 400)}?",
+                "answers": answer,
+            }
+        )
+    roles = proposed(write(tmp_path, rows)).roles
+    assert (roles.target, roles.group, roles.context, roles.input) == ("answers.text.0", "title", "context", "question")
+
+
+def test_people_are_known_in_many_languages_without_accents_and_rows_marked_as_unfit_are_said(tmp_path: Path) -> None:
+    names = (
+        "resenar_id",
+        "Fahrgastnr",
+        "passager_no",
+        "cestujici_id",
+        "potilas_nro",
+        "huurder",
+        "utente",
+        "ubezpieczony",
+        "leietaker",
+    )
+    assert {entity(name) for name in names} == {"person"}
+    rows = requests(is_deleted=lambda n, _: n % 20 == 3, status=lambda n, _: "Rejected" if n % 24 == 1 else "Closed")
+    said = str(proposed(write(tmp_path, rows)).warnings)
+    assert "12 rows have true in 'is_deleted'" in said and "10 rows have Rejected in 'status'" in said
