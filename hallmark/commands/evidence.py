@@ -542,9 +542,6 @@ def add_wider(found: Sequence[tuple[Column, Evidence]]) -> None:
             same = same and named_like_id(other.name) > named_like_id(column.name)
             like = like and not same  # one to one but for a few
             enough = min(of.score, given.score) >= LEAST and other.distinct > column.distinct >= ENOUGH_GROUPS
-            enough = enough and (
-                column.distinct >= 3 * MANY or other.distinct < 5 * MANY
-            )  # else a holdout is a few of them
             if enough and of_one(other, column):
                 points = max(1.5, of.score + 0.5 - given.score) if like else 0
                 given.add(points, f"holds all rows of each {other.name}")
