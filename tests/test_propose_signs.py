@@ -91,8 +91,7 @@ def test_what_tools_write_for_none_is_no_answer_and_values_in_attributes_are() -
     long = [f"<order><to>{sentence(n)}</to><by>{sentence(n + 1)}</by></order>" for n in range(60)]
     assert stand_ins(Column("xml", [*long, *3 * ['<order state="new"/>']])) == ['<order state="new"/>']
     replies = [sentence(n) for n in range(60)]
-    chat = [*replies, *3 * ["[Closed before anyone answered]"], *3 * ["Sure!"]]
-    assert stand_ins(Column("turns.target", chat)) == ["[Closed before anyone answered]"]
+    assert stand_ins(Column("turns.target", [*replies, *3 * ["[Not taken]"], *3 * ["Sure!"]])) == ["[Not taken]"]
     forms: list[Any] = [{"crates": n, "to": {"town": f"T{n}"}, "with": []} for n in range(60)]
     empty = {"crates": None, "to": {"town": ""}, "with": []}
     assert stand_ins(Column("form", [*forms, empty])) == [str(empty)]
