@@ -34,7 +34,7 @@ TARGET = {"intent": "refund", "urgency": "normal", "product": None, "amount": No
 
 def logged(number: int = 0, **changes: Any) -> Logged:
     whole: dict[str, Any] = {
-        "name": f"log {number}", "file": "log", "row": number + 1, "time": "2026-01-01", "own": True, "masked": True,
+        "name": f"log {number}", "time": "2026-01-01", "own": True, "masked": True,
         "group": "C-1", "route": "prod", "outcome": "answered", "reason": "sure", "version": "v1.0.0",
         "messages": [{"role": "user", "content": "a"}], "tools": None, "answer": "{}", "fallback": None, "verdict": None,
         "target": None, "score": None, "probability": None,
@@ -147,7 +147,7 @@ def test_collected_rows_are_written_in_the_markup_that_is_read_again() -> None:
 
 
 def row(number: int, text: str, target: str = "{}", online: bool = False) -> Row:
-    return Row({"id": number}, f"trace:{number}", f"C-{number}", text, target, online, pair=False)
+    return Row({"id": number}, f"trace:{number}", text, target, online, pair=False)
 
 
 KETTLE = "The glass kettle that I bought last week leaks at the base, and the lid does not close."

@@ -74,7 +74,7 @@ def test_a_score_of_nothing_rejects_wherever_it_stands(tmp_path: Path, value: ob
     ("text", "form", "where"),
     [
         ('{"request": {"messages": []}, "response": null}\n{"request": 3}\n', "openai", (2, "request")),
-        ('{"request": {}, "response": {}}\n', None, (1, "request.messages")),
+        ('{"request": {}, "response": {}}\n', None, (1, "messages")),
         ('{"request": {"messages": "a", "tools": 3}}\n', None, (1, "tools")),
         ('{"id": 3, "input": "b", "output": "c"}\n', None, (1, "id")),
         ('{"resourceSpans": 3}\n', None, (1, "resourceSpans")),
@@ -178,6 +178,7 @@ ASK = {"messages": [{"role": "user", "content": "a"}]}
         (evaluated({"value": {}}, {"value": {"doubleValue": 0}}, {"value": {"doubleValue": 1}}), ("a", "rejected")),
         ({"id": "a", "input": "x", "output": {"choices": [{"text": "yo"}]}}, "not_text"),
         ({"id": "a", "input": "x", "output": [{"role": "assistant", "content": "yo"}]}, ("yo", None)),
+        ({"id": "a", "input": "x", "output": "yo", "scores": {"user-feedback": 10**400}}, ("yo", None)),
         ({"request": ASK, "response": {"choices": [{"message": {"content": "yo", "refusal": None}}]}}, ("yo", None)),
         ({"request": ASK, "response": {"choices": [{"message": {}}]}}, "not_text"),
     ],

@@ -10,10 +10,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 from hallmark.base.progress import Progress
 from hallmark.data.near import normalise
+from hallmark.params.loader import Params
 from hallmark.service.collecting.existing_records import Known
 from hallmark.service.collecting.logged import REASONS, LeftOutError, Logged, Said
 from hallmark.service.collecting.queue import Reviewed, Word
@@ -21,9 +22,6 @@ from hallmark.service.collecting.rows import Row, Rows
 from hallmark.service.traces.trace import Outcome, Reason
 from hallmark.task.answers import canonical
 from hallmark.task.task import Task
-
-if TYPE_CHECKING:
-    from hallmark.params.loader import Params
 
 ROUTES = ("prod", "canary", "shadow", "batch", "none", "log")
 VERDICTS = ("accepted", "corrected", "rejected", "contradicted")

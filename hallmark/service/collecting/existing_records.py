@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hallmark.base.files import HOLDOUT, HOLDOUT_LOCK, MASKED
 from hallmark.base.holdout import read_lock
@@ -20,12 +20,10 @@ from hallmark.data.missing import MissingValueError
 from hallmark.data.near import text_of
 from hallmark.data.raw import Raw, Values, checked_rows
 from hallmark.mask.second_check import in_name
+from hallmark.params.loader import Params
 from hallmark.service.collecting.columns import Habits
 from hallmark.task.answers import canonical
 from hallmark.task.task import Task
-
-if TYPE_CHECKING:
-    from hallmark.params.loader import Params
 
 PSEUDONYM = re.compile("group-[b-df-hj-np-t]{16}")
 NAME = "trace_id"  # the column with the name of a collected row, where data.id names no column

@@ -51,8 +51,6 @@ class Logged:
     """
 
     name: str  # the same whenever the same log is read
-    file: str
-    row: int
     time: str  # the day in UTC, YYYY-MM-DD; "" if it is not known
     group: str | None
     outcome: str

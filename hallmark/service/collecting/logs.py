@@ -38,7 +38,6 @@ CORRECTION = "CORRECTION"
 LARGEST_TIME = 1e11  # seconds; a larger number of a time is in milliseconds or nanoseconds
 
 Row = dict[str, Any]
-Entries = Iterator[tuple[Path, int, Row]]  # file, number of the row, entry
 
 
 def _verdict(value: Any, accepted_from: float) -> Verdict | None:
@@ -47,12 +46,11 @@ def _verdict(value: Any, accepted_from: float) -> Verdict | None:
         value = value[-1] if value else None
     if isinstance(value, str):
         word = value.strip().casefold()
-        value = {"true": 1.0, "false": 0.0}.get(word)
-        with suppress(ValueError):
-            value = float(word)
-    if not isinstance(value, bool | int | float) or not math.isfinite(value):
-        return None
-    return "accepted" if value >= accepted_from else "rejected"
+        value = {"true": 1.0, "false": 0.0}.get(word, word)
+    with suppress(TypeError, ValueError, OverflowError):
+        if math.isfinite(number := float(value)):
+            return "accepted" if number >= accepted_from else "rejected"
+    return None
 
 
 def read_log(
@@ -63,9 +61,9 @@ def read_log(
     if form == OWN and path.exists() and not is_folder(path):
         raise HallmarkError("not a folder of traces", file=path, remedy="name the folder, such as data/traces")
     once: dict[str, Logged] = {}
-    for file, number, entry in _traces(path, since) if form == OWN else TOOLS[form].entries(path):
+    for entry in _traces(path, since) if form == OWN else TOOLS[form].entries(path):
         try:
-            logged = _own(entry, file, number) if form == OWN else _foreign(form, entry, file, number, settings)
+            logged = _own(entry) if form == OWN else _foreign(form, entry, settings)
         except LeftOutError as error:
             left[error.reason] += 1
         else:
@@ -90,22 +88,20 @@ def _guessed(path: Path) -> str:
 # --- our gateway
 
 
-def _traces(folder: Path, since: datetime | None) -> Entries:
+def _traces(folder: Path, since: datetime | None) -> Iterator[Row]:
     """The traces in a folder with what was said of them, by time."""
     said: dict[str, list[Feedback]] = defaultdict(list)
     for feedback in read_feedback(folder):
         said[feedback.trace].append(feedback)
-    for number, trace in enumerate(read_traces(folder, since).iter_rows(named=True), 1):
-        yield folder, number, trace | {"said": said.get(trace["id"], [])}
+    for trace in read_traces(folder, since).iter_rows(named=True):
+        yield trace | {"said": said[trace["id"]]}
 
 
-def _own(trace: Row, folder: Path, number: int) -> Logged:
+def _own(trace: Row) -> Logged:
     verdict, target = judged(trace["said"])
     same = ("masked", "group", "route", "outcome", "reason", "version", "answer", "fallback", "score", "probability")
     return Logged(
         name=f"{OWN} {trace['id']}",
-        file=str(folder),
-        row=number,
         time=f"{trace['time']:%Y-%m-%d}",
         own=True,
         messages=messages_of(json.loads(trace["messages"])),
@@ -134,7 +130,7 @@ class Tool:
     """What a tool writes: how its rows look, the entries in its files, and the paths of the parts of an entry."""
 
     fits: Callable[[Row], bool]
-    entries: Callable[[Path], Entries]
+    entries: Callable[[Path], Iterator[Row]]
     messages: Sequence[str]
     answer: str  # as a message
     id: str
@@ -147,7 +143,7 @@ class Tool:
     target: str | None = None
 
 
-def _foreign(form: str, entry: Row, file: Path, number: int, settings: Collect) -> Logged:
+def _foreign(form: str, entry: Row, settings: Collect) -> Logged:
     tool = TOOLS[form]
     asked = _first(entry, tool.messages)
     if not asked:
@@ -158,11 +154,12 @@ def _foreign(form: str, entry: Row, file: Path, number: int, settings: Collect) 
     target = value_at(entry, tool.target) if tool.target else None
     places = [f"{place}{settings.score}" for place in tool.scores] if settings.score else []
     verdicts = (_verdict(value_at(entry, place), settings.accepted_from) for place in places)
-    known = value_at(entry, tool.id)
+    name = value_at(entry, tool.id)
+    if not name or not isinstance(name, str):
+        text = f"{compact_json(messages)}\0{answer or ''}"
+        name = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
     return Logged(
-        name=f"{form} {known if known and isinstance(known, str) else _digest(compact_json(messages), answer or '')}",
-        file=str(file),
-        row=number,
+        name=f"{form} {name}",
         time=day_of(_first(entry, tool.time)),
         group=_customer(entry, [settings.customer] if settings.customer else tool.customer),
         outcome="failed" if answer is None else "answered",
@@ -205,10 +202,6 @@ def _customer(entry: Row, paths: Sequence[str]) -> str | None:
     return None
 
 
-def _digest(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
-
-
 def day_of(value: Any) -> str:
     """The day of a time (seconds, milliseconds or nanoseconds since 1970, or ISO 8601) in UTC; "" if it is none."""
     with suppress(ValueError, OverflowError, OSError):
@@ -235,34 +228,32 @@ def _is_openai(row: Row) -> bool:
     return isinstance(row.get("request"), dict) or row.get("object") == "chat.completion"
 
 
-def _openai(path: Path) -> Entries:
+def _openai(path: Path) -> Iterator[Row]:
     """Each row with a `request` and a `response`: a stored completion is both."""
     for file in files_of(path):
         for number, row in read_rows(file):
             entry = row if "request" in row else row | {"request": row, "response": row}
-            request, response = entry["request"], entry.get("response")
-            problem: tuple[str, str, str] | None = None
-            if not isinstance(request, dict):
-                problem = "request", "not an object", 'write each row as {"request": {...}, "response": {...}}'
-            elif "messages" not in request:
-                stored = "to a stored completion, add what `client.chat.completions.messages.list(id)` returns"
-                problem = (
-                    "request.messages" if "request" in row else "messages",
-                    "no messages",
-                    f"log the request's body; {stored}",
-                )
-            elif not isinstance(request.get("tools"), list | None):
-                problem = "tools", "not a list", "log the request's body as it was sent"
-            elif not isinstance(response, dict | None):
-                problem = "response", "not an object", 'write each row as {"request": {...}, "response": {...}}'
-            elif response and "error" in response:
-                entry = entry | {"response": {name: response[name] for name in response if name != "choices"}}
-            elif response is not None and not isinstance(response.get("choices"), list):
-                problem = "choices", "not a list", "log the response's body, not its stream of chunks"
-            if problem:
+            response: Any = entry.get("response")
+            if problem := _wrong(entry["request"], response):
                 field, what, remedy = problem
                 raise HallmarkError(what, file=file, row=number, field=field, remedy=remedy)
-            yield file, number, entry
+            failed = response and "error" in response
+            yield entry | {"response": response | {"choices": None}} if failed else entry
+
+
+def _wrong(request: Any, response: Any) -> tuple[str, str, str] | None:
+    """What is wrong with a request and its response: the field, the problem and the remedy."""
+    if not isinstance(request, dict) or not isinstance(response, dict | None):
+        field = "response" if isinstance(request, dict) else "request"
+        return field, "not an object", 'write each row as {"request": {...}, "response": {...}}'
+    if "messages" not in request:
+        stored = "to a stored completion, add what `client.chat.completions.messages.list(id)` returns"
+        return "messages", "no messages", f"log the request's body; {stored}"
+    if not isinstance(request.get("tools"), list | None):
+        return "tools", "not a list", "log the request's body as it was sent"
+    if response is not None and "error" not in response and not isinstance(response.get("choices"), list):
+        return "choices", "not a list", "log the response's body, not its stream of chunks"
+    return None
 
 
 def _is_langfuse(row: Row) -> bool:
@@ -273,7 +264,7 @@ def _is_score(row: Row) -> bool:
     return not row.keys().isdisjoint(("data_type", "dataType")) and "name" in row and "input" not in row
 
 
-def _langfuse(path: Path) -> Entries:
+def _langfuse(path: Path) -> Iterator[Row]:
     """The model calls: traces, or observations of the type GENERATION, each with the scores that it got.
 
     The first row that is neither a call nor a score is an error.
@@ -306,7 +297,7 @@ def _langfuse(path: Path) -> Entries:
                 places = [row["id"], str(_first(row, ("traceId", "trace_id")))]
                 entry["judged"] = next((judged[place] for place in places if place in judged), {})
                 entry["corrected"] = next((corrected[place] for place in places if place in corrected), None)
-                yield file, number, entry
+                yield entry
 
 
 TOOLS = {

@@ -31,9 +31,9 @@ def is_otel(row: Row) -> bool:
     return not LISTS.keys().isdisjoint(row)
 
 
-def otel(path: Path) -> Iterator[tuple[Path, int, Row]]:
+def otel(path: Path) -> Iterator[Row]:
     """The model calls as flat attributes. A span and the event that has its texts are one call."""
-    found: dict[tuple[str, str], tuple[Path, int, Row]] = {}
+    found: dict[tuple[str, str], Row] = {}
     judged: dict[tuple[str, str], dict[str, Row]] = defaultdict(lambda: {"value": {}, "label": {}})
     for file in files_of(path):
         for number, row in read_rows(file):
@@ -44,16 +44,12 @@ def otel(path: Path) -> Iterator[tuple[Path, int, Row]]:
                         if (score := attributes.get(f"gen_ai.evaluation.score.{kind}")) is not None:
                             said.setdefault(str(attributes.get("gen_ai.evaluation.name")), score)
                 elif attributes.get("gen_ai.operation.name") in OPERATIONS:
-                    first, at, call = found.get(place, (file, number, {"time": attributes["time"]}))
-                    found[place] = first, at, call | read.decoded(attributes) | {"time": call["time"]}
-    for place, (file, number, entry) in found.items():
+                    call = found.get(place, {"time": attributes["time"]})
+                    found[place] = call | read.decoded(attributes) | {"time": call["time"]}
+    for place, entry in found.items():
         asked = [*entry.get(SYSTEM, []), *entry[ASKED]] if entry.get(ASKED) else None
-        yield (
-            file,
-            number,
-            entry
-            | {"id": "".join(place) or entry.get("gen_ai.response.id"), ASKED: asked, "judged": judged.get(place, {})},
-        )
+        known = "".join(place) or entry.get("gen_ai.response.id")
+        yield entry | {"id": known, ASKED: asked, "judged": judged.get(place, {})}
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 from hallmark.answer.nearest import nearest
 from hallmark.base.errors import HallmarkError
 from hallmark.base.rows import read_rows
-from hallmark.data.near import Pairs, components, near_pairs, normalise
+from hallmark.data.near import components, near_pairs, normalise
 from hallmark.data.params import Dedupe
 from hallmark.data.texts import Texts
 from hallmark.service.collecting.logged import Logged
@@ -52,7 +52,14 @@ def queue(waiting: Sequence[tuple[Logged, str]], trained: Sequence[str], setting
     if not waiting:
         return []
     texts, places = Texts.kept([normalise(pl.Series([text for _, text in waiting], dtype=pl.String))])
-    pairs = near_of(texts, settings)
+    pairs = near_pairs(
+        texts,
+        size=settings.shingle,
+        threshold=settings.threshold,
+        permutations=settings.permutations,
+        file=Path("data/traces"),
+        stage="collect",
+    )
     requests = pl.DataFrame(
         {
             "cluster": components(len(texts), pairs.left, pairs.right)[places],
@@ -87,18 +94,6 @@ def _rank(column: str, *, down: bool) -> pl.Expr:
 
     rank = pl.col(column).rank("average", descending=down)
     return pl.when(pl.len() > 1).then((rank - 1) / (pl.len() - 1)).otherwise(0.5)
-
-
-def near_of(texts: Texts, settings: Dedupe) -> Pairs:
-    """The pairs of texts (normalised) that `dedupe` would take for near duplicates."""
-    return near_pairs(
-        texts,
-        size=settings.shingle,
-        threshold=settings.threshold,
-        permutations=settings.permutations,
-        file=Path("data/traces"),
-        stage="collect",
-    )
 
 
 class Reviewed(BaseModel):

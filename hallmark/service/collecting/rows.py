@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.markup import Markup, plain_text, with_markup
@@ -15,15 +15,13 @@ from hallmark.data.conversations import TURNS, Extra
 from hallmark.data.nested import keys_of
 from hallmark.data.raw import Raw, Values, checked_rows
 from hallmark.data.recording import Recorder
+from hallmark.params.loader import Params
 from hallmark.service.collecting.columns import split_prompt
 from hallmark.service.collecting.existing_records import NAME, Customers, Known, asked, mapped
 from hallmark.service.collecting.log_masking import Again
 from hallmark.service.collecting.logged import LeftOutError, Logged, Message
 from hallmark.task.answers import canonical, strict_answer
 from hallmark.task.task import Task
-
-if TYPE_CHECKING:
-    from hallmark.params.loader import Params
 
 TAG = "collected"
 REJECTED = "rejected"  # the column of the model's wrong answers, as long as data.rejected names none
@@ -35,7 +33,6 @@ class Row:
 
     content: dict[str, Any]
     id: str
-    group: str
     text: str
     target: str  # canonical
     online: bool
@@ -86,7 +83,9 @@ class Rows:
 
     def row(self, logged: Logged, group: str, target: str, rejected: str | None) -> Row:
         """The row of a masked request with this answer, and if it has one, the wrong answer of the model."""
-        value = self._value(target)
+        if self.task.parse(target).kind == "invalid":
+            raise LeftOutError("target")
+        value = self._json(target)
         content, context, text = self._question(logged)
         content |= self._target(content, target, value)
         names = {NAME if self.data.id == "row.id" else self.data.id: logged.id}
@@ -99,7 +98,11 @@ class Rows:
             content[self.data.tags] = [TAG]
         if self.rejected:
             content[self.rejected] = None if rejected is None else self._json(rejected)
-        raw = self._checked(content, logged)
+        log = Path("log")  # no error names it: the row is counted
+        try:
+            *_, raw = checked_rows(content, self.with_extra, log, 1, self.data, self.params.mask, self.task)
+        except HallmarkError:
+            raise LeftOutError("row") from None
         if not self.turns and (raw.context or None, raw.input) != (context, text):
             raise LeftOutError("template")
         if canonical(raw.target) != canonical(value):
@@ -108,7 +111,6 @@ class Rows:
         return Row(
             content=content,
             id=logged.id,
-            group=group,
             text=asked(raw),
             target=canonical(raw.target),
             online=group in self.known.held,
@@ -151,23 +153,11 @@ class Rows:
             raise LeftOutError("target")
         return {column: value[key] for column, key in keys.items()}
 
-    def _value(self, target: str) -> Any:
-        if self.task.parse(target).kind == "invalid":
-            raise LeftOutError("target")
-        return self._json(target)
-
     def _json(self, answer: str) -> Any:
         """An answer as rows have it: JSON as a value, anything else as a text."""
         with suppress(ValueError, RecursionError):
             return strict_answer(answer.strip()) if self.task.is_json else answer.strip()
         return answer.strip()
-
-    def _checked(self, content: dict[str, Any], logged: Logged) -> Raw:
-        file = Path(logged.file)
-        try:
-            return checked_rows(content, self.with_extra, file, logged.row, self.data, self.params.mask, self.task)[-1]
-        except HallmarkError:
-            raise LeftOutError("row") from None
 
     def _check_masking(self, raw: Raw) -> None:
         """Refuse what `mask` would stop at: private values that are left, and an answer that masking breaks."""

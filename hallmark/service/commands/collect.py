@@ -25,6 +25,7 @@ from hallmark.base.single_run import alone
 from hallmark.commands.proposal import is_sample
 from hallmark.data.near import text_of
 from hallmark.data.recording import Recorder
+from hallmark.judge.drift import drift
 from hallmark.mask.surrogates import uses_key
 from hallmark.params.loader import Params, load_params
 from hallmark.service.collecting.collection import Collection, collect
@@ -35,6 +36,7 @@ from hallmark.service.collecting.queue import FOLDER, REVIEWED, lines_of, queue,
 from hallmark.service.collecting.rows import REJECTED, Rows
 from hallmark.service.collecting.writing import add, destination
 from hallmark.service.commands.review import PAGE, page
+from hallmark.service.monitoring.requests import of_holdout, of_traces
 from hallmark.service.traces.store import read_traces
 from hallmark.service.traces.trace import TRACES
 from hallmark.task.predictions import predictions_of, read_predictions
@@ -49,8 +51,13 @@ def run(
     params: Params, source: Path, form: str | None, reviewed: Path | None, since: datetime | None, dry: bool
 ) -> None:
     """Collect a log, and write what came of it: the rows last, so that a run that was killed before has added none."""
-    check(params)
     data, task = params.data, Task(params.task)
+    if data.split is not None:
+        raise HallmarkError(
+            "with an official split, nobody has said which part a collected row belongs to",
+            param="data.split",
+            remedy="set data.split to null, so that customers are drawn: those in the frozen holdout stay there",
+        )
     target = destination(Path(data.path))
     said = read_reviewed(REVIEWED, task, params.mask.max_chars) if REVIEWED.exists() else {}
     new = read_reviewed(reviewed, task, params.mask.max_chars) if reviewed is not None else {}
@@ -75,7 +82,8 @@ def run(
         outputs |= {PAGE: page(shown, task).encode(), REPORT: json_bytes(report)}
         if not done.rows:
             outputs[REPORT] = json_bytes(last_word(report))
-        write_all({path: content for path, content in outputs.items() if not has(path, content)})
+        changed = {path: text for path, text in outputs.items() if not path.exists() or path.read_bytes() != text}
+        write_all(changed)
         names = (NAME if data.id == "row.id" else data.id, data.group)
         count = add(Path(data.path), [row.content for row in done.rows], renamed, names)
         if count:
@@ -84,25 +92,11 @@ def run(
         print(line)
 
 
-def check(params: Params) -> None:
-    """Stop where no row could be added that says enough."""
-    if params.data.split is not None:
-        raise HallmarkError(
-            "with an official split, nobody has said which part a collected row belongs to",
-            param="data.split",
-            remedy="set data.split to null, so that customers are drawn: those in the frozen holdout stay there",
-        )
-
-
 def last_word(report: dict[str, Any]) -> dict[str, Any]:
     """The report of a run that added no rows: that of the run before, unless there was more to read since then."""
     before = read_object(REPORT, "remove it") if REPORT.exists() else {}
     own = {name: before[name] for name in OF_A_RUN if name in before}
     return before if report | own == before else report
-
-
-def has(path: Path, content: bytes | memoryview) -> bool:
-    return path.exists() and path.read_bytes() == content
 
 
 def trained(known: Known, new: list[str]) -> list[str]:
@@ -118,9 +112,6 @@ def drift_of(folder: Path, since: datetime | None, params: Params) -> dict[str, 
     """Whether the requests are still those of the holdout; None as long as no holdout was answered."""
     if not predictions_of("tuned").exists():
         return None
-    from hallmark.judge.drift import drift
-    from hallmark.service.monitoring.requests import of_holdout, of_traces
-
     task = Task(params.task)
     traces = [trace for trace in read_traces(folder, since).iter_rows(named=True) if trace["masked"]]
     holdout = of_holdout(read_predictions("tuned"), task)

@@ -17,23 +17,10 @@ TEMPLATE, SCRIPT, OWN_STYLE = "review.html.jinja", "review.js", "review.css"
 
 def _row(one: Open) -> dict[str, Any]:
     logged = one.logged
-    return {
-        "trace": logged.id,
-        "useful": one.useful,
-        "count": one.count,
-        "likeness": round(one.likeness, 4),
-        "probability": logged.probability,
-        "score": logged.score,
-        "route": logged.route,
-        "outcome": logged.outcome,
-        "reason": logged.reason,
-        "version": logged.version,
-        "day": logged.time,
-        "input": one.text,
-        "answer": logged.answer,
-        "fallback": logged.fallback,
-        "shown": logged.shown,
-    }
+    same = ("probability", "score", "route", "outcome", "reason", "version", "answer", "fallback", "shown")
+    why = {"useful": one.useful, "count": one.count, "likeness": round(one.likeness, 4)}
+    about = {name: getattr(logged, name) for name in same}
+    return {"trace": logged.id, "day": logged.time, "input": one.text} | why | about
 
 
 def page(opened: Sequence[Open], task: Task) -> str:
