@@ -102,6 +102,3 @@ def test_a_fresh_clone_is_told_which_command_it_lacks(registered_repo: Path) -> 
     assert "nox -s fetch -- . v0.1.0" in refused(lambda: Adapter().weights(settings)).remedy
     tool("fetch", ".", "v0.1.0")
     assert Adapter().weights(settings) == Path("models/quantized")
-
-
-# --- lines of params.yaml ----------------------------------------------------------------------------------------

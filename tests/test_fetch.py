@@ -81,11 +81,9 @@ def test_releases_that_were_shared_are_used_in_another_clone(
     with working_in(other):
         promote(Path(), "v0.1.0", PROD)
         tool(*use.partition("nox -s ")[2].replace(" --", "").split())
-        folders = materialize(Registry.read().find("v1.0.0"))
-        assert sha256_folder(folders.weights) == weights
-        assert "proven by" in shell(
-            f"PYTHONPATH=. python -m hallmark.commands.check {folders.release} --clone .", other
-        )
+        release, folder = materialize(Registry.read().find("v1.0.0"))
+        assert sha256_folder(folder) == weights
+        assert "proven by" in shell(f"PYTHONPATH=. python -m hallmark.commands.check {release} --clone .", other)
         assert shell("git status --porcelain", other) == "", "nor has dvc.lock changed"
 
 

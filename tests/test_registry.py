@@ -298,22 +298,22 @@ def test_events_are_followed_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_folders_that_are_not_the_tags_are_replaced() -> None:
     version = Registry.read(HERE).find("v0.1.0")
     Path("models/quantized/config.json").write_text("{}", encoding="utf-8")
-    made = materialize(version)
-    assert (made.release, made.weights.parent) == (VERSIONS / "v0.1.0", VERSIONS / "weights")
-    for folder in (made.release, made.weights):
+    made = release, weights = materialize(version)
+    assert (release, weights.parent) == (VERSIONS / "v0.1.0", VERSIONS / "weights")
+    for folder in made:
         (folder / "extra.py").write_text("1\n", encoding="utf-8")
         assert materialize(version) == made
         assert not (folder / "extra.py").exists()
-    for folder in (made.release, made.weights):
+    for folder in made:
         for put in (lambda place: place.write_text("", encoding="utf-8"), lambda place: place.symlink_to("nowhere")):
             shutil.rmtree(folder)
             put(folder)
             assert materialize(version) == made
             assert folder.is_dir()
-    shutil.rmtree(made.release)
-    shutil.copytree(RELEASE, made.release)
+    shutil.rmtree(release)
+    shutil.copytree(RELEASE, release)
     materialize(version)
-    assert sha256_file(made.release / prov.PROVENANCE) == version.digest
+    assert sha256_file(release / prov.PROVENANCE) == version.digest
     assert sorted(file.name for file in VERSIONS.iterdir() if file.name[0] != "v") == ["weights"], "nothing is left"
 
 

@@ -13,21 +13,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from hallmark.base.errors import HallmarkError, in_red, printable, run_stage
 from hallmark.base.files import REPORTS, write_json
 from hallmark.commands.sweep import in_columns
 from hallmark.params.loader import load_params
+from hallmark.service.commands.promote import follow, shared
 from hallmark.service.monitoring import canary_words as say
 from hallmark.service.monitoring.canary import PROMOTE, ROLL_BACK, TOO_LITTLE, Report, judge
+from hallmark.service.registry.promotion import promote, stop
+from hallmark.service.registry.registry import CANARY, PROD, Event, Registry
+from hallmark.service.registry.tags import Tag
 from hallmark.service.traces.store import every_word, read_traces
 from hallmark.task.task import Task
 from hallmark.task.values import same_answer
-
-if TYPE_CHECKING:
-    from hallmark.service.registry.registry import Event
-    from hallmark.service.registry.tags import Tag
 
 HERE = Path()
 REPORT = REPORTS / "live/canary.json"
@@ -55,8 +55,6 @@ class Pair:
 
 def pair_of(repo: Path) -> Pair:
     """What the registry says now; a HallmarkError if there is nothing to compare."""
-    from hallmark.service.registry.registry import CANARY, PROD, Registry
-
     registry = Registry.read(repo)
     events = []
     for stage in (PROD, CANARY):
@@ -91,10 +89,6 @@ def same_by(task: Task) -> Callable[[str, str], bool] | None:
 
 def act(repo: Path, pair: Pair, verdict: str, params: Path) -> list[str]:
     """Do what the verdict says; returns what was done. A HallmarkError if the registry is not what was judged any more."""
-    from hallmark.service.commands.promote import follow, shared
-    from hallmark.service.registry.promotion import promote, stop
-    from hallmark.service.registry.registry import CANARY, PROD
-
     if verdict == TOO_LITTLE:
         return ["nothing was done: there is too little data"]
     if verdict == ROLL_BACK:

@@ -22,8 +22,8 @@ def main(arguments: argparse.Namespace) -> None:
             remedy = "run `nox -s fetch -- REPO prod OUT`"
             raise HallmarkError("a folder to write to is needed", file="OUT", remedy=remedy)
         version = wanted(Registry.read(HERE), arguments.version)
-        folders = materialize(version, HERE)
-        print(f"{version.version}: {folders.release}, over {folders.weights}; both are what its tag says")
+        release, weights = materialize(version, HERE)
+        print(f"{version.version}: {release}, over {weights}; both are what its tag says")
         return
     version = fetch(arguments.repo, arguments.version, arguments.out, arguments.weights)
     over = f", over {arguments.weights}" if arguments.weights is not None else ""

@@ -20,10 +20,12 @@ from hallmark.model.adapter import CONFIG, TENSORS, TRAINING
 from hallmark.params.checked import replaced, write
 from hallmark.params.edit import added, value_of
 from hallmark.params.loader import load_params
-from hallmark.service.registry.folders import Folders, materialize
+from hallmark.service.monitoring.canary_plan import needed, words
+from hallmark.service.registry.folders import materialize
 from hallmark.service.registry.promotion import promote, stop
 from hallmark.service.registry.registry import CANARY, PROD, STAGES, Registry, Version
 from hallmark.service.registry.tags import one_at_a_time
+from hallmark.service.traces.store import every_word, read_traces
 from hallmark.service.traces.trace import TRACES
 
 HERE = Path()
@@ -98,7 +100,7 @@ def follow_prod(params: Path, version: Version, margin: float | None) -> list[st
     if settings is not None and settings.kind != "adapter":
         problem = f"is a comparator of kind {settings.kind}, not the adapter that is in prod"
         raise HallmarkError(problem, param=f"{BLOCK}.{PROD}", remedy="give it another name")
-    values, lines, new = pinned(materialize(version)), [], text
+    values, lines, new = pinned(*materialize(version)), [], text
     if settings is None:
         new = added(new, BLOCK, [FIRST, "  kind: adapter", *(f"  {key}: {value}" for key, value in values.items())])
     else:
@@ -114,9 +116,8 @@ def follow_prod(params: Path, version: Version, margin: float | None) -> list[st
     return [*lines, "commit params.yaml and run `nox -s repro`: the next release is compared with it"]
 
 
-def pinned(folders: Folders) -> dict[str, str]:
+def pinned(release: Path, weights: Path) -> dict[str, str]:
     """The settings of the comparator, as YAML."""
-    release, weights = folders.release, folders.weights
     other = weights != QUANTIZED
     return {
         "folder": release.as_posix(),
@@ -137,9 +138,6 @@ def with_rule(text: str, rule: str) -> str:
 
 def tell_what_it_takes(file: Path) -> None:
     """Print how many customers and days the canary's margins take. It is canary already: what goes wrong here fails nothing."""
-    from hallmark.service.monitoring.canary_plan import needed, words
-    from hallmark.service.traces.store import every_word, read_traces
-
     now = datetime.now(UTC)
     try:
         params = load_params(file)

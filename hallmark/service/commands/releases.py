@@ -60,13 +60,12 @@ def table(registry: Registry) -> list[str]:
 
 
 def headline(version: Version) -> dict[str, Any]:
-    """The main measures in the file at its commit; {} if there is none, or it is no JSON object of scalars."""
+    """The main measures in the file at its commit; {} if there is none, or it is no JSON object."""
     try:
         found = strict_json((prov.git_file(HEADLINE.as_posix(), version.commit, HERE, HEADLINE_BYTES) or b"").decode())
     except (NotJsonError, UnicodeDecodeError):
         return {}
-    plain = isinstance(found, dict) and all(isinstance(value, str | int | float | None) for value in found.values())
-    return found if plain else {}
+    return found if isinstance(found, dict) else {}
 
 
 def number(value: Any) -> str:

@@ -25,7 +25,7 @@ from hallmark.base.betting import lowest, mean_interval, p_value
 from hallmark.base.stats import Interval
 from hallmark.params.service import Canary
 from hallmark.service.monitoring.evidence import Customers, Look, adjusted, looks, lower
-from hallmark.service.monitoring.live import Live, Means, Pair, Same, Side, first_answer, live
+from hallmark.service.monitoring.live import Live, Means, Pair, Same, first_answer, live
 from hallmark.service.traces.trace import Feedback
 
 if TYPE_CHECKING:
@@ -361,16 +361,15 @@ def _risks(found: Live, look: Look, settings: Canary, max_risk: float | None) ->
     """The online risk of each release with a cascade, each with a chance of its own to err."""
     if max_risk is None:
         return []
-    sides: list[tuple[str, Side]] = [("prod", found.prod), ("canary", found.canary)]
-    return [_risk(name, side, max_risk, 1 - settings.confidence, look) for name, side in sides if side.risk is not None]
-
-
-def _risk(name: str, side: Side, max_risk: float, alpha: float, look: Look) -> Risk:
-    rates, most = side.risk or [], alpha * look.share
-    outcome = TOO_LITTLE
-    if p_value([1 - rate for rate in rates], 1 - max_risk, most) <= most:
-        outcome = OVER
-    elif p_value(rates, max_risk, most) <= most:
-        outcome = WITHIN
-    measured = mean_interval(rates, 1 - 2 * most)
-    return Risk(name, side.version, len(rates), measured, max_risk, outcome)
+    risks, most = [], (1 - settings.confidence) * look.share
+    for name, side in (("prod", found.prod), ("canary", found.canary)):
+        if (rates := side.risk) is None:
+            continue
+        outcome = TOO_LITTLE
+        if p_value([1 - rate for rate in rates], 1 - max_risk, most) <= most:
+            outcome = OVER
+        elif p_value(rates, max_risk, most) <= most:
+            outcome = WITHIN
+        interval = mean_interval(rates, 1 - 2 * most)
+        risks.append(Risk(name, side.version, len(rates), interval, max_risk, outcome))
+    return risks

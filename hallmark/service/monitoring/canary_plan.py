@@ -56,25 +56,16 @@ def needed(
 
     traces = traces.filter(pl.col("route") == "prod").with_columns(version=pl.lit("prod"))
     since, every = now - timedelta(days=settings.days), looks(settings.first_look_hours, settings.days)
-    found = [
-        live(
-            traces,
-            feedback,
-            ("prod", ""),
-            (since, since, since + timedelta(hours=look.hours)),
-            settings.slow_seconds,
-            settings.price_at_most,
-        ).prod.means
-        for look in every
-    ]
-    rules = {
-        name: measured(name, [(means[name], means[name]) for means in found], every, settings)
-        for name in asked(settings)
-    }
-    return [
-        _needed(margin, [replace(one, parts=(1 - share if shadow else share, 1 - share)) for one in rules[name]])
-        for name, margin in asked(settings).items()
-    ]
+    found = []
+    for look in every:
+        times = since, since, since + timedelta(hours=look.hours)
+        then = live(traces, feedback, ("prod", ""), times, settings.slow_seconds, settings.price_at_most)
+        found.append(then.prod.means)
+    parts, needs = (1 - share if shadow else share, 1 - share), []
+    for name, margin in asked(settings).items():
+        measures = measured(name, [(means[name], means[name]) for means in found], every, settings)
+        needs.append(_needed(margin, [replace(one, parts=parts) for one in measures]))
+    return needs
 
 
 def _needed(margin: float, measures: list[Measure]) -> Needed:

@@ -21,6 +21,7 @@ from hallmark.service.registry.registry import Version
 from hallmark.task.predictions import Prediction, predictions_of, read_predictions
 from hallmark.task.task import Task
 
+HERE = Path()
 MOST = 12  # differences of a section that are named
 SECTIONS = {  # by the role of a file
     **dict.fromkeys(("base weights", "quantized weights"), "base"),
@@ -32,18 +33,18 @@ SECTIONS = {  # by the role of a file
 ANSWERS = predictions_of("tuned")
 
 
-def since(before: Version, params: Params, repo: Path = Path()) -> list[str]:
+def since(before: Version, params: Params) -> list[str]:
     """In lines, what changed from a version to the release here: what it was made from, and the measures."""
     try:
-        then, now = read_provenance(release_of(before, repo)), read_provenance(repo / RELEASE)
+        then, now = read_provenance(release_of(before, HERE)), read_provenance(RELEASE)
     except HallmarkError as error:
         return [f"not known: {before.version} can't be read ({error.problem})"]
     lines = made_from(then, now)
     try:
         with tempfile.TemporaryDirectory() as name:
-            take(repo, before.commit, ANSWERS, Path(name))
+            take(HERE, before.commit, ANSWERS, Path(name))
             earlier = answers_in(Path(name), then)
-        return [*lines, *compared(earlier, answers_in(repo, now), before.version, params)]
+        return [*lines, *compared(earlier, answers_in(HERE, now), before.version, params)]
     except HallmarkError as error:
         return [*lines, f"measures: not compared with {before.version}, whose answers can't be read ({error.problem})"]
 
@@ -99,23 +100,17 @@ def answers_in(folder: Path, provenance: Provenance) -> list[Prediction]:
     return read_predictions("tuned", folder / ANSWERS)
 
 
-def pair(before: Sequence[Prediction], after: Sequence[Prediction]) -> list[tuple[Prediction, Prediction]]:
-    """The answers of both to each record that both were asked, and that has not changed since."""
-    earlier = {row.id: row for row in before}
-    return [
-        (then, row)
-        for row in after
-        if (then := earlier.get(row.id)) is not None
-        and (then.group, then.input, then.context, then.target) == (row.group, row.input, row.context, row.target)
-    ]
-
-
 def compared(before: Sequence[Prediction], after: Sequence[Prediction], name: str, params: Params) -> list[str]:
-    """Both on the records that both have, in lines, with intervals from a bootstrap that draws groups.
+    """Both on the records that both were asked and that have not changed since, in lines; the bootstrap draws groups.
 
     `name`: of the version before.
     """
-    pairs = pair(before, after)
+
+    def asked(row: Prediction) -> tuple[object, ...]:
+        return row.id, row.group, row.input, row.context, row.target
+
+    earlier = {asked(row): row for row in before}
+    pairs = [(earlier[asked(row)], row) for row in after if asked(row) in earlier]
     if not pairs:
         return [f"measures: not compared with {name}, with which no holdout record is shared"]
     then, now = [one for one, _ in pairs], [one for _, one in pairs]

@@ -15,7 +15,6 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -39,18 +38,10 @@ SECONDS = 600.0  # for git to clone
 SHARED = (RELEASE, QUANTIZED)  # what a version needs elsewhere, besides its tag
 
 
-@dataclass(frozen=True)
-class Folders:
-    """The folders of a version: the release, and the weights that it was trained over."""
-
-    release: Path
-    weights: Path
-
-
-def materialize(version: Version, repo: Path = Path()) -> Folders:
-    """The folders of a version, whole and checked: those that are there, or fetched."""
+def materialize(version: Version, repo: Path = Path()) -> tuple[Path, Path]:
+    """The folders of the release and of the weights that it was trained over, whole and checked: those there, or fetched."""
     release = release_of(version, repo)
-    return Folders(release, weights_of(version, release, repo))
+    return release, weights_of(version, release, repo)
 
 
 def release_of(version: Version, repo: Path) -> Path:
@@ -67,27 +58,25 @@ def release_of(version: Version, repo: Path) -> Path:
 
 def weights_of(version: Version, release: Path, repo: Path) -> Path:
     """The folder with the weights that a release was trained over: models/quantized if that holds them."""
-    again = "remove the folder; it is fetched again"
-    if holds_weights(repo / QUANTIZED, release, again):
+    if holds_weights(repo / QUANTIZED, release):
         return repo / QUANTIZED
     hashes = made(_lock_at(version.commit, repo), QUANTIZED.as_posix())
     if len(hashes) != 1:
         problem = f"{version.version} was made before the weights that adapters are trained over were kept"
         raise HallmarkError(problem, file=release / prov.PROVENANCE, remedy="make a new release with `dvc repro`")
     target = repo / WEIGHTS / hashes.pop().removesuffix(".dir")
-    if not holds_weights(target, release, again):
+    if not holds_weights(target, release):
         with arriving(target) as folder:
             take(repo, version.commit, QUANTIZED, folder)
-            check_weights(release, folder, again)
+            check_weights(release, folder, "fetch it again")
     return target
 
 
-def holds_weights(folder: Path, release: Path, remedy: str) -> bool:
+def holds_weights(folder: Path, release: Path) -> bool:
     """Whether a folder is what the release was trained over."""
-    if folder.is_dir():
-        with suppress(HallmarkError):
-            check_weights(release, folder, remedy)
-            return True
+    with suppress(HallmarkError):
+        check_weights(release, folder, "fetch it again")
+        return True
     return False
 
 

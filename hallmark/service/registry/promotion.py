@@ -160,7 +160,7 @@ def promote(repo: Path, name: str, stage: str, *, push: bool = False, seen: list
         if not version.ships:
             remedy = "see reports/gate.json at its commit; waive a rule that need not hold, with a reason (gate.waive), and release again"
             raise HallmarkError(f"{name} did not pass its gate ({version.verdict})", file=tag, remedy=remedy)
-        release = materialize(version, repo).release
+        release, _ = materialize(version, repo)
         notes = check_against_prod(release, name, in_prod) if stage == PROD else []
         events: list[tuple[str, Action, Version]] = [(stage, "promote", version)]
         if stage == PROD and canary == version:
