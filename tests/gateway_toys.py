@@ -163,21 +163,13 @@ def play(
     poll_seconds: float = 0.1,
     drain_seconds: float = 10.0,
     warm_seconds: float = 0.0,
-    follow: bool = True,
 ) -> Result:
     """Start the models, run the script, and close them."""
 
     async def run() -> Result:
-        deployments = Deployments(
-            source,
-            launcher,
-            poll_seconds=poll_seconds,
-            drain_seconds=drain_seconds,
-            warm_seconds=warm_seconds,
-            metrics=metrics,
-            follow=follow,
-        )
-        settings = serve or serve_params()
+        seconds = {"poll_seconds": poll_seconds, "drain_seconds": drain_seconds, "warm_seconds": warm_seconds}
+        settings = (serve or serve_params()).model_copy(update=seconds)
+        deployments = Deployments(source, launcher, settings, metrics=metrics)
         models = Served(deployments, settings, per_hour=3.6, usual_tokens=64, broad=broad, metrics=metrics, emit=emit)
         await models.start()
         try:

@@ -115,8 +115,8 @@ class ChatServer(ThreadingHTTPServer):
 
     request_queue_size = 64
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), ChatHandler)
+    def __init__(self, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), ChatHandler)
         self.asked: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
         self.drip = 0.0  # seconds between two bytes

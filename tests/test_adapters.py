@@ -53,7 +53,7 @@ def test_promote_and_rollback_switch_the_adapter_under_load(
 
     async def script(server: Adapters) -> None:
         params = settings(server.url)
-        models = models_of(params, None, ungated=False, serve=params.serve)
+        models = models_of(params, None, ungated=False)
         await models.start()
 
         async def caller() -> None:

@@ -111,7 +111,7 @@ def test_a_server_that_is_down_ends_the_run_and_leaves_no_failed_lines(
     from hallmark.params.loader import load_params
 
     with pytest.raises(HallmarkError, match="no answer to lines 4 to 19"):
-        tool.answer_file(load_params(), Path("in.jsonl"), Path("out"), None, ungated=False)
+        tool.answer_file(load_params(), Path("in.jsonl"), Path("out"))
     assert [row["line"] for row in read(folder / "out")] == [1, 2, 3]
 
 
@@ -122,7 +122,7 @@ def test_a_line_at_fault_is_failed_and_the_others_are_answered(folder: Path, mon
     write(folder / "in.jsonl", *rows)
     from hallmark.params.loader import load_params
 
-    tool.answer_file(load_params(), Path("in.jsonl"), Path("out"), None, ungated=False)
+    tool.answer_file(load_params(), Path("in.jsonl"), Path("out"))
     assert [(row["outcome"], row["reason"], row["text"]) for row in read(folder / "out")] == [
         ("answered", "no_cascade", "answer 1"),
         ("failed", "upstream", None),

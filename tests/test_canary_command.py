@@ -91,7 +91,6 @@ def traffic(repo: Path, customers: int, **of_canary: object) -> list[Trace]:
         patch.setattr("os.fsync", lambda _: None)  # which waits for the disk
         for one in found:
             journal.accept(Feedback(trace=one.id, time=time, caller="", verdict="accepted", target=None))
-    journal.close()
     return found
 
 

@@ -174,13 +174,13 @@ def test_the_fallback_answers_what_the_release_is_not_sure_of(server: Stub, broa
     ],
 )
 def test_a_fallback_that_has_no_answer_leaves_it_to_a_person(
-    server: Stub, broad_server: Stub, what: dict[str, Any], changes: dict[str, Any]
+    server: Stub, broad_server: Stub, caplog: pytest.LogCaptureFixture, what: dict[str, Any], changes: dict[str, Any]
 ) -> None:
     with stubs(cascade(), check_schema=True, shared=server) as launcher:
         found = answer(launcher, broad(broad_server, **changes), **what)
     assert (found.outcome, found.text, found.fallback) == ("handed_over", None, None)
     assert found.reason == ("unsure" if changes else "schema")
-    assert (found.fallback_s is None) == ("spend_per_day" in changes)
+    assert (found.fallback_s is None) == ("spend_per_day" in changes) == ("spend_per_day is used up" in caplog.text)
 
 
 def test_a_model_server_that_fails_is_told_or_the_fallback_answers(server: Stub, broad_server: Stub) -> None:

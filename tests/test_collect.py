@@ -83,7 +83,6 @@ class Traffic:
 
     def close(self) -> None:
         self.traces.close()
-        self.feedback.close()
 
 
 @pytest.fixture

@@ -148,7 +148,7 @@ def test_a_server_elsewhere_is_a_client_by_its_side(monkeypatch: pytest.MonkeyPa
     one = {"url": "http://127.0.0.1:9/v1", "model": "served-as", "key": "UPSTREAM_KEY"}
     params = upstreams(prod=one, canary=one)
     with pytest.raises(HallmarkError, match=r"serve.upstreams.prod.key.*no variable UPSTREAM_KEY"):
-        models_of(params, None, ungated=False, serve=params.serve)
+        models_of(params, None, ungated=False)
     monkeypatch.setenv("UPSTREAM_KEY", "secret")
     given = Given(params, Elsewhere(FolderSource(Path("nowhere"), print, list), ["prod", "canary"]))
     wanted = Wanted(UNREGISTERED, "")

@@ -23,7 +23,7 @@ from hallmark.params.loader import Params, load_params
 from hallmark.params.service import Serve
 from hallmark.service.gateway import app as app_module
 from hallmark.service.gateway import listening
-from hallmark.service.gateway.exchange import Answered, Asked, Place, Traces
+from hallmark.service.gateway.exchange import Answered, Asked, Traces
 from hallmark.service.gateway.metrics import Metrics
 from hallmark.service.traces.trace import Feedback, Route, Trace, new_id
 from hallmark.task.task import Task
@@ -183,15 +183,14 @@ class Gateway:
         traces: bool = True,
         names_key: bytes | None = None,
         markup: Markup = "none",
-        places: Sequence[Place] = (),
         **changes: Any,
     ) -> None:
         self.models, self.metrics, self.kept = Models(), Metrics(), Kept(folder)
         self.models.folder = folder
         kept = self.kept if traces else None
         masking = Masking() if mask else None
-        all_places = Traces(*([kept] if kept else []), *places)
-        parts: Any = params(**changes), masking, self.models, all_places, kept, self.metrics, task(), names_key, markup
+        places = Traces(*([kept] if kept else []))
+        parts: Any = params(**changes), masking, self.models, places, kept, self.metrics, task(), names_key, markup
         self.app = app_module.app(app_module.Gateway(*parts))
 
 

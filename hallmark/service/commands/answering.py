@@ -6,7 +6,6 @@ import logging
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hallmark.base import provenance as prov
 from hallmark.base.errors import HallmarkError
@@ -15,24 +14,22 @@ from hallmark.base.key import read_key
 from hallmark.base.provenance import PROVENANCE, VERDICT
 from hallmark.mask.surrogates import uses_key
 from hallmark.params.loader import Params
-from hallmark.params.service import Serve
 from hallmark.release.checking import check_release
 from hallmark.release.shipping import check_weights
 from hallmark.release.statements import read_provenance
 from hallmark.serve.server import LOG
 from hallmark.service.gateway.deployments import Deployments
-from hallmark.service.gateway.exchange import Traces
+from hallmark.service.gateway.exchange import Place, Traces
 from hallmark.service.gateway.fallback import Broad
 from hallmark.service.gateway.launching import Given, Launcher, Starter, form_of
+from hallmark.service.gateway.masking import MaskPool
+from hallmark.service.gateway.metrics import Metrics
 from hallmark.service.gateway.models import Emit, Served
-from hallmark.service.gateway.releases import Elsewhere, FolderSource, RegistrySource, Source, has_release
+from hallmark.service.gateway.otlp import OtlpExporter
+from hallmark.service.gateway.releases import Elsewhere, FolderSource, RegistrySource, Source
 from hallmark.service.gateway.routing import SIDES
-
-if TYPE_CHECKING:
-    from hallmark.service.gateway.exchange import Place
-    from hallmark.service.gateway.masking import MaskPool
-    from hallmark.service.gateway.metrics import Metrics
-    from hallmark.service.registry.registry import Version
+from hallmark.service.registry.registry import Registry, Version
+from hallmark.service.traces.store import TraceWriter
 
 log = logging.getLogger("serve")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # used as both a folder name and a model name
@@ -73,7 +70,6 @@ def models_of(
     folder: Path | None,
     *,
     ungated: bool,
-    serve: Serve,
     metrics: Metrics | None = None,
     emit: Emit | None = None,
     follow: bool = True,
@@ -82,17 +78,14 @@ def models_of(
 
     Without `follow`, only what is prod now, whatever the registry says later.
     """
-    source = source_of(params, folder, ungated=ungated, serve=serve)
+    serve, source = params.serve, source_of(params, folder, ungated=ungated)
     launcher: Launcher
     if serve.upstreams:
         source = Elsewhere(source, [side for side in SIDES if side in serve.upstreams])
         launcher = Given(params, source)
     else:
         launcher = Starter(params, source, lambda release: name_of(params, release))
-    deployments = Deployments(
-        source, launcher, poll_seconds=serve.poll_seconds, drain_seconds=serve.drain_seconds,
-        warm_seconds=serve.warm_seconds, metrics=metrics, follow=follow,
-    )  # fmt: skip
+    deployments = Deployments(source, launcher, serve, metrics=metrics, follow=follow)
     broad = Broad(serve.fallback, form_of(params, None)) if serve.fallback else None
     return Served(
         deployments, serve, per_hour=params.benchmark.price_per_hour, usual_tokens=params.eval.max_new_tokens, broad=broad,
@@ -100,55 +93,45 @@ def models_of(
     )  # fmt: skip
 
 
-def traces_of(serve: Serve, models: Served, metrics: Metrics | None = None) -> Traces:
+def traces_of(params: Params, models: Served, metrics: Metrics | None = None) -> Traces:
     """Where the traces of `models` go: files, a collector, both or neither."""
-    places: list[Place] = []
+    serve, places = params.serve, list[Place]()
     if serve.otlp is not None:  # first: it may be refused, and the other one starts to write
-        from hallmark.service.gateway.otlp import OtlpExporter
-
         fallback = serve.fallback.model if serve.fallback else None
         places.append(OtlpExporter(serve.otlp, model=models.name, fallback=fallback, metrics=metrics))
     if serve.traces:
-        from hallmark.service.traces.store import TraceWriter
-
         places.insert(0, TraceWriter(metrics=metrics))
     return Traces(*places)
 
 
-def source_of(params: Params, folder: Path | None, *, ungated: bool, serve: Serve) -> Source:
+def source_of(params: Params, folder: Path | None, *, ungated: bool) -> Source:
     """Says what answers: `folder` if one is given, else the registry, and models/release until that has a prod."""
 
     def check(release: Path) -> None:
-        if serve.upstreams:  # the weights are where the server is
+        if params.serve.upstreams:  # the weights are where the server is
             check_release(release, ungated)
-        elif check_served(release, ungated) and has_release(release):
+        elif check_served(release, ungated) and (release / PROVENANCE).is_file():
             log.warning("%s: its gate did not pass it", release)
 
     if folder is not None or ungated or not in_git():
         return FolderSource(folder or RELEASE, check, registered)
-    return RegistrySource(Path(), lambda: FolderSource(RELEASE, check, registered), weights=not serve.upstreams)
+    return RegistrySource(Path(), lambda: FolderSource(RELEASE, check, registered), weights=not params.serve.upstreams)
 
 
 def registered() -> list[Version]:
-    if not in_git():
-        return []
-    from hallmark.service.registry.registry import Registry
-
-    return Registry.read(Path()).versions
+    return Registry.read(Path()).versions if in_git() else []
 
 
 def in_git() -> bool:
     return prov.git("rev-parse", "--git-dir") is not None
 
 
-def masking_of(params: Params, serve: Serve) -> MaskPool | None:
+def masking_of(params: Params) -> MaskPool | None:
     """Masking as in training; None if it is off."""
-    if not serve.mask:
+    if not params.serve.mask:
         return None
-    from hallmark.service.gateway.masking import MaskPool
-
     key = read_key(params.data, surrogates=uses_key(params.mask))
-    return MaskPool(params.task, params.mask, key, processes=serve.maskers)
+    return MaskPool(params.task, params.mask, key, processes=params.serve.maskers)
 
 
 def names_key(params: Params) -> bytes | None:

@@ -19,10 +19,9 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hallmark.base.errors import HallmarkError, run_stage
-from hallmark.base.files import RELEASE
 from hallmark.base.progress import Progress
 from hallmark.base.refusal import Refusal
 from hallmark.mask.restoring import Masked
@@ -32,10 +31,8 @@ from hallmark.service.commands.answering import masking_of, models_of, names_key
 from hallmark.service.commands.batch_file import Answers, Line, answers_in, requests_in
 from hallmark.service.gateway.callers import Keys, known_as
 from hallmark.service.gateway.exchange import Answered, Asked
-
-if TYPE_CHECKING:
-    from hallmark.service.gateway.masking import MaskPool
-    from hallmark.service.gateway.models import Served
+from hallmark.service.gateway.masking import MaskPool
+from hallmark.service.gateway.models import Served
 
 SECONDS = 3600.0  # for one answer: nobody waits for it
 PAUSES = (1.0, 10.0)  # seconds before a request without an answer is asked a second and a third time
@@ -143,7 +140,7 @@ class Batch:
         return masked, time.monotonic() - start
 
 
-def answer_file(params: Params, file: Path, out: Path, folder: Path | None, *, ungated: bool) -> None:
+def answer_file(params: Params, file: Path, out: Path) -> None:
     prompt, markup = params.task.system_prompt, params.data.markup
     if file.resolve() == out.resolve():
         raise HallmarkError("the file of the requests", file=out, remedy="name another file with --out")
@@ -162,33 +159,24 @@ def answer_file(params: Params, file: Path, out: Path, folder: Path | None, *, u
             first = answers.done
             left = (line for line in requests_in(file, prompt, markup) if line.row > first)
             with suppress(KeyboardInterrupt), Progress("batch", total - first, "lines") as progress:
-                asyncio.run(_run(params, left, answers, folder, ungated, progress.add))
-        counts = _counts(out)
+                asyncio.run(_run(params, left, answers, progress.add))
+        with out.open(encoding="utf-8") as file_of_answers:
+            counts = Counter(str(json.loads(line)["outcome"]) for line in file_of_answers)
         words = ", ".join(f"{count} {outcome.replace('_', ' ')}" for outcome, count in sorted(counts.items()))
         print(f"{out}: {answers.done} of {total} lines: {words or 'none'}")
         if answers.done < total:
             raise KeyboardInterrupt
 
 
-async def _run(
-    params: Params,
-    lines: Iterator[Line],
-    answers: Answers,
-    folder: Path | None,
-    ungated: bool,
-    tell: Callable[[], None],
-) -> None:
-    serve = params.serve
-    models = models_of(params, folder, ungated=ungated, serve=serve, follow=False)
-    masking = masking_of(params, serve)
-    traces = traces_of(serve, models)
+async def _run(params: Params, lines: Iterator[Line], answers: Answers, tell: Callable[[], None]) -> None:
+    models = models_of(params, None, ungated=False, follow=False)
+    masking, traces = masking_of(params), traces_of(params, models)
     try:
         if masking is not None:
             await masking.start()
         await models.start()
-        batch = Batch(
-            models, masking, names_key=names_key(params), concurrency=serve.limits.under_way_per_key, keep=traces.keep
-        )
+        at_once = params.serve.limits.under_way_per_key
+        batch = Batch(models, masking, names_key=names_key(params), concurrency=at_once, keep=traces.keep)
         await batch.run(lines, answers, tell)
     finally:
         await models.close()
@@ -197,21 +185,14 @@ async def _run(
         traces.close()
 
 
-def _counts(out: Path) -> Counter[str]:
-    with out.open(encoding="utf-8") as file:
-        return Counter(str(json.loads(line)["outcome"]) for line in file)
-
-
 def main(arguments: argparse.Namespace) -> None:
     file: Path = arguments.file
     out = arguments.out or file.with_name(f"{file.name.removesuffix('.jsonl')}.answers.jsonl")
-    answer_file(load_params(arguments.params), file, out, arguments.release, ungated=arguments.ungated)
+    answer_file(load_params(arguments.params), file, out)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m hallmark.service.commands.batch", description=__doc__)
     parser.add_argument("file", type=Path, metavar="FILE", help="the requests, as JSON Lines")
     parser.add_argument("--out", type=Path, help="where the answers go (default: FILE, as .answers.jsonl)")
-    parser.add_argument("--release", type=Path, metavar="DIR", help=f"default: the registry's prod, else {RELEASE}")
-    parser.add_argument("--ungated", action="store_true", help="also a release that its gate did not pass")
     run_stage("batch", __doc__, main, parser)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,17 +24,19 @@ from hallmark.base.files import RELEASE
 from hallmark.base.provenance import PROVENANCE
 from hallmark.commands.sweep import number
 from hallmark.params.loader import Params, load_params
-from hallmark.params.service import Serve
 from hallmark.serve.engine import HOST, StartedEngine, StartedSettings
 from hallmark.serve.engines import ENGINES
 from hallmark.serve.server import Server, address, free_port, served_alone, served_together, until_stopped
 from hallmark.service.commands.answering import check_served, masking_of, models_of, name_of, names_key, traces_of
+from hallmark.service.gateway.app import Gateway, app
 from hallmark.service.gateway.exchange import Answered, Asked
-from hallmark.service.gateway.models import Served
+from hallmark.service.gateway.listening import run
+from hallmark.service.gateway.metrics import Metrics
 from hallmark.service.gateway.routing import SIDES
+from hallmark.service.traces.store import FeedbackJournal
+from hallmark.task.task import Task
 
 DIRECT_PORT = 8000
-log = logging.getLogger("serve")
 
 
 def serve_directly(params: Params, adapters: list[Path], port: int, ungated: bool) -> None:
@@ -93,12 +94,6 @@ def checked_by_name(params: Params, adapters: list[Path], ungated: bool) -> tupl
 
 def serve_behind_gateway(params: Params, folder: Path | None, *, ungated: bool) -> None:
     """Serve through the gateway until Ctrl-C or SIGTERM; what is under way then is finished."""
-    from hallmark.service.gateway.app import Gateway, app
-    from hallmark.service.gateway.listening import run
-    from hallmark.service.gateway.metrics import Metrics
-    from hallmark.service.traces.store import FeedbackJournal
-    from hallmark.task.task import Task
-
     serve, metrics = params.serve, Metrics()
     if serve.port:
         free_port(serve.port, "serve.port", serve.host)  # before a model is loaded
@@ -107,10 +102,10 @@ def serve_behind_gateway(params: Params, folder: Path | None, *, ungated: bool) 
         """Keep what the shadow answered."""
         traces.keep(asked, answered, 0.0 if serve.mask else None, answered.model_s or 0.0)
 
-    masking = masking_of(params, serve)
-    models = models_of(params, folder, ungated=ungated, serve=serve, metrics=metrics, emit=emit)
+    masking = masking_of(params)
+    models = models_of(params, folder, ungated=ungated, metrics=metrics, emit=emit)
     feedback = FeedbackJournal() if serve.traces else None
-    traces = traces_of(serve, models, metrics)
+    traces = traces_of(params, models, metrics)
     gateway = Gateway(
         serve, masking, models, traces, feedback, metrics, Task(params.task), names_key(params), params.data.markup
     )
@@ -119,7 +114,7 @@ def serve_behind_gateway(params: Params, folder: Path | None, *, ungated: bool) 
     try:
         run(
             app(gateway), serve.host, serve.port, serve.drain_seconds,
-            lambda where: print(ready(where, models, serve), flush=True),
+            lambda where: print(ready(where, gateway), flush=True),
         )  # fmt: skip
     except (HallmarkError, SystemExit):  # uvicorn exits if what it waits for at the start fails
         if gateway.failed is not None:
@@ -127,11 +122,10 @@ def serve_behind_gateway(params: Params, folder: Path | None, *, ungated: bool) 
         raise
     finally:
         traces.close()
-        if feedback is not None:
-            feedback.close()
 
 
-def ready(where: str, models: Served, serve: Serve) -> str:
+def ready(where: str, gateway: Gateway) -> str:
+    serve, models = gateway.serve, gateway.models
     versions = models.deployments.versions
     sides = ", ".join(f"{side} {versions[side]}" for side in SIDES if side in versions)
     if "canary" in versions:
@@ -139,8 +133,7 @@ def ready(where: str, models: Served, serve: Serve) -> str:
         sides += f" for {percent(serve.routing.canary)} of the customers{shadow}"
     prod = models.deployments.serving("prod")
     cascade = prod is not None and prod.running.launched.judge.needs_logs
-    keys = bool(serve.keys and os.environ.get(serve.keys, "").strip())
-    parts = {"keys": keys, "masking": serve.mask, "cascade": cascade, "traces": serve.traces}
+    parts = {"keys": bool(gateway.keys), "masking": serve.mask, "cascade": cascade, "traces": serve.traces}
     parts["fallback"] = serve.fallback is not None
     names = " or ".join(f"'{name}'" for name in models.names)
     states = ", ".join(f"{name} {'on' if on else 'off'}" for name, on in parts.items())

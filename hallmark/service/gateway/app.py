@@ -12,39 +12,32 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from hallmark.base.errors import HallmarkError
+from hallmark.base.markup import Markup
 from hallmark.base.refusal import Refusal
 from hallmark.mask.restoring import Masked
-from hallmark.serve.chat_request import Message, read_as, read_request, unsupported
+from hallmark.params.service import Serve
+from hallmark.serve.chat_request import ChatRequest, Message, read_as, read_request, unsupported
 from hallmark.service.gateway import responses
 from hallmark.service.gateway.callers import check_sender, customer, read_keys
-from hallmark.service.gateway.exchange import Answered, Asked
+from hallmark.service.gateway.exchange import Answered, Asked, Traces
 from hallmark.service.gateway.judging import FEEDBACK_BYTES, Judgement, masked_target
 from hallmark.service.gateway.limits import Judgements, Slots, read_body
-from hallmark.service.gateway.metrics import CONTENT_TYPE
+from hallmark.service.gateway.masking import MaskPool
+from hallmark.service.gateway.metrics import CONTENT_TYPE, Metrics
+from hallmark.service.gateway.models import Served
 from hallmark.service.gateway.responses import RETRY, endpoint, unless_gone
-from hallmark.service.traces.trace import Feedback, new_id
-
-if TYPE_CHECKING:
-    from starlette.requests import Request
-
-    from hallmark.base.markup import Markup
-    from hallmark.params.service import Serve
-    from hallmark.serve.chat_request import ChatRequest
-    from hallmark.service.gateway.exchange import Traces
-    from hallmark.service.gateway.masking import MaskPool
-    from hallmark.service.gateway.metrics import Metrics
-    from hallmark.service.gateway.models import Served
-    from hallmark.service.traces.store import FeedbackJournal
-    from hallmark.service.traces.trace import Reason
-    from hallmark.task.task import Task
+from hallmark.service.traces.store import FeedbackJournal
+from hallmark.service.traces.trace import Feedback, Reason, new_id
+from hallmark.task.task import Task
 
 LARGE = 2**16  # bytes of a body that is read in a thread: a megabyte of JSON would hold up all others
 FORMS = ("tool_choice", "response_format")  # documents that go to the model with the request
@@ -246,13 +239,8 @@ class Gateway:
         """The trace of a request, and what of it is counted."""
         self.traces.keep(asked, answered, masking_s, total_s)
         metrics, route = self.metrics, answered.route
-        metrics.count(
-            "hallmark_answers_total",
-            route=route,
-            version=answered.version,
-            outcome=answered.outcome,
-            reason=answered.reason,
-        )
+        came = {name: getattr(answered, name) for name in ("route", "version", "outcome", "reason")}
+        metrics.count("hallmark_answers_total", **came)
         for kind, tokens in (("prompt", answered.prompt_tokens), ("answer", answered.answer_tokens)):
             metrics.add("hallmark_tokens_total", max(0, tokens or 0), route=route, kind=kind)
         metrics.add("hallmark_price_total", max(0.0, answered.price or 0), route=route)
@@ -260,9 +248,8 @@ class Gateway:
             if seconds is not None:
                 metrics.observe(f"hallmark_{name}_seconds", seconds, route=route)
         if answered.outcome != "failed":
-            metrics.observe(
-                "hallmark_gateway_seconds", max(0.0, total_s - (answered.model_s or 0) - (answered.fallback_s or 0))
-            )
+            others = (answered.model_s or 0) + (answered.fallback_s or 0)
+            metrics.observe("hallmark_gateway_seconds", max(0.0, total_s - others))
 
     async def judged(self, request: Request) -> Response:
         """What a caller says of an answer. 202 once it is on disk."""
@@ -288,9 +275,9 @@ class Gateway:
         return responses.json_response(accepted, 202)
 
 
-async def _aside(large: bool, work: Callable[..., Result], *given: Any) -> Result:
+async def _aside(large: bool, work: Callable[[], Result]) -> Result:
     """What `work` gives; of a large request in a thread, where it holds up nobody: one may have 20,000 messages."""
-    return await asyncio.to_thread(work, *given) if large else work(*given)
+    return await asyncio.to_thread(work) if large else work()
 
 
 @contextmanager

@@ -16,7 +16,8 @@ import os
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+
+from starlette.requests import Request
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.key import pseudonym
@@ -24,9 +25,6 @@ from hallmark.base.refusal import Refusal
 from hallmark.base.visible import MOST_NAME, hidden_at, shows
 from hallmark.mask.second_check import in_name
 from hallmark.params.service import Serve
-
-if TYPE_CHECKING:
-    from starlette.requests import Request
 
 SHORTEST = 16  # characters: a shorter key could be guessed
 HEAD_BYTES = 2**14  # of line and headers: the server itself counts only what comes in more than one piece
@@ -153,18 +151,10 @@ def customer(request: Request, header: str, key: bytes | None) -> str | None:
     given = [value for name, value in request.headers.raw if name == header.lower().encode()]
     if not given:
         return None
-    problem, name = None, ""
-    try:
-        name = given[0].decode()
-    except UnicodeDecodeError:
-        problem = "not UTF-8"
-    if len(given) > 1:
-        problem = "there more than once"
-    elif problem is None:
-        problem = _problem(name)
+    problem = "there more than once" if len(given) > 1 else _problem(given[0])
     if problem:
         raise Refusal(400, "invalid_customer", f"the header {header}: {problem}", header)
-    return known_as(name, key, header)
+    return known_as(given[0].decode(), key, header)
 
 
 def known_as(customer: str, key: bytes | None, field: str = "group") -> str:
@@ -179,7 +169,11 @@ def known_as(customer: str, key: bytes | None, field: str = "group") -> str:
     return customer
 
 
-def _problem(name: str) -> str | None:
+def _problem(value: bytes) -> str | None:
+    try:
+        name = value.decode()
+    except UnicodeDecodeError:
+        return "not UTF-8"
     if not any(map(shows, name)):
         return "empty"
     if (place := hidden_at(name)) is not None:

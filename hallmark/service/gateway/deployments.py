@@ -24,6 +24,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from hallmark.base.errors import HallmarkError
+from hallmark.params.service import Serve
 from hallmark.serve.server import DEATH_WINDOW
 from hallmark.service.gateway.launching import Launched, Launcher
 from hallmark.service.gateway.metrics import Metrics
@@ -45,8 +46,8 @@ class Running:
     def __init__(self, launched: Launched, version: str) -> None:
         self.launched, self.version, self.meter, self.under_way = launched, version, Meter(), 0
         self.suspect = asyncio.Event()  # a request found it down
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self.idle = asyncio.Event()
+        self.idle.set()
         self.deaths: deque[float] = deque(maxlen=len(PAUSES))
         self.down = False  # it has died, and is started again
         self.warm_until: datetime | None = None
@@ -57,16 +58,13 @@ class Running:
     def taken(self) -> Iterator[None]:
         """A request is under way in it during the block."""
         self.under_way += 1
-        self._idle.clear()
+        self.idle.clear()
         try:
             yield
         finally:
             self.under_way -= 1
             if not self.under_way:
-                self._idle.set()
-
-    async def idle(self) -> None:
-        await self._idle.wait()
+                self.idle.set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +92,13 @@ class Deployments:
         self,
         source: Source,
         launcher: Launcher,
+        serve: Serve,
         *,
-        poll_seconds: float,
-        drain_seconds: float,
-        warm_seconds: float,
         metrics: Metrics | None = None,
         follow: bool = True,
     ) -> None:
         self._source, self._launcher, self._metrics = source, launcher, metrics or Metrics()
-        self._poll_seconds, self._drain_seconds, self._warm_seconds = poll_seconds, drain_seconds, warm_seconds
-        self._follows = follow
+        self._serve, self._follows = serve, follow
         self._sides: dict[Side, Serving] = {}
         self._running: dict[str, Running] = {}
         self._starts: dict[str, Start] = {}
@@ -169,8 +164,8 @@ class Deployments:
         running = list(self._running.values())
         await _cancelled([*(one.guard for one in running), *(one.drain for one in running)])
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._drain_seconds):
-                await asyncio.gather(*(one.idle() for one in self._running.values()))
+            async with asyncio.timeout(self._serve.drain_seconds):
+                await asyncio.gather(*(one.idle.wait() for one in self._running.values()))
         self._sides = {}
         await asyncio.gather(*(self._stopped(key) for key in list(self._running)), *self._stopping)
 
@@ -179,7 +174,7 @@ class Deployments:
         turn: asyncio.Task[None] | None = None
         try:
             while True:
-                await asyncio.sleep(self._poll_seconds)
+                await asyncio.sleep(self._serve.poll_seconds)
                 wanted = await self._read()
                 if "prod" in wanted and (turn is None or turn.done() or wanted != self._aim):
                     await _cancelled([turn])
@@ -289,17 +284,17 @@ class Deployments:
         """Let a server that was replaced finish its requests, keep it ready for a while, then stop it."""
         self._tell_draining()
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._drain_seconds):
-                await running.idle()
+            async with asyncio.timeout(self._serve.drain_seconds):
+                await running.idle.wait()
         if running.under_way:
             log.warning("a replaced server is stopped with %d requests under way", running.under_way)
-        elif self._warm_seconds and await in_thread(running.launched.trouble) is None:
+        elif self._serve.warm_seconds and await in_thread(running.launched.trouble) is None:
             if await in_thread(partial(running.launched.room, 1)):
                 words = "the server of %s stays ready for %g s, in case it is wanted again"
-                log.info(words, running.version, self._warm_seconds)
-                running.warm_until = datetime.now(UTC) + timedelta(seconds=self._warm_seconds)
+                log.info(words, running.version, self._serve.warm_seconds)
+                running.warm_until = datetime.now(UTC) + timedelta(seconds=self._serve.warm_seconds)
                 try:
-                    await asyncio.sleep(self._warm_seconds)
+                    await asyncio.sleep(self._serve.warm_seconds)
                 finally:
                     running.warm_until = None
             log.info("the server of %s is used no more", running.version)

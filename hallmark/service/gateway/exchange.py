@@ -5,14 +5,12 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from hallmark.mask.restoring import Masked
+from hallmark.serve.chat_request import ChatRequest
 from hallmark.service.traces.trace import Outcome, Reason, Route, Trace
 from hallmark.task.answers import compact_json
-
-if TYPE_CHECKING:
-    from hallmark.serve.chat_request import ChatRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,6 @@ counts from its start.
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -22,8 +21,6 @@ from hallmark.serve.several import Several
 from hallmark.service.gateway.client import secret_of
 from hallmark.service.gateway.price import BYTES_PER_MESSAGE, of_tokens
 from hallmark.service.gateway.upstream import Question, Reply, Upstream, UpstreamError
-
-log = logging.getLogger("serve")
 
 
 class Budget:
@@ -73,14 +70,12 @@ class Broad:
         self.settings, self.budget = settings, Budget(Decimal(repr(settings.spend_per_day)))
         key = key_of(settings, "serve.fallback")
         self._client = Upstream(settings.url, settings.model, key=key, paid=True, form=form)
-        self._told: date | None = None
 
     async def ask(self, question: Question, seconds: float) -> Bought:
         """Its answer, if the day's limit and the time allow one."""
         most = self.most(question)
         day = self.budget.hold(most)
         if day is None:
-            self._tell()
             return Bought(None, Decimal(0), "budget")
         spent = most  # also if the caller hangs up: it may have been computed
         try:
@@ -106,16 +101,6 @@ class Broad:
 
     async def close(self) -> None:
         await self._client.close()
-
-    def _tell(self) -> None:
-        today = datetime.now(UTC).date()
-        if self._told != today:
-            self._told = today
-            log.warning(
-                "the fallback's spending limit of today is used up (serve.fallback.spend_per_day: %g): until midnight UTC, "
-                "a person must look at what it would have been asked",
-                self.settings.spend_per_day,
-            )
 
 
 def _bytes(question: Question) -> int:

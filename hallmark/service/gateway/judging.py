@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from contextlib import suppress
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
+from hallmark.base.markup import Markup
 from hallmark.base.reading import NotJsonError, strict_json
 from hallmark.base.refusal import Refusal
 from hallmark.serve.chat_request import Message, Strict, plain, without_markup
+from hallmark.service.gateway.masking import MaskPool
 from hallmark.service.traces.trace import Verdict
-
-if TYPE_CHECKING:
-    from hallmark.base.markup import Markup
-    from hallmark.service.gateway.masking import MaskPool
-    from hallmark.task.task import Task
+from hallmark.task.task import Task
 
 FEEDBACK_BYTES = 2**16  # largest body
 Trace = Annotated[
@@ -48,11 +47,17 @@ async def masked_target(
     """
     if judgement.target is None:
         return None
-    text = _rendered(_value(judgement.target, task), task)
+    value = judgement.target
+    if task.is_json and isinstance(value, str):
+        with suppress(NotJsonError):  # a refusal in plain words, or no answer
+            value = strict_json(value)
+    try:
+        text = task.render(value)
+    except NotJsonError:
+        text = str(value)
     parsed = task.parse(text)
-    public = parsed.kind == "refusal" or (
-        parsed.kind == "answer" and task.kind.listed
-    )  # the task's words, nobody's data
+    # The task's words are nobody's data.
+    public = parsed.kind == "refusal" or (parsed.kind == "answer" and task.kind.listed)
     if masking is not None and not public:
         # as a whole: a value is masked by its key too, and a key may be private
         messages = plain(without_markup(judgement.messages or [], markup))
@@ -62,20 +67,3 @@ async def masked_target(
     if parsed.kind == "invalid":  # what is wrong with it may quote it
         raise Refusal(400, "invalid_value", "target: not an answer of this task, once it is masked", "target")
     return text
-
-
-def _value(target: Any, task: Task) -> Any:
-    """The target as a value: of JSON text, what it says."""
-    if task.is_json and isinstance(target, str):
-        try:
-            return strict_json(target)
-        except NotJsonError:
-            return target  # a refusal in plain words, or no answer
-    return target
-
-
-def _rendered(value: Any, task: Task) -> str:
-    try:
-        return task.render(value)
-    except NotJsonError:
-        return str(value)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from hallmark.base.compute import set_up
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import BASE
+from hallmark.model.chat_template import tool_form
+from hallmark.model.loading import load_tokenizer
 from hallmark.model.tool_form import ToolForm
+from hallmark.params.loader import Params
 from hallmark.release.statements import read_provenance
 from hallmark.serve.engine import StartedSettings
 from hallmark.serve.memory import free_bytes
@@ -27,11 +29,7 @@ from hallmark.service.gateway.routing import Side
 from hallmark.service.gateway.upstream import Upstream, listed
 from hallmark.task.task import Task
 
-if TYPE_CHECKING:
-    from hallmark.params.loader import Params
-
 MARK = "{version}"  # in the model of an upstream: the release that its side has
-log = logging.getLogger("serve")
 
 
 @dataclass
@@ -94,29 +92,24 @@ class Starter:
                 remedy="set it to vllm; or set serve.cascade to false, and every answer goes out",
             )
         set_up(self._params.compute, self._params.seed)  # merging is done in this process
-        before = free_bytes(self._params.compute.device)
+        compute = self._params.compute
+        before = free_bytes(compute.device)
         with ExitStack() as stack:
-            serving = served_alone(
-                name, files.release, free_port(0), self._settings, self._params.compute, files.weights
-            )
+            serving = served_alone(name, files.release, free_port(0), self._settings, compute, files.weights)
             server = stack.enter_context(serving)
-            upstream = Upstream(
-                server.url, server.names.get(name, name), own=True, fields=dict(server.fields), form=form
-            )
+            model, fields = server.names.get(name, name), dict(server.fields)
+            upstream = Upstream(server.url, model, own=True, fields=fields, form=form)
+            taken = max(before - free_bytes(compute.device), 2**20 * (server.peak_memory_mib or 0))
             stop = stack.pop_all().close
 
-            def trouble() -> str | None:
-                found = server.trouble()
-                return found and found + server.last_words
+        def trouble() -> str | None:
+            found = server.trouble()
+            return found and found + server.last_words
 
-            left = free_bytes(self._params.compute.device)
-            taken = max(before - left, 2**20 * (server.peak_memory_mib or 0))
+        def room(count: int) -> bool:
+            return free_bytes(compute.device) > count * taken
 
-            def room(count: int) -> bool:
-                return free_bytes(self._params.compute.device) > count * taken
-
-            return Launched(upstream, judge, name, engine.constrains, logs, trouble, room, stop)
-        raise AssertionError  # the stack hides no error
+        return Launched(upstream, judge, name, engine.constrains, logs, trouble, room, stop)
 
 
 class Given:
@@ -163,8 +156,5 @@ def form_of(params: Params, release: Path | None) -> ToolForm | None:
     """How the model was trained to write tool calls; None if as JSON."""
     if params.task.tool_format == "json":
         return None
-    from hallmark.model.chat_template import tool_form
-    from hallmark.model.loading import load_tokenizer
-
     source: Any = BASE if release is None else release
     return tool_form(params.task, load_tokenizer(source))

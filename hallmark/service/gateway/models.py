@@ -7,8 +7,8 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+from hallmark.params.service import Serve
 from hallmark.service.gateway.cascading import Judge, Judged
 from hallmark.service.gateway.deployments import Deployments, Serving
 from hallmark.service.gateway.exchange import Answered, Asked
@@ -20,11 +20,9 @@ from hallmark.service.gateway.routing import Side, customer_of, side_of
 from hallmark.service.gateway.upstream import Problem, Question, Reply, UpstreamError
 from hallmark.service.traces.trace import Route, new_id
 
-if TYPE_CHECKING:
-    from hallmark.params.service import Serve
-
 SHADOWS = 16  # requests to the shadow at once; what comes while they are under way is not asked of it
 QUIET_SECONDS = 60.0  # between two lines about the same problem
+SPENT = "serve.fallback.spend_per_day is used up, so a person must look until midnight UTC"
 Emit = Callable[[Asked, Answered], None]
 log = logging.getLogger("serve")
 
@@ -109,7 +107,7 @@ class Served:
         own = replace(own, price=price, fallback_s=None if bought.problem == "budget" else time.monotonic() - start)
         reply, wrong = bought.reply, bought.problem
         if reply is None:
-            self._complain("the fallback", str(wrong))
+            self._complain("the fallback", str(wrong), SPENT if wrong == "budget" else "")
         elif (wrong := judge.wrong(reply.answer.text, asked.masked, valid=self._cut(asked, reply) or None)) is None:
             return replace(
                 own, outcome="answered", text=reply.text, tool_calls=reply.tool_calls, finish=reply.finish,

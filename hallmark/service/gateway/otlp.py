@@ -20,17 +20,14 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from hallmark.base.errors import HallmarkError
+from hallmark.params.service import Otlp
 from hallmark.service.gateway.client import Client, Response, secret_of, wait_of
+from hallmark.service.gateway.metrics import Metrics
 from hallmark.service.gateway.spans import body_of, span_of
-
-if TYPE_CHECKING:
-    from hallmark.params.service import Otlp
-    from hallmark.service.gateway.metrics import Metrics
-    from hallmark.service.traces.trace import Route, Trace
+from hallmark.service.traces.trace import Route, Trace
 
 MOST_WAITING = 2_048  # spans in memory; more are lost, and counted
 SPANS, CHARACTERS = 256, 2**21  # of a batch; collectors take bodies of some megabytes
@@ -63,7 +60,8 @@ class OtlpExporter:
         self.counts: Counter[str] = Counter()  # of spans: sent, lost; of requests that failed: errors
         url = f"{settings.url.rstrip('/')}/v1/traces"
         self._client = Client(url, read_headers(settings), content_type="application/x-protobuf")
-        self._texts, self._model, self._fallback, self._metrics = settings.texts, model, fallback, metrics
+        self._texts, self._model, self._fallback = settings.texts, model, fallback
+        self._metrics = metrics or Metrics()
         self._instance = str(uuid.uuid4())
         self._waiting: queue.Queue[tuple[Trace, str]] = queue.Queue(MOST_WAITING)
         self._put = 0
@@ -157,12 +155,11 @@ class OtlpExporter:
                 "the collector (serve.otlp) did not take spans: %s; /metrics counts errors, and what is lost", words
             )
         self.counts["errors"] += 1
-        if self._metrics:
-            self._metrics.add("hallmark_otlp_errors_total", 1, problem=problem)
+        self._metrics.count("hallmark_otlp_errors_total", problem=problem)
 
     def _count(self, state: str, spans: int) -> None:
         self.counts[state] += spans
-        if spans and self._metrics:
+        if spans:
             self._metrics.add("hallmark_otlp_spans_total", spans, state=state)
 
 

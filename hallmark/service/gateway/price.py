@@ -11,10 +11,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from hallmark.params.service import Fallback
+from hallmark.params.service import Fallback
 
 HOUR = 3600  # seconds
 MILLION = 1_000_000  # tokens, of which a price is stated

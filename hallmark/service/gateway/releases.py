@@ -11,15 +11,14 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from hallmark.base.errors import HallmarkError
-from hallmark.base.files import QUANTIZED, RELEASE
+from hallmark.base.files import QUANTIZED
 from hallmark.base.provenance import PROVENANCE
 from hallmark.service.gateway.routing import SIDES, Side
-
-if TYPE_CHECKING:
-    from hallmark.service.registry.registry import Registry, Version
+from hallmark.service.registry.folders import release_of, weights_of
+from hallmark.service.registry.registry import Registry, Version
 
 log = logging.getLogger("serve")
 
@@ -122,8 +121,6 @@ class RegistrySource:
 
     def files(self, wanted: Wanted) -> Files:
         """Those of the version, as its tag says."""
-        from hallmark.service.registry.folders import release_of, weights_of
-
         version = self._versions.get(wanted.version)
         if version is None:
             return self._folder().files(wanted)
@@ -131,8 +128,6 @@ class RegistrySource:
         return Files(release, weights_of(version, release, self._repo) if self._weights else None)
 
     def _registry(self) -> Registry:
-        from hallmark.service.registry.registry import Registry
-
         return Registry.read(self._repo)
 
     def _folder(self) -> Source:
@@ -170,7 +165,3 @@ class Elsewhere:
 def digest_of(release: Path) -> str:
     file = release / PROVENANCE
     return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
-
-
-def has_release(folder: Path = RELEASE) -> bool:
-    return (folder / PROVENANCE).is_file()

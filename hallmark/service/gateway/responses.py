@@ -12,22 +12,17 @@ import time
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from hallmark.base.refusal import Refusal
-from hallmark.serve.chat_request import unsupported
+from hallmark.mask.restoring import Masked
+from hallmark.serve.chat_request import ChatRequest, unsupported
+from hallmark.service.gateway.exchange import Answered
+from hallmark.service.gateway.metrics import Metrics
 from hallmark.service.gateway.upstream import OPTIONAL
-
-if TYPE_CHECKING:
-    from starlette.requests import Request
-
-    from hallmark.mask.restoring import Masked
-    from hallmark.serve.chat_request import ChatRequest
-    from hallmark.service.gateway.exchange import Answered
-    from hallmark.service.gateway.metrics import Metrics
 
 log = logging.getLogger("gateway")
 GONE = 499  # what web servers write down of a caller who hung up

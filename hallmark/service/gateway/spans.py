@@ -14,10 +14,9 @@ import re
 import struct
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from hallmark.service.traces.trace import Trace
+from hallmark.service.traces.trace import Trace
 
 SERVICE, PROVIDER = "hallmark-gateway", "hallmark"
 # The conventions' span is that of a model's client, and CLIENT by them; they have none for a server. The gateway is one: it

@@ -13,8 +13,9 @@ import logging
 import re
 import time
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from hallmark.answer.answers import Answer
 from hallmark.answer.bought import is_model
@@ -24,9 +25,6 @@ from hallmark.model.tool_form import ToolForm
 from hallmark.serve.several import Several
 from hallmark.service.gateway.client import Client, wait_of
 from hallmark.task.answers import compact_json
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 log = logging.getLogger("serve")
 

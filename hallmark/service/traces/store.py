@@ -22,12 +22,11 @@ from typing import TYPE_CHECKING, Any
 
 from hallmark.base.errors import HallmarkError
 from hallmark.commands.appending import append_line
+from hallmark.service.gateway.metrics import Metrics
 from hallmark.service.traces.trace import TRACES, Feedback, Trace
 
 if TYPE_CHECKING:
     import polars as pl
-
-    from hallmark.service.gateway.metrics import Metrics
 
 Kind = type[Trace] | type[Feedback]
 log = logging.getLogger("traces")
@@ -43,37 +42,22 @@ def line_of(entry: Trace | Feedback) -> bytes:
     return json.dumps(content, sort_keys=True, ensure_ascii=False).encode() + b"\n"
 
 
-class DayFiles:
-    """Lines in files that this process alone writes, one for each day; `pattern` has `{day}`, and `{name}` for the process."""
-
-    def __init__(self, folder: Path, pattern: str) -> None:
-        self._folder, self._pattern, self._name = folder, pattern, secrets.token_hex(8)
-        self._day = ""
-        self._handle = -1
-
-    def append(self, day: str, line: bytes, *, sync: bool = False) -> None:
-        """Write one line, all of it or nothing; with `sync`, it is on the disk then, and so is the file's name."""
-        if self._handle < 0 or day != self._day:
-            self.close()
-            self._open(day, sync=sync)
-        append_line(self._handle, line, sync=sync)
-
-    def close(self) -> None:
-        if self._handle >= 0:
-            handle, self._handle = self._handle, -1
-            os.close(handle)
-
-    def _open(self, day: str, *, sync: bool) -> None:
-        path = self._folder / self._pattern.format(day=day, name=self._name)
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.parent.mkdir(exist_ok=True)
-        self._handle, self._day = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600), day
-        if sync:
+def append(path: Path, line: bytes, *, sync: bool = False) -> None:
+    """Write one line to a file that this process alone writes, all of it or nothing; with `sync`, it is on the disk then."""
+    path.parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.parent.mkdir(exist_ok=True)
+    new = not path.exists()
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        if sync and new:  # the file's name, too
             folder = os.open(path.parent, os.O_RDONLY)
             try:
                 os.fsync(folder)
             finally:
                 os.close(folder)
+        append_line(handle, line, sync=sync)
+    finally:
+        os.close(handle)
 
 
 class TraceWriter:
@@ -85,7 +69,7 @@ class TraceWriter:
     def __init__(self, folder: Path = TRACES, metrics: Metrics | None = None) -> None:
         # Traces that are written, or lost because the disk took none for too long; and errors of the disk.
         self.counts: Counter[str] = Counter()
-        self._metrics, self._files = metrics, DayFiles(folder, "{day}/{name}.jsonl")
+        self._folder, self._name, self._metrics = folder, f"{secrets.token_hex(8)}.jsonl", metrics or Metrics()
         self._queue: queue.SimpleQueue[Trace | None] = queue.SimpleQueue()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="traces", daemon=True)
@@ -105,16 +89,14 @@ class TraceWriter:
 
     def _run(self) -> None:
         while (trace := self._queue.get()) is not None:
-            self._count(
-                "written" if self._written(f"{trace.time.astimezone(UTC):%Y-%m-%d}", line_of(trace)) else "lost"
-            )
-        self._files.close()
+            path = self._folder / f"{trace.time.astimezone(UTC):%Y-%m-%d}" / self._name
+            self._count("written" if self._written(path, line_of(trace)) else "lost")
 
-    def _written(self, day: str, line: bytes) -> bool:
+    def _written(self, path: Path, line: bytes) -> bool:
         """Write a line once the disk takes it; False if it takes none until this is closed."""
         while True:
             try:
-                self._files.append(day, line)
+                append(path, line)
             except OSError as error:
                 if not self.counts["errors"]:
                     log.warning("traces can't be written for now (%s); they wait in memory", type(error).__name__)
@@ -127,24 +109,19 @@ class TraceWriter:
 
     def _count(self, what: str) -> None:
         self.counts[what] += 1
-        if self._metrics:
-            self._metrics.add("hallmark_traces_total", 1, state=what)
+        self._metrics.count("hallmark_traces_total", state=what)
 
 
 class FeedbackJournal:
     """Appends feedback to a file that this process alone writes, a new one each day (UTC)."""
 
     def __init__(self, folder: Path = TRACES) -> None:
-        self._files, self._lock = DayFiles(folder, FEEDBACK + "/{day}-{name}.jsonl"), threading.Lock()
+        self._folder, self._name, self._lock = folder / FEEDBACK, f"{secrets.token_hex(8)}.jsonl", threading.Lock()
 
     def accept(self, feedback: Feedback) -> None:
         """Keep it. Returns when it is on the disk, or raises OSError; then nothing of it is kept."""
         with self._lock:
-            self._files.append(f"{datetime.now(UTC):%Y-%m-%d}", line_of(feedback), sync=True)
-
-    def close(self) -> None:
-        with self._lock:
-            self._files.close()
+            append(self._folder / f"{datetime.now(UTC):%Y-%m-%d}-{self._name}", line_of(feedback), sync=True)
 
 
 def read_traces(folder: Path = TRACES, since: datetime | None = None, until: datetime | None = None) -> pl.DataFrame:
