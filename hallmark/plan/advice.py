@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hallmark.base.errors import HallmarkError
 from hallmark.model.loading import IGNORED
+from hallmark.model.params import Sft
+from hallmark.params.loader import Params
+from hallmark.plan.batches import largest
 from hallmark.plan.machine import at_hand, usable
 from hallmark.plan.memory import training_bytes
-from hallmark.plan.sizes import Batch, Sizes, configuration
-
-if TYPE_CHECKING:
-    from hallmark.model.params import Sft
-    from hallmark.params.loader import Params
+from hallmark.plan.sizes import Batch, Sizes, configuration, sizes
 
 MOST = 3  # changes that are shown
 
@@ -50,10 +49,8 @@ def candidates(sft: Sft, device: str) -> Iterator[dict[str, Any]]:
     """
     kernel: dict[str, Any] = {"attention": "sdpa"} if device == "cuda" and sft.attention == "eager" else {}
     checkpointing: dict[str, Any] = {} if sft.gradient_checkpointing else {"gradient_checkpointing": True}
-    four: dict[str, Any] = (
-        {} if sft.method == "qlora" and not sft.dequantize_once else {"method": "qlora", "dequantize_once": False}
-    )
-    four = {name: value for name, value in four.items() if getattr(sft, name) != value}
+    quantized = {"method": "qlora", "dequantize_once": False}
+    four = {name: value for name, value in quantized.items() if getattr(sft, name) != value}
     batches: list[dict[str, Any]] = []
     name, least = ("batch_tokens", sft.max_length) if sft.batch_tokens else ("batch_size", 1)
     size, accumulation = sft.batch_tokens or sft.batch_size, sft.gradient_accumulation_steps
@@ -100,9 +97,6 @@ def check_training(params: Params, base: Path, train: Sequence[Mapping[str, list
     `train`: the records, as `input_ids` and `labels`. With several GPUs, each has its own batches; if FSDP shards the
     base over them, nothing is checked.
     """
-    from hallmark.plan.batches import largest
-    from hallmark.plan.sizes import sizes
-
     memory, sft, device = at_hand(params.compute).memory, params.sft, params.compute.device
     if memory is None or (sft.parallel.strategy == "fsdp" and sft.parallel.processes > 1):
         return

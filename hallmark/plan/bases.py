@@ -7,15 +7,12 @@ import os
 import re
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import BASE, REPORTS
 from hallmark.base.reading import read_object
 from hallmark.model.base_params import FolderBase, HubBase
-
-if TYPE_CHECKING:
-    from hallmark.params.loader import Params
+from hallmark.params.loader import Params
 
 # The sizes in the config.json of bases that the template offers, by their names; what else is in there changes no size.
 KNOWN = "known.json"

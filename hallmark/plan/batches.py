@@ -5,15 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING
 
+from hallmark.model.params import Sft
+from hallmark.params.loader import Params
 from hallmark.plan.lengths import NO_PART, Lengths, Part
 from hallmark.plan.sizes import Batch, Sizes
-
-if TYPE_CHECKING:
-    from hallmark.model.params import Sft
-    from hallmark.params.loader import Params
-
 
 Pairs = list[tuple[int, int]]  # the tokens of a record, and how many of them are its answer's
 

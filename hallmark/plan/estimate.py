@@ -5,20 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from hallmark.answer.params import Eval
 from hallmark.base.model_folder import explained
+from hallmark.model.params import Sft
+from hallmark.params.loader import Params
 from hallmark.plan.batches import Answering, Training, all_answering, training, validations
 from hallmark.plan.lengths import lengths
 from hallmark.plan.machine import Machine, Speed, at_hand, usable
 from hallmark.plan.memory import answering_bytes, serving_bytes, training_bytes, width
 from hallmark.plan.sizes import Batch, Sizes, configuration, empty, sizes
 from hallmark.plan.speed import Clock, measured
-
-if TYPE_CHECKING:
-    from hallmark.answer.params import Eval
-    from hallmark.model.params import Sft
-    from hallmark.params.loader import Params
 
 
 @dataclass(frozen=True)

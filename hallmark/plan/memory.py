@@ -5,16 +5,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from hallmark.model.params import Sft
+from hallmark.params.loader import Params
+from hallmark.plan.machine import Machine
 from hallmark.plan.sizes import Batch, Sizes
 from hallmark.serve.engine import StartedSettings
 from hallmark.serve.engines import ENGINES
-
-if TYPE_CHECKING:
-    from hallmark.model.params import Sft
-    from hallmark.params.loader import Params
-    from hallmark.plan.machine import Machine
 
 FP32 = 4
 NF4 = 0.5 + 1 / 64 + 1 / 4096  # bytes of a value: 4 bits, and the scales of blocks

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from hallmark.base.model_folder import explained
 from hallmark.base.reading import read_object
+from hallmark.model.params import Lora
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
-
-    from hallmark.model.params import Lora
 
 LAYER = re.compile(r"\.(\d+)\.")
 OUTPUT = re.compile(

@@ -12,14 +12,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hallmark.model.tuning import leave_input_dtype
+from hallmark.params.loader import Params
 from hallmark.plan.batches import middle
 from hallmark.plan.machine import Speed
 from hallmark.plan.sizes import Batch, empty, sizes
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
-
-    from hallmark.params.loader import Params
 
 BUSY = 0.5  # load for each core from which the machine is busy: then, clocks say little about several threads
 SCALING = 0.9  # of the speed of one thread that each of several reaches, assumed
