@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 from hallmark.base import provenance as prov
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import canonical_json
-from hallmark.release.checking import Finding, check, check_release
+from hallmark.release.checking import check, check_release
 from hallmark.release.shipping import copy as copy_release
 from hallmark.release.shipping import release
 from tests.made_up_release import CASCADE, GATE, PARAMS, RULES, Parts, edit, parts, write_clone, write_release
 from tests.small_pipeline import shell
+from tests.test_files import JSON
 
 NAMES = (*parts()["files"], *parts()["made"], prov.PROVENANCE, prov.VERDICT)
 
@@ -187,13 +188,6 @@ def _build(statement: Any) -> Any:
     return statement["predicate"]["buildDefinition"]
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=5,
-)
-
-
 def places(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """The path of every value in a document."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
@@ -255,22 +249,6 @@ FORGED: list[Callable[[Parts], Any]] = [
 ]
 
 
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the keys of the maker, `ours.pem` and `ours.pub`, and of someone else, `theirs`."""
-    from cryptography.hazmat.primitives import serialization as form
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    folder = tmp_path_factory.mktemp("keys")
-    for name in ("ours", "theirs"):
-        key = ec.generate_private_key(ec.SECP256R1())
-        private = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())
-        (folder / f"{name}.pem").write_bytes(private)
-        public = key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
-        (folder / f"{name}.pub").write_bytes(public)
-    return folder
-
-
 @pytest.mark.parametrize("forge", FORGED)
 def test_a_resealed_release_is_unproven_alone_and_refused_with_a_clone(
     made: Path, tmp_path: Path, forge: Callable[[Parts], Any], monkeypatch: pytest.MonkeyPatch
@@ -288,33 +266,6 @@ def test_a_resealed_release_is_unproven_alone_and_refused_with_a_clone(
     with pytest.raises(HallmarkError, match=r"not the release that dvc.lock names"):
         release(tmp_path / "forged", tmp_path / "out", None)
     assert not (tmp_path / "out").exists()
-
-
-def test_a_resealed_release_is_refused_with_the_key_of_whoever_signed_the_first(
-    made: Path, keys: Path, tmp_path: Path, folder: Path
-) -> None:
-    pytest.importorskip("model_signing", reason="extra sign")
-    from hallmark.release.signing import sign
-
-    sign(folder, keys / "ours.pem")
-    signed = check(folder, None, keys / "ours.pub")
-    assert (signed.exit_code, signed.lines[0]) == (0, "proven by the signature of ours.pub")
-    for number, forge in enumerate(FORGED[:6]):
-        it = copy.deepcopy(parts())
-        forge(it)
-        forged = tmp_path / f"forged{number}"
-        write_release(forged, it)
-        assert "no model.sig" in refused(forged, None, keys / "ours.pub")
-        shutil.copyfile(folder / "model.sig", forged / "model.sig")
-        assert "the signature is not valid for ours.pub" in refused(forged, None, keys / "ours.pub")
-        sign(forged, keys / "theirs.pem")
-        assert "the signature is not valid for ours.pub" in refused(forged, None, keys / "ours.pub")
-    (folder / ".git").mkdir()
-    (folder / ".git/evil.bin").write_bytes(b"x")  # model signing looks away from .git
-    assert ".git is hidden" in refused(folder, None, keys / "ours.pub")
-    shutil.rmtree(folder / ".git")
-    (folder / "model.sig").write_text("[" * 100_000)
-    assert "the signature is not valid" in refused(folder, None, keys / "ours.pub")
 
 
 WAIVED = [RULES[0] | {"waiver": "it is urgent"}, RULES[1]]
@@ -342,15 +293,6 @@ def test_a_verdict_follows_from_its_rules_and_the_waivers_of_the_params_however_
 
 
 # --- what serving, joining, merging and shipping share -----------------------------------------------------------
-
-
-def test_a_release_is_used_only_whole_and_passed(made: Path, folder: Path) -> None:
-    with pytest.raises(HallmarkError, match=r"the gate did not pass[\s\S]*add --ungated"):
-        check_release(folder)
-    assert isinstance(check_release(folder, ungated=True), Finding)
-    (folder / "README.md").write_text("changed", encoding="utf-8")
-    with pytest.raises(HallmarkError, match=r"README.md is not the file that provenance.json names"):
-        check_release(folder, ungated=True)
 
 
 def test_a_forgery_instead_of_the_release_of_a_repo_is_not_used(made: Path, tmp_path: Path) -> None:

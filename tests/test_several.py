@@ -97,19 +97,9 @@ def test_releases_that_go_together_are_found_by_their_names(several: Path, monke
     assert found == dict(zip(("triage", "refunds"), releases(several, "triage", "refunds"), strict=True))
 
 
-@pytest.mark.parametrize(
-    ("names", "ungated", "words"),
-    [
-        (("triage", "failing"), False, "verdict.json"),
-        (("triage", "failing"), True, "not the weights that the adapter was trained over"),
-        (("triage", "triage"), False, "certify.name"),
-    ],
-)
-def test_releases_that_do_not_go_together_are_refused(
-    several: Path, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...], ungated: bool, words: str
-) -> None:
-    with pytest.raises(HallmarkError, match=words):
-        together(monkeypatch, several / "triage", releases(several, *names), ungated)
+def test_releases_of_one_name_do_not_go_together(several: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(HallmarkError, match=r"certify\.name"):
+        together(monkeypatch, several / "triage", releases(several, "triage", "triage"))
 
 
 def test_only_a_release_that_passed_its_gate_is_served_or_what_is_said_to_be_none(
@@ -137,21 +127,10 @@ def test_only_a_release_that_passed_its_gate_is_served_or_what_is_said_to_be_non
     assert "models/adapter is not a release" in caplog.text
     with pytest.raises(HallmarkError, match="no adapter is there"):
         check_served(tmp_path, ungated=True)
-
-
-@pytest.mark.parametrize("ungated", [False, True])
-def test_a_changed_release_is_not_served(
-    several: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ungated: bool
-) -> None:
-    monkeypatch.chdir(several / "triage")
-    release = shutil.copytree("models/release", tmp_path / "release")
-    check_served(release, ungated)
-    (release / "README.md").write_text("changed", encoding="utf-8")
-    with pytest.raises(HallmarkError, match=r"README.md is not the file that provenance.json names"):
-        check_served(release, ungated)
-    (release / prov.VERDICT).unlink()  # half a release is not a plain adapter
+    half = shutil.copytree(release, tmp_path / "half")
+    (half / prov.VERDICT).unlink()  # half a release is not a plain adapter
     with pytest.raises(HallmarkError, match=r"lacks provenance.json or verdict.json"):
-        check_served(release, ungated)
+        check_served(half, ungated=True)
 
 
 @pytest.mark.full
@@ -163,19 +142,13 @@ def test_an_odd_name_is_refused(several: Path, tmp_path: Path, monkeypatch: pyte
         together(monkeypatch, top / "triage", releases(top, "triage"))
 
 
-def test_a_forged_release_is_refused_where_its_own_lock_names_another(
+def test_a_release_that_names_no_weights_is_not_served(
     several: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What `serve` and `merge` share: all hashes fit each other, and the project's dvc.lock has others."""
-    top = shutil.copytree(several, tmp_path / "adapters")
-    folder = top / "triage/models/release"
-    shutil.rmtree(folder)
-    write_release(folder, parts())
-    with pytest.raises(HallmarkError, match=r"triage/models/release: not the release that dvc.lock names"):
-        together(monkeypatch, top / "triage", [folder], ungated=True)
-    moved = folder.rename(tmp_path / "moved")  # alone, nothing contradicts it: as older releases, it names no weights
+    """Alone, nothing contradicts a forgery; as older releases, it names no weights."""
+    write_release(tmp_path / "forged", parts())
     with pytest.raises(HallmarkError, match=r"made before the weights [\s\S]*commands.merge OUT --base models/base"):
-        together(monkeypatch, top / "triage", [moved], ungated=True)
+        together(monkeypatch, several / "triage", [tmp_path / "forged"], ungated=True)
 
 
 @pytest.mark.parametrize(("block", "words"), [({}, "set it to vllm"), (BLOCK, "set it to lora")])

@@ -10,10 +10,12 @@ import pytest
 
 from hallmark.release.checking import check
 from hallmark.release.shipping import release
-from hallmark.release.signing import PASSWORD_VARIABLE, PUBLIC_HALF
+from hallmark.release.signing import PASSWORD_VARIABLE, PUBLIC_HALF, sign
 from tests.made_up_release import parts, write_clone, write_release
 from tests.rows import refused
 from tests.small_pipeline import shell
+from tests.test_forged import FORGED
+from tests.test_forged import refused as forgery
 
 pytest.importorskip("model_signing", reason="extra sign")
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="makes the keys as the docs do")
@@ -120,3 +122,26 @@ def test_a_signature_that_leaves_files_out_proves_nothing(clone: Path, keys: Pat
     finding = check(folder, public_key=keys / "good.pub")
     assert (finding.exit_code, finding.proof) == (1, [])
     assert any("leaves out verdict.json" in line for line in finding.wrong)
+
+
+def test_a_resealed_release_is_refused_with_the_key_of_whoever_signed_the_first(
+    clone: Path, keys: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(clone / "models/release", tmp_path / "release"))
+    sign(folder, keys / "good.pem")
+    for number, forge in enumerate(FORGED[:6]):
+        it = parts()
+        forge(it)
+        forged = tmp_path / f"forged{number}"
+        write_release(forged, it)
+        assert "no model.sig" in forgery(forged, None, keys / "good.pub")
+        shutil.copyfile(folder / "model.sig", forged / "model.sig")
+        assert "the signature is not valid for good.pub" in forgery(forged, None, keys / "good.pub")
+        sign(forged, keys / "p384.pem")
+        assert "the signature is not valid for good.pub" in forgery(forged, None, keys / "good.pub")
+    (folder / ".git").mkdir()
+    (folder / ".git/evil.bin").write_bytes(b"x")  # model signing looks away from .git
+    assert ".git is hidden" in forgery(folder, None, keys / "good.pub")
+    shutil.rmtree(folder / ".git")
+    (folder / "model.sig").write_text("[" * 100_000)
+    assert "the signature is not valid" in forgery(folder, None, keys / "good.pub")
