@@ -1,7 +1,7 @@
 """Run benches one after the other, each in a process of its own: `nox -s bench -- [NAME ...] [OPTIONS of the last]`.
 
-Without a name, the stages against common tools. `gateway` is what the gateway adds to a model server (5 minutes). `canary`
-and `cascade` are how often their tests are wrong, and what they need (5 minutes each).
+Without a name, the stages against common tools. `canary` and `cascade` are how often their tests are wrong, and what they
+need (5 minutes each).
 """
 
 from __future__ import annotations
