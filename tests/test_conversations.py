@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hallmark.base.rows import read_rows
+from hallmark.data.conversations import turns
 from hallmark.data.raw import Raw
 from hallmark.data.spans import joined
 from tests.rows import checked_rows, refused, write_lines
@@ -45,6 +46,15 @@ def test_openai_chat(tmp_path: Path) -> None:
     (row,) = read(tmp_path, [OPENAI], context="{turns.system}\n{turns.earlier}")
     assert (row.input, row.target) == ("The red\none.", "On its way.")
     assert row.context == "Be kind.\nuser: Where is my parcel?\nassistant: Which one?"
+
+
+def test_of_a_system_message_what_the_prompt_says_goes_without_saying() -> None:
+    says = [{"role": "system", "content": "Be kind. Ann has a cat.\nBe brief."}, *OPENAI["messages"][1:]]
+    found = [
+        turns({"messages": says}, Path("x"), 1, prompt)["turns.system"]
+        for prompt in ("Be kind. Be brief.", "Be terse.")
+    ]
+    assert found == ["Ann has a cat.", "Be kind. Ann has a cat.\nBe brief."]
 
 
 def test_openai_tool_calls_and_results(tmp_path: Path) -> None:

@@ -142,6 +142,7 @@ def test_annotations_are_counted_and_their_spans_are_open(tmp_path: Path) -> Non
         (["Be kind. Today is Monday, 3 March 2025.", "Be kind. Today is Friday, 2 May 2025."], "Be kind.", None),
         (["Be kind on 2025-03-04.", "Be kind on 2025-03-05."], "Answer the request.", None),
         ([f"You answer for {one} in short and kind words, never in lists of 20." for one in ("Ann", "Bo")], "Answer the request.", None),
+        ([f"Be kind. The customer is {one}, with {of}." for one, of in (("Ann", "a cat"), ("Bo", "two old dogs"))], "Be kind.", "turns.system"),
         (["Send them to help@northwind-traders.com."], "Answer the request.", "turns.system"),
     ],
 )  # fmt: skip
@@ -542,6 +543,11 @@ def test_a_group_by_its_values_is_said(tmp_path: Path, name: str, said: str) -> 
     [
         ("codebook.json", json.dumps({"category": dict(enumerate(CODES))})),
         ("b.csv", "no;name;on\n" + "".join(f"{n};{of};1\n" for n, of in enumerate(CODES))),
+        (
+            "of_all.csv",
+            "of,code,name\nmood,0,bad\nmood,1,good\nplace,,\n"
+            + "".join(f"category,{n},{of}\n" for n, of in enumerate(CODES)),
+        ),
     ],
 )
 def test_a_folder_of_a_table_and_a_codebook_is_the_table(tmp_path: Path, book: str, names: str) -> None:

@@ -75,10 +75,23 @@ def read_csv(text: str) -> Iterator[list[str]]:
 
 
 def codebook(text: str) -> dict[str, dict[str, str]]:
-    """By the name of the first column of a table without repeats: its keys, and their names in the next such column."""
+    """By the name of the first column of a table without repeats: its keys, and their names in the next such column.
+
+    A table of several variables (variable, code, name) is read so for each that its first column names.
+    """
     header, *rows = [*read_csv(text)] or [[]]
-    keys = [of for of in zip(header, *rows, strict=False) if len({*of[1:]}) == len(rows)]
-    return {keys[0][0]: dict(zip(keys[0][1:], keys[1][1:], strict=True))} if keys[1:] else {}
+    if len(keys := _unique([header, *rows], len(rows))) > 1:
+        return {keys[0][0]: dict(zip(keys[0][1:], keys[1][1:], strict=True))}
+    of: dict[str, list[list[str]]] = defaultdict(list)
+    for row in rows:
+        of[row[0]].append(row[1:])
+    found = {name: _unique(lines, len(lines)) for name, lines in of.items() if len(lines) > 1}
+    return {name: dict(zip(*keys[:2], strict=True)) for name, keys in found.items() if len(keys) > 1}
+
+
+def _unique(lines: list[list[str]], count: int) -> list[tuple[str, ...]]:
+    """The columns whose last `count` values differ from each other."""
+    return [column for column in zip(*lines, strict=False) if len({*column[-count:]}) == count]
 
 
 def copy_of(file: Path) -> Path:

@@ -496,7 +496,7 @@ def of_group(column: Column, private: bool) -> Evidence | None:
     elif entity(column.name) == "organisation" and column.distinct < min(column.repeated, 2 * MANY):
         given.add(-2, "few, each in many rows")
     if column.empty > FEW_COPIED * len(column.values):
-        given.add(-0.5, f"missing in {column.empty} rows")
+        given.add(-0.5 - 4 * column.empty / len(column.values), f"missing in {column.empty} rows")  # which are lost
     if private:
         given.add(-0.4, "private")
     return given if given.score > 0 and (known or seen) else None

@@ -14,7 +14,7 @@ from hallmark.commands import evidence
 from hallmark.commands.answer_leaks import Leak, leak
 from hallmark.commands.columns import SHAPES, Column, answers_of, entity, says, tools_in, words_of
 from hallmark.commands.evidence import COPIED, Evidence, is_id
-from hallmark.data.conversations import PART, PARTS
+from hallmark.data.conversations import PART, PARTS, beyond, sentences
 from hallmark.data.missing import is_blank
 from hallmark.mask import second_check
 
@@ -170,19 +170,17 @@ class _Choice:
         system, earlier = self.columns["turns.system"], self.columns["turns.earlier"].given
         prompts = {text for text in system.values if text is not None}
         found = {}
-        first, *others = sorted(prompts) or [""]
-        counts = Counter(word for text in prompts for word in {*re.sub(SHAPES["dated"], "0", text).split()})
-        same = sum(count for count in counts.values() if count > SAME * len(prompts))
-        dated = bool(others) and same >= ALIKE * counts.total()
-        if dated:  # as the context, it would make all rows alike
-            parts = re.split(r"(?<=[.!?])\s+|\n+", first)
-            first = " ".join(part for part in parts if part and all(part in of for of in others))
-        if (dated or len(prompts) == 1) and system.given and not (private := second_check.residue(first)):
-            self.roles.system_prompt = first or None
-            self.roles.why["system_prompt"] = DATED if dated else "the system message of all rows"
-        elif system.given:
+        said = [sentences(text) for text in sorted(prompts)] or [[]]
+        shared = " ".join(part for part in said[0] if all(part in of for of in said[1:]))
+        rest = [beyond(text, shared) for text in prompts]
+        dated = len(prompts) > 1 and alike([*prompts]) and (alike(rest) or not any(rest))
+        private = second_check.residue(shared)
+        if (shared or dated) and not private:
+            self.roles.system_prompt = shared or None
+            self.roles.why["system_prompt"] = DATED if dated else "what the system messages of all rows say"
+        if private or (any(rest) and not dated):
             many = f"{len(system.given)} rows have system messages, {system.distinct} different"
-            found["turns.system"] = f"private ({', '.join(private)})" if len(prompts) == 1 else many
+            found["turns.system"] = f"private ({', '.join(private)})" if private else many
         if earlier:
             found["turns.earlier"] = f"{len(earlier)} rows have earlier turns"
         if found:
@@ -606,6 +604,13 @@ def identity(column: Column) -> str | None:
         if count > 0.8 * min(len(column.texts), 500) and kind in IDENTITY:
             return kind
     return next((kind for kind, pattern in IDENTITY.items() if re.search(pattern, _plain(column.name))), None)
+
+
+def alike(texts: Sequence[str]) -> bool:
+    """Whether texts differ in dates, numbers and a few words alone: as the context, they would make all rows alike."""
+    counts = Counter(word for text in texts for word in {*re.sub(SHAPES["dated"], "0", text).split()})
+    same = sum(count for count in counts.values() if count > SAME * len(texts))
+    return same >= ALIKE * counts.total()
 
 
 def related(name: str, other: str) -> bool:

@@ -7,7 +7,7 @@ value), or a chat in another layout, which `data.chat` describes; an Alpaca row 
     turns.target   the assistant's last answer, or the last without `weight: 0` (OpenAI's mark of turns that are not
                    trained); with `data.answers: all`, each of them, with `calls`, each that calls tools; calls are JSON
     turns.earlier  everything before that, one line per turn ("user: ..."); for data.context
-    turns.system   the system prompt
+    turns.system   what the system messages say beyond task.system_prompt, which goes without saying
     file.part      the part of a split that the file's name has, as train.jsonl and dev-00001.parquet do
     row.id         a hash of the row, for data without ids
     user.login     a value inside another one: see hallmark/data/nested.py
@@ -36,10 +36,20 @@ from hallmark.data.spans import BY_LABEL, JOINED, by_label, is_open, joined
 TURNS = ("turns.input", "turns.target", "turns.earlier", "turns.system")
 PART = "file.part"
 PARTS = {  # what a column of an official split, or a file's name, may say, in any case
-    "train": ("train", "training"),
-    "validation": ("validation", "valid", "val", "dev", "development"),
+    "train": ("train", "training", "apprentissage", "entrainement", "entrenamiento", "addestramento", "treino"),
+    "validation": (
+        "validation",
+        "valid",
+        "val",
+        "dev",
+        "development",
+        "validierung",
+        "validación",
+        "validazione",
+        "validação",
+    ),
     "calibration": ("calibration", "calib"),
-    "holdout": ("holdout", "test", "eval", "evaluation"),
+    "holdout": ("holdout", "test", "eval", "evaluation", "prueba", "teste"),
 }
 CALLS = ("tool_calls", "function_call")
 LAYOUTS = {"messages": ("role", "content"), "conversations": ("from", "value")}
@@ -53,7 +63,7 @@ ROLES = {
 class Extra:
     """Adds to each row the extra columns that `data:` names, and no others."""
 
-    def __init__(self, data: Data, others: Iterable[str] = ()) -> None:
+    def __init__(self, data: Data, others: Iterable[str] = (), system_prompt: str = "") -> None:
         targets = data.target if isinstance(data.target, list) else [data.target]
         optional = (data.context, data.tools, data.rejected, data.tags, data.split)
         templates = [data.id, data.group, data.input, *targets, *optional]
@@ -62,14 +72,14 @@ class Extra:
         own = (*TURNS, "row.id", PART)
         self.paths = sorted(name for name in named.union(others) if "." in name and name not in own)
         self.chat, self.calls = data.chat, data.answers == "calls"
-        self.markup = data.markup
+        self.markup, self.system_prompt = data.markup, system_prompt
         self.source = data.input if columns_of(data.input) == [data.input] else None  # of offsets
         self.seen: Counter[str] = Counter()
 
     def __call__(self, row: dict[str, Any], file: Path, number: int) -> dict[str, Any]:
         """The row with its extra columns; a `HallmarkError` if it needs a conversation and has none."""
         row = with_messages(row, self.chat) if self.chat else row
-        extra: dict[str, Any] = turns(row, file, number, calls=self.calls) if self.turns else {}
+        extra: dict[str, Any] = turns(row, file, number, self.system_prompt, calls=self.calls) if self.turns else {}
         extra |= {PART: part_of(file)} if self.part and PART not in row else {}
         extra |= {path: self.value(path, row, file, number) for path in self.paths if is_path(path, row)}
         if self.name:
@@ -90,6 +100,19 @@ class Extra:
         source = value_at(row, self.source.removesuffix(JOINED)) if self.source else None
         source = opened(source) if self.source and self.source.endswith(JOINED) else source
         return by_label(opened(value_at(row, path.removesuffix(BY_LABEL))), source, file, number, path, self.markup)
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences and lines of a text."""
+    return [part for part in re.split(r"(?<=[.!?])\s+|\s*\n\s*", text.strip()) if part]
+
+
+def beyond(system: str, prompt: str) -> str:
+    """What a system message says beyond the prompt; the message as it is if it lacks a sentence of the prompt."""
+    said, known = sentences(system), sentences(prompt)
+    if not known or not {*known} <= {*said}:
+        return system
+    return " ".join(part for part in said if part not in known)
 
 
 def part_of(file: Path) -> str | None:
@@ -122,7 +145,9 @@ def with_messages(row: dict[str, Any], chat: Chat) -> dict[str, Any]:
     return row | {"messages": found} if isinstance(said, list) else row
 
 
-def turns(row: dict[str, Any], file: Path, number: int, *, calls: bool = False) -> dict[str, Any]:
+def turns(
+    row: dict[str, Any], file: Path, number: int, system_prompt: str = "", *, calls: bool = False
+) -> dict[str, Any]:
     """The columns `turns.*` of a row; `calls`: as `data.answers: calls` has them."""
     column = layout_of(row)
     if column is None:
@@ -178,7 +203,7 @@ def turns(row: dict[str, Any], file: Path, number: int, *, calls: bool = False) 
         "turns.input": "\n".join([messages[question][1], *between]),
         "turns.target": messages[answer][1],
         "turns.earlier": "\n".join(f"{role}: {text}" for role, text in messages[:question] if role != "system"),
-        "turns.system": "\n".join(text for role, text in messages if role == "system"),
+        "turns.system": beyond("\n".join(text for role, text in messages if role == "system"), system_prompt),
     }
 
 
@@ -191,7 +216,7 @@ def _answers(messages: list[dict[str, Any]], role_key: str, *, calls: bool) -> l
 
 
 def earlier_answers(
-    row: dict[str, Any], file: Path, number: int, *, calls: bool = False
+    row: dict[str, Any], file: Path, number: int, system_prompt: str = "", *, calls: bool = False
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """For each answer before the last that is trained: its place among the messages, and the columns `turns.*` up to it.
 
@@ -203,7 +228,7 @@ def earlier_answers(
     roles = [ROLES[message[role_key]] for message in messages]
     ends = [at + 1 for at in _answers(messages, role_key, calls=calls) if "user" in roles[:at]]
     for end in ends[:-1]:
-        yield end, turns(row | {column: messages[:end]}, file, number, calls=calls)
+        yield end, turns(row | {column: messages[:end]}, file, number, system_prompt, calls=calls)
 
 
 def layout_of(row: dict[str, Any]) -> str | None:

@@ -99,7 +99,7 @@ def raw_rows(
     """
     path = Path(data.path)
     missing = Missing() if missing is None else missing
-    extra = Extra(data, mask.identity_columns)
+    extra = Extra(data, mask.identity_columns, task.system_prompt)
     seen = Seen()
     there = False
     position = count()
@@ -148,7 +148,8 @@ def checked_rows(
     try:
         whole = extra(row, file, number)
         calls = data.answers == "calls"
-        earlier = earlier_answers(whole, file, number, calls=calls) if data.answers != "last" else ()
+        prompt = task.system_prompt
+        earlier = earlier_answers(whole, file, number, prompt, calls=calls) if data.answers != "last" else ()
         found = [(end, _Row(file, number, whole | turns).checked(data, mask, task)) for end, turns in earlier]
         return [
             *(replace(raw, id=f"{raw.id}-{end}") for end, raw in found),

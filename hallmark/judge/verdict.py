@@ -137,11 +137,11 @@ def words(verdict: str, rules: list[Rule]) -> str:
 
 
 def tell(result: Verdict, log: logging.Logger) -> None:
-    """Log the rules that did not pass, those that are waived in red, and the verdict."""
+    """Log the rules that fail or are undecided, those that are waived in red, and the verdict."""
     for rule in result.rules:
         if rule.waived:
             waived = f"{VERDICTS[rule.outcome].lower()}, waived ({rule.waiver}): {rule.words}"
             log.warning("%s", in_red(printable(waived), sys.stderr))
-        elif rule.outcome != PASS:
+        elif rule.outcome in (FAIL, UNSURE):
             log.info("%s: %s", VERDICTS[rule.outcome].lower(), printable(f"{rule.words} {rule.note}".strip()))
     log.info("%s", printable(result.headline))

@@ -45,7 +45,7 @@ def read_known(params: Params, key: bytes | None) -> Known:
     """Read and check all raw rows; an error if one is bad, as `mask` would say it."""
     known = Known()
     path, data = Path(params.data.path), params.data
-    task, extra = Task(params.task), Extra(data, params.mask.identity_columns)
+    task, extra = Task(params.task), Extra(data, params.mask.identity_columns, params.task.system_prompt)
     identities: dict[str, set[tuple[str, str]]] = defaultdict(set)
     frozen = set(read_lock().records) if HOLDOUT_LOCK.exists() else set()
     with Progress("collect", None, "rows read", brief=True) as progress:

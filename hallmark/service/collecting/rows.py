@@ -47,7 +47,7 @@ class Rows:
         self.task = Task(params.task)
         self.again = Again(recorder)
         self.customers = Customers(known.groups, key)
-        self.with_extra = Extra(params.data, params.mask.identity_columns)
+        self.with_extra = Extra(params.data, params.mask.identity_columns, params.task.system_prompt)
         targets = params.data.target if isinstance(params.data.target, list) else [params.data.target]
         self.turns = not set(TURNS).isdisjoint({params.data.input, params.data.context, *targets})
         self.grouped = params.data.group not in ("row.id", params.data.id)
