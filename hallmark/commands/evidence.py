@@ -568,9 +568,10 @@ def add_later(found: Sequence[tuple[Column, Evidence]], order: Mapping[str, int]
         later = order[one] < order[name] or (name in timed and one not in timed)
         later = later and lacks[name] > 0.01 * len(column.values) > lacks[one]
         alike = len(keys[name] & keys[one]) > SHARED_KEYS * len(keys[name] | keys[one])
-        if later and alike and 0 <= (lead := of.score - given.score) < 1:
-            given.add(lead + 0.5, f"later than '{one}', and missing in {lacks[name]} rows")
+        if later and alike and (lead := of.score - given.score) < 1:
             guesses[name] = one
+            if lead >= 0:
+                given.add(lead + 0.5, f"later than '{one}', and missing in {lacks[name]} rows")
     return guesses
 
 
