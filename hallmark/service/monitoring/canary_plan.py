@@ -110,10 +110,10 @@ def words(found: Sequence[Needed], days: float, share: float, *, shadow: bool) -
     if shadow:
         how = f"at most, if a canary is asked in the shadow what prod's customers of the last {days:g} days ask"
     lines = [f"what the margins take, {how}:"]
+    unknown = [f"{one.rule} ({one.known:,})" for one in found if one.customers is None or one.least_margin is None]
     for one in found:
         unit = "%" if one.rule == "price" else "points"
         if one.customers is None or one.least_margin is None:
-            lines.append(f"  {one.rule}: {one.known:,} customers say too little about it to tell.")
             continue
         when = f"about {one.days:.1f} days" if one.days else f"{rounded_up(one.customers):,} customers"
         worse = f"; {100 * one.least_worse:.1f} {unit} worse is rolled back" if one.least_worse else ""
@@ -121,4 +121,4 @@ def words(found: Sequence[Needed], days: float, share: float, *, shadow: bool) -
             f"  {one.rule}: {100 * one.margin:g} {unit} take {when}. In {days:g} days, {one.known:,} customers show a margin "
             f"of {100 * one.least_margin:.1f} {unit}{worse}."
         )
-    return lines
+    return lines + ([f"  too few customers to tell: {', '.join(unknown)}"] if unknown else [])
