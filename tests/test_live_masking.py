@@ -279,6 +279,8 @@ def test_where_surrogates_run_out_placeholders_follow(params: Params) -> None:
 
 # --- refused, without a word of the text
 
+PHONES = [{"phone": {"items": {"anyOf": [{"enum": ["any", 491715558342]}]}}}]
+
 
 @pytest.mark.parametrize(
     ("changes", "messages", "tools", "status", "words"),
@@ -286,9 +288,10 @@ def test_where_surrogates_run_out_placeholders_follow(params: Params) -> None:
         ({"actions": {"CREDIT_CARD": "drop"}}, [user(f"My card: {CARD}")], None, 400, "CREDIT_CARD"),
         ({"allow": [CARD]}, [user(f"My card: {CARD}")], None, 422, "CREDIT_CARD in a value"),
         ({}, [user("Hi")], [{"name": "pay", "default": 4929722653797141}], 422, "CREDIT_CARD in a number of the tools"),
+        ({}, [user("Hi")], PHONES, 422, "PHONE_NUMBER in a number of the tools"),
         ({}, [user("Hi")], [{"name": "pay", "ann@acme-tools.io": 1}], 422, "EMAIL_ADDRESS in a key"),
     ],
-    ids=["drop", "allowed", "number", "key"],
+    ids=["drop", "allowed", "number", "enum", "key"],
 )
 def test_what_would_be_left_is_not_passed_on(
     params: Params, changes: dict[str, Any], messages: list[Any], tools: Any, status: int, words: str

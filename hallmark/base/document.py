@@ -22,16 +22,24 @@ def scalars(value: Any, *, keys: bool = False) -> Iterator[Any]:
 
 
 # Keys of a value that the key of their object names: those of a JSON Schema, and of `{"name": "phone", "value": ...}`.
-OF_A_VALUE = frozenset(("default", "const", "example", "examples", "value"))
+OF_A_VALUE = frozenset(("default", "const", "example", "examples", "value", "allOf", "anyOf", "oneOf"))
 
 
 def named(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """The scalars of a document, in the order of `scalars`, each with the key that names it."""
+    """The scalars of a document, in the order of `scalars`, each with the key that names it.
+
+    In an `enum`, the key outside names numbers. Texts there are what a model chooses among, and no values of that key.
+    """
     if isinstance(value, dict):
         label = value.get("name")
+        outside = label if isinstance(label, str) else name
         for key, item in value.items():
-            own = key not in OF_A_VALUE
-            yield from named(item, str(key) if own else label if isinstance(label, str) else name)
+            if key == "enum" and isinstance(item, list):
+                for option in item:
+                    yield from named(option, outside if isinstance(option, int | float) else key)
+            else:
+                of_outside = key in OF_A_VALUE or (key == "items" and isinstance(item, dict))
+                yield from named(item, outside if of_outside else str(key))
     elif isinstance(value, list):
         for item in value:
             yield from named(item, name)
