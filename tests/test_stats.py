@@ -73,6 +73,17 @@ def test_f1_family_from_counts():
     assert stats.macro_f1(np.array([[1.0, 0, 0, 0, 1, 1, 0, 0, 0]])) == pytest.approx([0.5])  # third label: not there
 
 
+def test_an_interval_holds_its_value_however_skewed_the_draws_are():
+    # Each label is right in one customer and wrong in another: a draw that has one of them only is at 0 or 1, on average below.
+    seen = np.zeros((400, 3 * 200))
+    for label in range(200):
+        seen[2 * label, 3 * label] = seen[2 * label + 1, 3 * label + 2] = 1  # a true positive, a false negative
+    found = bootstrap([f"{i}" for i in range(400)])
+    drawn = np.quantile(found.drawn(seen, "macro_f1"), 0.999)
+    interval = found.interval(seen, "macro_f1")
+    assert drawn < interval.value == interval.high == pytest.approx(2 / 3)
+
+
 def test_the_same_input_gives_the_same_digits_in_any_record_order():
     rng = np.random.default_rng(1)
     groups, values = rng.integers(0, 12, 300).astype(str), rng.random(300)

@@ -26,16 +26,16 @@ GRID = 2.0**30  # values are rounded to multiples of 1/GRID: their sums are then
 
 @dataclass(frozen=True)
 class Interval:
-    """A share or a difference of shares, and its confidence interval."""
+    """A share or a difference of shares, and its confidence interval, which holds it."""
 
     value: Signed
     low: Signed
     high: Signed
 
     def __post_init__(self) -> None:
-        """Refuse what is no interval."""
-        if self.low > self.high:
-            raise ValueError("an interval that ends before it starts")
+        """Refuse an interval that doesn't hold its value."""
+        if not self.low <= self.value <= self.high:
+            raise ValueError("a value outside of its interval")
 
     def rounded(self, digits: int = 6) -> Interval:
         return Interval(*(round(number, digits) + 0.0 for number in (self.value, self.low, self.high)))  # never "-0.0"
@@ -144,6 +144,9 @@ class ClusterBootstrap:
     percentile": alpha/2 becomes Phi(-sqrt(G/(G-1)) * t(alpha/2, G-1)) for G clusters), since plain percentiles are too
     narrow when clusters are few. Clusters of unequal size count as fewer: G is Kish's effective number
     (`effective_clusters`). One cluster says nothing about others: its interval is all of `bounds`.
+
+    Nearly all draws can lie on one side of the value: percentiles don't correct a bias (Efron and Tibshirani 1993, section
+    14.3). So an interval is made to hold its value: it only gets wider, and covers at least as often.
     """
 
     def __init__(
@@ -191,7 +194,7 @@ class ClusterBootstrap:
         """
         sums = self._sums(columns)
         value = float(of(sums.sum(axis=0, keepdims=True))[0])
-        return self._interval(value, of(self._weights @ sums), bounds)
+        return self.of_draws(value, of(self._weights @ sums), bounds)
 
     def difference(
         self,
@@ -205,7 +208,7 @@ class ClusterBootstrap:
         Both are (n, k) with `of` as in `statistic`, or values of shape (n,) whose means are compared (`of` None).
         """
         value, draws = self._differences(before, after, of)
-        return self._interval(value, draws, bounds)
+        return self.of_draws(value, draws, bounds)
 
     def rate_difference(self, before: ArrayLike, after: ArrayLike) -> Interval:
         """`after` minus `before` of paired booleans of shape (n,), never narrower than Newcombe's paired interval.
@@ -252,7 +255,12 @@ class ClusterBootstrap:
 
     def of_draws(self, value: float, draws: NDArray[Any], bounds: tuple[float, float]) -> Interval:
         """The interval of what was computed from measures of each draw (`drawn`); `value`: the same from all records."""
-        return self._interval(value, draws, bounds)
+        import numpy as np
+
+        if self.clusters == 1:
+            return Interval(value, *bounds)
+        low, high = np.quantile(draws, [self._tail, 1 - self._tail])
+        return Interval(value, max(bounds[0], min(value, float(low))), min(bounds[1], max(value, float(high))))
 
     def records_needed(
         self, before: ArrayLike, after: ArrayLike, difference: float, power: float, of: Statistic | None = None
@@ -292,14 +300,6 @@ class ClusterBootstrap:
         sums = np.zeros((self.clusters, table.shape[1]))
         np.add.at(sums, self._of_record, table)
         return sums
-
-    def _interval(self, value: float, draws: NDArray[Any], bounds: tuple[float, float]) -> Interval:
-        import numpy as np
-
-        if self.clusters == 1:
-            return Interval(value, *bounds)
-        low, high = np.quantile(draws, [self._tail, 1 - self._tail])
-        return Interval(value, max(bounds[0], float(low)), min(bounds[1], float(high)))
 
 
 def whole(columns: Sequence[Any], statistic: str) -> float:

@@ -52,9 +52,11 @@ class Rule:
     waiver: str | None
 
     def __post_init__(self) -> None:
-        """Refuse a share above 1. Draws can be so skewed that an honest value is outside of its interval."""
-        if self.unit in ("share", "points") and abs(self.value or 0.0) > 1:
-            raise ValueError("a share above 1")
+        """Refuse a share above 1, and a value outside of its interval."""
+        value = self.value or 0.0
+        inside = self.low is None or self.high is None or self.low <= value <= self.high
+        if not inside or (self.unit in ("share", "points") and abs(value) > 1):
+            raise ValueError("a value that can't be")
 
     @property
     def words(self) -> str:
