@@ -54,7 +54,7 @@ def run(params: Params) -> None:
     known, timeable = rows_with_room(prompts, params.eval.max_new_tokens, settings.max_tokens)
     rows, others = ([timeable[at] for at in drawn] for drawn in drawn_rows(len(timeable), settings.requests))
     asked = callers_of(params, records)  # a bad row is an error before anything is loaded
-    evaluated = read_evaluated(records) if settings.parity.records else []
+    evaluated = read_evaluated(records, params) if settings.parity.records else []
     with running(settings.models, params) as servers:
         measured = stamp(machine(settings.server, params.compute))
         shipped = Shipped(params, records, evaluated, rows, known)

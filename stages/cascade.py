@@ -13,7 +13,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
-from hallmark.answer.predictions import bootstrap_of
+from hallmark.answer.predictions import answers_of, bootstrap_of
 from hallmark.base.betting import mean_interval
 from hallmark.base.files import REPORTS, write_json
 from hallmark.base.measured import measured
@@ -36,7 +36,7 @@ from hallmark.judge.risk import Answers, Bound, bound
 from hallmark.judge.risk_curve import Curve, area_difference, curve
 from hallmark.judge.scores import RAW, Calibrated, missing, raw_of
 from hallmark.params.loader import Params, run_with_params
-from hallmark.task.predictions import CALIBRATION, Prediction, paired, read_predictions
+from hallmark.task.predictions import CALIBRATION, Prediction, paired
 
 log = logging.getLogger("cascade")
 
@@ -47,7 +47,7 @@ Predictions = Sequence[Prediction]
 def run(params: Params) -> None:
     """Read the tuned model's answers to calibration part and holdout, and the fallback's; write reports/cascade.json."""
     with measured("cascade"):
-        report = judged(params, read_predictions("tuned"), read_predictions(CALIBRATION))
+        report = judged(params, answers_of("tuned", params), answers_of(CALIBRATION, params))
         write_json(REPORTS / "cascade.json", asdict(report))
     log.info("%s", " ".join(filter(None, (report.words, report.order_words))))
 
@@ -169,7 +169,7 @@ def system(tuned: Predictions, goes_out: Sequence[bool], params: Params) -> Syst
     if name == HUMAN:
         rows, fallback = tuned, [True] * len(tuned)
     else:
-        others = read_predictions(name)
+        others = answers_of(name, params)
         rows, fallback = paired(name, others, tuned), right(others)
     out_of = {row.id: out for row, out in zip(tuned, goes_out, strict=True)}
     out, alone = [out_of[row.id] for row in rows], right(rows)

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from hallmark.answer.measures import measures_of
-from hallmark.answer.predictions import bootstrap_of
+from hallmark.answer.predictions import answers_of, bootstrap_of
 from hallmark.base.files import REPORTS, write_json
 from hallmark.base.stats import ClusterBootstrap, judge, mcnemar
 from hallmark.judge.comparison import (
@@ -33,7 +33,7 @@ from hallmark.judge.comparison import (
 from hallmark.judge.failures import failures, failures_alone, possible
 from hallmark.judge.linear import against_linear
 from hallmark.judge.online import online
-from hallmark.judge.paired_records import answers_of, slices, transitions, words, write_transitions
+from hallmark.judge.paired_records import slices, transitions, words, write_transitions
 from hallmark.judge.reported import constrained, read_metrics, records_read
 from hallmark.judge.retrieval import retrieval
 from hallmark.params.loader import Params, run_with_params
@@ -49,13 +49,13 @@ Predictions = Sequence[Prediction]
 def run(params: Params) -> None:
     """Read the predictions of all models; write reports/comparison.json and reports/transitions.csv."""
     task = Task(params.task)
-    tuned = answers_of("tuned", task)
-    others = {name: answers_of(name, task) for name in ("base", *params.eval.comparators)}
+    tuned = answers_of("tuned", params)
+    others = {name: answers_of(name, params) for name in ("base", *params.eval.comparators)}
     measures = measures_of(task, [row for rows in (tuned, *others.values()) for row in rows])
     bootstrap = bootstrap_of(tuned, params)
     models = [against(name, rows, tuned, params, task, measures) for name, rows in others.items()]
     linear = against_linear(others, tuned, task, params.compare, params.seed, records_read(params.sft))
-    later = online(tuned, answers_of(ONLINE, task), params.compare, params.seed)
+    later = online(tuned, answers_of(ONLINE, params), params.compare, params.seed)
     for line in [*(model.words for model in models), linear.words, *([later.words] if later else [])]:
         log.info(line)
     comparison = Comparison(

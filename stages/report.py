@@ -7,10 +7,10 @@ page can't. Its templates, style and script, and the parts of it that need more 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from hallmark.answer.grounding import Grounding
+from hallmark.answer.predictions import answers_of
 from hallmark.base.figures import percent
 from hallmark.base.files import REPORTS, write_text
 from hallmark.base.outcomes import OUTCOMES
@@ -35,7 +35,7 @@ PAGE = REPORTS / "comparison.html"
 
 def run(params: Params) -> None:
     """Read what the stages before reported; write the page."""
-    tuned = read_predictions("tuned")
+    tuned = answers_of("tuned", params)
     results = read_results()
     comparison = results.comparison
 
@@ -43,7 +43,7 @@ def run(params: Params) -> None:
     of = {column.name: column for column in results.models}
     names = ["base", "tuned", *(name for name in of if name not in ("base", "tuned"))]
     titles = {name: of[name].title for name in names}
-    models: list[Sequence[Prediction | None]] = [tuned if name == "tuned" else answered(name, tuned) for name in names]
+    models = [answered(tuned if name == "tuned" else answers_of(name, params), tuned) for name in names]
     linear: list[Prediction] = []
     if comparison.against.classical.applies:
         linear, titles["classical"] = read_predictions("classical"), "Linear"
@@ -52,7 +52,7 @@ def run(params: Params) -> None:
     task = Task(params.task)
     answers: dict[str, list[str | None]] = {
         name: [row.answer if row else None for row in rows]
-        for name, rows in zip(titles, [*models, *([linear] if linear else [])], strict=True)
+        for name, rows in zip(titles, [*models, *([answered(linear, tuned)] if linear else [])], strict=True)
     }
     labels = by_label(task, [row.target for row in tuned], answers)
     labellers = [Labeller(linear, task.kind.label_names(task), labels.right["classical"])] if linear else []

@@ -164,7 +164,7 @@ def test_a_gguf_file_is_scored_where_llama_cpp_is_and_an_adapter_in_4_bits(works
         program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     params, records = load_params(), read_records(HOLDOUT).rows(named=True)
-    sample = Shipped(params, records, read_evaluated(records), [], range(len(records)))
+    sample = Shipped(params, records, read_evaluated(records, params), [], range(len(records)))
     options = Options("bfloat16", "sdpa", "cpu", 10, 16)
     names = ["nf4", "merged", "q8_0", "q4_k_m"]
     found = {

@@ -23,7 +23,7 @@ from hallmark.task.predictions import Confidence
 from stages import cascade, gate
 from tests.made_up import ROOT, prediction, typed, without_comparators, write_predictions
 from tests.made_up_release import CASCADE as SHIPPED
-from tests.rows import with_changes, write_lines
+from tests.rows import refused, with_changes, write_lines
 
 PARAMS = with_changes(
     without_comparators(load_params(ROOT / "params.yaml")),
@@ -97,6 +97,13 @@ def test_what_is_sure_goes_out_and_a_person_answers_the_rest(folder):
     first = (folder / "reports/cascade.json").read_bytes()
     ran(folder, HOLDOUT, CALIBRATION)
     assert (folder / "reports/cascade.json").read_bytes() == first
+
+
+def test_answers_that_are_said_to_be_right_and_are_not_are_refused(folder):
+    with refused("dvc repro calibration", row=1, field="exact_match"):
+        ran(
+            folder, HOLDOUT, [row | {"exact_match": True, "outcome": "pass", "prediction": "{}"} for row in CALIBRATION]
+        )
 
 
 def test_a_fallback_that_answered_a_sample_is_compared_on_that(folder):

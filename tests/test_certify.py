@@ -170,6 +170,11 @@ def test_no_token_of_the_remote_gets_into_the_provenance(repo: Path) -> None:
     ("break_it", "message"),
     [
         (lambda: Path("models/adapter/adapter_config.json").write_text("{}"), "models/adapter is not what sft made"),
+        (
+            lambda: edit(Path("reports/gate.json"), lambda v: v["rules"][0].update(value=0.79)),
+            "reports/gate.json is not what gate",
+        ),
+        (lambda: Path("reports/eval/tuned/predictions.jsonl").write_text("{}\n"), "reports/eval is not what eval made"),
         (lambda: Path("data/raw/tickets.jsonl").write_text("{}\n"), "data/raw/tickets.jsonl is not what split read"),
         (lambda: _param("r: 16", "r: 8"), "param sft is not what sft ran with"),
         (lambda: Path("dvc.lock").unlink(), "dvc.lock: no such file"),

@@ -69,11 +69,12 @@ def test_a_text_may_change_without_a_loss_and_losses_are_not_paid_for_by_wins(mo
 def test_the_evaluated_answers_must_be_to_the_records_of_the_holdout(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_models(tmp_path, ["pass"] * 3, ["pass"] * 3)
-    assert [row.id for row in read_evaluated([{"id": f"T-0000{i}"} for i in range(3)])] == [
+    params = load_params(ROOT / "params.yaml")
+    assert [row.id for row in read_evaluated([{"id": f"T-0000{i}"} for i in range(3)], params)] == [
         "T-00000", "T-00001", "T-00002"
     ]  # fmt: skip
     with refused("dvc repro eval@tuned"):
-        read_evaluated([{"id": "T-00000"}])
+        read_evaluated([{"id": "T-00000"}], params)
 
 
 def test_a_report_comes_back_as_it_was_written_and_is_told_in_words(tmp_path, monkeypatch):

@@ -1,13 +1,15 @@
-"""From a record and the score of its answer to a line of predictions.jsonl, and the bootstrap over such lines."""
+"""From a record and the score of its answer to a line of predictions.jsonl; such lines read again, and the bootstrap over them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from hallmark.answer.scoring import Score
+from hallmark.answer.scoring import Score, Scorer
+from hallmark.base.errors import HallmarkError
 from hallmark.base.stats import ClusterBootstrap
-from hallmark.task.predictions import Prediction
+from hallmark.task.predictions import Prediction, predictions_of, read_predictions, stage_of
+from hallmark.task.task import Task
 
 if TYPE_CHECKING:
     from hallmark.params.loader import Params
@@ -43,6 +45,17 @@ def prediction(record: Row, text: str, score: Score, *, finish: Literal["stop", 
         read=score.read,
         scores=score.scores,
     )
+
+
+def answers_of(model: str, params: Params) -> list[Prediction]:
+    """The predictions of a model. Which are right is counted once more, from their texts; an error if the file says otherwise."""
+    rows, scorer = read_predictions(model), Scorer(Task(params.task))
+    remedy = f"run `dvc repro {stage_of(model)}`, which makes it"
+    for number, row in enumerate(rows, 1):
+        if {row.exact_match, row.outcome == "pass"} != {scorer.same(row.target, row.answer)}:
+            problem = "says of an answer that it is right, or wrong, and its texts say otherwise"
+            raise HallmarkError(problem, file=predictions_of(model), row=number, field="exact_match", remedy=remedy)
+    return rows
 
 
 def bootstrap_of(rows: Sequence[Prediction], params: Params) -> ClusterBootstrap:

@@ -14,6 +14,7 @@ from hallmark.answer.callers import received
 from hallmark.answer.endpoint import ServedModel
 from hallmark.answer.evaluated_models import own_answerers
 from hallmark.answer.parity import Artefact, Cost, Live, Parity
+from hallmark.answer.predictions import answers_of
 from hallmark.answer.scoring import Scorer
 from hallmark.base.compute import deterministic, set_up
 from hallmark.base.errors import HallmarkError
@@ -24,7 +25,7 @@ from hallmark.serve.engine import Asking, StartedSettings
 from hallmark.serve.engines.endpoint import EndpointAsking
 from hallmark.serve.load import Outcome
 from hallmark.serve.server import Server
-from hallmark.task.predictions import Prediction, predictions_of, read_predictions
+from hallmark.task.predictions import Prediction, predictions_of
 from hallmark.task.task import Task
 
 if TYPE_CHECKING:
@@ -34,9 +35,9 @@ if TYPE_CHECKING:
 SERVER = "server"
 
 
-def read_evaluated(records: Sequence[Mapping[str, Any]]) -> list[Prediction]:
+def read_evaluated(records: Sequence[Mapping[str, Any]], params: Params) -> list[Prediction]:
     """The evaluated answers to the holdout's records. Raises HallmarkError if they are to others."""
-    evaluated = read_predictions("tuned")
+    evaluated = answers_of("tuned", params)
     if [row.id for row in evaluated] != [record["id"] for record in records]:
         raise HallmarkError(
             "these are not the answers to the records of this holdout",

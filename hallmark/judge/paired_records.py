@@ -6,32 +6,14 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from hallmark.answer.scoring import Scorer
-from hallmark.base.errors import HallmarkError
 from hallmark.base.figures import percent, rate, signed
 from hallmark.base.files import atomic
 from hallmark.base.stats import Interval, McNemar, newcombe_paired
 from hallmark.judge.comparison import Slice, Transition
 from hallmark.judge.metrics import writable
-from hallmark.task.predictions import BANDS, Prediction, predictions_of, read_predictions, stage_of
-from hallmark.task.task import Task
+from hallmark.task.predictions import BANDS, Prediction
 
 Predictions = Sequence[Prediction]
-
-
-def answers_of(model: str, task: Task) -> list[Prediction]:
-    """The predictions of a model. Which are right is counted once more, from their texts; an error if the file says otherwise."""
-    rows, scorer = read_predictions(model), Scorer(task)
-    for number, row in enumerate(rows, 1):
-        if {row.exact_match, row.outcome == "pass"} != {scorer.same(row.target, row.answer)}:
-            raise HallmarkError(
-                "says of an answer that it is right, or wrong, and its texts say otherwise",
-                file=predictions_of(model),
-                row=number,
-                field="exact_match",
-                remedy=f"run `dvc repro {stage_of(model)}`, which makes it",
-            )
-    return rows
 
 
 def words(

@@ -11,7 +11,7 @@ from typing import Any
 from hallmark.base.outcomes import OUTCOMES, in_words
 from hallmark.page.labels import ByLabel
 from hallmark.page.text import LABEL, UNSEEN, UNSEEN_IN_NAME, clip, cut, value
-from hallmark.task.predictions import Prediction, read_predictions
+from hallmark.task.predictions import Prediction
 from hallmark.task.values import FieldResult
 
 MOST_CHARS = 40_000_000  # of all records on a page: more makes a browser slow
@@ -25,9 +25,9 @@ SORTS = {  # of records with retrieval, by what they are called in comparison.js
 }
 
 
-def answered(name: str, tuned: Sequence[Prediction]) -> list[Prediction | None]:
+def answered(rows: Sequence[Prediction], tuned: Sequence[Prediction]) -> list[Prediction | None]:
     """A model's answer to each record of the holdout; None if it was not asked."""
-    given = {row.id: row for row in read_predictions(name)}
+    given = {row.id: row for row in rows}
     return [given.get(row.id) for row in tuned]
 
 
