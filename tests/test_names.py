@@ -45,15 +45,6 @@ def test_the_fields_of_a_record_speak_of_one_person() -> None:
 RECEIPT = "MERIDIAN STATIONERY SDN BHD\nNO. 12 HARBOUR ROAD\nCASHIER: SITI\nQTY RM\nREG 0012\nTOTAL INCL GST\nRM 12.00\nCASH\n"
 
 
-def test_a_company_on_a_receipt_is_no_person() -> None:
-    values = found(RECEIPT)
-    assert values["MERIDIAN STATIONERY SDN BHD"] == "ORGANIZATION"
-    assert [value for value, kind in values.items() if kind == "PERSON"] in ([], ["SITI"])
-    assert found("LAKESIDE\nSDN BHD\nINVOICE NO 12\nTOTAL 9.00 RM CASH\nTHANK YOU") == {
-        "LAKESIDE\nSDN BHD": "ORGANIZATION"
-    }
-
-
 @pytest.mark.parametrize(
     ("text", "span", "kind", "value"),
     [

@@ -154,9 +154,9 @@ _MEASURES = r"(?:percent|degrees?|km|miles?|met(?:er|re)s?|feet|ft|pounds?|dolla
 # What an age ends before, and a count does not: "turned 47 in May", not "turned 40 tickets into tasks"
 _THEN = r"(?=[ ]?(?:[.,;:!?)\n]|$)(?!\d)|[ ](?:in|on|at|this|last|next|today|yesterday|tomorrow|now|then|soon|and|or|but|so|when|while|before|after|as|years|yrs)(?![\w'’-]))(?![.,:]\d)"
 _NO_AGE = rf"(?![\w%-]|[.:]\d|[ ](?:%|of|hundred|thousand|million|o'clock|[ap]\.?m|(?!weeks?|months?){_MEASURES}))"
-_KIN = r"(?:(?:grand|step|god)?(?:mother|father|son|daughter|child)|grand(?:ma|pa)|mum|mom|dad|husband|wife|brother|sister|uncle|aunt|niece|nephew|cousin|partner|fianc[eé]e?|man|woman|boy|girl|patient|victim|applicant|claimant|suspect|tenant|pensioner)"
+_KIN = r"(?:(?:grand|step|god)?(?:mother|father|son|daughter|child)|grand(?:ma|pa)|mum|mom|dad|husband|wife|brother|sister|uncle|aunt|niece|nephew|cousin|partner|fianc[eé]e?|kids|children|sons|daughters|twins|man|woman|boys?|girls?|patient|victim|applicant|claimant|suspect|tenant|pensioner)"
 _AGE = compiled(
-    rf"{_SMALL}(?=[ ]?-?(?:years?|yrs?|months?|weeks?)[ -](?:old|young|of age)\b|[ ]?(?:y/?o|yo)\b|-?jährige?[rnms]?\b|enne\b)"
+    rf"{_SMALL}(?=[ ]?-?(?:years?|yrs?|months?|weeks?)[ -](?:old|young|of age)\b|[ ]?(?-i:[MF])(?=,?[ ](?:with|c/o|present|admitted|smoker))|[ ]?(?:y/?o|yo)\b|-?jährige?[rnms]?\b|enne\b)"
     rf"|\b(?:age[ds]?:?|age of|when (?:he|she|they|i) (?:was|were)|i(?:'| a)m|edad[ ]?:|âge[ ]?:|età[ ]?:|alter[ ]?:)[ ]*(?P<m>\d{{1,3}})"
     rf"(?![ ]?(?:%|(?:(?:and|or) (?:over|above|older|under|below|younger)|to|up)\b|{_MEASURES}|[.:/-]?\d))\b(?=\W|$)"
     rf"|\b(?:turn(?:s|ed|ing)|(?:will|to|would|'ll) turn)[ ](?P<t>\d{{1,3}}){_THEN}"
@@ -178,7 +178,7 @@ _AGED = compiled(
 )
 # "my son is 9", "a boy of 12", "mother (58)", "retired at 60", "his 40th birthday": what stands before it says so; "in her late fifties"
 _SAID = compiled(
-    rf"(?:is|was|turns|turned|be)[ ](?:(?:now|only|already|just|nearly|about|almost|over|still)[ ])?(?P<kin>\d{{1,2}}|{_IN_WORDS}){_THEN}|of[ ](?P<of>\d{{1,2}}){_NO_AGE}|\((?P<put>\d{{1,2}})\)"
+    rf"(?:is|was|are|were|turns|turned|be)[ ](?:(?:now|only|already|just|nearly|about|almost|over|still)[ ])?(?P<kin>\d{{1,2}}|{_IN_WORDS}){_THEN}|of[ ](?P<of>\d{{1,2}}){_NO_AGE}|\((?P<put>\d{{1,2}})\)"
     rf"|at[ ](?P<life>\d{{2,3}}){_THEN}|At[ ](?P<led>[1-9]\d)(?=,?[ ](?:he|she|I)\b|,[ ](?:my|his|her|[A-Z][\w'’-]+)\b)|(?P<day>\d{{1,3}}(?:st|nd|rd|th))(?=[ ]birthday)"
     r"|in[ ](?:my|his|her|their)[ ](?:early |mid[ -]?|late )?(?P<tens>[2-9]0s|(?:twen|thir|for|fif|six|seven|eigh|nine)ties)\b"
 )

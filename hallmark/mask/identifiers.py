@@ -308,7 +308,7 @@ def _cue_at(tokens: list[str], at: int, known: Cues) -> tuple[Cue, int, bool] | 
 
 
 _AFTER = re.compile(
-    r"[ ]?(?:[(=,]|(?:is|was|being|as|es|ist|est|è)\b)[ ](?:(?:my|our|the|your|his|her|their|mi|su|meine|mon|ma|la|il|mio)[ ])?(?P<cue>[^\W\d_]+(?:[ '’-][^\W\d_]+){0,4})",
+    r"[ ]?(?:[(=,]|(?:is|was|being|as|es|ist|est|è)\b)[ ](?P<of>the[ ](?:number|ref|reference|code|id)[ ](?:of|for|on)[ ])?(?:(?:my|our|the|your|his|her|their|mi|su|meine|mon|ma|la|il|mio)[ ])?(?P<cue>[^\W\d_]+(?:[ '’-][^\W\d_]+){0,4})",
     re.IGNORECASE,
 )
 
@@ -322,7 +322,7 @@ def _named_after(text: str, start: int, end: int, known: Cues) -> Announced | No
     for last in range(min(LONGEST_CUE, len(tokens)) - 1, -1, -1):
         cue = known.known.get(" ".join(tokens[: last + 1]))
         if cue and tokens[0] not in _PUBLIC:
-            numbered = last + 1 < len(tokens) and tokens[last + 1] in _NUMBER_WORDS
+            numbered = after["of"] or (last + 1 < len(tokens) and tokens[last + 1] in _NUMBER_WORDS)
             return Announced(cue, True, False, False) if numbered or not cue.thing else None
     return None
 

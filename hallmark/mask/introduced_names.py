@@ -53,14 +53,15 @@ _LINKS = frozenset(
 _GAP = r"(?:[ \t\u00a0]|<[^<>\n]{1,60}>|[*_\"“(])*"  # blanks and markup
 _BREAK = rf"{_GAP}(?:\r?\n{_GAP}){{0,2}}"
 _NEXT = re.compile(r"[ \u00a0]{0,2}([^\W\d_]+(?:['’-][^\W\d_]+)*)(\.?)")
-_CLOSED = re.compile(r"[ \t]*(?:[.,;:!?)<>\n\r\"”*/|–—-]|$)")
+_CLOSED = re.compile(r"(?:[ ]x{1,4}(?!\w))?[ \t]*(?:[.,;:!?)<>\n\r\"”*/|–—-]|$)")
 
+_LABELS = any_of(word_list("words/name_labels.txt"))
 _SURE = compiled(
     r"(?<![^\W_])(?:(?:my|his|her|their|your|our|full|first|last|middle|maiden|given|family|customer(?:'s)?|caller(?:'s)?)"
     r"(?: (?:full|first|last|middle|maiden|given|family))? ?(?:sur)?name|(?<![^\W_] )(?:sur)?name)"
     r"(?:['’]s|:| is:?| was:?)(?: (?:is|it['’]?s))?(?![\w'’])"
     r"|(?<![^\W_])(?:(?:sur|(?:full|first|last|middle|maiden|given|family) )name(?= (?-i:[A-Z])))"
-    r"|(?<![^\W_])(?:call(?:s|ed)? me|(?:i am|i['’]m|is) called|i go by|(?:caller|contact|from|attn|signed(?: by)?|payee|passenger):)(?!\w)",
+    rf"|(?<![^\W_])(?:call(?:s|ed)? me|(?:i am|i['’]m|is) called|i go by|(?:{_LABELS}):|c/o(?= (?-i:[A-Z])))(?!\w)",
     re.IGNORECASE,
 )
 # Types of programming languages and databases that are no English words, or are listed as names too: "name: str".
@@ -88,7 +89,7 @@ _HELLO = (
 )
 _GREETING = compiled(rf"(?:^|[\n>.!?:\"“])[ \t]*{_HELLO}(?![\w'’]),?(?=[ <])", re.IGNORECASE)
 _BYE = (
-    r"(?:(?:many |kind |best |warm )?(?:thanks|thank you|thx|tnx|ty|cheers|regards|wishes)(?: again| so much| a lot| very much| in advance)?"
+    r"(?:(?:many |kind |best |warm )?(?:thanks|thank you|thx|tnx|ty|cheers|regards|wishes)(?: again| so much| a lot| a million| very much| in advance)?"
     r"|(?:yours )?(?:sincerely|truly|faithfully)|best|love|yours)"
 )
 _CLOSING = compiled(rf"(?<![\w'’]){_BYE}(?![\w'’])[ ]?[,.!-]{{0,2}}(?=[\s<])", re.IGNORECASE)

@@ -24,6 +24,8 @@ from hallmark.mask.rules import Found, formed
 _LISTED = word_list("words/jobs.txt")
 _SMALL = word_list("words/small_words.txt")
 _STOPS = any_of(_SMALL)
+_PARTIES = "accused|appellant|applicant|claimant|complainant|deceased|defendant|insured|patient|plaintiff|respondent|tenant|victim|witness"
+_PEOPLE = any_of(word_list("words/relations.txt") | word_list("words/person_roles.txt"))
 _ENDINGS = ("ographer", "ologist", "ician", "therapist")
 JOBS = any_of(_LISTED)
 _HEAD = rf"(?:(?:\w+-)?(?:{JOBS})|\w{{3,}}(?:{any_of(_ENDINGS)}))"
@@ -33,11 +35,14 @@ _MODIFIERS = r"(?:(?!(?:a|an|the|and|or|of|in|on|at|to|for|very|really|good|grea
 _JOB = rf"(?:(?:[\w/]+[ ]and[ ](?=\w+[ ]\w))?{_MODIFIERS}{_HEAD}s?(?:/[a-z]+){{0,2}}(?![\w'’-]){_FIELDS}?|{_RANK}[ ]of[ ][\w&'’-]+(?:[ ][A-Z][\w'’-]+)?)"
 # "works as a nurse", "I'm a school nurse", "she was appointed chief engineer", "a retired librarian"
 _IS = compiled(
-    r"(?<![^\W_])(?i:(?:work(?:s|ed|ing)?|employed|apply(?:ing)?|applied|appointed|hired|trained|qualified|career|job|retired|started|joins?|joined|position)"
+    r"(?<![^\W_])(?i:(?:work(?:s|ed|ing)?|employed|apply(?:ing)?|applied|appointed|hired|trained|qualified|career|job|retired|started|joins?|joined|position|speaking|served)"
     r"(?:[ ]\w+){0,3}?[ ]as(?:[ ](?:an?|the|our|their))?"
     r"|(?:i am|i'm|he is|he's|she is|she's|who is|he was|she was|who was|i was)(?:[ ](?:an?|the|our|their|now an?|now the|currently an?)(?:[ ]new)?)"
     r"|(?:became|becomes|become|been named|was named|been appointed|was appointed|promoted to)(?:[ ](?:an?|the|our|their))?"
-    r"|former|retired"
+    r"|(?:i am|i'm|he is|he's|she is|she's|who is|he was|she was|who was|i was)(?:[ ]now)?(?=[ ](?:head|chief|deputy|assistant|senior|managing)[ ])"
+    r"|(?:train|study|trained|training|studying|wants?|wanted|hop(?:es?|ed|ing)|used)[ ]to[ ](?:be|become)[ ]an?"
+    rf"|(?:my|his|her|our|their|whose)[ ](?:(?:late|older|younger|elder)[ ])?(?:{_PEOPLE}),?[ ]an?"
+    r"|then[ ]as[ ]an?|former|retired|(?:occupation|profession)(?=[ ][a-z])"
     r"|(?<=[a-z],[ ])is[ ]an?|(?<=[a-z][ ])(?:is|was)[ ](?:an?|the)(?:[ ][A-Z][a-z]+(?:n|sh|ese|ch|k|i))"
     r"|(?:job title|occupation|profession|position|job|designation|employment)[ ]?(?::|is)(?:[ ]an?)?)[ ]+"
     r"(?:(?:former|retired|self-employed|qualified|freelance|strong|good|great|new|part-time|full-time)[ ])?"
@@ -53,7 +58,7 @@ _SAID = re.compile(
     rf", (?!chartered|registered|licensed)(?:[a-z]+ed|{any_of(IRREGULAR.values())}|came|left|got|went|took|made|became|works|lives|has|had|rents|owns|uses|gets|goes|takes|makes|keeps|needs)\b"
 )
 _SORT = re.compile(
-    rf"(?:,[ ]{_FIELD}(?:[ ]{_FIELD}){{0,3}}(?:,?[ ]and[ ]{_FIELD}(?:[ ]{_FIELD})?{_ENDS})?(?=[ ]?(?:[),;.|\n(]|$)|[ ](?:{_STOPS})\b))?(?:[ ]\([A-Za-z][A-Za-z ,/&-]{{1,60}}\))?"
+    rf"(?:,[ ](?!then\b){_FIELD}(?:[ ]{_FIELD}){{0,3}}(?:,?[ ]and[ ]{_FIELD}(?:[ ]{_FIELD})?{_ENDS})?(?=[ ]?(?:[),;.|\n(]|$)|[ ](?:{_STOPS})\b))?(?:[ ]\([A-Za-z][A-Za-z ,/&-]{{1,60}}\))?"
 )
 # "Tobias Renn, audiologist, ...", "Saoirse Byrne (head of logistics)"
 _AFTER = compiled(
@@ -74,20 +79,20 @@ _OF_PERSON = re.compile(
 _SAYS_I = re.compile(r",?[ ](?:I|he|she|my)\b")
 # "Pedro is a tree surgeon", "my dad was a coal miner"
 _IS_A = compiled(
-    rf"(?<=[^\W_][ ])(?:is|was)[ ](?:(?:now|currently|also|still)[ ])?(?:an?|our|the)[ ](?:retired[ ])?(?P<job>(?i:{_JOB}))(?:{_ENDS}|(?=[ ](?:and|all|there|here|now|again|by)\b))"
+    rf"(?:(?<=[^\W_][ ])(?:is|was)|(?<=[^\W_])['’]s)[ ](?:(?:now|currently|also|still)[ ])?(?:an?|our|the)[ ](?:retired[ ])?(?P<job>(?i:{_JOB}))(?:{_ENDS}|(?=[ ](?:and|all|there|here|now|again|by|aged|but)\b))"
 )
 _SUBJECT = re.compile(
-    rf"(?:(?<![^\W_])(?i:he|she|who|i|(?:my|his|her|our|their)[ ](?:[\w-]+[ ])?(?:{any_of(word_list('words/relations.txt'))})(?:[ ]{_NAME})?)|(?P<name>{_NAME}))"
-    r"(?:,?[ ](?:has|had|have|now|currently|also|is|was|been|who|still)){0,4}[ ]$"
+    rf"(?:(?<![^\W_])(?i:he|she|who|i|the[ ](?:{_PARTIES})|(?:my|his|her|our|their)[ ](?:[\w-]+[ ])?(?:{_PEOPLE})(?:[ ]{_NAME})?)|(?P<name>{_NAME}))"
+    r"(?:,?[ ](?:has|had|have|now|currently|also|is|was|been|who|still)){0,4}[ ]?$"
 )
 _NO_JOBS = word_list("words/relations.txt") | frozenset(
     ("customer", "guest", "member", "user", "subscriber", "visitor", "whole", "result")
 )
 # "our accounts clerk Tomasz Lis", "the actress Thandeka Mokoena", "Professor Eze"
 _BEFORE = compiled(
-    rf"(?:(?<![^\W_])(?i:our|the|their|an?|my|his|her)[ ])?(?<![\w'’-])(?P<job>(?i:(?:[a-z'’-]+[ ])?{_HEAD}))[ ](?P<name>{_NAME})"
+    rf"(?:(?<![^\W_])(?i:our|the|their|an?|my|his|her)[ ])?(?<![\w'’-])(?P<job>(?i:(?:[a-z'’-]+[ ])?{_HEAD})),?[ ](?P<name>{_NAME})"
 )
-_TO_CAPITAL = re.compile(r"([\w'’-]+)[ ](?=[^\W\d_a-zß-öø-ÿ])")
+_TO_CAPITAL = re.compile(r"([\w'’-]+),?[ ](?=[^\W\d_a-zß-öø-ÿ])")
 _AND = re.compile(rf"[ ](?:and|&)[ ](?P<job>(?i:{_JOB}))")
 # "an Italian cyclist", "Guinean, hairdresser"
 _OF_NATION = compiled(rf"(?P<group>[A-Z](?<![^\W_].)[a-z]+),?[ ](?P<job>(?i:{_HEAD}))(?![\w'’-])")

@@ -18,7 +18,7 @@ from hallmark.mask.rules import Form, Found, formed
 _SURE, _LIKELY, _UNSURE = 0.87, 0.6, 0.3
 # door code 4482#, memorable word bluebell
 _CODE = compiled(
-    r"\b(?:(?P<word>memorable word|security answer|secret answer|safe word|(?:mother's )?maiden name\)?)|(?:door|gate|entry|alarm|safe|lock(?:box)?|key ?box|"
+    r"\b(?:(?P<word>memorable word|security answer|secret answer|safe word|first pet(?:'s name)?|first (?:school|car)|(?:mother's )?maiden name\)?)|(?:door|gate|entry|alarm|(?:key ?)?safe|(?:pad)?lock(?:box)?|key ?box|intercom|garage|2fa|sms|recovery|activation|telephone|"
     r"auth(?:ori[sz]ation)?|one[- ]time|access|unlock|verification|security|wi-?fi)[ ](?:code|password|key|pin|passcode))"
     r"(?:[ ](?:is|was|given|used|set to|for (?:the |my )?\w+))?(?:[ ]is)?[ ]?[:=]?[ ]?[\"'“]?(?P<value>(?:\d{3}[ -]\d{3}(?!\d))|[^\s,;\"'”<>]{3,40})",
     re.IGNORECASE,
@@ -54,7 +54,7 @@ _POINT = compiled(
 )
 _POINT_CUE = re.compile(r"(?i)\b(?:gps|[ck]oord[ei]n\w+|coordonnées|lat(?:itude)?|position|location)\b[^\n\d]{0,24}$")
 _FORMS: list[Form] = [
-    ("ACCOUNT", _LIKELY, compiled(r"[A-Z](?<![\w-].)[A-Z]\d\d[ ][A-Z]{3}(?![\w-])")),  # plates: Great Britain,
+    ("ACCOUNT", _LIKELY, compiled(r"[A-Z](?<![\w-].)[A-Z]\d\d[ ]?[A-Z]{3}(?![\w-])")),  # plates: Great Britain,
     ("ACCOUNT", _LIKELY, compiled(r"[A-HJ-NP-TV-Z](?<![\w-].)[A-HJ-NP-TV-Z]-\d{3}-[A-HJ-NP-TV-Z]{2}(?![\w-])")),  # France,
     ("ACCOUNT", _LIKELY, compiled(r"[A-Z](?<![\w-].)[A-Z][ -]?\d{1,2}[ -]?[A-Z]{1,2}[ -]?\d{4}(?![\w-])")),  # India,
     ("ACCOUNT", 0.5, compiled(r"[A-ZÄÖÜ](?<![\w-].)(?<!D(?=IN)|I(?=SO))[A-ZÄÖÜ]{0,2}-[A-Z]{1,2}[ ]\d{2,4}(?![\w-])")),  # Germany
@@ -71,6 +71,8 @@ _FORMS: list[Form] = [
     ("PASSPORT", 0.99, compiled(  # the machine-readable zone of a passport or an identity card (ICAO 9303)
         r"(?<![\w<])(?=[A-Z0-9<]{0,46}(?:\s[A-Z0-9<]{0,46}){0,2}<<)[ACIPV][A-Z<][A-Z<]{3}[A-Z0-9<]{23,41}(?:\s{1,2}[A-Z0-9<]{26,46}){0,2}(?![\w<])")),
     ("ACCOUNT", _LIKELY, compiled(r"(?<![\w-])(?:DESKTOP|LAPTOP|MACBOOK|WIN|PC)-(?=[A-Z]*\d)[A-Z\d]{5,15}(?![\w-])")),  # names that systems give
+    ("ACCOUNT", 0.7, compiled(  # a booking's letters: "PNR: LWQHTN"
+        r"\b(?i:pnr|record locator|(?:booking|reservation|confirmation)[ ](?:code|ref(?:erence)?|number|no\.?))(?:[ ](?:is|was))?[ ]?[:#]?[ ]{0,2}(?=[A-Z]*(?:\d|[B-DF-HJ-NP-TV-Z]{3}))(?P<v>[A-Z\d]{6})(?![\w-])")),
     ("ACCOUNT", _LIKELY, compiled(r"(?<![\w-])S/?N[ ]?[ :#-][ ]?(?=[A-Z-]*\d)[A-Z\d][A-Z\d-]{4,20}(?![\w-])")),
     ("SECRET", 0.5, compiled(r"\d(?<![\w#.,/-]\d)\d{3,5}#(?!\w)")),  # keyed in at a door
     ("SECRET", 0.7, compiled(r"(?<!\w)(?:tok|sess|sid)_(?=[A-Za-z]*\d)[A-Za-z0-9]{8,}(?!\w)")),
@@ -96,6 +98,7 @@ _STREET_TOWN = compiled(
 # "Terrence Oakes Jr.", 'Zbigniew "Zbig" Kowal', "HOLLOWAY v STANHOPE"
 _WHOLE_NAME = compiled(
     r"[A-Z](?<![\w-].)[\w'’-]+(?:[ ][A-Z]\.)?[ ][A-Z][\w'’-]+,?[ ](?:Jr\.?|Sr\.)(?!\w)"
+    r"|(?P<last>[A-Z](?<![\w-].)[\w'’-]+,[ ][A-Z][a-z]+(?:[ ][A-Z]\.?)?(?=[ \t]*(?:$|[\n;|)]))|[A-Z]{3,20}/[A-Z]{3,20}(?=[ ](?:MR|MRS|MS|MISS)\b))"
     r"|[^\W\d_a-z](?<![\w-].)[\w'’-]+[ ][\"“'(][^\W\d_a-z][\w'’-]+[\"”')][ ][^\W\d_a-z][\w'’-]+"
 )
 # What was asked for in the turn before: the last digits of a number.
@@ -193,7 +196,9 @@ def _side(text: str, match: re.Match[str]) -> Iterator[Found]:
 
 
 def _whole_name(text: str, match: re.Match[str]) -> Iterator[Found]:
-    if fold(re.split(r"[ ]", match[0])[0]) in first_names():
+    first, last = [*map(fold, re.findall(r"[^\W\d_]+(?:['’-][^\W\d_]+)*", match[0])), ""][:2]
+    turned = "/" in match[0] or (last in first_names("en") and not (is_plain(first) or first in towns()))
+    if turned if match["last"] else first in first_names():
         yield Found(*match.span(), "PERSON", 0.73, "whole_name")
 
 

@@ -38,7 +38,9 @@ NAME = rf"(?:{INITIALS}(?:[ ]?{NAME_PART}|(?![^\W\d_]))|{NAME_PART})(?:[ ](?:{IN
 LED = re.compile(rf"(?<![^\W_])([^\W\d_]+)(\.?),?[ \u00a0](?={UP})")
 NAMED = re.compile(NAME)
 # "A. Demetriades", "J.R. Smith", "K.-J. Lindqvist"
-INITIALED = re.compile(rf"(?<![\w.]){INITIALS}[ ]?((?:{PARTICLE}[ ])?{UP}[^\W\d_]+(?:['’-]{UP}?[^\W\d_]+)*)")
+INITIALED = re.compile(
+    rf"(?<![\w.])(?:{INITIALS}[ ]?|(?:(?<=by )|(?<=from )|(?<=to )|(?<=for )|(?<=with )|(?<=: )){UP}[ ])((?:{PARTICLE}[ ])?{UP}[^\W\d_]+(?:['’-]{UP}?[^\W\d_]+)*)"
+)
 # "Anna, Ben and Carla", "Dervaux, Stone and Marsh"
 LISTED = compiled(
     rf"(?<![\w-]){NAME_PART}(?: {NAME_PART})?(?:, {NAME_PART}(?: {NAME_PART})?){{0,9}},? (?:and|&|or|und|et|y|e) "
@@ -158,7 +160,10 @@ _NRP_PEOPLE = word_list("words/nrp_people.txt") | word_list("words/relations.txt
 _JOBS = any_of(word_list("words/jobs.txt"))
 _JOB_HEAD = rf"(?:{_JOBS}|\w{{3,}}ographer|\w{{3,}}ologist|\w{{3,}}ician)s?"
 JOB_HEADS = re.compile(_JOB_HEAD)
-JOB_LINE = compiled(rf"^[ \t>?|]*((?:[\w'’,/&-]+ ){{0,6}}{_JOB_HEAD})[ \t]*$", re.IGNORECASE | re.MULTILINE)
+JOB_LINE = compiled(
+    rf"^[ \t>?|]*((?:[\w'’,/&-]+ ){{0,6}}{_JOB_HEAD}|(?:(?!(?:an?|as|at|in|is|of|on|our|the|to|your) )\w+ ){{0,2}}(?:head|director|manager|officer|vp|chief|dean) of(?! an? | the )(?: [\w&'’-]+){{1,4}})[ \t]*$",
+    re.IGNORECASE | re.MULTILINE,
+)
 
 SENTENCE_START = re.compile(r"(?:^|[.!?:\n>*\"“•(-])\s*$")
 
