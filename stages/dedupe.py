@@ -20,7 +20,7 @@ from hallmark.base.errors import run_stage
 from hallmark.base.files import DEDUPED, MASKED, REPORTS, atomic, json_bytes
 from hallmark.base.key import namer
 from hallmark.base.measured import measured
-from hallmark.base.printing import show
+from hallmark.base.printing import counted, show
 from hallmark.base.records import check_filled
 from hallmark.data.duplicate_lines import at_thresholds, clusters_in
 from hallmark.data.duplicates import Clusters, answers_of, resolve
@@ -81,7 +81,7 @@ def run(params: Params) -> None:
             "%d texts are nothing but placeholders (%s): dedupe.only_placeholders = %s keeps %d of them",
             len(empty), ", ".join(kinds), settings.only_placeholders, len(empty) - gone.sum(),
         )  # fmt: skip
-    log.info("%d of %d records stay; dropped: %s", len(kept), measure["rows"], report["dropped"])
+    log.info("%d of %d records stay; dropped: %s", len(kept), measure["rows"], counted(report["dropped"]) or "none")
 
 
 def read(settings: Dedupe) -> tuple[pl.DataFrame, Texts, pl.DataFrame, dict[str, int]]:

@@ -79,7 +79,7 @@ def run(params: Params) -> None:
         check_apart(model)
 
     # What watches the training: its losses, the adapter to keep, a checkpoint now and then.
-    losses = Curve("sft", ["loss"])
+    losses = Curve("sft", ["loss"], may_stop=sft.early_stopping_patience is not None)
     keep, machine = Keep(sft, losses), fingerprint(params.compute, sft.parallel.processes, sft.parallel.strategy)
     checkpoints = Checkpoints("sft", sft.checkpoint_minutes, lambda: key_of("sft", params, machine), losses, keep)
 

@@ -22,7 +22,7 @@ from hallmark.base.files import BASE, DEDUPED, HOLDOUT_LOCK, REPORTS, SPLIT, ato
 from hallmark.base.holdout import HoldoutLock, read_lock
 from hallmark.base.key import read_key
 from hallmark.base.measured import measured
-from hallmark.base.printing import show
+from hallmark.base.printing import counted, show
 from hallmark.data.called_functions import called_functions, say_unknown
 from hallmark.data.frozen import check_frozen, compare, cutoffs, digests_of, renamed
 from hallmark.data.grouping import BY_CUTOFF, assign, joined_across
@@ -154,7 +154,8 @@ def run(params: Params, refreeze: bool = False) -> None:
         say_unknown(called, params.data.tools)
     if joined:
         log.info("%d groups share a duplicate with a group on another side: they keep their sides", joined)
-    log.info("rows: %s; dropped as leaks: %s", report["rows"], dropped)
+    gone = {side: sum(counts.values()) for side, counts in dropped.items()}
+    log.info("records: %s; dropped as leaks: %s", counted(report["rows"]), counted(gone) or "none")
 
 
 def name_key(params: Params) -> str | None:

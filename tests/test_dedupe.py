@@ -123,6 +123,7 @@ def test_placeholders_are_no_template_and_join_no_groups(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(duplicates, "ANY_SHARE", 5)
+    caplog.set_level("INFO")
     texts = [EMPTY[number % len(EMPTY)].replace("1>", f"{number + 1}>") for number in range(300)]
     records = [record(f"{n:03}", text, "ab"[n % 2], f"g{n % 3}") for n, text in enumerate(texts)]
     words = [record("x", LONG, "a"), record("y", LONG, "b"), record("z", f"{LONG} <ACCOUNT_1>")]
@@ -132,6 +133,7 @@ def test_placeholders_are_no_template_and_join_no_groups(
     assert report["dropped"] == {"exact": 0, "near": 0, "conflict": 2, "only_placeholders": 294}
     assert report["only_placeholders"]["kinds"] == {"ACCOUNT": 240, "PERSON": 60, "PHONE": 60}
     assert "300 texts are nothing but placeholders" in caplog.text
+    assert "7 of 303 records stay; dropped: conflict 2, only_placeholders 294" in caplog.text
     kept, report = deduped(*records, *words, dedupe__only_placeholders="drop", dedupe__conflicts="drop")
     assert kept == {"z": "x"}
     assert report["only_placeholders"]["dropped"] == 300

@@ -86,7 +86,11 @@ def test_of_equal_losses_the_earliest_is_the_best(losses: list[float], patience:
     from hallmark.model.trainer import Curve
 
     sft = Sft.model_construct(keep="best", early_stopping_patience=patience)
-    curve, model, control = Curve("sft", ["loss"]), torch.nn.Linear(1, 1), SimpleNamespace(should_training_stop=False)
+    curve, control = Curve("sft", ["loss"], may_stop=patience is not None), SimpleNamespace(should_training_stop=False)
+    model = torch.nn.Linear(1, 1)
+    with curve.shown(1_000, 0, writes=False):
+        curve.progress.spent("step", 1)
+        assert ("at most" in curve.progress.line()) == (patience is not None)
     keep = Keep(sft, curve)
 
     def validate(step: int, loss: float) -> None:

@@ -60,6 +60,13 @@ def test_a_log_has_a_line_every_half_minute_and_one_at_the_end(clock: Clock) -> 
     assert set(log.getvalue()) & {"\r", "\x1b"} == set()
 
 
+def test_what_may_end_earlier_has_a_bound_for_the_time_left(clock: Clock) -> None:
+    with Progress("sft", 20, "steps", bound=True, silent=True, clock=clock) as progress:
+        clock.now += 5
+        progress.to(10)
+        assert progress.line() == "sft: 10 of 20 steps, at most 5 s left, 2.0 a second"
+
+
 def test_a_terminal_has_one_line_that_is_redrawn(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "width", lambda _: 40)
     terminal = Terminal()

@@ -490,6 +490,7 @@ def test_a_named_holdout_is_whole_then_frozen_and_train_loses_its_texts() -> Non
 
 
 def test_groups_in_several_parts_are_an_error_or_counted(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     records = [row | {"group": "g1"} if row["group"] == "g7" else row for row in parted(**OFFICIAL)]
     with refused("split.shared_groups", field="data.split") as caught:
         splitted(records, **NAMED)
@@ -500,6 +501,7 @@ def test_groups_in_several_parts_are_an_error_or_counted(caplog: pytest.LogCaptu
     assert report["leaks"] == 5, "the holdout rows that share a group with train"
     assert report["rows"] == {"train": 45, "validation": 5, "calibration": 0, "holdout": 10, "online": 0}
     assert "1 groups have rows in several parts" in caplog.text
+    assert "records: train 45, validation 5, holdout 10; dropped as leaks: " in caplog.text
 
 
 @pytest.mark.parametrize("part", [None, "tain", 3, ["test"], True])

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """Counts without the zeros: `exact 41, near 63`."""
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items() if count)
 
 
 def show(lines: Iterable[str]) -> None:

@@ -41,17 +41,18 @@ class Progress:
         work: Mapping[str, float] | None = None,
         brief: bool = False,
         silent: bool = False,
+        bound: bool = False,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`total`: None if nobody knows it. `brief`: the end is not worth a line, unless it took long. `silent`: for
-        processes that must not write, such as all but the first of several."""
+        processes that must not write, such as all but the first of several. `bound`: it may end before `total`."""
         self.stage, self.total, self.unit, self.done = stage, total, unit, 0
         self._by_items = work is None
         work = {"": float(total or 0)} if work is None else work
         self._rates = {kind: Rate(left, known=kind == "seconds") for kind, left in work.items()}
         self._values: dict[str, float | str | None] = {}
-        self._brief, self._clock = brief, clock
+        self._brief, self._bound, self._clock = brief, bound, clock
         self._stream = None if silent else stream or sys.stderr  # None too if the process was started without one
         self._terminal = is_terminal(self._stream)
         self._lock, self._ended = threading.RLock(), threading.Event()
@@ -151,7 +152,7 @@ class Progress:
             values = {name: value for name, value in values.items() if not isinstance(value, str)}
             parts[0] += f" in {duration(so_far)}"
         elif seconds := self.seconds_left():
-            parts.append(f"{duration(seconds)} left")
+            parts.append(f"{'at most ' * self._bound}{duration(seconds)} left")
         for name, value in values.items():
             parts.append(f"{name.replace('_', ' ')} {value if isinstance(value, str) else format(value, '.3f')}")
         if all(isinstance(value, str) for value in values.values()) and self.done and so_far > 0:

@@ -237,8 +237,9 @@ class LengthSampler(torch.utils.data.Sampler[int]):
 class Curve(TrainerCallback):
     """Keeps the measures logged in training and validation, and says how far it is."""
 
-    def __init__(self, stage: str, measures: Sequence[str]) -> None:
-        self.stage, self.measures = stage, measures
+    def __init__(self, stage: str, measures: Sequence[str], *, may_stop: bool = False) -> None:
+        """`may_stop`: before the last step, as early stopping does."""
+        self.stage, self.measures, self.may_stop = stage, measures, may_stop
         self.train: list[dict[str, Any]] = []
         self.validation: list[dict[str, Any]] = []
         self.progress = Progress(stage, None, "steps", silent=True)
@@ -248,7 +249,7 @@ class Curve(TrainerCallback):
     def shown(self, steps: int, validations: int, *, writes: bool) -> Iterator[None]:
         """Show the progress while the block trains; `writes`: whether this process may, which one of several does."""
         work = {"step": steps, "validation": validations}
-        with Progress(self.stage, steps, "steps", work=work, silent=not writes) as self.progress:
+        with Progress(self.stage, steps, "steps", work=work, silent=not writes, bound=self.may_stop) as self.progress:
             self.progress.to(0, loss=None, validation_loss=None)  # in this order
             yield
 
