@@ -1,7 +1,7 @@
 """Read the domain's raw rows, mask private data in them, and write records: `python -m stages.mask`.
 
 The rows are read twice: a value that an identity column names in one row is masked in all rows of its group. Dropped are
-rows that hold a kind with the action `drop`, and with `data.missing: drop` those that lack a group, an input or a target.
+rows that hold a kind with the action `drop`, and unless `data.missing` is error those that lack a group, an input or a target.
 If anything else is wrong with a row, or private data is left in a record, nothing is written.
 
 `python -m stages.mask --find NAME` prints where the raw rows of a pseudonym (of an id or a group) are, and nothing of them.
@@ -84,8 +84,8 @@ def run(params: Params) -> None:
         written.check_all(params.mask, params.data.path)
         write_json(REPORTS / "mask.json", written.report(params.mask, missing))
 
-    if missing.rows:
-        log.warning("%d rows left out (data.missing: drop): %s", missing.rows, missing.words(params.data))
+    for line in missing.lines(params.data):
+        log.warning(line)
     if written.crashed:
         crashed = "; ".join(f"{printable(str(raw.file))}, row {raw.number}" for raw in written.crashed)
         log.warning("%d rows left out, which no worker survived: %s", len(written.crashed), crashed)

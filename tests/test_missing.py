@@ -55,6 +55,22 @@ def test_what_a_row_can_lack(tmp_path: Path, bad: dict[str, Any], part: str) -> 
     assert missing.report() == {"group": 0, "input": 0, "target": 0} | {part: 1}
 
 
+def test_a_row_without_a_group_may_be_one_by_itself(tmp_path: Path) -> None:
+    rows = [
+        ROW,
+        ROW | {"id": "2", "who": None},
+        without("who") | {"id": "3"},
+        ROW | {"id": "4", "who": " ", "reply": ""},
+    ]
+    missing = Missing()
+    file = write_lines(tmp_path / "rows.jsonl", rows)
+    found = list(checked_rows(file, missing, **COLUMNS | {"missing": "own_group"}))
+    assert [(raw.id, raw.group) for raw in found] == [("1", "A"), ("2", "2"), ("3", "3")]
+    assert (missing.alone, missing.report()) == (2, {"group": 0, "input": 0, "target": 1})
+    with refused("data.group", field="who"):
+        read(tmp_path, rows[1:], missing="own_group")
+
+
 @pytest.mark.parametrize(("role", "part"), [("user", "target"), ("assistant", "input")])
 def test_a_conversation_of_one_side(tmp_path: Path, role: str, part: str) -> None:
     rows = [TALK, {"messages": [{"role": role, "content": "Hello?"}]}]

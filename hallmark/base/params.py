@@ -136,7 +136,7 @@ class Data(Block):
     tags: Text | None
     tag_separator: Annotated[str, StringConstraints(min_length=1, max_length=1), AfterValidator(_no_control)]
     split: Text | None
-    missing: Literal["error", "drop"]
+    missing: Literal["error", "drop", "own_group"]
     no_call: Literal["missing", "empty"]
     no_answer: list[Line]
     chat: Chat | None

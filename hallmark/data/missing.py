@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -34,6 +35,7 @@ class Missing:
 
     counts: Counter[Part] = field(default_factory=Counter)
     first: MissingValueError | None = None
+    alone: int = 0  # rows that stay without a group
 
     @property
     def rows(self) -> int:
@@ -47,6 +49,12 @@ class Missing:
     def report(self) -> dict[str, int]:
         """The counts of all parts, zeros too."""
         return {part: self.counts[part] for part in PARTS}
+
+    def lines(self, data: Data) -> Iterator[str]:
+        if self.rows:
+            yield f"{self.rows} rows left out (data.missing: {data.missing}): {self.words(data)}"
+        if self.alone:
+            yield f"{self.alone} rows without group ({data.group}) are a group each"
 
     def words(self, data: Data) -> str:
         """The counts in words, with the user's own columns."""

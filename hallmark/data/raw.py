@@ -93,7 +93,8 @@ def raw_rows(
 ) -> Iterator[Raw]:
     """The rows of `data.path`, checked. The first bad row raises a `HallmarkError`.
 
-    With `data.missing` set to drop, rows that lack a group, an input or a target are left out, and counted in `missing`.
+    With `data.missing` set to drop, rows that lack a group, an input or a target are left out, and counted in `missing`; with
+    own_group, a row that lacks only its group is a group by itself.
     `only`: which rows to look at, counted from 0 over all files; None: all. `again`: they were read before, so that no
     two have the same id.
     """
@@ -101,7 +102,7 @@ def raw_rows(
     missing = Missing() if missing is None else missing
     extra = Extra(data, mask.identity_columns, task.system_prompt)
     seen = Seen()
-    there = False
+    there = grouped = False
     position = count()
     judged = data.rejected is None or only is not None
     for file in files_of(path):
@@ -125,7 +126,9 @@ def raw_rows(
                         of = "" if other.file == raw.file else f" of {other.file}"
                         problem, remedy = f"row {other.number}{of} has the same id", "give every row its own id"
                         raise HallmarkError(problem, file=file, row=number, field=data.id, remedy=remedy)
-                there = True
+                alone = data.missing == "own_group" and raw.group == found[-1].id
+                missing.alone += alone and raw is found[-1]
+                there, grouped = True, grouped or not alone
                 if not again:
                     seen.add(digest)
                 yield raw
@@ -133,6 +136,9 @@ def raw_rows(
         raise missing.first
     if not there:
         raise HallmarkError("has no rows", file=path, remedy="put the raw records there, or fix data.path")
+    if not grouped and data.group != data.id and only is None:
+        remedy = "name another column in data.group; with row.id, each row is by itself"
+        raise HallmarkError("no row has a group", file=path, field=data.group, remedy=remedy)
     if not judged:
         remedy = "name the column with rejected answers in data.rejected, or set it to null"
         raise HallmarkError("no row has this column", file=path, field=data.rejected, remedy=remedy)
@@ -181,7 +187,7 @@ class _Row:
             file=str(self.file),
             number=self.number,
             id=self.name(data.id, "data.id"),
-            group=self.name(data.group, "data.group"),
+            group=self.group(data),
             input=self.text(data.input, "data.input", mask.max_chars, data.markup),
             target=self.target(data, task),
             context=self.text(data.context, "data.context", mask.max_chars, data.markup, empty=True)
@@ -238,6 +244,15 @@ class _Row:
         if len(name) > MOST_NAME:
             self.fail(f"longer than {MOST_NAME} characters", column, "give a short name, or name another column")
         return name
+
+    def group(self, data: Data) -> str:
+        """Its group; with `data.missing: own_group`, its id if it has none."""
+        try:
+            return self.name(data.group, "data.group")
+        except MissingValueError:
+            if data.missing != "own_group":
+                raise
+            return self.name(data.id, "data.id")
 
     def visible(self, text: str, column: str) -> None:
         """Names that look the same must be the same, and must not steer a terminal that shows them."""
