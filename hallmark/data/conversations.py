@@ -11,7 +11,7 @@ value), or a chat in another layout, which `data.chat` describes; an Alpaca row 
     file.part      the part of a split that the file's name has, as train.jsonl and dev-00001.parquet do
     row.id         a hash of the row, for data without ids
     user.login     a value inside another one: see hallmark/data/nested.py
-    spans.by_label, tokens.joined: see hallmark/data/spans.py
+    spans.by_label, tokens.joined, contexts.passages, topics.parts: see hallmark/data/spans.py
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from hallmark.base.records import columns_of
 from hallmark.data.copied import opened
 from hallmark.data.missing import OR_DROP, MissingValueError, Part
 from hallmark.data.nested import is_path, value_at
-from hallmark.data.spans import BY_LABEL, JOINED, by_label, is_open, joined
+from hallmark.data.spans import BY_LABEL, JOINED, MADE, by_label, is_open
 
 TURNS = ("turns.input", "turns.target", "turns.earlier", "turns.system")
 PART = "file.part"
@@ -93,8 +93,9 @@ class Extra:
         """The value at a path, or what is made of the spans or tokens there."""
         if (found := value_at(row, path)) is not None:
             return found
-        if path.endswith(JOINED):
-            return joined(opened(value_at(row, path.removesuffix(JOINED))))
+        for suffix, made in MADE.items():
+            if path.endswith(suffix):
+                return made(opened(value_at(row, path.removesuffix(suffix))))
         if not path.endswith(BY_LABEL) or is_open(row, path.removesuffix(BY_LABEL)):
             return None
         source = value_at(row, self.source.removesuffix(JOINED)) if self.source else None

@@ -1,7 +1,9 @@
-"""Labelled spans as an object of fields, and tokens as a text: two more columns that `data:` can name.
+"""Spans as an object of fields, tokens and passages as a text, labels in a text as a list: columns that `data:` can name.
 
     entities.by_label   of spans in the column `entities`: {"city": ["Rome"], "traveller": ["Anna", "Finn"]}, each text once
     tokens.joined       of a list of tokens: the text, with a space between two
+    contexts.passages   of a list of texts, or of objects with a text: these in their order, with an empty line between two
+    topics.parts        of `late; lost`, `late|lost` or JSON, ["late", "lost"]: a list of the labels, in alphabetical order
 
 Spans have the forms that tools write: objects or lists with start, end and label, objects with text and label, either inside
 others (Label Studio's annotations), or a BIO tag for each token. Nothing else of an export is read: no id, time or person.
@@ -21,9 +23,10 @@ from hallmark.base.markup import Markup, plain_text
 from hallmark.data.missing import is_blank
 from hallmark.task.values import folded
 
-BY_LABEL, JOINED = ".by_label", ".joined"
+BY_LABEL, JOINED, LABELS, PASSAGES = ".by_label", ".joined", ".parts", ".passages"
 LABEL = ("label", "labels", "type", "tag", "entity", "entity_group", "category")
 TEXT = ("text", "word", "value", "mention")
+OF_A_PASSAGE = ("text", "content", "page_content", "passage", "body", "chunk", "snippet")
 BOUNDS = (("start", "end"), ("start_offset", "end_offset"), ("startOffset", "endOffset"), ("begin", "end"))
 OF_A_TOOL = re.compile(  # keys of objects that a tool wraps around an answer
     r"id|_.*|uuid|(?:user|task|project|annotator)_?id|timestamp|completed_by|lead_time|annotator|model_version|agent"
@@ -166,3 +169,20 @@ def joined(tokens: Any) -> str | None:
     """Tokens as a text; None if they are no list of texts or numbers."""
     whole = isinstance(tokens, list) and all(isinstance(token, str | int | float) for token in tokens)
     return " ".join(map(str, tokens)) if whole else None
+
+
+def passages(value: Any) -> Any:
+    """The texts of passages as one; what isn't a list of them stays as it is, and is an error where a text is read."""
+    texts = []
+    for item in value if isinstance(value, list) else [None]:
+        texts.append(next((item[key] for key in OF_A_PASSAGE if key in item), None) if isinstance(item, dict) else item)
+    return "\n\n".join(texts) if all(isinstance(text, str) for text in texts) else value
+
+
+def parts(value: Any) -> list[str] | None:
+    """The labels in a list, or in a text with `;` or `|` between them; None if there are none."""
+    items = re.split(r"[;|]", value) if isinstance(value, str) else value if isinstance(value, list) else []
+    return sorted({str(item).strip() for item in items} - {""}, key=lambda label: (label.casefold(), label)) or None
+
+
+MADE = {JOINED: joined, PASSAGES: passages, LABELS: parts}
