@@ -378,7 +378,7 @@ def test_it_writes_only_what_it_proposes_and_the_facts_of_the_sample_go(tmp_path
     assert file.read_text(encoding="utf-8") == before
     said = stage(workspace, "hallmark.commands.propose", "data/rows.jsonl", "--write").stdout
     assert "task.kind changes from text to classification" in said
-    assert "certify.limits is FILL-IN: write what" in said and said.endswith("then `nox -s repro`\n")
+    assert "certify.limits is FILL-IN: write what" in said and said.endswith("and `nox -s repro`\n")
     after = file.read_text(encoding="utf-8")
     new = {match[1] for line in after.splitlines() if line not in before and (match := re.match(r" *(\w+):", line))}
     shown = {match[1] for line in said.splitlines() if (match := re.match(r"  (\w+): ", line))}
@@ -576,7 +576,8 @@ def test_labels_in_several_spellings_are_one(tmp_path: Path) -> None:
     orders = [order(n) | {"lines": [{"sign": ("EUR", "eur", "GBP")[n % 3]}]} for n in range(90)]
     assert "'lines[].sign' has 3 spellings of 2 labels" in str(infer(Column("order", orders)).doubts)
     pairs = [f"{a}|{b}" for a in "abcd" for b in "abcd" if a < b]
-    several = proposed(write(tmp_path, requests(category=lambda n, _: [*pairs, *"abc"][n % 9])))
+    rows = requests(category=lambda n, _: [*pairs, *"abc"][n % 9])
+    several = proposed(write(tmp_path, rows), kind="classification", targets=("category",))
     assert "the 9 labels are combinations of 4 with '|'" in str(several.warnings)
 
 
@@ -754,7 +755,8 @@ def test_it_asks_writes_and_splits(tmp_path: Path) -> None:
     asked, _, said = printed.partition("Proposed for params.yaml")
     assert asked.count("  [") == 10 and "'what': no such column" not in said
     assert "field 'what': no such column" in asked
-    assert "rows      240" in said and "then `nox -s repro`" in said
+    assert "rows      240" in said and "then `nox -s plan`" in said and "`nox -s repro`" in said
+    assert "(score" not in printed and "rejected:" not in said, "which stays as params.yaml has it"
     kept = re.search(r"kept +train (\d+) .* holdout (\d+)", said)
     sides = json.loads((workspace / "reports/split.json").read_text(encoding="utf-8"))["rows"]
     assert kept and [*map(int, kept.groups())] == [sides["train"], sides["holdout"]]
@@ -765,6 +767,14 @@ def test_it_asks_writes_and_splits(tmp_path: Path) -> None:
             found = propose.proposed(Path("data/raw/mine.jsonl"), Path("params.yaml"), Known(targets=(target,)))
             propose.try_out(found, Path("params.yaml"))
             assert (found.edits["task"]["system_prompt"] == "Sort the post.") == prompt
+
+
+def test_the_kind_that_a_repo_was_stamped_for_is_no_question_if_the_data_agree(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path / "repo", RULES, rows=1)
+    rows = [{"id": f"r{n}", "text": f"Shop {n} has {words(n)} for {n}.", "answer": order(n)} for n in range(40)]
+    said = at_a_terminal(b"\n\n\n", workspace, str(write(tmp_path, rows)), "--no-split")
+    assert said.count("  [") == 3 and "kind: extraction, as in params.yaml" in said
+    assert "\nwarning 2: " in said and propose.numbered(["Look."]) == ["warning: Look."]
 
 
 def test_it_asks_for_what_it_can_not_guess(tmp_path: Path) -> None:

@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
+from hallmark.base.errors import HallmarkError
 from hallmark.commands import propose
 from hallmark.commands.columns import Column, entity, says_undone
 from hallmark.commands.evidence import stand_ins
+from hallmark.commands.questions import ask_to_keep
+from tests.rows import checked_rows, write_lines
 from tests.test_propose import CODES, proposed, requests, rules, words, write
 
 OTHER = str.maketrans("adehklmpst", "ekuvornzib")  # a language that has none of English's words
@@ -78,8 +81,11 @@ def test_two_names_of_one_class_are_asked_about(tmp_path: Path) -> None:
     for n, row in enumerate(rows):
         early = n < 90 if row["category"] == "late parcel" else n % 5 == 0
         row["category"] = old.get(row["category"], row["category"]) if early else row["category"]
+    rows += [row | {"body": f"lost login of {words(n)}", "category": "late sack"} for n, row in enumerate(rows[:9])]
+    rows += [row | {"category": "late sack of flour"} for row in rows[-2:]]
     said = [warning for warning in proposed(write(tmp_path, rows)).warnings if "under two names" in warning]
     assert [warning.split(" may be")[0] for warning in said] == [
+        "'late sack of flour' and 'late sack'",
         "'a wrong bill' and 'wrong bill'",
         "'courier' and 'late parcel'",
     ]
@@ -92,6 +98,7 @@ def test_what_tools_write_for_none_is_no_answer_and_values_in_attributes_are() -
     assert stand_ins(Column("xml", [*long, *3 * ['<order state="new"/>']])) == ['<order state="new"/>']
     replies = [sentence(n) for n in range(60)]
     assert stand_ins(Column("turns.target", [*replies, *3 * ["[Not taken]"], *3 * ["Sure!"]])) == ["[Not taken]"]
+    assert stand_ins(Column("note", [*replies, *3 * ["[SUMMARY NOT WRITTEN]"]])) == ["[SUMMARY NOT WRITTEN]"]
     forms: list[Any] = [{"crates": n, "to": {"town": f"T{n}"}, "with": []} for n in range(60)]
     empty = {"crates": None, "to": {"town": ""}, "with": []}
     assert stand_ins(Column("form", [*forms, empty])) == [str(empty)]
@@ -141,3 +148,71 @@ def test_people_are_known_in_many_languages_without_accents_and_rows_marked_as_u
     rows = requests(is_deleted=lambda n, _: n % 20 == 3, status=lambda n, _: "Rejected" if n % 24 == 1 else "Closed")
     said = str(proposed(write(tmp_path, rows)).warnings)
     assert "12 rows have true in 'is_deleted'" in said and "10 rows have Rejected in 'status'" in said
+
+
+@pytest.mark.parametrize("sign", ["; ", "|", None])
+def test_several_labels_in_one_text_are_a_list(tmp_path: Path, sign: str | None) -> None:
+    """In any order in the file, in one for the model; a label that holds the sign itself stays one."""
+    rows = requests(note=lambda n, _: f"note {words(n + 1)}")
+    for n, row in enumerate(rows):
+        label = row.pop("category")
+        several = [label, "urgent"][:: 1 if n % 2 else -1] if n % 3 else [label]
+        row["topics"] = json.dumps(several) if sign is None else sign.join(several)
+        row["shop"] = ("bread; cake", "fish")[n % 2]
+    found = proposed(write(tmp_path, rows))
+    assert (found.kind, found.roles.target) == ("extraction", "topics.parts")
+    assert found.task.schema == {"type": "array", "items": {"enum": sorted({*found.task.schema["items"]["enum"]})}}
+    assert "topics of the text, as a JSON list of: " in found.edits["task"]["system_prompt"]
+    propose.try_out(found, rules())
+    assert "240 can be read" in "\n".join(found.tried) and "mask will stop" not in str(found.warnings)
+    assert all(one == sorted(one) for one in found.columns["topics.parts"].values)
+    assert proposed(write(tmp_path, rows), targets=("shop",)).task.schema == {"enum": ["bread; cake", "fish"]}
+    if sign:  # each set as a label, if somebody wants that
+        sets = proposed(write(tmp_path, rows), targets=("topics",), kind="classification")
+        assert "under two names" not in str(sets.warnings)
+
+
+@pytest.mark.parametrize("key", [None, "content"])
+def test_retrieved_passages_in_a_list_are_the_context_in_their_order(tmp_path: Path, key: str | None) -> None:
+    rows: list[dict[str, Any]] = []
+    for n in range(60):
+        found = [f"The {words(n + at)} is open until {at + 8}." for at in range(3)]
+        passages = [{key: text, "url": f"x/{n}"} for text in found] if key else found
+        answer = f"Until {n % 3 + 8}, since {words(n)} says so."
+        rows.append({"id": f"q{n}", "question": f"When does {words(n)} close?", "passages": passages, "answer": answer})
+    proposal = proposed(write(tmp_path, rows))
+    assert (proposal.roles.context, proposal.roles.input) == ("passages.passages", "question")
+    assert proposal.columns["passages.passages"].values[0] == "\n\n".join(
+        f"The {words(at)} is open until {at + 8}." for at in range(3)
+    )
+    propose.try_out(proposal, rules())
+    assert "60 can be read" in "\n".join(proposal.tried)
+    rows[3]["passages"] = [{"url": "x/3"}]
+    with pytest.raises(HallmarkError, match=r"row 4, field 'passages\.passages': not a text but list"):
+        list(
+            checked_rows(
+                write_lines(tmp_path / "rows.jsonl", rows),
+                id="id",
+                group="id",
+                input="question",
+                target="answer",
+                tags=None,
+                context="passages.passages",
+            )
+        )
+
+
+def test_rows_without_a_group_are_named_with_the_param_that_keeps_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are not a group that crosses the parts of an official split either."""
+    rows = requests(shop=lambda n, _: None if n in (3, 8) else f"S{n % 40}")
+    for n, row in enumerate(rows):
+        row["fold"] = "train" if n % 40 < 30 and n != 3 else "test"
+    found = proposed(write(tmp_path, rows), group="shop")
+    said = str(found.warnings)
+    assert "2 of 240 rows have no 'shop' (rows 4, 9) and are left out" in said and "data.missing: own_group" in said
+    assert found.roles.split == "fold"
+    monkeypatch.setattr("builtins.input", lambda _: "keep")
+    ask_to_keep(found)
+    assert found.edits["data"]["missing"] == "own_group"

@@ -63,7 +63,7 @@ def said(folder: Path, data: list[dict[str, Any]], *options: str) -> tuple[str, 
 def test_the_result_is_shown_without_private_values(tmp_path: Path) -> None:
     found = tried(tmp_path, rows())
     text = "\n".join(found.tried)
-    assert "Dry run of mask, dedupe and split on all 300 rows" in text
+    assert "Dry run of dedupe and split on all 300 rows, of mask on some of them" in text
     assert "297 can be read, 3 left out: 1 without group (customer), 1 without input (text), 1 without target" in text
     assert re.search(r"EMAIL_ADDRESS 7: .*write to <EMAIL_1> please", text)
     assert not any(mail in text + str(found.warnings) for mail in MAILS)

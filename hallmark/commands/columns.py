@@ -22,6 +22,8 @@ from hallmark.data.nested import ALL, keys_of, value_at
 from hallmark.data.spans import (
     BY_LABEL,
     JOINED,
+    LABELS,
+    PASSAGES,
     annotations_in,
     are_spans,
     are_tags,
@@ -29,7 +31,9 @@ from hallmark.data.spans import (
     in_one_spelling,
     is_open,
     joined,
-)  # fmt: skip
+    parts,
+    passages,
+)
 from hallmark.task.answers import canonical
 from hallmark.task.values import folded
 
@@ -37,6 +41,7 @@ Rows = list[dict[str, Any]]
 
 MAX_LABELS = 200  # most different short texts that count as labels
 MOST_WORDS = 5  # of a label, on average: longer texts that repeat are stock replies
+SEVERAL = 0.05  # share of the texts from which on it is no accident that they have several labels
 MOST_COLUMNS = 400  # looked at, those inside others included
 DEEPEST = 8  # levels of nesting that are looked at
 MOST_SAID = 30  # most different values that may say what a column is
@@ -228,6 +233,32 @@ def with_fields_of_spans(columns: dict[str, Column], named: Collection[str]) -> 
                 by_label(value, side, Path(), row, f"{name}{BY_LABEL}")
     gone -= {*named}
     return {name: column for name, column in columns.items() if not any(_lies_in(name, one) for one in gone)} | made
+
+
+def with_passages(columns: dict[str, Column]) -> dict[str, Column]:
+    """The columns, with a text in place of a list of passages that is named like context."""
+    made: dict[str, Column] = {}
+    for name, of in columns.items():
+        if of.form == "list" and says(name, "context"):
+            text = Column(f"{name}{PASSAGES}", [passages(opened(value)) for value in of.values])
+            if text.all(str) and mean_words(text.texts) > MOST_WORDS:
+                made[name] = text
+    kept = {name: of for name, of in columns.items() if not any(_lies_in(name, one) for one in made)}
+    return kept | {of.name: of for of in made.values()}
+
+
+def labels_in(column: Column) -> Column | None:
+    """Lists for texts with several labels in some, `late; lost`: few labels, most of which stand next to others elsewhere."""
+    if not column.all(str) or column.form not in ("text", "code", "list"):
+        return None
+    lists = [parts(opened(value)) for value in column.values]
+    found = [of for of in lists if of]
+    counts = Counter(label for of in found for label in of)
+    sets = Counter(label for of in {*map(tuple, found)} for label in of)
+    short = 1 < len(counts) <= MAX_LABELS and max(map(len, counts)) <= 60 and mean_words(counts) <= MOST_WORDS
+    several = sum(len(of) > 1 for of in found) > SEVERAL * len(found)
+    free = 2 * sum(count > 1 for count in sets.values()) > len(sets) and counts.total() > 3 * len(counts)
+    return Column(f"{column.name}{LABELS}", lists) if short and several and free else None
 
 
 def _lies_in(name: str, other: str) -> bool:

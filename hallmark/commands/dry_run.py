@@ -257,7 +257,7 @@ def set_missing(proposal: Proposal, sample: Sample) -> None:
         proposal.warnings.append(f"mask will stop: {sample.stops}")
     if python := sum((raw.python_types for raw in sample.rows), Counter[str]()):
         proposal.warnings.append(f"types in the tools are read as JSON Schema names them: {in_words(python)}")
-    proposal.tried += [f"Dry run of mask, dedupe and split on {of}; nothing is written:", "", line]
+    proposal.tried += [f"Dry run of dedupe and split on {of}, of mask on some of them; nothing is written:", "", line]
 
 
 def passes(records: int, labels: int = 0) -> float:

@@ -23,6 +23,7 @@ from hallmark.commands.columns import (
     Column,
     entity,
     inside,
+    labels_in,
     mean_words,
     role_words,
     says,
@@ -90,7 +91,7 @@ class Evidence:
                 self.add(entry["inside"][role], f"inside: {entry['says']}")
 
     def __str__(self) -> str:
-        return f"{', '.join(self.reasons)} (score {self.score:.1f})"
+        return ", ".join(self.reasons)
 
 
 def of_target(column: Column, private: bool) -> Evidence | None:
@@ -102,10 +103,12 @@ def of_target(column: Column, private: bool) -> Evidence | None:
         given.add(5.5 if is_answer(column) else 2.5, "its values are objects")
     elif size := _set_size(column):
         given.add(1, f"lists of {size} values")
-    elif column.form == "list":
+    elif column.form == "list" and not labels_in(column):
         return None
     elif column.is_label(3):
         given.add(0.5 if column.form == "code" else 3 if column.repeated >= 5 else 2, column.shape)
+    elif several := labels_in(column):
+        given.add(1, f"lists of {len({label for of in several.given for label in of})} values")
     elif column.is_text and column.mean_chars > 3 and not is_id(column):
         given.add(0.5, "texts")
         given.add_name(column, "text_target")
@@ -336,7 +339,7 @@ def stand_ins(column: Column, texts: Sequence[Column] = ()) -> list[str]:
     for key in [*short] if usual else ():
         own = [count for count, value in zip(read, column.values, strict=True) if value == key]
         short -= {key} if sum(own) < usual * len(own) / 2 else set()
-    if column.name.startswith(OWN):  # "[Chat ended before anyone answered]"
+    if not column.is_label(3):  # "[Chat ended before anyone answered]"
         framed = (key for key in bare if re.fullmatch(r"\s*\[[^\[\]]+\]\s*", key) and opened(key) is key)
         short |= {key for key in framed if column.keys[key] > 2}
     return sorted({key.strip() for key, text in bare.items() if key in short or _is_none(text)})

@@ -14,7 +14,7 @@ from hallmark.base.document import objects as objects_in
 from hallmark.base.tools import normal_schema
 from hallmark.commands.columns import Column, canonical_or_text, mean_words, merged, parameters_of, says, tools_in
 from hallmark.data.copied import opened, pairs
-from hallmark.data.spans import BY_LABEL
+from hallmark.data.spans import BY_LABEL, LABELS
 from hallmark.mask import second_check
 
 STAND = 0.9  # share of a field's values in the texts from which on it is read off them
@@ -70,7 +70,7 @@ def infer(
         raise ValueError(f"the targets are like those of kind {own}")
     found = {
         "tool_call": lambda: _tool_calls(values, tools),
-        "extraction": lambda: _extraction(values, held, of_spans=column.name.endswith(BY_LABEL)),
+        "extraction": lambda: _extraction(values, held, column.name),
         "classification": lambda: _classification(column, names or {}),
         "text": lambda: Inferred("text", {"type": "string", "minLength": 1}, "targets are free text"),
     }[kind or own]()
@@ -95,7 +95,9 @@ def _classification(column: Column, names: Mapping[str, str]) -> Inferred:
         parts = {part.strip() for label in labels for part in label.split(sign)}
         if 2 * len(parts) < len(labels):
             said = f"the {len(labels)} labels are combinations of {len(parts)} with '{sign}' between them, and each is a label by itself"
-            found.doubts.append(f"{said} here. To train a list of labels, write them as one, in JSON")
+            found.doubts.append(
+                f"{said} here. To train lists of labels, write ; between them, and take --kind extraction"
+            )
     found.doubts += respelled(column.name, sum(bool(key.strip()) for key in column.keys), labels)
     return found
 
@@ -214,9 +216,12 @@ def _open(schema: dict[str, Any], held: Collection[str], path: str = "") -> None
         _open(schema["items"], held, path)
 
 
-def _extraction(values: list[Any], held: Collection[str], *, of_spans: bool) -> Inferred:
+def _extraction(values: list[Any], held: Collection[str], name: str) -> Inferred:
     lists = [value for value in values if isinstance(value, list)]
-    objects = [value for value in values if isinstance(value, dict)]
+    objects, of_spans = [value for value in values if isinstance(value, dict)], name.endswith(BY_LABEL)
+    if name.endswith(LABELS):
+        labels = sorted(merged(Counter(label for value in lists for label in value)))
+        return Inferred("extraction", {"type": "array", "items": {"enum": labels}}, f"lists of {len(labels)} labels")
     if len(lists) > len(objects):
         odd = [value for value in values if not isinstance(value, list)]
         _open(schema := schema_of(lists), held)

@@ -73,7 +73,7 @@ def same_class(answers: Column, columns: Sequence[Column], texts: Sequence[Colum
     taken: Counter[tuple[str, str]] | None = None
     found = []
     for rare, usual in combinations(sorted(counts, key=lambda label: (counts[label], label)), 2):
-        if _SEVERAL.search(rare + usual):
+        if _SEVERAL.search(spelled[rare] + spelled[usual]):
             continue
         named = _share_most(words[rare], words[usual]) and bool(_NO.search(rare)) == bool(_NO.search(usual))
         if not named and not any(_take_turns(of, rare, usual) for of in ends):
@@ -82,7 +82,8 @@ def same_class(answers: Column, columns: Sequence[Column], texts: Sequence[Colum
             every = Column(answers.name, [folded(str(value or "")) for value in answers.values])
             taken = Counter(zip(*guessed(texts, every), strict=True))
         own, other = (taken[one, rare] / max(taken[one, rare] + taken[one, usual], 1) for one in (rare, usual))
-        if taken[rare, rare] + taken[rare, usual] and own - other < TOLD:
+        read = taken[rare, rare] + taken[rare, usual] > 0  # else too few rows for the text to say anything
+        if own - other < TOLD if read else words[rare] >= words[usual] > set():
             found.append((spelled[rare], spelled[usual]))
     return found
 

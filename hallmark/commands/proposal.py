@@ -6,6 +6,7 @@ import os
 import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,10 +27,11 @@ from hallmark.data.copied import opened
 from hallmark.data.leftover import private_labels
 from hallmark.data.missing import is_blank
 from hallmark.data.nested import value_at
-from hallmark.data.spans import BY_LABEL, annotations_in, spans_in
+from hallmark.data.spans import BY_LABEL, LABELS, annotations_in, spans_in
 from hallmark.mask.masking import TAG
 from hallmark.release.model_card import FILL_IN
 from hallmark.task.kinds import KINDS
+from hallmark.task.kinds.classification import MOST_IN_A_PROMPT
 
 if TYPE_CHECKING:
     from hallmark.params.loader import Params
@@ -58,6 +60,7 @@ class Proposal:
     tried: list[str] = field(default_factory=list)  # lines: what a dry run shows
     warnings: list[str] = field(default_factory=list)
     leaves_sample: bool = False  # params.yaml speaks of sample data so far
+    ungrouped: int = 0  # rows without a group
     keep: tuple[str, dict[str, str]] | None = None  # what masking takes from the answers, and the actions that leave it
     private: list[str] = field(default_factory=list)  # kinds of what the schema would tell everyone who reads the repo
 
@@ -104,10 +107,13 @@ class Proposal:
             self.warnings.append(f"{said}, set data.markup to html, which turns them into plain text, in requests too")
         self.set("task", "kind", task.kind, task.why)
         # In the prompt, a target has its name without the objects that it lies in.
-        said = ", ".join(" ".join(words_of(name)[0]) if "." in name else name for name in roles.targets)
+        names = [name.removesuffix(LABELS) for name in roles.targets]
+        said = ", ".join(" ".join(words_of(name)[0]) if "." in name else name for name in names)
         refused = f" If that must not or can't be done: {task.refusal}" if task.refusal else ""
         made = KINDS[task.kind].prompt_hint(said, task.schema) + refused
         answers = self.columns[roles.targets[0]]
+        if names != roles.targets and len(labels := task.schema["items"]["enum"]) <= MOST_IN_A_PROMPT:
+            made = f"Name the {said} of the text, as a JSON list of: {', '.join(labels)}.{refused}"
         if task.kind == "text" and is_marked(answers) and "</" in answers.texts[0]:
             elements = dict.fromkeys(re.findall(r"<([\w:.-]+)", " ".join(answers.texts[:FEW])))
             made = f"Mark up the text as XML, with the elements {', '.join(elements)}."
@@ -156,6 +162,7 @@ class Proposal:
             self.warnings.append(UNGROUPED)
         elif self.roles.group in self.columns:
             column = self.columns[self.roles.group]
+            self.warnings += self.without_group(column)
             if entity(column.name) is None and not self.roles.why["group"].startswith("as you said"):
                 wide = (name for name, of in self.roles.runners_up["group"] if of.score >= LEAST)
                 after = next((f" (next: {name})" for name in wide), "")
@@ -213,6 +220,15 @@ class Proposal:
                 )
         return said
 
+    def without_group(self, column: Column) -> list[str]:
+        """What to say of rows without a group."""
+        where = [place for place, value in zip(self.places, column.values, strict=True) if is_blank(value)]
+        self.ungrouped = len(where)
+        more = f" and {len(where) - NAMED} more" * (len(where) > NAMED)
+        said = f"{len(where)} of {len(self.rows)} rows have no '{column.name}' (rows {', '.join(where[:NAMED])}{more}) and are left out, since"
+        way = "data.missing: own_group keeps each as a group by itself, which may put one customer into two parts"
+        return [f"{said} nothing says what they belong to: {way}"] * bool(where)
+
     def would_be_read(self, name: str) -> bool:
         """Whether a column is in the input or context, or would be, if it didn't hold the answer."""
         given = of_input(self.columns[name])
@@ -233,18 +249,23 @@ class Proposal:
         said = f"'{name}' is left out of the input: {leak.why}. A model would copy it, and it may not be there yet when the model is asked"
         return f"{said}. {'If it is, add it with --input' if not leak.sure else 'Another answer can be named with --target'}"
 
+    @cached_property
+    def places(self) -> list[str]:
+        """The number of each row, in a folder with its file's name: `12 of part.csv`."""
+        found = ((number, path) for path in files_of(self.file) for number, _ in read_rows(path))
+        return [f"{number}" if path == self.file else f"{number} of {path.name}" for number, path in found]
+
     def repeated_ids(self) -> list[str]:
         """What to say of a column that would be the id if some of its values didn't repeat."""
         meant = [name for name, column in self.columns.items() if named_like_id(name) and column.all((str, int))]
         meant = [name for name in meant if NEARLY_UNIQUE * len(self.rows) <= self.columns[name].distinct]
         if (self.roles.id in self.columns and named_like_id(self.roles.id)) or not meant:
             return []
-        places = [(path, number) for path in files_of(self.file) for number, _ in read_rows(path)]
         rows: dict[Any, list[str]] = defaultdict(list)
         texts = set()
-        for value, row, (path, number) in zip(self.columns[meant[0]].values, self.rows, places, strict=True):
+        for value, row, place in zip(self.columns[meant[0]].values, self.rows, self.places, strict=True):
             if not is_blank(value):
-                rows[value].append(f"{number}" if path == self.file else f"{number} of {path.name}")
+                rows[value].append(place)
                 texts.add((value, *(str(row.get(name)) for name in self.read)))
         twice = [" and ".join(where) for where in rows.values() if len(where) > 1]
         said = f"'{meant[0]}' would be the id, but {len(twice)} of its values repeat: rows {'; '.join(twice[:NAMED])}. Two records can't have"

@@ -27,12 +27,22 @@ from hallmark.base.document import objects
 from hallmark.base.errors import HallmarkError, printable, run_stage
 from hallmark.base.files import HOLDOUT_LOCK, write_json
 from hallmark.base.params import Chat
+from hallmark.base.printing import counted
 from hallmark.base.reading import NotJsonError, strict_json
 from hallmark.base.records import columns_of
 from hallmark.base.reports import Report
 from hallmark.base.rows import READERS, files_of, lists_in, read_rows
 from hallmark.commands.chats import chat_in, left_out
-from hallmark.commands.columns import Column, Rows, answers_of, columns_in, tools_in, with_fields_of_spans
+from hallmark.commands.columns import (
+    Column,
+    Rows,
+    answers_of,
+    columns_in,
+    labels_in,
+    tools_in,
+    with_fields_of_spans,
+    with_passages,
+)
 from hallmark.commands.committed import NoRepositoryError, git, index, text_of
 from hallmark.commands.dry_run import rehearse
 from hallmark.commands.encodings import CODEBOOK, TABLES, codebook, copy_of, encoding_of, in_utf8
@@ -46,7 +56,7 @@ from hallmark.data.conversations import PART, layout_of, part_of, turns, with_me
 from hallmark.data.missing import MissingValueError
 from hallmark.params.checked import replaced
 from hallmark.params.edit import value_of
-from hallmark.params.loader import load_params
+from hallmark.params.loader import Params, load_params
 from hallmark.release.model_card import unfilled
 from hallmark.task.kinds import KINDS
 
@@ -71,8 +81,8 @@ def run(
 
     `copied`: of a file in another encoding, where its copy in UTF-8 stands or will, and the encoding.
     """
-    known = known or Known()
-    proposal = asked(partial(proposed, file, params), known) if ask else proposed(file, params, known)
+    known, now = known or Known(), load_params(params)
+    proposal = asked(partial(proposed, file, params), known, now.task.kind) if ask else proposed(file, params, known)
     if copied:
         named, encoding = copied
         why = f"a copy in UTF-8, which --write writes: the file looks like {encoding}"
@@ -91,11 +101,11 @@ def run(
     try_out(proposal, params)
     if copied:
         proposal.warnings = [warning.replace(str(file), str(copied[0])) for warning in proposal.warnings]
-    print(printable(text(proposal, schema=not write), keep="\n"))
+    print(printable(text(proposal, now if write else None), keep="\n"))
     print(printable("\n".join(proposal.tried), keep="\n"))
-    for number, warning in enumerate(proposal.warnings, 1):
-        print(printable(f"warning {number}: {warning}"))
-    if ask and proposal.keep:
+    for warning in numbered(proposal.warnings):
+        print(printable(warning))
+    if ask:
         ask_to_keep(proposal)
     if write and proposal.private and not public:
         problem = f"nothing is written: the schema would hold what looks like {', '.join(proposal.private)}"
@@ -107,7 +117,7 @@ def run(
             first_split(proposal)
         print(f"\nNext, in {params}:\n  improve task.system_prompt, which every record starts with")
         lines = [f"  {line}" for line in unfilled(load_params(params).certify, params)]
-        print("\n".join([*lines, "then `nox -s repro`"]))
+        print("\n".join([*lines, "then `nox -s plan`, which says how long it takes, and `nox -s repro`"]))
 
 
 def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
@@ -117,7 +127,7 @@ def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
     try:
         found = columns_in(rows)
         found = {name: of for name, of in found.items() if not (chat and f"{name}.".startswith(f"{chat.turns}."))}
-        columns = with_fields_of_spans(found, known.targets)
+        columns = with_passages(with_fields_of_spans(found, known.targets))
     except HallmarkError as error:  # it knows the row by its place among all
         path, number = [(path, number) for path in files_of(file) for number, _ in read_rows(path)][error.row or 0]
         raise HallmarkError(error.problem, file=path, row=number, field=error.field, remedy=error.remedy) from None
@@ -129,6 +139,10 @@ def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
         read_as[name] = Column(name, values, has_names=bool(of))
     roles = guess(read_as, known)
     roles.chat = chat.model_dump() if chat else None
+    target = columns.get(roles.targets[0]) if known.kind in (None, "extraction") else None
+    if target and not roles.targets[1:] and (several := labels_in(target)):
+        columns[several.name], roles.target = several, several.name
+        roles.why["target"] = f"{roles.why['target']}; several labels in one text"
     for name in columns_of(roles.input):
         if name in roles.leaks and roles.leaks[name].sure:
             problem = f"the input would hold the answer: {roles.leaks[name].why}"
@@ -187,7 +201,8 @@ def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
     if maybe := sorted(asked - none):
         doubt = f"{', '.join(maybe)} ({sum(str(value).strip() in maybe for value in answers.values)} rows) may stand for no answer"
         proposal.warnings.append(f"{doubt}: if so, add to data.no_answer; else a model learns it as a label")
-    for rare, usual in one_class:
+    for pair in one_class:
+        rare, usual = (names.get(answers.name, {}).get(label, label) for label in pair)
         doubt = f"'{rare}' and '{usual}' may be one label under two names: the text does not tell them apart"
         proposal.warnings.append(f"{doubt}. If so, write the same one in the data")
     proposal.warnings += other_lists(file, len(rows)) + gone
@@ -313,12 +328,15 @@ def read(path: Path) -> tuple[Rows, Chat | None, str | None, list[str]]:
     return called, chat, why, gone
 
 
-def text(proposal: Proposal, *, schema: bool = True) -> str:
-    """The proposal in the form of params.yaml, with reasons as comments, and the schema."""
-    lines = [f"{len(proposal.rows)} rows. Proposed for params.yaml{' (`--write` writes it)' if schema else ''}:", ""]
+def text(proposal: Proposal, now: Params | None = None) -> str:
+    """The proposal in the form of params.yaml, with reasons as comments, and the schema; `now`: only what differs from that."""
+    old = now.model_dump(by_alias=True) if now else {}
+    how = "which else stays as it is" if now else "`--write` writes it"
+    lines = [f"{len(proposal.rows)} rows. Proposed for params.yaml ({how}):", ""]
     for block, values in proposal.edits.items():
-        lines.append(f"{block}:")
-        for key, value in values.items():
+        shown = {key: value for key, value in values.items() if not now or value != old[block][key]}
+        lines += [f"{block}:"] * bool(shown)
+        for key, value in shown.items():
             reason = proposal.reasons.get((block, key))
             lines.append(f"  {key}: {json.dumps(value, ensure_ascii=False)}{f'  # {reason}' if reason else ''}")
     for role, found in proposal.roles.runners_up.items():
@@ -326,12 +344,17 @@ def text(proposal: Proposal, *, schema: bool = True) -> str:
             lines.append(f"# {role}, next: {name}: {given}")
     if proposal.roles.unused:
         lines.append(f"# not used: {', '.join(proposal.roles.unused)}")
-    if schema:
-        shown = json.dumps(proposal.task.schema, ensure_ascii=False, indent=2).split("\n")
-        if (more := len(shown) - MOST_LINES) > 0:
-            shown[MOST_LINES:] = [f"... and {more:,} more lines, which --write writes"]
-        lines += ["", f"{SCHEMA}:", *shown]
+    if now is None:
+        schema = json.dumps(proposal.task.schema, ensure_ascii=False, indent=2).split("\n")
+        if (more := len(schema) - MOST_LINES) > 0:
+            schema[MOST_LINES:] = [f"... and {more:,} more lines, which --write writes"]
+        lines += ["", f"{SCHEMA}:", *schema]
     return "\n".join([*lines, ""])
+
+
+def numbered(warnings: list[str]) -> list[str]:
+    """Warnings as they are shown: one alone has no number."""
+    return [f"warning{f' {number}' * bool(warnings[1:])}: {warning}" for number, warning in enumerate(warnings, 1)]
 
 
 def write_proposal(params: Path, proposal: Proposal) -> None:
@@ -385,9 +408,6 @@ def first_split(proposal: Proposal) -> None:
 def from_file_to_split() -> Iterator[str]:
     """How many rows each stage took in, changed and left out, as their reports say."""
     mask, dedupe, split = map(Report, ("mask", "dedupe", "split"))
-
-    def counted(counts: dict[str, int]) -> str:
-        return ", ".join(f"{name} {count:,}" for name, count in counts.items() if count)
 
     rows, missing = mask.at("rows"), counted(mask.at("missing"))
     yield f"  rows      {rows['read']:,}{f'; left out without {missing}' if missing else ''}"

@@ -30,8 +30,11 @@ class UndecidedError(HallmarkError):
         self.unsaid, self.roles, self.columns = unsaid, roles, columns
 
 
-def asked(propose: Callable[[Known], Proposal], known: Known) -> Proposal:
-    """The proposal with the user's answers; Enter takes what it suggests, and an answer that it refuses is asked for again."""
+def asked(propose: Callable[[Known], Proposal], known: Known, kind: str) -> Proposal:
+    """The proposal with the user's answers; Enter takes what it suggests, and an answer that it refuses is asked for again.
+
+    `kind`: what params.yaml has, from the stamp; if the data agree, it is no question.
+    """
     unsaid = [name for name in QUESTIONS if not getattr(known, name)]
 
     def found_with(known: Known, later: list[str]) -> Proposal | UndecidedError:
@@ -48,6 +51,9 @@ def asked(propose: Callable[[Known], Proposal], known: Known) -> Proposal:
     earlier: list[tuple[Known, Proposal | UndecidedError]] = []
     while len(earlier) < len(unsaid):
         name, later = unsaid[len(earlier)], unsaid[len(earlier) + 1 :]
+        if name == "kind" and isinstance(found, Proposal) and found.kind == kind:
+            print(f"\nkind: {kind}, as in params.yaml ({printable(found.task.why)}); name another with --kind")
+            break
         title, words = QUESTIONS[name]
         suggested = _suggested(found)
         print(f"\n{title}: {words}")
@@ -73,13 +79,22 @@ def asked(propose: Callable[[Known], Proposal], known: Known) -> Proposal:
 
 
 def ask_to_keep(proposal: Proposal) -> None:
-    """What to do with values that masking takes from the answers: Enter leaves them masked."""
-    lost, actions = proposal.keep or ("", {})
-    said = f"\nmask: masking takes {lost}. keep: they identify no one, so mask.actions is {actions}"
-    print(printable(said, keep="\n"))
-    if _line("  [mask] ") == "keep":
-        proposal.edits["mask"].pop("max_lost", None)
-        proposal.set("mask", "actions", actions, "as you said")
+    """What to do with rows without a group, and with values that masking takes from the answers: Enter drops and masks them."""
+    if proposal.ungrouped:
+        said = f"{proposal.ungrouped} rows have no {proposal.roles.group}. keep: each is a group by itself (data.missing: own_group)"
+        print(printable(f"\ndrop: {said}"))
+        if _line("  [drop] ") == "keep":
+            proposal.set("data", "missing", "own_group", "as you said")
+    if proposal.keep:
+        lost, actions = proposal.keep
+        print(
+            printable(
+                f"\nmask: masking takes {lost}. keep: they identify no one, so mask.actions is {actions}", keep="\n"
+            )
+        )
+        if _line("  [mask] ") == "keep":
+            proposal.edits["mask"].pop("max_lost", None)
+            proposal.set("mask", "actions", actions, "as you said")
 
 
 def evidence(found: Proposal | UndecidedError, title: str) -> str:

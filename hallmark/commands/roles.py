@@ -584,7 +584,8 @@ class _Choice:
         """The number of groups with rows in several parts."""
         if self.roles.group not in self.columns:
             return 0
-        pairs = set(zip(map(str, self.columns[self.roles.group].values), column.values, strict=True))
+        rows = zip(self.columns[self.roles.group].values, column.values, strict=True)
+        pairs = {(str(group), part) for group, part in rows if not is_blank(group)}
         return sum(count > 1 for count in Counter(group for group, _ in pairs).values())
 
     def tags(self) -> None:
