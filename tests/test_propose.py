@@ -397,7 +397,7 @@ def test_it_writes_only_what_it_proposes_and_the_facts_of_the_sample_go(tmp_path
     ],
 )
 def test_labels_that_look_like_people_are_written_only_if_somebody_says_so(
-    tmp_path: Path, labels: list[str], kinds: str | None
+    tmp_path: Path, labels: list[str], kinds: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = [{"id": f"r{n}", "text": f"this is text {n}", "assignee": labels[n % len(labels)]} for n in range(40)]
     params, known = tmp_path / "params.yaml", Known(targets=("assignee",))
@@ -413,6 +413,10 @@ def test_labels_that_look_like_people_are_written_only_if_somebody_says_so(
             assert not any(label in str(raised.value) for label in labels)
             assert (params.read_text(), labels[0] in Path("data/schema.json").read_text()) == (before, False)
         propose.run(file, params, write=True, known=known, public=True)
+        for said in ("", "public"):  # or at a terminal
+            monkeypatch.setattr("builtins.input", lambda _, said=said: said)
+            ask_to_keep(found)
+            assert bool(found.private) == (bool(kinds) and not said)
         assert labels[0] in Path("data/schema.json").read_text()
 
 

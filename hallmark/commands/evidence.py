@@ -285,13 +285,6 @@ def quotes(column: Column, of: Column) -> bool:
     return len(rows) >= ENOUGH_GROUPS and sum(other in one for one, other in rows) > MOSTLY * len(rows)
 
 
-def is_made_of(column: Column, thing: Column) -> bool:
-    """Whether a text has most values of an object, and a few rows have the object alone: it is written from it, not read into it."""
-    lacking = sum(is_blank(text) and not is_blank(of) for text, of in zip(column.values, thing.values, strict=True))
-    some = 0.01 * len(column.values) < lacking < RARELY * len(column.values)
-    return some and thing.empty < lacking / 2 and copied(thing, [column]) > COPIED
-
-
 def is_part(column: Column, answers: Column, base: Column) -> bool:
     """Whether an answer has a short text as it is, the other text hasn't, and it isn't who signs there."""
     short = column.all(str) and column.form == "text" and column.mean_chars <= SHORT and column.distinct > 2

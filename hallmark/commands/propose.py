@@ -105,9 +105,10 @@ def run(
     print(printable("\n".join(proposal.tried), keep="\n"))
     for warning in numbered(proposal.warnings):
         print(printable(warning))
+    proposal.private = [] if public else proposal.private
     if ask:
         ask_to_keep(proposal)
-    if write and proposal.private and not public:
+    if write and proposal.private:
         problem = f"nothing is written: the schema would hold what looks like {', '.join(proposal.private)}"
         remedy = "name another column with --target; or add --public, if anyone may see these values"
         raise HallmarkError(problem, file=file, field=", ".join(proposal.roles.targets), remedy=remedy)

@@ -79,22 +79,21 @@ def asked(propose: Callable[[Known], Proposal], known: Known, kind: str) -> Prop
 
 
 def ask_to_keep(proposal: Proposal) -> None:
-    """What to do with rows without a group, and with values that masking takes from the answers: Enter drops and masks them."""
+    """What to do with rows without a group, values that masking takes from the answers, and labels like names: Enter is safe."""
     if proposal.ungrouped:
         said = f"{proposal.ungrouped} rows have no {proposal.roles.group}. keep: each is a group by itself (data.missing: own_group)"
-        print(printable(f"\ndrop: {said}"))
-        if _line("  [drop] ") == "keep":
+        if _said("drop", said) == "keep":
             proposal.set("data", "missing", "own_group", "as you said")
     if proposal.keep:
         lost, actions = proposal.keep
-        print(
-            printable(
-                f"\nmask: masking takes {lost}. keep: they identify no one, so mask.actions is {actions}", keep="\n"
-            )
-        )
-        if _line("  [mask] ") == "keep":
+        said = f"masking takes {lost}. keep: they identify no one, so mask.actions is {actions}"
+        if _said("mask", said) == "keep":
             proposal.edits["mask"].pop("max_lost", None)
             proposal.set("mask", "actions", actions, "as you said")
+    if proposal.private:
+        said = f"the schema would hold what looks like {', '.join(proposal.private)}. public: anyone may see it, in git and the release"
+        if _said("stop", said) == "public":
+            proposal.private = []
 
 
 def evidence(found: Proposal | UndecidedError, title: str) -> str:
@@ -131,6 +130,11 @@ def _answer(name: str, given: str, found: Proposal | UndecidedError) -> Any:
 def unescaped(text: str) -> str:
     """A template with line breaks where a user typed `\\n`, which a shell leaves as two characters."""
     return text.replace("\\n", "\n")
+
+
+def _said(default: str, question: str) -> str:
+    print(printable(f"\n{default}: {question}", keep="\n"))
+    return _line(f"  [{default}] ")
 
 
 def _line(prompt: str) -> str:

@@ -205,7 +205,6 @@ class _Choice:
         whole = [*marked, *(name for name, column in self.columns.items() if evidence.is_answer(column))]
         named = {name: evidence.of_its_name(self.columns[name], "target") for name, _ in found}
         told: dict[str, float | None] = {}
-        made: dict[str, str] = {}
         for at, (name, given) in enumerate(found):
             column = self.columns[name]
             others = [self.columns[text] for text in likely if not related(name, text)]
@@ -219,10 +218,6 @@ class _Choice:
             elif read and column.is_label(3) and at < MOST_TOLD:
                 told[name] = evidence.add_told(given, read, column)
             elif column.form == "object" and len(read) == len(others) and evidence.copied(column, read) > COPIED:
-                written = (of for of in read if of.name in dict(found) and evidence.is_made_of(of, column))
-                if text := next(written, None):
-                    made[text.name] = name
-                    continue
                 given.add(3, "most of its values stand in the text")
                 whole.append(name)
                 told[name] = True
@@ -240,8 +235,6 @@ class _Choice:
                 given.add(-9 if sure or (named[name] <= 0 and explained) else 0, "no text tells it")
             elif told.get(name) and given.score == max(explained) < 0:
                 given.add(0.1 - given.score, "nothing else is told by a text")
-        for name, origin in made.items():
-            dict(found)[name].add(9, f"it has most values of '{origin}', and is missing in some rows")
         read = [self.columns[text] for text in likely]
         labels = [self.columns[name] for name, of in told.items() if of]
         weak = [of for of in labels if named[of.name] <= 0 or (named[of.name] < SURE and (told[of.name] or 0) < WEAK)]
@@ -259,7 +252,7 @@ class _Choice:
         near = [self.columns[name] for name, given in found if given.score >= max(3, found[0][1].score - CLOSE)]
         unlike = (column.name for column in near if evidence.is_free(column) != evidence.is_free(near[0]))
         self.roles.doubted = next(unlike, None)
-        fields = self.read_off(read) if read and not (whole or made) else []
+        fields = self.read_off(read) if read and not whole else []
         rest = [self.columns[name] for name, _ in found if name not in {*fields, *likely}]
         rest = [of for of in rest if not self.is_given(of, fields)]
         if len(fields) > 2 and not any(
@@ -286,11 +279,6 @@ class _Choice:
             target = self.columns[str(self.roles.target)]
             if target.name in translated and source.empty == target.empty and not says(target.name, "marked"):
                 self.roles.doubted = source.name  # nothing says which of the two is translated
-        elif (thing := made.get(str(self.roles.target))) and not self.known.inputs:
-            below = {key.removeprefix(thing)[1:]: of for key, of in self.columns.items() if key.startswith(f"{thing}.")}
-            lines = [f"{key}: {_slot(of.name)}" for key, of in below.items() if of.form not in ("object", "list")]
-            self.take("input", "\n".join(lines) or thing, "the answer has its values")
-            self.taken.add(thing)
         elif self.roles.target:
             self.leave_out_of_target(read)
 
