@@ -16,6 +16,7 @@ import logging
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from hallmark.base.errors import printable, run_stage
 from hallmark.base.files import BASE, DEDUPED, HOLDOUT_LOCK, REPORTS, SPLIT, atomic, json_bytes
@@ -114,7 +115,7 @@ def run(params: Params, refreeze: bool = False) -> None:
         on_sides = rows.with_columns(side=pl.Series(sides, dtype=pl.String))
         leaks = count_leaks(sides, text, pairs, groups)
         held = leaks.pop("held_out") / len(rows)
-        report = {
+        report: dict[str, Any] = {
             "rows": {side: int((sides == side).sum()) for side in FILES},
             "groups": {side: len(np.unique(groups[sides == side])) for side in FILES},
             "largest_group_share": round(int(np.bincount(groups).max()) / len(rows), 6),
@@ -154,8 +155,8 @@ def run(params: Params, refreeze: bool = False) -> None:
         say_unknown(called, params.data.tools)
     if joined:
         log.info("%d groups share a duplicate with a group on another side: they keep their sides", joined)
-    gone = {side: sum(counts.values()) for side, counts in dropped.items()}
-    log.info("records: %s; dropped as leaks: %s", counted(report["rows"]), counted(gone) or "none")
+    leaked = {side: sum(counts.values()) for side, counts in dropped.items()}
+    log.info("records: %s; dropped as leaks: %s", counted(report["rows"]), counted(leaked) or "none")
 
 
 def name_key(params: Params) -> str | None:

@@ -173,7 +173,7 @@ def joined(tokens: Any) -> str | None:
 
 def passages(value: Any) -> Any:
     """The texts of passages as one; what isn't a list of them stays as it is, and is an error where a text is read."""
-    texts = []
+    texts: list[Any] = []
     for item in value if isinstance(value, list) else [None]:
         texts.append(next((item[key] for key in OF_A_PASSAGE if key in item), None) if isinstance(item, dict) else item)
     return "\n\n".join(texts) if all(isinstance(text, str) for text in texts) else value
