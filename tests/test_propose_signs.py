@@ -13,8 +13,10 @@ from hallmark.commands import propose
 from hallmark.commands.columns import Column, entity, says_undone
 from hallmark.commands.evidence import stand_ins
 from hallmark.commands.questions import ask_to_keep
+from hallmark.commands.roles import Known
 from tests.rows import checked_rows, write_lines
 from tests.test_propose import CODES, proposed, requests, rules, words, write
+from tests.workspace import change_params
 
 OTHER = str.maketrans("adehklmpst", "ekuvornzib")  # a language that has none of English's words
 
@@ -216,3 +218,9 @@ def test_rows_without_a_group_are_named_with_the_param_that_keeps_them(
     monkeypatch.setattr("builtins.input", lambda _: "keep")
     ask_to_keep(found)
     assert found.edits["data"]["missing"] == "own_group"
+    (tmp_path / "params.yaml").write_text(rules().read_text(encoding="utf-8"), encoding="utf-8")
+    change_params(tmp_path, {"data.missing": "own_group"})
+    found = propose.proposed(tmp_path / "rows.jsonl", tmp_path / "params.yaml", Known(group="shop"))
+    propose.try_out(found, tmp_path / "params.yaml")
+    assert found.edits["data"]["missing"] == "own_group" and "have no 'shop'" not in str(found.warnings)
+    assert "240 can be read" in "\n".join(found.tried)

@@ -87,12 +87,13 @@ class Drawn:
 def rehearse(proposal: Proposal, params: Params) -> None:
     """Add to a proposal what a dry run shows: values with reasons, warnings, and the result in `proposal.tried`."""
     no_call = proposal.edits["data"].get("no_call", params.data.no_call)
-    data = proposal.data.model_copy(update={"missing": "drop", "no_call": no_call})
+    keeps = "own_group" if params.data.missing == "own_group" else "drop"
+    data = proposal.data.model_copy(update={"missing": keeps, "no_call": no_call})
     mask = params.mask.model_copy(update={"identity_columns": proposal.roles.identity})
     with proposed_task(proposal, params) as block:
         task = Task(block)
         sample = sampled(proposal, data, mask, task)
-        set_missing(proposal, sample)
+        set_missing(proposal, sample, keeps)
         tried = try_masking(proposal, sample.rows, data, mask, block)
         if sample.rows:
             split = drawn(sample.rows, task, params)
@@ -236,8 +237,8 @@ def grown(before: list[int], after: list[int]) -> float:
     return max([1.0, *(new / old for old, new in zip(before, after, strict=True) if old >= middle)])
 
 
-def set_missing(proposal: Proposal, sample: Sample) -> None:
-    """Rows that lack something are dropped, if there are any; also where the sample has none of them."""
+def set_missing(proposal: Proposal, sample: Sample, keeps: str = "drop") -> None:
+    """Rows that lack something are dropped, if there are any; also where the sample has none of them. `keeps`: as params say."""
     named = [getattr(proposal.data, name.removeprefix("data.")) for name in ESSENTIAL]
     columns = {column for name in named for column in (name if isinstance(name, list) else columns_of(name))}
     empty = any(proposal.columns[name].empty for name in columns if name in proposal.columns)
@@ -247,9 +248,11 @@ def set_missing(proposal: Proposal, sample: Sample) -> None:
     if sample.missing.rows:
         line += f", {sample.missing.rows:,} left out: {lacking}"
         reason = f"{sample.missing.rows} of {sample.looked_at} rows are left out: {lacking}"
-        proposal.set("data", "missing", "drop", reason)
+        proposal.set("data", "missing", keeps, reason)
+    elif sample.missing.alone:
+        proposal.set("data", "missing", keeps, f"{sample.missing.alone} rows without group")
     elif empty and not whole:
-        proposal.set("data", "missing", "drop", "some columns have empty values")
+        proposal.set("data", "missing", keeps, "some columns have empty values")
     else:
         proposal.set("data", "missing", "error", "no row lacks anything")
     if sample.stops:

@@ -162,7 +162,7 @@ class Proposal:
             self.warnings.append(UNGROUPED)
         elif self.roles.group in self.columns:
             column = self.columns[self.roles.group]
-            self.warnings += self.without_group(column)
+            self.warnings += [] if params.data.missing == "own_group" else self.without_group(column)
             if entity(column.name) is None and not self.roles.why["group"].startswith("as you said"):
                 wide = (name for name, of in self.roles.runners_up["group"] if of.score >= LEAST)
                 after = next((f" (next: {name})" for name in wide), "")
