@@ -12,7 +12,7 @@ from hallmark.base.files import CALIBRATION, HOLDOUT, ONLINE, TRAIN, VALIDATION
 from hallmark.base.records import read_records
 from hallmark.data.raw import Raw, raw_rows
 from hallmark.model.chat_template import tool_form, with_tools
-from hallmark.model.lengths import answer_lengths, prompt_lengths, record_lengths
+from hallmark.model.lengths import answer_lengths, context_of, prompt_lengths, record_lengths
 from hallmark.model.loading import load_tokenizer
 from hallmark.params.loader import Params
 from hallmark.task.answers import compact_json
@@ -64,7 +64,7 @@ def lengths(params: Params, base: Path) -> Lengths:
 
     Raises HallmarkError for a bad row, as the stages do.
     """
-    count, whose = counter(params.task, base)
+    count, _, whose = counter(params.task, base)
     if all(file.exists() for file in (TRAIN, VALIDATION, HOLDOUT)):
         parts = [read_records(file).rows(named=True) for file in (TRAIN, VALIDATION, HOLDOUT)]
     else:
@@ -107,9 +107,10 @@ def _characters(row: dict[str, Any]) -> int:
 
 
 def counter(params: TaskParams, base: Path) -> Any:
-    """What gives the tokens of prompts, records and answers, and whose tokens they are."""
+    """What gives the tokens of prompts, records and answers, the model's context, and whose tokens they are."""
     if not (base / TOKENIZER).is_file():
-        return estimated, "estimated from their characters, since the base's tokenizer is not there yet"
+        words = "estimated from their characters, since the base's tokenizer is not there yet"
+        return estimated, None, words
     tokenizer = load_tokenizer(base)
     if isinstance(tokenizer.chat_template, str):  # `base` may have settled it for other params than these
         tokenizer.chat_template = with_tools(tokenizer.chat_template, params)
@@ -122,7 +123,7 @@ def counter(params: TaskParams, base: Path) -> Any:
             answer_lengths(rows, tokenizer, form),
         )
 
-    return count, f"of the tokenizer in {base}"
+    return count, context_of(base), f"of the tokenizer in {base}"
 
 
 def estimated(rows: list[dict[str, Any]]) -> tuple[list[int], list[int], list[int]]:
