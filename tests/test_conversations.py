@@ -55,6 +55,8 @@ def test_of_a_system_message_what_the_prompt_says_goes_without_saying() -> None:
         for prompt in ("Be kind. Be brief.", "Be terse.")
     ]
     assert found == ["Ann has a cat.", "Be kind. Ann has a cat.\nBe brief."]
+    anthropic = {"system": [{"type": "text", "text": "Be brief. Today is Monday."}], "messages": OPENAI["messages"][1:]}
+    assert turns(anthropic, Path("x"), 1, "Be brief.")["turns.system"] == "Today is Monday."
 
 
 def test_openai_tool_calls_and_results(tmp_path: Path) -> None:

@@ -139,8 +139,8 @@ def test_annotations_are_counted_and_their_spans_are_open(tmp_path: Path) -> Non
     [
         (["Be kind."], "Be kind.", None),
         (["Be kind.", "Be brief."], "Answer the request.", "turns.system"),
-        (["Be kind. Today is Monday, 3 March 2025.", "Be kind. Today is Friday, 2 May 2025."], "Be kind.", None),
-        (["Be kind on 2025-03-04.", "Be kind on 2025-03-05."], "Answer the request.", None),
+        (["Be kind. Today is Monday, 3 March 2025.", "Be kind. Today is Friday, 2 May 2025."], "Be kind.", "turns.system"),
+        (["Be kind on 2025-03-04.", "Be kind on 2025-03-05."], "Answer the request.", "turns.system"),
         ([f"You answer for {one} in short and kind words, never in lists of 20." for one in ("Ann", "Bo")], "Answer the request.", None),
         ([f"Be kind. The customer is {one}, with {of}." for one, of in (("Ann", "a cat"), ("Bo", "two old dogs"))], "Be kind.", "turns.system"),
         (["Send them to help@northwind-traders.com."], "Answer the request.", "turns.system"),
@@ -162,7 +162,7 @@ def test_system_messages_are_the_prompt_if_all_are_one(
         context = f"{{{context}}}\n{{turns.earlier}}" if context else "turns.earlier"
     assert (found.edits["task"]["system_prompt"], found.edits["data"]["context"]) == (prompt, context)
     assert "no other turn is trained" in found.reasons["data", "target"]
-    assert ("differ only in dates" in str(found.warnings)) == (len(systems) > 1 and "20" in str(systems))
+    assert ("differ only in dates" in str(found.warnings)) == ("never in lists" in str(systems))
 
 
 @pytest.mark.parametrize(

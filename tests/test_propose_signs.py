@@ -224,3 +224,10 @@ def test_rows_without_a_group_are_named_with_the_param_that_keeps_them(
     propose.try_out(found, tmp_path / "params.yaml")
     assert found.edits["data"]["missing"] == "own_group" and "have no 'shop'" not in str(found.warnings)
     assert "240 can be read" in "\n".join(found.tried)
+
+
+def test_of_a_label_and_its_codes_the_words_are_the_answer(tmp_path: Path) -> None:
+    rows = requests(team=lambda n, kind: f"T{[*CODES].index(kind)}0", work=lambda n, kind: kind)
+    for row in rows:
+        del row["category"]
+    assert proposed(write(tmp_path, rows)).roles.target == "work"

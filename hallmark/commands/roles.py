@@ -31,6 +31,7 @@ _OFFSET = re.compile(r"_(?:start|end|offset)s?$")
 _TAGS = re.compile(r"<[^<>]*>")
 DATED = "what the system messages share, which else differ in dates, numbers or a few words"
 ALIKE = 0.8  # share of their words
+SHORT_OF = 0.5  # of the mean length of the input: what all contexts share can't make rows of it alike
 MOST_TOLD = 24  # columns for which it is tried whether the text tells their values
 SAME = 0.95  # share of the rows in which a column that repeats another has its text
 
@@ -91,7 +92,9 @@ class _Choice:
     def all(self) -> Guess:
         roles = self.roles
         conversation = "turns.target" in self.columns
-        self.taken |= ({"messages", "conversations"} if conversation else set()) | ({PART} & self.columns.keys())
+        self.taken |= ({"messages", "conversations", "system"} if conversation else set()) | (
+            {PART} & self.columns.keys()
+        )
         self.fixed()
         if conversation:
             self.turns()
@@ -173,7 +176,8 @@ class _Choice:
         said = [sentences(text) for text in sorted(prompts)] or [[]]
         shared = " ".join(part for part in said[0] if all(part in of for of in said[1:]))
         rest = [beyond(text, shared) for text in prompts]
-        dated = len(prompts) > 1 and alike([*prompts]) and (alike(rest) or not any(rest))
+        long = sum(map(len, rest)) > SHORT_OF * len(rest) * self.columns["turns.input"].mean_chars
+        dated = long and len(prompts) > 1 and alike(rest)
         private = second_check.residue(shared)
         if (shared or dated) and not private:
             self.roles.system_prompt = shared or None
@@ -249,6 +253,9 @@ class _Choice:
         if kind := self.known.kind:
             found = [(name, given) for name, given in found if evidence.fits(self.columns[name], kind)]
         found.sort(key=lambda pair: -pair[1].score)
+        if at := next((at for at, (name, _) in enumerate(found) if self.is_in_words(name, found[0][0])), 0):
+            found[0][1].add(found[at][1].score - found[0][1].score - 0.1, f"the codes of '{found[at][0]}'")
+            found.sort(key=lambda pair: -pair[1].score)
         near = [self.columns[name] for name, given in found if given.score >= max(3, found[0][1].score - CLOSE)]
         unlike = (column.name for column in near if evidence.is_free(column) != evidence.is_free(near[0]))
         self.roles.doubted = next(unlike, None)
@@ -281,6 +288,16 @@ class _Choice:
                 self.roles.doubted = source.name  # nothing says which of the two is translated
         elif self.roles.target:
             self.leave_out_of_target(read)
+
+    def is_in_words(self, name: str, code: str) -> bool:
+        """Whether a label says in words what another says in codes."""
+        of, codes = self.columns[name], self.columns[code]
+        pairs = {
+            (str(one), str(other)) for one, other in zip(of.values, codes.values, strict=True) if not is_blank(one)
+        }
+        words = of.all(str) and of.is_label(3) and not any(re.search(r"\d", key) for key in of.keys)
+        words = words and all(re.fullmatch(r"\S*\d\S*", key) for key in codes.keys)
+        return words and of.empty == codes.empty and len(pairs) == of.distinct == codes.distinct
 
     def flags(self, target: str, told: dict[str, float | None]) -> list[str]:
         """The target and the columns next to it with the same two values, which texts tell too, if these are one label each."""

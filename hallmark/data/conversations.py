@@ -166,6 +166,7 @@ def turns(
 
     role_key, text_key = LAYOUTS[column]
     messages: list[tuple[str, str]] = []
+    system = plain(row.get("system")) if column == "messages" else None  # where Anthropic has it
     for number_in_row, message in enumerate(row[column], 1):
         if not isinstance(message, dict) or not isinstance(message.get(role_key), str):
             fail(
@@ -198,13 +199,14 @@ def turns(
     question = next((index for index in reversed(range(answer)) if messages[index][0] == "user"), None)
     if question is None:
         lack("input", "no message from the user before the last answer", "add the question, or drop the row")
+    said = [text for role, text in messages if role == "system"]
     # Anything between question and answer (a tool's result, say) belongs to the question.
     between = [f"{role}: {text}" for role, text in messages[question + 1 : answer]]
     return {
         "turns.input": "\n".join([messages[question][1], *between]),
         "turns.target": messages[answer][1],
         "turns.earlier": "\n".join(f"{role}: {text}" for role, text in messages[:question] if role != "system"),
-        "turns.system": beyond("\n".join(text for role, text in messages if role == "system"), system_prompt),
+        "turns.system": beyond("\n".join([*filter(None, [system]), *said]), system_prompt),
     }
 
 

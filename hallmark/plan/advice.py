@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hallmark.base.errors import HallmarkError
 from hallmark.model.loading import IGNORED
-from hallmark.model.params import Sft
-from hallmark.params.loader import Params
-from hallmark.plan.batches import largest
 from hallmark.plan.machine import at_hand, usable
 from hallmark.plan.memory import training_bytes
-from hallmark.plan.sizes import Batch, Sizes, configuration, sizes
+from hallmark.plan.sizes import Batch, Sizes, configuration
+
+if TYPE_CHECKING:
+    from hallmark.model.params import Sft
+    from hallmark.params.loader import Params
 
 MOST = 3  # changes that are shown
 
@@ -97,6 +98,9 @@ def check_training(params: Params, base: Path, train: Sequence[Mapping[str, list
     `train`: the records, as `input_ids` and `labels`. With several GPUs, each has its own batches; if FSDP shards the
     base over them, nothing is checked.
     """
+    from hallmark.plan.batches import largest  # loads masking, which is none of what `sft` depends on
+    from hallmark.plan.sizes import sizes
+
     memory, sft, device = at_hand(params.compute).memory, params.sft, params.compute.device
     if memory is None or (sft.parallel.strategy == "fsdp" and sft.parallel.processes > 1):
         return
