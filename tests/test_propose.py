@@ -138,6 +138,8 @@ def test_annotations_are_counted_and_their_spans_are_open(tmp_path: Path) -> Non
     ("systems", "prompt", "context"),
     [
         (["Be kind."], "Be kind.", None),
+        (["Rules:\n- Be kind.\n\n- Be brief"], "Rules:\n- Be kind.\n\n- Be brief", None),
+        ([f"Rules:\n- Be kind\nFor {one}" for one in ("Ann", "old Bo")], "Rules:\n- Be kind", "turns.system"),
         (["Be kind.", "Be brief."], "Answer the request.", "turns.system"),
         (["Be kind. Today is Monday, 3 March 2025.", "Be kind. Today is Friday, 2 May 2025."], "Be kind.", "turns.system"),
         (["Be kind on 2025-03-04.", "Be kind on 2025-03-05."], "Answer the request.", "turns.system"),

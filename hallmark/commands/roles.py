@@ -92,9 +92,8 @@ class _Choice:
     def all(self) -> Guess:
         roles = self.roles
         conversation = "turns.target" in self.columns
-        self.taken |= ({"messages", "conversations", "system"} if conversation else set()) | (
-            {PART} & self.columns.keys()
-        )
+        own = {"messages", "conversations", "system"} if conversation else set()
+        self.taken |= own | ({PART} & self.columns.keys())
         self.fixed()
         if conversation:
             self.turns()
@@ -173,8 +172,12 @@ class _Choice:
         system, earlier = self.columns["turns.system"], self.columns["turns.earlier"].given
         prompts = {text for text in system.values if text is not None}
         found = {}
-        said = [sentences(text) for text in sorted(prompts)] or [[]]
-        shared = " ".join(part for part in said[0] if all(part in of for of in said[1:]))
+        first, *others = sorted(prompts) or [""]
+        said = [sentences(text) for text in others]
+        parts = [part for part in sentences(first) if all(part in of for of in said)]
+        shared = (
+            "".join(f"{part}{' ' if part[-1] in '.!?' else chr(10)}" for part in parts).strip() if others else first
+        )
         rest = [beyond(text, shared) for text in prompts]
         long = sum(map(len, rest)) > SHORT_OF * len(rest) * self.columns["turns.input"].mean_chars
         dated = long and len(prompts) > 1 and alike(rest)
@@ -292,12 +295,9 @@ class _Choice:
     def is_in_words(self, name: str, code: str) -> bool:
         """Whether a label says in words what another says in codes."""
         of, codes = self.columns[name], self.columns[code]
-        pairs = {
-            (str(one), str(other)) for one, other in zip(of.values, codes.values, strict=True) if not is_blank(one)
-        }
         words = of.all(str) and of.is_label(3) and not any(re.search(r"\d", key) for key in of.keys)
-        words = words and all(re.fullmatch(r"\S*\d\S*", key) for key in codes.keys)
-        return words and of.empty == codes.empty and len(pairs) == of.distinct == codes.distinct
+        coded = (of.distinct, of.empty) == (codes.distinct, codes.empty) and leak(codes, of) is not None
+        return words and coded and all(re.fullmatch(r"\S*\d\S*", key) for key in codes.keys)
 
     def flags(self, target: str, told: dict[str, float | None]) -> list[str]:
         """The target and the columns next to it with the same two values, which texts tell too, if these are one label each."""
