@@ -55,8 +55,8 @@ SESSIONS = {
     "hallmark.service.commands": {
         "serve": "Answer callers with the OpenAI chat API, through the gateway, until Ctrl-C; `-- --help`: options.",
         "batch": "Answer a file of requests offline: `-- requests.jsonl`; `-- --help`: options.",
-        "canary": "Say from live traffic whether the canary may go to prod, or must roll back; `-- --act` does so.",
-        "collect": "Make raw records and a review queue of what callers said; `-- --from FILE`: of another log.",
+        "canary": "Say from live traffic whether the canary may go to prod, or must be rolled back; `-- --act` acts on it.",
+        "collect": "Turn feedback into raw records and a review queue; `-- --from FILE`: from another system's log.",
         "join": "Serve several releases from one vLLM, each by its name: `-- models/release ../other/models/release`.",
         "release": "Register a version, if the gate passed: `-- OUT [--sign KEY]` writes it too; `-- --dry` checks.",
         "promote": "Put a version into a stage: `-- v1.2.0 canary`, or `prod`; `-- --stop canary` ends it.",
@@ -95,7 +95,7 @@ if Path("template").is_dir():
         "bench": "Benchmark masking and deduplication against common tools; `-- NAME`: one of tests/bench.",
         "corpora": "Run real corpora through stamped repos: `HALLMARK_CORPORA=FOLDER nox -s corpora -- receipts`.",
         "demo": "Play the service loop in a temporary clone, and leave a page of what happened; 13 minutes.",
-        "gpu": "Check on a GPU what only it can show; `-- --list`: parts; `-- PART`.",
+        "gpu": "Check what only a GPU can show; `-- --list`: parts; `-- PART`.",
     }
     # In one command, SlipCover 1.1 would check the coverage of all processes, and write that of pytest's own.
     ALONE["tests"] = [

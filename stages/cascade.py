@@ -1,9 +1,9 @@
 """Let the tuned model answer what it is sure of, and hand over the rest: `python -m stages.cascade`.
 
 It reads the tuned model's answers to the calibration part and the holdout, and the fallback's to the holdout; it writes
-reports/cascade.json. On the calibration part, which serves nothing else, one third of the groups fits a score, and the
-probability that an answer of that score is right, and the others bound the share of wrong answers from a threshold on.
-The holdout then says how well the scores order answers, what the threshold does, and whether tuned model and fallback
+reports/cascade.json. The calibration part has no other use: a third of its groups serve to fit a score, and the
+probability that an answer with that score is right; the others bound the share of wrong answers above a threshold. The
+holdout then shows how well the scores order answers, what the threshold does, and whether tuned model and fallback
 together are better than either alone.
 """
 

@@ -1,10 +1,9 @@
 """Stamp the adapter with model card, provenance, verdict and bill of materials: `python -m stages.certify`.
 
-It reads all that the pipeline made, if `dvc.lock` describes it, and looks once more for private data in what git or a remote
-takes of it. Then it writes `models/release`: the adapter's files, card, licence, bill of materials, the cascade if there is
-one, and two statements that name each other. It makes a release whatever the verdict; a "no" is in the first line of the
-card. What people do with a release are commands: `hallmark.commands.check`, `export` and `merge`, and the last two refuse a
-"no".
+It reads all that the pipeline made, if `dvc.lock` describes it, and looks once more for private data in the parts that go to
+git or a remote. Then it writes `models/release`: the adapter's files, card, licence, bill of materials, the cascade if there
+is one, and two statements that name each other. It makes a release whatever the verdict; if the gate did not pass, the first
+line of the card says so, and `hallmark.commands.export` and `merge` refuse it. `hallmark.commands.check` checks a release.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 `code/sft` has a line for each file that `stages/sft.py` loads: its SHA-256 and its name. In dvc.yaml a stage depends on the
 list of its own module, so it runs again if something that it loads has changed, and only then. `code/params.yaml` has the
-values of params.yaml over the defaults of the library, except those that change no output: a stage names its params in it, so it also runs again if a default of
-one has changed. It first makes the repo's key, if one is needed and none has been set up. This stage runs if params.yaml or
-any file of the recipes or the library has changed, and takes a second or two; what has the same content stays as it is.
+values of params.yaml over the defaults of the library, except those that change no output. A stage names its params there,
+so it also runs again if a default of one has changed. This stage first makes the repo's key, if one is needed and none has
+been set up. It runs if params.yaml or any file of the recipes or the library has changed, and takes a second or two.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 It reads the predictions of all of them, and what `eval`, `classical` and `sft` report; it writes reports/comparison.json,
 and reports/transitions.csv for DVC's confusion plot. `report` makes the page that shows this.
 
-Everything is paired: what a baseline was not asked does not count in its comparison. The verdict asks two things of
+Everything is paired: records that a baseline did not answer don't count in its comparison. The verdict asks two things of
 exact match: the interval of the difference, from a bootstrap that draws customers, must leave out zero (records of one
 customer resemble each other), and the exact McNemar test on the records that changed must agree (it is better with
 small counts).

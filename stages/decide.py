@@ -1,6 +1,6 @@
 """Say what to use, the tuned model, a baseline or the cascade, and what each costs: `python -m stages.decide`.
 
-It judges nothing of its own: quality is from `compare`, the verdict from `gate`, seconds and prices from what was measured.
+It judges nothing itself: quality is from `compare`, the verdict from `gate`, seconds and prices are as measured.
 It writes reports/decision.json.
 
 The rule, in this order; the first that fits decides. `margin` is `decide.margin`, a lead is the tuned model's exact match
@@ -10,15 +10,15 @@ options are the tuned model, the baselines (base, linear model, comparators) and
 1. No option gets a record right: use none.
 2. The holdout has fewer records or groups than the gate asks for: too little data.
 3. Every option misses a floor or a ceiling of the gate: use none, for none is good enough. From here on, an option that misses one
-   is never used, and one that is not shown to keep them all is used only once it is.
+   is never used, and one is used only if it is shown to keep them all.
 4. A baseline costs no more, and the tuned model is measured at most `margin` ahead of it: do not tune, use it.
    Of several, the one that is furthest ahead. The burden of proof is on tuning: it costs work for as long as it is used.
-5. The gate did not pass the tuned model, or that misses a limit: too little data if the gate could not decide; else do not ship it,
-   and use the best baseline, unless the tuned model is shown to be more than `margin` ahead of it too.
+5. The gate did not pass the tuned model, or it misses a limit: too little data if the gate could not decide; otherwise do not ship
+   it, and use the best baseline, unless the tuned model is shown to be more than `margin` ahead of that too.
 6. A baseline is shown to be better, but costs more: the cascade that falls back to it, if that is measured at most `margin`
    behind it and is cheaper; without such a cascade, a trade-off between points and price, which only the user can make.
-7. The tuned model is measured more than `margin` ahead of a baseline that costs no more, but is not shown to be; or such a one
-   would do, but is not shown to keep the floors and ceilings: too little data.
+7. The tuned model is measured more than `margin` ahead of a baseline that costs no more, but is not shown to be; or such a
+   baseline would do, but is not shown to keep the floors and ceilings: too little data.
 8. Use the tuned model.
 """
 

@@ -4,7 +4,7 @@ The rows are read twice: a value that an identity column names in one row is mas
 rows that hold a kind with the action `drop`, and unless `data.missing` is error those that lack a group, an input or a target.
 If anything else is wrong with a row, or private data is left in a record, nothing is written.
 
-`python -m stages.mask --find NAME` prints where the raw rows of a pseudonym (of an id or a group) are, and nothing of them.
+`python -m stages.mask --find NAME` prints where the raw rows of a pseudonym (of an id or a group) are, but not the rows.
 `python -m hallmark.commands.preview FILE` prints what would be masked in any file.
 """
 

@@ -1,8 +1,8 @@
-"""Render reports/comparison.html, the page on which the release is decided: `python -m stages.report`.
+"""Render reports/comparison.html, the page for deciding on the release: `python -m stages.report`.
 
 It reads the answers to the holdout, the reports of the stages before, and the split. The page shows the gate's verdict and
-the serving curves, so it is made after `gate`, not by `compare`; comparison.json has the same bytes from run to run, this
-page can't. Its templates, style and script, and the parts of it that need more than a line, are in `hallmark/page/`.
+the serving curves, so it is made after `gate`, not by `compare`: comparison.json has the same bytes in each run, this page
+has not. Its templates, style and script, and the parts of it that need more than a line, are in `hallmark/page/`.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Split the records by whole groups into train, validation, calibration and a frozen holdout: `python -m stages.split`.
 
 The holdout is exactly the records named in `data/holdout.lock.json`; if that file doesn't exist, the holdout is drawn and
-the file written. What comes later of the held-out groups is the part `online`, a second holdout that grows. A record that is
-masked differently than before stays frozen, and the lock gets its new hash; a record whose raw row has changed is an error.
+the file written. Later records of held-out groups form the part `online`, a second holdout that grows. A record that is now
+masked differently stays frozen, and the lock gets its new hash; a record whose raw row has changed is an error.
 Validation and calibration are frozen too, as cutoffs for the hashes of groups: no group ever moves to another part.
 
-`--refreeze` draws a new holdout, whose scores don't compare with earlier ones; `--differences` prints the names of frozen
+`--refreeze` draws a new holdout, whose scores can't be compared with earlier ones; `--differences` prints the names of frozen
 records that are missing or have changed.
 """
 

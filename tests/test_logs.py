@@ -1,4 +1,4 @@
-"""Logs of others are read as their tools write them, and errors say where."""
+"""Logs of other systems are read as their tools write them, and errors say where."""
 
 from __future__ import annotations
 

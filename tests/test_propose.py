@@ -676,7 +676,7 @@ def test_what_is_proposed_does_not_stop_its_own_mask(tmp_path: Path, monkeypatch
         monkeypatch.setattr("builtins.input", lambda _, said=said: said)
         ask_to_keep(found)
         assert mask.get("actions", {}).get("ACCOUNT") == kept
-    assert "area: 90 values stand in the input, 90 after" in "\n".join(found.tried)
+    assert "area: 90 values are in the input, 90 after" in "\n".join(found.tried)
 
 
 def test_tags_in_which_masking_finds_someone_are_not_proposed(tmp_path: Path) -> None:

@@ -197,7 +197,7 @@ def test_dates_are_read_as_the_targets_do_and_moved(tmp_path: Path) -> None:
     found = tried(tmp_path, [row(number) for number in range(60)])
     assert found.edits["mask"]["day_first"] is True
     assert found.edits["mask"]["actions"] == {"DATE_TIME": "surrogate"}
-    line = "signed: 60 values stand in the input, 60 after masking (60 different, 60 after); 0 stand in none"
+    line = "signed: 60 values are in the input, 60 after masking (60 different, 60 after); 0 are in no input"
     assert line in "\n".join(found.tried)
     same = [copying(n) | {"text": f"Order {n} of 05/05/2007.", "target": {"n": f"{n}"}} for n in range(60)]
     assert "day_first" not in tried(tmp_path, same).edits["mask"], "a day that is its month says nothing"

@@ -15,14 +15,14 @@ FILES = sorted(file for file in (ROOM / "words").iterdir())
 
 # Not idiomatic, and what to write instead.
 PLAIN = {
-    "mend": "fix",
-    "mended": "fixed",
+    "mend(?:ed)?": "fix, fixed",
     "anew": "again",
     "beside": "next to, alongside, compared with",
     "so many": "the number of, as many as",
     "in its place": "instead",
-    "worse answer": "rejected answer",
-    "worse answers": "rejected answers",
+    "worse answers?": "rejected answers",
+    "dearer|gravest": "more expensive, most serious",
+    "logs? of others": "other systems' logs",
     "in no time": "instantly",
 }
 PHRASES = "|".join(phrase.replace(" ", r"(?:\s|#)+") for phrase in PLAIN)  # across lines and comment signs, too

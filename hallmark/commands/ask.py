@@ -1,9 +1,9 @@
 """Buy the answers that comparators of kind `endpoint` need: `python -m hallmark.commands.ask [--dry] [NAME ...]`.
 
-Not a stage, since it spends money: `dvc repro` only looks up what is in `data/bought`. What is there already is not asked
+Not a stage, since it spends money: `dvc repro` only looks up what is in `data/bought`. Answers that are there are not bought
 again. Before the first request it says how many are missing and what they cost at most (`--dry`: only that); at the end, what
-was spent. Only masked records are sent: the prompts are those of data/split. Answers that no comparator needs any more stay:
-they were paid for.
+was spent. Only masked records are sent: the prompts are those of data/split. Answers that no comparator needs any more are
+kept, since they were paid for.
 """
 
 from __future__ import annotations
@@ -195,7 +195,7 @@ def failed(need: Need, outcome: Outcome) -> HallmarkError:
         if left
         else f"the answers for {need.name} are bought, but {'; '.join(words)}",
         param=f"eval.comparators.{need.name}",
-        remedy=f"see that its url, model, key and fields are right, and run `{ASK}` again: it asks only what is missing",
+        remedy=f"check its url, model, key and fields, and run `{ASK}` again: it asks only what is missing",
     )
 
 

@@ -1,9 +1,9 @@
-"""Not a stage: find the smallest base that will do, of those in `choose.bases`: `python -m hallmark.commands.choose`.
+"""Not a stage: find the smallest of the bases in `choose.bases` that will do: `python -m hallmark.commands.choose`.
 
-Hard limits first: licence, chat template, context, 4-bit kernels and memory are known before any weights are fetched. Each
-base that is left is run as a `dvc exp run`, smallest first, until one passes the gate and is within the limits on latency
-and price. `--all` runs all of them, `--dry` none. Writes reports/choose.json and reports/choose.md, which belong in git.
-Needs data/deduped.parquet, which `dvc repro dedupe` makes without any base.
+Licence, chat template, context, 4-bit kernels and memory are checked before any weights are fetched. The remaining bases
+are run with `dvc exp run`, smallest first, until one passes the gate and is within the limits on latency and price.
+`--all` runs all of them, `--dry` none. Writes reports/choose.json and reports/choose.md, which belong in git. Needs
+data/deduped.parquet, which `dvc repro dedupe` makes without any base.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def main(arguments: argparse.Namespace) -> None:
     if found.chosen and found.chosen.run:
         print(f"next: `dvc exp apply {found.chosen.run.experiment}`, then `nox -s repro` for its page and release")
     elif not arguments.dry:
-        remedy = "the lines below the table say what each lacks: add a larger base, or more data, or change a limit that need not hold"
+        remedy = "the lines below the table say what each lacks: add a larger base, or more data, or relax a limit"
         raise HallmarkError("no base passes the gate within the limits", param="choose.bases", remedy=remedy)
 
 

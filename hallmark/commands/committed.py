@@ -1,9 +1,9 @@
 """Refuse files that must stay out of git: `python -m hallmark.commands.committed`, run by `nox -s fresh` and the commit hook.
 
-It reads git's index, so `git add --force` does not get past it. Refused are raw records, other files in `data/` that are
-not known and data files anywhere, keys (and the repo's key in any file) and environment files, weights, whatever
-`.gitignore` names, and files of DVC that let `dvc push` send raw records to the default remote. Sample data is known by its
-SHA-256, in `sample.sha256` next to it. Upper and lower case are the same, as they are to file systems of macOS and Windows.
+It reads git's index, so `git add --force` does not get past it. It refuses raw records, unknown files in `data/`, data
+files anywhere, keys (and the repo's key in any file), environment files, weights, whatever `.gitignore` names, and .dvc
+files that let `dvc push` send raw records to the default remote. It knows sample data by its SHA-256, in `sample.sha256`
+next to it. Upper and lower case are the same, as they are to the file systems of macOS and Windows.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Not a stage: show what more data would bring: `python -m hallmark.commands.curve` (`nox -s curve`).
 
-Trains on the shares `curve.shares` of the training groups, each part with all smaller ones in it, answers the validation
-records (never the holdout) each time, fits a power law, and says what twice the data would bring. Points that are made
-are kept below .hallmark/curve, and the adapter of `sft` is taken for all groups if it is up to date. Writes
+Trains on the shares `curve.shares` of the training groups, each part containing the smaller ones, answers the validation
+records (never the holdout) each time, fits a power law, and says what twice the data would bring. Finished points are
+kept below .hallmark/curve, and the adapter of `sft` serves for all groups if it is up to date. Writes
 reports/curve.json and reports/curve.md, which belong in git. `--dry` only says what would run and how long it takes.
 """
 
@@ -132,7 +132,7 @@ def drawn(points: list[Point], planned: int, params: Params) -> Curve:
 
 def headline(curve: Curve) -> str:
     if len(curve.points) < curve.planned:
-        return f"{len(curve.points)} of {curve.planned} points are made."
+        return f"{len(curve.points)} of {curve.planned} points are done."
     first = curve.measures[0]
     law, name = first.outlook, first.words[0].lower() + first.words[1:]
     by = f"{curve.validation['records']} validation records of {curve.validation['groups']} groups"
@@ -142,10 +142,10 @@ def headline(curve: Curve) -> str:
             f"{in_brackets(law.gain, ' points')} above the curve at today's {law.records:,} records."
         )
     return {
-        FLAT: f"What more data would bring can't be said: by {by}, the curve of {name} may as well be flat.",
-        FALLS: f"More data of this kind would bring nothing: {name} falls with the records.",
-        FEW: f"What more data would bring can't be said: fewer than three points have a right answer ({name}).",
-        RIGHT: f"More data can't show: {name} is {100 * first.values[-1].value:.1f} % of {by} already.",
+        FLAT: f"It is not clear that more data would help: on {by}, the curve of {name} may be flat.",
+        FALLS: f"More data of this kind would not help: {name} falls as records are added.",
+        FEW: f"Whether more data would help is not known: fewer than three points have a right answer ({name}).",
+        RIGHT: f"More data can hardly help: {name} is already {100 * first.values[-1].value:.1f} % of {by}.",
     }[law.verdict]
 
 
@@ -156,7 +156,7 @@ def notes(curve: Curve) -> list[str]:
     fewer, side = ("less", "more") if missed.value > 0 else ("more", "less")
     return [
         f"The smaller parts alone predict {abs(100 * missed.value):.1f} points {fewer} than was measured with all records: "
-        f"the curve bends, so expect {side} of twice the data than it says."
+        f"the curve bends, so expect {side} from twice the data than it says."
     ]
 
 

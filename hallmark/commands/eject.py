@@ -1,8 +1,8 @@
-"""Take a module of the library over into this repository, to change it: `python -m hallmark.commands.eject hallmark.judge.verdict`.
+"""Copy a module of the library into this repository, to change it: `python -m hallmark.commands.eject hallmark.judge.verdict`.
 
-It is copied to `stages/hallmark/`, where it wins over the installed one and is hashed as the repository's own code. An update
-merges the library's changes into it; delete it to have the library's again. What a model server loads in a process of its own
-stays the library's.
+The copy in `stages/hallmark/` takes precedence over the installed module and is hashed as the repository's own code. An update
+merges the library's changes into it; delete it to go back to the library's. What a model server loads in its own process stays
+the library's.
 """
 
 from __future__ import annotations

@@ -261,13 +261,13 @@ def add_of_text(given: Evidence, column: Column, columns: Sequence[Column], labe
     given.add(2.25, f"shares words with '{base.name}'")
     share, after = column.empty / len(column.values), order[base.name] < at
     if after:
-        given.add(1, "stands after it")
+        given.add(1, "comes after it")
     if lacks := MOSTLY * column.empty > base.empty and share > 0.01:  # what is noted here and there lacks in more rows
         given.add(1.5 if share < RARELY else -1.5, f"missing in {column.empty} rows that have it")
     due = after and lacks and share < RARELY
     named = says(column.name, "body") or (entity(column.name) and column.mean_chars > SHORT)  # a summary for a client
     if after and (is_title(column, base, order) or (due and named)):
-        given.add(3, "so whatever its name")
+        given.add(3, "whatever its name")
     if made := next((one.name for one in others if order[one.name] > at and quotes(one, column)), None):
         given.add(1.5, f"'{made}' quotes it")
     return base if due else None
@@ -381,7 +381,7 @@ def is_late(column: Column, base: Column, answers: Column, *, title: bool | None
     shorter = column.mean_chars <= base.mean_chars and not title
     if answers.form == "object":
         more = shorter and 0.3 < right([base], answers) < right([column], answers) - 0.1
-        return "it has values of the answer as no other text has them" if more else None
+        return "it has more values of the answer than any other text" if more else None
     if not shorter or not answers.is_label(3) or not add_told(Evidence(), [base], answers):
         return None
     rows = [row for row in zip(answers.values, base.values, column.values, strict=True) if not any(map(is_blank, row))]
@@ -488,7 +488,7 @@ def of_group(column: Column, private: bool) -> Evidence | None:
         if column.distinct < 2 * MANY or words_of(column.name)[0][-1].endswith("s"):
             given.add(-6, "a count")
     elif entity(column.name) == "person" and column.distinct < min(column.repeated, 4 * MANY):
-        given.add(-3.5, "few, each in many rows, as staff is")
+        given.add(-3.5, "few, each in many rows, as for staff")
     elif entity(column.name) == "organisation" and column.distinct < min(column.repeated, 2 * MANY):
         given.add(-2, "few, each in many rows")
     if column.empty > FEW_COPIED * len(column.values):
@@ -512,7 +512,7 @@ def add_alike(given: Evidence, column: Column, rest: Sequence[Column], answers: 
     """Count whether rows of one value are alike in another column, but not by the answer, or who serves them."""
     by_it = answers.form != "object" and of_one(answers, column)  # equal objects are read off copies of one text
     if by_it or (of_one(column, answers) and column.distinct <= MANY * answers.distinct):
-        given.add(-3, "goes by the answer")
+        given.add(-3, "depends on the answer")
     for other in rest:
         if other.form in ("object", "list") or other.distinct > column.distinct or not of_one(column, other):
             continue

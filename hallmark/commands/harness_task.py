@@ -1,8 +1,8 @@
-"""Write the holdout as a task for lm-evaluation-harness, to run in a harness of your own: `python -m hallmark.commands.harness_task OUT`.
+"""Write the holdout as a task for your own lm-evaluation-harness: `python -m hallmark.commands.harness_task OUT`.
 
-OUT is a new folder that holds the prompts and the right answers of the holdout: masked, but the records themselves. Keep
-it where you would keep the holdout, and out of any model's training data. The task counts exact matches as `eval` does;
-failures, intervals and the comparison with the base are the pipeline's alone. `lm_eval run --include_path OUT` finds it.
+OUT is a new folder with the prompts and the right answers of the holdout: masked, but the records themselves. Keep it where
+you would keep the holdout, and out of any model's training data. The task counts exact matches as `eval` does; only the
+pipeline has failures, intervals and the comparison with the base. `lm_eval run --include_path OUT` finds it.
 """
 
 from __future__ import annotations

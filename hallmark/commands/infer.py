@@ -22,13 +22,13 @@ MOST_IN_ENUM = 20  # most different values of an enum; a text field with more is
 MOST_WORDS_IN_ENUM = 3  # of its values, on average: more are a description
 NAMED = 10  # functions named in a warning
 DATE = re.compile(r"\d{4}-\d\d-\d\d")
-OTHERWISE = "; else the schema takes such objects as answers, and mask stops at such texts"
+OTHERWISE = "; otherwise the schema accepts such objects as answers, and mask stops at such texts"
 UNLIKE = f"are unlike the others, and too few are equal to be a refusal: correct them, or leave them out{OTHERWISE}"
 NO_CALL = (
     "are words and call no tool: data.missing: drop leaves these rows out and counts them; data.no_call: empty keeps them, with "
     "the answer [], if the model must also learn when to call nothing"
 )
-LEFT_OUT = "; else they call no tool, and are left out"
+LEFT_OUT = "; otherwise they call no tool, and are left out"
 SOME_CALLS = 0.1  # share of the answers that call tools, where there are some
 REFUSALS = (5, 0.01)  # fewest equal targets, and their least share of all, that may be a refusal: fewer are odd records
 

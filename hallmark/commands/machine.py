@@ -1,7 +1,7 @@
 """Set params.yaml up for a kind of machine: `python -m hallmark.commands.machine gpu-24gb`; without a name, list them.
 
-What is set follows from the machine and the size of the base (`hallmark/params/machines/`). Lines are changed one by one, and
-every comment stays. `--dry` shows the changes and writes nothing.
+The machine and the size of the base decide what is set (`hallmark/params/machines/`). Only those lines change, and all
+comments stay. `--dry` shows the changes and writes nothing.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def size_of_base(params: Params) -> tuple[float | None, str]:
         return count, f"base {name}: {count:.2g} billion parameters, counted in {BASE}"
     if (billions := size_by_name(name)) is not None:
         return billions, f"base {name}: {billions:g} billion parameters, by its name"
-    return None, f"base {name}: nothing says how large it is"
+    return None, f"base {name}: its size is not known"
 
 
 def differences(old: str, new: str) -> list[str]:

@@ -1,6 +1,6 @@
 """Not a stage: fold a release's adapter into its base weights, in a new folder: `python -m hallmark.commands.merge OUT`.
 
-It refuses a release that the gate did not pass, unless it is told `--ungated`.
+It refuses a release that the gate did not pass, unless you add `--ungated`.
 """
 
 from __future__ import annotations

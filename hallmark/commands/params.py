@@ -1,6 +1,6 @@
 """Print all params with value, default and effect: `python -m hallmark.commands.params`, or those of a block or of one name.
 
-A star marks what is not the default. Unit and allowed values are part of the effect, as the comment in defaults.yaml says it.
+A star marks values that are not the default. The effect, with unit and allowed values, is the comment in defaults.yaml.
 """
 
 from __future__ import annotations

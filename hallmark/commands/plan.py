@@ -1,7 +1,7 @@
-"""Will it fit, how long will it take, what will it cost: before weights are downloaded and a machine is rented.
+"""Will it fit, how long will it take, and what will it cost? Before weights are downloaded or a machine is rented.
 
 `python -m hallmark.commands.plan` (`nox -s plan`) looks at params.yaml, the records and the base's config.json. Exit code 1 if
-the run doesn't fit. `--rows 100000000 --workers 32` instead says what masking that many rows would take, by the last run of `mask`.
+the run doesn't fit. `--rows 100000000 --workers 32` instead estimates the masking of that many rows, by the last run of `mask`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from hallmark.plan.sizes import configuration, sizes
 FILE = REPORTS / "measured/mask.json"
 ROW_BYTES = 60  # that the main process takes for each further row: it remembers ids, to find one that is there twice
 MANY = 100_000  # rows of a run, of which starting takes little
-FEW = "starting took much of its time, and counts as rows here"
+FEW = "much of its time was start-up, so this is too high"
 
 
 def main(arguments: argparse.Namespace) -> None:

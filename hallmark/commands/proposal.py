@@ -43,7 +43,7 @@ NAMED = 5  # repeated ids whose rows are named
 FEW = 10  # rows of a label that can hardly be learned
 GIANT = 0.2  # share of the rows above which a group gets a warning
 SOME, MOST = 0.2, 0.5  # share of labels that look like people's names, in a column that names people, and elsewhere
-SAMPLE = "said so far of the sample; certify refuses it until you have"
+SAMPLE = "the sample's text is gone; certify refuses this until you have"
 
 
 @dataclass
@@ -100,10 +100,10 @@ class Proposal:
         tagged = sum(any(isinstance(text, str) and TAG.search(text) for text in row) for row in texts)
         self.set("data", "markup", "none")
         if 2 * tagged >= len(self.rows):
-            why = f"{tagged} of {len(self.rows)} rows have tags of HTML, which mask removes; requests are treated the same"
+            why = f"{tagged} of {len(self.rows)} rows have HTML tags, which mask removes; requests are treated the same"
             self.set("data", "markup", "html", why)
         elif tagged:
-            said = f"{tagged} of {len(self.rows)} rows have tags of HTML in what is read: if they are no part of what the model must see"
+            said = f"{tagged} of {len(self.rows)} rows have HTML tags in what the model reads: if it need not see them"
             self.warnings.append(f"{said}, set data.markup to html, which turns them into plain text, in requests too")
         self.set("task", "kind", task.kind, task.why)
         # In the prompt, a target has its name without the objects that it lies in.
@@ -195,11 +195,11 @@ class Proposal:
                 labels.update(span.label for span in spans_in(value))
                 kept = len([one for one in done if not one.get("was_cancelled")])
                 counts["rows have only cancelled annotations, and count as not annotated"] += bool(done and not kept)
-                several = "rows have several annotations: the ground truth counts, else the first not cancelled"
+                several = "rows have several annotations: the ground truth counts, or else the first that is not cancelled"
                 counts[several] += kept > 1
             elif target == "turns.target" and (layout := layout_of(row)):
                 last = any(ROLES.get(turn.get(LAYOUTS[layout][0])) == "user" for turn in row[layout][-1:])
-                counts["conversations end with the user's turn: what nobody answered is left out"] += last
+                counts["conversations end with the user's turn: unanswered turns are left out"] += last
         said = [f"{count} of {len(self.rows)} {words}" for words, count in counts.items() if count]
         return said + respelled(self.roles.targets[0], len(labels), [*merged(labels)])
 
@@ -280,12 +280,12 @@ class Proposal:
             self.set_gate(params)
         data, own = self.edits["data"], ("path", "target")
         if self.kind == params.task.kind and all(data[key] == getattr(params.data, key) for key in own):
-            self.set("task", "system_prompt", params.task.system_prompt, "as it is, for the same answers of that file")
+            self.set("task", "system_prompt", params.task.system_prompt, "unchanged: same file, same answers")
         if self.leaves_sample:
             self.set("certify", "intended_use", FILL_IN, f"{SAMPLE} said what it is for")
             self.set("certify", "limits", [FILL_IN], f"{SAMPLE} named some limits")
             self.set("certify", "languages", [FILL_IN], f"{SAMPLE} named them")
-            self.set("certify", "tags", [], "the sample's are gone; may stay empty")
+            self.set("certify", "tags", [], "the sample's are removed; may stay empty")
 
     def set_gate(self, params: Params) -> None:
         """Propose the gate that the kind starts with, against the baselines that there are."""

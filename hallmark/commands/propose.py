@@ -1,11 +1,11 @@
 """Not a stage: look at a data file and propose params.yaml values for it: `python -m hallmark.commands.propose FILE`.
 
-FILE is JSON lines, JSON, CSV, TSV, CoNLL, Parquet, or the folder of a Hugging Face dataset. What you know, say with `--input`,
+FILE is JSON lines, JSON, CSV, TSV, CoNLL, Parquet, or the folder of a Hugging Face dataset. Say what you know with `--input`,
 `--target`, `--group`, `--kind` and `--refusal`; the rest is chosen by scored evidence, and the runners-up are shown.
 
-Without `--write`, nothing is written. With it, at a terminal, you are asked for the four that you didn't say. The proposal
-is then written to params.yaml, which keeps its comments, and the schema to data/schema.json; and the pipeline runs as far
-as the split, which shows what the stages make of the file.
+Without `--write`, nothing is written. With it, at a terminal, you are asked for what you didn't say. The proposal is then
+written to params.yaml, which keeps its comments, and the schema to data/schema.json; and the pipeline runs up to the split,
+to show what the stages make of the file.
 """
 
 from __future__ import annotations
@@ -332,7 +332,7 @@ def read(path: Path) -> tuple[Rows, Chat | None, str | None, list[str]]:
 def text(proposal: Proposal, now: Params | None = None) -> str:
     """The proposal in the form of params.yaml, with reasons as comments, and the schema; `now`: only what differs from that."""
     old = now.model_dump(by_alias=True) if now else {}
-    how = "which else stays as it is" if now else "`--write` writes it"
+    how = "all else stays the same" if now else "`--write` writes it"
     lines = [f"{len(proposal.rows)} rows. Proposed for params.yaml ({how}):", ""]
     for block, values in proposal.edits.items():
         shown = {key: value for key, value in values.items() if not now or value != old[block][key]}
@@ -460,7 +460,7 @@ if __name__ == "__main__":
         ("--target", "the right answer; again for several, which become one JSON object"),
     ):
         parser.add_argument(option, action="append", default=[], metavar="COLUMN", help=words)
-    words = "what the split must not cut: a customer, document or conversation"
+    words = "which rows must stay together: those of a customer, document or conversation"
     parser.add_argument("--group", metavar="COLUMN", help=words)
     words = "the target of what must not or can't be done, as it is in the file"
     parser.add_argument("--refusal", metavar="TEXT", help=words)

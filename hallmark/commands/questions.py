@@ -16,7 +16,7 @@ from hallmark.task.kinds import KINDS
 QUESTIONS = {  # by what `Known` has for the answer
     "targets": ("target", "the right answer: a column, or several with commas between them"),
     "inputs": ("input", "what the model reads: columns with commas, or a template such as {subject}\\n{body}"),
-    "group": ("group", "what the split must not cut, such as a customer; row.id: each row is by itself"),
+    "group": ("group", "which rows must stay together, such as those of a customer; row.id: each row is by itself"),
     "kind": ("kind", f"the task: {', '.join(sorted(KINDS))}"),
 }
 BACK = "<"
@@ -47,7 +47,7 @@ def asked(propose: Callable[[Known], Proposal], known: Known, kind: str) -> Prop
 
     found = found_with(known, unsaid)
     print(printable(f"The columns are {', '.join(found.columns)}"))
-    print(f"Enter takes what stands in brackets; {BACK} goes back to the question before.")
+    print(f"Enter takes the answer in brackets; {BACK} goes back to the previous question.")
     earlier: list[tuple[Known, Proposal | UndecidedError]] = []
     while len(earlier) < len(unsaid):
         name, later = unsaid[len(earlier)], unsaid[len(earlier) + 1 :]
@@ -81,17 +81,17 @@ def asked(propose: Callable[[Known], Proposal], known: Known, kind: str) -> Prop
 def ask_to_keep(proposal: Proposal) -> None:
     """What to do with rows without a group, values that masking takes from the answers, and labels like names: Enter is safe."""
     if proposal.ungrouped:
-        said = f"{proposal.ungrouped} rows have no {proposal.roles.group}. keep: each is a group by itself (data.missing: own_group)"
+        said = f"{proposal.ungrouped} rows have no {proposal.roles.group}; or type keep: each is a group by itself (data.missing: own_group)"
         if _said("drop", said) == "keep":
             proposal.set("data", "missing", "own_group", "as you said")
     if proposal.keep:
         lost, actions = proposal.keep
-        said = f"masking takes {lost}. keep: they identify no one, so mask.actions is {actions}"
+        said = f"masking removes {lost}; or type keep, if they identify no one: mask.actions becomes {actions}"
         if _said("mask", said) == "keep":
             proposal.edits["mask"].pop("max_lost", None)
             proposal.set("mask", "actions", actions, "as you said")
     if proposal.private:
-        said = f"the schema would hold what looks like {', '.join(proposal.private)}. public: anyone may see it, in git and the release"
+        said = f"the schema would hold what looks like {', '.join(proposal.private)}; or type public: anyone may see it, in git and the release"
         if _said("stop", said) == "public":
             proposal.private = []
 

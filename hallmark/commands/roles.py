@@ -184,7 +184,7 @@ class _Choice:
         private = second_check.residue(shared)
         if (shared or dated) and not private:
             self.roles.system_prompt = shared or None
-            self.roles.why["system_prompt"] = DATED if dated else "what the system messages of all rows say"
+            self.roles.why["system_prompt"] = DATED if dated else "what all system messages say"
         if private or (any(rest) and not dated):
             many = f"{len(system.given)} rows have system messages, {system.distinct} different"
             found["turns.system"] = f"private ({', '.join(private)})" if private else many
@@ -217,7 +217,7 @@ class _Choice:
             others = [self.columns[text] for text in likely if not related(name, text)]
             read = [text for text in others if not leak(text, column)]
             if name in marked:  # whatever its name
-                how = "as long, in other words" if name in translated else "marked up"
+                how = "in other words, of the same length" if name in translated else "marked up"
                 least = 9.0 if name not in translated else TRANSLATED
                 least -= name in translated and any(of and named[one] >= SURE for one, of in told.items())
                 given.add(max(least - given.score, 5.0), f"it is '{marked[name].name}', {how}")
@@ -239,9 +239,9 @@ class _Choice:
             ):
                 given.add(-5, "a part of an answer")
             elif told.get(name) is False:
-                given.add(-9 if sure or (named[name] <= 0 and explained) else 0, "no text tells it")
+                given.add(-9 if sure or (named[name] <= 0 and explained) else 0, "no text predicts it")
             elif told.get(name) and given.score == max(explained) < 0:
-                given.add(0.1 - given.score, "nothing else is told by a text")
+                given.add(0.1 - given.score, "the texts predict nothing else")
         read = [self.columns[text] for text in likely]
         labels = [self.columns[name] for name, of in told.items() if of]
         weak = [of for of in labels if named[of.name] <= 0 or (named[of.name] < SURE and (told[of.name] or 0) < WEAK)]
@@ -250,7 +250,7 @@ class _Choice:
         free = [of for of in self.columns.values() if of.lists & {"answer", "reply"} and evidence.is_free(of)]
         for name, given in found:
             if self.columns[name].is_label(3) and any({*words_of(name)[0]} > {*words_of(of.name)[0]} for of in free):
-                given.add(-5, "said of the answer")
+                given.add(-5, "says something about the answer")
         objects = [(self.columns[name], given) for name, given in found if self.columns[name].form == "object"]
         guesses = evidence.add_later(objects, self.order)
         if kind := self.known.kind:
@@ -275,17 +275,17 @@ class _Choice:
         if not self.roles.target and fields and not self.known.kind:
             self.roles.target, self.roles.why["target"] = (
                 fields,
-                "nothing else is like an answer, and their values stand in the text",
+                "nothing else looks like an answer, and their values are in the text",
             )
             self.taken |= {*fields}
             return
         if flags := self.flags(str(self.roles.target), told):
             self.roles.target, self.taken = flags, self.taken | {*flags}
-            self.roles.why["target"] = "labels side by side, each of which says yes or no"
+            self.roles.why["target"] = "yes-or-no labels next to each other"
             return
         self.taken |= {guesses[name] for name in self.roles.targets if name in guesses}
         if (source := marked.get(str(self.roles.target))) and not self.known.inputs:
-            self.take("input", source.name, "the answer has its words inside of markup, or says it in others")
+            self.take("input", source.name, "the answer repeats its words with markup, or in other words")
             target = self.columns[str(self.roles.target)]
             if target.name in translated and source.empty == target.empty and not says(target.name, "marked"):
                 self.roles.doubted = source.name  # nothing says which of the two is translated
@@ -378,7 +378,7 @@ class _Choice:
                 if of:
                     given.add(-1.5, f"the same in all rows of one {of}")
                 if label not in labels:
-                    given.add(-2, "next to a text that is told")
+                    given.add(-2, "the texts don't predict it")
                 elif 0.01 < label.empty / len(label.values) < evidence.RARELY:
                     given.add(1.5, f"missing in {label.empty} rows")
 
@@ -403,14 +403,14 @@ class _Choice:
         if len(nested) == 1 < len(inner) and not any(evidence.tell(texts, column) for column in rest):
             one = f"{nested[0]}.0"  # of a list of one text
             self.roles.target = one if one in self.columns and self.columns[one].all(str) else nested[0]
-            self.roles.why["target"] += f"; what varies in it, and is told, is '{nested[0]}'"
+            self.roles.why["target"] += f"; only '{nested[0]}' varies in it and can be predicted"
             self.leave_out_of_target(texts)
         elif out and len(out) < len(inner):
             self.roles.target = self.one_or_list([name for name in inner if name not in out])
-            self.roles.why["target"] += f"; without {', '.join(out)}, which no text tells"
+            self.roles.why["target"] += f"; without {', '.join(out)}, which no text predicts"
         else:
             alike = self.marked_alike(self.roles.targets[0])
-            self.roles.why["target"] += f"; with {', '.join(alike)}, named alike" if alike else ""
+            self.roles.why["target"] += f"; with {', '.join(alike)}, which have similar names" if alike else ""
             self.roles.target = self.one_or_list(sorted([*self.roles.targets, *alike], key=self.order.__getitem__))
             self.taken |= {*alike}
 
@@ -456,7 +456,7 @@ class _Choice:
         place = place if main and self.order[main.name] < place else len(self.order)
         for text in texts:
             title = text.name in titles
-            why = "it stands after the answer" if self.order[text.name] > place else None
+            why = "it comes after the answer" if self.order[text.name] > place else None
             signs = (evidence.is_late(text, base, answers, title=title) for base in texts if base is not text)
             if why := why or next(filter(None, signs), None):
                 leaks[text.name] = Leak(why, sure=False)
@@ -496,14 +496,14 @@ class _Choice:
                 column, of = self.columns[name], passages[0]
                 short = of is not column and column.mean_chars < 100 and column.all((str, int))
                 if short and evidence.ENOUGH_GROUPS <= column.distinct <= of.distinct and evidence.of_one(of, column):
-                    found.append((name, Evidence(4, [f"rows with one '{of.name}' have one of it"])))
+                    found.append((name, Evidence(4, [f"rows with the same '{of.name}' have the same value"])))
             evidence.add_wider([(self.columns[name], given) for name, given in found if name not in self.private])
             fine = {name: 0 if entity(name) else -self.columns[name].distinct for name, _ in found}
             found.sort(key=lambda pair: (-pair[1].score, fine[pair[0]]))
             found = [pair for pair in found if pair[1].score >= evidence.LEAST or evidence.look(self.columns[pair[0]])]
             if found and found[0][1].score < evidence.LEAST:
                 self.roles.unsure = True
-                found[0][1].add(0, "to check: no more than the most plausible")
+                found[0][1].add(0, "the most plausible, but please check")
             self.best("group", found)
             self.taken = before
         if self.roles.group in self.columns and self.roles.group not in self.private:
@@ -550,7 +550,7 @@ class _Choice:
         chosen.sort(key=lambda name: (not says(name, "headline"), self.order[name]))
         roles.input = chosen[0] if len(chosen) == 1 else "\n".join(map(_slot, chosen))
         reasons = {name: str(given) for name, given in found}
-        else_, why = "the answer has it" if chosen[1:] else "the longest text that is left", roles.why
+        else_, why = "the answer uses it" if chosen[1:] else "the longest remaining text", roles.why
         why["input"] = "; ".join(f"{name}: {reasons.get(name, else_)}" for name in chosen)
         roles.runners_up["input"] = [pair for pair in found if pair[0] not in chosen][:SHOWN]
         self.taken |= set(chosen)

@@ -1,8 +1,8 @@
-"""Not a stage: an error that names the stages that did not run since a change: `python -m hallmark.commands.stale`.
+"""Not a stage: fail and name the stages that have not run since a change: `python -m hallmark.commands.stale`.
 
-`nox -s fresh` runs this, in CI where only git's files are: of what is missing, dvc.lock is trusted. `dvc repro --dry
---allow-missing` does so too, but ends with an error about a missing file as soon as a stage is stale, and takes a folder
-that a stage reads for changed if a file in it is missing, as bought answers are in every clone.
+`nox -s fresh` runs this, also in CI, where only git's files exist: for missing files, it trusts dvc.lock. `dvc repro --dry
+--allow-missing` does so too, but ends with an error about a missing file as soon as a stage is stale, and counts a folder
+that a stage reads as changed if a file in it is missing, as bought answers are in every clone.
 """
 
 from __future__ import annotations

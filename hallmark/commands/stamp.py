@@ -1,6 +1,6 @@
 """Make a new domain repo next to this one: `nox -s stamp -- ../my-domain-parent [key=value ...]`.
 
-With answers as key=value, the others get their defaults and no question is asked.
+With any answer as key=value, the others get their defaults and no question is asked.
 """
 
 from __future__ import annotations

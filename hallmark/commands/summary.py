@@ -61,7 +61,7 @@ def copied_words(fields: dict[str, dict[str, Any]]) -> str:
     """How many of the values that targets copy still stand in their input."""
     copied, found = (sum(of[name] for of in fields.values()) for name in ("copied", "found_after"))
     lost = ", ".join(f"{name} {of['lost']:,}" for name, of in fields.items() if of["lost"])
-    said = f"{found:,} of {copied:,} values that targets copy from their input stand in it after masking"
+    said = f"{found:,} of {copied:,} values that targets copy from their input are still in it after masking"
     return f"{said}; lost: {lost}" if lost else said
 
 

@@ -81,8 +81,8 @@ class Trial:
             example = self.examples.get(short(kind))
             yield f"            {kind} {count:,}{f': {example}' if example else ''}"
         for number, (name, of) in enumerate(sorted(self.written.values.items())[:MOST_FIELDS]):
-            said = f"  {'' if number else 'targets':<9} {name}: {of.copied:,} values stand in the input, {of.kept + of.replaced:,} after masking "
-            yield f"{said}({len(of.before):,} different, {len(of.after):,} after); {of.elsewhere + of.alone:,} stand in none"
+            said = f"  {'' if number else 'targets':<9} {name}: {of.copied:,} values are in the input, {of.kept + of.replaced:,} after masking "
+            yield f"{said}({len(of.before):,} different, {len(of.after):,} after); {of.elsewhere + of.alone:,} are in no input"
 
 
 def try_masking(proposal: Proposal, rows: list[Raw], data: Data, mask: Mask, task: TaskParams) -> Trial:
@@ -122,7 +122,7 @@ def try_masking(proposal: Proposal, rows: list[Raw], data: Data, mask: Mask, tas
         most = max(of.lost / of.copied for of in over.values())
         why = ", ".join(f"{of.lost} of {of.copied} values of '{name}'" for name, of in over.items())
         most = min(1.0, math.ceil(100 * room * most) / 100)
-        proposal.set("mask", "max_lost", most, f"else mask stops: {why} stay masked, and no model can give them")
+        proposal.set("mask", "max_lost", most, f"otherwise mask stops: {why} stay masked, and no model can give them")
         tried.mask = tried.mask.model_copy(update={"max_lost": most})
         kinds = {kind for of in over.values() for kind in of.kinds}
         proposal.keep = (why, mask.actions | found | dict.fromkeys(sorted(kinds), "keep"))
@@ -184,7 +184,7 @@ def absent(values: dict[str, Field], rows: list[Raw]) -> Iterator[str]:
         missing = max(0, of.elsewhere + of.alone - single[name])
         count = of.copied + missing
         if count >= ENOUGH and of.copied >= COPIES * count and missing > ABSENT * count:
-            said = f"copying can't give every answer: {missing} of {count} values of '{name}' stand in no input"
+            said = f"copying can't give every answer: {missing} of {count} values of '{name}' are in no input"
             yield f"{said}. Read some: labels may correct errors of the input, or be wrong"
 
 
@@ -233,7 +233,7 @@ def day_first(rows: list[Raw]) -> tuple[bool, str] | None:
         return None
     order = votes[True] > votes[False]
     part = "day" if order else "month"
-    return order, f"{votes[order]} dates in numbers have the {part} first, {votes[not order]} have not"
+    return order, f"{votes[order]} dates in numbers have the {part} first, {votes[not order]} don't"
 
 
 def loaded(data: Data, task: TaskParams, mask: Mask, *, strict: bool) -> tuple[Recorder, str]:

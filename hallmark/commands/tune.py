@@ -1,9 +1,9 @@
 """Not a stage: search step size, epochs, rank and layers of `sft` by the validation loss: `python -m hallmark.commands.tune`.
 
-Optuna draws the trials from `tune.space`, each of which runs as a `dvc exp run` as far as `sft`, so that the holdout is
-never looked at, and is stopped if its validation losses are above the median of earlier ones. No trial starts after
-`tune.minutes`; run again, it goes on with the trials in its report that are of the same data, code and params. `--write`
-sets the best of them in params.yaml, and runs nothing. Writes reports/tune.json and reports/tune.md, which belong in git.
+Optuna draws the trials from `tune.space`. Each runs with `dvc exp run` up to `sft`, so no trial looks at the holdout, and
+stops if its validation losses are above the median of earlier ones. No trial starts after `tune.minutes`; run again, the
+search continues from the trials in its report that have the same data, code and params. `--write` sets the best of them
+in params.yaml, and runs nothing. Writes reports/tune.json and reports/tune.md, which belong in git.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Bring a stamped repo to the template's state: `nox -s update` there, or `nox -s update -- ../my-domain` in the template.
 
-The template is stamped as it was, from the commit in `.cruft.json`, and as it is now, with the same answers. Git merges the
-difference into the repo, as it merges any commit; what clashes is a conflict in git's index. Nothing is committed.
+The template is stamped from the commit in `.cruft.json` and from the newest one, with the same answers. Git merges the
+difference into the repo, as it merges any commit; clashes are conflicts in git's index. Nothing is committed.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def update(repo: Path, template: str | None, checkout: str | None) -> list[str]:
         raise HallmarkError(f"has changes that are not committed, such as `{first}`", file=repo, remedy=COMMIT)
     record = repo / ".cruft.json"
     if not record.is_file():
-        raise HallmarkError("is not there, so nothing says what was stamped", file=record, remedy=LINK)
+        raise HallmarkError("is missing, so the template and the answers of this repo are not known", file=record, remedy=LINK)
     state = read_object(record, RESTORE)
     try:
         old, answers, source = str(state["commit"]), dict(state["context"]["cookiecutter"]), str(state["template"])

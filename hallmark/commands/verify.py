@@ -1,10 +1,10 @@
 """Rebuild a commit in a fresh clone and compare every output with its `dvc.lock`: `python -m hallmark.commands.verify`.
 
-Not a stage of the pipeline: it reruns the pipeline, or one stage of it (`--stage sft`), with an empty cache, and says for
-each output whether it is the same, and how this environment differs from the one that is recorded. What is marked as
-measured must only be there. Exit codes: 0: the same bytes; 2: different bytes; 1: the rebuild could not be done.
+Not a stage: it reruns the pipeline, or one stage of it (`--stage sft`), with an empty cache, and says for each output
+whether it is the same, and how this environment differs from the recorded one. Outputs that are marked as measured must
+only exist. Exit codes: 0: the same bytes; 2: different bytes; 1: the rebuild failed.
 
-The repo's key, if it has one, reaches the rebuild in the environment; it is written nowhere.
+The rebuild gets the repo's key, if there is one, through the environment; it is written nowhere.
 """
 
 from __future__ import annotations

@@ -55,4 +55,4 @@ def say_unknown(found: dict[str, int], tools: str | None) -> None:
             "" if tools else " unless the input lists the functions: name the column of tools in data.tools",
         )
     elif found["new"]:
-        log.info("%s: the model must read them up in the tools it is shown", new)
+        log.info("%s: the model must look them up in the tools it is shown", new)

@@ -229,7 +229,7 @@ def in_order(difference: Interval, confidence: float) -> str:
         return f"The calibrated score orders answers better than the mean log-probability ({found})."
     if difference.low > 0:
         return f"The calibrated score orders answers worse than the mean log-probability ({found})."
-    return f"The calibrated score orders answers no better than the mean log-probability, as far as is shown ({found})."
+    return f"The calibrated score is not shown to order answers better than the mean log-probability ({found})."
 
 
 def of_bound(found: Bound, probability: float | None, confidence: float) -> str:
@@ -237,9 +237,9 @@ def of_bound(found: Bound, probability: float | None, confidence: float) -> str:
     asked = percent(found.asked)
     if probability is not None:
         return (
-            f"With {percent(confidence)} confidence, at most {asked} of the answers that a customer gets are wrong, on average "
-            f"over customers who get any, if the model answers from a score of {found.threshold:.4g} on, a probability of {probability:.2g}. That is "
-            f"{rate(found.coverage)} of the records, and {found.groups} customers, of those kept for bounds."
+            f"If the model answers only with a score of at least {found.threshold:.4g} (a probability of {probability:.2g}), at most {asked} of its "
+            f"answers are wrong, on average over customers who get any, with {percent(confidence)} confidence. In the test of this "
+            f"bound, it answered {rate(found.coverage)} of the records, of {found.groups} customers."
         )
     if found.outcome == NOT_REACHED:
         return (
@@ -248,8 +248,8 @@ def of_bound(found: Bound, probability: float | None, confidence: float) -> str:
         )
     needed = f"about {found.groups_needed}" if found.groups_needed is not None else f"more than {found.fewest}"
     return (
-        f"No threshold for {asked} can be shown yet: {found.groups} customers of those kept for bounds get an "
-        f"answer, and {needed} are needed (at least {found.fewest}, if none gets a wrong one)."
+        f"No threshold for {asked} yet: in the test of the bound, {found.groups} customers get an answer, and {needed} are "
+        f"needed (at least {found.fewest}, if none gets a wrong one)."
     )
 
 

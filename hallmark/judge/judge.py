@@ -111,7 +111,7 @@ class Judge:
         records, groups = (
             max(0, least - count) for least, count in zip(self.least, (self.records, self.groups), strict=True)
         )
-        note = f"It fails if it is the same {self.where} of the size that the gate asks for. {self.sampled}".strip()
+        note = f"With the same value {self.where} as large as the gate asks for, it fails. {self.sampled}".strip()
         return replace(rule, outcome=UNSURE, note=note, more_records=records, more_groups=groups)
 
 
@@ -151,10 +151,10 @@ def more_needed(count: int, factor: float | None) -> int | None:
 def decided_by(records: int | None, groups: int | None) -> str:
     """What would decide a rule with too little data, in a sentence."""
     if records is None or groups is None:
-        return "No number of records decides it if the measured value stays as it is."
+        return "No number of records would decide it if the measured value stays the same."
     if records > MOST:
-        return "Over a million more records would be needed to decide it, if the measured value stays as it is."
+        return "Over a million more records would be needed to decide it, if the measured value stays the same."
     return (
         f"About {records:,} more record{'s' if records > 1 else ''} ({groups:,} more group{'s' if groups > 1 else ''}) "
-        "like these would decide it, if the measured value stays as it is."
+        "like these would decide it, if the measured value stays the same."
     )

@@ -73,8 +73,8 @@ def shipped_table(parity: Parity) -> Table:
     note = ""
     if parity.artefacts:
         note = (
-            f"Each answered the same {parity.records} records of the holdout, of {parity.groups} groups; of the evaluated answers "
-            f"to these, {parity.right} are an exact match."
+            f"Each answered the same {parity.records} records of {parity.groups} groups of the holdout; {parity.right} of the "
+            f"evaluated answers to these are exact matches."
         )
     if any(artefact.name in UNPACKED for artefact, _ in parity.measured):
         note += " For GGUF files, only the weights were scored; llama.cpp did not run, so there is no speed."
@@ -106,6 +106,6 @@ def callers(live: Live | None) -> str:
     return (
         f"Exact match as evaluated: {share(found.evaluated)}. As callers get it, with masking that can't use the columns of the data, and "
         f"with their own values put back: {share(found.exact_match)}, {found.changes.lost} lost and {found.changes.won} won of "
-        f"{found.records} records. {found.same} of the prompts are those that were evaluated; {found.leftover} answers hold what "
-        f"is left of a placeholder and are not handed out; the masker refuses {refused or 'none'}."
+        f"{found.records} records. {found.same} of the prompts are the same as evaluated; {found.leftover} answers with a leftover "
+        f"placeholder are held back; the masker refuses {refused or 'none'}."
     )

@@ -19,7 +19,7 @@ MOST_RECORDS, MOST_OF_FIELD = 5_000, 20_000  # records on it, and characters of 
 EXAMPLE = 1_000  # longest text shown whole of a record at the top of the page
 SORTS = {  # of records with retrieval, by what they are called in comparison.json
     "held": {"what": "all that is expected", "abstaining": "wrong"},
-    "lacking": {"what": "not all that is expected", "abstaining": "better than to make something up"},
+    "lacking": {"what": "not all that is expected", "abstaining": "better than making something up"},
     "silent": {"what": "something, but no answer is expected", "abstaining": "right"},
     "empty": {"what": "nothing, and no answer is expected", "abstaining": "right"},
 }

@@ -150,10 +150,10 @@ function body(record) {
     block.firstChild.append(verdict);
     if (model.examples.length) {
       const ids = model.examples.flatMap((id, at) => [at ? ", " : "", isolated(id)]);
-      block.append(make("p", "note", "Was shown, of train: ", ...ids));
+      block.append(make("p", "note", "Examples from training that it was shown: ", ...ids));
     }
-    if (model.cut_off) block.append(make("p", "note", "Cut off at the longest output allowed."));
-    if (!parts) block.append(make("p", "note", "Has so little in common with the target that nothing is marked."));
+    if (model.cut_off) block.append(make("p", "note", "Cut off at the longest answer allowed."));
+    if (!parts) block.append(make("p", "note", "Too different from the target to mark anything."));
     right.append(block);
   }
   right.append(make("p", "note", make("mark", "", "not in the target"), " ", make("del", "", "missing from the output")));

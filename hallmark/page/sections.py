@@ -66,7 +66,7 @@ def kept(trained: dict[str, Any]) -> str:
     """Which adapter of the training is kept, as a phrase, from reports/sft.json."""
     early = "stopped early; " if trained["stopped_early"] else ""
     if trained["undertrained"]:
-        early = "undertrained: the validation loss still fell when the training had to end; "
+        early = "undertrained: the validation loss was still falling when training ended; "
     return (
         f"{early}the adapter of step {trained['kept_step']:,} is kept: validation loss {trained['validation_loss']:.3f}"
     )

@@ -73,7 +73,7 @@ class Finding:
     @property
     def lines(self) -> list[str]:
         """All of it, in lines: first what the check can say, last whether everything fits."""
-        last = "everything fits" if self.proof else "the parts fit each other, and nothing outside them was asked"
+        last = "everything fits" if self.proof else "the parts fit each other, and nothing else was checked"
         problems = [f"DOES NOT FIT: {problem}" for problem in first_of(self.wrong, 50)]
         return [self.summary, *self.made_of, *problems, f"{len(self.wrong)} things do not fit" if self.wrong else last]
 

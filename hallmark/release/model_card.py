@@ -168,7 +168,7 @@ def _cascade(report: CascadeReport | None) -> str:
     found, bound = chosen.holdout, chosen.bound
     rest = "A person" if report.fallback == HUMAN else f"The comparator {_plain(report.fallback)}"
     return (
-        "`cascade.json` says at which score and above this adapter should answer, and how to compute the score from the "
+        "`cascade.json` has the lowest score at which this adapter should answer, and how to compute the score from the "
         f"log-probabilities of an answer's tokens. {rest} answers the rest.\n\n"
         f"With {percent(report.confidence)} confidence, at most {percent(chosen.risk)} of the answers that a customer gets are "
         f"wrong, on average over customers who get any. It was shown on {bound.groups} customers that neither training nor the "

@@ -1,4 +1,4 @@
-"""Masking of what a log holds: again, if our gateway masked it, and for the first time in logs of others.
+"""Masking of what a log holds: again, if our gateway masked it, and for the first time in logs of other systems.
 
 All texts of a request are masked together, so that a value has one stand-in in all of them. A text in which nothing new is
 found stays as it is, placeholders and their numbers too.

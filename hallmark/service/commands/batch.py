@@ -1,9 +1,9 @@
 """Answer a file of requests offline: `python -m hallmark.service.commands.batch FILE`, or `nox -s batch -- FILE`.
 
-Not a stage. The release in prod answers, with the masking, the cascade and the fallback that `serve` in params.yaml has; no
-HTTP, no canary. Each line of FILE is {"messages": [...]} or {"input": "...", "context": "..."} (the prompt is then made as in
-training), with "id", "group" (the customer) and "tools" if you like. Each line of the output answers the line of the same
-number. A run that was ended, however, goes on where it was.
+Not a stage. The release in prod answers, with masking, cascade and fallback as `serve` in params.yaml says; no HTTP, no
+canary. Each line of FILE is {"messages": [...]} or {"input": "...", "context": "..."} (the prompt is then made as in
+training), with "id", "group" (the customer) and "tools" if you like. Each line of the output answers the line with the same
+number. However a run ended, the next one continues it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Say whether the canary may go to prod or must be rolled back: `python -m hallmark.service.commands.canary`, or `nox -s canary`.
 
-Not a stage. It reads the registry, and the traces and feedback since both releases answer. Exit code: 0 promote, 1 roll
-back, 3 too little data; 2 if anything went wrong. `--act` also does what the verdict says.
+Not a stage. It reads the registry, and the traces and feedback from the time that both releases have answered. Exit code:
+0 promote, 1 roll back, 3 too little data; 2 if anything went wrong. `--act` also acts on the verdict.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Turn what callers said of answers into raw records, and the rest into a queue for review: `python -m hallmark.service.commands.collect`.
+"""Turn feedback on answers into raw records, and the rest into a queue for review: `python -m hallmark.service.commands.collect`.
 
-It reads the traces and the feedback of the gateway in `data/traces`, or with `--from FILE` logs of others. Rows are added to
-`data.path`; what nobody has judged goes to `data/review/queue.html`, whose file `--reviewed FILE` takes.
-docs/service-loop.md says how.
+It reads the gateway's traces and feedback in `data/traces`, or another system's logs with `--from FILE`. Rows are added to
+`data.path`; answers that nobody has judged go to `data/review/queue.html`, and `--reviewed FILE` takes the file that this
+page saves. docs/service-loop.md says how.
 """
 
 from __future__ import annotations
@@ -143,9 +143,9 @@ def summary(
         header = params.serve.routing.group_header
         yield f"  callers name the customer in the header `{header}`; in other logs, collect.customer says where the name is"
     if unknown := done.reviewed["unknown"]:
-        yield f"{unknown} reviewed answers are of traces that this log does not have: name it with --from"
+        yield f"{unknown} reviewed answers belong to traces that this log does not have: name the right log with --from"
     if report["waiting"]:
-        yield f"{report['waiting']} wait for a person, {report['queue']} of them in {PAGE} (one of each kind, most useful first)"
+        yield f"{report['waiting']} need a person, {report['queue']} of them in {PAGE} (one of each kind, most useful first)"
     if report["drift"]:
         yield report["drift"]["words"]
     if report["added"]:
@@ -165,9 +165,9 @@ def main(arguments: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m hallmark.service.commands.collect", description=__doc__)
-    parser.add_argument("--from", dest="source", type=Path, metavar="FILE", help="a log of others, or its folder")
-    parser.add_argument("--format", choices=FORMATS, help="what wrote the log (default: as its first row looks)")
+    parser.add_argument("--from", dest="source", type=Path, metavar="FILE", help="a log of another system, or its folder")
+    parser.add_argument("--format", choices=FORMATS, help="the format of the log (default: the first row decides)")
     parser.add_argument("--reviewed", type=Path, metavar="FILE", help="what a person said on the review page")
     parser.add_argument("--since", type=date.fromisoformat, metavar="DAY", help="leave out days before 2026-01-31, say")
-    parser.add_argument("--dry", action="store_true", help="say what would come of it; write nothing")
+    parser.add_argument("--dry", action="store_true", help="only say what would be added; write nothing")
     run_stage("collect", __doc__, main, parser)

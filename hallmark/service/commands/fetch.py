@@ -1,7 +1,7 @@
 """Fetch a release by its version or stage: `python -m hallmark.service.commands.fetch REPO prod|v1.2.0 OUT`, or `nox -s fetch -- ...`.
 
 Not a stage. REPO is a folder or an address that git clones; `.` without OUT puts the version where this repository expects
-it, `models/versions/v1.2.0`. It is checked against the digest in its tag, and is not there if anything does not fit.
+it, `models/versions/v1.2.0`. It is checked against the digest in its tag, and nothing is kept if anything does not fit.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Put a registered version into a stage: `python -m hallmark.service.commands.promote v1.2.0 canary|prod`, or `nox -s promote -- ...`.
 
 Not a stage. The version is fetched and checked first, and each command adds a tag to git. If params.yaml has
-`eval.comparators.prod`, a promotion to prod makes that the new release; `--compare` sets it up.
+`eval.comparators.prod`, a promotion to prod updates it to the new release; `--compare` sets it up.
 """
 
 from __future__ import annotations

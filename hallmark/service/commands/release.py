@@ -1,7 +1,7 @@
 """Register the release as a version in git, and say what changed since the one before: `python -m hallmark.service.commands.release`.
 
 Not a stage: `nox -s release` runs it once the gate has passed and the release fits its clone. The tag `model@v1.2.0` holds
-the release's digest, its verdict and what was waived. With OUT, the release is also copied there (`--sign`: and signed).
+the release's digest, its verdict and its waivers. With OUT, the release is also copied there (`--sign`: and signed).
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@
     at("place").textContent = `${here + 1} of ${rows.length}`;
     at("verdict").textContent = word ? word.verdict : "";
     at("verdict").className = word ? word.verdict : "";
-    const facts = [`asked ${row.count} time${row.count === 1 ? "" : "s"}`, `${Math.round(100 * row.likeness)} % like the nearest training record`];
+    const facts = [`asked ${row.count} time${row.count === 1 ? "" : "s"}`, `${Math.round(100 * row.likeness)} % similar to the nearest training record`];
     if (row.probability !== null) facts.unshift(`right with probability ${row.probability.toFixed(2)}`);
     else if (row.score !== null) facts.unshift(`score ${row.score.toFixed(3)}`);
     facts.push([row.day, row.route, row.version, row.outcome.replaceAll("_", " "), row.reason.replaceAll("_", " ")].filter(Boolean).join(", "));

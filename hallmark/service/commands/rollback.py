@@ -1,4 +1,4 @@
-"""Put the version that was in prod before into prod again: `python -m hallmark.service.commands.rollback`, or `nox -s rollback`.
+"""Put the previous version back into prod: `python -m hallmark.service.commands.rollback`, or `nox -s rollback`.
 
 Not a stage. Run twice, it goes back two versions.
 """

@@ -1,12 +1,12 @@
 """Answer callers with the OpenAI chat API until Ctrl-C: `python -m hallmark.service.commands.serve [DIR]`, or `nox -s serve`.
 
 Not a stage. A gateway (the block `serve` of params.yaml) stands in front of the model servers (`benchmark.server`, started
-here, or those in `serve.upstreams`): API keys, masking, routing to prod and canary, the cascade, traces. What answers is what
-the registry has in prod and canary, or models/release as long as it has no prod; with DIR, that folder, registered or not.
-A release is checked before it is served, also when a server that died is started again.
+here, or those in `serve.upstreams`): API keys, masking, routing to prod and canary, the cascade, traces. The registry's prod
+and canary answer, or models/release as long as there is no prod; with DIR, that folder, registered or not. A release is
+checked before it is served, also when a server that died is started again.
 
-With --direct, the model server alone answers, without the gateway: nothing is masked, routed, judged or kept. Then several
-DIR, of one base, are served by one server, each by its name (`nox -s join`).
+With --direct, the model server alone answers, without the gateway: nothing is masked, routed, judged or kept. Then one
+server can serve several DIR of one base, each by its name (`nox -s join`).
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ class Keys:
         head, of_key, of_name = trace[: -2 * MARK], trace[-2 * MARK : -MARK], trace[-MARK:]
         owners = {name for name, digest in self._named if _mark(head, digest) == of_key}
         if self._named and (caller not in owners if owners else _mark(head, caller.encode()) != of_name):
-            message = "this is no trace of a request with your API key, and only who asked may judge the answer"
+            message = "no request with your API key has this trace, and only the caller who asked may judge its answer"
             raise Refusal(403, "not_your_trace", message, "trace_id")
 
 

@@ -189,7 +189,7 @@ class Deployments:
         except Exception as error:  # whatever is wrong with the registry, what answers goes on
             if not self._unread:
                 words = error if isinstance(error, HallmarkError) else type(error).__name__
-                log.error("the registry can't be read, so what answers stays as it is: %s", words)
+                log.error("the registry can't be read, so the releases that answer stay the same: %s", words)
             self._unread = True
             self._metrics.count("hallmark_registry_errors_total")
             return {}
@@ -290,7 +290,7 @@ class Deployments:
             log.warning("a replaced server is stopped with %d requests under way", running.under_way)
         elif self._serve.warm_seconds and await in_thread(running.launched.trouble) is None:
             if await in_thread(partial(running.launched.room, 1)):
-                words = "the server of %s stays ready for %g s, in case it is wanted again"
+                words = "the server of %s stays ready for %g s, in case it is needed again"
                 log.info(words, running.version, self._serve.warm_seconds)
                 running.warm_until = datetime.now(UTC) + timedelta(seconds=self._serve.warm_seconds)
                 try:

@@ -108,7 +108,7 @@ def words(found: Sequence[Needed], days: float, share: float, *, shadow: bool) -
         return [f"serve.routing.canary is {share:g}: a verdict takes customers of both releases."]
     how = f"if {share:.0%} of prod's customers of the last {days:g} days get the canary"
     if shadow:
-        how = f"at most, if a canary is asked in the shadow what prod's customers of the last {days:g} days ask"
+        how = f"at most, if a canary in the shadow is asked the same as prod by the customers of the last {days:g} days"
     lines = [f"what the margins take, {how}:"]
     unknown = [f"{one.rule} ({one.known:,})" for one in found if one.customers is None or one.least_margin is None]
     for one in found:

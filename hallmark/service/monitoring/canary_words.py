@@ -128,7 +128,7 @@ def open_rule(rule: Rule) -> str:
     if rule.paired:
         customers, whose = f"{rule.canary_customers:,} customers asked of both", ""
     if rule.value is None:
-        return f"{rule.name}: {customers} say something about it; both are needed."
+        return f"{rule.name}: {customers} say something about it; some of both are needed."
     if rule.more_customers is None or rule.more_hours is None:
         return f"{rule.name}: {customers}; the difference is so close to the margin that no number would decide it."
     curve = ", ".join(
@@ -136,8 +136,8 @@ def open_rule(rule: Rule) -> str:
     )
     return (
         f"{rule.name}: {customers}; about {rounded_up(rule.more_customers):,} more{whose}, or "
-        f"{_time(rule.more_hours)} more as until now, would decide it if the difference stays as it is. Evidence of what it "
-        f"takes: {curve}."
+        f"{_time(rule.more_hours)} more at the present rate, would decide it if the difference stays the same. Evidence, as a "
+        f"share of what it takes: {curve}."
     )
 
 

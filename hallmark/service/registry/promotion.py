@@ -151,8 +151,8 @@ def promote(repo: Path, name: str, stage: str, *, push: bool = False, seen: list
         version, event = registry.find(name), registry.event_of(stage)
         tag = version_tag(registry.name, name)
         if event is not None and event.version == name:
-            problem = f"{name} is in {stage} since {event.date:%Y-%m-%d %H:%M} UTC"
-            raise HallmarkError(problem, file=event.tag, remedy="nothing is to be done")
+            problem = f"{name} has been in {stage} since {event.date:%Y-%m-%d %H:%M} UTC"
+            raise HallmarkError(problem, file=event.tag, remedy="there is nothing to do")
         in_prod, canary = current(registry, PROD), current(registry, CANARY)
         if in_prod == version:
             problem = f"{name} is in prod, so it can't be tried against it"
