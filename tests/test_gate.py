@@ -444,7 +444,7 @@ def test_a_rule_that_compares_counts_the_records_of_both_and_any_other_counts_al
     _, found, report = judged(folder, superiority={"base": 0.22})
     rules = {rule["name"]: rule for rule in report["rules"]}
     assert rules["sample.records"]["value"] == 600 and rules["superiority.base"]["outcome"] == "too_little_data"
-    assert rules["superiority.base"]["note"].endswith("50 of 600 records were asked of both (eval.sample.base).")
+    assert rules["superiority.base"]["note"].endswith("Both answered 50 of 600 records (eval.sample.base).")
     assert rules["floor.schema_validity"]["value"] == pytest.approx(588 / 600)
     assert (found["floor.schema_validity"], found["ceiling.hallucination"]) == ("pass", "pass")
     assert rules["growth.unsafe_answer"]["note"].startswith("Judged on 50 records.")

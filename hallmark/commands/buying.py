@@ -163,7 +163,7 @@ class Buyer:
                 whole.cancel()
                 return
             before = True
-            log.warning("interrupted: waiting for the requests under way, which are paid for; press Ctrl-C again to stop")
+            log.warning("interrupted: waiting for requests under way, which are paid for; Ctrl-C again stops")
             self._outcome.error = self._outcome.error or KeyboardInterrupt()
             self._stop("interrupted")
 

@@ -195,7 +195,7 @@ class Proposal:
                 labels.update(span.label for span in spans_in(value))
                 kept = len([one for one in done if not one.get("was_cancelled")])
                 counts["rows have only cancelled annotations, and count as not annotated"] += bool(done and not kept)
-                several = "rows have several annotations: the ground truth counts, or else the first that is not cancelled"
+                several = "rows have several annotations: the ground truth counts, or the first not cancelled"
                 counts[several] += kept > 1
             elif target == "turns.target" and (layout := layout_of(row)):
                 last = any(ROLES.get(turn.get(LAYOUTS[layout][0])) == "user" for turn in row[layout][-1:])

@@ -44,7 +44,7 @@ def update(repo: Path, template: str | None, checkout: str | None) -> list[str]:
         raise HallmarkError(f"has changes that are not committed, such as `{first}`", file=repo, remedy=COMMIT)
     record = repo / ".cruft.json"
     if not record.is_file():
-        raise HallmarkError("is missing, so the template and the answers of this repo are not known", file=record, remedy=LINK)
+        raise HallmarkError("is missing, so template and answers are not known", file=record, remedy=LINK)
     state = read_object(record, RESTORE)
     try:
         old, answers, source = str(state["commit"]), dict(state["context"]["cookiecutter"]), str(state["template"])

@@ -234,8 +234,8 @@ def check(values: Values, mask: Mask, file: str) -> None:
             )
         if of.collapsed:
             raise HallmarkError(
-                f"{len(of.drawn_before)} different values of '{name}' become {len(of.drawn_after)}: a model would learn "
-                "these few instead of reading the text",
+                f"{len(of.drawn_before)} different values of '{name}' become {len(of.drawn_after)}: a model would learn these, and "
+                "not to read",
                 file=file,
                 field=name,
                 remedy=remedy([of], mask.actions),
@@ -260,7 +260,7 @@ def advice(values: Values, mask: Mask, times: float = 1) -> list[str]:
             f"{remedy([of for _, of in lost], mask.actions)}"
         )
     lines += [
-        f"{of.alone} values of '{name}' are in no input, but are masked: this teaches the model to make them up"
+        f"{of.alone} values of '{name}' stand in no input and are masked all the same: the model is taught to make them up"
         for name, of in fields
         if of.alone > MANY * (of.copied + of.elsewhere + of.alone)
     ]

@@ -49,7 +49,7 @@ def paired_judge(gate: Gate, against: AgainstModel, comparison: Comparison) -> J
     """The judge of a comparison with a baseline, which may have answered some of the records only."""
     if against.records == comparison.records:
         return Judge(gate, against.records, against.groups)
-    sampled = f"{against.records} of {comparison.records} records were asked of both (eval.sample.{against.name})."
+    sampled = f"Both answered {against.records} of {comparison.records} records (eval.sample.{against.name})."
     return Judge(gate, against.records, against.groups, "in a sample", sampled)
 
 

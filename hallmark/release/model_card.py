@@ -129,7 +129,7 @@ def _results(results: Results) -> str:
     rows += [(row.words, *(share(column.measures[row.name]) for column in results.models)) for row in results.measures]
     note = f"On {comparison.records} holdout records of {comparison.groups} groups that training never saw"
     note += "".join(
-        f"; {model.title} was asked {model.records} of them, drawn evenly by group"
+        f"; {model.title} answered {model.records} of them, drawn evenly by group"
         for model in results.models
         if model.records < comparison.records
     )

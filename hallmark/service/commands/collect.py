@@ -165,7 +165,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m hallmark.service.commands.collect", description=__doc__)
-    parser.add_argument("--from", dest="source", type=Path, metavar="FILE", help="a log of another system, or its folder")
+    parser.add_argument("--from", dest="source", type=Path, metavar="FILE", help="another system's log, or its folder")
     parser.add_argument("--format", choices=FORMATS, help="the format of the log (default: the first row decides)")
     parser.add_argument("--reviewed", type=Path, metavar="FILE", help="what a person said on the review page")
     parser.add_argument("--since", type=date.fromisoformat, metavar="DAY", help="leave out days before 2026-01-31, say")

@@ -207,7 +207,7 @@ class Gateway:
             known = ", ".join(f"'{name}'" for name in self.models.names)
             raise Refusal(404, "model_not_found", f"there is no such model; the models here: {known}", "model")
         if chat.logprobs:
-            raise unsupported("logprobs", "log-probabilities would be those of the masked answer, not of the one that you get")
+            raise unsupported("logprobs", "log-probabilities would be those of the masked answer, not of yours")
         if (chat.answer_tokens or 0) > limit:
             message = f"{chat.limit_field}: an answer has at most {limit} tokens here"
             raise Refusal(400, "invalid_value", message, chat.limit_field)
