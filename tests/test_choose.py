@@ -220,7 +220,7 @@ def test_the_licence_comes_before_any_file(folder: Path) -> None:
         (lambda base: linked(base / "tokenizer.json"), "files", "is a link"),
         (lambda base: (base / "chat_template.jinja").write_text("{{ 1"), "chat template", "template"),
         (lambda base: edited(base, num_hidden_layers=10**6), "architecture", "1000000 layers"),
-        (lambda base: edited(base, max_position_embeddings=16), "context", "it reads 16"),
+        (lambda base: edited(base, max_position_embeddings=16), "context", "the base reads 16"),
     ],
 )
 def test_what_a_base_lacks_excludes_it_and_ends_nothing(folder: Path, spoil: Any, constraint: str, words: str) -> None:

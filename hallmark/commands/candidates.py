@@ -138,7 +138,7 @@ def planned(params: Params, folder: Path) -> tuple[Memory, float | None]:
 def excluded(facts: Facts, params: Params) -> Exclusion | None:
     """Which limit the facts break; what only deserves a word goes into their notes."""
     if facts.longest and facts.context and facts.longest > facts.context and params.split.too_long == "error":
-        return Exclusion("context", f"the longest record has {facts.longest:,} tokens, the base reads {facts.context:,}")
+        return Exclusion("context", f"the longest record: {facts.longest:,} tokens; the base reads {facts.context:,}")
     if facts.longest and facts.longest > params.sft.max_length:
         facts.notes.append(
             f"the longest record has {facts.longest:,} tokens, over sft.max_length = {params.sft.max_length:,}: raise it "
