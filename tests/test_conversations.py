@@ -49,12 +49,12 @@ def test_openai_chat(tmp_path: Path) -> None:
 
 
 def test_of_a_system_message_what_the_prompt_says_goes_without_saying() -> None:
-    says = [{"role": "system", "content": "Be kind. Ann has a cat.\nBe brief."}, *OPENAI["messages"][1:]]
+    says = [{"role": "system", "content": "Be kind. Ann has a cat.\nBe brief. Bo has a dog."}, *OPENAI["messages"][1:]]
     found = [
         turns({"messages": says}, Path("x"), 1, prompt)["turns.system"]
         for prompt in ("Be kind. Be brief.", "Be terse.")
     ]
-    assert found == ["Ann has a cat.", "Be kind. Ann has a cat.\nBe brief."]
+    assert found == ["Ann has a cat.\nBo has a dog.", "Be kind. Ann has a cat.\nBe brief. Bo has a dog."]
     anthropic = {"system": [{"type": "text", "text": "Be brief. Today is Monday."}], "messages": OPENAI["messages"][1:]}
     assert turns(anthropic, Path("x"), 1, "Be brief.")["turns.system"] == "Today is Monday."
 

@@ -109,11 +109,12 @@ def sentences(text: str) -> list[str]:
 
 
 def beyond(system: str, prompt: str) -> str:
-    """What a system message says beyond the prompt; the message as it is if it lacks a sentence of the prompt."""
-    said, known = sentences(system), sentences(prompt)
-    if not known or not {*known} <= {*said}:
+    """What a system message says beyond the prompt, line by line; all of it if it lacks a sentence of the prompt."""
+    known = {*sentences(prompt)}
+    if not known or not known <= {*sentences(system)}:
         return system
-    return " ".join(part for part in said if part not in known)
+    lines = ([part for part in sentences(line) if part not in known] for line in system.split("\n"))
+    return "\n".join(" ".join(line) for line in lines if line)
 
 
 def part_of(file: Path) -> str | None:
