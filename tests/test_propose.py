@@ -135,6 +135,24 @@ def test_annotations_are_counted_and_their_spans_are_open(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
+    ("said", "language", "card"),
+    [
+        ("Ich habe von der Lieferung {0}, die Sie mir schicken wollten, noch nichts gesehen.", "de", "de"),
+        ("I have not seen anything of the delivery {0} that you wanted to send me.", None, "en"),
+        ("{0} {0}", None, "FILL-IN"),
+    ],
+)
+def test_masking_is_for_the_language_of_the_texts(tmp_path: Path, said: str, language: str | None, card: str) -> None:
+    rows = [{"text": said.format(words(number)), "topic": "ab"[number % 2]} for number in range(40)]
+    found = proposed(write(tmp_path, rows))
+    propose.try_out(found, rules())
+    assert found.edits["mask"].get("language") == language and found.edits["certify"]["languages"] == [card]
+    none = {"engine": "none", "model": None}  # the English model would take common words for names
+    assert found.edits["mask"].get("ner") == (none if language else None)
+    assert ("no spaCy model for it is installed" in str(found.warnings)) == bool(language)
+
+
+@pytest.mark.parametrize(
     ("systems", "prompt", "context"),
     [
         (["Be kind."], "Be kind.", None),

@@ -32,6 +32,7 @@ from hallmark.data.near import near_pairs, normalise
 from hallmark.data.raw import ESSENTIAL, Raw, raw_rows
 from hallmark.data.split_checks import check_not_empty
 from hallmark.data.texts import Texts
+from hallmark.mask.languages import Languages, ner_for
 from hallmark.mask.params import Mask
 from hallmark.model.lengths import STEP_ANSWER, STEP_RECORD, rounded_up
 from hallmark.model.params import Sft
@@ -42,6 +43,7 @@ from hallmark.task.kinds import KINDS
 from hallmark.task.params import Task as TaskParams
 from hallmark.task.task import Task
 
+TOGETHER = 4  # rows whose language is looked at as one text: a short one tells nothing
 ROWS = 10_000  # looked at, at most: some seconds
 LEAST = {"train": 100, "validation": 20, "calibration": 50}  # rows under which what a part is for hardly works
 MOST_HELD = 0.3  # share of the rows above which a holdout takes too much from training
@@ -94,6 +96,7 @@ def rehearse(proposal: Proposal, params: Params) -> None:
         task = Task(block)
         sample = sampled(proposal, data, mask, task)
         set_missing(proposal, sample, keeps)
+        mask = in_their_language(proposal, sample.rows, mask)
         tried = try_masking(proposal, sample.rows, data, mask, block)
         if sample.rows:
             split = drawn(sample.rows, task, params)
@@ -131,6 +134,23 @@ def sampled(proposal: Proposal, data: Data, mask: Mask, task: Task) -> Sample:
     except HallmarkError as error:
         sample.stops = in_a_line(error)
     return sample
+
+
+def in_their_language(proposal: Proposal, raws: Sequence[Raw], mask: Mask) -> Mask:
+    """The params of `mask` for the language that most texts are in; proposed if they are for another one."""
+    languages = Languages(mask.language)
+    for start in range(0, len(raws), TOGETHER):
+        languages.add(" ".join(raw.input for raw in raws[start : start + TOGETHER]))
+    proposal.language = languages.main
+    if languages.main in (None, mask.language):
+        return mask
+    mask = mask.model_copy(update={"language": languages.main, "ner": ner_for(languages.main)})
+    proposal.set("mask", "language", mask.language, "most texts look like it, by their stop words")
+    proposal.set("mask", "ner", mask.ner.model_dump(), "a model for another language takes common words for names")
+    if mask.ner.model is None:
+        said = f"most texts look like '{mask.language}', and no spaCy model for it is installed: only rules look for names, and find fewer. "
+        proposal.warnings.append(f"{said}Install one, and name it in mask.ner")
+    return mask
 
 
 def chosen(rows: Rows, group: str) -> set[int]:

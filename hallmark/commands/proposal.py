@@ -59,6 +59,7 @@ class Proposal:
     reasons: dict[tuple[str, str], str] = field(default_factory=dict)  # (block, key): why, shown as its comment
     tried: list[str] = field(default_factory=list)  # lines: what a dry run shows
     warnings: list[str] = field(default_factory=list)
+    language: str | None = None  # that most texts are in, if they tell
     leaves_sample: bool = False  # params.yaml speaks of sample data so far
     ungrouped: int = 0  # rows without a group
     keep: tuple[str, dict[str, str]] | None = None  # what masking takes from the answers, and the actions that leave it
@@ -284,8 +285,9 @@ class Proposal:
         if self.leaves_sample:
             self.set("certify", "intended_use", FILL_IN, f"{SAMPLE} said what it is for")
             self.set("certify", "limits", [FILL_IN], f"{SAMPLE} named some limits")
-            self.set("certify", "languages", [FILL_IN], f"{SAMPLE} named them")
-            self.set("certify", "tags", [], "the sample's are removed; may stay empty")
+            why = "most texts look like it" if self.language else f"{SAMPLE} named them"
+            self.set("certify", "languages", [self.language or FILL_IN], why)
+            self.set("certify", "tags", [], "the sample's are gone; may stay empty")
 
     def set_gate(self, params: Params) -> None:
         """Propose the gate that the kind starts with, against the baselines that there are."""

@@ -1,7 +1,7 @@
 """What the rules can do in the language of the texts, and whether the NER model is of that language.
 
 `unsupported("pt")` lists the rules that a language lacks, for a line in the log of a run; `Languages` counts texts that
-are in another language, by spaCy's lists of stop words.
+are in another language, by spaCy's lists of stop words. `ner_for("pt")` is what can look for names in that language here.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from functools import cache
+from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from runpy import run_path
 
 from hallmark.base.errors import HallmarkError
 from hallmark.mask.identifiers import CUES
+from hallmark.mask.params import Ner
 
 ANY = "xx"  # the language of spaCy's multi-language models
 COVERED = sorted(CUES.keys() - {"any"})  # languages with lists of cues
@@ -29,6 +31,13 @@ def check_language(model_language: str, language: str) -> None:
             remedy=f"use a model for '{language}' (`python -m spacy info` lists installed ones) or a multi-language one, "
             "or correct mask.language",
         )
+
+
+def ner_for(language: str) -> Ner:
+    """The installed spaCy model for a language, or for several; engine `none` without one."""
+    models = sorted(model.name for model in entry_points(group="spacy_models"))
+    fitting = [model for tag in (language, ANY) for model in models if model.startswith(f"{tag}_")]
+    return Ner(engine="spacy", model=fitting[0]) if fitting else Ner(engine="none", model=None)
 
 
 def unsupported(language: str) -> list[str]:
@@ -82,7 +91,7 @@ class Languages:
 
     def __init__(self, language: str) -> None:
         self.language, self.seen = language, 0
-        self.others: Counter[str] = Counter()
+        self.found: Counter[str] = Counter()  # texts whose stop words tell their language
 
     def add(self, text: str) -> None:
         """Count a text."""
@@ -94,15 +103,20 @@ class Languages:
         self.seen += 1
         counts = Counter(language for word in words for language in _stop_words().get(word, ()))
         best = max(counts, key=lambda language: (counts[language], language == self.language), default=self.language)
-        if counts[best] >= max(3, len(words) / 4, 2 * counts[self.language]):
-            self.others[best] += 1
+        if counts[best] >= max(3, len(words) / 4, 2 * counts[self.language] * (best != self.language)):
+            self.found[best] += 1
+
+    @property
+    def main(self) -> str | None:
+        """The language that more than half of the texts are in; None if their stop words don't tell."""
+        return next((language for language, count in self.found.items() if 2 * count > self.seen), None)
 
     def warning(self) -> str | None:
         """What to say if more than one text in twenty is in another language."""
-        count = sum(self.others.values())
-        if count < 3 or count * 20 <= self.seen:
+        others = Counter({language: count for language, count in self.found.items() if language != self.language})
+        if (count := others.total()) < 3 or count * 20 <= self.seen:
             return None
-        named = ", ".join(f"{number} in '{language}'" for language, number in self.others.most_common(3))
+        named = ", ".join(f"{number} in '{language}'" for language, number in others.most_common(3))
         return (
             f"of {self.seen} texts, {count} look as if they were not in mask.language '{self.language}' ({named}), and "
             "names in them may stay: prepare each language on its own, or set mask.language and an NER model for several"
