@@ -596,9 +596,8 @@ def of_input(column: Column) -> Evidence | None:
         return None
     given = Evidence()
     chars = column.mean_chars
-    given.add(
-        2 if chars > SHORT else 1 if chars > 15 or is_subject(column) else 0, f"{chars:.0f} characters on average"
-    )
+    points = 2 if chars > SHORT else 1 if chars > 15 or is_subject(column) else 0
+    given.add(points, f"{chars:.0f} characters on average")
     if column.distinct > 0.5 * len(column.given):
         given.add(1.5, "most are different")
     elif column.is_label(3) and not is_subject(column):

@@ -95,9 +95,7 @@ def _classification(column: Column, names: Mapping[str, str]) -> Inferred:
         parts = {part.strip() for label in labels for part in label.split(sign)}
         if 2 * len(parts) < len(labels):
             said = f"the {len(labels)} labels are combinations of {len(parts)} with '{sign}' between them, and each is a label by itself"
-            found.doubts.append(
-                f"{said} here. To train lists of labels, write ; between them, and take --kind extraction"
-            )
+            found.doubts.append(f"{said} here. To train lists, write ; between labels, and take --kind extraction")
     found.doubts += respelled(column.name, sum(bool(key.strip()) for key in column.keys), labels)
     return found
 

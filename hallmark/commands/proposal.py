@@ -7,10 +7,11 @@ import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hallmark.base.document import objects
 from hallmark.base.params import Chat, Data
 from hallmark.base.reading import read_text
 from hallmark.base.records import columns_of
@@ -24,10 +25,11 @@ from hallmark.commands.infer import Inferred, respelled
 from hallmark.commands.roles import DATED, ENOUGH, Guess
 from hallmark.data.conversations import LAYOUTS, ROLES, layout_of
 from hallmark.data.copied import opened
-from hallmark.data.leftover import private_labels
+from hallmark.data.leftover import enums, private_labels
 from hallmark.data.missing import is_blank
 from hallmark.data.nested import value_at
 from hallmark.data.spans import BY_LABEL, LABELS, annotations_in, spans_in
+from hallmark.mask.lexicon import is_common, last_names
 from hallmark.mask.masking import TAG
 from hallmark.release.model_card import FILL_IN
 from hallmark.task.kinds import KINDS
@@ -42,8 +44,8 @@ UNGROUPED = "no column says which rows belong together (a customer, document, co
 NAMED = 5  # repeated ids whose rows are named
 FEW = 10  # rows of a label that can hardly be learned
 GIANT = 0.2  # share of the rows above which a group gets a warning
-SOME, MOST = 0.2, 0.5  # share of labels that look like people's names, in a column that names people, and elsewhere
-SAMPLE = "the sample's text is gone; certify refuses this until you have"
+SOME, MOST = 0.2, 0.5  # shares of rows that are void, of labels that look like people's names
+SAMPLE = "said so far of the sample; certify refuses it until you have"
 
 
 @dataclass
@@ -131,8 +133,14 @@ class Proposal:
 
     def warn(self, params: Params) -> None:
         """Add what no stage says, and a person must know: the most serious first."""
-        people = any(says(name, "staff") or entity(name) == "person" for name in self.roles.targets)
-        self.private = private_labels(self.task.schema, params.mask, SOME if people else MOST)
+        of_people = any((says(n, "staff") and not says(n, "desk")) or entity(n) == "person" for n in self.roles.targets)
+        labels, keys = enums(self.task.schema), [[*of.get("properties", ())] for of in objects(self.task.schema)]
+        shown = [self.task.schema, *({"enum": [*map(bare_name, of)]} for of in labels + keys)]
+        self.private = private_labels(shown, params.mask, 0 if of_people else MOST)
+        everyday = {word for of in chain(*labels) for word in words_of(of)[0] if len(word) > 2 and is_common(word)}
+        unknown = [of for of in chain(*labels) if (everyday - last_names()).isdisjoint(words_of(of)[0])]  # logins, say
+        if of_people and 2 * len(unknown) > sum(map(len, labels)) and params.mask.actions.get("PERSON") != "keep":
+            self.private = sorted({*self.private, "PERSON"})
         if self.private:
             self.warnings.append(
                 f"the answers that the schema would list look like private data ({', '.join(self.private)}). Schema and system "
@@ -216,9 +224,8 @@ class Proposal:
             ]
             count = sum(column.keys[mark] for mark in marks)
             if 0 < count < SOME * len(self.rows):
-                said.append(
-                    f"{count} rows have {', '.join(marks)} in '{name}': take them out of the file, unless a model should learn from them"
-                )
+                found = f"{count} rows have {', '.join(marks)} in '{name}': take them out of the file"
+                said.append(f"{found}, unless a model should learn from them")
         return said
 
     def without_group(self, column: Column) -> list[str]:
@@ -305,3 +312,9 @@ def is_sample(file: Path) -> bool:
     """Whether a file of raw rows is listed as sample data, by its name."""
     listed = file.parent / SAMPLES
     return listed.is_file() and file.name in {line[66:] for line in read_text(listed).splitlines()}
+
+
+def bare_name(label: str) -> str:
+    """A name in a label as a text has it: `MOKOENA, T. (Tier 2)` is T. Mokoena."""
+    name = " ".join(re.sub(r"[(\[].*|\S*\d\S*", "", label, flags=re.DOTALL).split(",")[::-1]).strip()
+    return name.title() if name.isupper() else name

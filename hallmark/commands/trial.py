@@ -70,9 +70,7 @@ class Trial:
     def lines(self) -> Iterator[str]:
         """What was masked, and where the values of the targets' fields stand before and after."""
         if self.rows:
-            spans = (
-                f"{self.written.total:,} spans in {self.written.touched:,} of the {self.rows:,} rows that were masked"
-            )
+            spans = f"{self.written.total:,} spans in {self.written.touched:,} of the {self.rows:,} rows masked"
             yield f"  private   {spans}, found by {self.searched_by}"
         kinds: Counter[str] = Counter()
         for (kind, _), count in sorted(self.written.kinds.items()):
