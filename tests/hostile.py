@@ -29,20 +29,7 @@ PARTS = (
     [{"type": "image_url", "image_url": {"url": "http://169.254.169.254/"}}],
     [{"type": "text", "text": "x"}, {"type": "input_audio", "input_audio": {"data": "", "format": "wav"}}],
 )
-RAW = (
-    b"",
-    b"{",
-    b"nul",
-    b"null",
-    b"[]",
-    b'"x"',
-    b"{}",
-    b"\xff\xfe{}",
-    b"\xef\xbb\xbf{}",
-    b"NaN",
-    b"{'a': 1}",
-    b"0" * 9999,
-)
+RAW = (b"", b"{", b"nul", b"null", b"[]", b'"x"', b"{}", b"\xff\xfe{}", b"\xef\xbb\xbf{}", b"NaN", b"{'a': 1}", b"0" * 9999)  # fmt: skip
 
 MODEL = "tuned"  # the name that the server knows
 

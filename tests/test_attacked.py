@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
-from hallmark.base import files, holdout
+from hallmark.base import errors, files, holdout
 from hallmark.base.errors import HallmarkError
 from hallmark.base.rows import read_rows
 from hallmark.commands import propose
@@ -38,10 +39,9 @@ def test_a_record_is_in_one_gold_cluster_and_gold_has_rows(tmp_path: Path) -> No
         compare_with_gold(path, rows)
     assert "secret" not in str(caught.value)
     write_lines(path, [])
-    with pytest.raises(HallmarkError, match="has no rows"):
-        compare_with_gold(path, rows)
-    with pytest.raises(HallmarkError, match="has no rows"):
-        gold_spans(path, DATA)
+    for read in (lambda: compare_with_gold(path, rows), lambda: gold_spans(path, DATA)):
+        with pytest.raises(HallmarkError, match="has no rows"):
+            read()
 
 
 def test_a_date_out_of_range_is_one_error(tmp_path: Path) -> None:
@@ -102,3 +102,14 @@ def test_a_proposal_that_cant_be_written_changes_nothing(tmp_path: Path) -> None
     path = write_lines(tmp_path / "x.jsonl", [{"text": "a b", "target": "x", "\ud800": 1}] * 3)
     with pytest.raises(HallmarkError, match="surrogate"):
         propose.run(path, ROOT / "params.yaml", write=False)
+
+
+def test_a_line_of_the_log_steers_no_terminal_and_may_be_red() -> None:
+    record = logging.makeLogRecord({"msg": "%s %s", "args": ("\x1b]0;x\x07\u202e", "\x1b[31mwaived\x1b[0m")})
+    assert errors._Shown("a: %(message)s").format(record) == "a: \\x1b]0;x\\x07\\u202e \x1b[31mwaived\x1b[0m"
+
+
+@pytest.mark.parametrize("end", [":/", "://", "@", ":@", "?", "/"])
+def test_an_address_says_no_secret_however_long_it_is(end: str) -> None:
+    for before in ("https://user:secret@", "https:/user:secret@", "https://ann@acme.io:sec/ret@", "see s3://secret@"):
+        assert "sec" not in str(HallmarkError("x", file=f"{before}host/{end * 100_000}?token=secret", remedy="y"))

@@ -97,10 +97,11 @@ def test_what_is_damaged_leaves_neither_release_nor_weights(repo: Path, damaged:
     assert left() == []
 
 
-@pytest.mark.parametrize(
-    "address",
-    ["http://user:secret@127.0.0.1:9/x", "https://user:sec/ret@127.0.0.1:9/x", "ftp://u:secret@127.0.0.1:9/x", "fd::3"],
-)
+WHO = ("user:secret@", "user:sec/ret@", "user:99/sec@", "user@x:sec@", "@user:sec'ret@", "user:#sec@", "user@", "")
+ADDRESSES = [f"{scheme}://{who}127.0.0.1:9/x?token=sec" for scheme in ("http", "https", "ftp") for who in WHO]
+
+
+@pytest.mark.parametrize("address", [*ADDRESSES, "fd::3"])
 def test_only_https_ssh_and_files_are_followed_and_no_password_is_shown(address: str, tmp_path: Path) -> None:
     error = refused(lambda: fetch(address, "prod", tmp_path / "out"))
     assert not any(part in str(error) for part in ("sec", "user", "u:"))

@@ -38,6 +38,7 @@ def problem(folder: Path, change: dict[str, Any]) -> str:
 FEW_SHOT = {"kind": "few_shot", "examples": 2, "rule": "nearest", "max_tokens": 64}
 HUB = {"source": "hub", "name": "org/model", "licence": "mit", "chat_template_kwargs": {}}
 TEXT = {"task.kind": "text"}
+ENGINE = {"kind": "endpoint", "names": {"base": "a", "tuned": "b"}, "key": None, "logprobs": False, "timeout": 1.0}
 
 
 @pytest.mark.parametrize(
@@ -53,6 +54,7 @@ TEXT = {"task.kind": "text"}
         ({"eval.comparators": {"few": FEW_SHOT | {"kind": "few"}}}, "eval.comparators", "one of adapter, endpoint, few_shot"),
         ({"gate.superiority": {"base": 0.1, "few": 0.1}}, "gate.superiority", "there are base, few_shot, linear_copy, classical"),
         ({"gate.superiority": {"base": -0.02}}, "gate.superiority", "gate.non_inferiority: {base: 0.02}"),
+        ({"eval.engine": ENGINE | {"concurrency": 1, "url": ["http://h/v1", "https://u:p@h/v1"]}}, "eval.engine.url", "change it"),
         ({"compute.device": "mps"}, "compute.device", "on Apple silicon, use cpu"),
     ],
 )  # fmt: skip

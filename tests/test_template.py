@@ -254,12 +254,8 @@ def test_a_description_and_a_holder_with_quotes_are_written_as_they_are(
 
 @pytest.mark.parametrize(
     "values",
-    [
-        {"dvc_remote": "http://other"},
-        {"dvc_remote": "../x'\n[core]"},
-        {"kind": "poetry"},
-        {"project_slug": "x; rm -rf"},
-    ],
+    [{"dvc_remote": remote} for remote in ("http://other", "../x'\n[core]", "ssh://user:secret@host/x")]
+    + [{"kind": "poetry"}, {"project_slug": "x; rm -rf"}],
 )
 def test_an_odd_choice_is_refused_before_anything_is_written(
     source: Path, tmp_path: Path, values: dict[str, str]

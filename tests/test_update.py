@@ -235,7 +235,9 @@ def test_what_can_not_be_updated_is_left_alone(small: tuple[Path, Path]) -> None
     missing = refused(record.replace(commit, "1234567"), "--unshallow")
     assert ("1234567" in missing.problem, missing.file) == (True, repo / ".cruft.json")
     assert "nobranch" in refused(json.dumps(json.loads(record) | {"checkout": "nobranch"}), "--checkout").problem
-    assert refused(json.dumps(json.loads(record) | {"template": "/nowhere"}), "names another").file
+    for template in ("/nowhere", "http://user:secret@127.0.0.1:9/x", "git://127.0.0.1:9/x", "fd::3"):
+        said = str(refused(json.dumps(json.loads(record) | {"template": template}), "names another"))
+        assert "secret" not in said and ("not allowed" in said or template[0] == "/")
     (repo / "new.txt").write_text("", encoding="utf-8")
     git(repo, "config", "status.showUntrackedFiles", "no")
     with pytest.raises(HallmarkError, match="not committed"):

@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 TRACEBACK_VARIABLE = "HALLMARK_TRACEBACK"
-# Of an address: user and password, which may hold a slash; a port is none.
-_CREDENTIALS = re.compile(r"(?<=://)(?:[^\s'\"/:@]*:(?!\d{1,5}/)[^\s'\"]*|[^\s'\"/:@]*)@")
+_ADDRESS = re.compile(r"(:/+)(\S+)")  # with one slash, if it was taken for a path
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -31,16 +30,39 @@ def printable(text: str, keep: str = "") -> str:
     return "".join(one if one.isprintable() or one in keep else one.encode("unicode_escape").decode() for one in text)
 
 
+def without_secrets(text: str) -> str:
+    """The text, its addresses without user and password, and without a query, where a token may be.
+
+    A password may hold any sign, so with a colon before it, the last @ of an address ends one.
+    """
+
+    def public(address: re.Match[str]) -> str:
+        before, at, rest = address[2].rpartition("@")
+        host, slash, path = address[2].partition("/")
+        shown = rest if at and ":" in before else host.rpartition("@")[2] + slash + path
+        return address[1] + shown.partition("?")[0]
+
+    return _ADDRESS.sub(public, text)
+
+
 def in_red(text: str, stream: TextIO) -> str:
     """The text in red if the stream is a terminal and NO_COLOR is not set, else as it is."""
     return f"\x1b[31m{text}\x1b[0m" if stream.isatty() and not os.environ.get("NO_COLOR") else text
+
+
+class _Shown(logging.Formatter):
+    """Escapes what a line of the log quotes of data or of a model; only `in_red` may colour it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = printable(super().format(record), keep="\n")
+        return re.sub(r"\\x1b\[(31|0)m", "\x1b[\\1m", line)
 
 
 class HallmarkError(Exception):
     """A problem the user can fix: names the file, the row, the field, and the remedy.
 
     `row` counts from 1, as an editor does. `param` is a key of params.yaml, instead of file and field. The message must
-    never hold the value of a private field; of an address in it, user and password are left out.
+    never hold the value of a private field; see `without_secrets`.
     """
 
     def __init__(
@@ -56,14 +78,10 @@ class HallmarkError(Exception):
         if param is not None:
             file, field = "params.yaml", param
         self.problem, self.file, self.row, self.field, self.remedy = problem, file, row, field, remedy
-        parts = [printable(str(file))] if file is not None else []
-        if row is not None:
-            parts.append(f"row {row}")
-        if field is not None:
-            parts.append(f"field '{printable(field)}'")
-        location = ", ".join(parts)
+        places = (file, None if row is None else f"row {row}", None if field is None else f"field '{field}'")
+        location = ", ".join(printable(str(place)) for place in places if place is not None)
         message = f"{location + ': ' if location else ''}{problem}\n  remedy: {remedy}"
-        super().__init__(printable(_CREDENTIALS.sub("", message), keep="\n"))
+        super().__init__(printable(without_secrets(message), keep="\n"))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle all of it, so that a worker process can raise it."""
@@ -87,7 +105,8 @@ def run_stage(
     parser = parser or argparse.ArgumentParser(prog=f"python -m {module}", description=doc)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="params file (default: %(default)s)")
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format=f"{name}: %(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.INFO, handlers=[handler := logging.StreamHandler(sys.stderr)])
+    handler.setFormatter(_Shown(f"{name}: %(message)s"))
     for chatty in ("httpx", "datasets", "presidio-analyzer", "urllib3", "transformers"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     if threading.current_thread() is threading.main_thread():  # a stage that must stop leaves no half-written files
@@ -119,12 +138,9 @@ def run_stage(
             _print_unforeseen(name, error)
             sys.exit(1)
         path = getattr(error, "filename", None) or Path.cwd()
-        print(
-            f"{name}: error: {path}: {os.strerror(number)}\n"
-            "  remedy: free space on that file system, or get permission to read and write there, and run `dvc repro` "
-            "again; earlier outputs are untouched",
-            file=sys.stderr,
-        )
+        remedy = "free space on that file system, or get permission to read and write there, and run `dvc repro` again"
+        told = HallmarkError(os.strerror(number), file=path, remedy=f"{remedy}; earlier outputs are untouched")
+        print(f"{name}: error: {told}", file=sys.stderr)
         sys.exit(1)
 
 
@@ -132,12 +148,8 @@ def _print_unforeseen(name: str, error: Exception) -> None:
     if os.environ.get(TRACEBACK_VARIABLE):
         traceback.print_exception(error)
         return
-    ours = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if {"stages", "hallmark"} & {*Path(frame.filename).parts}
-    ]
-    frame = (ours or traceback.extract_tb(error.__traceback__))[-1]
+    frames = traceback.extract_tb(error.__traceback__)
+    frame = ([one for one in frames if {"stages", "hallmark"} & {*Path(one.filename).parts}] or frames)[-1]
     place = "/".join(Path(frame.filename).parts[-2:])
     print(
         f"{name}: error: unforeseen {type(error).__name__} at {place}, line {frame.lineno}\n"

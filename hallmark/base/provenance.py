@@ -16,11 +16,11 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from hallmark.base.dvc_lock import Stages, is_inside
 from hallmark.base.dvc_lock import parse_yaml as parse_yaml  # these three are also read from here, as prov.read_lock
 from hallmark.base.dvc_lock import read_lock as read_lock
+from hallmark.base.errors import without_secrets
 from hallmark.base.files import HOLDOUT_LOCK, REPORTS, canonical_json, sha256_file
 from hallmark.base.loaded_code import FOLDER, LIBRARY, PARAMS, tracked
 
@@ -194,17 +194,14 @@ def git_file(path: str, commit: str, at: Path, limit: int, seconds: float = GIT_
 def git_state(paths: list[str]) -> dict[str, Any]:
     """Commit and public address of the repository, and the `paths` that differ from that commit."""
     commit = git("rev-parse", "HEAD")
-    ours = [
-        path for path in paths if is_inside(path)
-    ]  # a file outside the repository is in no commit, and an error to git
-    status = git("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--", *ours)
+    ours = filter(is_inside, paths)  # git fails at one outside of the repository
+    status = git("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--", *ours) or b""
     prefix = (git("rev-parse", "--show-prefix") or b"").decode().strip()
-    changed = [entry[3:].removeprefix(prefix) for entry in (status or b"").decode().split("\0") if entry]
-    remote = urlsplit((git("remote", "get-url", "origin") or b"").decode().strip())
-    public = remote.scheme in ("https", "http", "ssh") and remote.hostname
+    changed = [entry[3:].removeprefix(prefix) for entry in status.decode(errors="replace").split("\0") if entry]
+    origin = (git("remote", "get-url", "origin") or b"").decode(errors="replace").strip()
     return {
         "commit": commit.decode().strip() if commit else None,
-        "address": f"{remote.scheme}://{remote.hostname}{remote.path}" if public else None,  # without user and token
+        "address": without_secrets(origin) if origin.startswith(("https://", "http://", "ssh://")) else None,
         "changed": sorted(changed),
     }
 
@@ -268,11 +265,7 @@ def materials(
     facts = {key: base[key] for key in ("source", "revision", "licence")}
     uri = f"https://huggingface.co/{base['name']}/tree/{base['revision']}" if base["source"] == "hub" else None
     result.append(
-        {
-            "name": base["name"],
-            **({"uri": uri} if uri else {}),
-            "annotations": {"role": "base model", **facts},
-        }
+        {"name": base["name"], **({"uri": uri} if uri else {}), "annotations": {"role": "base model", **facts}}
     )
     commit = state["commit"]
     result.append(
@@ -289,13 +282,8 @@ def materials(
     )
     for name, installed in environment["installed"].items():
         purl = PackageURL("pypi", name=name, version=installed).to_string()
-        result.append(
-            {
-                "name": name,
-                **({"uri": purl} if installed != "absent" else {}),
-                "annotations": {"role": "installed library", "version": installed},
-            }
-        )
+        about = {"role": "installed library", "version": installed}
+        result.append({"name": name, **({"uri": purl} if installed != "absent" else {}), "annotations": about})
     fingerprint = environment["fingerprint"]
     digest = sha256(canonical_json(fingerprint))
     result.append(descriptor("fingerprint", digest, "environment", **fingerprint))

@@ -133,7 +133,7 @@ def main(arguments: argparse.Namespace) -> None:
     params = load_params(arguments.params)
     raw = resolved(arguments.params)
     found = choose(params, raw, everything=arguments.all, dry=arguments.dry, price_per_hour=arguments.price_per_hour)
-    print("\n".join(write(found)))
+    print(printable("\n".join(write(found)), keep="\n"))
     if found.chosen and found.chosen.run:
         print(f"next: `dvc exp apply {found.chosen.run.experiment}`, then `nox -s repro` for its page and release")
     elif not arguments.dry:

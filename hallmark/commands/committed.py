@@ -41,16 +41,15 @@ DATA = {
     *(".7z", ".bz2", ".gz", ".tar", ".tgz", ".xz", ".zip", ".zst"),
 }  # fmt: skip
 NO_DATA = {".py", ".md", ".dvc", ".yaml"}  # of files in `data/` that need no param
-NO_RECORDS = (
-    "reports/",
-    "docs/",
-    "hallmark/",
-    "stages/",
-    "tests/",
-    "template/",
-)  # elsewhere, a data file is taken for records
+# Elsewhere, a data file is taken for records.
+NO_RECORDS = ("reports/", "docs/", "hallmark/", "stages/", "tests/", "template/")
 WEIGHTS = re.compile(r".*\.(?:safetensors|gguf|bin|pt|pth|ckpt|pkl|pickle|joblib|onnx)", re.IGNORECASE)
 SECRET = re.compile(r"\.env.*|.*\.(?:env|pem|key|p12|pfx)", re.IGNORECASE)
+OF_REMOTES = (".dvc/config", ".cruft.json")  # addresses, which may hold a password
+PASSWORD = re.compile(
+    r"^\s*(?:password|account_key|connection_string|\w*secret\w*|\w*token)\s*=|https?://[^/\s]*@|://[^/\s]*:[^/\s]*@",
+    re.IGNORECASE | re.MULTILINE,
+)
 SHOWN = 5  # files named in one message
 
 UNTRACK = (
@@ -115,6 +114,9 @@ def findings() -> dict[tuple[str, str], list[str]]:
     for file in with_key(files):
         new = f"take the key out and make another one (data.key: null, then `nox -s key`). {UNTRACK}"
         refuse(file, "holds the repo's key", new)
+    for file in (file for file in OF_REMOTES if file in files and PASSWORD.search(text_of(files[file], file))):
+        local = "keep it out of git with `dvc remote modify --local` or git's credential helper"
+        refuse(file, "holds a password or a key", f"make it invalid, and take it out of the file: {local}")
     for file in files:
         if PurePosixPath(file).name == "dvc.yaml" or file.endswith(".dvc"):
             for out in outs_of(file, content_of(files[file])):
@@ -186,12 +188,9 @@ def _samples(file: str, blob: str) -> dict[str, str]:
     for number, line in enumerate(text_of(blob, file).splitlines(), 1):
         entry = re.fullmatch(r"([0-9a-f]{64}) [ *]([^/]+)", line)
         if not entry:
-            raise HallmarkError(
-                "not a SHA-256, two spaces and a name in this folder",
-                file=file,
-                row=number,
-                remedy="write the line with `sha256sum NAME`, run in the folder",
-            )
+            remedy = "write the line with `sha256sum NAME`, run in the folder"
+            problem = "not a SHA-256, two spaces and a name in this folder"
+            raise HallmarkError(problem, file=file, row=number, remedy=remedy)
         samples[entry[2]] = entry[1]
     return samples
 

@@ -31,11 +31,9 @@ def write(params: Params, target: Path, chat: bool) -> str:
     if target.exists():
         raise HallmarkError("already exists", file=target, remedy="give the name of a new folder")
     if params.task.tool_format == "template":
-        raise HallmarkError(
-            "the task compares calls as JSON, and the model writes them in its chat template's form",
-            param="task.tool_format",
-            remedy="set it to json, or evaluate with `python -m stages.eval`",
-        )
+        problem = "the task compares calls as JSON, and the model writes them in its chat template's form"
+        remedy = "set it to json, or evaluate with `python -m stages.eval`"
+        raise HallmarkError(problem, param="task.tool_format", remedy=remedy)
     records = read_records(HOLDOUT).rows(named=True)
     prompts = prompts_of(records)
     asked = [in_messages(prompt) for prompt in prompts] if chat else in_text(prompts)
@@ -56,13 +54,9 @@ def write(params: Params, target: Path, chat: bool) -> str:
 
 def in_messages(prompt: Prompt) -> dict[str, str]:
     if prompt.tools or [message["role"] for message in prompt.messages] != ["system", "user"]:
-        raise HallmarkError(
-            "has tools or earlier turns, which a task of chat messages can't hold",
-            file=HOLDOUT,
-            row=prompt.row,
-            field="prompt",
-            remedy="leave --chat out: the prompts are then written as the base's template makes them",
-        )
+        problem = "has tools or earlier turns, which a task of chat messages can't hold"
+        remedy = "leave --chat out: the prompts are then written as the base's template makes them"
+        raise HallmarkError(problem, file=HOLDOUT, row=prompt.row, field="prompt", remedy=remedy)
     return {message["role"]: message["content"] for message in prompt.messages}
 
 

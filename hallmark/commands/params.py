@@ -93,9 +93,7 @@ if __name__ == "__main__":
         "measures": known_measures(),
     }
     listed = "; ".join(f"{words}: {', '.join(names)}" for words, names in choices.items())
-    own = (
-        f"There are {listed}. Files of your own in stages/kinds/, engines/, comparators/ and measures/ are among them."
-    )
+    own = f"There are {listed}. Your own in stages/kinds/, engines/, comparators/ and measures/ are among them."
     parser = argparse.ArgumentParser(prog="python -m hallmark.commands.params", description=__doc__, epilog=own)
     parser.add_argument("name", nargs="?", metavar="NAME", help="a block or param to show, such as sft or sft.lora.r")
     parser.add_argument("--changed", action="store_true", help="show only what differs from its default")

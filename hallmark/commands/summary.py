@@ -33,7 +33,7 @@ def main(arguments: argparse.Namespace) -> None:
     show(fitting(lambda short: rows(results, short)))
     for column in results.models[1:-1]:
         print(f"  {printable(column.title.lower())}: {printable(column.opponent)}")
-    print(f"  latencies and tokens/s: {results.served_measured}")
+    print(printable(f"  latencies and tokens/s: {results.served_measured}"))
     for table in (
         fitting(lambda short: label_rows(results, short)),
         without(shipped) if (shipped := results.shipped) and shipped.rows else [],
@@ -42,7 +42,7 @@ def main(arguments: argparse.Namespace) -> None:
             print()
             show(table)
     if online := results.comparison.online:
-        print(f"\nonline: {online.words}")
+        print(f"\nonline: {printable(online.words)}")
     if copied := Report("mask").at("target_values"):
         print(f"\nmasking: {printable(copied_words(copied))}")
     print(f"\ngate: {printable(verdict.headline)}")
@@ -53,7 +53,7 @@ def main(arguments: argparse.Namespace) -> None:
     if results.decision and (options := results.options):
         print()
         show(without(options, 3, 4))
-        print(f"  {options.note}\nuse: {printable(results.decision.words)}")
+        print(printable(f"  {options.note}\nuse: {results.decision.words}", keep="\n"))
     print(f"report: {REPORTS / 'comparison.html'}")
 
 

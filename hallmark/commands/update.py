@@ -34,6 +34,7 @@ SETTINGS = (  # whatever the owner has: no hook stops an update halfway, and no 
     *("user.name=Hallmark", "user.email=hallmark@localhost", f"core.hooksPath={os.devnull}", "core.safecrlf=false"),
     *("core.quotePath=false", "merge.directoryRenames=false", "rerere.enabled=false"),
 )
+SAFE = {"LC_ALL": "C", "GIT_ALLOW_PROTOCOL": "https:ssh:file"}  # a template is run: nobody on the way may change it
 
 
 def update(repo: Path, template: str | None, checkout: str | None) -> list[str]:
@@ -136,7 +137,7 @@ def git(
     folder: Path, *command: str, index: str | None = None, file: Path | None = None, remedy: str = "see what git says"
 ) -> str:
     """What git prints, run in a folder, without its last line end. `file`: the one to blame, if not the folder."""
-    environment = {name: value for name, value in os.environ.items() if name not in OF_ANOTHER} | {"LC_ALL": "C"}
+    environment = {name: value for name, value in os.environ.items() if name not in OF_ANOTHER} | SAFE
     settings = (part for setting in SETTINGS for part in ("-c", setting))
     try:
         done = subprocess.run(

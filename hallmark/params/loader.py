@@ -23,7 +23,7 @@ from ruamel.yaml.error import YAMLError
 
 from hallmark.answer.params import Cascade, Classical, Compare, Decide, Eval
 from hallmark.base.dvc_lock import parse_yaml
-from hallmark.base.errors import HallmarkError, run_stage
+from hallmark.base.errors import HallmarkError, run_stage, without_secrets
 from hallmark.base.loaded_code import FOLDER, PARAMS, tracked
 from hallmark.base.params import Block, ByKind, Compute, Data, Seed
 from hallmark.base.reading import DEPTH, check_regular, read_text
@@ -119,6 +119,9 @@ class Params(Block):
         for param in ("id", "group"):
             if self.data.pseudonyms == "none" and getattr(self.data, param) in self.mask.identity_columns:
                 yield f"data.pseudonyms: mask.identity_columns says that data.{param} identifies people; set it to keyed"
+        for param, server in (("eval.engine", self.eval.engine), ("benchmark.server", self.benchmark.server)):
+            if without_secrets(urls := str(getattr(server, "url", ""))) != urls:
+                yield f"{param}.url: git keeps this file, so no user, password or query; name the key's variable in key"
         if self.task.schema_file is None:  # the stages could do without, but DVC accepts no null as a dependency
             yield 'task.schema: name a file; for free text, one that holds {"type": "string"}'
 

@@ -15,9 +15,8 @@ def _has_port(url: str) -> str:
     return url
 
 
-Url = Annotated[Line, StringConstraints(pattern=r"^https?://[^\s/@]+(/|$)")]
 # Without a name, a password or a query in it, where a secret could be.
-Collector = Annotated[Line, StringConstraints(pattern=r"^https?://[^\s/@?#]+(/[^\s@?#]*)?$"), AfterValidator(_has_port)]
+Url = Annotated[Line, StringConstraints(pattern=r"^https?://[^\s/@?#]+(/[^\s@?#]*)?$"), AfterValidator(_has_port)]
 Header = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,100}$")]
 Price = Annotated[float, Field(ge=0, le=1e12)]
 PositivePrice = Annotated[float, Field(gt=0, le=1e12)]
@@ -61,9 +60,7 @@ class Fallback(_Server):
 
 
 class Otlp(Block):
-    url: Collector = Field(
-        description="where it takes OTLP over HTTP, such as http://127.0.0.1:4318; /v1/traces is added"
-    )
+    url: Url = Field(description="where it takes OTLP over HTTP, such as http://127.0.0.1:4318; /v1/traces is added")
     texts: bool = Field(description="true: masked messages and answers are sent too; false: all but these")
     headers: Variable | None = Field(
         description="environment variable with more headers, such as an API key, as `name=value,name=value` with values percent-encoded; null: none"

@@ -25,7 +25,7 @@ if not Path("stages").is_dir() or not CHOICES.is_dir():
 if sys.version_info < (3, 11):
     sys.exit(f"cookiecutter runs on Python {sys.version.split()[0]}; Hallmark takes 3.11 to 3.14: `uvx --python 3.13 cookiecutter ...`")
 sys.path.insert(0, str(Path.cwd()))
-from hallmark.base.errors import HallmarkError  # noqa: E402 (these take no packages, which aren't installed yet)
+from hallmark.base.errors import HallmarkError, without_secrets  # noqa: E402 (these take no packages, which aren't installed yet)
 from hallmark.base.wheel import write_wheel  # noqa: E402
 from hallmark.params.edit import changed, value_of  # noqa: E402
 from hallmark.params.presets import advice, prepared, size_by_name  # noqa: E402
@@ -93,6 +93,7 @@ if "_repo_dir" in answers and where[0] == "template/":
     if not (here / answers["_template"]).exists():  # an address, of which cookiecutter made a clone
         command = ["git", "-C", source, "remote", "get-url", "origin"]
         source = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        source = without_secrets(source) if source.startswith("http") else source  # ssh needs its user
     answers = {name: value for name, value in answers.items() if name[0] != "_"} | {"_template": source}
     record = {"template": source, "commit": where[2], "checkout": None, "context": {"cookiecutter": answers}}
     text = json.dumps(record | {"directory": "template"}, ensure_ascii=False, indent=2) + "\n"

@@ -16,7 +16,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from hallmark.base.errors import HallmarkError, run_stage
+from hallmark.base.errors import HallmarkError, printable, run_stage
 from hallmark.base.files import REPORTS, TRAIN, json_bytes, write_all
 from hallmark.base.key import read_key
 from hallmark.base.reading import read_object
@@ -89,7 +89,7 @@ def run(
         if count:
             log.info("%d collected rows got their customer's name back: the customer is now in the data", count)
     for line in summary(done, report, target, params, rows.rejected):
-        print(line)
+        print(printable(line))
 
 
 def last_word(report: dict[str, Any]) -> dict[str, Any]:
