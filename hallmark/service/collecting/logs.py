@@ -12,7 +12,6 @@ stand in it, the first that there is counts:
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -99,13 +98,17 @@ def _traces(folder: Path, since: datetime | None) -> Iterator[Row]:
 
 def _own(trace: Row) -> Logged:
     verdict, target = judged(trace["said"])
+    try:
+        messages, tools = strict_json(trace["messages"]), strict_json(trace["tools"] or "null")
+    except NotJsonError:
+        raise LeftOutError("not_text") from None
     same = ("masked", "group", "route", "outcome", "reason", "version", "answer", "fallback", "score", "probability")
     return Logged(
         name=f"{OWN} {trace['id']}",
         time=f"{trace['time']:%Y-%m-%d}",
         own=True,
-        messages=messages_of(json.loads(trace["messages"])),
-        tools=None if trace["tools"] is None else json.loads(trace["tools"]),
+        messages=messages_of(messages),
+        tools=tools if isinstance(tools, list) else None,
         verdict=verdict,
         target=target,
         **{field: trace[field] for field in same},

@@ -29,10 +29,8 @@ from hallmark.service.traces.store import every_word, read_traces
 from hallmark.service.traces.trace import TRACES
 
 HERE = Path()
-BLOCK, RULES = (
-    "eval.comparators",
-    "gate.non_inferiority",
-)  # where params.yaml compares each new release with the one in prod
+# Where params.yaml compares each new release with the one in prod.
+BLOCK, RULES = "eval.comparators", "gate.non_inferiority"
 MARGIN = 0.02
 FIRST = f"{PROD}:  # the release in prod, which `nox -s promote` keeps up to date"
 

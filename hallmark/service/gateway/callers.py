@@ -132,7 +132,7 @@ def check_sender(request: Request, host: str, *, keyed: bool) -> None:
     With API keys, any name is taken, since a proxy may stand in front and no page knows a key.
     """
     path = len(request.scope["raw_path"]) + len(request.scope["query_string"])
-    if path + sum(len(name) + len(value) for name, value in request.headers.raw) > HEAD_BYTES:
+    if path + sum(len(name) + len(value) + 4 for name, value in request.headers.raw) > HEAD_BYTES:
         raise Refusal(431, "headers_too_large", "the request's line and headers are too long")
     if "origin" in request.headers:
         raise Refusal(403, "origin_not_allowed", "pages in a browser may not use this server")

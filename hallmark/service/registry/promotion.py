@@ -136,9 +136,8 @@ def deciding(repo: Path, seen: list[Tag] | None) -> Iterator[Registry]:
         registry = Registry.read(repo)
         if others := [tag.name for tag in (*registry.decided, *seen) if (tag in seen) != (tag in registry.decided)]:
             remedy = "look at `nox -s releases -- --events`, and run it again if it still is what you want"
-            raise HallmarkError(
-                "prod or canary has changed meanwhile, so nothing was done", file=others[0], remedy=remedy
-            )
+            problem = "prod or canary has changed meanwhile, so nothing was done"
+            raise HallmarkError(problem, file=others[0], remedy=remedy)
         yield registry
 
 

@@ -181,7 +181,8 @@ def read_lines(path: Path, kind: Kind) -> pl.DataFrame:
         )
     except pl.exceptions.PolarsError:
         raise damaged(path) from None
-    if any(found[one.name].null_count() for one in fields(kind) if "None" not in str(one.type)):
+    lacking = any(found[one.name].null_count() for one in fields(kind) if "None" not in str(one.type))
+    if lacking or not found["time"].dt.year().is_between(1, 9999).all():  # the years that Python has
         raise damaged(path)
     return found
 
