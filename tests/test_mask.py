@@ -463,7 +463,7 @@ def test_a_disguised_value_is_masked_whole(rules: Masker, value: str) -> None:
     "piece",
     [
         "1 ", "A1", "nos. 1/2, ", "4539 ", "+1 ", "DE89 ", "a@a.", "Elm Street 1 ", "JALAN A 1,\n", "A ", "J.R. ", "我叫",
-        '"name": ', "name=", '{"a":[', '"', "name,phone\n", "|", "<a>", "[1.1234,", "\\",
+        '"name": ', "name=", '{"a":[', '"', "name,phone\n", "|", "<a>", "[1.1234,", "\\", "O'", "A.", "Mc", "王伟先生",
     ],
 )  # fmt: skip
 def test_time_grows_with_the_length_of_a_hostile_text(rules: Masker, piece: str) -> None:
@@ -475,7 +475,7 @@ def test_time_grows_with_the_length_of_a_hostile_text(rules: Masker, piece: str)
             times.append(time.process_time() - start)
         return min(times)
 
-    assert taken(8_000) < 4 * taken(4_000) + 0.5
+    assert taken(16_000) < 6 * taken(4_000) + 0.5
 
 
 @given(st.lists(st.integers(0, 10**8), min_size=10, max_size=80))

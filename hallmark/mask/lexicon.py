@@ -279,7 +279,7 @@ def is_common(word: str) -> bool:
 @lru_cache(2**14)
 def is_misspelt(word: str) -> bool:
     """Whether a folded word is one typo (letter missing, added, changed, or two swapped) away from an everyday word."""
-    if len(word) < 5:
+    if not 5 <= len(word) <= 24:  # each letter more makes 50 longer words
         return False
     letters = "abcdefghijklmnopqrstuvwxyz"
     splits = [(word[:i], word[i:]) for i in range(len(word) + 1)]

@@ -84,22 +84,22 @@ _FORMS: list[Form] = [
 _STREET_WORD = r"(?:Road|Street|Lane|Avenue|Close|Drive|Crescent|Terrace|Court|Way|Place|Gardens|Grove|Row|Hill|Mews|Square|Park|Rd|St|Ave|Ln|Dr|Ct)\b\.?"
 # "Flat 9, Tudor Court", "Rose Cottage, Mill Lane", "B-42, Sector 19", "Maliebaan 71" before a postcode
 _HOUSES = compiled(
-    rf"(?=[A-Z])(?:(?<![\w-])(?:Flat|Apartment|Apt\.?|Unit|Plot|Suite|House|Block|Villa)[ ](?:no\.?[ ])?\d+[A-Z]?,?[ ](?:\d+[A-Za-z]?,?[ ])?(?:[A-Z][\w'’-]+[ ]){{1,3}}{_STREET_WORD}"
-    r"|[A-Z](?<![\w-].)[\w'’-]+(?:[ ][A-Z][\w'’-]+)?[ ](?:Cottage|House|Farm|Lodge|Villa|Barn|Manor|Hall)(?:,[ ][A-Z][\w'’-]+(?:[ ][A-Z][\w'’-]+){0,2}){1,3},?[ ][A-Z]{1,2}\d[A-Z\d]?[ ]\d[A-Z]{2}(?!\w)"
-    rf"|[A-Z](?<![\w-].)[\w'’-]+(?:[ ][A-Z][\w'’-]+)?[ ](?:Cottage|House|Farm|Lodge|Villa|Barn|Manor),[ ](?:\d+[ ])?(?:[A-Z][\w'’-]+[ ]){{1,3}}{_STREET_WORD}"
-    r"|(?:(?<= in )|(?<= on )|(?<= at )|(?<= to ))(?:[A-Z][\w'’-]+[ ]){1,2}(?:Road|Street|Lane|Close|Avenue|Drive|Crescent|Terrace|Mews)(?=[,.;!?)\n]|$|[ ](?:and|since|with|where|near|when|last|but|today|yesterday)\b)"
-    rf"|(?:(?<=lives on )|(?<=lived on )|(?<=live on )|(?<=missing from )|(?<=home on )|(?<=home in )|(?<=house on )|(?<=house in ))(?:[A-Z][\w'’-]+[ ]){{1,3}}{_STREET_WORD}"
+    rf"(?=[A-Z])(?:(?<![\w-])(?:Flat|Apartment|Apt\.?|Unit|Plot|Suite|House|Block|Villa)[ ](?:no\.?[ ])?\d+[A-Z]?,?[ ](?:\d+[A-Za-z]?,?[ ])?(?:[A-Z][\w'’-]{{1,40}}[ ]){{1,3}}{_STREET_WORD}"
+    r"|[A-Z](?<![\w-].)[\w'’-]{1,40}(?:[ ][A-Z][\w'’-]{1,40})?[ ](?:Cottage|House|Farm|Lodge|Villa|Barn|Manor|Hall)(?:,[ ][A-Z][\w'’-]{1,40}(?:[ ][A-Z][\w'’-]{1,40}){0,2}){1,3},?[ ][A-Z]{1,2}\d[A-Z\d]?[ ]\d[A-Z]{2}(?!\w)"
+    rf"|[A-Z](?<![\w-].)[\w'’-]{{1,40}}(?:[ ][A-Z][\w'’-]{{1,40}})?[ ](?:Cottage|House|Farm|Lodge|Villa|Barn|Manor),[ ](?:\d+[ ])?(?:[A-Z][\w'’-]{{1,40}}[ ]){{1,3}}{_STREET_WORD}"
+    r"|(?:(?<= in )|(?<= on )|(?<= at )|(?<= to ))(?:[A-Z][\w'’-]{1,40}[ ]){1,2}(?:Road|Street|Lane|Close|Avenue|Drive|Crescent|Terrace|Mews)(?=[,.;!?)\n]|$|[ ](?:and|since|with|where|near|when|last|but|today|yesterday)\b)"
+    rf"|(?:(?<=lives on )|(?<=lived on )|(?<=live on )|(?<=missing from )|(?<=home on )|(?<=home in )|(?<=house on )|(?<=house in ))(?:[A-Z][\w'’-]{{1,40}}[ ]){{1,3}}{_STREET_WORD}"
     r"|[A-Z](?<![\w-].)[^\W\d_]+(?:-[A-Z][^\W\d_]+){0,3}(?:[ ][A-Z][^\W\d_]+){0,2}[ ]\d{1,4}[ ]?[a-zA-Z]?(?=,?[ \n](?:\d{4}[ ]?[A-Z]{2},?|\d{5})[ ][A-Z'’][a-z]))"
 )
 # The town after a street: "23 Ballymore Terrace, Cork, ..."
 _STREET_TOWN = compiled(
-    rf"[A-Z](?<![\w-].)[\w'’-]+[ ](?:[A-Z][\w'’-]+[ ]){{0,2}}{_STREET_WORD},[ ](?P<town>[A-Z][\w'’-]+(?:[ ][A-Z][\w'’-]+){{0,2}})(?=[,.;\n]|$|[ ][A-Z]{{1,2}}\d)"
+    rf"[A-Z](?<![\w-].)[\w'’-]{{1,40}}[ ](?:[A-Z][\w'’-]{{1,40}}[ ]){{0,2}}{_STREET_WORD},[ ](?P<town>[A-Z][\w'’-]{{1,40}}(?:[ ][A-Z][\w'’-]{{1,40}}){{0,2}})(?=[,.;\n]|$|[ ][A-Z]{{1,2}}\d)"
 )
 # "Terrence Oakes Jr.", 'Zbigniew "Zbig" Kowal', "HOLLOWAY v STANHOPE"
 _WHOLE_NAME = compiled(
-    r"[A-Z](?<![\w-].)[\w'’-]+(?:[ ][A-Z]\.)?[ ][A-Z][\w'’-]+,?[ ](?:Jr\.?|Sr\.)(?!\w)"
-    r"|(?P<last>[A-Z](?<![\w-].)[\w'’-]+,[ ][A-Z][a-z]+(?:[ ][A-Z]\.?)?(?=[ \t]*(?:$|[\n;|)]))|[A-Z]{3,20}/[A-Z]{3,20}(?=[ ](?:MR|MRS|MS|MISS)\b))"
-    r"|[^\W\d_a-z](?<![\w-].)[\w'’-]+[ ][\"“'(][^\W\d_a-z][\w'’-]+[\"”')][ ][^\W\d_a-z][\w'’-]+"
+    r"[A-Z](?<![\w-].)[\w'’-]{1,40}(?:[ ][A-Z]\.)?[ ][A-Z][\w'’-]{1,40},?[ ](?:Jr\.?|Sr\.)(?!\w)"
+    r"|(?P<last>[A-Z](?<![\w-].)[\w'’-]{1,40},[ ][A-Z][a-z]+(?:[ ][A-Z]\.?)?(?=[ \t]*(?:$|[\n;|)]))|[A-Z]{3,20}/[A-Z]{3,20}(?=[ ](?:MR|MRS|MS|MISS)\b))"
+    r"|[^\W\d_a-z](?<![\w-].)[\w'’-]{1,40}[ ][\"“'(][^\W\d_a-z][\w'’-]{1,40}[\"”')][ ][^\W\d_a-z][\w'’-]{1,40}"
 )
 # What was asked for in the turn before: the last digits of a number.
 _LAST_FOUR = compiled(

@@ -107,7 +107,7 @@ _ORG_END = (
     r"Enterprises|Laboratories|Airlines|Airways|Motors|Pharmaceuticals|Bros|Brothers|Sons)"
 )
 ORG = re.compile(
-    rf"(?<![\w-])(?:\d+ )?{UP}[\w&'’.-]*(?:,? (?:&|and|of|the|for|{UP}[\w&'’.-]*|{_ORG_END})){{0,5}},? {_ORG_END}\b\.?(?![\w-])"
+    rf"(?<![\w-])(?:\d+ )?{UP}[\w&'’.-]{{0,40}}(?:,? (?:&|and|of|the|for|{UP}[\w&'’.-]{{0,40}}|{_ORG_END})){{0,5}},? {_ORG_END}\b\.?(?![\w-])"
 )
 ORG_ANY = compiled(r"(?<![\w-])((?:[a-z][\w&'-]* ){1,4})(?:inc|llc|ltd|corp|gmbh|incorporated|corporation)\b\.?")
 FIRM = compiled(r"(?<![\w'’-])[^\W\d_][\w'’-]+(?:, [^\W\d_][\w'’-]+){1,3},? (?:and|&) [^\W\d_][\w'’-]+")

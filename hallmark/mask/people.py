@@ -220,10 +220,10 @@ def _user_name(text: str, start: int, end: int) -> tuple[int, int] | None:
         if text[at : at + 1]
     ):
         return None
-    low = start
-    while low and (text[low - 1].isalnum() or text[low - 1] in "._"):
+    low, first = start, max(0, start - 64)  # in scripts without blanks, a run has no end
+    while low > first and (text[low - 1].isalnum() or text[low - 1] in "._"):
         low -= 1
-    run = _RUN_ON.match(text, low)
+    run = _RUN_ON.match(text, low, end + 64)
     whole = run[0].rstrip("._") if run else ""
     high = low + len(whole)
     low = high - len(whole.lstrip("._"))
