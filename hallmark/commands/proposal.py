@@ -140,7 +140,7 @@ class Proposal:
         everyday = {word for of in chain(*labels) for word in words_of(of)[0] if len(word) > 2 and is_common(word)}
         unknown = [of for of in chain(*labels) if (everyday - last_names()).isdisjoint(words_of(of)[0])]  # logins, say
         if of_people and 2 * len(unknown) > sum(map(len, labels)) and params.mask.actions.get("PERSON") != "keep":
-            self.private = sorted({*self.private, "PERSON"})
+            self.private = self.private or ["PERSON"]
         if self.private:
             self.warnings.append(
                 f"the answers that the schema would list look like private data ({', '.join(self.private)}). Schema and system "
