@@ -316,5 +316,5 @@ def is_sample(file: Path) -> bool:
 
 def bare_name(label: str) -> str:
     """A name in a label as a text has it: `MOKOENA, T. (Tier 2)` is T. Mokoena."""
-    name = " ".join(re.sub(r"[(\[].*|\S*\d\S*", "", label, flags=re.DOTALL).split(",")[::-1]).strip()
+    name = " ".join(" ".join(re.sub(r"[(\[].*|\S*\d\S*", "", label, flags=re.DOTALL).split(",")[::-1]).split())
     return name.title() if name.isupper() else name
