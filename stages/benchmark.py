@@ -36,7 +36,7 @@ from hallmark.serve.bench import (
     progress_of,
     unanswered,
 )
-from hallmark.serve.levels import headline, largest_load, ratios
+from hallmark.serve.levels import largest_load
 from hallmark.serve.load import Outcome
 from hallmark.serve.server import Server, free_ports, machine, served
 
@@ -82,8 +82,6 @@ def run(params: Params) -> None:
                 for model, server in servers.items()
             },
             "parity": parity,
-            "ratio": ratios(levels["base"], levels["tuned"]) if levels.keys() == {"base", "tuned"} else None,
-            "headline": headline(levels[subject]),
         },
     )
 

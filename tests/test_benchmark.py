@@ -24,7 +24,7 @@ from hallmark.base.files import ADAPTER, BASE, HOLDOUT, QUANTIZED, write_json
 from hallmark.base.records import read_records, schema, write_records
 from hallmark.model.adapter import TRAINING, weights_in
 from hallmark.params.loader import load_params
-from hallmark.serve.levels import largest_load, ratios
+from hallmark.serve.levels import largest_load
 from hallmark.serve.server import free_port, machine
 from tests import hostile
 from tests.rows import refused
@@ -130,8 +130,6 @@ def test_both_models_are_measured_in_a_closed_and_an_open_loop(workspace):
             assert 0 < level["ttft_s"]["p50"] <= level["latency_s"]["p50"] <= level["latency_s"]["p99"]
             if sys.platform == "linux":
                 assert 0.2 / (os.cpu_count() or 1) < level["load_by_others"]["processes"] < 1
-    assert len(found["ratio"]) == 2
-    assert found["headline"]["latency_p95_s"] == found["models"]["tuned"]["levels"][0]["latency_s"]["p95"]
     compared = found["parity"]
     assert (compared["records"], compared["groups"]) == (10, 10)
     shipped = {one["name"]: one for one in compared["artefacts"]}
@@ -248,7 +246,7 @@ def test_what_is_served_answers_as_the_model_does_and_is_measured_as_an_endpoint
         (workspace / "params.yaml").write_text(json.dumps(params))  # JSON is YAML
         stage(workspace, "benchmark")
         found = report(workspace, "benchmark")
-        assert (found["server"], found["ratio"]) == ("endpoint", None)
+        assert found["server"] == "endpoint"
         assert found["models"]["tuned"]["levels"][0]["load_by_others"] is None, "it may run here, as this one does"
         assert found["models"]["tuned"]["startup_s"] is found["models"]["tuned"]["peak_memory_mib"] is None
         assert found["models"]["tuned"]["levels"][0]["errors"] == 0
@@ -324,21 +322,6 @@ def generate(workspace: Path, messages: list[dict[str, str]], tokens: int) -> st
     return tokenizer.decode(output, skip_special_tokens=True)
 
 
-def level(kind: str, load: float, kept: float = 1.0, time: float = 1.0, rate: float = 10.0) -> dict:
-    times = {"p50": time, "p95": 2 * time, "p99": None}
-    return {
-        kind: load,
-        "objective_kept": kept,
-        "errors": 1,
-        "timeouts": 2,
-        "ttft_s": times,
-        "tpot_s": times,
-        "latency_s": times,
-        "output_tokens_per_second": rate,
-        "requests_per_second": rate,
-    }
-
-
 def test_prompts_without_room_for_a_timed_answer_are_not_timed(monkeypatch):
     monkeypatch.setattr(timed_rows, "room_in", lambda _: len)  # of made-up prompts, as long as their room
     prompts = ["x" * room for room in (50, 90, 200)]
@@ -348,14 +331,7 @@ def test_prompts_without_room_for_a_timed_answer_are_not_timed(monkeypatch):
 
 
 def test_the_largest_load_is_the_last_before_the_objective_breaks():
-    levels = [level("concurrency", load, kept) for load, kept in ((8, 0.9), (1, 1.0), (4, 0.95))]
-    found = largest_load([*levels, level("rate", 1, 0.5)], 0.95)
+    levels = [{"concurrency": load, "objective_kept": kept} for load, kept in ((8, 0.9), (1, 1.0), (4, 0.95))]
+    found = largest_load([*levels, {"rate": 1, "objective_kept": 0.5}], 0.95)
     assert (found["concurrency"], found["rate"]) == (4, None)
-    assert largest_load([*levels, level("concurrency", 16, 1.0)], 0.95)["concurrency"] == 4
-
-
-def test_ratios_are_tuned_over_base():
-    (found,) = ratios([level("rate", 2.0, time=2.0)], [level("rate", 2.0, time=3.0, rate=5.0)])
-    times = {"p50": 1.5, "p95": 1.5, "p99": None}
-    rates = dict.fromkeys(("output_tokens_per_second", "requests_per_second"), 0.5)
-    assert found == {"rate": 2.0} | dict.fromkeys(("ttft_s", "tpot_s", "latency_s"), times) | rates
+    assert largest_load([*levels, {"concurrency": 16, "objective_kept": 1.0}], 0.95)["concurrency"] == 4

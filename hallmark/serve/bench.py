@@ -71,7 +71,7 @@ class Bench:
         levels = {}
         for model, blocks_sent in outcomes.items():
             self.first.setdefault(model, [outcome for block in blocks_sent for outcome in block])
-            result = summarize(blocks_sent, self.settings.objective, self.settings.price_per_hour)
+            result = summarize(blocks_sent, self.settings.objective)
             if (trouble := self.servers[model].trouble()) is not None:
                 raise failed(model, trouble, load, result["failures"], self.servers[model].last_words)
             seconds, speed = result["latency_s"]["p95"], result["output_tokens_per_second"]

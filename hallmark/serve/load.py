@@ -156,39 +156,32 @@ def _text(value: Any) -> str:
     return value
 
 
-def summarize(
-    blocks: Sequence[Sequence[Outcome]], objective: Objective, price_per_hour: float | None
-) -> dict[str, Any]:
+def summarize(blocks: Sequence[Sequence[Outcome]], objective: Objective) -> dict[str, Any]:
     """Counts over all requests, times and rates over those that were answered, in blocks with pauses between them.
 
     ttft_s: to the first text or tool call. tpot_s: per token after the first. latency_s: to the end. All in seconds,
     from the scheduled start; quantiles are interpolated linearly, and None if nothing was answered.
-    goodput_per_second counts only answers that kept the objective; objective_kept is their share of all requests.
+    objective_kept is the share of all requests whose answers kept the objective.
     """
     outcomes = [outcome for block in blocks for outcome in block]
     good = [outcome for outcome in outcomes if outcome.failure is None]
     failures = Counter(outcome.failure for outcome in outcomes if outcome.failure is not None)
     wall = sum(max(outcome.end for outcome in block) - min(outcome.scheduled for outcome in block) for block in blocks)
     timeouts = failures["timeout"]
-    tokens, rate = sum(outcome.tokens for outcome in good), len(good) / wall
+    tokens = sum(outcome.tokens for outcome in good)
     kept = sum(outcome.ttft <= objective.ttft and outcome.latency <= objective.latency for outcome in good)
-    price = round(price_per_hour / 3600 / rate * 1000, 4) if price_per_hour is not None and good else None
     return {
         "requests": len(outcomes),
         "errors": failures.total() - timeouts,
-        "error_rate": round((failures.total() - timeouts) / len(outcomes), 4),
         "timeouts": timeouts,
-        "timeout_rate": round(timeouts / len(outcomes), 4),
         "failures": dict(sorted(failures.items())),
         "ttft_s": quantiles([outcome.ttft for outcome in good]),
         "tpot_s": quantiles([outcome.tpot for outcome in good if outcome.tokens > 1]),
         "latency_s": quantiles([outcome.latency for outcome in good]),
         "output_tokens": tokens,
         "output_tokens_per_second": round(tokens / wall, 2),
-        "requests_per_second": round(rate, 3),
-        "goodput_per_second": round(kept / wall, 3),
+        "requests_per_second": round(len(good) / wall, 3),
         "objective_kept": round(kept / len(outcomes), 4),
-        "price_per_1000_requests": price,
     }
 
 
