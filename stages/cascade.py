@@ -78,7 +78,7 @@ def judged(params: Params, tuned: Predictions, calibration: Predictions) -> Casc
 
     # The score is fitted to one part of the customers, and says how it orders the holdout, which no fit has seen.
     fitted, kept = parts(calibration, params.seed)
-    score, methods = fit(raw_of(fitted), right(fitted), [row.group for row in fitted], params.seed)
+    score = fit(raw_of(fitted), right(fitted), [row.group for row in fitted], params.seed)
     scores, wrong = [score.of(raw) for raw in raw_of(tuned)], [not row.exact_match for row in tuned]
     order = area_difference([raw[0] for raw in raw_of(tuned)], scores, wrong, bootstrap)
     report = replace(
@@ -86,7 +86,7 @@ def judged(params: Params, tuned: Predictions, calibration: Predictions) -> Casc
         curves=[*report.curves, curve("calibrated", scores, wrong, bootstrap)],
         order=order,
         order_words=in_order(order, params.compare.confidence),
-        fit=Fit(part_of(fitted), part_of(kept), methods, score),
+        fit=Fit(part_of(fitted), part_of(kept), score),
         reliability=reliability([score.probability(one) for one in scores], right(tuned)),
     )
 

@@ -152,8 +152,8 @@ def made(step: bool, count: int = 4000):
 
 @pytest.mark.parametrize(("step", "method"), [(False, "platt"), (True, "isotonic")])
 def test_the_method_is_the_one_that_fits_customers_not_seen(step, method):
-    score, results = fit(*made(step), 7)
-    assert score.method == method == min(results, key=lambda result: result.log_loss).method
+    score = fit(*made(step), 7)
+    assert score.method == method
     raw, right, _ = made(step)
     found = reliability([score.probability(score.of(row)) for row in raw], right.tolist())
     assert found.error < 0.05 and sum(one.records for one in found.bins) == len(raw)

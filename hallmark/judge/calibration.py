@@ -23,15 +23,6 @@ METHODS: tuple[Method, ...] = ("platt", "isotonic")
 
 
 @dataclass(frozen=True)
-class MethodResult:
-    """How good the probabilities of one method are on groups that its curve was not fitted to."""
-
-    method: Method
-    log_loss: float
-    brier: float
-
-
-@dataclass(frozen=True)
 class ReliabilityBin:
     """Records of neighbouring probabilities: how sure the score is of them on average, and how many are right."""
 
@@ -58,10 +49,8 @@ def by_hash(groups: Sequence[str], seed: int, purpose: str) -> list[str]:
     return sorted({*groups}, key=lambda group: (place(group), group))
 
 
-def fit(
-    raw: Sequence[Sequence[float]], right: Sequence[bool], groups: Sequence[str], seed: int
-) -> tuple[Calibrated, list[MethodResult]]:
-    """The calibrated score of these records, and what decided between its two methods (the lower log loss).
+def fit(raw: Sequence[Sequence[float]], right: Sequence[bool], groups: Sequence[str], seed: int) -> Calibrated:
+    """The calibrated score of these records, by the method with the lower log loss on groups that its curve has not seen.
 
     The curve is fitted to logits of groups that the regression did not see. If all answers are right, or all wrong, there
     is nothing to learn an order from: it is then that of the first raw score, the mean.
@@ -78,19 +67,17 @@ def fit(
     for rest, out in _folds(fold):
         weights, intercept = _logistic(scaled[rest], passes[rest])
         logits[out] = scaled[out] @ weights + intercept
-    results = []
+    losses: dict[Method, float] = {}
     for method in METHODS:
         found = np.zeros(len(passes))
         for rest, out in _folds(fold):
             curve = _curve(method, logits[rest], passes[rest])
             found[out] = [curve.on_curve(logit) for logit in logits[out].tolist()]
-        loss = -np.log(np.where(passes, found, 1 - found)).mean()
-        results.append(MethodResult(method, round(float(loss), 6), round(float(((found - passes) ** 2).mean()), 6)))
-    best = min(results, key=lambda result: result.log_loss)  # the first, if equal
+        losses[method] = round(float(-np.log(np.where(passes, found, 1 - found)).mean()), 6)
     weights, intercept = _logistic(scaled, passes)
-    curve = _curve(best.method, logits, passes)
+    curve = _curve(min(losses, key=lambda method: losses[method]), logits, passes)  # the first, if equal
     intercept = _plain([intercept])[0]
-    return replace(curve, means=means, scales=scales, weights=_plain(weights), intercept=intercept), results
+    return replace(curve, means=means, scales=scales, weights=_plain(weights), intercept=intercept)
 
 
 def reliability(probabilities: Sequence[float], right: Sequence[bool]) -> Reliability:

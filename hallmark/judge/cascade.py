@@ -18,7 +18,7 @@ from hallmark.base.figures import percent, rate
 from hallmark.base.params import Share
 from hallmark.base.reports import Count
 from hallmark.base.stats import Interval
-from hallmark.judge.calibration import MethodResult, Reliability
+from hallmark.judge.calibration import Reliability
 from hallmark.judge.risk import BOUNDED, NOT_REACHED, Bound
 from hallmark.judge.risk_curve import Curve
 from hallmark.judge.scores import RAW, Calibrated, Number, missing, raw_scores
@@ -38,11 +38,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Fit:
-    """The calibrated score: what it was fitted to, the part that is kept for bounds, and how its method was chosen."""
+    """The calibrated score, what it was fitted to, and the part that is kept for bounds."""
 
     fitted: Part
     kept: Part
-    methods: list[MethodResult]
     score: Calibrated
 
 

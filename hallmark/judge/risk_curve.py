@@ -2,8 +2,7 @@
 
 The area under this curve (AURC; Geifman and El-Yaniv 2017) says in one number how well a score orders answers: 0 if none is
 wrong, the error rate if the score says nothing. It counts what goes out at low coverage over and over, so a single wrong
-answer with the highest score weighs much. The generalized area (AUGRC; Traub et al. 2024) counts every pair of a wrong
-answer and a coverage once: it is the share of wrong answers that go out, averaged over all coverages.
+answer with the highest score weighs much.
 """
 
 from __future__ import annotations
@@ -31,13 +30,12 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """Curve and areas of one score. `excess`: the area less that of the ideal order, in which wrong answers come last."""
+    """Curve and area of one score. `excess`: the area less that of the ideal order, in which wrong answers come last."""
 
     score: str
     records: int
     groups: int
     area: Interval
-    generalized: Interval
     excess: float
     points: list[Point]
 
@@ -48,16 +46,13 @@ def curve(name: str, scores: Sequence[float], wrong: Sequence[bool], bootstrap: 
 
     values, errors = np.asarray(scores, dtype=float), np.asarray(wrong, dtype=bool)
     ones = np.ones((1, len(values)))
-    (area,), (generalized,) = areas(values, errors, ones)
-    (ideal,), _ = areas(~errors, errors, ones)
-    drawn = [areas(values, errors, counts) for counts in bootstrap.record_counts()]
-    of_areas, of_generalized = (np.concatenate(part) for part in zip(*drawn, strict=True))
+    (area,), (ideal,) = areas(values, errors, ones), areas(~errors, errors, ones)
+    drawn = np.concatenate([areas(values, errors, counts) for counts in bootstrap.record_counts()])
     return Curve(
         score=name,
         records=bootstrap.records,
         groups=bootstrap.clusters,
-        area=bootstrap.of_draws(float(area), of_areas, (0.0, 1.0)).rounded(),
-        generalized=bootstrap.of_draws(float(generalized), of_generalized, (0.0, 0.5)).rounded(),
+        area=bootstrap.of_draws(float(area), drawn, (0.0, 1.0)).rounded(),
         excess=round(max(0.0, float(area - ideal)), 6),
         points=_points(values, errors),
     )
@@ -72,7 +67,7 @@ def area_difference(
     scores, errors = [np.asarray(one, dtype=float) for one in (before, after)], np.asarray(wrong, dtype=bool)
 
     def difference(counts: NDArray[Any]) -> NDArray[Any]:
-        first, second = (areas(one, errors, counts)[0] for one in scores)
+        first, second = (areas(one, errors, counts) for one in scores)
         return second - first
 
     value = float(difference(np.ones((1, len(errors))))[0])
@@ -80,8 +75,8 @@ def area_difference(
     return bootstrap.of_draws(value, drawn, (-1.0, 1.0)).rounded()
 
 
-def areas(scores: NDArray[Any], wrong: NDArray[Any], counts: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Area and generalized area for each row of `counts` (m, n), which says how often each record is there.
+def areas(scores: NDArray[Any], wrong: NDArray[Any], counts: NDArray[Any]) -> NDArray[Any]:
+    """The area for each row of `counts` (m, n), which says how often each record is there.
 
     Records of one score go out together, at random: between two scores, the wrong answers grow evenly with the answers.
     The area is the integral of wrong / answers over the answers, in closed form; so it is the same if each record is
@@ -97,10 +92,8 @@ def areas(scores: NDArray[Any], wrong: NDArray[Any], counts: NDArray[Any]) -> tu
     before, errors_before = answers - here, errors - bad
     rate = np.divide(bad, here, out=np.zeros(here.shape), where=here > 0)
     growth = np.log(np.divide(answers, before, out=np.ones(here.shape), where=before > 0))
-    total = answers[:, -1]
-    area = (rate * here + (errors_before - rate * before) * growth).sum(axis=1) / total
-    generalized = ((errors_before + bad / 2) * here).sum(axis=1) / total**2
-    return area, generalized
+    area: NDArray[Any] = (rate * here + (errors_before - rate * before) * growth).sum(axis=1) / answers[:, -1]
+    return area
 
 
 def _points(scores: NDArray[Any], wrong: NDArray[Any]) -> list[Point]:
