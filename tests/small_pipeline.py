@@ -79,7 +79,7 @@ elif stage == "gate":
     tuned = json.loads(Path("reports/eval/tuned/metrics.json").read_text())
     outcome = "pass" if tuned["exact_match"]["value"] > 0.5 else "fail"
     rule = {"name": "exact_match_gain", "about": "Exact match", "value": 0.75, "low": 0.7, "high": 0.8, "waiver": None}
-    rule |= {"needed": "60 points ahead", "measured": "75 ahead", "note": "", "more_records": None, "more_groups": None}
+    rule |= {"needed": "60 points ahead", "measured": "75 ahead", "note": ""}
     rules = [rule | {"threshold": 0.6, "unit": "points", "outcome": outcome}]
     rules += [rules[0] | {"name": f"non_inferiority.{name}"} for name in params["gate"]["non_inferiority"]]
     waived = params["gate"]["waive"]

@@ -18,8 +18,7 @@ def enough(things: str, count: int, least: int) -> Rule:
     if least <= 1:
         return replace(rule, outcome=NOT_APPLICABLE, note=f"{COULD_NOT}: a comparison needs at least one.")
     if lacking > 0:
-        rule = replace(rule, outcome=UNSURE, note=f"{lacking} more are needed.")
-        return replace(rule, more_records=lacking) if things == "records" else replace(rule, more_groups=lacking)
+        return replace(rule, outcome=UNSURE, note=f"{lacking} more are needed.")
     return rule
 
 

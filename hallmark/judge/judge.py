@@ -46,8 +46,6 @@ class Asked:
             unit=self.unit,
             outcome=outcome,
             note="",
-            more_records=None,
-            more_groups=None,
             waiver=None,
         )
 
@@ -79,7 +77,6 @@ class Judge:
         self.sampled = sampled
         self.records, self.groups, self.where = records, groups, where
         self.enough = self.records >= gate.min_records and self.groups >= gate.min_groups
-        self.least = gate.min_records, gate.min_groups
 
     def __call__(self, asked: Asked, found: Interval, worst: Interval, words: Callable[[Interval], str]) -> Rule:
         """The rule, judged by what was `found`, which `words` says.
@@ -104,15 +101,12 @@ class Judge:
         """The rule with too little data, and how many more records and groups like these would decide it."""
         records, groups = (more_needed(count, factor) for count in (self.records, self.groups))
         note = " ".join(filter(None, (why, decided_by(records, groups), self.sampled)))
-        return replace(rule, outcome=UNSURE, note=note, more_records=records, more_groups=groups)
+        return replace(rule, outcome=UNSURE, note=note)
 
     def too_few(self, rule: Rule) -> Rule:
         """A rule that would fail, if the sample were large enough to say no."""
-        records, groups = (
-            max(0, least - count) for least, count in zip(self.least, (self.records, self.groups), strict=True)
-        )
-        note = f"With the same value {self.where} as large as the gate asks for, it fails. {self.sampled}".strip()
-        return replace(rule, outcome=UNSURE, note=note, more_records=records, more_groups=groups)
+        note = f"It fails if it is the same {self.where} of the size that the gate asks for. {self.sampled}".strip()
+        return replace(rule, outcome=UNSURE, note=note)
 
 
 def exact(asked: Asked, value: float | None, measured: str, at_worst: float) -> Rule:

@@ -30,9 +30,7 @@ class Rule:
     """A rule and what came of it: what it is `about`, what was `needed` and what was `measured`, in words.
 
     `low` and `high`: the interval of `value`, if it is about a sample. `unit`: share (of 1), points (of 1), count, s
-    (seconds) or requests/s. `note`: what else there is to know, in sentences, or empty. `more_records`, `more_groups`:
-    about how many more would decide a rule with too little data; None if it is decided, or no number would (a timing that
-    was missed on a busy machine).
+    (seconds) or requests/s. `note`: what else there is to know, in sentences, or empty.
     `waiver`: the reason that `gate.waive` gives for shipping without it.
     """
 
@@ -47,8 +45,6 @@ class Rule:
     unit: str
     outcome: Outcome
     note: str
-    more_records: int | None
-    more_groups: int | None
     waiver: str | None
 
     def __post_init__(self) -> None:
