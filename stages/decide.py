@@ -24,12 +24,11 @@ options are the tuned model, the baselines (base, linear model, comparators) and
 
 from __future__ import annotations
 
-import argparse
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
-from hallmark.base.errors import printable, run_stage
+from hallmark.base.errors import printable
 from hallmark.base.figures import points
 from hallmark.base.files import REPORTS, write_json
 from hallmark.base.machine import busy
@@ -55,7 +54,7 @@ from hallmark.judge.decision import (
 )
 from hallmark.judge.options import read_options
 from hallmark.judge.verdict import FAIL, SHIPS, Verdict
-from hallmark.params.loader import Params, load_params
+from hallmark.params.loader import Params, run_with_params
 
 log = logging.getLogger("decide")
 
@@ -170,10 +169,5 @@ def instead(tuned: Option, right: list[Option], gate: Gate, margin: float) -> tu
     return "do_not_ship", useful[0], f"{said} {best} {against(useful[0], tuned, whom='it')}"
 
 
-def main(arguments: argparse.Namespace) -> None:
-    """Load the parameters and run."""
-    run(load_params(arguments.params))
-
-
 if __name__ == "__main__":
-    run_stage("decide", __doc__, main)
+    run_with_params("decide", __doc__, run)

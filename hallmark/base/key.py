@@ -46,15 +46,10 @@ def read_key(data: Data, *, surrogates: bool = False) -> bytes | None:
             param="data.key",
             remedy="run `python -m hallmark.commands.key`, which makes one",
         )
-    return key_of(data.key)
-
-
-def key_of(digest: str) -> bytes:
-    """The key with this digest; a missing or different one is an error."""
     text, source = _text()
     if not re.fullmatch(r"[0-9a-f]{64}", text):
         raise HallmarkError("not a key: it has 64 hexadecimal digits", file=source, remedy=RESTORE)
-    if digest_of(text) != digest:
+    if digest_of(text) != data.key:
         raise HallmarkError("not the key that data.key in params.yaml stands for", file=source, remedy=RESTORE)
     return bytes.fromhex(text)
 

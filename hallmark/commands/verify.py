@@ -21,9 +21,10 @@ from tempfile import TemporaryDirectory
 from hallmark.base import provenance as prov
 from hallmark.base.errors import HallmarkError, run_stage
 from hallmark.base.files import BOUGHT, HOLDOUT_LOCK, REPORTS
-from hallmark.base.key import VARIABLE, key_of
+from hallmark.base.key import VARIABLE, read_key
 from hallmark.commands.experiments import dvc
 from hallmark.commands.update import git
+from hallmark.mask.surrogates import uses_key
 from hallmark.params.loader import Params, load_params
 
 log = logging.getLogger("verify")
@@ -44,7 +45,6 @@ def run(stage: str | None = None, commit: str = "HEAD") -> int:
         log.warning("uncommitted changes are ignored: verifying commit %s", revision[:12])
     if stage is not None and not any(_is(name, stage) for name in lock):
         raise HallmarkError(f"has no stage '{stage}'", file="dvc.lock", remedy=f"name one: {', '.join(sorted(lock))}")
-    key = _key(revision, stage)
     with TemporaryDirectory(prefix="hallmark-verify-") as place:
         clone = _clone(Path(place).resolve(), revision, stage, lock)
         outs = _outs(clone, stage, lock)
@@ -53,8 +53,9 @@ def run(stage: str | None = None, commit: str = "HEAD") -> int:
         for path in outs:  # files from git would hide an output that the stage no longer writes
             if Path(path) != HOLDOUT_LOCK:
                 _remove(clone / path)
-        # Before anything imports torch, which `portable` would refuse.
-        environment = _environment(revision, clone, load_params(clone / "params.yaml"))
+        params = load_params(clone / "params.yaml")
+        key = _key(params, stage)
+        environment = _environment(revision, clone, params)  # before anything imports torch, which `portable` would refuse
         dvc("repro", "--force", *(["--single-item", stage] if stage else []), at=clone, variables=key)
         states = Counter[str]()
         for path, (md5, measured) in outs.items():
@@ -71,15 +72,11 @@ def run(stage: str | None = None, commit: str = "HEAD") -> int:
         return 0 if same else 2
 
 
-def _key(revision: str, stage: str | None) -> dict[str, str]:
+def _key(params: Params, stage: str | None) -> dict[str, str]:
     """The environment variable with the repo's key, if the commit's stages need it; without the key, an error."""
-    params = prov.parse_yaml((prov.git("show", f"{revision}:./params.yaml") or b"{}").decode(), "params.yaml")
-    data, mask = (block if isinstance(block, dict) else {} for block in (params.get("data"), params.get("mask")))
-    styles = [mask.get("style"), *(mask.get("actions") or {}).values()]
-    wanted = data.get("pseudonyms") == "keyed" or "surrogate" in styles
-    if not wanted or not isinstance(data.get("key"), str) or stage not in (None, "mask", "dedupe", "split"):
-        return {}
-    return {VARIABLE: key_of(data["key"]).hex()}
+    needed = stage in (None, "mask", "dedupe", "split")
+    key = read_key(params.data, surrogates=uses_key(params.mask)) if needed else None
+    return {VARIABLE: key.hex()} if key else {}
 
 
 def _clone(folder: Path, revision: str, stage: str | None, lock: prov.Stages) -> Path:
