@@ -3,8 +3,7 @@
 Of records with the same text and target one stays; `dedupe.conflicts` says which stay of those with the same text and
 different targets. A near duplicate goes if a record that stays has its target.
 
-`python -m stages.dedupe --preview FILE --field text` prints the clusters of any JSONL, CSV or Parquet file,
-`python -m stages.dedupe --thresholds` what each threshold would find among the masked records, with examples.
+`python -m stages.dedupe --thresholds` prints what each threshold would find among the masked records, with examples.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from hallmark.base.key import namer
 from hallmark.base.measured import measured
 from hallmark.base.printing import counted, show
 from hallmark.base.records import check_filled
-from hallmark.data.duplicate_lines import at_thresholds, clusters_in
+from hallmark.data.duplicate_lines import at_thresholds
 from hallmark.data.duplicates import Clusters, answers_of, resolve
 from hallmark.data.gold_clusters import compare_with_gold
 from hallmark.data.near import normalise, text_of
@@ -128,21 +127,13 @@ def thresholds(params: Params) -> None:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Command line: `--preview FILE --field NAME` and `--thresholds` print; without them the stage runs."""
-    params = load_params(arguments.params)
-    if arguments.thresholds:
-        thresholds(params)
-    elif arguments.preview is None:
-        run(params)
-    else:
-        show(clusters_in(arguments.preview, arguments.field, params.dedupe))
+    """Command line: `--thresholds` prints; without it the stage runs."""
+    (thresholds if arguments.thresholds else run)(load_params(arguments.params))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m stages.dedupe", description=__doc__)
-    parser.add_argument("--preview", type=Path, metavar="FILE", help="print the clusters of this file; write nothing")
     parser.add_argument(
         "--thresholds", action="store_true", help="print what each threshold would find, with examples; write nothing"
     )
-    parser.add_argument("--field", default="text", help="the text field of the previewed file (default: %(default)s)")
     run_stage("dedupe", __doc__, main, parser)

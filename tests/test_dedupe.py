@@ -16,7 +16,6 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.files import DEDUPED, MASKED, REPORTS, sha256_file
 from hallmark.base.key import VARIABLE, digest_of, pseudonym
 from hallmark.data import duplicates
-from hallmark.data.duplicate_lines import clusters_in
 from hallmark.data.placeholders import only_placeholders
 from hallmark.data.split_records import read_columns
 from hallmark.data.texts import write_frames
@@ -217,20 +216,6 @@ def test_any_order_gives_the_same_bytes_and_no_survivor_is_near_another(
 def _beside(alike: set[tuple[str, str]], names: set[str]) -> set[str]:
     """Copies of records that are in a conflict."""
     return {name for pair in alike if names & set(pair) for name in pair}
-
-
-def test_preview_of_any_file(tmp_path: Path) -> None:
-    lines = [{"id": 7, "body": LONG, "x": 1}, {"body": "other"}, {"id": "k", "body": NEAR}, {"id": "e", "body": ""}]
-    write_lines(tmp_path / "any.jsonl", lines)
-    done = run(ROOT, "python", "-m", "stages.dedupe", "--preview", str(tmp_path / "any.jsonl"), "--field", "body")
-    assert [json.loads(line) for line in done.stdout.splitlines()] == [
-        {"id": "7", "cluster": "7"},
-        {"id": "2", "cluster": "2"},
-        {"id": "k", "cluster": "7"},
-        {"id": "e", "cluster": "e"},
-    ]
-    with pytest.raises(HallmarkError, match=r"any\.jsonl, row 1, field 'text': no such field"):
-        list(clusters_in(tmp_path / "any.jsonl", "text", params_with().dedupe))
 
 
 def test_gold_rows_have_raw_ids_also_where_records_have_pseudonyms(monkeypatch: pytest.MonkeyPatch) -> None:

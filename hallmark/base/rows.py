@@ -36,19 +36,6 @@ def read_rows(path: Path) -> Numbered:
     yield from (READERS.get(path.suffix) or _reader_of(path))(path)
 
 
-def read_texts(
-    path: Path, field: str, extra: Callable[[dict[str, Any], Path, int], dict[str, Any]] = lambda row, *_: row
-) -> Iterator[tuple[int, dict[str, Any], str]]:
-    """The rows of a file, each with the text in `field`, for a preview; `extra` adds columns to a row."""
-    for number, read in read_rows(path):
-        row = extra(read, path, number)
-        text = row.get(field)
-        if not isinstance(text, str):
-            problem = "no such field" if field not in row else f"not a text but {type(text).__name__}"
-            raise HallmarkError(problem, file=path, row=number, field=field, remedy="name a text field with --field")
-        yield number, row, text
-
-
 def files_of(path: Path) -> list[Path]:
     """The file itself, or the data files in a folder, by name (Hugging Face puts its own JSON files next to them).
 

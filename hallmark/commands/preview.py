@@ -11,7 +11,7 @@ from hallmark.base.errors import HallmarkError, run_stage
 from hallmark.base.key import read_key
 from hallmark.base.markup import plain_text
 from hallmark.base.printing import show
-from hallmark.base.rows import read_texts
+from hallmark.base.rows import read_rows
 from hallmark.data.conversations import Extra
 from hallmark.mask.identity_values import KnownValues
 from hallmark.mask.masking import Masker, Record
@@ -32,7 +32,15 @@ def preview(params: Params, file: Path, field: str) -> None:
     key = read_key(params.data, surrogates=True) if uses_key(params.mask) else None
 
     def texts() -> Iterator[Previewed]:
-        for number, row, text in read_texts(file, field, Extra(only)):
+        extra = Extra(only)
+        for number, read in read_rows(file):
+            row = extra(read, file, number)
+            text = row.get(field)
+            if not isinstance(text, str):
+                problem = "no such field" if field not in row else f"not a text but {type(text).__name__}"
+                raise HallmarkError(
+                    problem, file=file, row=number, field=field, remedy="name a text field with --field"
+                )
             if len(text) > params.mask.max_chars:
                 raise HallmarkError(
                     f"longer than mask.max_chars ({params.mask.max_chars} characters)",
