@@ -51,7 +51,6 @@ class Written:
     found: Counter[str] = field(default_factory=Counter)
     right: Counter[str] = field(default_factory=Counter)  # masked spans that touch a gold span
     masked: Counter[str] = field(default_factory=Counter)
-    characters: Counter[str] = field(default_factory=Counter)
     leaks: int = 0
     python_types: Counter[str] = field(default_factory=Counter)  # of tools, read as JSON Schema's
     values: copied.Values = field(default_factory=dict)  # that targets copy
@@ -121,7 +120,6 @@ class Written:
                 "by_kind_and_recognizer": by_kind,
             },
             "found_by_second_check": self.second,
-            "left_after_masking": len(self.left),
             "target_values": copied.report(self.values),
             "gold": None,
         }
@@ -132,7 +130,6 @@ class Written:
                 "spans": self.gold.total(),
                 "recall": _share(self.found.total(), self.gold.total()),
                 "precision": _share(self.right.total(), self.masked.total()),
-                "character_precision": _share(self.characters["right"], self.characters["masked"]),
                 "records_that_leak": self.leaks,
                 "recall_by_kind": {kind: _share(self.found[kind], n) for kind, n in sorted(self.gold.items())},
                 "spans_by_kind": dict(sorted(self.gold.items())),
@@ -360,7 +357,6 @@ class Recorder:
         for span in covered:
             written.masked[span.kind] += 1
             written.right[span.kind] += not golden.isdisjoint(range(span.start, span.end))
-        written.characters.update({"masked": len(masked), "right": len(masked & golden)})
         written.leaks += leak
 
 
