@@ -13,7 +13,7 @@ from itertools import takewhile
 if __name__ == "__main__":
     names = list(takewhile(lambda word: not word.startswith("-"), sys.argv[1:]))
     options = sys.argv[1 + len(names) :]
-    commands = [[f"tests.bench.{name}"] for name in names or ("mask", "dedupe", "growth")]
+    commands = [[f"tests.bench.{name}"] for name in names or ("mask", "dedupe")]
     if names:
         commands[-1] += options
     for command in commands:

@@ -1,12 +1,8 @@
-"""Made-up records for benches: short texts of a small language, one in five a near duplicate of another.
-
-`python -m tests.bench.made FILE ROWS` writes them as the mask stage would.
-"""
+"""Made-up records: short texts of a small language, one in five a near duplicate of another."""
 
 from __future__ import annotations
 
 import random
-import sys
 from pathlib import Path
 
 LETTERS = "etaoinshrdlcumwfgypb"
@@ -80,7 +76,3 @@ def write_masked(path: Path, rows: int, seed: int = 1) -> None:
     records = columns.select("id", "group", prompt=turns["user"], completion=turns["assistant"], **nothing)
     # `source` is what `split` compares records by if their masked form changes; here it never does.
     write_records(path, records.select(*schema(), "part", source="id"))
-
-
-if __name__ == "__main__":
-    write_masked(Path(sys.argv[1]), int(sys.argv[2]))
