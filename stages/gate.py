@@ -35,7 +35,7 @@ from hallmark.judge.data_rules import enough, holdout_rule, leaks_rule
 from hallmark.judge.judge import Judge
 from hallmark.judge.params import Gate
 from hallmark.judge.quality_rules import baseline, ceiling_rule, floor_rule, growth_rule, lead_rule, paired_judge
-from hallmark.judge.recount import Frozen, Leaks, recount
+from hallmark.judge.recount import Frozen, recount
 from hallmark.judge.reported import headline
 from hallmark.judge.shipped_rules import (
     Level,
@@ -63,12 +63,14 @@ def run(params: Params) -> Verdict:
     leaks, frozen = recount()
     comparison, benchmark = read_comparison(frozen), Report("benchmark")
     rules = [
-        *sample_rules(params.gate, comparison),
+        enough("records", comparison.records, params.gate.min_records),
+        enough("groups", comparison.groups, params.gate.min_groups),
         *quality_rules(params.gate, comparison),
         *serving_rules(params.gate, benchmark),
         *shipped_rules(params.gate, benchmark.as_(Parity, "parity")),
         *cascade_rules(params.gate),
-        *data_rules(params.gate, leaks, frozen),
+        leaks_rule(leaks, params.gate.data.leaks),
+        holdout_rule(frozen),
     ]
     rules = [replace(rule, waiver=params.gate.waive.get(rule.name)) for rule in sorted(rules, key=gravity)]
     verdict = overall((rule.outcome, rule.waiver is not None) for rule in rules)
@@ -101,12 +103,6 @@ def gravity(rule: Rule) -> tuple[int, int]:
         return (2 if name in HARM else 4), FAILURES.index(name)
     quality = dict.fromkeys(("floor", "superiority", "non_inferiority", "parity", "cascade"), 3)
     return ({"sample": 0, "data": 1, "serving": 5} | quality)[kind], 0
-
-
-def sample_rules(gate: Gate, comparison: Comparison) -> Iterator[Rule]:
-    """Enough records, of enough groups (customers), for an interval to mean something."""
-    yield enough("records", comparison.records, gate.min_records)
-    yield enough("groups", comparison.groups, gate.min_groups)
 
 
 def quality_rules(gate: Gate, comparison: Comparison) -> Iterator[Rule]:
@@ -155,12 +151,6 @@ def cascade_rules(gate: Gate) -> Iterator[Rule]:
         report = Report("cascade").as_(CascadeReport)
         yield coverage_rule(gate, report, gate.cascade.least_coverage)
         yield risk_rule(gate, report, gate.cascade.largest_risk)
-
-
-def data_rules(gate: Gate, leaks: Leaks, frozen: Frozen) -> Iterator[Rule]:
-    """Nothing leaked, and the frozen holdout has not changed: both counted again from the files."""
-    yield leaks_rule(leaks, gate.data.leaks)
-    yield holdout_rule(frozen)
 
 
 def main(arguments: argparse.Namespace) -> None:

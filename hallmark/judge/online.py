@@ -10,15 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from hallmark.base.figures import percent, rate, signed
 from hallmark.base.stats import ClusterBootstrap, Interval, effective_clusters, newcombe_independent, ratio
 from hallmark.task.predictions import Prediction
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from hallmark.answer.params import Compare
 
 Foretold = Literal["foretold", "better", "worse", "too_little_data"]
@@ -90,12 +88,8 @@ def difference(holdout: Sequence[Prediction], later: Sequence[Prediction], setti
     for start, at, rows in ((0, 0, holdout), (len(holdout), 2, later)):
         columns[start : start + len(rows), at] = [row.exact_match for row in rows]
         columns[start : start + len(rows), at + 1] = 1
-    found = bootstrap.statistic(columns, _later_minus_earlier, (-1.0, 1.0))
+    found = bootstrap.statistic(columns, lambda sums: ratio(sums[:, 2:]) - ratio(sums[:, :2]), (-1.0, 1.0))
     return Interval(found.value, min(found.low, floor.low), max(found.high, floor.high))
-
-
-def _later_minus_earlier(sums: NDArray[Any]) -> NDArray[Any]:
-    return ratio(sums[:, 2:]) - ratio(sums[:, :2])
 
 
 def judged(found: Interval, margin: float) -> Foretold:

@@ -154,7 +154,7 @@ def _record(
             *(
                 {
                     "text": cut(of.rows[number].answer, chars),
-                    "wrong": [clip(name, LABEL) for name in wrong(of.right[number])],
+                    "wrong": [clip(name, LABEL) for name, flag in of.right[number].items() if not flag],
                 }
                 for of in labellers
             ),
@@ -173,10 +173,6 @@ def _answer(row: Prediction | None, chars: int) -> dict[str, Any] | None:
         "cut_off": row.finish == "length",
         "examples": [clip(example, LABEL) for example in row.examples],
     }
-
-
-def wrong(right: dict[str, bool]) -> list[str]:
-    return [name for name, flag in right.items() if not flag]
 
 
 def merge_fields(sides: Sequence[Sequence[FieldResult]], limit: int) -> list[list[Any]]:
