@@ -92,7 +92,7 @@ ALONE: dict[str, list[str]] = {}  # what runs without options, if that differs
 if Path("template").is_dir():
     SESSIONS["hallmark.commands"]["stamp"] = "Make a new domain repo: `-- ../its-parent [key=value ...]`; or it asks."
     SESSIONS["tests"] = {
-        "bench": "Benchmark masking and deduplication against common tools; `-- NAME`: one of tests/bench.",
+        "bench": "Benchmark masking against Presidio; `-- NAME`: one of tests/bench.",
         "corpora": "Run real corpora through stamped repos: `HALLMARK_CORPORA=FOLDER nox -s corpora -- receipts`.",
         "demo": "Play the service loop in a temporary clone, and leave a page of what happened; 13 minutes.",
         "gpu": "Check what only a GPU can show; `-- --list`: parts; `-- PART`.",
