@@ -9,7 +9,6 @@ been set up. It runs if params.yaml or any file of the recipes or the library ha
 
 from __future__ import annotations
 
-import argparse
 import logging
 import re
 from io import StringIO
@@ -64,5 +63,4 @@ def as_yaml(values: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m stages.code", description=__doc__)
-    run_stage("code", __doc__, lambda arguments: run(arguments.params), parser)
+    run_stage("code", __doc__, lambda given: run(given.params))

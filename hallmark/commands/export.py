@@ -12,13 +12,8 @@ from hallmark.base.errors import run_stage
 from hallmark.base.files import RELEASE
 from hallmark.release.shipping import release
 
-
-def main(arguments: argparse.Namespace) -> None:
-    release(RELEASE, arguments.out, arguments.sign)
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m hallmark.commands.export", description=__doc__)
     parser.add_argument("out", type=Path, metavar="OUT", help="the new folder")
     parser.add_argument("--sign", type=Path, metavar="PEM", help="sign with this private key (an elliptic curve)")
-    run_stage("export", __doc__, main, parser)
+    run_stage("export", __doc__, lambda given: release(RELEASE, given.out, given.sign), parser)

@@ -6,7 +6,6 @@ set up, the command says whether it is there and the right one. The stage `code`
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import secrets
@@ -63,5 +62,4 @@ def make(file: Path) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m hallmark.commands.key", description=__doc__)
-    run_stage("key", __doc__, lambda arguments: run(arguments.params), parser)
+    run_stage("key", __doc__, lambda given: run(given.params))

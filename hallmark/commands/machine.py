@@ -79,12 +79,8 @@ def _flat(value: Any, name: str = "") -> dict[str, str]:
     return {key: text for of, item in value.items() for key, text in _flat(item, f"{name}.{of}".lstrip(".")).items()}
 
 
-def main(arguments: argparse.Namespace) -> None:
-    run(arguments.params, arguments.machine, arguments.dry)
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m hallmark.commands.machine", description=__doc__)
     parser.add_argument("machine", nargs="?", metavar="NAME", help="cpu, gpu-24gb, gpu-80gb or gpus; none: list them")
     parser.add_argument("--dry", action="store_true", help="show the changes, and write nothing")
-    run_stage("machine", __doc__, main, parser)
+    run_stage("machine", __doc__, lambda given: run(given.params, given.machine, given.dry), parser)

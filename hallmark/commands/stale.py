@@ -7,7 +7,6 @@ that a stage reads as changed if a file in it is missing, as bought answers are 
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
@@ -72,5 +71,4 @@ def _is_bought(dep: Any) -> bool:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m hallmark.commands.stale", description=__doc__)
-    run_stage("stale", __doc__, lambda _: run(), parser)
+    run_stage("stale", __doc__, lambda _: run())

@@ -189,12 +189,8 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def main(arguments: argparse.Namespace) -> None:
-    sys.exit(run(arguments.stage, arguments.commit))
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m hallmark.commands.verify", description=__doc__)
     parser.add_argument("--stage", help="rebuild only this stage, from the cached outputs of the stages before it")
     parser.add_argument("--commit", default="HEAD", help="the commit to rebuild (default: %(default)s)")
-    run_stage("verify", __doc__, main, parser)
+    run_stage("verify", __doc__, lambda given: sys.exit(run(given.stage, given.commit)), parser)
