@@ -121,7 +121,7 @@ def test_a_failure_is_counted_by_its_kind_and_spoils_nothing_else(script, failur
         bodies = [ask(), ask(**script), ask()]
         outcomes = await send_all(client, bodies, concurrency=3, timeout=60, answered=lambda: next(after)())
         assert [outcome.failure for outcome in outcomes] == [None, failure, None]
-        summary = summarize([outcomes], EASY, None)
+        summary = summarize([outcomes], EASY)
         assert summary["failures"] == {failure: 1}
         assert (summary["timeouts"], summary["errors"]) == ((1, 0) if failure == "timeout" else (0, 1))
         assert summary["output_tokens"] == 4

@@ -92,8 +92,12 @@ def task_file(name: str, chat: bool, max_new_tokens: int) -> str:
     return "\n".join(lines) + "\n"
 
 
+def main(arguments: argparse.Namespace) -> None:
+    write(load_params(arguments.params), arguments.out, arguments.chat)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m hallmark.commands.harness_task", description=__doc__)
     parser.add_argument("out", type=Path, metavar="OUT", help="a new folder; it will hold (masked) holdout records")
     parser.add_argument("--chat", action="store_true", help="prompts as messages, for chat models of any kind")
-    run_stage("harness_task", __doc__, lambda it: write(load_params(it.params), it.out, it.chat), parser)
+    run_stage("harness_task", __doc__, main, parser)

@@ -55,7 +55,9 @@ def run(stage: str | None = None, commit: str = "HEAD") -> int:
                 _remove(clone / path)
         params = load_params(clone / "params.yaml")
         key = _key(params, stage)
-        environment = _environment(revision, clone, params)  # before anything imports torch, which `portable` would refuse
+        environment = _environment(
+            revision, clone, params
+        )  # before anything imports torch, which `portable` would refuse
         dvc("repro", "--force", *(["--single-item", stage] if stage else []), at=clone, variables=key)
         states = Counter[str]()
         for path, (md5, measured) in outs.items():

@@ -126,7 +126,7 @@ class Params(Block):
             yield 'task.schema: name a file; for free text, one that holds {"type": "string"}'
 
 
-def run_with_params(name: str, doc: str | None, run: Callable[[Params], object]) -> None:
+def run_with_params(name: str, doc: str | None, run: Callable[[Params], Any]) -> None:
     """The command line of a stage without options of its own: load the parameters and run."""
     run_stage(name, doc, lambda arguments: run(load_params(arguments.params)))
 

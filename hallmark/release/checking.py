@@ -286,7 +286,9 @@ def describe(provenance: Provenance, verdict: GateVerdict, size: int) -> list[st
     counts = ", ".join(f"{found.count(name)} {words.lower()}" for name, words in OUTCOMES.items())
     failed = f" ({', '.join(outcome.failedTests)})" if outcome.failedTests else ""
     lines.append(f"gate: {VERDICTS[verdict.gate.verdict].lower()} ({outcome.result}); rules: {counts}{failed}")
-    return lines + [f"{WAIVER}{rule.name} ({VERDICTS[rule.outcome].lower()}): {rule.waiver}" for rule in verdict.gate.waived]
+    return lines + [
+        f"{WAIVER}{rule.name} ({VERDICTS[rule.outcome].lower()}): {rule.waiver}" for rule in verdict.gate.waived
+    ]
 
 
 def _check_signature(folder: Path, listing: Listing, public_key: Path | None, finding: Finding) -> None:
