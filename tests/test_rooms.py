@@ -18,7 +18,7 @@ ROOMS = {
     "base": 4_223, "task": 1_210, "mask": 9_472, "data": 4_351, "model": 3_950, "serve": 2_298, "answer": 4_263, "judge": 4_164,
     "release": 2_010, "page": 834, "params": 956, "plan": 1_255, "commands": 8_384, "service": 8_830,
 }  # fmt: skip
-OTHERS = {"stages": 2_361, "tests": 37_248, "noxfile.py": 200}  # lines
+OTHERS = {"stages": 2_361, "tests": 37_251, "noxfile.py": 200}  # lines
 PAGES, WORDS = 20, 29_900  # of docs/
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -194,6 +195,8 @@ def test_the_key_reaches_the_rebuild_and_no_file_of_it(
     (repo / "data/pseudonyms.key").unlink()
     given.clear()
     for stage in (None, "mask"):
+        for place in kept.iterdir():
+            shutil.rmtree(place)
         done = rebuild(stage=stage)
         assert "data/pseudonyms.key: the key is missing" in done.error or "has no stage 'mask'" in done.error
     assert not [command for command, _ in given if "repro" in command]
