@@ -93,6 +93,17 @@ TEXT: dict[str, Callable[[str, str], str]] = {
     "semicolon": table(";"),
     "tab": table("\t"),
     "markdown": lambda key, value: f"| status | {key} |\n|---|:---|\n| open | {value} |\n| shut | {value} |",
+    "cdata": lambda key, value: f"<{key.replace(' ', '_')}><![CDATA[{value}]]></{key.replace(' ', '_')}>",
+    "attribute": lambda key, value: f'<row n="1" {key.replace(" ", "-")}="{value}"/>',
+    "input": lambda key, value: f'<input type="text" name="{key}" value="{value}">',
+    "element": lambda key, value: f"<dt>{key}</dt><dd>{value}</dd>",
+    "label": lambda key, value: f"<p><b>{key}:</b> {value}</p>",
+    "row": lambda key, value: f"<tr><td>{key}</td>\n<td>{value}</td></tr>",
+    "columns": lambda key, value: f"<tr><th>status</th><th>{key}</th></tr>\n<tr><td>open</td><td>{value}</td></tr>",
+    "markdown row": lambda key, value: f"| field | value |\n|---|---|\n| {key} | {value} |\n| password | none |",
+    "pair": lambda key, value: json.dumps({"field": key, "op": "=", "value": value}),
+    "flag": lambda key, value: f'find --{key.replace(" ", "-")} "{value}" --dry-run',
+    "ruby": lambda key, value: f'{{"{key}" => "{value}"}}',
     "log": lambda key, value: f'ok {key.replace(" ", "_")}="{value}" n=1',
     "query": lambda key, value: f"/find?{key.replace(' ', '_')}={value.replace(' ', '+')}&n=1",
 }
@@ -123,7 +134,10 @@ def test_no_value_of_a_private_key_is_left_and_json_stays_json(pair: tuple[str, 
 @given(KEYED, st.sampled_from(sorted(TEXT)))
 def test_no_value_of_a_private_key_is_left_in_other_forms(pair: tuple[str, str], form: str) -> None:
     assume(not set(pair[1]) & set('"\\'))
-    assume(form not in ("query", "xml", "markdown") or not set(pair[1]) & set("#%&<+,"))
+    assume(
+        form in ("comma", "semicolon", "tab", "python", "escaped", "yaml", "log", "pair", "flag", "ruby")
+        or not set(pair[1]) & set("#%&<+,")
+    )
     masked = RULES(TEXT[form](*pair)).text
     assert left(pair[1], masked) == [], masked
 
@@ -208,6 +222,7 @@ CARRIERS: list[Callable[[str], str]] = [
     lambda text: "".join(chr(0xE0100 + ord(char)) for char in text),
     lambda text: "".join("\u200b" if bit == "0" else "\u200c" for char in text for bit in f"{ord(char):08b}"),
     lambda text: "a".join(chr(0xE0000 + ord(char)) for char in text),
+    lambda text: "".join("\xad" if bit == "0" else "\ufeff" for char in text for bit in f"{ord(char):08b}"),
 ]
 
 
@@ -216,36 +231,44 @@ def test_invisible_characters_carry_nothing_through(value: str, carrier: Callabl
     assert hidden(RULES(f"Hello {carrier(value)}, bye").text) == []
 
 
+@given(
+    st.sampled_from(
+        "\xad\u034f\u061c\u0332\u0487\u1160\u17b4\u180b\u1ab0\u200b\u2060\u2800\u3164\ufe0f\ufe20\uffa0\U000e0101"
+    )
+)
+def test_what_shows_nothing_parts_no_value(char: str) -> None:
+    assert RULES(f"card {char.join('4929722653797141')} thanks").text == "card <CARD_1> thanks"
+
+
 def test_flags_emoji_and_joined_letters_stay() -> None:
     text = "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f ok \U0001f469\u200d\U0001f4bb \u2764\ufe0f می\u200cخواهم"
     assert RULES(text).text == text
 
 
+def call(**arguments: Any) -> dict[str, Any]:
+    function = {"name": "find", "arguments": json.dumps(arguments)}
+    return {"role": "assistant", "content": None, "tool_calls": [{"id": "c", "type": "function", "function": function}]}
+
+
 def test_a_request_is_masked_by_its_keys() -> None:
-    params = load_params(ROOT / "params.yaml")
-    live = LiveMasker(params.task, RULES.params, None)
-    call = {"name": "find", "arguments": json.dumps({"last_name": "Miller", "age": 47})}
-    message = {"role": "assistant", "content": None, "tool_calls": [{"id": "c1", "type": "function", "function": call}]}
-    place: list[dict[str, Any]] = [
-        {"role": "user", "content": "At [48.1374,11.5755]"},
-        message
-        | {
-            "tool_calls": [
-                {
-                    "id": "c1",
-                    "type": "function",
-                    "function": {"name": "map", "arguments": '{"gps": [48.1374, 11.5755]}'},
-                }
-            ]
-        },
-    ]
+    live = LiveMasker(load_params(ROOT / "params.yaml").task, RULES.params, None)
+    place = [{"role": "user", "content": "At [48.1374,11.5755]"}, call(gps=[48.1374, 11.5755])]
     assert "48.1374" not in str(live(place, None)[0].messages), "a point that a text tells is masked in the call too"
-    (masked,) = live([message], None)[0].messages
+    asked = call(last_name="Miller", age=47, where=[{"field": "surname", "op": "=", "value": "drossel"}])
+    (masked,) = live([asked], None)[0].messages
+    where = [{"field": "surname", "op": "=", "value": "<PERSON_2>"}]
     arguments = json.loads(masked["tool_calls"][0]["function"]["arguments"])
-    assert arguments == {"last_name": "<PERSON_1>", "age": "<AGE_1>"}
+    assert arguments == {"last_name": "<PERSON_1>", "age": "<AGE_1>", "where": where}
 
 
 # --- stand-ins
+
+
+def test_spellings_share_a_stand_in_and_an_internet_address_gets_a_reserved_one() -> None:
+    masked = RULES("+49 171 5551234, 0049 171 5551234, phone 0171 5551234").text
+    assert masked == "<PHONE_1>, <PHONE_1>, phone <PHONE_1>"
+    masked = masker(style="surrogate")("from 84.1.101.22").text
+    assert re.fullmatch(r"from (192\.0\.2|198\.51\.100|203\.0\.113)\.\d{1,3}", masked)
 
 
 @pytest.mark.parametrize("kind", sorted(set(KINDS) - {"DATE_TIME", "DATE_OF_BIRTH", "PLACEHOLDER", "UUID"}))

@@ -11,10 +11,10 @@ from bisect import bisect
 from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from hallmark.mask.identifiers import every_cue, keyed_number
 from hallmark.mask.lexicon import (
-    any_of,
     first_names,
     fold,
     is_common,
@@ -25,7 +25,6 @@ from hallmark.mask.lexicon import (
     last_names,
     word_list,
 )
-from hallmark.mask.prefilter import compiled
 from hallmark.mask.rules import Found, is_prose
 
 SCORE = 0.985  # above all but an e-mail address and a URL: what else is in the value is a part of it
@@ -47,8 +46,12 @@ _NOTHING = re.compile(
 )
 _NAMES = re.compile(r"n[ao]o?m|apell|cogn|pr[eé]n")  # of labels for names, not for the people who have them
 # Keys that often have a value that is no one's: it counts if it looks like one.
-_OPEN = frozenset(("token", "session", "csc", "user", "login", "handle", "uid", "acct"))
+_OPEN = frozenset(
+    ("token", "session", "csc", "user", "login", "handle", "uid", "acct", "authorization", "cookie", "sid")
+)
 _OWNERS = frozenset(("owner", "author", "assignee", "reporter", "committer"))  # often a name, a team or a firm
+# Keys with a name, a number or a word that says who, not one of those whose work is sought, as an artist.
+_ROLES = word_list("words/named_roles.txt")
 _POINTER = re.compile(r"0x[\da-fA-F]{1,16}")  # the address of a place in memory
 _POINTS = frozenset((
     "coordinates", "geo", "geolocation", "gps", "lat", "latitude", "lng", "lon", "long", "longitude", "gps coordinates", "lat lng",
@@ -60,7 +63,7 @@ _CHECKS: dict[str, re.Pattern[str]] = {
     "LOCATION": re.compile(r"[^\W\d_][^\n:;|\d]{1,40}"),
     "ZIP_CODE": re.compile(r"(?=[^\s.]*\d)[^\W_]{2,8}(?:[ -](?=[^\W_]*\d)[^\W_]{2,4})?"),
     "STREET_ADDRESS": re.compile(r"(?=.*[^\W\d_]{3})(?!.*(?:@|://))[^\W_][^\n|]{4,120}"),
-    "SECRET": re.compile(r"\S{3,}(?:[ ]\S+){0,23}"),
+    "SECRET": re.compile(r"(?=.{3})\S+(?:[ ]\S+){0,23}"),
     "USERNAME": re.compile(r"(?=.*[^\W\d_])[\w.@+-]{2,64}"),
     "PHONE_NUMBER": re.compile(r"(?=(?:\D*\d){6})[\d ()+./xX-]{6,30}"),
     "EMAIL_ADDRESS": re.compile(r"(?i)(?=.*(?:@|\bat\b|\bdot\b))[^\n]{5,100}"),
@@ -83,7 +86,8 @@ def kind_of_value(key: str, value: str, of_person: bool = False, digits: int = 3
         return None
     label = _label(words)
     if label is None:
-        return keyed_number(words, value, digits)
+        of_role = words[-1].removesuffix("s") in _ROLES and _fits("name", value, of_person)
+        return "PERSON" if of_role else keyed_number(words, value, digits)
     if not label or (_KEYS[label] != "SECRET" and _POINTER.fullmatch(value)):
         return None
     return _KEYS[label] if _fits(label, value, of_person) else None
@@ -100,11 +104,17 @@ def _words(key: str) -> list[str]:
 def _label(words: list[str]) -> str | None:
     """The label that a key is or ends with; empty if it is that of a thing ("file name"), None if it is none."""
     for first in range(len(words)):
-        label = " ".join(words[first:])
-        label = label if label in _KEYS else _JOINED.get("".join(words[first:]), "")
-        if label:
+        written = " ".join(words[first:])
+        label = next((one for one in (written, written.removesuffix("s")) if one in _KEYS), None)
+        if label := label or _JOINED.get("".join(words[first:])):
             return "" if first and label in _GENERAL and words[first - 1] not in _PEOPLE else label
     return None
+
+
+def _is_label(value: str) -> bool:
+    """Whether a cell of a table is the name of a row or column, and no one's own."""
+    words = _words(value)
+    return bool(_label(words)) and not is_given_name(words[-1])
 
 
 def _fits(label: str, value: str, of_person: bool) -> bool:
@@ -125,12 +135,14 @@ def _fits(label: str, value: str, of_person: bool) -> bool:
         if label == "pass":
             return mixed and not value.isdigit()  # "pass: 1200" counts tests
         if label in _OPEN:
-            return (mixed and len(value) > 5) or (len(value) > 15 and " " not in value)
+            return (mixed and len(value) > 5) or (len(value) > 15 and not re.search(r" |^\w+\.[a-z_]+$", value))
         return not is_prose(value)
     if kind == "USERNAME":
         if label in _OWNERS:
             return bool(re.search(r"[\d_.@]", value))
         return not (label in _OPEN and not mixed and all(map(is_plain, words)))
+    if kind == "AGE":
+        return not re.search(r"\d[ ]?(?:m?s|h|d|secs?|seconds?|mins?|minutes?|hours?)$", value)
     return kind != "STREET_ADDRESS" or mixed or not plain
 
 
@@ -163,19 +175,45 @@ class Pair(NamedTuple):
     score: float = SCORE  # lower where the value may be a part of a URL
 
 
-_ASSIGN = re.compile(r"(?P<closed>\\{0,3}[\"'`])?[ \t]{0,8}[:=](?![:=/])\s{0,8}(?P<open>\\{0,3}[\"'`])?")
-_ELEMENT = re.compile(
-    r"<(?:\w{1,20}:)?(?P<key>[A-Za-z][\w.-]{0,40})(?:\s[^<>]{0,120})?>\s{0,8}(?P<value>[^<>\n]{1,200}?)\s{0,8}</"
+_ASSIGN = re.compile(
+    r"(?P<closed>\\{0,3}[\"'`])?\]?\*{0,2}[ \t]{0,8}[:=](?![:=/])[>*]{0,2}\s{0,8}(?P<open>\\{0,3}[\"'`])?"
 )
+_TAG_END = r"(?:\s[^<>]{0,120})?>\s{0,8}"
+# Other forms of a key and its value, each after what every text has that holds one.
+_PAIRS = [
+    (needed, re.compile(form, re.IGNORECASE | re.MULTILINE))
+    for needed, form in (
+        # <age>47</age>
+        ("</", rf"<(?:\w{{1,20}}:)?(?P<key>[a-z][\w.-]{{0,40}}){_TAG_END}(?:<!\[CDATA\[)?(?P<value>[^<>\n]{{1,200}}?)(?:\]\]>)?\s{{0,8}}</"),
+        # <dt>Age</dt><dd>47</dd>, <b>Age:</b> 47
+        ("</", rf"<(?P<tag>dt|b|strong|label){_TAG_END}(?P<key>[^<>\n:]{{1,40}}):?\s{{0,8}}</(?P=tag)>(?:(?<=dt>)|(?<=label>)|(?<=:</b>)|(?<=:</strong>)|[ ]?:)\s{{0,40}}(?:<\w{{1,10}}{_TAG_END}){{0,2}}(?P<value>[^<>\n]{{1,200}}?)\s{{0,8}}(?=<|$)"),
+        # {"name": "age", "value": "47"}, <input name="age" value="47">, <field name="age">47</field>
+        ("=", r"\b(?:name|key|field|column|label|property)=[\"'](?P<key>[^\"'<>\n]{1,64})[\"'][^<>\n]{0,80}?(?:\bvalue=[\"']|>)(?P<value>[^\"'<>\n]{1,200})"),
+        ("alue", r"[\"'](?:name|key|field|column|label|property)[\"']\s?:\s?[\"'](?P<key>[^\"'{}\n]{1,64})[\"'][^{}]{0,80}?[\"']value[\"']\s?:\s?[\"']?(?P<value>[^\"'\n,}]{1,200})"),
+        # --age 47
+        ("--", r"(?<![\w-])--(?P<key>[a-z][\w-]{1,40})[ ](?:(?P<quote>[\"'])(?P<value>[^\"'\n]{1,200})(?P=quote)|(?P<bare>[^\s\"'-][^\s\"']{0,200}))"),
+        # | Age | 47 |
+        ("|", r"^[> ]{0,8}\|[ \t]{0,8}(?P<key>[^|\n]{1,64}?)[ \t]{0,8}\|[ \t]{0,8}(?P<value>[^|\n]{1,200}?)[ \t]{0,8}\|[ \t\r]{0,8}$(?!\n[> \t|:-]{3,80}$)"),
+    )
+]  # fmt: skip
 _INSIDE = {quote: re.compile(rf"(?:[^{quote}\\\n]|\\.){{1,{LONGEST}}}+(?={quote})") for quote in "\"'`"}
 _BRACE = re.compile("[{}]")
-_NO_KEY = re.compile(r"[^\w .'-]")
+_NO_KEY = re.compile(r"[^\w .'-]|[ ]{2}|(?<=\w\w)\.[ ]")
 _RUN = re.compile(r"(?:[^\s,;&\"'`<>()\[\]{}|\\]|(?<=[^\W_])'(?=[^\W_])){1,200}")
 _NUMBER = re.compile(r"-?\d[\d.]{0,40}(?:[eE][+-]?\d{1,3})?(?=\s{0,8}[,}\]\n])")
 _ITEM = re.compile(
     r"\s{0,8}(?:(?P<open>\\{0,3}[\"'])(?P<text>(?:(?!(?P=open))[^\n]){1,200})(?P=open)|(?P<number>-?\d[\d.]{0,40}))\s{0,8}(?P<more>[,\]])"
 )
-_NAME_RUN = re.compile(r"[^\W\d_a-zß-öø-ÿ][\w'’.-]*(?:[ ][^\W\d_a-zß-öø-ÿ][\w'’.-]*){0,3}")
+# Values of more than a word after a label that is all there is before the colon: "Apellidos: Rico Pedroza".
+_FORMS = {
+    "PERSON": re.compile(
+        r"(?:dr[a.]{0,2}[ ]?|d\.ª?[ ]?|dña\.?[ ])?(?i:)[^\W\d_][\w'’.-]*(?:[ ](?:(?:de|del|la|las|los|y|von|van|der|du|di|da)[ ]){0,3}[^\W\d_a-zß-öø-ÿ][\w'’-]*){0,4}"
+    ),
+    "LOCATION": re.compile(r"[^\W\d_][^\n:;.,|<=\"\d]{1,40}"),
+    "ZIP_CODE": re.compile(r"(?=[^\s.]*\d)[^\W_]{2,8}(?:[ -](?=[^\W_]*\d)[^\W_]{2,4})?(?![^\W_])"),
+    "STREET_ADDRESS": re.compile(r"(?=[^\n<]{0,100}\d)(?![^\n<]{0,100}(?:@|://))[^\W_][^\n:|<]{4,100}"),
+}
+_STOP = re.compile(r"[ ]{2}|(?<=[^\W_]{5})\.\s|(?<=\d)\.\s")  # a gap, or a full stop after no abbreviation
 _IN_URL = 0.92  # below a URL, which is masked whole
 
 
@@ -196,26 +234,27 @@ def fields(text: str) -> Iterator[Found]:
         if kind is not None:
             place = kind == "LOCATION" and text[pair.end - 1].isdigit()
             yield Found(pair.start, pair.end, kind, pair.score, "place" if place else "field")
-    yield from _labelled(text)
 
 
 def _read(text: str, pair: Pair) -> str:
-    """A value as it is compared: a query string has a plus or, in a view, a hyphen for a space."""
-    value = text[pair.start : pair.end].strip()
+    """A value as it is compared: a query string has escapes, and a plus or, in a view, a hyphen for a space."""
+    value = unquote(text[pair.start : pair.end].strip())
     return re.sub(r"(?<=.)[+]|(?<=[^\W\d_])-(?=[^\W\d_])", " ", value) if text[pair.start - 1] == "=" else value
 
 
 def _assigned(text: str) -> Iterator[Pair]:
     """Keys and values with a colon or equals sign between them, or in the form of XML."""
-    for element in _ELEMENT.finditer(text) if "</" in text else ():
-        yield Pair(element["key"], *element.span("value"))
+    for needed, form in _PAIRS:
+        for pair in form.finditer(text) if needed in text else ():
+            if not _is_label(pair[pair.lastgroup or 0]):
+                yield Pair(pair["key"], *pair.span(pair.lastgroup or 0))
     last = _last_words()
     for match in _ASSIGN.finditer(text) if ":" in text or "=" in text else ():
         closed, opened, at = match["closed"], match["open"], match.end()
         before = text[max(0, match.start() - REACH) : match.start()]
         key = before.rpartition(closed[-1])[2] if closed else _NO_KEY.split(before)[-1]
-        if not closed and match[0].startswith("="):
-            key = key.rpartition(" ")[2]  # of a log line: "ok age=47"
+        if not closed and (match[0].startswith("=") or ("=" in match[0] and _label(_words(key)) == "")):
+            key = key.rpartition(" ")[2]  # "ok age=47", "SET age = 47"
         words = _words(key)
         if not words or not (words[-1] in last or _label(words)) or at >= len(text):
             continue
@@ -232,27 +271,38 @@ def _assigned(text: str) -> Iterator[Pair]:
             if number := _NUMBER.match(text, at):
                 yield Pair(key, *number.span())
         elif "\n" not in match[0] and (run := _RUN.match(text, at)):
-            label = _label(words) or ""
-            kind = _KEYS.get(label)
-            if ":" in match[0]:  # forms and prose have rules of their own
+            label, bare = _label(words) or "", ":" in match[0] and "*" not in match[0]
+            kind, end = _KEYS.get(label, ""), at + len(run[0].rstrip(".:?"))
+            alone = label not in ("", "name") and "".join(words) == label.replace(" ", "")
+            form = _FORMS[kind].match(text, at) if kind in _FORMS and (alone if bare else kind == "PERSON") else None
+            if form:
+                end = max(end, at + len(_STOP.split(form[0])[0].rstrip(" .,;-")))
+            elif bare:  # prose has rules of its own
                 plain = label in _OPEN or is_common(fold(run[0].rstrip(".?!")))
-                if kind not in ("SECRET", "USERNAME", "AGE") or (plain and not any(map(str.isdigit, run[0]))):
+                coded = not label and re.search(r"(?:_|[a-z][A-Z])\w*$", key)  # "policy_number: 12"
+                sought = kind in ("SECRET", "USERNAME", "AGE") and not (plain and not any(map(str.isdigit, run[0])))
+                if not (coded or sought):
                     continue
-            name = _NAME_RUN.match(text, at) if kind == "PERSON" else None
-            run = name if name and name.end() > run.end() else run
-            yield Pair(key, at, at + len(run[0].rstrip(".:?")), _IN_URL if "=" in match[0] else SCORE)
+            yield Pair(key, at, end, _IN_URL if "=" in match[0] else SCORE)
 
 
-_QUOTED_KEY = re.compile(r"(?P<quote>[\"'])(?P<key>[^\"'\n\\]{1,64})\\{0,3}(?P=quote)\s{0,8}:")
+# In quotes, or of a header or an error at the start of a line: "Content-Type: ", "TypeError: ".
+_KEY = re.compile(
+    r"(?P<quote>[\"'])(?P<key>[^\"'\n\\]{1,64})\\{0,3}(?P=quote)\s{0,8}:|^(?P<head>(?:[A-Z]-|[A-Z][a-z]{2,30}-?)(?:[A-Z][a-z]{2,30}-?){1,3}):[ ]",
+    re.MULTILINE,
+)
 
 
 @lru_cache(64)  # several ask for those of one text, one after the other
 def label_places(text: str) -> Sequence[tuple[int, int]]:
-    """Where keys in quotes stand that say what their value is, and so are no one's name."""
-    keys = _QUOTED_KEY.finditer(text) if ":" in text else ()
-    return tuple(
-        key.span("key") for key in keys if _label(words := _words(key["key"])) or _last_words().intersection(words[-1:])
-    )
+    """Where keys stand that say what their value is, and so are no one's name."""
+    places = []
+    for key in _KEY.finditer(text) if ":" in text else ():
+        words = _words(key["key"] or key["head"])
+        plain = key["head"] and words and is_common(words[-1]) and words[0] not in first_names()
+        if plain or (key["key"] and (_label(words) or _last_words().intersection(words[-1:]))):
+            places.append(key.span("head" if plain else "key"))
+    return tuple(places)
 
 
 def _items(text: str, key: str, at: int) -> Iterator[Pair]:
@@ -270,7 +320,8 @@ def _items(text: str, key: str, at: int) -> Iterator[Pair]:
 @cache
 def _last_words() -> frozenset[str]:
     """Every word with which a key can end that names a private value."""
-    return every_cue().last | {key.rpartition(" ")[2] for key in _KEYS}
+    last = every_cue().last | {key.rpartition(" ")[2] for key in _KEYS} | _ROLES
+    return last | {f"{word}s" for word in last}
 
 
 # --- tables
@@ -281,15 +332,32 @@ _OPENED = re.compile(r"[:=]\s{0,8}\"")  # a table in a string of JSON
 _CELL = {sign: re.compile(rf"\"(?:[^\"\n]|\"\")*\"(?=[{sign}\n]|\Z)|[^{sign}\n]*") for sign in (",", ";", "\t", r"\|")}
 
 
+_ROW = re.compile(r"<tr[\s>].{1,4000}?(?=</?(?:tr|table|tbody)[\s>]|\Z)", re.DOTALL | re.IGNORECASE)
+_DATA = re.compile(
+    rf"<t[dh]{_TAG_END}(?:<\w{{1,10}}{_TAG_END}){{0,2}}(?P<value>[^<>]{{0,200}}?)\s{{0,8}}<", re.IGNORECASE
+)
+
+
 def _cells(text: str) -> Iterator[Pair]:
     """The cells of tables whose first line names the columns."""
+    names: list[str] = []
+    for row in _ROW.finditer(text) if "<t" in text else ():
+        cells = [cell.span("value") for cell in _DATA.finditer(text, *row.span())]
+        written = [text[low:high] for low, high in cells]
+        if row[0].count("<th") == len(cells) or (not names and _names_columns(written)):
+            names = written
+        elif len(cells) == len(names):
+            yield from _row(text, names, cells)
+        if len(cells) == 2 and row[0].count("<th") < 2:  # a name and its value
+            yield from _row(text, written[:1], cells[1:])
     if "\n" not in text:
         return
     header: list[str] = []
     sign, at = "", 0
     for line in text.splitlines(keepends=True):
         start, at = at, at + len(line)
-        bare = line.rstrip("\r\n")
+        start += len(line) - len(line.lstrip("> "))  # of a reply
+        bare = text[start:at].rstrip("\r\n")
         if not header:
             sign, header = _header(_OPENED.split(bare)[-1])
             continue
@@ -299,9 +367,13 @@ def _cells(text: str) -> Iterator[Pair]:
         if len(row) != len(header):
             sign, header = _header(bare)
             continue
-        for key, (low, high) in zip(header, row, strict=True):
-            if key and low < high:
-                yield Pair(key, start + low, start + high)
+        yield from _row(text, header, [(start + low, start + high) for low, high in row])
+
+
+def _row(text: str, names: Sequence[str], cells: Sequence[tuple[int, int]]) -> Iterator[Pair]:
+    for key, (low, high) in zip(names, cells, strict=True):
+        if key and low < high and not _is_label(text[low:high]):
+            yield Pair(key, low, high)
 
 
 def _header(line: str) -> tuple[str, list[str]]:
@@ -310,12 +382,18 @@ def _header(line: str) -> tuple[str, list[str]]:
         if sign[-1] not in line:
             continue
         names = [line[low:high] for low, high in _split(line, sign)]
-        filled = [name for name in names if name]
-        if len(filled) > 1 and all(_HEADER_CELL.fullmatch(name) and name.count(" ") < 3 for name in filled):
-            known = [name for name in filled if _words(name)[-1:] and _words(name)[-1] in _last_words()]
-            if known and (2 * len(known) >= len(filled) or sign == r"\|" or " " not in line):
-                return sign, names
+        if _names_columns(names, sign == r"\|" or " " not in line):
+            return sign, names
     return "", []
+
+
+def _names_columns(names: Sequence[str], sure: bool = True) -> bool:
+    """Whether the cells of a row name the columns of a table, one of which is private; most are, unless it is `sure`."""
+    filled = [name for name in names if name]
+    if len(filled) < 2 or not all(_HEADER_CELL.fullmatch(name) and name.count(" ") < 3 for name in filled):
+        return False
+    known = [name for name in filled if _words(name)[-1:] and _words(name)[-1] in _last_words()]
+    return bool(known) and (sure or 2 * len(known) >= len(filled))
 
 
 def _split(line: str, sign: str) -> list[tuple[int, int]]:
@@ -329,36 +407,3 @@ def _split(line: str, sign: str) -> list[tuple[int, int]]:
         cells.append((low, low + len(match[0].strip(' \t"'))))
         at = match.end() + 1
     return cells
-
-
-# --- forms
-
-_FORM_KINDS = {
-    label: kind
-    for label, kind in _LABELS.items()
-    if kind in ("PERSON", "LOCATION", "ZIP_CODE", "STREET_ADDRESS") and label != "name"
-}
-_FIELD = compiled(
-    rf"(?:^|(?<=[\n.;|•*\t\ufeff])|(?<=[ ]{{2}}))[ \t\ufeff]{{0,8}}(?P<label>{any_of(_FORM_KINDS)})[ ]?:[ \t]{{0,8}}(?=[^\s:])",
-    re.IGNORECASE,
-)
-_FORM_VALUES = {
-    "PERSON": re.compile(
-        r"(?:dr[a.]{0,2}[ ]?|d\.ª?[ ]?|dña\.?[ ])?(?i:)[^\W\d_][\w'’.-]*(?:[ ](?:(?:de|del|la|las|los|y|von|van|der|du|di|da)[ ]){0,3}[^\W\d_a-zß-öø-ÿ][\w'’-]*){0,4}"
-    ),
-    "LOCATION": re.compile(r"[^\W\d_][^\n:;.,|<\d]{1,40}"),
-    "ZIP_CODE": re.compile(r"(?=[^\s.]*\d)[^\W_]{2,8}(?:[ -](?=[^\W_]*\d)[^\W_]{2,4})?(?![^\W_])"),
-    "STREET_ADDRESS": re.compile(r"(?=[^\n<]{0,100}\d)(?![^\n<]{0,100}(?:@|://))[^\W_][^\n:|<]{4,100}"),
-}
-_STOP = re.compile(r"[ ]{2}|(?<=[^\W_]{5})\.\s|(?<=\d)\.\s")  # a gap, or a full stop after no abbreviation
-
-
-def _labelled(text: str) -> Iterator[Found]:
-    """The values of labels at the start of a line or sentence: "Apellidos: Rico Pedroza", "CP: 46271"."""
-    for label in _FIELD.finditer(text) if ":" in text else ():
-        kind = _FORM_KINDS[label["label"].lower()]
-        value = _FORM_VALUES[kind].match(text, label.end())
-        if value:
-            end = value.start() + len(_STOP.split(value[0])[0].rstrip(" .,;-"))
-            if end > value.start() + 1:
-                yield Found(value.start(), end, kind, 0.8, "field")

@@ -100,7 +100,9 @@ def keyed_number(words: Sequence[str], value: str, least: int) -> str | None:
         if cue.thing and not numbered and (first or any(map(str.islower, value))):
             return None  # "error_report", "file": "draft-2024-11"
         said = Announced(cue, numbered, True, False)
-        fits = sum(map(str.isdigit, value)) >= least and _plausible(value, 0, len(value), said)
+        fits = sum(map(str.isdigit, value)) >= (2 if _SPAN.search(value) else least) and _plausible(
+            value, 0, len(value), said
+        )
         return _kind(value, said) if fits else None
     return None
 
