@@ -46,7 +46,7 @@ _TLD = (
     "lv|lt|fi|se|no|dk|is|ie|ru|ua|tr|il|in|cn|jp|kr|au|nz|ca|mx|br|ar|cl|uy|za|ng|ke|eg|ma|tn|edu|gov|mil|int|xyz|online|"
     "shop|store|site|cloud|tech"
 )
-_EMAIL = compiled(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}+@(?:\[[\d.:a-fA-F]+\]|[\w-]+(?:\.[\w-]+)*)")
+_EMAIL = compiled(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}+@(?:\[[\d.:a-fA-F]+\]|(?=[\d.]*[^\W\d])[\w-]+(?:\.[\w-]+)*)")
 _MAILERS = r"(?:g[ ]?mail|hot[ ]?mail|yahoo|outlook|icloud|proton(?:mail)?|rediffmail|gmx|aol)"
 _SPOKEN_EMAILS = [
     compiled(form, re.IGNORECASE)
@@ -62,7 +62,7 @@ _URL = compiled(
     re.IGNORECASE,
 )
 # Python's `re` looks for a first character much faster than for what stands before it.
-_IP4 = compiled(r"\d(?<![\w.]\d)\d{0,2}\.(?:\d{1,3}\.){2}\d{1,3}(?:/\d{1,2})?(?![\w]|\.\d)")
+_IP4 = compiled(r"(?!127\.|0\.0\.0\.0)\d(?<![\w.]\d)\d{0,2}\.(?:\d{1,3}\.){2}\d{1,3}(?:/\d{1,2})?(?![\w]|\.\d)")
 _IP6 = compiled(r"(?<![\w:])(?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{0,4}(?:%\w+)?(?:/\d{1,3})?(?![\w:])", re.IGNORECASE)
 _MAC = compiled(r"(?<![\w:-])(?:[0-9a-f]{2}[:-]){5}[0-9a-f]{2}(?![\w:-])", re.IGNORECASE)
 _IBAN = compiled(r"(?<![a-z0-9])[a-z]{2}\d\d(?:[ -]?[a-z0-9]){11,36}", re.IGNORECASE)
@@ -75,7 +75,7 @@ _SSN = compiled(r"\d(?<![\w-]\d)\d\d-\d\d-\d{4}(?![\w-])")
 _SECRET = compiled(
     r"\b(?:A(?:KI|SI)A[A-Z0-9]{12,}|gh[a-z]_\w{20,}|github_pat_\w+|glpat-[\w-]+|xox[a-z]-[\w-]+|AIza[\w-]{20,}"
     r"|(?:sk|pk|rk|whsec)[-_](?:live_|test_|proj-|ant-)?[\w-]{16,}|hf_\w{20,}|npm_\w{20,}|pypi-[\w-]{20,}|SG\.[\w-]+\.[\w-]+"
-    r"|ey[JK][\w-]{6,}\.[\w-]+\.[\w-]*)"
+    r"|ey[JK][\w-]{6,}\.[\w-]+\.[\w-]*|(?:(?<=Bearer )|(?<=Basic ))(?=[\w.~+/-]*(?:\d|=))[\w.~+/-]{8,}={0,2})"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
     re.DOTALL,
 )
@@ -285,8 +285,8 @@ def international(text: str) -> Iterator[Found]:
 _CUES: list[tuple[str, str, str]] = [
     (
         "SECRET",
-        r"pass\s?words?|pass\s?code|pass(?=\s?[:=]\s?[\"']?(?=\S*\d)\d*[^\W\d])|passwd|pwd?|pw|pass\s?phrase|pin(?: ?code| number)?|otp|secret|api[ _-]?key|access[ _-]?key|"
-        r"(?:access |auth |bearer )?token|security code|verification code|cvv2?|cvc|kennwort|passwort|mot de passe|contrase[nñ]a",
+        r"pass\s?words?|pass\s?code|pass(?=(?:\s?[:=]|\s(?:is|was))\s?(?:[\"'`]|(?=\S*\d)\d*[^\W\d]))|passwd|pwd?|pw|pass\s?phrase|pin(?: ?code| number)?|otp|secret|api[ _-]?key|access[ _-]?key|"
+        r"(?:access |auth |bearer )?token|security code|verification code|access code|code ?word|cvv2?|cvc|kennwort|passwort|mot de passe|contrase[nñ]a",
         r"(?=\S*[\w])[^\s,;\"'<>]{3,64}",
     ),
     (
@@ -307,13 +307,13 @@ _CUES: list[tuple[str, str, str]] = [
         r"(?=[a-z]*\d)[a-z0-9]{2,6}(?:[ -](?=[a-z]*\d)[a-z0-9]{2,4}|[ ][a-z]{2}\b)?",
     ),
 ]
-_QUOTED = r"[^\"'`\n]{3,64}"
+_QUOTED = r"(?:(?!(?P=quote))[^\n]){3,64}"
 _CUE = [
     (
         kind,
         compiled(
-            rf"\b(?:{cue})(?!\w)(?:\s+(?:is|was|=|are|to|for|of|(?P<foreign>ist|war|lautet|est|était|es|era|è|é))\b)?\s*[:=#-]*\s*"
-            rf"(?:(?P<quote>[\"'`])(?!\s*[:,\]}}])(?P<quoted>{_QUOTED if kind == 'SECRET' else value})(?P=quote)|(?P<bare>{value}))(?!['’]?\w)",
+            rf"\b(?:{cue})(?!\w)(?:\s+(?:(?P<whose>(?:for|to|of|on)(?:[ ]\w+){{1,3}}[ ])?(?:is|was)|=|are|to|for|of|(?P<foreign>ist|war|lautet|est|était|es|era|è|é))\b)?\s*[:=#-]*\s*"
+            rf"(?:[>(*]{{0,2}}\s?(?P<quote>[\"'`]|\*\*)(?!\s*[:,\]}}])(?P<quoted>{_QUOTED if kind == 'SECRET' else value})(?P=quote)|(?P<bare>{value}))(?!['’]?\w)",
             re.IGNORECASE,
         ),
     )
@@ -331,6 +331,7 @@ _NOT_VALUES = re.compile(
 
 _NEXT_PARAMETER = re.compile(r"&(?=[\w.-]{1,40}=)")  # of a query string
 _WHOSE = re.compile(r"\s(?:of|for)\s+$", re.IGNORECASE)
+_PATH = re.compile(r"[A-Za-z_]+(?:\.[A-Za-z_]+)+[\[(]?")
 _NAME = re.compile(r"[^\W\d_]+(?:['’.-][^\W\d_]+)*['’]?")
 _OF_PROSE = frozenset(("the", "at", "must", "should", "shall", "cannot", "your", "this", "that"))
 
@@ -343,8 +344,16 @@ def is_prose(value: str) -> bool:
     return 2 < len(words) < 12 and not _OF_PROSE.isdisjoint(words) and all(map(is_common, words))
 
 
+_CUE_AFTER = compiled(
+    r"(?:(?P<quote>[\"'`])(?P<quoted>(?:(?!(?P=quote))[^\n]){3,64})(?P=quote)|(?<!\S)(?P<bare>(?=\S*\d)[^\s\"'`]{3,64}))\s(?:is|was)\s"
+    r"(?:my|the|his|her|our|your|their)\s(?:\w+\s)?(?:pass(?:word|code|phrase)?|pin(?: code)?|api[ -]?key)(?!\w)",
+    re.IGNORECASE,
+)
+
+
 def cued(text: str) -> Iterator[Found]:
-    """Values that follow a cue: "password: ...", "the PIN '4711'"."""
+    """Values next to a cue: "password: ...", "the PIN '4711'", "'4711' is the PIN"."""
+    yield from formed(text, [("SECRET", SCORE_QUOTED, _CUE_AFTER)], "cue")
     for kind, pattern in _CUE:
         for match in pattern.finditer(text):
             start = match.start("quoted" if match["quote"] else "bare")
@@ -355,8 +364,13 @@ def cued(text: str) -> Iterator[Found]:
             sure = named or match[0][: start - match.start()].rstrip()[-1:] in ":=#"
             if not value or _NOT_VALUES.fullmatch(value) or (match["quote"] and is_prose(value)):
                 continue
-            if match["foreign"] and not match["quote"] and value.isalpha():
-                continue  # "das Passwort ist falsch"
+            code = (value[0] in ".([" and text[start - 1].isalnum()) or (
+                text[start - 2 : start] == "= " and _PATH.fullmatch(value)
+            )
+            if code and not match["quote"]:
+                continue  # "password.length", "token = os.environ["
+            if (match["foreign"] or match["whose"]) and not match["quote"] and value.isalpha():
+                continue  # "das Passwort ist falsch", "the secret to success is work"
             if not match["quote"] and _WHOSE.search(text, match.start(), start) and _NAME.fullmatch(value):
                 continue  # "the password of Rosa Miller"
             if kind in ("SECRET", "USERNAME") and is_common(fold(value)) and not (sure and kind == "SECRET"):
