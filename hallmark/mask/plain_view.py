@@ -17,17 +17,17 @@ from dataclasses import dataclass
 # Everything that may look different on a screen: entities, escapes, control and invisible characters, combining marks, and
 # characters outside the common alphabets.
 _ENTITY = r"&(?:amp;){0,3}(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});"
-# Escapes: of a URL (but for what would end it), of JSON, of quoted-printable (several in a row, or an @: `x=20` is none),
+# Escapes: of a URL (but for what would end it), of JSON, code, expressions and Markdown, of quoted-printable (several in a row, or an @: `x=20` is none),
 # and a terminal's colours.
 _ESCAPE = (
-    r"%(?:4[0-9A-Fa-f]|6[1-9A-Fa-f]|[57][0-9Aa]|5[Ff]|3\d|2[0BDEbde])|\\{1,4}u(?![dD][89A-Fa-f])[0-9A-Fa-f]{4}"
+    r"%(?:4[0-9A-Fa-f]|6[1-9A-Fa-f]|[57][0-9Aa]|5[Ff]|3\d|2[0BDEbde])|\\{1,4}(?:u(?![dD][89A-Fa-f])[0-9A-Fa-f]{4}|x[0-7][0-9A-Fa-f])|\\(?=[.@+_-])"
     r"|(?:(?<==[2-7][0-9A-F])|(?=(?:=[2-7][0-9A-F]){3})|(?<=\w)(?==40[A-Za-z][\w-]*\.))=[2-7][0-9A-F]"
     r"|\x1b\[[0-9;]{0,16}m"
 )
-_MARKS = "\u0300-\u036f\ufe0f\u20d0-\u20ff"  # drawn over the character before them
+_MARKS = "\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe00-\ufe0f\ufe20-\ufe2f"  # drawn over the character before them
 _ODD = re.compile(
     rf"{_ENTITY}|{_ESCAPE}|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\xa0\xad\xb2\xb3\xb9]"
-    rf"|.?[{_MARKS}]+|[\u02b0-\u02ff\u0590-\u05cf\u0610-\u061a\u064b-\u066f\u06d6-\u06ff]"
+    rf"|.?[{_MARKS}]+|[\u02b0-\u02ff\u0590-\u05cf\u0610-\u061c\u064b-\u066f\u06d6-\u06ff]"
     r"|[^\x00-\u052f\u0531-\u06ff\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7a3]",
     re.DOTALL,
 )
@@ -38,7 +38,10 @@ _MAYBE_ODD = re.compile(rf"[^\t\n\r -%'-~]|&[#A-Za-z]|{_ESCAPE}")
 BASE64 = re.compile(r"(?<![\w+/=-])[A-Za-z0-9+/_-]{12,4096}={0,2}(?![\w+/=-])")
 # Invisible characters that can spell a text: tags and variation selectors, which stand alone after an emoji, and what has no
 # width, of which one joins two letters or emoji.
-_HIDDEN = re.compile("[\u200b-\u200f\u2060-\u2064\ufe00-\ufe0f\U000e0000-\U000e01ef]{8,}|[\U000e0000-\U000e01ef]+")
+_HIDDEN = re.compile(
+    "[\xad\u034f\u061c\u115f\u1160\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U0001d173-\U0001d17a"
+    "\U000e0000-\U000e01ef]{8,}|[\U000e0000-\U000e01ef]+"
+)
 _SPELLED = 8  # such characters of a text; the flag of a region has at most seven
 _FOLD = str.maketrans("‐‑‒–—−’‘ʼ“”„«»", '------\'\'\'"""""')
 
@@ -97,7 +100,7 @@ def view(text: str, stand_ins: Sequence[tuple[int, int, str]] = ()) -> View:
         add(stand_in, start, end)
         at = end
     add_text(at, len(text))
-    return View("".join(shown), starts, ends)
+    return View(_MIXED.sub(lambda word: word[0].translate(_ALIKE), "".join(shown)), starts, ends)
 
 
 def hidden(text: str) -> list[tuple[int, int]]:
@@ -120,15 +123,20 @@ def decoded(token: str) -> str | None:
     return text if re.sub(r"[\t\r\n]", "", text).isprintable() else None
 
 
+# Letters of other scripts that look like Latin ones next to them.
+_MIXED = re.compile(r"\w*(?:[A-Za-z][\u0391-\u0458]|[\u0391-\u0458][A-Za-z])\w*")
+_ALIKE = str.maketrans("аеорсухіјѕԁһАВЕКМНОРСТУХІЈЅΑΒΕΖΗΙΚΜΝΟΡΤΥΧο", "aeopcyxijsdhABEKMHOPCTYXIJSABEZHIKMNOPTYXo")
 _STANDARD = str.maketrans("-_", "+/")
 _MARK = re.compile(f"[{_MARKS}]")
+# Marks, variation selectors, and letters and signs of other scripts that show nothing.
+_UNSEEN = re.compile(f"[{_MARKS}\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\uffa0\U000e0100-\U000e01ef]")
 
 
 def _plain(odd: str) -> str:
     """How one odd piece looks on a screen; empty if it is invisible."""
-    if escape := re.fullmatch(r"(?:[%=]|\\+u)([0-9A-Fa-f]{2,4})", odd):
+    if escape := re.fullmatch(r"(?:[%=]|\\+[ux])([0-9A-Fa-f]{2,4})", odd):
         return "-" if odd == "%20" else _plain(chr(int(escape[1], 16)))  # a space would end the URL
-    if odd[0] == "\x1b" and len(odd) > 1:
+    if odd == "\\" or (odd[0] == "\x1b" and len(odd) > 1):
         return ""
     if odd[0] == "&" and len(odd) > 2:
         for _ in range(4):  # some mail programs turn @ into &amp;amp;#64;
@@ -140,12 +148,7 @@ def _plain(odd: str) -> str:
         "NFKC", odd.replace("\x85", "\n").replace("\u2028", "\n").replace("\u2029", "\n")
     ):
         category = unicodedata.category(char)
-        if (
-            category in ("Cf", "Cs", "Cn")
-            or (category == "Cc" and char not in "\t\n\r")
-            or "\ufe00" <= char <= "\ufe0f"
-            or _MARK.match(char)
-        ):
+        if category in ("Cf", "Cs", "Cn") or (category == "Cc" and char not in "\t\n\r") or _UNSEEN.match(char):
             continue
         digit = unicodedata.decimal(char, None)
         out.append(char if digit is None else str(digit))

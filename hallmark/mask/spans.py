@@ -118,7 +118,7 @@ class Draft:
                 piece = self.text[start:end]
                 start += len(piece) - len(piece.lstrip(edge))
                 end -= len(piece) - len(piece.rstrip(edge)) if start < end else 0
-                seen = any(map(str.isalnum, self.text[start:end])) or candidate.recognizer == "hidden"
+                seen = any(map(str.isalnum, view(self.text[start:end]).text)) or candidate.recognizer == "hidden"
                 if start >= end or not seen:
                     continue
                 if self.text[start:end] in "sS" and self.text[start - 1] in "'’":
