@@ -70,7 +70,7 @@ class StandIns:
         if owner and len(words) < len(owner):  # a part of a name becomes the same part of its surrogate
             first, _, rest = full.partition(" ")
             full = first if words[0] == owner[0] else rest
-        return in_the_form_of(shown, full), numbered
+        return full if kind == "IP_ADDRESS" else in_the_form_of(shown, full), numbered
 
     def _surrogate(self, kind: str, same: str, numbered: str) -> str | None:
         """The surrogate of a value, the next one if another has it or a part of it. None: all that are tried are taken."""
@@ -128,7 +128,7 @@ def _with_codes(phones: set[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for short_form, digits in numbers.items():
         longer = {
-            form
+            found.get(form, form)
             for form, other in numbers.items()
             if other.endswith(digits) and 0 <= len(other) - len(digits) <= CODE and form != short_form
         }
