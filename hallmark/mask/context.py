@@ -29,7 +29,7 @@ _GEOGRAPHY = re.compile(
 _ASKS = re.compile(
     r"\W*(?:(?:please|h(?:i|ey|ello)(?: \w+)?|ok(?:ay)?|now|(?:can|could|will|would) (?:you|u|i|we)|(?:i|we)(?: would|'d)? (?:want|like|need|wish|wanna)(?: you)?(?: to)?"
     r"|let'?s|let me|go|help me)[, ]+){0,3}"
-    r"(?:(?P<media>play|listen|stream)|hear|watch|rate|add|put|include|find|get|look|search|(?:show|give|tell) (?:me|us)|see|recommend|start|open|turn|book|reserve|"
+    r"(?:(?P<media>play|listen|stream|put on)|hear|watch|rate|add|put|include|find|get|look|search|(?:show|give|tell) (?:me|us)|see|recommend|start|open|turn|book|reserve|"
     r"make|need|want|what(?:'?s)?|where|when|which|who|how|is|are|will|does|do|i|we)(?![\w'])",
     re.IGNORECASE,
 )
@@ -42,7 +42,7 @@ _WORK = re.compile(
 # Where who made a work stands: "a song by", "the music of", and before "'s new album".
 _TUNE = r"(?:songs?|tracks?|tunes?|albums?|music|soundtracks?)"
 _MADE_BY = re.compile(
-    rf"(?<![\w-])(?:{_TUNE} of|(?:{_TUNE}|movies?|films?|novels?|poems?|paintings?|books?)(?: [\w'’]+){{0,5}}? by)[ ]$",
+    rf"(?<![\w-])(?:{_TUNE} of|(?:{_TUNE}|movies?|films?|novels?|poems?|paintings?|books?)(?: [\w'’]+){{0,5}}? by)[ ](?:[^\W\d_]+[ ]){{0,2}}$",
     re.IGNORECASE,
 )
 _BY = re.compile(r"(?<!ed) by[ ]$", re.IGNORECASE)  # not "recorded by"

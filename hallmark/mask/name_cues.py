@@ -170,6 +170,7 @@ SENTENCE_START = re.compile(r"(?:^|[.!?:\n>*\"“•(-])\s*$")
 # Abbreviations that are also given names, and months and the like that are.
 ABBREVIATIONS = frozenset(["nas", "sim", "dsl", "ram", "rom"])
 MONTHS = word_list("words/months.txt")
+WEEKDAYS = word_list("words/weekdays.txt")
 DATED = re.compile(
     r"(?:\d(?:st|nd|rd|th)?(?: of)?|\b(?:in|on|since|until|till|by|of|from|to|last|next|this|early|late|mid|and|or|for|each|every))[ -]$",
     re.I,

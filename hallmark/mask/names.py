@@ -60,6 +60,7 @@ from hallmark.mask.name_cues import (
     THING_ENDS,
     TOKEN,
     UP,
+    WEEKDAYS,
     is_destination,
     is_of_person,
     is_of_thing,
@@ -208,7 +209,11 @@ def _run(text: str, run: re.Match[str]) -> Iterator[Found]:
             yield Found(start, end, "ORGANIZATION", 0.56, "organisation_cue")
     elif is_destination(before, after, country=False) and first is None:
         return
-    elif PLACE_CUE.search(before) and not acts and (unknown or first is not None or not any(map(is_plain, folded))):
+    elif (
+        PLACE_CUE.search(before)
+        and not (acts or WEEKDAYS.issuperset(folded))
+        and (unknown or first is not None or not any(map(is_plain, folded)))
+    ):
         yield Found(start, end, "LOCATION", 0.56, "place_cue")
     elif unknown and len(unknown) == len(folded) and first is None and IN.search(before) and not acts:
         yield Found(start, end, "LOCATION", 0.51, "place_cue")
