@@ -163,7 +163,7 @@ def prepare(session: nox.Session, group: str = "run") -> None:
             hashed.write_text("\n".join(HASHED), encoding="utf-8")
             # pip doesn't check the hash of what is installed already.
             run(session, *PIP, "--no-deps", "--force-reinstall", "--require-hashes", "-r", str(hashed))
-            run(session, *PIP, "-c", str(LOCK), *PROJECT["project"]["dependencies"])
+            run(session, *PIP, "-c", str(LOCK), "nox", *PROJECT["project"]["dependencies"])  # for README
             if WITHOUT_DEPENDENCIES:
                 run(session, *PIP, "--no-deps", *WITHOUT_DEPENDENCIES)
             run(session, "python", "-m", "hallmark.params.schema")
@@ -192,7 +192,7 @@ def lock(session: nox.Session) -> None:
     needed = [*PROJECT["project"]["dependencies"], *(pin for pin in hashed if pin.startswith("en_core_web"))]
     run(session, *PIP, *needed, folder=folder)
     frozen = str(session.run(str(folder / "bin/python"), "-m", "pip", "freeze", external=True, silent=True))
-    # A local version (`+cpu`) is one index's build; nvidia-* and triton come only with torch's CUDA build.
+    # `+cpu` is one index's build; nvidia-* and triton come only with torch's CUDA build.
     pins = [re.sub(r"\+\S+$", "", line) for line in frozen.splitlines() if "==" in line]
     pins = [pin for pin in pins if not pin.startswith(("nvidia-", "triton==", "cuda-"))]
     pins = sorted({*pins, *hashed, *WITHOUT_DEPENDENCIES}, key=str.lower)
