@@ -223,7 +223,7 @@ def _last_numbers(text: str) -> Iterator[tuple[int, int]]:
 _CUE_WORDS = re.compile(r"\b(?:at|on|in|to|is|of|are|address|addresses|near|between)\b:?\s+|:\s+", re.IGNORECASE)
 _PRODUCTS = re.compile(
     r"\b(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\b|\b(?:version|model|order|invoice|ticket|page|step|chapter|section|part|"
-    r"item|article|windows|error|code|number|line|room|gate|level|no|nr|ref|case|day|week|year|size|channel|port|platform|about|under|over|"
+    r"item|article|windows|error|code|number|line|room|gate|level|no|nr|ref|case|day|week|year|size|talla|taglia|tamanho|taille|grö(?:ß|ss)e|maat|channel|port|platform|about|under|over|"
     r"than|least|most|only|all|eur|usd|gbp|chf|euros?|dollars?|pounds?|percent|cents?|pieces?|units?|these|those|first|next|last)\b",
     re.IGNORECASE,
 )

@@ -45,6 +45,7 @@ _SENTENCE_END = re.compile(r"(?<=[^\W_]{4})[.!?:;]\s|(?<=\d)[.,]\s")
 _IN_NAMES = frozenset(("a", "and", "for", "i", "in", "of", "on", "the", "us"))  # of a firm's name, if not first
 _NAME_START = re.compile(r"[^\W\d_]|\d+ (?=[^\W\d_])")
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
+_NUMBERED = re.compile(r"(?<!\S)\S*\d\S*")
 Word = tuple[int, int, str]  # start, end, folded
 
 
@@ -56,10 +57,12 @@ def lines(text: str) -> Iterator[tuple[int, int, str]]:
     printed = is_printed(text)
     for line in re.finditer(r"[^\n]+", text):
         capitals = sum(map(str.isupper, line[0]))
+        typed = _NUMBERED.sub("", line[0]) if capitals else ""  # "K0881" says nothing of the names next to it
         small = sum(map(str.islower, line[0]))
         upper = capitals > 4 * small and (printed or capitals > 7)
         if capitals + small:
-            yield line.start(), line.end(), "lower" if not capitals and small else "upper" if upper else "mixed"
+            lower = small and (not typed or typed.islower())
+            yield line.start(), line.end(), "lower" if lower else "upper" if upper else "mixed"
 
 
 def is_printed(text: str) -> bool:
@@ -168,10 +171,14 @@ def _name_end(text: str, start: int, tokens: list[Word], at: int, lower: bool) -
         and _follows(tokens[stop][2])
     ):
         stop += 1
-    if lower and stop == at + 1 and len(tokens) > 2 and not related:
+    cued = lower and PERSON_CUE_LOWER.search(before) is not None
+    if lower and stop == at + 1 and len(tokens) > 2 and not (related or cued):
         after = text[high : high + 40]
-        if not (PERSON_AFTER.search(after) or DOES.search(after) or PERSON_CUE_LOWER.search(before)):
+        if not (PERSON_AFTER.search(after) or DOES.search(after)):
             return at
+    if cued and stop == at + 1 and stop + 1 < len(tokens) and text[high : tokens[stop][0]] == " ":
+        last, after = tokens[stop][2], tokens[stop + 1][2]  # "to marcus bell by mistake"
+        stop += last in last_names() and not is_stop(last) and is_stop(after)
     return stop
 
 

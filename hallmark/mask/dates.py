@@ -187,7 +187,7 @@ _BEFORE_SAID = dict.fromkeys(
     re.compile(rf"(?i)(?<![^\W_])(?:{_KIN}(?:,?[ ][A-Z][\w'’-]+)?,?|(?:he|she|who|i)(?:['’]ll|[ ]will|[ ]would)?)[ ]$"),
 ) | {
     "life": re.compile(
-        r"\b(?:died|retired|married|widowed|divorced|graduated|emigrated|diagnosed|pregnant|passed away|mother|father|orphan|parent|school|first (?:child|baby|job)|(?:started|began) work)[ ]$"
+        r"\b(?:died(?: (?:of|from) [\w -]{2,30}?)?|retired|married|widowed|divorced|graduated|emigrated|diagnosed|pregnant|passed away|mother|father|orphan|parent|school|first (?:child|baby|job)|(?:started|began) work)[ ]$"
     ),
     "day": re.compile(r"(?:\b(?:[Mm]y|[Hh]is|[Hh]er|[Yy]our|[Hh]appy)|['’]s?)[ ]$"),
 }

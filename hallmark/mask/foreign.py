@@ -36,8 +36,8 @@ _ROLED = re.compile(
     rf"(?<![^\W_])(?i:{_ROLES})(?:[ ]?:[ ]|,?[ ]|[ ](?:ist|es|è|é|est|is)[ ])(?:\(?(?:n[°ºo]|nr)\.?[^()\n]{{1,20}}\)?[ ])?(?P<name>{_NAME})"
 )
 _LABELLED = compiled(
-    r"(?:^|[,;|])[ \t]*(?i:(?:vor|nach|familien|zu)?name|(?:nom|prénom)s?|nom de famille|nome(?: completo)?|cognome|sobrenome|apelido|(?:voor|achter)?naam|nombre(?: completo)?|apellidos?)"
-    rf"[ ]?:[ \t]*(?P<name>{UP}[^\W\d_]*(?:[ '’-](?:{PARTICLE}[ ])?{UP}[^\W\d_]*){{0,4}}(?:,[ ]{UP}[^\W\d_]+(?=[ \t]*$))?)[ \t]*(?=[,;|]|$)",
+    r"(?:(?:^|[,;|])[ \t]*|(?<![^\W_])(?=[^\W\d_]+(?:[ ][^\W\d_]+)?[ ]?\?))(?i:(?:vor|nach|familien|zu)?name|(?:nom|prénom)s?|nom de famille|nome(?: completo)?|cognome|sobrenome|apelido|(?:voor|achter)?naam|nombre(?: completo)?|apellidos?)"
+    rf"[ ]?(?::[ \t]*|\?\s{{1,2}}(?:[^\W\d_]{{2,20}}:[ ])?)(?P<name>{UP}[^\W\d_]*(?:[ '’-](?:{PARTICLE}[ ])?{UP}[^\W\d_]*){{0,4}}(?:,[ ]{UP}[^\W\d_]+(?=[ \t]*$))?)[ \t]*(?=\.?$|[,;|])",
     re.MULTILINE,
 )
 _ANY_CASE = rf"(?:{_NAME}|[^\W\d_]{{3,}}(?=[ \t]*(?:[,.!?;)\n]|$)))"
@@ -100,7 +100,7 @@ _GROUP = compiled(
 )
 _PLACES: list[Form] = [("LOCATION", 0.56, _HOME), ("LOCATION", 0.56, _RESIDENCE), ("ORGANIZATION", 0.56, _EMPLOYER)]
 _SAID: list[Form] = [("AGE", 0.7, _AGE), ("NRP", 0.6, _NATION), ("TITLE", 0.55, _WORK), ("TITLE", 0.55, _JOB)]
-_LOWER = re.compile(r"[^\W\d_]{3,}(?=[ \t]*(?:[,.!?\n]|$))")
+_LOWER = re.compile(r"(?P<first>[^\W\d_]{3,})(?:[ ](?P<last>[^\W\d_]{3,}))?(?![\w'’-])")
 _LOCALES = ("de", "es", "fr", "it", "nl", "pt")
 
 
@@ -116,9 +116,12 @@ def foreign_names(text: str, language: str = "") -> Iterator[Found]:
         if found.recognizer in SURE and not is_stop_word(text[found.start : found.end].split()[0], language):
             yield found
     for cue in _INTRODUCED.finditer(text):
-        name = RUN.match(text, cue.end()) or _LOWER.match(text, cue.end())
-        if name and (name[0][0].isupper() or _is_given(name[0])):
+        if name := RUN.match(text, cue.end()):
             yield Found(*name.span(), "PERSON", 0.64, "name_cue")
+        elif (name := _LOWER.match(text, cue.end())) and not is_stop_word(name["first"], language):
+            last = name["last"] if name["last"] and not is_stop_word(name["last"], language) else ""
+            if _is_given(name["first"]) or fold(last) in last_names():
+                yield Found(name.start(), name.end("last" if last else "first"), "PERSON", 0.64, "name_cue")
     for match in _TITLED.finditer(text):
         yield Found(*match.span(), "PERSON", 0.72, "title")
     for match in _LABELLED.finditer(text):

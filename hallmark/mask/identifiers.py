@@ -132,7 +132,7 @@ _SPACED_HEAD = re.compile(r"(?<![^\W_])(?:[A-Z]{1,5}[ -]){1,3}$")
 _LOW_HEAD = re.compile(r"(?<![^\W_])([a-z]{2,4})[ ]$")  # of one spelled in chat: "my id is hgy 675"
 _LOW_TAIL = re.compile(r"[ ]([a-z]{1,3})(?![\w'’-])")
 # "k 7 d q 2 2", not "4 x 5 x 6"
-_SPELLED = re.compile(r"(?<![^\W_])(?!\d x \d)(?:[A-Za-z\d][ -]){4,20}[A-Za-z\d](?![^\W_]|[ ]?[%°$€£])")
+_SPELLED = re.compile(r"(?<![^\W_])(?!\d x \d)(?:[A-Za-z\d][ -]){4,33}[A-Za-z\d](?![^\W_]|[ ]?[%°$€£])")
 _MORE = re.compile(
     r"[ ](?:(?=[^\W_]{0,3}\d)[^\W_]{1,20}(?:[-/._][^\W_]{1,20}){0,4}|[A-Z]{1,4}(?:[ ]\d[^\W_]{0,20}(?:[-/.][^\W_]{1,20}){0,4}|(?![\w'’-])))"
 )
@@ -140,7 +140,7 @@ _NEXT = re.compile(r"[ ]?(?:[,;&/]|,?[ ](?:and|und|y|et|e|ou|or|o|oder))[ ]?\n?(
 _NOT_AFTER = re.compile(
     r"[.,:]\d|[ ]?(?:%|[$€£¥]|(?:°|km|kg|mg|ml|cm|mm|gb|mb|kb|years?|yrs?|months?|weeks?|days?|hours?|hrs?|minutes?|mins?|seconds?|"
     r"anos?|años?|meses|dias?|días?|semanas?|horas?|jahren?|monaten?|tagen?|stunden|ans|mois|jours|heures|anni|mesi|giorni|ore|"
-    r"eur|euros?|usd|gbp|chf|dollars?|pounds?|people|persons|times|x)\b)",
+    r"eur|euros?|usd|gbp|chf|dollars?|pounds?|people|persons|times|(?-i:x))\b)",
     re.IGNORECASE,
 )
 _MONEY_BEFORE = re.compile(r"(?:[$€£¥]|\b(?:EUR|USD|GBP|CHF|RM|Rs))[ ]?$")
@@ -196,11 +196,8 @@ def _whole(text: str, start: int, end: int, said: Announced) -> int:
         if not more or _NOT_AFTER.match(text, more.end()) or DATE.match(text, end + 1):
             break
         digits = sum(map(str.isdigit, more[0]))
-        if (
-            digits < 2
-            and not more[0].strip().isupper()
-            and not ((said.label or group) and text[more.end() : more.end() + 1] in ("", "\n", ".", ",", ";"))
-        ):
+        closed = (said.label or group) and text[more.end() : more.end() + 1] in ("", "\n", ".", ",", ";")
+        if digits < 2 and not more[0].strip().isupper() and not closed:
             break
         if (
             group < 2  # what has four groups may have a short last one: "3704 0044 0532 0130 07 by Friday"
@@ -220,7 +217,7 @@ def _whole(text: str, start: int, end: int, said: Announced) -> int:
 def _announced(text: str, start: int, known: Cues) -> Announced | None:
     """What the words before `start` say about the number there; None if they name nothing private."""
     begin = max(0, start - REACH)
-    left = text[begin:start]
+    left = _REPLIES.sub(": ", text[begin:start])
     bare = left.rstrip(_PUNCTUATION)
     if not bare or not (bare[-1].isalpha() or bare[-1] in "°№" or "#" in left[len(bare) :]):
         return None
@@ -274,6 +271,7 @@ def _announced(text: str, start: int, known: Cues) -> Announced | None:
 
 
 _PUNCTUATION = " \t\n:=#([\"'-.|>*"
+_REPLIES = re.compile(r"\?\s+[^\W\d_]:[ ](?:it['’]?s[ ])?$", re.IGNORECASE)  # who answers: "Plate? A: "
 _LAST_WORD = re.compile(r"[^\W\d_]{1,40}$")
 
 
@@ -347,7 +345,7 @@ def _plausible(text: str, start: int, end: int, said: Announced) -> bool:
     if re.fullmatch(r"(?:19|20)\d\d|v?\d+(?:\.\d+)+|\d+(?:st|nd|rd|th|s|x|k|m|gb|mb|kb|am|pm|h)", value, re.IGNORECASE):
         return False
     if not said.cue.thing:
-        return digits >= 3
+        return digits >= 3 - mixed
     parts = re.findall(r"\d+", value)
     if said.label:
         return digits >= 5 or (mixed and digits >= 3)

@@ -101,7 +101,7 @@ PERSON_AFTER = re.compile(
 )
 
 _ORG_END = (
-    r"(?:Inc|Incorporated|LLC|L\.L\.C|Ltd|Limited|Corp|Corporation|Co|Company|GmbH|AG|KG|S\.?A|S\.?r\.?l|S\.?p\.?A|B\.?V|N\.?V|AB|Oyj?|"
+    r"(?:Academy|Convent|Nursery|School|Surgery|Inc|Incorporated|LLC|L\.L\.C|Ltd|Limited|Corp|Corporation|Co|Company|GmbH|AG|KG|S\.?A|S\.?r\.?l|S\.?p\.?A|B\.?V|N\.?V|AB|Oyj?|"
     r"ApS|A/S|ASA|PLC|LLP|LP|Pty|Pvt|Kft|Zrt|Sp\. z o\.o|d\.o\.o|s\.r\.o|Group|Holdings?|Partners|Associates|Bank|University|College|"
     r"Institute|Hospital|Clinic|Foundation|Association|Agency|Technologies|Consulting|Insurance|Investments|Ventures|Industries|"
     r"Enterprises|Laboratories|Airlines|Airways|Motors|Pharmaceuticals|Bros|Brothers|Sons)"

@@ -79,6 +79,7 @@ _GROUP_STARTS = frozenset(group.split()[0] for group in GROUPS if " " in group)
 _ANY_GROUP = compiled(any_of({group.split()[0] for group in GROUPS}), re.IGNORECASE)
 
 
+_SCHOOLS = frozenset(("academy", "convent", "nursery", "school", "surgery"))  # "Driving School" is no one's
 _BRANCH = re.compile(r"^ (?:branch|office|store|depot|warehouse|campus)\b")  # "the Leeds branch"
 _AMOUNT = re.compile(r": ?(?:[^\w\s]|\d)")  # "Price: £34.50" is a field
 _SMALL = re.compile(r"(?<![\w'-])[a-zà-öø-ÿ]")
@@ -112,13 +113,9 @@ def _groups(text: str) -> Iterator[Found]:
             word, end, next_word = f"{word} {next_word[1].lower()}", end + next_word.end(), None
         elif not _one_of(word):
             continue
-        if word in NOT_NRP or (
-            next_word
-            and (
-                f"{word} {fold(next_word[1])}" in products()
-                or (next_word[1][0].isupper() and fold(next_word[1]) in _FIRMS)
-            )
-        ):
+        following = fold(next_word[1]) if next_word else ""
+        firm = next_word is not None and next_word[1][0].isupper() and following in _FIRMS
+        if word in NOT_NRP or firm or f"{word} {following}" in products():
             continue  # "American Express", "British Airways"
         if match[0][0].isupper() or (
             word not in CAPITAL_NRP and LOWER_NRP.search(text, max(0, match.start() - 12), match.start())
@@ -134,7 +131,8 @@ def _one_of(word: str) -> bool:
 def _organisations(text: str) -> Iterator[Found]:
     plain = text.islower()
     for match in ORG.finditer(text) if not plain else ():
-        if len(match[0].split()) > 1:
+        words = [fold(word) for word in match[0].split()]
+        if len(words) > 1 and not (words[-1] in _SCHOOLS and all(map(is_common, words))):
             yield Found(*match.span(), "ORGANIZATION", 0.68, "company_form")
     for match in ORG_ANY.finditer(text):  # all lower case: the words since the last stop word
         words = match[1].split()
@@ -176,6 +174,7 @@ def _run(text: str, run: re.Match[str]) -> Iterator[Found]:
     if text[end - 1] == "." and len(tokens[-1][2]) > 2:
         end -= 1
     before, after = text[max(0, start - 60) : start], text[end : end + 60]
+    linked = any(token[0].islower() and token not in ("of", "y", "e") for *_, token in tokens)
     unknown = [word for word in folded if not is_word(word)]
     first = next((i for i, word in enumerate(folded) if tokens[i][2][0].isupper() and is_given_name(word)), None)
     if first is None and len(folded) > 1 and len(folded[0]) > 2 and folded[0] in first_names():
@@ -217,7 +216,7 @@ def _run(text: str, run: re.Match[str]) -> Iterator[Found]:
         yield Found(start, end, "LOCATION", 0.56, "place_cue")
     elif unknown and len(unknown) == len(folded) and first is None and IN.search(before) and not acts:
         yield Found(start, end, "LOCATION", 0.51, "place_cue")
-    elif phrase in towns() and (IN.search(before) or in_country(after)) and first is None:
+    elif phrase in towns() and (IN.search(before) or in_country(after) or _BRANCH.match(after)) and first is None:
         yield Found(start, end, "LOCATION", 0.52, "place")
     elif thing:
         return
@@ -238,15 +237,7 @@ def _run(text: str, run: re.Match[str]) -> Iterator[Found]:
         unknown and len(folded) <= 3 and acts and not (cities().intersection(folded) or _is_short_form(text, tokens[0]))
     ):
         yield Found(start, end, "PERSON", 0.53, "name_cue")
-    elif (
-        len(folded) > 2
-        and any(
-            token[0].islower() and word not in ("of", "y", "e")
-            for (_, _, token), word in zip(tokens, folded, strict=True)
-        )
-        and not is_common(folded[-1])
-        and not is_plain(folded[0])
-    ):  # "Sanne van de Wiel"
+    elif len(folded) > 2 and linked and not is_common(folded[-1]) and not is_plain(folded[0]):  # "Sanne van de Wiel"
         yield Found(start, end, "PERSON", 0.53, "particle")
     elif len(folded) > 1 and folded[-1] in last_names() and not is_word(folded[0]) and folded[0] not in towns():
         yield Found(start, end, "PERSON", 0.55, "name_list")
@@ -258,7 +249,9 @@ def _run(text: str, run: re.Match[str]) -> Iterator[Found]:
 
 def _speaks(after: str) -> bool:
     """Whether a colon is followed by what someone says, which has stop words, not by the value of a field."""
-    return any(is_stop(word) for word in re.findall(r"[a-z']+", after.partition("\n")[0].lower()))
+    return any(
+        is_stop(word) or word in _SALUTATIONS for word in re.findall(r"[a-z']+", after.partition("\n")[0].lower())
+    )
 
 
 def _is_thing(text: str, tokens: list[tuple[int, int, str]], at: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from hallmark.mask.caseless_names import is_printed, lines
+from hallmark.mask.introduced_names import FORM_WORDS
 from hallmark.mask.kinds import KINDS
 from hallmark.mask.lexicon import (
     cities,
@@ -77,7 +78,9 @@ def accept(text: str, candidate: Found) -> Found | None:
         if tokens:
             end = name_end(text, tokens[0][0], tokens[-1][1])
             tokens = [token for token in tokens if token[0] < end]
-    while tokens and tokens[-1][2][0].islower() and is_common(fold(tokens[-1][2])):
+    while tokens and (
+        (tokens[-1][2][0].islower() and is_common(fold(tokens[-1][2]))) or fold(tokens[-1][2]) in FORM_WORDS
+    ):
         tokens.pop()
     if not tokens:
         return None
@@ -96,10 +99,8 @@ def accept(text: str, candidate: Found) -> Found | None:
             return None  # "Dell Latitude"
     if thing and (candidate.kind in ("PERSON", "NRP") or (candidate.kind == "ORGANIZATION" and len(folded) == 1)):
         return None
-    if " ".join(folded) in products() and not STRONG_CUE.search(before):
-        return None
     phrase = " ".join(folded)
-    if phrase in _DEPARTMENTS:
+    if phrase in _DEPARTMENTS or (phrase in products() and not STRONG_CUE.search(before)):
         return None
     large = phrase in countries() or phrase in cities()
     if (candidate.kind == "LOCATION" or not any(map(is_given_name, folded))) and is_destination(
@@ -127,19 +128,13 @@ def accept(text: str, candidate: Found) -> Found | None:
         or (len(folded) > 1 and folded[-1] in _FIRMS)
     ):
         return None
-    town = " ".join(folded) in towns()
+    town = phrase in towns()
     if candidate.kind != "PERSON" and town and (IN.search(before) or in_country(after)) and text[start].isupper():
         return candidate._replace(start=start, end=end, kind="LOCATION")
     if candidate.kind == "LOCATION" and town and not is_plain(folded[0]) and not SENTENCE_START.search(before):
         return candidate._replace(start=start, end=end)
     plain = any(map(is_plain, folded)) or SENTENCE_START.search(before)
-    if (
-        candidate.kind == "LOCATION"
-        and common
-        and plain
-        and " ".join(folded) not in places()
-        and not PLACE_CUE.search(before)
-    ):
+    if candidate.kind == "LOCATION" and common and plain and not (phrase in places() or PLACE_CUE.search(before)):
         return None
     if candidate.kind == "NRP" and (common or text[start].islower()):
         return None

@@ -47,7 +47,8 @@ _PLACE_WORDS = frozenset(
 _ABBREVIATED = frozenset(
     ["us", "uk", "un", "eu", "dc", "po", "ny", "la", "ad", "bc", "am", "pm", "ie", "eg", "st", "no", "usa", "uae", "sa"]
 )
-_ROLES = word_list("words/person_roles.txt")
+_KIN = word_list("words/relations.txt")
+_ROLES = word_list("words/person_roles.txt") | _KIN
 _LEADS = titles() | _ROLES
 _ABBREVIATION = re.compile(r"(?:[^\W\d_]\. ?){3,}|[^\W\d_]")  # "D.I.Y." and "SR I" are no one's initials
 _WORD = re.compile(NAME_PART)
@@ -73,10 +74,8 @@ def people(text: str) -> Iterator[Found]:
     yield from _initialed(text)
     yield from _listed(text)
     yield from _hyphened(text)
-    for pattern, score in (
-        (_TOLD, 0.57),
-        (_VOCATIVE, 0.52),
-    ):  # "Please tell Rose that it broke", "Don't go to town, Mark!"
+    # "Please tell Rose that it broke", "Don't go to town, Mark!"
+    for pattern, score in ((_TOLD, 0.57), (_VOCATIVE, 0.52)):
         for match in pattern.finditer(text):
             if fold(match[1]) in first_names("en") and fold(match[1]) not in MONTHS and not is_stop(fold(match[1])):
                 yield Found(*match.span(1), "PERSON", score, "told")
@@ -100,25 +99,23 @@ def _led(text: str) -> Iterator[Found]:
         end = _end(text, *name.span()) if name else 0
         if name is None or end <= name.start() or _ABBREVIATION.fullmatch(name[0]):
             continue
-        if (
-            match[1].isupper()
-            and len(match[1]) > 1
-            and all(is_common(fold(part[0])) for part in _WORD.finditer(name[0]))
-        ):
+        shouted = match[1].isupper() and len(match[1]) > 1
+        if shouted and all(is_common(fold(part[0])) for part in _WORD.finditer(name[0])):
             continue  # "HR Director"
         if word in titles():
             yield Found(match.start(), end, "PERSON", 0.72, "title")
-        elif _is_known(name[0]) and not match[2]:
+        elif _is_known(name[0], match[1][0].isupper() and word in _KIN) and not match[2]:
             yield Found(name.start(), end, "PERSON", 0.6, "role")
 
 
-def _is_known(name: str) -> bool:
-    """Whether what follows a role is a name, not a thing: "Chief Executive", "Bishop Street"."""
+def _is_known(name: str, kin: bool) -> bool:
+    """Whether what follows a role is a name, not a thing: "Chief Executive", "Bishop Street"; but "Uncle Ray" is one."""
     words = [fold(word[0]) for word in _WORD.finditer(name)]
     if not words or words[-1] in _FIRMS or words[-1] in _PLACE_WORDS or words[0] in MONTHS:
         return False
     known = [word in first_names() or word in last_names() or not is_word(word) for word in words]
     doubtful = is_common(words[0]) and (is_plain(words[0]) or words[0] not in last_names())
+    doubtful = doubtful and not (kin and words[0] in first_names("en") and not is_stop(words[0]))
     return known[0] and not (doubtful and (len(words) == 1 or not known[1]))
 
 
@@ -214,11 +211,8 @@ def _goes_on(text: str, at: int) -> bool:
 
 def _user_name(text: str, start: int, end: int) -> tuple[int, int] | None:
     """The user name that a word is a part of: names joined by dots or underscores ("rosa.kumar"), or with digits."""
-    if not any(
-        at and (text[at : at + 1].isalnum() or text[at : at + 1] in "._")
-        for at in (start - 1, end)
-        if text[at : at + 1]
-    ):
+    edges = [text[at] for at in (start - 1, end) if 0 < at < len(text)]
+    if not any(edge.isalnum() or edge in "._" for edge in edges):
         return None
     low, first = start, max(0, start - 64)  # in scripts without blanks, a run has no end
     while low > first and (text[low - 1].isalnum() or text[low - 1] in "._"):

@@ -64,7 +64,10 @@ _URL = compiled(
 # Python's `re` looks for a first character much faster than for what stands before it.
 _IP4 = compiled(r"(?!127\.|0\.0\.0\.0)\d(?<![\w.]\d)\d{0,2}\.(?:\d{1,3}\.){2}\d{1,3}(?:/\d{1,2})?(?![\w]|\.\d)")
 _IP6 = compiled(r"(?<![\w:])(?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{0,4}(?:%\w+)?(?:/\d{1,3})?(?![\w:])", re.IGNORECASE)
-_MAC = compiled(r"(?<![\w:-])(?:[0-9a-f]{2}[:-]){5}[0-9a-f]{2}(?![\w:-])", re.IGNORECASE)
+_MAC = compiled(
+    r"(?<![\w:-])(?:[0-9a-f]{2}[:-]){5}[0-9a-f]{2}(?![\w:-])|(?<![\w.])(?=[\d.]*[a-f])(?:[0-9a-f]{4}\.){2}[0-9a-f]{4}(?![\w.])",
+    re.IGNORECASE,
+)
 _IBAN = compiled(r"(?<![a-z0-9])[a-z]{2}\d\d(?:[ -]?[a-z0-9]){11,36}", re.IGNORECASE)
 _NUMBERS = compiled(r"\d(?<![\w.]\d)(?:[ -]{0,2}\d){11,}(?!\w)")
 _PRINTED_CARD = compiled(
@@ -89,7 +92,7 @@ def structured(text: str) -> Iterator[Found]:
     for needed, kind, score, name, pattern in (
         ("@" in text, "EMAIL_ADDRESS", 0.99, "email", _EMAIL),
         (digit and "." in text, "IP_ADDRESS", 0.95, "ip", _IP4),
-        (text.count(":") + text.count("-") > 4, "MAC_ADDRESS", 0.95, "mac", _MAC),
+        (text.count(":") + text.count("-") > 4 or text.count(".") > 1, "MAC_ADDRESS", 0.95, "mac", _MAC),
         (digit and "-" in text, "US_SSN", 0.95, "ssn", _SSN),
         (True, "SECRET", 0.97, "secret", _SECRET),
         (True, "CRYPTO", 0.9, "crypto", _CRYPTO),
@@ -143,13 +146,8 @@ def cards(text: str) -> Iterator[Found]:
                 if len(number) >= 12 and card_ok(number) and not _is_other(digits[first : last + 1]):
                     longest = last + 1
             if longest > first:
-                yield Found(
-                    match.start() + groups[first][0],
-                    match.start() + groups[longest - 1][1],
-                    "CREDIT_CARD",
-                    0.98,
-                    "card",
-                )
+                low, high = match.start() + groups[first][0], match.start() + groups[longest - 1][1]
+                yield Found(low, high, "CREDIT_CARD", 0.98, "card")
                 first = longest - 1
             first += 1
     for match in _PRINTED_CARD.finditer(text):
@@ -298,7 +296,7 @@ _CUES: list[tuple[str, str, str]] = [
         "USERNAME",
         r"user\s?-?name|user\s?id|login(?: name| id)?|screen name|benutzername|nickname|handle|(?:sign(?:ed)?|log(?:ged)?)[ -]?(?:in|on) as|"
         r"registered as|account(?: name| of)?|benutzer(?:kennung)?|anmeldename|gebruikers(?:naam|id)|nome utente|(?:nome de )?usu[aá]rio|nom d['’]utilisateur|"
-        r"utilisateur|identifiant|(?:nombre de )?usuario",
+        r"utilisateur|identifiant|(?:nombre de )?usuario|(?:instagram|telegram|skype|snapchat|tiktok|twitter)(?=[ :]+\S*[^\W\d])",
         r"(?=[\w.@+-]*[\d._@])[\w.@+-]{2,39}\w|(?<=: )[a-z][\w.-]{2,39}",
     ),
     (
@@ -312,8 +310,8 @@ _CUE = [
     (
         kind,
         compiled(
-            rf"\b(?:{cue})(?!\w)(?:\s+(?:(?P<whose>(?:for|to|of|on)(?:[ ]\w+){{1,3}}[ ])?(?:is|was)|=|are|to|for|of|(?P<foreign>ist|war|lautet|est|était|es|era|è|é))\b)?\s*[:=#-]*\s*"
-            rf"(?:[>(*]{{0,2}}\s?(?P<quote>[\"'`]|\*\*)(?!\s*[:,\]}}])(?P<quoted>{_QUOTED if kind == 'SECRET' else value})(?P=quote)|(?P<bare>{value}))(?!['’]?\w)",
+            rf"\b(?:{cue})(?!\w)(?:['’]s\b)?(?:\s+(?:is|was|=|are|to|for|of|(?P<foreign>ist|war|lautet|est|était|es|era|è|é))\b)?\s*[:=#-]*\s*"
+            rf"(?:(?P<quote>[\"'`])(?!\s*[:,\]}}])(?P<quoted>{_QUOTED if kind == 'SECRET' else value})(?P=quote)|(?P<bare>{value}))(?!['’]?\w)",
             re.IGNORECASE,
         ),
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from hallmark.mask.kinds import KINDS, PLACEHOLDER, kind_of, short
-from hallmark.mask.lexicon import first_names, fold, is_common, word_list
+from hallmark.mask.lexicon import first_names, fold, is_common, is_stop, word_list
 from hallmark.mask.params import Mask
 from hallmark.mask.plain_view import View, view
 from hallmark.mask.rules import Found
@@ -121,8 +121,10 @@ class Draft:
                 seen = any(map(str.isalnum, view(self.text[start:end]).text)) or candidate.recognizer == "hidden"
                 if start >= end or not seen:
                     continue
-                if self.text[start:end] in "sS" and self.text[start - 1] in "'’":
-                    continue  # what one recognizer left of "Rosa's", and another did not
+                piece = self.text[start:end]
+                part = (start, end) != (candidate.start, candidate.end)
+                if part and (piece in "sS" or is_stop(fold(piece))):
+                    continue  # what one recognizer left of "Rosa's" or "Rosa to Adam", and another did not
                 found_name = candidate.kind == "PERSON" and candidate.recognizer not in ("deny_list", "known_value")
                 if found_name and self._cut(candidate) and self._begins(start, end):
                     continue  # a value that stays leaves of "Add Ray Noble" a word that names no one
