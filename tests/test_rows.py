@@ -204,6 +204,19 @@ def test_comments_of_a_document_are_columns_and_what_nobody_tagged_has_no_tags(t
     ]
 
 
+def test_the_first_line_of_conll_u_plus_names_the_columns(tmp_path: Path) -> None:
+    """Words of several tokens have no tag; tags of a machine, and of nobody, are none."""
+    text = "# newdoc id = a\n{}1\tzu\tADP\tO\tB-Q\n2\tHof\tNOUN\tB-TO\tO\n\n# newdoc id = b\n1\tja\tX\t_\tO\n"
+    for names, word in (
+        ("ID FORM UPOS X:NER NER_AUTO", "1-2\tzum\t_\t_\t_\n"),
+        ("NO WORD UPOS NER MODEL:NER", "# zum\n"),
+    ):
+        assert read(tmp_path / "a.conllup", f"# global.columns = {names}\n{text.format(word)}") == [
+            (4, {"newdoc id": "a", "tokens": ["zu", "Hof"], "tags": ["O", "B-TO"]}),
+            (8, {"newdoc id": "b", "tokens": ["ja"], "tags": None}),
+        ]
+
+
 def test_a_long_sentence_takes_time_by_its_length(tmp_path: Path) -> None:
     start = time.process_time()
     [(_, row)] = read(tmp_path / "a.conll", "a\tO\n" * 40_000)
@@ -218,6 +231,7 @@ def test_a_long_sentence_takes_time_by_its_length(tmp_path: Path) -> None:
         ("a NN\n", 1, "no BIO tag"),
         ("a\tO\n\tO\n", 2, "no token"),
         ("a\t_\nb\tO\n", 2, "no BIO tag"),
+        ("# global.columns = ID FORM UPOS\n1\ta\tX\n", 1, "no column of ID, FORM, UPOS"),
     ],
 )
 def test_a_broken_line_of_tokens_is_named(tmp_path: Path, content: str | bytes, row: int, words: str) -> None:

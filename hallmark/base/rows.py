@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Numbered = Iterator[tuple[int, dict[str, Any]]]
 RAW = "put the raw records there, or fix data.path"
 SPEAKERS = ("role", "from")  # keys of the turns of a conversation, which is one row
+MOST_SPEAKERS = 8
 
 
 def read_rows(path: Path) -> Numbered:
@@ -106,7 +107,7 @@ def _rows_in(value: Any, path: Path) -> list[Any]:
         return value
     if isinstance(value, dict):
         lists = lists_in(value)
-        if any(not items[0].keys().isdisjoint(SPEAKERS) for items in lists.values()):
+        if any(_are_turns(items) for items in lists.values()):
             return [value]
         first, *others = sorted(lists.values(), key=len, reverse=True) or [[]]
         if first and all(2 * len(one) < len(first) and 2 * len(str(one)) < len(str(first)) for one in others):
@@ -120,6 +121,12 @@ def _rows_in(value: Any, path: Path) -> list[Any]:
         if value and _is_object(first_line(path)):  # JSON lines, of one line
             return [value]
     raise HallmarkError("not a list of rows", file=path, remedy="write a list of objects, or JSONL")
+
+
+def _are_turns(items: list[dict[str, Any]]) -> bool:
+    """Whether few speak, by their names: messages are rows, and each may be from somebody else."""
+    said = [[item.get(key) for item in items] for key in SPEAKERS if key in items[0]]
+    return any(all(isinstance(one, str) for one in of) and len({*of}) <= MOST_SPEAKERS for of in said)
 
 
 def lists_in(value: Any) -> dict[str, list[dict[str, Any]]]:
@@ -199,8 +206,7 @@ READERS: dict[str, Callable[[Path], Numbered]] = {
     ".json": _read_json,
     ".csv": read_table,
     ".tsv": read_table,
-    ".conll": read_conll,
-    ".bio": read_conll,
+    **dict.fromkeys((".conll", ".conllup", ".bio"), read_conll),
     ".parquet": _read_parquet,
     ".arrow": _read_arrow,
 }
