@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hallmark.base.params import Chat
 from hallmark.base.rows import read_rows
 from hallmark.data.conversations import turns
 from hallmark.data.raw import Raw
@@ -119,6 +120,20 @@ def test_sharegpt_and_alpaca(tmp_path: Path) -> None:
     assert (row.input, row.target, row.context) == ("Ciao?", "Hello.", "")
     (row,) = read(tmp_path, [ALPACA], input="{instruction}\n{input}", target="output")
     assert (row.input, row.target) == ("Translate.\nCiao", "Hello.")
+
+
+def test_a_chat_may_open_before_its_list_and_be_read_as_a_whole(tmp_path: Path) -> None:
+    roles: Any = {"me": "user", "you": "assistant"}
+    chat = Chat(turns="parts", role="who", text="say", roles=roles, answer=None, internal={}, opening="first")
+    parts = [
+        {"who": who, "say": say} for who, say in (("you", "Which?"), ("it", "joined"), ("me", "Red"), ("you", "Here."))
+    ]
+    for first in ("My key?", {"who": "me", "say": "My key?"}):
+        rows = [{"parts": parts, "first": first, "note": "A red key."}]
+        (row,) = read(tmp_path, rows, chat=chat, context="turns.earlier")
+        assert (row.context, row.input, row.target) == ("user: My key?\nassistant: Which?", "Red", "Here.")
+        (row,) = read(tmp_path, rows, chat=chat, input="turns.all", target="note")
+        assert row.input == "user: My key?\nassistant: Which?\nuser: Red\nassistant: Here."
 
 
 def test_rows_without_a_name_have_one_that_stays(tmp_path: Path) -> None:

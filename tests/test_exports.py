@@ -34,7 +34,7 @@ FILES = [
     Truth(exports.intercom, "classification", "custom_attributes.Issue type", {"source.body"},
           {"source.author.id", "contacts.contacts.0.id"}),
     Truth(exports.jira, "classification", "Issue Type", {"Summary", "Description"}, {"Reporter", "Creator"}),
-    Truth(exports.label_studio, "classification", "annotations.0.result.0.value.choices.0", {"data.text"}, "data.customer"),
+    Truth(exports.label_studio, "classification", "annotations.by_choice.topic.0", {"data.text"}, "data.customer"),
     Truth(exports.openai_tools, "tool_call", "turns.target", {"turns.input"}, refusal=exports.CANNOT),
     Truth(exports.nested_parquet, "extraction", "answer", {"ticket.subject", "ticket.body"}, "customer.id"),
     Truth(exports.warehouse, "classification", "labels.act", {"payload.utterance"}, "conversation_id"),

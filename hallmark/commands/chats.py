@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
 from hallmark.base.params import Chat
-from hallmark.commands.columns import Column, Rows, mean_words, role_words, says, tools_in
-from hallmark.data.conversations import LAYOUTS, ROLES, layout_of, plain
+from hallmark.commands.columns import (
+    MAX_LABELS,
+    MOSTLY,
+    Column,
+    Rows,
+    columns_in,
+    inside,
+    mean_words,
+    role_words,
+    says,
+    tools_in,
+)
+from hallmark.commands.evidence import SHORT, is_free, shares
+from hallmark.data.conversations import CALLS, LAYOUTS, ROLES, WHOLE, layout_of, plain, whole, with_messages
 from hallmark.data.copied import opened
 from hallmark.data.nested import value_at
 from hallmark.data.spans import spans_in
@@ -18,6 +31,7 @@ READ = 500  # rows that are looked at
 DEEPEST = 3  # levels of objects around a list of turns
 MOST_ROLES = 8
 MOST_KINDS, FEW, MOST_HIDDEN = 20, 0.02, 0.7  # of turns; share of the user's, and of all, that may be marked internal
+SAID = ("content", *CALLS)  # keys of a message
 TRUE, FALSE = {"true", "1", "yes", "y"}, {"false", "0", "no", "n"}
 ENOUGH = 1.5  # points for a key that says who speaks: 2 for its name, 1 for each side that its values name, and how often they change
 
@@ -25,39 +39,92 @@ ENOUGH = 1.5  # points for a key that says who speaks: 2 for its name, 1 for eac
 def chat_in(rows: Rows) -> Chat | None:
     """Where the rows have chats, unless they have OpenAI's or ShareGPT's layout, or none."""
     lists: dict[str, list[list[Any]]] = defaultdict(list)
+    messages: Counter[str] = Counter()
     for row in rows[:READ]:
-        for path, turns in _lists(row, ""):
-            lists[path].append(turns)
-    if logged := _logged(lists, len(rows[:READ])):
+        for path, of in _inside(row, ""):
+            if isinstance(of, list):
+                lists[path].append(of)
+            else:
+                messages[path] += ROLES.get(str(of.get("role"))) == "assistant" and not of.keys().isdisjoint(SAID)
+    if logged := _logged(lists, messages, len(rows[:READ])):
         return logged
     usual = [(layout, *LAYOUTS[layout]) for row in rows[:READ] if (layout := layout_of(row))]
     plain = len(usual) == len(rows[:READ]) and all(
         {str(turn.get(key)) for turns in lists[name] for turn in turns} <= ROLES.keys() for name, key, _ in {*usual}
     )
     found = [_layout(path, of) for path, of in lists.items() if 4 * len(of) > 3 * len(rows[:READ])]
-    return next((chat for chat in found if chat and (chat.internal or not plain)), None)
+    chat = next((chat for chat in found if chat and (chat.internal or not plain)), None)
+    return chat and chat.model_copy(update={"opening": _opening(chat, rows[:READ])})
 
 
-def _lists(value: dict[str, Any], path: str) -> Iterator[tuple[str, list[Any]]]:
-    """The lists of objects in a row, by their paths."""
+def _inside(value: dict[str, Any], path: str) -> Iterator[tuple[str, Any]]:
+    """The objects, and the lists of objects, in a row, by their paths."""
     for key, inner in value.items():
         inner, name = opened(inner), f"{path}.{key}" if path else key
         if isinstance(inner, dict) and name.count(".") < DEEPEST:
-            yield from _lists(inner, name)
+            yield name, inner
+            yield from _inside(inner, name)
         elif isinstance(inner, list) and inner and all(isinstance(item, dict) for item in inner):
             yield name, inner
 
 
-def _logged(lists: dict[str, list[list[Any]]], rows: int) -> Chat | None:
-    """The layout of a log of OpenAI's Chat Completions API: the messages of a request, and the choices of its response."""
-    choices = [path for path, of in lists.items() if all(isinstance(one[0].get("message"), dict) for one in of)]
+def _logged(lists: dict[str, list[list[Any]]], messages: Counter[str], rows: int) -> Chat | None:
+    """The layout of a log: the messages of a request, and its answer: a message of the assistant, or the choices of OpenAI's API.
+
+    Messages count only for requests that nobody has answered in their lists.
+    """
+    found = {f"{path}.0.message": len(of) for path, of in lists.items() if all(isinstance(one[0].get("message"), dict) for one in of)}  # fmt: skip
     for path, chats in lists.items():
         names = {str(turn.get("role")) for turns in chats for turn in turns}
-        if choices and names <= ROLES.keys() and 4 * len(chats) > 3 * rows and 2 * len(lists[choices[0]]) > rows:
+        due = sum(ROLES.get(str(turns[-1].get("role"))) != "assistant" for turns in chats) > MOSTLY * len(chats)
+        answers = [name for name, count in (found | (messages if due else {})).items() if 2 * count > rows]
+        if answers and names <= ROLES.keys() and 4 * len(chats) > 3 * rows:
             roles = {name: ROLES[name] for name in sorted(names | {"assistant"})}
             where = {"turns": path, "role": "role", "text": "content", "roles": roles}
-            return Chat.model_validate(where | {"answer": f"{choices[0]}.0.message", "internal": {}})
+            return Chat.model_validate(where | {"answer": max(reversed(answers), key=_meant), "internal": {}})
     return None
+
+
+def _meant(name: str) -> tuple[bool, ...]:
+    """How much a message's name says that somebody wants it so: it is no guess, a person said it, it is expected and no reply."""
+    guess, staff, final, reply, answer = (says(name, of) or inside(name, of) for of in ("guess", "staff", "final", "reply", "answer"))  # fmt: skip
+    return not guess, staff or final, answer and not reply, answer
+
+
+def _opening(chat: Chat, rows: Rows) -> str | None:
+    """The column with what was said before the turns: an object like a turn or, where they begin with a reply, a text before them."""
+    firsts = [of[0] if (of := with_messages(row, chat).get("messages")) else {} for row in rows]
+    early = 2 * sum(first.get("role") == "assistant" for first in firsts) > len(rows)
+    for name, column in columns_in(rows).items():
+        early = early and name != chat.turns
+        if not chat.turns.startswith(name.removesuffix(name.rpartition(".")[2])):
+            continue
+        said = []
+        for of in map(opened, column.values):
+            spoken = str(value_at(of, chat.role)) in chat.roles
+            said.append(_words(value_at(of, chat.text) if spoken else of if early and says(name, "body") else None))
+        new = [of for of, first in zip(said, firsts, strict=True) if of and of != _words(first.get("content"))]
+        if 2 * len(new) > len(rows) and mean_words(new) > 2:
+            return name
+    return None
+
+
+def wrapped_up(chat: Chat, rows: Rows) -> str | None:
+    """The column of a text on a whole conversation, which stands after it and is named like a summary or note: the answer."""
+    names = list(dict.fromkeys(name for row in rows[:READ] for name in row))
+    said = Column(WHOLE, [whole(row) for row in rows[:READ]])
+    place = [at for at, name in enumerate(names) if f"{chat.turns}.".startswith(f"{name}.") and chat.answer is None]
+    for name in names[place[0] + 1 :] if place else ():
+        text = Column(name, [row.get(name) for row in rows[:READ]])
+        written = (says(name, "reply") or says(name, "body")) and not says(name, "guess") and is_free(text)
+        if written and text.mean_chars > SHORT and 5 * text.empty < len(text.values) and shares(text, said):
+            return name
+    return None
+
+
+def _words(content: Any) -> str:
+    """A text without its tags, to compare it."""
+    return " ".join(re.sub("<[^<>]*>", " ", plain(content) or "").split())
 
 
 def _layout(path: str, chats: list[list[Any]]) -> Chat | None:
@@ -68,7 +135,7 @@ def _layout(path: str, chats: list[list[Any]]) -> Chat | None:
         return None
     keys = {f"{key}.{inner}" if inner else key for turn in turns for key, of in turn.items() for inner in (of if isinstance(of, dict) else [""])}  # fmt: skip
     columns = [Column(key, [plain(of := value_at(turn, key)) or of for turn in turns]) for key in sorted(keys)]
-    texts = [of for of in columns if of.is_text and mean_words(of.texts) > 2 and 5 * of.distinct > len(of.given)]
+    texts = [of for of in columns if of.is_text and mean_words(of.texts) > 2 and of.distinct > min(len(of.given) / 5, MAX_LABELS)]  # fmt: skip
     best: tuple[float, str, dict[str, str]] = (ENOUGH, "", {})
     for column in columns:
         few = 2 <= column.distinct <= MOST_ROLES and column.all((str, bool, int)) and column.mean_chars <= 30
@@ -78,7 +145,8 @@ def _layout(path: str, chats: list[list[Any]]) -> Chat | None:
         roles, known = _roles(spoken)
         changes = sum(one != after for chat in spoken for one, after in pairwise(chat)) / len(turns)
         named = 2 * any(says(column.name, of) for of in ("speaker", "staff", "person"))
-        if roles and named + known + changes > best[0]:
+        alone = len(chats) == 1 and not known  # names of people next to rows, say
+        if roles and not alone and named + known + changes > best[0]:
             best = (named + known + changes, column.name, roles)
     if not texts or not best[1]:
         return None

@@ -20,6 +20,7 @@ from hallmark.data.copied import opened
 from hallmark.data.missing import is_blank
 from hallmark.data.nested import ALL, keys_of, value_at
 from hallmark.data.spans import (
+    BY_CHOICE,
     BY_LABEL,
     JOINED,
     LABELS,
@@ -27,6 +28,7 @@ from hallmark.data.spans import (
     annotations_in,
     are_spans,
     are_tags,
+    by_choice,
     by_label,
     in_one_spelling,
     is_open,
@@ -195,11 +197,11 @@ def answers_of(columns: dict[str, Column], target: str | list[str]) -> Column:
 
 
 def with_fields_of_spans(columns: dict[str, Column], named: Collection[str]) -> dict[str, Column]:
-    """The columns, with fields in place of labelled spans, unless a named one lies there; a HallmarkError if a named one can't be."""
+    """The columns, with fields in place of labelled spans and choices, unless a named one lies there; a HallmarkError if a named one can't be."""
     lists = {name: [opened(value) for value in of.values] for name, of in columns.items() if of.form == "list"}
     texts = sorted((column for column in columns.values() if column.is_text), key=lambda column: -column.mean_chars)
     made: dict[str, Column] = {}
-    gone = {name for name in named if not name.endswith(BY_LABEL)}
+    gone = {name for name in named if not name.endswith(BY_LABEL) and BY_CHOICE not in name}
     for name, values in lists.items():
         if any(_lies_in(*pair) for other in gone for pair in ((name, other), (other, name))):
             continue
@@ -231,6 +233,15 @@ def with_fields_of_spans(columns: dict[str, Column], named: Collection[str]) -> 
             sides = lists[first.removesuffix(JOINED)] if tags and first else columns[first].values if first else []
             for row, (value, side) in enumerate(zip_longest(values, sides) if said else ()):
                 by_label(value, side, Path(), row, f"{name}{BY_LABEL}")
+    for name, values in lists.items():
+        answers, own = [by_choice(value) for value in values], f"{name}{BY_CHOICE}"
+        if not any(answers) or any(_lies_in(*pair) for other in gone for pair in ((name, other), (other, name))):
+            continue
+        single = {key if isinstance(chosen, list) and len(chosen) == 1 else None for of in answers for key, chosen in (of or {}).items()}  # fmt: skip
+        label = f"{own}.{single.pop()}.0" if len(single) == 1 and None not in single else own
+        for path in [one for one in named if _lies_in(one, own)] or [label]:
+            made[path] = Column(path, [value_at(of, rest) if (rest := path[len(own) + 1 :]) else of for of in answers])
+        gone.add(name)
     gone -= {*named}
     return {name: column for name, column in columns.items() if not any(_lies_in(name, one) for one in gone)} | made
 
@@ -249,7 +260,7 @@ def with_passages(columns: dict[str, Column]) -> dict[str, Column]:
 
 def labels_in(column: Column) -> Column | None:
     """Lists for texts with several labels in some, `late; lost`: few labels, most of which stand next to others elsewhere."""
-    if not column.all(str) or column.form not in ("text", "code", "list"):
+    if not column.all((str, dict)) or column.form not in ("text", "code", "list", "object"):
         return None
     lists = [parts(opened(value)) for value in column.values]
     found = [of for of in lists if of]

@@ -30,10 +30,10 @@ from hallmark.commands.columns import (
     says_undone,
     words_of,
 )
-from hallmark.data.conversations import PART
+from hallmark.data.conversations import PART, TURNS
 from hallmark.data.copied import opened, pairs, spellings
 from hallmark.data.missing import is_blank
-from hallmark.data.spans import BY_LABEL, OF_A_TOOL
+from hallmark.data.spans import BY_CHOICE, BY_LABEL, OF_A_TOOL
 
 SHORT = 40  # characters: a label, a headline; longer is running text
 FEW_COPIED = 0.05
@@ -54,7 +54,7 @@ RARELY = 0.2  # share of the rows in which an answer may be missing
 STAND_IN = 0.2  # of the usual length of an answer: what is shorter and repeats stands for a missing one
 _NONE = frozenset("tbd tba tbc todo n/a n.a na k.a nan null nil xxx".split()) | {""}  # noqa: SIM905
 READ = 400  # rows that are read to see whether the text tells a label
-OWN = ("turns.", PART)  # columns that a row has here alone
+OWN = (*TURNS, PART)  # columns that a row has here alone
 _OTHER, _NAMES = re.compile(r"\W+"), re.compile(r"[^\W\d_]{2,}")
 _ID = re.compile(  # K-0711 or DE 09 118, not 12kg or v1.4.2
     r"(?![+-]?\d+(?:[.,]\d+)?[^\W\d]{1,3}$|v?\d+(?:\.\d+)+\w*$)(?=\S*\d)\S+|(?:[^\W\d]{1,4} |\+)\d[\d ()./-]*"
@@ -310,7 +310,7 @@ def stand_ins(column: Column, texts: Sequence[Column] = ()) -> list[str]:
 
     Not a short answer to texts that are as short.
     """
-    if column.form == "object" and not column.name.endswith(BY_LABEL):
+    if column.form == "object" and not column.name.endswith((BY_CHOICE, BY_LABEL)):
         objects = [of for of in map(opened, column.values) if isinstance(of, dict | list)]
         full = [{*of} for of in objects if of and isinstance(of, dict)]
         alike = bool(full and set.intersection(*full))  # all have a key

@@ -28,8 +28,7 @@ from hallmark.data.copied import opened
 from hallmark.data.leftover import enums, private_labels
 from hallmark.data.missing import is_blank
 from hallmark.data.nested import value_at
-from hallmark.data.spans import BY_LABEL, LABELS, annotations_in, spans_in
-from hallmark.mask.lexicon import is_common, last_names
+from hallmark.data.spans import BY_CHOICE, BY_LABEL, LABELS, annotations_in, spans_in
 from hallmark.mask.masking import TAG
 from hallmark.release.model_card import FILL_IN
 from hallmark.task.kinds import KINDS
@@ -199,8 +198,8 @@ class Proposal:
         counts: Counter[str] = Counter()
         labels: Counter[str] = Counter()
         for target, row in product(self.roles.targets, self.rows):
-            if target.endswith(BY_LABEL):
-                done = annotations_in(value := opened(value_at(row, target.removesuffix(BY_LABEL))))
+            if (made := BY_CHOICE if BY_CHOICE in target else BY_LABEL) in target:
+                done = annotations_in(value := opened(value_at(row, target.partition(made)[0])))
                 labels.update(span.label for span in spans_in(value))
                 kept = len([one for one in done if not one.get("was_cancelled")])
                 counts["rows have only cancelled annotations, and count as not annotated"] += bool(done and not kept)

@@ -32,7 +32,7 @@ from hallmark.base.reading import NotJsonError, strict_json
 from hallmark.base.records import columns_of
 from hallmark.base.reports import Report
 from hallmark.base.rows import READERS, files_of, lists_in, read_rows
-from hallmark.commands.chats import chat_in, left_out
+from hallmark.commands.chats import chat_in, left_out, wrapped_up
 from hallmark.commands.columns import (
     Column,
     Rows,
@@ -52,7 +52,7 @@ from hallmark.commands.label_signs import defaults, same_class
 from hallmark.commands.proposal import SCHEMA, Proposal, is_sample
 from hallmark.commands.questions import UndecidedError, ask_to_keep, asked, unescaped
 from hallmark.commands.roles import Known, guess, related
-from hallmark.data.conversations import PART, layout_of, part_of, turns, with_messages
+from hallmark.data.conversations import PART, TURNS, WHOLE, layout_of, part_of, turns, whole, with_messages
 from hallmark.data.missing import MissingValueError
 from hallmark.params.checked import replaced
 from hallmark.params.edit import value_of
@@ -124,10 +124,14 @@ def run(
 def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
     """What is proposed for a file before anything is tried."""
     known, file = known or Known(), data_in(file)
-    rows, chat, calls, gone = read(file)
+    rows, chat, calls, gone = read(
+        file, {*known.targets, *(name for text in known.inputs for name in columns_of(text))}
+    )
+    note = wrapped_up(chat, rows) if chat and WHOLE in rows[0] else None
     try:
         found = columns_in(rows)
-        found = {name: of for name, of in found.items() if not (chat and f"{name}.".startswith(f"{chat.turns}."))}
+        told = tuple(f"{name}." for name in (chat.turns, chat.opening) if name) if chat else ()
+        found = {name: of for name, of in found.items() if not f"{name}.".startswith(told)}
         columns = with_passages(with_fields_of_spans(found, known.targets))
     except HallmarkError as error:  # it knows the row by its place among all
         path, number = [(path, number) for path in files_of(file) for number, _ in read_rows(path)][error.row or 0]
@@ -138,7 +142,7 @@ def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
     for name, of in names.items():
         values = [of.get(str(value), value) for value in columns[name].values]
         read_as[name] = Column(name, values, has_names=bool(of))
-    roles = guess(read_as, known)
+    roles = guess(read_as, known, note)
     roles.chat = chat.model_dump() if chat else None
     target = columns.get(roles.targets[0]) if known.kind in (None, "extraction") else None
     if target and not roles.targets[1:] and (several := labels_in(target)):
@@ -293,7 +297,7 @@ def try_out(proposal: Proposal, params: Path) -> None:
     proposal.set_for_new_data(now)
 
 
-def read(path: Path) -> tuple[Rows, Chat | None, str | None, list[str]]:
+def read(path: Path, said: Set[str] = frozenset()) -> tuple[Rows, Chat | None, str | None, list[str]]:
     """All rows, chats with the columns of their turns; where chats of another layout are; why only calls of tools are answers; and the turns left out."""
     if path.is_dir() and not files_of(path):
         files = [file for file in sorted(path.rglob("*")) if file in files_of(file.parent)]
@@ -310,6 +314,8 @@ def read(path: Path) -> tuple[Rows, Chat | None, str | None, list[str]]:
     if chat := chat_in([row for _, _, row in places]):
         gone = left_out(chat, [row for _, _, row in places])
         places = [(file, number, with_messages(row, chat)) for file, number, row in places]
+        if said.isdisjoint(TURNS) and wrapped_up(chat, [row for _, _, row in places]):
+            return [row | {WHOLE: whole(row)} for _, _, row in places], chat, None, gone
 
     def told(*, calls: bool) -> Rows:
         rows = []

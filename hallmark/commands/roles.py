@@ -76,14 +76,14 @@ class Known:
     kind: str | None = None
 
 
-def guess(columns: dict[str, Column], known: Known | None = None) -> Guess:
-    """Choose a column for each role: what the user knows, else what has the most evidence."""
-    return _Choice(columns, known or Known()).all()
+def guess(columns: dict[str, Column], known: Known | None = None, note: str | None = None) -> Guess:
+    """Choose a column for each role: what the user knows, else what has the most evidence; `note`: that on whole conversations."""
+    return _Choice(columns, known or Known(), note).all()
 
 
 class _Choice:
-    def __init__(self, columns: dict[str, Column], known: Known) -> None:
-        self.columns, self.known = columns, known
+    def __init__(self, columns: dict[str, Column], known: Known, note: str | None) -> None:
+        self.columns, self.known, self.note = columns, known, note
         self.order = {name: at for at, name in enumerate(columns)}
         self.roles = Guess()
         self.taken: set[str] = set()
@@ -92,7 +92,7 @@ class _Choice:
     def all(self) -> Guess:
         roles = self.roles
         conversation = "turns.target" in self.columns
-        own = {"messages", "conversations", "system"} if conversation else set()
+        own = {"messages", "conversations", "system"} if conversation or self.note else set()
         self.taken |= own | ({PART} & self.columns.keys())
         self.fixed()
         if conversation:
@@ -199,6 +199,8 @@ class _Choice:
             self.roles.target = self.one_or_list(list(self.known.targets))
             self.roles.why["target"] = "as you said"
             self.taken |= set(self.known.targets)
+        elif self.note and self.known.kind in (None, "text"):
+            self.take("target", self.note, "a text on the whole conversation, after it")
         if self.roles.target:
             return
         found = self.ranked(lambda column: evidence.of_target(column, column.name in self.private))

@@ -8,10 +8,11 @@ value), or a chat in another layout, which `data.chat` describes; an Alpaca row 
                    trained); with `data.answers: all`, each of them, with `calls`, each that calls tools; calls are JSON
     turns.earlier  everything before that, one line per turn ("user: ..."); for data.context
     turns.system   what the system messages say beyond task.system_prompt, which goes without saying
+    turns.all      what user, assistant and tools say, one line per turn: the input, if the answer is a note on it
     file.part      the part of a split that the file's name has, as train.jsonl and dev-00001.parquet do
     row.id         a hash of the row, for data without ids
     user.login     a value inside another one: see hallmark/data/nested.py
-    spans.by_label, tokens.joined, contexts.passages, topics.parts: see hallmark/data/spans.py
+    spans.by_label, results.by_choice, tokens.joined, contexts.passages, topics.parts: see hallmark/data/spans.py
 """
 
 from __future__ import annotations
@@ -31,9 +32,10 @@ from hallmark.base.records import columns_of
 from hallmark.data.copied import opened
 from hallmark.data.missing import OR_DROP, MissingValueError, Part
 from hallmark.data.nested import is_path, value_at
-from hallmark.data.spans import BY_LABEL, JOINED, MADE, by_label, is_open
+from hallmark.data.spans import BY_CHOICE, BY_LABEL, JOINED, MADE, by_choice, by_label, is_open
 
 TURNS = ("turns.input", "turns.target", "turns.earlier", "turns.system")
+WHOLE = "turns.all"
 PART = "file.part"
 PARTS = {  # what a column of an official split, or a file's name, may say, in any case
     "train": ("train", "training", "apprentissage", "entrainement", "entrenamiento", "addestramento", "treino"),
@@ -69,7 +71,8 @@ class Extra:
         templates = [data.id, data.group, data.input, *targets, *optional]
         named = {column for template in templates if template for column in columns_of(template)}
         self.turns, self.name, self.part = not named.isdisjoint(TURNS), "row.id" in named, PART in named
-        own = (*TURNS, "row.id", PART)
+        self.whole = WHOLE in named
+        own = (*TURNS, WHOLE, "row.id", PART)
         self.paths = sorted(name for name in named.union(others) if "." in name and name not in own)
         self.chat, self.calls = data.chat, data.answers == "calls"
         self.markup, self.system_prompt = data.markup, system_prompt
@@ -80,6 +83,7 @@ class Extra:
         """The row with its extra columns; a `HallmarkError` if it needs a conversation and has none."""
         row = with_messages(row, self.chat) if self.chat else row
         extra: dict[str, Any] = turns(row, file, number, self.system_prompt, calls=self.calls) if self.turns else {}
+        extra |= {WHOLE: whole(row)} if self.whole else {}
         extra |= {PART: part_of(file)} if self.part and PART not in row else {}
         extra |= {path: self.value(path, row, file, number) for path in self.paths if is_path(path, row)}
         if self.name:
@@ -93,6 +97,10 @@ class Extra:
         """The value at a path, or what is made of the spans or tokens there."""
         if (found := value_at(row, path)) is not None:
             return found
+        head, named, rest = path.partition(BY_CHOICE)
+        if named:
+            answers = by_choice(opened(value_at(row, head)))
+            return value_at(answers, rest.removeprefix(".")) if rest else answers
         for suffix, made in MADE.items():
             if path.endswith(suffix):
                 return made(opened(value_at(row, path.removesuffix(suffix))))
@@ -128,7 +136,10 @@ def with_messages(row: dict[str, Any], chat: Chat) -> dict[str, Any]:
     """The row with its chat in OpenAI's layout: turns of one role in a row are one, those without a named role are left out."""
     found: list[dict[str, Any]] = []
     said = opened(value_at(row, chat.turns))
-    for turn in said if isinstance(said, list) else ():
+    first = opened(value_at(row, chat.opening)) if chat.opening else None
+    if isinstance(first, str):  # what the user says
+        first = {chat.role: next((name for name, role in chat.roles.items() if role == "user"), None), chat.text: first}
+    for turn in [*([first] if isinstance(first, dict) else []), *(said if isinstance(said, list) else [])]:
         hidden = any(str(value_at(turn, key)) in values for key, values in chat.internal.items())
         role = None if hidden else chat.roles.get(str(value_at(turn, chat.role)))
         text = plain(value_at(turn, chat.text))
@@ -209,6 +220,15 @@ def turns(
         "turns.earlier": "\n".join(f"{role}: {text}" for role, text in messages[:question] if role != "system"),
         "turns.system": beyond("\n".join([*filter(None, [system]), *said]), system_prompt),
     }
+
+
+def whole(row: dict[str, Any]) -> str | None:
+    """What all but the system say in the row's conversation; None if there is nothing."""
+    if (column := layout_of(row)) is None:
+        return None
+    role_key, text_key = LAYOUTS[column]
+    said = [(ROLES.get(str(turn.get(role_key))), text_in(turn, text_key)) for turn in row[column]]
+    return "\n".join(f"{role}: {text}" for role, text in said if role != "system" and text) or None
 
 
 def _answers(messages: list[dict[str, Any]], role_key: str, *, calls: bool) -> list[int]:

@@ -1,9 +1,12 @@
 """Spans as an object of fields, tokens and passages as a text, labels in a text as a list: columns that `data:` can name.
 
     entities.by_label   of spans in the column `entities`: {"city": ["Rome"], "traveller": ["Anna", "Finn"]}, each text once
+    results.by_choice   of Label Studio's choices, ratings, numbers and texts, by the names of the controls that were not
+                        left empty: {"topics": ["fees", "loans"], "mood": ["calm"], "stars": 4}
     tokens.joined       of a list of tokens: the text, with a space between two
     contexts.passages   of a list of texts, or of objects with a text: these in their order, with an empty line between two
-    topics.parts        of `late; lost`, `late|lost` or JSON, ["late", "lost"]: a list of the labels, in alphabetical order
+    topics.parts        of `late; lost`, `late|lost` or JSON (Label Studio's `{"choices": ["lost", "late"]}`, too), ["late", "lost"]:
+                        a list of the labels, in alphabetical order
 
 Spans have the forms that tools write: objects or lists with start, end and label, objects with text and label, either inside
 others (Label Studio's annotations), or a BIO tag for each token. Nothing else of an export is read: no id, time or person.
@@ -21,10 +24,12 @@ from hallmark.base.conll import TAG
 from hallmark.base.errors import HallmarkError
 from hallmark.base.markup import Markup, plain_text
 from hallmark.data.missing import is_blank
+from hallmark.data.nested import value_at
 from hallmark.task.values import folded
 
-BY_LABEL, JOINED, LABELS, PASSAGES = ".by_label", ".joined", ".parts", ".passages"
+BY_CHOICE, BY_LABEL, JOINED, LABELS, PASSAGES = ".by_choice", ".by_label", ".joined", ".parts", ".passages"
 LABEL = ("label", "labels", "type", "tag", "entity", "entity_group", "category")
+CHOICES = ("choices", "taxonomy", "rating", "number", "text", "selected")  # what a person says of a whole text
 TEXT = ("text", "word", "value", "mention")
 OF_A_PASSAGE = ("text", "content", "page_content", "passage", "body", "chunk", "snippet")
 BOUNDS = (("start", "end"), ("start_offset", "end_offset"), ("startOffset", "endOffset"), ("begin", "end"))
@@ -69,6 +74,26 @@ def spans_in(value: Any) -> Iterator[Span]:
 def annotations_in(value: Any) -> list[dict[str, Any]]:
     """What several people said of one text, as Label Studio has it."""
     return [item for item in value if isinstance(item, dict) and "result" in item] if isinstance(value, list) else []
+
+
+def by_choice(value: Any) -> dict[str, Any] | None:
+    """What a person said of a whole text, by the names of Label Studio's controls; None if nobody did."""
+    if not (counting := _counting(annotations_in(value))):
+        return None
+    found: dict[str, Any] = {}
+    for one in value_at(counting[0], "result.*") or ():
+        name, said = value_at(one, "from_name"), value_at(one, "value")
+        whole = isinstance(name, str) and isinstance(said, dict) and "start" not in said
+        key = next((key for key in CHOICES if whole and said.get(key) not in (None, [])), None)
+        if key:
+            found[name] = _labels(said[key]) if isinstance(said[key], list) and key != "text" else said[key]
+    return found
+
+
+def _labels(chosen: list[Any]) -> list[str]:
+    """Choices as labels, in alphabetical order; one of a taxonomy is a path."""
+    paths = {" / ".join(map(str, one)) if isinstance(one, list) else str(one).strip() for one in chosen}
+    return sorted(paths, key=lambda label: (label.casefold(), label))
 
 
 def is_open(row: dict[str, Any], name: str) -> bool:
@@ -181,8 +206,9 @@ def passages(value: Any) -> Any:
 
 def parts(value: Any) -> list[str] | None:
     """The labels in a list, or in a text with `;` or `|` between them; None if there are none."""
+    value = value["choices"] if isinstance(value, dict) and value.keys() == {"choices"} else value
     items = re.split(r"[;|]", value) if isinstance(value, str) else value if isinstance(value, list) else []
-    return sorted({str(item).strip() for item in items} - {""}, key=lambda label: (label.casefold(), label)) or None
+    return [label for label in _labels(items) if label] or None
 
 
 MADE = {JOINED: joined, PASSAGES: passages, LABELS: parts}
