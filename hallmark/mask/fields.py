@@ -244,8 +244,8 @@ def _read(text: str, pair: Pair) -> str:
 
 def _assigned(text: str) -> Iterator[Pair]:
     """Keys and values with a colon or equals sign between them, or in the form of XML."""
-    for needed, form in _PAIRS:
-        for pair in form.finditer(text) if needed in text else ():
+    for needed, written in _PAIRS:
+        for pair in written.finditer(text) if needed in text else ():
             if not _is_label(pair[pair.lastgroup or 0]):
                 yield Pair(pair["key"], *pair.span(pair.lastgroup or 0))
     last = _last_words()
@@ -341,14 +341,14 @@ _DATA = re.compile(
 def _cells(text: str) -> Iterator[Pair]:
     """The cells of tables whose first line names the columns."""
     names: list[str] = []
-    for row in _ROW.finditer(text) if "<t" in text else ():
-        cells = [cell.span("value") for cell in _DATA.finditer(text, *row.span())]
+    for element in _ROW.finditer(text) if "<t" in text else ():
+        cells = [cell.span("value") for cell in _DATA.finditer(text, *element.span())]
         written = [text[low:high] for low, high in cells]
-        if row[0].count("<th") == len(cells) or (not names and _names_columns(written)):
+        if element[0].count("<th") == len(cells) or (not names and _names_columns(written)):
             names = written
         elif len(cells) == len(names):
             yield from _row(text, names, cells)
-        if len(cells) == 2 and row[0].count("<th") < 2:  # a name and its value
+        if len(cells) == 2 and element[0].count("<th") < 2:  # a name and its value
             yield from _row(text, written[:1], cells[1:])
     if "\n" not in text:
         return
