@@ -21,6 +21,7 @@ def scalars(value: Any, *, keys: bool = False) -> Iterator[Any]:
         yield value
 
 
+NAMING = ("name", "key", "field", "column", "label", "property")  # keys of the name of a "value" next to them
 # Keys of a value that the key of their object names: those of a JSON Schema, and of `{"name": "phone", "value": ...}`.
 OF_A_VALUE = frozenset(("default", "const", "example", "examples", "value", "allOf", "anyOf", "oneOf"))
 
@@ -31,8 +32,7 @@ def named(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     In an `enum`, the key outside names numbers. Texts there are what a model chooses among, and no values of that key.
     """
     if isinstance(value, dict):
-        label = value.get("name")
-        outside = label if isinstance(label, str) else name
+        outside = next((label for key in NAMING if isinstance(label := value.get(key), str)), name)
         for key, item in value.items():
             if key == "enum" and isinstance(item, list):
                 for option in item:
