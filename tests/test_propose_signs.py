@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hallmark.base.errors import HallmarkError
+from hallmark.base.records import columns_of
 from hallmark.commands import propose
 from hallmark.commands.columns import Column, entity, says_undone
 from hallmark.commands.evidence import stand_ins
@@ -85,12 +87,18 @@ def test_two_names_of_one_class_are_asked_about(tmp_path: Path) -> None:
         row["category"] = old.get(row["category"], row["category"]) if early else row["category"]
     rows += [row | {"body": f"lost login of {words(n)}", "category": "late sack"} for n, row in enumerate(rows[:9])]
     rows += [row | {"category": "late sack of flour"} for row in rows[-2:]]
-    said = [warning for warning in proposed(write(tmp_path, rows)).warnings if "under two names" in warning]
-    assert [warning.split(" may be")[0] for warning in said] == [
-        "'late sack of flour' and 'late sack'",
-        "'a wrong bill' and 'wrong bill'",
-        "'courier' and 'late parcel'",
-    ]
+    rows += [row | {"body": f"a lost cup of {words(n)}", "category": f"cup {n % 2}"} for n, row in enumerate(rows[:9])]
+    said = [warning for warning in proposed(write(tmp_path, rows)).warnings if "several names" in warning]
+    pairs = "'late sack of flour' and 'late sack'; 'a wrong bill' and 'wrong bill'; 'courier' and 'late parcel'"
+    assert [warning.split(": each may be")[0] for warning in said] == [pairs], "and no cups 0 and 1"
+
+
+def test_labels_that_are_alike_are_asked_about_in_one_line(tmp_path: Path) -> None:
+    rows = requests(300, body=lambda n, kind: f"{kind} of {words(n)}")
+    for n, row in enumerate(rows):
+        row["category"] = f"{('', 'the ', 'a ')[n // 4 % 3]}{row['category']}"
+    said = [warning for warning in proposed(write(tmp_path, rows)).warnings if "several names" in warning]
+    assert len(said) == 1 and all(said[0].count(kind) == 3 for kind in CODES)
 
 
 def test_what_tools_write_for_none_is_no_answer_and_values_in_attributes_are() -> None:
@@ -152,7 +160,7 @@ def test_people_are_known_in_many_languages_without_accents_and_rows_marked_as_u
     assert "12 rows have true in 'is_deleted'" in said and "10 rows have Rejected in 'status'" in said
 
 
-@pytest.mark.parametrize("sign", ["; ", "|", None])
+@pytest.mark.parametrize("sign", ["; ", "|", " + ", None])
 def test_several_labels_in_one_text_are_a_list(tmp_path: Path, sign: str | None) -> None:
     """In any order in the file, in one for the model; a label that holds the sign itself stays one."""
     rows = requests(note=lambda n, _: f"note {words(n + 1)}")
@@ -171,7 +179,7 @@ def test_several_labels_in_one_text_are_a_list(tmp_path: Path, sign: str | None)
     assert proposed(write(tmp_path, rows), targets=("shop",)).task.schema == {"enum": ["bread; cake", "fish"]}
     if sign:  # each set as a label, if somebody wants that
         sets = proposed(write(tmp_path, rows), targets=("topics",), kind="classification")
-        assert "under two names" not in str(sets.warnings)
+        assert "several names" not in str(sets.warnings)
 
 
 @pytest.mark.parametrize("key", [None, "content"])
@@ -231,3 +239,85 @@ def test_of_a_label_and_its_codes_the_words_are_the_answer(tmp_path: Path) -> No
     for row in rows:
         del row["category"]
     assert proposed(write(tmp_path, rows)).roles.target == "work"
+
+
+def test_two_columns_that_have_names_only_together_are_the_answer(tmp_path: Path) -> None:
+    """Not a label that nearly all rows share, and not the titles of the texts as their group."""
+    groups = {"late parcel": "TRA 10", "broken goods": "TRA 20", "wrong bill": "INV 10", "lost login": "INV 20"}
+    rows = []
+    for n, row in enumerate(requests(300)):
+        area, code = groups[row.pop("category")].split()
+        said = f"{area}{code} {words(n)}" if n % 60 else f"trial {words(n)}"
+        rows.append(
+            {
+                "sort": "R1" if n % 60 else "RT",
+                "RNUM": n // 2 + 1000,
+                "about": f"Query on lamp{n % 120} and more",
+                "message": f"We have {said} here.",
+            }
+        )
+        rows[-1] |= {"area": area, "code": code}
+    book = "".join(f"9;{of.replace(' ', ';')};{name}\n" for name, of in groups.items())
+    (tmp_path / "catalogue.csv").write_text(f"cat;grp;code;name\n{book}", encoding="utf-8")
+    roles = proposed(write(tmp_path, rows)).roles
+    assert (roles.target, roles.group, roles.input) == (["area", "code"], "RNUM", "{about}\n{message}")
+
+
+def test_what_no_part_of_a_split_shares_is_the_group_and_names_of_ids_are_no_answer(tmp_path: Path) -> None:
+    rows = requests(
+        400,
+        split=lambda n, _: ("train", "test")[n // 10 % 3 == 2],
+        herb=lambda n, _: f"Herb {'abcdefgh'[n // 80]}{'xyzuvwab'[n // 10 % 8]}",
+    )
+    found = proposed(write(tmp_path, [row | {"answer": f"It is {words(n)}."} for n, row in enumerate(rows)]))
+    assert (found.roles.group, found.roles.split) == ("herb", "split")
+    rows = requests(device=lambda n, _: f"FR-{n % 30:03}", named=lambda n, _: f"Press {'abcde'[n % 5]} of hall {n % 6}")
+    roles = proposed(write(tmp_path, [{"trade": row.pop("category")} | row for row in rows])).roles
+    assert (roles.target, roles.group) == ("trade", "device")
+
+
+def test_a_table_of_a_join_and_a_name_with_its_arguments_are_one_answer(tmp_path: Path) -> None:
+    lines = ["s.said\ts.day\tq.kind\tq.place\tq.crates\tq.by\ti.desk"]
+    for n, row in enumerate(requests(240)):
+        place, crates = f"{('Mill', 'Lake', 'Hill')[n % 3]} {'abcdefgh'[n % 8]}", n * 7 % 90 + 10
+        lines.append(
+            f"{row['category']}: {words(n)}, {crates} at {place}\t{n}\t{row['category']}\t{place}\t{crates}\tK{n // 3 % 4}\t{row['category'][:1]}"
+        )
+    (tmp_path / "rows.tsv").write_text("\n".join([*lines, ""]), encoding="utf-8")
+    assert proposed(tmp_path / "rows.tsv").roles.target == ["q.kind", "q.place", "q.crates"]
+    rows = []
+    for n in range(300):
+        at, place = n * 7 % 9, f"{('Mill', 'Lake', 'Hill')[n % 3]}"
+        call = {"does": f"{'abcdefghi'[at]}_turn", "with": json.dumps({f"in{at % 3}": place, "to": n % 90})}
+        rows.append(
+            {
+                "said": f"{'abcdefghi'[at] * 4} turn {place} to {n % 90} {words(n)}",
+                **call,
+                "spoken_answer": f"It is {place}",
+            }
+        )
+    assert proposed(write(tmp_path, rows)).roles.target == ["does", "with"]
+
+
+def test_values_that_a_letter_quotes_or_follows_are_read(tmp_path: Path) -> None:
+    rows = []
+    for n in range(200):
+        yes, eur, day = n % 3 == 0, n * 13 % 400 + 20, date(2024, n % 12 + 1, n % 28 + 1)
+        text = f"On {day.day} {day:%B %Y} you wrote. {'We are sorry' if yes else 'We were right'}, and pay {eur}.00. {words(n)}"
+        rows.append(
+            {
+                "no": f"B{n:04}",
+                "story": f"I said {words(n)} to you, and nobody came.",
+                "day": f"{day}",
+                "eur": eur,
+                "ruling": ("no", "in part", "yes")[2 * yes],
+                "reply": text,
+            }
+        )
+        rows[-1]["env"] = "staging" if n % 20 == 3 else "live"
+    (tmp_path / "style.txt").write_text("You write letters.\nWrite plainly. Start with the day.\n", encoding="utf-8")
+    found = proposed(write(tmp_path, rows))
+    assert {"story", "day", "eur"} <= {*columns_of(found.roles.input)}
+    assert "10 rows have staging in 'env'" in str(found.warnings) and "style.txt next to it reads" in str(
+        found.warnings
+    )

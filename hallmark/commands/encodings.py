@@ -46,8 +46,9 @@ def in_utf8(file: Path, *, write: bool) -> Iterator[tuple[Path, str | None]]:
     with tempfile.TemporaryDirectory() as folder:
         copy = copy_of(file) if write else Path(folder) / file.name
         alone = not (write or file.is_dir())
-        for other in set(file.parent.glob("*.json")) - {file} if alone else set():  # names of labels, say
-            (copy.parent / other.name).symlink_to(other.resolve())
+        for other in set(file.parent.glob("*.*")) - {file} if alone else set():  # names of labels, say
+            if other.suffix in (*TABLES, ".json"):
+                (copy.parent / other.name).symlink_to(other.resolve())
         for one in files:
             to = copy / (CODEBOOK if one in books else "") / one.name if file.is_dir() else copy
             to.parent.mkdir(parents=True, exist_ok=True)

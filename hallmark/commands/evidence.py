@@ -33,13 +33,15 @@ from hallmark.commands.columns import (
 from hallmark.data.conversations import PART, TURNS
 from hallmark.data.copied import opened, pairs, spellings
 from hallmark.data.missing import is_blank
-from hallmark.data.spans import BY_CHOICE, BY_LABEL, OF_A_TOOL
+from hallmark.data.spans import BY_LABEL, OF_A_TOOL
+from hallmark.task.evidence import Source
 
 SHORT = 40  # characters: a label, a headline; longer is running text
 FEW_COPIED = 0.05
 COPIED = 0.4  # share of an object's values that stand in the texts, from which on it is an answer read off them
 MOST_WORDS_OF_A_NAME = 4
 ENOUGH_GROUPS = 8  # values of a column by which a split can hold some out
+WIDE = 24  # and so many that a holdout has several, of one that holds all rows of another's
 OF_LABELS = ("answer", "channel", "keywords", "kind_of", "staff")  # what ids can't be: a device is one, and an ear tag
 LEAST, PLAUSIBLE = 3.0, 1.5  # points that a group needs, and one that is to be checked
 MANY = 10  # values that are more than the labels of most tasks
@@ -60,6 +62,7 @@ _ID = re.compile(  # K-0711 or DE 09 118, not 12kg or v1.4.2
     r"(?![+-]?\d+(?:[.,]\d+)?[^\W\d]{1,3}$|v?\d+(?:\.\d+)+\w*$)(?=\S*\d)\S+|(?:[^\W\d]{1,4} |\+)\d[\d ()./-]*"
 )
 _GLUED = re.compile(r"(?i)(?<!pa|vo)(?<!val|sol|flu|hyb|rap|hum|liq)(?<![\Wgl_][rb])id$")
+_GLUED_NUMBER = re.compile(r"(?i)..(?:(?<!ati|umi)num|nr)$")
 _NUMBER_OF = re.compile(r"(?i)(?:no|nr|num|number)[\W_]*of(?![a-z])|^(?:no|nr|num|number)[\W_]+\w+s$")
 _TAG = re.compile(r"<([\w:.-]++)[^<>]*>")
 _WORDS = re.compile(r"[^\W\d_]{4,}|\d{2,}")
@@ -105,16 +108,18 @@ def of_target(column: Column, private: bool) -> Evidence | None:
         given.add(1, f"lists of {size} values")
     elif column.form == "list" and not labels_in(column):
         return None
+    elif several := labels_in(column):
+        count = len({label for of in several.given for label in of})
+        few = count <= 2 * MANY and column.form == "text"
+        given.add(4 if few else 1, f"several of {count} labels in a text" if few else f"lists of {count} values")
     elif column.is_label(3):
         given.add(0.5 if column.form == "code" else 3 if column.repeated >= 5 else 2, column.shape)
-    elif several := labels_in(column):
-        given.add(1, f"lists of {len({label for of in several.given for label in of})} values")
     elif column.is_text and column.mean_chars > 3 and not is_id(column):
         given.add(0.5, "texts")
         given.add_name(column, "text_target")
     else:
         return None
-    given.add_name(column, "target")
+    given.add_name(column, "target", ("channel",) if given.score == 4 else ())  # a domain, say, is no channel here
     if column.has_names:
         given.add(2.5, "its codes have names in a file next to the data")
     if private:
@@ -196,10 +201,11 @@ def add_told(given: Evidence, texts: Sequence[Column], column: Column) -> float 
     counts, times = Counter(labels), Counter(found)
     equal, rows = sum(map(str.__eq__, labels, found)), max(len(labels), 1)
     usual = max(counts.values(), default=0) / rows
-    gain = (equal / rows - usual) / max(1 - usual, 0.01)
+    more = equal / rows - usual
+    gain = more / max(1 - usual, 0.01)
     if gain > 0.2:
         shares = f"{percent(round(equal / rows, 2))} of the rows, by guessing in {percent(round(usual, 2))}"
-        given.add(min(2.0, 2.5 * gain) + (column.form == "code"), f"predicted from the text in {shares}")
+        given.add(min(2.0, 2.5 * gain, 20 * more) + (column.form == "code"), f"predicted from the text in {shares}")
         return gain
     chance = sum(counts[label] * times[label] for label in counts) / rows
     return None if equal - chance > 3 * math.sqrt(chance) else False
@@ -286,13 +292,18 @@ def quotes(column: Column, of: Column) -> bool:
 
 
 def is_part(column: Column, answers: Column, base: Column) -> bool:
-    """Whether an answer has a short text as it is, the other text hasn't, and it isn't who signs there."""
-    short = column.all(str) and column.form == "text" and column.mean_chars <= SHORT and column.distinct > 2
+    """Whether an answer has a short value of its row, or is worded by it, the other text hasn't, and it isn't who signs there."""
+    short = column.form in ("text", "number", "time") and column.mean_chars <= SHORT and column.distinct > 2
     if not short or look(column) == "ids" or column.lists & {"staff", "person", "after", "score", "private"}:
         return False
-    rows = [pair for pair in zip(column.values, answers.values, strict=True) if all(pair)]
-    ends = sum(answer.find(one) > 0.8 * len(answer) for one, answer in rows)
-    return copied(column, [answers]) > 1.5 * COPIED and 2 * ends < len(rows) and copied(column, [base]) < 0.5
+    rows = [row for row in zip(column.values, answers.values, base.values, strict=True) if all(row)][:READ]
+    ends = sum(answer.find(str(one)) > 0.8 * len(answer) for one, answer, _ in rows)
+    values = [one if isinstance(one, int | float) else str(one) for one, *_ in rows]
+    own, before = (sum(Source(row[at]).has(one) for one, row in zip(values, rows, strict=True)) for at in (1, 2))
+    chance = sum(Source(other).has(one) for one, (_, other, _) in zip(values, rows[::-1], strict=True))
+    if 2 * ends > len(rows) or own > max(1.5 * COPIED * len(rows), chance + SHARED * len(rows)):
+        return 2 * max(before, ends) < len(rows)
+    return column.is_label(MANY) and right([answers], column) > max(MOSTLY, right([base], column) + 0.1)
 
 
 def _is_none(text: str) -> bool:
@@ -315,16 +326,13 @@ def stand_ins(column: Column, texts: Sequence[Column] = ()) -> list[str]:
         full = [{*of} for of in objects if of and isinstance(of, dict)]
         alike = bool(full and set.intersection(*full))  # all have a key
         none = {str(of) for of in objects if alike and is_hollow(of)}
-        none |= {
-            text.strip() for text in column.texts if _is_none(text) or (opened(text) is text and _ERROR.match(text))
-        }
+        failed = {text for text in column.texts if opened(text) is text and _ERROR.match(text)}
+        none |= {text.strip() for text in column.texts if _is_none(text) or text in failed}
         return sorted(none)
     bare = {key: _without_tags(key) for key in column.keys} if column.all(str) else {}
     if sum(key.lstrip()[:1] == "<" for key in bare) > MOSTLY * len(bare):  # a tool that failed wrote no markup
         bare |= dict.fromkeys((key for key in bare if "<" not in key and _ERROR.match(key)), "")
-    long = (is_free(column) or is_marked(column)) and not column.name.startswith(
-        OWN
-    )  # in a chat, "you're welcome" is a reply
+    long = (is_free(column) or is_marked(column)) and not column.name.startswith(OWN)  # "you're welcome" is a reply
     most = STAND_IN * column.mean_chars if long else 0
     short = {key for key, text in bare.items() if len(text) < most and len(text.split()) < 4 and column.keys[key] > 2}
     read = [sum(len(str(text or "")) for text in row) for row in zip(*(of.values for of in texts), strict=True)]
@@ -388,6 +396,12 @@ def is_late(column: Column, base: Column, answers: Column, *, title: bool | None
     spelled = [({word for word in _NAMES.findall(str(row[0]).casefold()) if len(word) > 3}, row) for row in rows]
     first, then = (sum(any(word in str(row[at]).casefold() for word in of) for of, row in spelled) for at in (1, 2))
     return f"it names the answer more often than '{base.name}'" if then > first + 0.25 * len(rows) else None
+
+
+def gives_orders(text: str) -> bool:
+    """Whether a text tells somebody what to do: several of its sentences begin with such a word."""
+    begins = [sentence.split()[0] for sentence in re.split(r"[.!?:]\s+|\n", text) if sentence.strip()]
+    return 2 < sum(says(word, "order") for word in begins) > RARELY * len(begins)
 
 
 def has_markup(text: Any) -> bool:
@@ -475,7 +489,8 @@ def of_group(column: Column, private: bool) -> Evidence | None:
     if column.mean_chars > (SHORT if column.is_text else 100):
         return None
     known = entity(column.name) is not None
-    if column.distinct < 2 or column.repeated < (1.2 if known else 1.5) or column.mostly_empty:
+    least = 1.2 if known or named_like_id(column.name) else 1.5
+    if column.distinct < 2 or column.repeated < least or column.mostly_empty:
         return None
     given = Evidence()
     given.add(2 if column.distinct >= ENOUGH_GROUPS else -3, column.shape)  # a split needs several for each side
@@ -510,7 +525,7 @@ def of_one(fine: Column, coarse: Column) -> bool:
 
 def add_alike(given: Evidence, column: Column, rest: Sequence[Column], answers: Column) -> None:
     """Count whether rows of one value are alike in another column, but not by the answer, or who serves them."""
-    by_it = answers.form != "object" and of_one(answers, column)  # equal objects are read off copies of one text
+    by_it = answers.form != "object" and not is_free(answers) and of_one(answers, column)  # else copies of one text
     if by_it or (of_one(column, answers) and column.distinct <= MANY * answers.distinct):
         given.add(-3, "depends on the answer")
     for other in rest:
@@ -537,7 +552,7 @@ def add_wider(found: Sequence[tuple[Column, Evidence]]) -> None:
             same = one or column.distinct > MOSTLY * other.distinct
             same = same and named_like_id(other.name) > named_like_id(column.name)
             like = like and not same  # one to one but for a few
-            enough = min(of.score, given.score) >= LEAST and other.distinct > column.distinct >= ENOUGH_GROUPS
+            enough = min(of.score, given.score) >= LEAST and other.distinct > column.distinct >= WIDE
             if enough and of_one(other, column):
                 points = max(1.5, of.score + 0.5 - given.score) if like else 0
                 given.add(points, f"holds all rows of each {other.name}")
@@ -580,7 +595,15 @@ def is_running(column: Column, least: int = SHORT) -> bool:
 def is_subject(column: Column) -> bool:
     """Whether it is named like the headline of a message, not like an answer or a list to choose from, and has words."""
     others = {"answer", "reply", "kind_of", "keywords", "channel", "staff", "after", "score"}
-    return "headline" in column.lists and not column.lists & others and mean_words(column.texts) > 1.5
+    varied = mean_words(column.texts) > 1.5 or column.distinct > 2 * MANY
+    return "headline" in column.lists and not column.lists & others and varied
+
+
+def is_heading(column: Column, ids: Sequence[Column]) -> bool:
+    """Whether short texts next to a longer one are like its titles: some with small words, and not the name of what an id is of."""
+    said = look(column) == "names" and not column.lists and mean_words(column.texts) > 1.5
+    small = sum(any(word.islower() for word in _NAMES.findall(key)) for key in column.keys)
+    return said and small > RARELY * column.distinct and not any(of_one(one, column) for one in ids)
 
 
 def of_its_name(column: Column, role: str) -> float:
@@ -623,7 +646,8 @@ def is_id(column: Column) -> bool:
 
 def named_like_id(name: str) -> bool:
     """Whether a name has a word for an id, and isn't `paid` or `number_of_rooms`."""
-    return (says(name, "identifier") or bool(_GLUED.search(name))) and not _NUMBER_OF.search(name)
+    glued = _GLUED.search(name) or _GLUED_NUMBER.search(name)
+    return (says(name, "identifier") or bool(glued)) and not _NUMBER_OF.search(name)
 
 
 def of_tags(column: Column) -> Evidence | None:

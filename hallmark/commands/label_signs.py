@@ -13,16 +13,14 @@ from hallmark.commands.evidence import ENOUGH_GROUPS, LARGEST, SAME, TIED, guess
 from hallmark.data.missing import is_blank
 from hallmark.task.values import folded
 
-MOST_STATES = 12  # values of a column that may say how far the work is
+MOST_STATES = 12  # values of a column that may say how far the work is, or what a row is fit for
 ELSEWHERE = 0.1  # share of the other labels' rows that may have the same value
 ALIKE = 0.8  # share of the rows without a label
 TOLD = 0.3  # share of its rows, beyond that of the other label's, by which a text tells a label from the other
 SEVERAL = 3  # rows of a label from which on something is concluded
-_SEVERAL = re.compile(r"[;|]")  # of labels in one text
-_WORD, _NO = (
-    re.compile(r"[^\W\d_]{3,}"),
-    re.compile(r"\b(?:not?|non|un\w+|nicht|kein\w*|sans|sin|sem|senza|geen|ikke|inte|nie)\b"),
-)
+_SEVERAL = re.compile(r"[;|]| \+ ")  # of labels in one text
+_WORD, _DIGITS = re.compile(r"[^\W\d_]{3,}"), re.compile(r"\d+")
+_NO = re.compile(r"\b(?:not?|non|un\w+|nicht|kein\w*|sans|sin|sem|senza|geen|ikke|inte|nie)\b")
 
 
 def defaults(answers: Column, columns: Sequence[Column], texts: Sequence[Column]) -> tuple[list[str], list[str]]:
@@ -61,8 +59,8 @@ def _is_alone(label: str, state: str, both: Mapping[tuple[str, str], int], count
     )
 
 
-def same_class(answers: Column, columns: Sequence[Column], texts: Sequence[Column]) -> list[tuple[str, str]]:
-    """Pairs of labels that share most of their words, or of which one ends when the other begins, and the text doesn't tell which."""
+def same_class(answers: Column, columns: Sequence[Column], texts: Sequence[Column]) -> list[list[str]]:
+    """Sets of labels that share most of their words, or of which one ends when the other begins, and the text doesn't tell which."""
     labels = [folded(label) for label in _written(answers)]
     counts = Counter(filter(None, labels))
     if not answers.is_label(3) or len(counts) < 3:
@@ -71,11 +69,12 @@ def same_class(answers: Column, columns: Sequence[Column], texts: Sequence[Colum
     ends = [_ends(labels, column) for column in columns if column.form == "time"]
     spelled = dict(zip(labels, _written(answers), strict=True))
     taken: Counter[tuple[str, str]] | None = None
-    found = []
+    sets: dict[str, list[str]] = {}
     for rare, usual in combinations(sorted(counts, key=lambda label: (counts[label], label)), 2):
         if _SEVERAL.search(spelled[rare] + spelled[usual]):
             continue
-        named = _share_most(words[rare], words[usual]) and bool(_NO.search(rare)) == bool(_NO.search(usual))
+        signs = [(bool(_NO.search(one)), _DIGITS.findall(one)) for one in (rare, usual)]  # `Pump 3`, `Pump 4` are two
+        named = signs[0] == signs[1] and _share_most(words[rare], words[usual])
         if not named and not any(_take_turns(of, rare, usual) for of in ends):
             continue
         if taken is None:
@@ -84,8 +83,9 @@ def same_class(answers: Column, columns: Sequence[Column], texts: Sequence[Colum
         own, other = (taken[one, rare] / max(taken[one, rare] + taken[one, usual], 1) for one in (rare, usual))
         read = taken[rare, rare] + taken[rare, usual] > 0  # else too few rows for the text to say anything
         if own - other < TOLD if read else words[rare] >= words[usual] > set():
-            found.append((spelled[rare], spelled[usual]))
-    return found
+            joined = dict.fromkeys([*sets.get(rare, [rare]), *sets.get(usual, [usual])])
+            sets |= {label: [*joined] for label in joined}
+    return [[spelled[one] for one in of] for name, of in sets.items() if of[0] == name]
 
 
 def _share_most(few: set[str], many: set[str]) -> bool:

@@ -18,10 +18,11 @@ from hallmark.base.records import columns_of
 from hallmark.base.rows import files_of, read_rows
 from hallmark.commands.answer_leaks import Leak
 from hallmark.commands.chats import FALSE, TRUE
-from hallmark.commands.columns import Column, Rows, entity, merged, says, words_of
+from hallmark.commands.columns import Column, Rows, entity, inside, merged, says, words_of
 from hallmark.commands.committed import SAMPLES
 from hallmark.commands.evidence import LEAST, is_marked, named_like_id, of_input
 from hallmark.commands.infer import Inferred, respelled
+from hallmark.commands.label_signs import MOST_STATES
 from hallmark.commands.roles import DATED, ENOUGH, Guess
 from hallmark.data.conversations import LAYOUTS, ROLES, layout_of
 from hallmark.data.copied import opened
@@ -215,17 +216,21 @@ class Proposal:
         """What to say of rows that are marked as deleted, rejected or made for a test."""
         said = []
         for name, column in self.columns.items():
-            keys = {key: key.casefold() for key in column.keys} if column.is_label(2) and name not in self.read else {}
+            keys = (
+                {key: key.casefold() for key in column.keys}
+                if column.is_label(2) and name not in {*self.read, self.roles.split}
+                else {}
+            )
             flag = says(name, "void") and {*keys.values()} <= TRUE | FALSE
-            state = says(name, "after") and name not in self.roles.targets
-            marks = [
-                key for key, low in keys.items() if (low in TRUE if flag else state and says(key, "void", whole=True))
-            ]
+            state = name not in self.roles.targets and column.distinct <= MOST_STATES
+            judged = any(of(name, one) for of in (says, inside) for one in ("judged", "score"))
+            lists = ("void", *["unfit"] * judged) if state else ()
+            named = {key for of in lists for key in keys if says(key, of, whole=True)}
+            marks = [key for key, low in keys.items() if (low in TRUE if flag else key in named)]
             count = sum(column.keys[mark] for mark in marks)
             if 0 < count < SOME * len(self.rows):
-                found = f"{count} rows have {', '.join(marks)} in '{name}': take them out of the file"
-                said.append(f"{found}, unless a model should learn from them")
-        return said
+                said.append(f"{count} rows have {', '.join(marks)} in '{name}'")
+        return [f"{'; '.join(said)}: take them out of the file, unless a model should learn from them"] * bool(said)
 
     def without_group(self, column: Column) -> list[str]:
         """What to say of rows without a group."""

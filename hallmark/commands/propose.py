@@ -20,6 +20,7 @@ from contextlib import suppress
 from difflib import get_close_matches
 from functools import partial
 from io import StringIO
+from itertools import combinations, permutations
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +46,11 @@ from hallmark.commands.columns import (
 )
 from hallmark.commands.committed import NoRepositoryError, git, index, text_of
 from hallmark.commands.dry_run import rehearse
-from hallmark.commands.encodings import CODEBOOK, TABLES, codebook, copy_of, encoding_of, in_utf8
-from hallmark.commands.evidence import copies, is_free, is_translation, no_labels, stand_ins
+from hallmark.commands.encodings import CODEBOOK, TABLES, codebook, copy_of, encoding_of, in_utf8, read_csv
+from hallmark.commands.evidence import copies, gives_orders, is_free, is_translation, no_labels, stand_ins
 from hallmark.commands.infer import LEFT_OUT, SOME_CALLS, held_by, infer, is_refusal
 from hallmark.commands.label_signs import defaults, same_class
-from hallmark.commands.proposal import SCHEMA, Proposal, is_sample
+from hallmark.commands.proposal import FEW, SCHEMA, Proposal, is_sample
 from hallmark.commands.questions import UndecidedError, ask_to_keep, asked, unescaped
 from hallmark.commands.roles import Known, guess, related
 from hallmark.data.conversations import PART, TURNS, WHOLE, layout_of, part_of, turns, whole, with_messages
@@ -138,11 +139,11 @@ def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
         raise HallmarkError(error.problem, file=path, row=number, field=error.field, remedy=error.remedy) from None
     check_known(known, columns, file)
     names = {name: label_names(file, of, columns.keys()) for name, of in columns.items() if of.is_code()}
-    read_as = dict(columns)
+    read_as, together = dict(columns), coded_together(file, [columns[name] for name in names])
     for name, of in names.items():
         values = [of.get(str(value), value) for value in columns[name].values]
-        read_as[name] = Column(name, values, has_names=bool(of))
-    roles = guess(read_as, known, note)
+        read_as[name] = Column(name, values, has_names=bool(of) or name in together)
+    roles = guess(read_as, known, together)
     roles.chat = chat.model_dump() if chat else None
     target = columns.get(roles.targets[0]) if known.kind in (None, "extraction") else None
     if target and not roles.targets[1:] and (several := labels_in(target)):
@@ -206,11 +207,14 @@ def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
     if maybe := sorted(asked - none):
         doubt = f"{', '.join(maybe)} ({sum(str(value).strip() in maybe for value in answers.values)} rows) may stand for no answer"
         proposal.warnings.append(f"{doubt}: if so, add to data.no_answer; else a model learns it as a label")
-    for pair in one_class:
-        rare, usual = (names.get(answers.name, {}).get(label, label) for label in pair)
-        doubt = f"'{rare}' and '{usual}' may be one label under two names: the text does not tell them apart"
+    if one_class:
+        sets = [" and ".join(f"'{names.get(answers.name, {}).get(label, label)}'" for label in of) for of in one_class]
+        more = f"; and {len(sets) - FEW} more" * (len(sets) > FEW)
+        doubt = f"{'; '.join(sets[:FEW])}{more}: each may be one label under several names, which the text does not tell apart"
         proposal.warnings.append(f"{doubt}. If so, write the same one in the data")
-    proposal.warnings += other_lists(file, len(rows)) + gone
+    orders = [path.name for path, said in texts_near(file) if path.suffix in (".txt", ".md") and gives_orders(said)]
+    said = f"{', '.join(orders)} next to it reads like instructions: copy what matters into task.system_prompt"
+    proposal.warnings += other_lists(file, len(rows)) + gone + [said] * bool(orders)
     calls = "" if chat and chat.answer and task.kind == "tool_call" else calls  # a response is one answer
     if calls and roles.target == "turns.target":
         proposal.set("data", "target", "turns.target", "the assistant's calls, or its last answer if it calls nothing")
@@ -248,19 +252,39 @@ def other_lists(file: Path, count: int) -> list[str]:
     return []
 
 
+def texts_near(file: Path) -> Iterator[tuple[Path, str]]:
+    """The small files of text next to the data, and what they say."""
+    folder = file if file.is_dir() else file.parent
+    near = {*folder.iterdir(), *folder.glob(f"{CODEBOOK}/*")} - {*files_of(file)}
+    for path in sorted(path for path in near if path.suffix in (*TABLES, ".json", ".md") and path.is_file()):
+        if path.stat().st_size <= MOST_NAMES:
+            with suppress(UnicodeDecodeError):
+                yield path, (read := path.read_bytes()).decode(encoding_of(read) or "utf-8-sig")
+
+
+def coded_together(file: Path, codes: list[Column]) -> list[str]:
+    """Two columns of codes that are the key of a table next to the data only together, as a group and a code in it."""
+    spelled = [["" if value is None else str(value) for value in of.values] for of in codes]
+    for path, said in texts_near(file):
+        with suppress(csv.Error):
+            table = [*zip(*[*read_csv(said)][1:], strict=False)] if path.suffix in TABLES else []
+            for one, other in combinations(table, 2):
+                keys = {*zip(one, other, strict=True)}
+                alone = len(keys) < len(one) or len(keys) in (len({*one}), len({*other}))
+                for pair in () if alone else permutations(range(len(codes)), 2):
+                    rows = {row for row in zip(*(spelled[at] for at in pair), strict=True) if all(row)}
+                    if len(rows) > max(codes[at].distinct for at in pair) and rows <= keys:
+                        return [codes[at].name for at in sorted(pair)]
+    return []
+
+
 def label_names(file: Path, answers: Column, columns: Set[str]) -> dict[str, str]:
     """The names of labels that are numbers or codes, from a small table or JSON file next to the data: a list, or `{"0": "name"}`."""
-    folder = file if file.is_dir() else file.parent
     bare = {key: key.lstrip("0") or "0" for key in answers.keys}  # 00110 is 110
-    found = *folder.iterdir(), *folder.glob(f"{CODEBOOK}/*")  # sorted below
-    near = {path for path in found if path.suffix in (*TABLES, ".json")}
-    for path in sorted(near - set(files_of(file))):
-        if path.stat().st_size > MOST_NAMES:
-            continue
+    for path, said in texts_near(file):
         try:
-            said = (read := path.read_bytes()).decode(encoding_of(read) or "utf-8-sig")
             value = codebook(said) if path.suffix in TABLES else strict_json(said)
-        except (NotJsonError, UnicodeDecodeError, csv.Error):
+        except (NotJsonError, csv.Error):
             continue
         if isinstance(value, dict) and columns & value.keys() and answers.name not in value:  # of another column
             continue
@@ -268,7 +292,8 @@ def label_names(file: Path, answers: Column, columns: Set[str]) -> dict[str, str
         for part in (value, *objects(value), *lists):
             pairs = enumerate(part) if isinstance(part, list) else part.items() if isinstance(part, dict) else ()
             names = {str(number): name.strip() for number, name in pairs if isinstance(name, str) and name.strip()}
-            names |= {key: names[code] for key, code in bare.items() if key not in names and code in names}
+            plain = {key.lstrip("0") or "0": name for key, name in names.items()}
+            names |= {key: plain[code] for key, code in bare.items() if key not in names and code in plain}
             fits = answers.keys.keys() - {"-1"} <= names.keys() and len({*names.values()}) <= 2 * answers.distinct
             used = {names[key] for key in bare if key in names} if fits else set()
             if fits and len(used) == len({*bare.values()} - {"-1"}):

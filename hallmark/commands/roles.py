@@ -12,9 +12,10 @@ from typing import Any
 from hallmark.base.records import columns_of
 from hallmark.commands import evidence
 from hallmark.commands.answer_leaks import Leak, leak
-from hallmark.commands.columns import SHAPES, Column, answers_of, entity, says, tools_in, words_of
+from hallmark.commands.columns import MOSTLY, SHAPES, Column, answers_of, entity, says, tools_in, words_of
 from hallmark.commands.evidence import COPIED, Evidence, is_id
 from hallmark.data.conversations import PART, PARTS, beyond, sentences
+from hallmark.data.copied import opened
 from hallmark.data.missing import is_blank
 from hallmark.mask import second_check
 
@@ -76,14 +77,17 @@ class Known:
     kind: str | None = None
 
 
-def guess(columns: dict[str, Column], known: Known | None = None, note: str | None = None) -> Guess:
-    """Choose a column for each role: what the user knows, else what has the most evidence; `note`: that on whole conversations."""
-    return _Choice(columns, known or Known(), note).all()
+def guess(columns: dict[str, Column], known: Known | None = None, together: Sequence[str] = ()) -> Guess:
+    """Choose a column for each role: what the user knows, else what has the most evidence.
+
+    `together`: columns that are an answer only together, as a group of codes and the code in it.
+    """
+    return _Choice(columns, known or Known(), together).all()
 
 
 class _Choice:
-    def __init__(self, columns: dict[str, Column], known: Known, note: str | None) -> None:
-        self.columns, self.known, self.note = columns, known, note
+    def __init__(self, columns: dict[str, Column], known: Known, together: Sequence[str] = ()) -> None:
+        self.columns, self.known, self.together = columns, known, together
         self.order = {name: at for at, name in enumerate(columns)}
         self.roles = Guess()
         self.taken: set[str] = set()
@@ -240,6 +244,8 @@ class _Choice:
                 one and one.sure for one in held
             ):
                 given.add(-5, "a part of an answer")
+            elif not told.get(name) and (of := self.is_name_of(name)):
+                given.add(-3, f"the name of {of}")
             elif told.get(name) is False:
                 given.add(-9 if sure or (named[name] <= 0 and explained) else 0, "no text predicts it")
             elif told.get(name) and given.score == max(explained) < 0:
@@ -273,7 +279,16 @@ class _Choice:
             self.roles.target, self.roles.why["target"] = fields, "their values stand in the text"
             self.roles.doubted, self.taken = None, self.taken | {*fields}
             return
+        sure = any(of and named[name] >= SURE for name, of in told.items())
+        if not self.known.kind and (several := self.one_object([] if sure else fields, told, likely)):
+            self.roles.target, self.roles.why["target"] = several
+            self.roles.doubted, self.taken = None, self.taken | {*several[0]}
+            return
         self.best("target", found)
+        if self.roles.target in self.together:
+            self.roles.target, self.taken = [*self.together], self.taken | {*self.together}
+            self.roles.why["target"] += "; the codes have names only together"
+            return
         if not self.roles.target and fields and not self.known.kind:
             self.roles.target, self.roles.why["target"] = (
                 fields,
@@ -293,6 +308,36 @@ class _Choice:
                 self.roles.doubted = source.name  # nothing says which of the two is translated
         elif self.roles.target:
             self.leave_out_of_target(read)
+
+    def is_name_of(self, name: str) -> str | None:
+        """An id that has one name in this column, and no other id has it."""
+        label = self.columns[name]
+        ids = (of for of in self.columns.values() if of is not label and evidence.look(of) == "ids")
+        alike = (of for of in ids if label.is_label(3) and label.form == "text" and of.distinct == label.distinct)
+        return next((of.name for of in alike if evidence.of_one(of, label) and evidence.of_one(label, of)), None)
+
+    def one_object(
+        self, fields: list[str], told: dict[str, float | None], read: list[str]
+    ) -> tuple[list[str], str] | None:
+        """Columns that are one answer, and why: a name and its arguments, or what a text has or tells of one table of a join."""
+        labels = [name for name, of in told.items() if of and self.columns[name].is_label(3)]
+        objects = [name for name, of in told.items() if of and self.columns[name].form == "object"]
+        for name in (of for of in objects if not says(of, "answer")):
+            values = map(opened, self.columns[name].values)
+            keys = Column("", [",".join(sorted(of)) if isinstance(of, dict) else "" for of in values])
+            near = (one for one in labels if 0 < self.order[name] - self.order[one] < 3 and keys.distinct > 2)
+            gains = ((evidence.add_told(Evidence(), [self.columns[one]], keys) or 0, one) for one in near)
+            if label := next((one for gain, one in gains if gain > MOSTLY), None):
+                return [label, name], f"'{name}' has the arguments of each '{label}'"
+        for table, count in Counter(name.rpartition(".")[0] for name in fields).items():
+            own = [name for name in self.free() if name.rpartition(".")[0] == table]
+            if not table or count < 2 or table in self.columns or {*own} & {*read} or not {*own} & {*labels}:
+                continue
+            least = min(self.columns[name].empty for name in own) + evidence.MANY  # all rows have a stamp
+            dates = (name for name in own if self.columns[name].form == "time" and self.columns[name].empty > least)
+            found = {*fields, *labels, *dates}
+            return [name for name in own if name in found], f"what the text has or tells of '{table}'"
+        return None
 
     def is_in_words(self, name: str, code: str) -> bool:
         """Whether a label says in words what another says in codes."""
@@ -396,16 +441,18 @@ class _Choice:
         return targets if len(targets) > 1 or single else targets[0]
 
     def leave_out_of_target(self, texts: list[Column]) -> None:
-        """Take only the fields of an object that a text can tell, or the object in it, if no other of its values varies."""
+        """Take only the fields of an object that a text can tell, or the object or long text in it, if they tell nothing else."""
         inner = [name for name in self.columns if name.rpartition(".")[0] == self.roles.target]
         out = [name for name in inner if evidence.of_a_tool(self.columns[name], texts) or _OFFSET.search(name)]
-        varied = [name for name in inner if name not in out and self.columns[name].distinct > 1]
+        state = {name for name in inner if self.columns[name].lists & {"after", "score"}}
+        varied = [name for name in inner if name not in {*out, *state} and self.columns[name].distinct > 1]
+        told = {name for name in varied if evidence.tell(texts, self.columns[name])} if len(inner) > 1 else {*varied}
         nested = [name for name in varied if self.columns[name].form in ("object", "list")]
-        rest = [self.columns[name] for name in varied if name not in nested]
-        if len(nested) == 1 < len(inner) and not any(evidence.tell(texts, column) for column in rest):
-            one = f"{nested[0]}.0"  # of a list of one text
-            self.roles.target = one if one in self.columns and self.columns[one].all(str) else nested[0]
-            self.roles.why["target"] += f"; only '{nested[0]}' varies in it and can be predicted"
+        long = [name for name in varied if evidence.is_running(self.columns[name])]
+        if only := next((of[0] for of in (nested, long) if len(of) == 1 < len(inner) and told <= {*of}), None):
+            one = f"{only}.0"  # of a list of one text
+            self.roles.target = one if one in self.columns and self.columns[one].all(str) else only
+            self.roles.why["target"] += f"; what varies in it, and is told, is '{only}'"
             self.leave_out_of_target(texts)
         elif out and len(out) < len(inner):
             self.roles.target = self.one_or_list([name for name in inner if name not in out])
@@ -426,11 +473,14 @@ class _Choice:
         for name in self.free():
             words, of = words_of(name)[0], self.columns[name]
             alike = len(words) > 1 and any(words[at] == own[at] for at in ends) and not re.search(r"\d|[\W_]\w$", name)
-            alike = alike and not (
-                len(keys) > 2 and 2 * len(keys & of.keys.keys()) > len(keys | of.keys.keys())
-            )  # read twice
+            twice = len(keys) > 2 and 2 * len(keys & of.keys.keys()) > len(keys | of.keys.keys())
             alike = alike and name.rpartition(".")[0] == target.rpartition(".")[0] and name not in self.private
-            if alike and of.form in ("text", "number", "bool", "code") and not (of.mostly_empty or of.lists & out):
+            if (
+                alike
+                and not twice
+                and of.form in ("text", "number", "bool", "code")
+                and not (of.mostly_empty or of.lists & out)
+            ):
                 found += [name] * (leak(of, self.columns[target]) is None)
         return found
 
@@ -490,15 +540,19 @@ class _Choice:
                 if entity(name) is None and evidence.look(column := self.columns[name]):
                     others = [one for one in self.columns if one not in out and not related(one, name)]
                     evidence.add_alike(given, column, [self.columns[one] for one in others], answers)
-            passages = [
-                of for name, of in self.columns.items() if says(name, "context") and of.is_text and of.repeated > 1.5
-            ]
+            named = [of for name, of in self.columns.items() if says(name, "context")]
+            passages = [of for of in named if of.is_text and of.repeated > 1.5]
             others = [name for name in self.free() if name not in {*dict(found), *self.roles.targets}]
             for name in others if passages else ():
                 column, of = self.columns[name], passages[0]
                 short = of is not column and column.mean_chars < 100 and column.all((str, int))
                 if short and evidence.ENOUGH_GROUPS <= column.distinct <= of.distinct and evidence.of_one(of, column):
-                    found.append((name, Evidence(4, [f"rows with the same '{of.name}' have the same value"])))
+                    found.append((name, Evidence(4, [f"rows with one '{of.name}' have one of it"])))
+            for name, given in found:
+                if any(evidence.of_one(self.columns[name], self.columns[part]) for part in self.parts()):
+                    given.add(4, "its values are in one part of the split each")
+                if name == self.heading(texts):
+                    given.add(-5, "like a title")
             evidence.add_wider([(self.columns[name], given) for name, given in found if name not in self.private])
             fine = {name: 0 if entity(name) else -self.columns[name].distinct for name, _ in found}
             found.sort(key=lambda pair: (-pair[1].score, fine[pair[0]]))
@@ -510,6 +564,20 @@ class _Choice:
             self.taken = before
         if self.roles.group in self.columns and self.roles.group not in self.private:
             self.taken.add(self.roles.group)  # else its values are masked in the texts too
+
+    def parts(self) -> list[str]:
+        """Columns whose values name the parts of a split."""
+        words = {word for part in PARTS.values() for word in part}
+        full = (of for of in self.columns.values() if of.all(str) and not of.empty)
+        several = (of for of in full if of.distinct > 1 or says(of.name, "part"))
+        return [of.name for of in several if {key.strip().casefold() for key in of.keys} <= words]
+
+    def heading(self, texts: Sequence[tuple[str, Evidence]]) -> str | None:
+        """A column right before a text of the input that is like its title, if no name says what it is."""
+        names, ids = [*self.columns], [of for of in self.columns.values() if evidence.look(of) == "ids"]
+        at = (self.order[name] - 1 for name, given in texts if given.score >= ENOUGH["input"])
+        before = (names[of] for of in at if of >= 0)
+        return next((name for name in before if evidence.is_heading(self.columns[name], ids)), None)
 
     def input(self, texts: list[tuple[str, Evidence]]) -> None:
         roles, known = self.roles, self.known.inputs
@@ -530,6 +598,8 @@ class _Choice:
         for name, given in found:
             if (given.score >= ENOUGH["input"] or not chosen) and not self.repeats(name, chosen):
                 chosen.append(name)
+        if (title := self.heading(texts)) in free - {*chosen, None}:
+            chosen.append(str(title))
         if not chosen:  # nothing is like an input: the longest text that is left
             left = [name for name in free if self.columns[name].all(str) and name not in self.private]
             chosen = sorted(left, key=lambda name: -self.columns[name].mean_chars)[:1]
@@ -552,7 +622,7 @@ class _Choice:
         chosen.sort(key=lambda name: (not says(name, "headline"), self.order[name]))
         roles.input = chosen[0] if len(chosen) == 1 else "\n".join(map(_slot, chosen))
         reasons = {name: str(given) for name, given in found}
-        else_, why = "the answer uses it" if chosen[1:] else "the longest remaining text", roles.why
+        else_, why = "the answer has it, or like a title" if chosen[1:] else "the longest text that is left", roles.why
         why["input"] = "; ".join(f"{name}: {reasons.get(name, else_)}" for name in chosen)
         roles.runners_up["input"] = [pair for pair in found if pair[0] not in chosen][:SHOWN]
         self.taken |= set(chosen)
@@ -572,13 +642,9 @@ class _Choice:
             self.take("context", named[0], "by its name")
 
     def split(self) -> None:
-        words = {word for part in PARTS.values() for word in part}
-        for name in [*({PART} & self.columns.keys()), *self.free()]:
+        free = {PART, *self.free()}
+        for name in sorted(free & {*self.parts()}, key=lambda of: (of != PART, self.order[of])):
             column = self.columns[name]
-            if not column.all(str) or column.empty or not {key.strip().casefold() for key in column.keys} <= words:
-                continue
-            if column.distinct < 2 and not says(name, "part"):
-                continue
             if not (crossing := self.crossing(column)):
                 where = "the names of the files" if name == PART else "its values"
                 self.take("split", name, f"{where} name the parts of a split")
