@@ -252,7 +252,7 @@ def test_two_columns_that_have_names_only_together_are_the_answer(tmp_path: Path
             {
                 "sort": "R1" if n % 60 else "RT",
                 "RNUM": n // 2 + 1000,
-                "about": f"Query on lamp{n % 120} and more",
+                "about": f"Query on lamp{n % 120}",
                 "message": f"We have {said} here.",
             }
         )
@@ -281,7 +281,7 @@ def test_a_table_of_a_join_and_a_name_with_its_arguments_are_one_answer(tmp_path
     for n, row in enumerate(requests(240)):
         place, crates = f"{('Mill', 'Lake', 'Hill')[n % 3]} {'abcdefgh'[n % 8]}", n * 7 % 90 + 10
         lines.append(
-            f"{row['category']}: {words(n)}, {crates} at {place}\t{n}\t{row['category']}\t{place}\t{crates}\tK{n // 3 % 4}\t{row['category'][:1]}"
+            f"{row['category']}: {words(n)}, {crates} at {place}\t{n}\t{CODES[row['category']]}\t{place}\t{crates}\tK{n // 3 % 4}\t{row['category'][:1]}"
         )
     (tmp_path / "rows.tsv").write_text("\n".join([*lines, ""]), encoding="utf-8")
     assert proposed(tmp_path / "rows.tsv").roles.target == ["q.kind", "q.place", "q.crates"]
@@ -303,7 +303,7 @@ def test_values_that_a_letter_quotes_or_follows_are_read(tmp_path: Path) -> None
     rows = []
     for n in range(200):
         yes, eur, day = n % 3 == 0, n * 13 % 400 + 20, date(2024, n % 12 + 1, n % 28 + 1)
-        text = f"On {day.day} {day:%B %Y} you wrote. {'We are sorry' if yes else 'We were right'}, and pay {eur}.00. {words(n)}"
+        text = f"On {day.day} {day:%B %Y} you wrote. {'We are sorry' if yes else 'We were right'}, and pay {eur}.00 by post as soon as this can be done. {words(n)}"
         rows.append(
             {
                 "no": f"B{n:04}",
@@ -311,7 +311,7 @@ def test_values_that_a_letter_quotes_or_follows_are_read(tmp_path: Path) -> None
                 "day": f"{day}",
                 "eur": eur,
                 "ruling": ("no", "in part", "yes")[2 * yes],
-                "reply": text,
+                "final_answer": text,
             }
         )
         rows[-1]["env"] = "staging" if n % 20 == 3 else "live"

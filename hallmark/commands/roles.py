@@ -617,6 +617,7 @@ class _Choice:
                 of.name
                 for of in long
                 if of.mean_chars > evidence.SHORT
+                and evidence.of_its_name(of, "input") >= 0  # no draft
                 and evidence.right([base, of], target) > evidence.right([base], target) + MORE
             ]
         chosen.sort(key=lambda name: (not says(name, "headline"), self.order[name]))
