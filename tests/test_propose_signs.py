@@ -277,7 +277,7 @@ def test_what_no_part_of_a_split_shares_is_the_group_and_names_of_ids_are_no_ans
 
 
 def test_a_table_of_a_join_and_a_name_with_its_arguments_are_one_answer(tmp_path: Path) -> None:
-    lines = ["s.said\ts.day\tq.kind\tq.place\tq.crates\tq.by\ti.desk"]
+    lines = ["s.text\ts.day\tq.kind\tq.place\tq.crates\tq.by\ti.desk"]
     for n, row in enumerate(requests(240)):
         place, crates = f"{('Mill', 'Lake', 'Hill')[n % 3]} {'abcdefgh'[n % 8]}", n * 7 % 90 + 10
         lines.append(
@@ -288,10 +288,10 @@ def test_a_table_of_a_join_and_a_name_with_its_arguments_are_one_answer(tmp_path
     rows = []
     for n in range(300):
         at, place = n * 7 % 9, f"{('Mill', 'Lake', 'Hill')[n % 3]}"
-        call = {"does": f"{'abcdefghi'[at]}_turn", "with": json.dumps({f"in{at % 3}": place, "to": n % 90})}
+        call = {"does": f"{'abcdefghi'[at]}_turn", "with": json.dumps({f"in{at % 3}": place, "to": n})}
         rows.append(
             {
-                "said": f"{'abcdefghi'[at] * 4} turn {place} to {n % 90} {words(n)}",
+                "text": f"{'abcdefghi'[at] * 4} turn {place} to {n} {words(n)}",
                 **call,
                 "spoken_answer": f"It is {place}",
             }
@@ -303,7 +303,7 @@ def test_values_that_a_letter_quotes_or_follows_are_read(tmp_path: Path) -> None
     rows = []
     for n in range(200):
         yes, eur, day = n % 3 == 0, n * 13 % 400 + 20, date(2024, n % 12 + 1, n % 28 + 1)
-        text = f"On {day.day} {day:%B %Y} you wrote. {'We are sorry' if yes else 'We were right'}, and pay {eur}.00 by post as soon as this can be done. {words(n)}"
+        text = f"You wrote on {day.day} {day:%B %Y}. {'We are sorry' if yes else 'We were right'}, and pay {eur}.00 by post as soon as this can be done. {words(n)}"
         rows.append(
             {
                 "no": f"B{n:04}",

@@ -41,7 +41,6 @@ FEW_COPIED = 0.05
 COPIED = 0.4  # share of an object's values that stand in the texts, from which on it is an answer read off them
 MOST_WORDS_OF_A_NAME = 4
 ENOUGH_GROUPS = 8  # values of a column by which a split can hold some out
-WIDE = 24  # and so many that a holdout has several, of one that holds all rows of another's
 OF_LABELS = ("answer", "channel", "keywords", "kind_of", "staff")  # what ids can't be: a device is one, and an ear tag
 LEAST, PLAUSIBLE = 3.0, 1.5  # points that a group needs, and one that is to be checked
 MANY = 10  # values that are more than the labels of most tasks
@@ -552,7 +551,9 @@ def add_wider(found: Sequence[tuple[Column, Evidence]]) -> None:
             same = one or column.distinct > MOSTLY * other.distinct
             same = same and named_like_id(other.name) > named_like_id(column.name)
             like = like and not same  # one to one but for a few
-            enough = min(of.score, given.score) >= LEAST and other.distinct > column.distinct >= WIDE
+            enough = (
+                min(of.score, given.score) >= LEAST and other.distinct > column.distinct >= 2 * MANY
+            )  # else few are held out
             if enough and of_one(other, column):
                 points = max(1.5, of.score + 0.5 - given.score) if like else 0
                 given.add(points, f"holds all rows of each {other.name}")

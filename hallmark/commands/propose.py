@@ -213,8 +213,8 @@ def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
         doubt = f"{'; '.join(sets[:FEW])}{more}: each may be one label under several names, which the text does not tell apart"
         proposal.warnings.append(f"{doubt}. If so, write the same one in the data")
     orders = [path.name for path, said in texts_near(file) if path.suffix in (".txt", ".md") and gives_orders(said)]
-    said = f"{', '.join(orders)} next to it reads like instructions: copy what matters into task.system_prompt"
-    proposal.warnings += other_lists(file, len(rows)) + gone + [said] * bool(orders)
+    hint = f"{', '.join(orders)} next to it reads like instructions: copy what matters into task.system_prompt"
+    proposal.warnings += other_lists(file, len(rows)) + gone + [hint] * bool(orders)
     calls = "" if chat and chat.answer and task.kind == "tool_call" else calls  # a response is one answer
     if calls and roles.target == "turns.target":
         proposal.set("data", "target", "turns.target", "the assistant's calls, or its last answer if it calls nothing")

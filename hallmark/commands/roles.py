@@ -12,7 +12,7 @@ from typing import Any
 from hallmark.base.records import columns_of
 from hallmark.commands import evidence
 from hallmark.commands.answer_leaks import Leak, leak
-from hallmark.commands.columns import MOSTLY, SHAPES, Column, answers_of, entity, says, tools_in, words_of
+from hallmark.commands.columns import SHAPES, Column, answers_of, entity, says, tools_in, words_of
 from hallmark.commands.evidence import COPIED, Evidence, is_id
 from hallmark.data.conversations import PART, PARTS, beyond, sentences
 from hallmark.data.copied import opened
@@ -25,6 +25,7 @@ SHOWN = 3  # runners-up of a role
 MORE = 0.1  # share of the answers that a text must tell beyond the main one, unless it is named like what is read
 MORE_WORDS = 0.03  # of their words, if they are texts
 SURE = 5.0  # points of a name that says answer
+ARGUMENTS = 0.7  # share of what guessing misses, from which on a name tells the keys of its arguments
 WEAK = 0.4  # share of what guessing misses, up to which a text hardly tells a label
 TRANSLATED = 9.6  # points of a translation, one less next to a label that is named like the answer and told
 CLOSE = 2.0  # points by which a label must lead a text, or a text a label
@@ -244,8 +245,8 @@ class _Choice:
                 one and one.sure for one in held
             ):
                 given.add(-5, "a part of an answer")
-            elif not told.get(name) and (of := self.is_name_of(name)):
-                given.add(-3, f"the name of {of}")
+            elif not told.get(name) and (owner := self.is_name_of(name)):
+                given.add(-3, f"the name of {owner}")
             elif told.get(name) is False:
                 given.add(-9 if sure or (named[name] <= 0 and explained) else 0, "no text predicts it")
             elif told.get(name) and given.score == max(explained) < 0:
@@ -327,7 +328,7 @@ class _Choice:
             keys = Column("", [",".join(sorted(of)) if isinstance(of, dict) else "" for of in values])
             near = (one for one in labels if 0 < self.order[name] - self.order[one] < 3 and keys.distinct > 2)
             gains = ((evidence.add_told(Evidence(), [self.columns[one]], keys) or 0, one) for one in near)
-            if label := next((one for gain, one in gains if gain > MOSTLY), None):
+            if label := next((one for gain, one in gains if gain > ARGUMENTS), None):
                 return [label, name], f"'{name}' has the arguments of each '{label}'"
         for table, count in Counter(name.rpartition(".")[0] for name in fields).items():
             own = [name for name in self.free() if name.rpartition(".")[0] == table]
