@@ -16,7 +16,7 @@ from tests.workspace import ROOT
 # `service`, and nothing imports a recipe. With the lines of Python that each may have: who needs more decides it here.
 ROOMS = {
     "base": 4_241, "task": 1_210, "mask": 9_472, "data": 4_383, "model": 3_950, "serve": 2_340, "answer": 4_263, "judge": 4_202,
-    "release": 2_015, "page": 838, "params": 960, "plan": 1_255, "commands": 8_516, "service": 8_830,
+    "release": 2_015, "page": 838, "params": 960, "plan": 1_255, "commands": 8_514, "service": 8_830,
 }  # fmt: skip
 OTHERS = {"stages": 2_390, "tests": 37_600, "noxfile.py": 200}  # lines
 PAGES, WORDS = 20, 29_900  # of docs/

@@ -551,9 +551,7 @@ def add_wider(found: Sequence[tuple[Column, Evidence]]) -> None:
             same = one or column.distinct > MOSTLY * other.distinct
             same = same and named_like_id(other.name) > named_like_id(column.name)
             like = like and not same  # one to one but for a few
-            enough = (
-                min(of.score, given.score) >= LEAST and other.distinct > column.distinct >= 2 * MANY
-            )  # else few are held out
+            enough = min(of.score, given.score) >= LEAST and other.distinct > column.distinct >= 2 * MANY
             if enough and of_one(other, column):
                 points = max(1.5, of.score + 0.5 - given.score) if like else 0
                 given.add(points, f"holds all rows of each {other.name}")
