@@ -271,9 +271,21 @@ def test_what_no_part_of_a_split_shares_is_the_group_and_names_of_ids_are_no_ans
     )
     found = proposed(write(tmp_path, [row | {"answer": f"It is {words(n)}."} for n, row in enumerate(rows)]))
     assert (found.roles.group, found.roles.split) == ("herb", "split")
+    wide = [row | {"answer": f"It is {words(n)}.", "shop_no": f"S{n // 20 % 11}"} for n, row in enumerate(rows)]
+    assert proposed(write(tmp_path, wide)).roles.group == "herb", "a wider one that the split cuts loses"
     rows = requests(device=lambda n, _: f"FR-{n % 30:03}", named=lambda n, _: f"Press {'abcde'[n % 5]} of hall {n % 6}")
     roles = proposed(write(tmp_path, [{"trade": row.pop("category")} | row for row in rows])).roles
     assert (roles.target, roles.group) == ("trade", "device")
+
+
+def test_choices_in_the_rows_name_their_codes_and_what_never_varies_is_no_name(tmp_path: Path) -> None:
+    options = [{"id": code, "text": kind} for kind, code in CODES.items()]
+    rows = requests(options=lambda n, kind: options, accept=lambda n, kind: [CODES[kind]], name=lambda n, kind: "Kate")
+    for row in rows:
+        del row["category"]
+    found = proposed(write(tmp_path, rows))
+    assert found.roles.target == "accept.0" and "name" not in found.roles.identity
+    assert found.edits["data"]["labels"] == {code: kind for kind, code in CODES.items()}
 
 
 def test_a_table_of_a_join_and_a_name_with_its_arguments_are_one_answer(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ class Column:
     name: str
     values: list[Any] = field(repr=False, default_factory=list)
     source: str | None = None  # the column that its spans are counted in
-    has_names: bool = False  # its codes, in a file next to the data
+    has_names: bool = False  # its codes, in the data or in a file next to them
 
     def __post_init__(self) -> None:
         self.given = [value for value in self.values if value is not None and value != "" and value != []]

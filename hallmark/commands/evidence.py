@@ -36,6 +36,7 @@ from hallmark.data.missing import is_blank
 from hallmark.data.spans import BY_LABEL, OF_A_TOOL
 from hallmark.task.evidence import Source
 
+OF_A_PART = "each of its values is in one part of the split"
 SHORT = 40  # characters: a label, a headline; longer is running text
 FEW_COPIED = 0.05
 COPIED = 0.4  # share of an object's values that stand in the texts, from which on it is an answer read off them
@@ -120,7 +121,7 @@ def of_target(column: Column, private: bool) -> Evidence | None:
         return None
     given.add_name(column, "target", ("channel",) if given.score == 4 else ())  # a domain, say, is no channel here
     if column.has_names:
-        given.add(2.5, "its codes have names in a file next to the data")
+        given.add(2.5, "its codes have names")
     if private:
         given.add(-4, "private")
     if column.distinct < 2 or column.mostly_empty:
@@ -551,6 +552,7 @@ def add_wider(found: Sequence[tuple[Column, Evidence]]) -> None:
             same = one or column.distinct > MOSTLY * other.distinct
             same = same and named_like_id(other.name) > named_like_id(column.name)
             like = like and not same  # one to one but for a few
+            like = like and (OF_A_PART in given.reasons or OF_A_PART not in of.reasons)
             enough = min(of.score, given.score) >= LEAST and other.distinct > column.distinct >= 2 * MANY
             if enough and of_one(other, column):
                 points = max(1.5, of.score + 0.5 - given.score) if like else 0

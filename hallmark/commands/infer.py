@@ -86,7 +86,7 @@ def _classification(column: Column, names: Mapping[str, str]) -> Inferred:
     found = Inferred("classification", {"enum": spelled}, f"{len(spelled)} labels")
     found.names = used
     if used:
-        found.why += ", whose names are in a file next to the data"
+        found.why += ", whose names are known"
     elif column.form == "number":
         found.why += ", written as numbers"
         said = 'the labels are numbers: write their names, ["first", ...] or {"0": "first", ...}, to a JSON file next to the data, or to '

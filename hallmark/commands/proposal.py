@@ -95,7 +95,7 @@ class Proposal:
             absent = "no column fits; a hash of the row" if key in ("id", "group") and value == "row.id" else None
             self.set("data", key, value, roles.why.get(key, absent))
             if key == "target":
-                self.set("data", "labels", task.names, "as the file next to the data says" if task.names else None)
+                self.set("data", "labels", task.names, "as the data or a file next to them say" if task.names else None)
         self.set("data", "no_answer", [])
         self.set("data", "chat", roles.chat)
         read = {name for text in (roles.input, roles.context) if text for name in columns_of(text)}

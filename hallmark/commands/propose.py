@@ -139,6 +139,8 @@ def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
         raise HallmarkError(error.problem, file=path, row=number, field=error.field, remedy=error.remedy) from None
     check_known(known, columns, file)
     names = {name: label_names(file, of, columns.keys()) for name, of in columns.items() if of.is_code()}
+    listed = choices_in(rows[0])
+    names |= {name: listed for name, of in columns.items() if of.keys and of.keys.keys() <= listed.keys()}
     read_as, together = dict(columns), coded_together(file, [columns[name] for name in names])
     for name, of in names.items():
         values = [of.get(str(value), value) for value in columns[name].values]
@@ -276,6 +278,13 @@ def coded_together(file: Path, codes: list[Column]) -> list[str]:
                     if len(rows) > max(codes[at].distinct for at in pair) and rows <= keys:
                         return [codes[at].name for at in sorted(pair)]
     return []
+
+
+def choices_in(row: dict[str, Any]) -> dict[str, str]:
+    """The names of choices that a row lists itself, as Prodigy's `options`: `[{"id": "FF", "text": "Crime"}]`."""
+    items = [item for value in row.values() if isinstance(value, list) for item in value if isinstance(item, dict)]
+    pairs = [(item["id"], item["text"]) for item in items if item.keys() >= {"id", "text"}]
+    return {key: name for key, name in pairs if isinstance(key, str) and isinstance(name, str)}
 
 
 def label_names(file: Path, answers: Column, columns: Set[str]) -> dict[str, str]:

@@ -551,7 +551,7 @@ class _Choice:
                     found.append((name, Evidence(4, [f"rows with one '{of.name}' have one of it"])))
             for name, given in found:
                 if any(evidence.of_one(self.columns[name], self.columns[part]) for part in self.parts()):
-                    given.add(4, "its values are in one part of the split each")
+                    given.add(4, evidence.OF_A_PART)
                 if name == self.heading(texts):
                     given.add(-5, "like a title")
             evidence.add_wider([(self.columns[name], given) for name, given in found if name not in self.private])
@@ -679,6 +679,8 @@ def identity(column: Column) -> str | None:
     for kind, count in kinds.most_common(1):
         if count > 0.8 * min(len(column.texts), 500) and kind in IDENTITY:
             return kind
+    if column.distinct == 1 < len(column.given):  # `name: ChatOpenAI` in each row
+        return None
     return next((kind for kind, pattern in IDENTITY.items() if re.search(pattern, _plain(column.name))), None)
 
 
