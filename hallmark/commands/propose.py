@@ -257,7 +257,7 @@ def other_lists(file: Path, count: int) -> list[str]:
 def texts_near(file: Path) -> Iterator[tuple[Path, str]]:
     """The small files of text next to the data, and what they say."""
     folder = file if file.is_dir() else file.parent
-    near = {*folder.iterdir(), *folder.glob(f"{CODEBOOK}/*")} - {*files_of(file)}
+    near = {*folder.iterdir(), *folder.glob(f"{CODEBOOK}/*")} - {*files_of(file)}  # sorted below
     for path in sorted(path for path in near if path.suffix in (*TABLES, ".json", ".md") and path.is_file()):
         if path.stat().st_size <= MOST_NAMES:
             with suppress(UnicodeDecodeError):
