@@ -100,7 +100,14 @@ def view(text: str, stand_ins: Sequence[tuple[int, int, str]] = ()) -> View:
         add(stand_in, start, end)
         at = end
     add_text(at, len(text))
-    return View(_MIXED.sub(lambda word: word[0].translate(_ALIKE), "".join(shown)), starts, ends)
+    return View(_latin("".join(shown)), starts, ends)
+
+
+def _latin(text: str) -> str:
+    """A text in which letters of other scripts that look like Latin ones, next to such, are Latin."""
+    if not _MIXED.search(text):
+        return text
+    return re.sub(r"\w+", lambda word: word[0].translate(_ALIKE) if _MIXED.search(word[0]) else word[0], text)
 
 
 def hidden(text: str) -> list[tuple[int, int]]:
@@ -123,8 +130,7 @@ def decoded(token: str) -> str | None:
     return text if re.sub(r"[\t\r\n]", "", text).isprintable() else None
 
 
-# Letters of other scripts that look like Latin ones next to them.
-_MIXED = re.compile(r"\w*(?:[A-Za-z][\u0391-\u0458]|[\u0391-\u0458][A-Za-z])\w*")
+_MIXED = re.compile(r"[A-Za-z][\u0391-\u0458]|[\u0391-\u0458][A-Za-z]")
 _ALIKE = str.maketrans("аеорсухіјѕԁһАВЕКМНОРСТУХІЈЅΑΒΕΖΗΙΚΜΝΟΡΤΥΧο", "aeopcyxijsdhABEKMHOPCTYXIJSABEZHIKMNOPTYXo")
 _STANDARD = str.maketrans("-_", "+/")
 _MARK = re.compile(f"[{_MARKS}]")
