@@ -19,7 +19,7 @@ ROOMS = {
     "release": 2_010, "page": 834, "params": 956, "plan": 1_253, "commands": 8_633, "service": 8_830,
 }  # fmt: skip
 OTHERS = {"stages": 2_360, "tests": 37_394, "noxfile.py": 200}  # lines
-PAGES, WORDS = 20, 28_917  # of docs/
+PAGES, WORDS = 20, 28_927  # of docs/
 
 
 @cache
