@@ -33,7 +33,7 @@ from hallmark.commands.columns import (
 from hallmark.data.conversations import PART, TURNS
 from hallmark.data.copied import opened, pairs, spellings
 from hallmark.data.missing import is_blank
-from hallmark.data.spans import BY_LABEL, OF_A_TOOL
+from hallmark.data.spans import BY_CHOICE, BY_LABEL, OF_A_TOOL
 from hallmark.task.evidence import Source
 
 OF_A_PART = "each of its values is in one part of the split"

@@ -30,6 +30,7 @@ from hallmark.data.leftover import enums, private_labels
 from hallmark.data.missing import is_blank
 from hallmark.data.nested import value_at
 from hallmark.data.spans import BY_CHOICE, BY_LABEL, LABELS, annotations_in, spans_in
+from hallmark.mask.lexicon import is_common, last_names
 from hallmark.mask.masking import TAG
 from hallmark.release.model_card import FILL_IN
 from hallmark.task.kinds import KINDS
@@ -45,7 +46,7 @@ NAMED = 5  # repeated ids whose rows are named
 FEW = 10  # rows of a label that can hardly be learned
 GIANT = 0.2  # share of the rows above which a group gets a warning
 SOME, MOST = 0.2, 0.5  # shares of rows that are void, of labels that look like people's names
-SAMPLE = "said so far of the sample; certify refuses it until you have"
+SAMPLE = "the sample's text is gone; certify refuses this until you have"
 
 
 @dataclass
@@ -298,7 +299,7 @@ class Proposal:
             self.set("certify", "limits", [FILL_IN], f"{SAMPLE} named some limits")
             why = "most texts look like it" if self.language else f"{SAMPLE} named them"
             self.set("certify", "languages", [self.language or FILL_IN], why)
-            self.set("certify", "tags", [], "the sample's are gone; may stay empty")
+            self.set("certify", "tags", [], "the sample's are removed; may stay empty")
 
     def set_gate(self, params: Params) -> None:
         """Propose the gate that the kind starts with, against the baselines that there are."""

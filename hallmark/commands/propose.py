@@ -145,7 +145,7 @@ def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
     for name, of in names.items():
         values = [of.get(str(value), value) for value in columns[name].values]
         read_as[name] = Column(name, values, has_names=bool(of) or name in together)
-    roles = guess(read_as, known, together)
+    roles = guess(read_as, known, note, together)
     roles.chat = chat.model_dump() if chat else None
     target = columns.get(roles.targets[0]) if known.kind in (None, "extraction") else None
     if target and not roles.targets[1:] and (several := labels_in(target)):

@@ -78,17 +78,22 @@ class Known:
     kind: str | None = None
 
 
-def guess(columns: dict[str, Column], known: Known | None = None, together: Sequence[str] = ()) -> Guess:
+def guess(
+    columns: dict[str, Column], known: Known | None = None, note: str | None = None, together: Sequence[str] = ()
+) -> Guess:
     """Choose a column for each role: what the user knows, else what has the most evidence.
 
-    `together`: columns that are an answer only together, as a group of codes and the code in it.
+    `note`: that on whole conversations. `together`: columns that are an answer only together, as a group of codes and the
+    code in it.
     """
-    return _Choice(columns, known or Known(), together).all()
+    return _Choice(columns, known or Known(), note, together).all()
 
 
 class _Choice:
-    def __init__(self, columns: dict[str, Column], known: Known, together: Sequence[str] = ()) -> None:
-        self.columns, self.known, self.together = columns, known, together
+    def __init__(
+        self, columns: dict[str, Column], known: Known, note: str | None = None, together: Sequence[str] = ()
+    ) -> None:
+        self.columns, self.known, self.note, self.together = columns, known, note, together
         self.order = {name: at for at, name in enumerate(columns)}
         self.roles = Guess()
         self.taken: set[str] = set()
@@ -453,7 +458,7 @@ class _Choice:
         if only := next((of[0] for of in (nested, long) if len(of) == 1 < len(inner) and told <= {*of}), None):
             one = f"{only}.0"  # of a list of one text
             self.roles.target = one if one in self.columns and self.columns[one].all(str) else only
-            self.roles.why["target"] += f"; what varies in it, and is told, is '{only}'"
+            self.roles.why["target"] += f"; only '{only}' varies in it and can be predicted"
             self.leave_out_of_target(texts)
         elif out and len(out) < len(inner):
             self.roles.target = self.one_or_list([name for name in inner if name not in out])
@@ -548,7 +553,7 @@ class _Choice:
                 column, of = self.columns[name], passages[0]
                 short = of is not column and column.mean_chars < 100 and column.all((str, int))
                 if short and evidence.ENOUGH_GROUPS <= column.distinct <= of.distinct and evidence.of_one(of, column):
-                    found.append((name, Evidence(4, [f"rows with one '{of.name}' have one of it"])))
+                    found.append((name, Evidence(4, [f"rows with the same '{of.name}' have the same value"])))
             for name, given in found:
                 if any(evidence.of_one(self.columns[name], self.columns[part]) for part in self.parts()):
                     given.add(4, evidence.OF_A_PART)
@@ -624,7 +629,7 @@ class _Choice:
         chosen.sort(key=lambda name: (not says(name, "headline"), self.order[name]))
         roles.input = chosen[0] if len(chosen) == 1 else "\n".join(map(_slot, chosen))
         reasons = {name: str(given) for name, given in found}
-        else_, why = "the answer has it, or like a title" if chosen[1:] else "the longest text that is left", roles.why
+        else_, why = "the answer uses it, or like a title" if chosen[1:] else "the longest remaining text", roles.why
         why["input"] = "; ".join(f"{name}: {reasons.get(name, else_)}" for name in chosen)
         roles.runners_up["input"] = [pair for pair in found if pair[0] not in chosen][:SHOWN]
         self.taken |= set(chosen)

@@ -206,8 +206,9 @@ def passages(value: Any) -> Any:
 
 def parts(value: Any) -> list[str] | None:
     """The labels in a list, or in a text with `;`, `|` or ` + ` between them; None if there are none."""
+    value = value["choices"] if isinstance(value, dict) and value.keys() == {"choices"} else value
     items = re.split(r"[;|]| \+ ", value) if isinstance(value, str) else value if isinstance(value, list) else []
-    return sorted({str(item).strip() for item in items} - {""}, key=lambda label: (label.casefold(), label)) or None
+    return [label for label in _labels(items) if label] or None
 
 
 MADE = {JOINED: joined, PASSAGES: passages, LABELS: parts}

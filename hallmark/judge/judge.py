@@ -105,7 +105,7 @@ class Judge:
 
     def too_few(self, rule: Rule) -> Rule:
         """A rule that would fail, if the sample were large enough to say no."""
-        note = f"It fails if it is the same {self.where} of the size that the gate asks for. {self.sampled}".strip()
+        note = f"With the same value {self.where} as large as the gate asks for, it fails. {self.sampled}".strip()
         return replace(rule, outcome=UNSURE, note=note)
 
 

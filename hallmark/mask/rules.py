@@ -310,8 +310,8 @@ _CUE = [
     (
         kind,
         compiled(
-            rf"\b(?:{cue})(?!\w)(?:['’]s\b)?(?:\s+(?:is|was|=|are|to|for|of|(?P<foreign>ist|war|lautet|est|était|es|era|è|é))\b)?\s*[:=#-]*\s*"
-            rf"(?:(?P<quote>[\"'`])(?!\s*[:,\]}}])(?P<quoted>{_QUOTED if kind == 'SECRET' else value})(?P=quote)|(?P<bare>{value}))(?!['’]?\w)",
+            rf"\b(?:{cue})(?!\w)(?:['’]s\b)?(?:\s+(?:(?P<whose>(?:for|to|of|on)(?:[ ]\w+){{1,3}}[ ])?(?:is|was)|=|are|to|for|of|(?P<foreign>ist|war|lautet|est|était|es|era|è|é))\b)?\s*[:=#-]*\s*"
+            rf"(?:[>(*]{{0,2}}\s?(?P<quote>[\"'`]|\*\*)(?!\s*[:,\]}}])(?P<quoted>{_QUOTED if kind == 'SECRET' else value})(?P=quote)|(?P<bare>{value}))(?!['’]?\w)",
             re.IGNORECASE,
         ),
     )
