@@ -216,7 +216,7 @@ def test_a_record_shows_input_target_both_outputs_and_what_differs(built, open_p
     assert amount.locator("td").all_inner_texts()[0] == "49.9"
     assert amount.locator("td.missing").count() == 2
     assert record.locator("pre").nth(2).locator("mark").count() == 0  # prose: too unlike the target to mark
-    assert "nothing is marked" in record.inner_text()
+    assert "Too different from the target" in record.inner_text()
 
 
 def test_each_label_has_a_matrix_whose_numbers_lead_to_their_records(built, open_page):
