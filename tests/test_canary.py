@@ -292,7 +292,7 @@ def test_a_plan_says_what_prods_customers_can_show():
     assert failed.least_worse > failed.margin - failed.least_margin, "what is shown to be within the margin is promoted"
     shadow = {one.rule: one for one in needed(*of, 0.0, shadow=True)}
     assert shadow["price"].customers < found["price"].customers
-    assert "at most, if a canary is asked in the shadow" in words([failed], 1.0, 0.0, shadow=True)[0]
+    assert "at most, if a canary in the shadow is asked" in words([failed], 1.0, 0.0, shadow=True)[0]
     for nobody in (0.0, 1.0):
         (line,) = words(list(found.values()), 1.0, nobody, shadow=False)
         assert "customers of both" in line

@@ -448,7 +448,7 @@ def test_a_text_that_is_too_long_or_no_request_is_refused_unlogged(
 def test_a_model_that_cannot_be_loaded_is_said_at_the_start_and_what_is_printed_is_no_answer(
     params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "sitecustomize.py").write_text("print('null')")
+    (tmp_path / "sitecustomize.py").write_text("print('null', flush=True)")  # before it is ended
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{ROOT}")
     mask = params.mask.model_copy(update={"ner": params.mask.ner.model_copy(update={"model": "en_none"})})
     with pytest.raises(HallmarkError, match=r"mask\.ner\.model"):

@@ -98,7 +98,7 @@ def test_html_in_the_input_is_noticed(tmp_path: Path, tagged: int, markup: str) 
         row["text"] = f"<p>{row['text']}</p> <NAME_1>"
     found = proposed(write(tmp_path, rows))
     assert found.edits["data"]["markup"] == markup
-    assert bool(tagged) == (f"{tagged} of 40 rows have tags" in f"{found.reasons} {found.warnings}")
+    assert bool(tagged) == (f"{tagged} of 40 rows have HTML tags" in f"{found.reasons} {found.warnings}")
 
 
 @pytest.mark.parametrize("form", ["studio", "texts", "bounds", "triples", "tags"])
@@ -285,7 +285,7 @@ def test_a_schema_says_what_the_values_have_in_common() -> None:
 
 def test_calls_have_the_parameters_of_their_tools_unless_they_break_them(tmp_path: Path) -> None:
     file = tool_exports.openai_tools(tmp_path)
-    assert "else they call no tool, and are left out" in proposed(file).task.doubts[0]
+    assert "otherwise they call no tool, and are left out" in proposed(file).task.doubts[0]
     task = proposed(file, refusal=tool_exports.CANNOT).task
     options = [option["properties"] for option in task.schema["items"]["oneOf"]]
     assert {option["name"]["const"]: option["arguments"] for option in options} == {
@@ -660,7 +660,7 @@ def test_an_object_next_to_the_notes_of_a_tool_is_the_answer_and_what_it_copies_
     assert (found.roles.target, found.roles.input) == ("check.got", "scan")
     properties = found.task.schema["properties"]
     assert properties["town"] == {"type": ["string", "null"]} and properties["way"] == {"enum": ["post", "van"]}
-    assert "'sent' is left out of the input: it has values of the answer" in str(found.warnings)
+    assert "'sent' is left out of the input: it has more values of the answer" in str(found.warnings)
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
     [
         ("https://ann:se/cr@t@host/x", "https://host/x"),
         ("https://host/org/repo@v1.2", "https://host/org/repo@v1.2"),
-        ("ssh://host:22/me@corp/x", "ssh://host:22/me@corp/x"),
+        ("ssh://host:22/me@corp/x", "ssh://corp/x"),  # :22/me may be a password
     ],
 )
 def test_an_error_shows_an_address_without_user_and_password(address: str, shown: str) -> None:

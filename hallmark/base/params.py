@@ -121,7 +121,7 @@ class Chat(Block):
     internal: dict[Text, list[Text]] = Field(
         description="keys of a turn, with values that mark it as not seen by users"
     )
-    opening: Text | None = Field(None, description="the column with what was said before: a turn, or a text")
+    opening: Text | None = Field(description="the column with what was said before: a turn, or a text")
 
 
 class Data(Block):

@@ -80,7 +80,7 @@ def _logged(lists: dict[str, list[list[Any]]], messages: Counter[str], rows: int
         answers = [name for name, count in (found | (messages if due else {})).items() if 2 * count > rows]
         if answers and names <= ROLES.keys() and 4 * len(chats) > 3 * rows:
             roles = {name: ROLES[name] for name in sorted(names | {"assistant"})}
-            where = {"turns": path, "role": "role", "text": "content", "roles": roles}
+            where = {"turns": path, "role": "role", "text": "content", "roles": roles, "opening": None}
             return Chat.model_validate(where | {"answer": max(reversed(answers), key=_meant), "internal": {}})
     return None
 
@@ -156,7 +156,7 @@ def _layout(path: str, chats: list[list[Any]]) -> Chat | None:
         of.name: marks for of in columns if of.name not in (best[1], text) and (marks := _internal(of, turns, users))
     }
     where = {"turns": path, "role": best[1], "text": text, "roles": best[2]}
-    return Chat.model_validate(where | {"answer": None, "internal": hidden})
+    return Chat.model_validate(where | {"answer": None, "internal": hidden, "opening": None})
 
 
 def _internal(column: Column, turns: list[Any], users: list[Any]) -> list[str]:
