@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from hallmark.base.errors import HallmarkError
-from hallmark.base.files import DEDUPED, HOLDOUT_LOCK, REPORTS, sha256_file
+from hallmark.base.files import BASE, DEDUPED, HOLDOUT_LOCK, REPORTS, sha256_file
 from hallmark.base.key import VARIABLE, digest_of, keyed_source, pseudonym, source_digest
 from hallmark.data.grouping import assign, draw
 from hallmark.data.near import normalise, text_of
@@ -25,6 +25,7 @@ from hallmark.judge.recount import recount
 from stages import dedupe, split
 from tests import workspace
 from tests.rows import checked_rows, near_pairs_by_hand, params_with, record, refused, write_lines, write_masked
+from tests.tiny import make_tiny_base
 from tests.workspace import git_init, make_workspace, run
 
 FILES = [*split.FILES.values(), HOLDOUT_LOCK, REPORTS / "split.json"]
@@ -635,10 +636,11 @@ def test_dvc_keeps_the_lock_and_sees_what_becomes_of_it(tmp_path: Path) -> None:
     folder = make_workspace(tmp_path / "repo", {"dedupe.gold": None, "task.kind": "text", "task.refusal": None})
     yaml = YAML()
     pipeline = yaml.load((folder / "dvc.yaml").read_text(encoding="utf-8"))
-    stages = {name: pipeline["stages"][name] for name in ("dedupe", "split")}
+    stages = {name: pipeline["stages"][name] for name in ("code", "dedupe", "split")}
     with (folder / "dvc.yaml").open("w", encoding="utf-8") as stream:
         yaml.dump({"stages": stages}, stream)
     write_masked(made(200, 30), folder / "data/masked.parquet")
+    make_tiny_base(folder / BASE)
     git_init(folder)
 
     def repro() -> str:

@@ -427,6 +427,10 @@ def _is_strange(word: str) -> bool:
         return False
     if is_given_name(word):
         return True
+    if "-" in word:  # "smith-jones", not "web-shop"
+        parts = word.split("-")
+        names = [part in first_names() or part in last_names() or _is_strange(part) for part in parts]
+        return all(names) and not (all(map(is_word, parts)) or any(map(is_stop, parts)))
     spoken = len(set(word)) > 2 and re.search(r"[aeiouy]", word)  # not "hmmm", not an abbreviation
     return bool(spoken) and not is_word(word) and word not in places()
 

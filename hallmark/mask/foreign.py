@@ -73,7 +73,7 @@ _RESIDENCE = compiled(
 )
 _AGE = compiled(
     rf"(?<![^\W_])(?i:(?-i:{UP})[^\W\d_]+,(?=[ ]\d\d)|(?:ik ben|bin|ist|is|tengo|tiene|tenía|tenho|tem|tinha|ho|ha|aveva|j['’]ai|a|avait|mit|con|met)|(?<=,[ ])(?:de|di|von|van))[ ]"
-    r"(?P<age>\d{1,3})[ ](?:jahre[ ]alt|jaar(?:[ ]oud)?(?=[ ](?:en|oud)|[,.])|años|anos|ans|anni)(?![^\W_])(?![ ](?:de|di|d['’])[ ](?!edad|idade|età))",
+    r"(?P<age>\d{1,3})[ ](?:jahre[ ]alt|jaar(?:[ ]oud)?(?=[ ](?:en|oud)|[,.])|años|anos|ans|anni)(?![^\W_])(?![ ](?:d[ei][ ]|d['’][ ]?)(?!edad|idade|età|âge))",
     re.IGNORECASE,
 )
 _NATION = compiled(
