@@ -246,7 +246,7 @@ _UNMARKED = re.compile(
 def is_contraction(word: str) -> bool:
     """Whether a folded word is a pronoun, question word or auxiliary run together with another: "i've", "don't"."""
     if "'" not in word and "’" not in word:
-        return _UNMARKED.fullmatch(word) is not None
+        return len(word) < 9 and _UNMARKED.fullmatch(word) is not None
     match = _CONTRACTION.fullmatch(word)
     return match is not None and (match["head"] in stop_words() or word.endswith(("n't", "n’t")) or word[:3] == "let")
 
@@ -263,12 +263,15 @@ def is_plain(word: str) -> bool:
     return word in EVERYDAY or is_contraction(word) or _in(word, _english()[1])
 
 
+_BEFORE_STEM = ("re", "un")
+
+
 @lru_cache(2**16)
 def is_common(word: str) -> bool:
     """Whether a folded word is an everyday word, not just a person's or place's name that is in the word list."""
     if is_plain(word):
         return True
-    stem = word[2:] if word.startswith(("re", "un")) and len(word) > 5 else word
+    stem = word[2:] if word.startswith(_BEFORE_STEM) and len(word) > 5 else word
     return (
         (_in(word, _english()[0]) or _in(stem, _english()[1]))
         and word not in first_names("en")
@@ -287,7 +290,21 @@ def is_misspelt(word: str) -> bool:
     edits |= {left + right[1] + right[0] + right[2:] for left, right in splits if len(right) > 1}
     edits |= {left + char + right for left, right in splits for char in letters}
     edits |= {left + char + right[1:] for left, right in splits if right for char in letters}
-    return any(is_common(edit) for edit in edits if edit not in first_names())
+    edits -= edits & first_names()
+    if not edits.isdisjoint(_common_words()):
+        return True
+    return any(
+        is_common(edit)
+        for edit in edits
+        if edit.endswith(_INFLECTED) or edit.startswith(_BEFORE_STEM) or is_contraction(edit)
+    )
+
+
+@cache
+def _common_words() -> frozenset[str]:
+    """What is common as it is listed."""
+    nouns, others = _english()
+    return EVERYDAY | others | (nouns - first_names("en") - countries())
 
 
 def is_noun(word: str) -> bool:
@@ -315,12 +332,13 @@ _ENDINGS = (
     ("s", ("",)), ("ses", ("s",)), ("xes", ("x",)), ("zes", ("z",)), ("ches", ("ch",)), ("shes", ("sh",)), ("oes", ("o",)),
     ("ed", ("", "e")), ("ing", ("", "e")), ("ies", ("y",)), ("ied", ("y",)), ("'s", ("",)), ("less", ("",)),
 )  # fmt: skip
+_INFLECTED = tuple(ending for ending, _ in _ENDINGS)
 
 
 def _in(word: str, known: frozenset[str]) -> bool:
     if word in known:
         return True
-    for ending, tails in _ENDINGS:
+    for ending, tails in _ENDINGS if word.endswith(_INFLECTED) else ():
         if word.endswith(ending) and len(word) > len(ending) + 2 - (tails == ("y",)):  # "tries"
             stem = word[: -len(ending)]
             if any(stem + tail in known for tail in tails):
