@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
+from itertools import chain
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,11 +13,11 @@ from hypothesis import strategies as st
 import hallmark.mask
 from hallmark.mask.identity_values import parts_of, within_edits
 from hallmark.mask.lexicon import any_of
-from hallmark.mask.prefilter import Filtered, Prefilter, _Automaton, compiled, fewest_digits, needed, parser
+from hallmark.mask.prefilter import Filtered, Prefilter, _Automaton, compiled, fewest_digits, needed, opening, parser
 from tests import labelled
 
 # Letters that `re` takes for others if it ignores case are among them.
-LETTERS = "aAbkKsSiIſK1İı2 -@é"
+LETTERS = "aAbkKsSiIſK1İı2 -@éÉπϖ"
 ATOMS = st.one_of(
     st.text(LETTERS, min_size=1, max_size=4).map(re.escape),
     st.sampled_from(
@@ -41,12 +42,16 @@ def combined(parts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 @given(st.recursive(ATOMS, combined, max_leaves=8), st.text(LETTERS, max_size=12), st.booleans())
 def test_a_text_with_a_match_passes(pattern: str, text: str, ignored: bool) -> None:
     flags = re.IGNORECASE if ignored else re.NOFLAG
-    if re.compile(pattern, flags).search(text):
+    matches = list(re.finditer(pattern, text, flags))
+    if matches:
         automaton = _Automaton()
         sets = automaton.numbers(needed(pattern, flags))
-        _, held, digits = automaton.read(text)
+        number = automaton.opening(opening(pattern, flags))
+        _, held, digits, opened = automaton.read(text)
         assert sets <= held
         assert fewest_digits(parser.parse(pattern, flags)) <= digits
+        assert number is None or {match.start() for match in matches} <= set(chain.from_iterable(opened[number]))
+    assert [match.span() for match in Filtered(pattern, flags).finditer(text)] == [match.span() for match in matches]
 
 
 def test_a_filter_knows_expressions_that_come_later() -> None:

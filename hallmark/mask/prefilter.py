@@ -1,31 +1,38 @@
-"""Regular expressions that are tried only on texts that hold what every match of theirs must hold.
+"""Regular expressions that are tried only on texts that hold what every match of theirs must hold, where one can begin.
 
 `compiled` is `re.compile` with the same matches. From each expression it reads, once, sets of literals of which every match
-holds one. One automaton (Aho-Corasick) finds the literals of all expressions in one pass over a text, so that the many
-that can't match cost nothing. RE2's FilteredRE2 and Hyperscan do the same.
+holds one, and those with which one begins. One automaton (Aho-Corasick) finds the literals of all expressions in one pass
+over a text, so that the many that can't match cost nothing, and the others little. RE2's FilteredRE2 and Hyperscan do the same.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from functools import reduce
+from itertools import chain
+from math import prod
 
 # No other module tells how `re` reads an expression; an operation that is not known here asks for nothing.
 from re import _constants as ops  # type: ignore[attr-defined]
 from re import _parser as parser  # type: ignore[attr-defined]
+from re._casefix import _EXTRA_CASES  # type: ignore[import-not-found]
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from ahocorasick_rs import AhoCorasick
 
 Literals = frozenset[str]
-_Read = tuple[str, set[int], int]  # a text, the numbers of the sets of which it holds a literal, and its digits
+# A text, the numbers of the sets of which it holds a literal, its digits, and the places of the literals by opening.
+_Read = tuple[str, set[int], int, dict[int, list[list[int]]]]
 DIGIT = "\\d"  # stands for any digit
 _EMPTY: Literals = frozenset([""])
 _MOST = 64  # literals that concatenation may make; more are asked for one part at a time
 _CLASS = 12  # characters of a class that are read one by one
+_LONGEST, _MOST_OPENINGS = 12, 2000  # characters of what an expression begins with, and how many it may be
+_OFTEN = 0.1  # at how many characters of a text one may begin, at most, for the places to be looked for
 _USELESS = 0.8  # how likely a text may hold one of the literals, at most, for it to be worth asking
 # What `re` takes for the same letter as i, k and s if it ignores case, and `str.lower` does not.
 _SAME = str.maketrans("İıſK", "iisk")
@@ -65,10 +72,22 @@ class Filtered(Prefilter):
     def __init__(self, pattern: str, flags: int = 0) -> None:
         super().__init__(pattern, flags)
         self.regex = re.compile(pattern, flags)
+        self._opening = _AUTOMATON.opening(opening(pattern, flags))
 
     def finditer(self, text: str, start: int = 0, end: int = sys.maxsize) -> Iterator[re.Match[str]]:
         """All matches, in order."""
-        return self.regex.finditer(text, start, end) if self.may_match(text) else iter(())
+        if not self.may_match(text):
+            return iter(())
+        if self._opening is None or end < len(text):
+            return self.regex.finditer(text, start, end)
+        return self._at(text, start, _AUTOMATON.last[3].get(self._opening, ()))
+
+    def _at(self, text: str, start: int, places: Iterable[list[int]]) -> Iterator[re.Match[str]]:
+        """The matches that begin at one of these places."""
+        for place in sorted(chain.from_iterable(places)):
+            if place >= start and (found := self.regex.match(text, place)):
+                yield found
+                start = found.end()
 
     def match(self, text: str, start: int = 0, end: int = sys.maxsize) -> re.Match[str] | None:
         """The match at a place, if any."""
@@ -76,7 +95,7 @@ class Filtered(Prefilter):
 
     def search(self, text: str, start: int = 0, end: int = sys.maxsize) -> re.Match[str] | None:
         """The first match, if any."""
-        return self.regex.search(text, start, end) if self.may_match(text) else None
+        return next(self.finditer(text, start, end), None)
 
 
 compiled = Filtered
@@ -96,15 +115,26 @@ class _Automaton:
         self._sets: dict[Literals, int] = {}
         self._found: AhoCorasick | None = None
         self._members: list[list[int]] = []  # of each literal: the sets that it is in
-        self._digits: list[int] = []
+        self._digits: list[int] = []  # the sets, and the openings, that any digit is in
+        self._at_digits: list[int] = []
+        self._openings: dict[Literals, int] = {}
+        self._opened: list[list[int]] = []  # of each literal: the openings that it is in
         self._known: dict[str, _Read] = {}
-        self.last: _Read = (_NO_TEXT, set(), 0)
+        self.last: _Read = (_NO_TEXT, set(), 0, {})
 
     def numbers(self, sets: Sequence[Literals]) -> frozenset[int]:
         """The numbers of the sets, which are new or known."""
-        self._found = None
-        self._known, self.last = {}, (_NO_TEXT, set(), 0)
+        self._forget()
         return frozenset(self._sets.setdefault(literals, len(self._sets)) for literals in sets)
+
+    def opening(self, literals: Literals) -> int | None:
+        """The number of an opening, which is new or known; None if there is none."""
+        self._forget()
+        return self._openings.setdefault(literals, len(self._openings)) if literals else None
+
+    def _forget(self) -> None:
+        self._found = None
+        self._known, self.last = {}, (_NO_TEXT, set(), 0, {})
 
     def read(self, text: str) -> _Read:
         """What a text holds; that of the last one is in `last`, since many ask for it one after the other."""
@@ -118,32 +148,91 @@ class _Automaton:
         self.last = found = (text, *found[1:])
         return found
 
-    def _held(self, text: str) -> tuple[set[int], int]:
+    def _held(self, text: str) -> tuple[set[int], int, dict[int, list[list[int]]]]:
         plain = text.lower()
         if not text.isascii():  # half a surrogate pair, which the automaton can't read, is in no literal
             plain = text.translate(_SAME).lower().encode(errors="replace").decode()
         automaton = self._found or self._built()
-        found = {literal for literal, _, _ in automaton.find_matches_as_indexes(plain, overlapping=True)}
-        digits = len(_DIGIT.findall(text))
+        found: dict[int, list[int]] = defaultdict(list)
+        for literal, place, _ in automaton.find_matches_as_indexes(plain, overlapping=True):
+            found[literal].append(place)
+        digits = [digit.start() for digit in _DIGIT.finditer(text)]
         held = set(self._digits) if digits else set()
-        for literal in found:
+        opened = {number: [digits] for number in self._at_digits} if digits else {}
+        for literal, places in found.items():
             held.update(self._members[literal])
-        return held, digits
+            for number in self._opened[literal]:
+                opened.setdefault(number, []).append(places)
+        return held, len(digits), opened
 
     def _built(self) -> AhoCorasick:
         from ahocorasick_rs import AhoCorasick, Implementation
 
-        members: dict[str, list[int]] = {}
-        for literals, number in self._sets.items():
-            for literal in literals:
-                members.setdefault(literal, []).append(number)
-        self._digits = members.pop(DIGIT, [])
-        self._members = list(members.values())
-        self._found = AhoCorasick(list(members) or ["\0"], implementation=Implementation.DFA)
+        members: dict[str, list[int]] = defaultdict(list)
+        opened: dict[str, list[int]] = defaultdict(list)
+        for numbered, of in ((self._sets, members), (self._openings, opened)):
+            for literals, number in numbered.items():
+                for literal in literals:
+                    of[literal].append(number)
+        self._digits, self._at_digits = members.pop(DIGIT, []), opened.pop(DIGIT, [])
+        literals = list({**members, **opened}) or ["\0"]
+        self._members, self._opened = [members[one] for one in literals], [opened[one] for one in literals]
+        self._found = AhoCorasick(literals, implementation=Implementation.DFA)
         return self._found
 
 
 _AUTOMATON = _Automaton()
+
+
+# --- how an expression begins
+
+_Begin = dict[str, bool]  # what matches begin with, in lower case, and whether what follows next is known
+
+
+def opening(pattern: str, flags: int = 0) -> Literals:
+    """Literals in lower case with one of which every match begins; none if that is not known, or not worth looking for."""
+    begins: list[str] = []
+    found = _begin(parser.parse(pattern, flags))
+    for one in sorted(DIGIT if one[:1].isdecimal() else one.partition(DIGIT)[0] or one for one in found):
+        if not begins or not one.startswith(begins[-1]):
+            begins.append(one)
+    often = sum(0.02 if one == DIGIT else prod(_FREQUENT.get(letter, 0.001) for letter in one) for one in begins)
+    return frozenset(begins if often < _OFTEN and begins != [DIGIT] else ())
+
+
+def _begin(parsed: Any) -> _Begin:
+    begins: _Begin = {"": True}
+    for op, value in parsed:
+        more = _begin_of(op, value)
+        going = [one for one, goes_on in begins.items() if goes_on and len(one) < _LONGEST]
+        if not going or len(begins) + len(going) * len(more) > _MOST_OPENINGS:
+            break
+        longer: _Begin = {one: False for one in begins if one not in going}
+        for one in going:
+            for other, goes_on in more.items():
+                longer[one + other] = longer.get(one + other, True) and goes_on
+        begins = longer
+    else:
+        return begins
+    return dict.fromkeys(begins, False)
+
+
+def _begin_of(op: Any, value: Any) -> _Begin:
+    if op in (ops.AT, ops.ASSERT, ops.ASSERT_NOT):
+        return {"": True}
+    if op is ops.BRANCH:
+        branches = [_begin(branch) for branch in value[1]]
+        return {one: all(branch.get(one, True) for branch in branches) for branch in branches for one in branch}
+    if op in (ops.SUBPATTERN, ops.ATOMIC_GROUP):
+        return _begin(value[-1] if op is ops.SUBPATTERN else value)
+    if op in (ops.MAX_REPEAT, ops.MIN_REPEAT, ops.POSSESSIVE_REPEAT):
+        least, most, inner = value
+        begins = _begin(inner) if most == 1 else dict.fromkeys(_begin(inner), False)
+        return begins if least else begins | {"": begins.get("", True)}
+    needs = _one(op, value)
+    if needs.exact:
+        return dict.fromkeys(needs.exact, True)
+    return {DIGIT if needs.held == (frozenset([DIGIT]),) else "": False}
 
 
 # --- what an expression asks for
@@ -203,7 +292,7 @@ def _sequence(parsed: Any) -> _Needs:
 def _one(op: Any, value: Any) -> _Needs:
     """What one element of an expression needs."""
     if op is ops.LITERAL:
-        return _Needs(frozenset([chr(value).lower()]) if _is_sure(value) else None)
+        return _Needs(_letters(value))
     if op is ops.IN:
         return _class(value)
     if op is ops.SUBPATTERN:
@@ -234,8 +323,8 @@ def _class(members: Any) -> _Needs:
         first, last = value if op is ops.RANGE else (value, value)
         if op is ops.CATEGORY and value is ops.CATEGORY_DIGIT:
             digits = True
-        elif op in (ops.LITERAL, ops.RANGE) and last - first < _CLASS and all(map(_is_sure, range(first, last + 1))):
-            letters |= {chr(code).lower() for code in range(first, last + 1)}
+        elif op in (ops.LITERAL, ops.RANGE) and last - first < _CLASS:
+            letters.update(*map(_letters, range(first, last + 1)))
         else:
             other = True
     if not other and (digits or letters) and all(letter.isdigit() for letter in letters):
@@ -243,9 +332,10 @@ def _class(members: Any) -> _Needs:
     return _Needs(None if other or digits or len(letters) > _CLASS else frozenset(letters))
 
 
-def _is_sure(code: int) -> bool:
-    """Whether a character in lower case stands in every text in lower case that it matches; those with case may not."""
-    return code < 128 or chr(code).lower() == chr(code).upper() == chr(code)
+def _letters(code: int) -> Literals:
+    """What a character matches, as a text in lower case has it."""
+    lower = chr(code).translate(_SAME).lower()
+    return frozenset([lower, *(chr(other).translate(_SAME).lower() for other in _EXTRA_CASES.get(ord(lower), ()))])
 
 
 def _branch(branches: Sequence[_Needs]) -> _Needs:
