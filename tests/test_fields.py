@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import assume, given
@@ -106,6 +107,17 @@ TEXT: dict[str, Callable[[str, str], str]] = {
     "ruby": lambda key, value: f'{{"{key}" => "{value}"}}',
     "log": lambda key, value: f'ok {key.replace(" ", "_")}="{value}" n=1',
     "query": lambda key, value: f"/find?{key.replace(' ', '_')}={value.replace(' ', '+')}&n=1",
+    "escaped query": lambda key, value: f"/find?a%5B{quote(key).replace('_', '%5F')}%5D={quote(value)}&n=1",
+    "arrow": lambda key, value: f"status -> open\n{key} -> {value}\n",
+    "fat arrow": lambda key, value: f"status => open, {key} => {json.dumps(value)}",
+    "aligned": lambda key, value: f"status  {key}   e-mail\n------  -----  ----\nopen    {value}   x\n\n",
+    "aligned gaps": lambda key, value: f"status  {key}   e-mail\n        {value}\nshut    {value}",
+    "insert": lambda key, value: " ".join(
+        ["INSERT INTO t", f"(n, `{key}`)", "VALUES", f"(now(), '{value}')".replace("O'Q", "O''Q")]
+    ),
+    "items": lambda key, value: f"{key}:\n  - {value}\n  - '{value}'\nstatus: open",
+    "below": lambda key, value: f"{key}: |\n    {value}\nstatus: open",
+    "flow": lambda key, value: f"{key}: [{value}, {value}]",
 }
 
 
@@ -142,7 +154,7 @@ def test_no_value_of_a_private_key_is_left_in_other_forms(pair: tuple[str, str],
     assert left(pair[1], masked) == [], masked
 
 
-@given(KEYED, st.sampled_from(["{}", "default", "const", "examples"]))
+@given(KEYED, st.sampled_from(["{}", "default", "const", "examples", "not", "properties"]))
 def test_a_value_of_a_document_is_masked_by_its_key(pair: tuple[str, str], place: str) -> None:
     key, value = pair
     document: dict[str, Any] = {key: value if place == "{}" else {place: [value] if place == "examples" else value}}

@@ -463,6 +463,7 @@ def test_a_disguised_value_is_masked_whole(rules: Masker, value: str) -> None:
     [
         "1 ", "A1", "nos. 1/2, ", "4539 ", "+1 ", "DE89 ", "a@a.", "Elm Street 1 ", "JALAN A 1,\n", "A ", "J.R. ", "我叫",
         '"name": ', "name=", '{"a":[', '"', "name,phone\n", "|", "<a>", "[1.1234,", "\\", "O'", "A.", "Mc", "王伟先生",
+        "name -> a ", "name:\n- a\n", "name  age\n", "(name) VALUES ('", "(name) VALUES (1),(", "[a(", "curl -u ", "login -p ", "name%5D=",
     ],
 )  # fmt: skip
 def test_time_grows_with_the_length_of_a_hostile_text(rules: Masker, piece: str) -> None:

@@ -33,6 +33,7 @@ from hallmark.mask.prefilter import compiled
 from hallmark.mask.rules import Found
 
 LONGEST = 200  # longest line that can be chat, in characters
+_MARKUP = re.compile(r"\w=[\"'\w]|<[a-z]|--\w|[=-]>|\(\w+,")  # of no chat: XML, SQL, flags, `key -> value`
 _TOKEN = re.compile(r"\d+[.]\d+|[^\W_]+(?:['’/-][^\W_]+)*")
 _CHAT = word_list("words/chat.txt")
 _SECRETS = word_list("words/secret_cues.txt")
@@ -94,7 +95,7 @@ _RECKONED = compiled(
 def chat(text: str) -> Iterator[Found]:
     """Names, passwords and account numbers in lines of chat."""
     line = text.strip()
-    if len(line) > LONGEST or "\n" in line or not (line.islower() or line.isdigit()):
+    if len(line) > LONGEST or "\n" in line or not (line.islower() or line.isdigit()) or _MARKUP.search(line):
         return
     tokens = [(token.start(), token.end(), token[0]) for token in _TOKEN.finditer(text)]
     if tokens:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from functools import cache, lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -39,6 +39,7 @@ _KEYS = {re.sub(r"[^\w]+", " ", fold(label)).strip(): kind for label, kind in _L
 _JOINED = {key.replace(" ", ""): key for key in _KEYS}
 _PEOPLE = (word_list("words/relations.txt") | word_list("words/person_roles.txt")) - {"producer"}
 _GENERAL = frozenset(("name", "age", "recipient"))  # with any other word before it, of a thing
+_OF = frozenset(("de", "del", "do", "da", "du", "di", "della", "van"))  # between a label and whose it is
 _HUMP = re.compile(r"(?<=[a-zß-ÿ\d])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[\W_]+")
 _NOTHING = re.compile(
     r"(?i:true|false|null|none|nil|nan|n/?a|yes|no|unknown|required|optional|string|str|text|number|integer|undefined|empty|"
@@ -86,8 +87,11 @@ def kind_of_value(key: str, value: str, of_person: bool = False, digits: int = 3
         return None
     label = _label(words)
     if label is None:
-        of_role = words[-1].removesuffix("s") in _ROLES and _fits("name", value, of_person)
-        return "PERSON" if of_role else keyed_number(words, value, digits)
+        return (
+            "PERSON"
+            if _is_one(words[-1], _ROLES) and _fits("name", value, of_person)
+            else keyed_number(words, value, digits)
+        )
     if not label or (_KEYS[label] != "SECRET" and _POINTER.fullmatch(value)):
         return None
     return _KEYS[label] if _fits(label, value, of_person) else None
@@ -104,11 +108,17 @@ def _words(key: str) -> list[str]:
 def _label(words: list[str]) -> str | None:
     """The label that a key is or ends with; empty if it is that of a thing ("file name"), None if it is none."""
     for first in range(len(words)):
-        written = " ".join(words[first:])
-        label = next((one for one in (written, written.removesuffix("s")) if one in _KEYS), None)
-        if label := label or _JOINED.get("".join(words[first:])):
-            return "" if first and label in _GENERAL and words[first - 1] not in _PEOPLE else label
+        label = _is_one(" ".join(words[first:]), _KEYS) or _JOINED.get("".join(words[first:]))
+        if label:
+            return "" if first and label in _GENERAL and not _is_one(words[first - 1], _PEOPLE | _ROLES) else label
+    if len(words) > 1 and (_is_one(words[-1], _ROLES) or words[-1] in _OF):  # "nombreCliente", "nome do cliente"
+        return _label(words[:-1])
     return None
+
+
+def _is_one(word: str, known: Container[str]) -> str:
+    """The word, or that of which it is the plural in English, German or Dutch, if it is known; else an empty text."""
+    return next((one for end in ("", "s", "n", "en") if (one := word.removesuffix(end)) in known), "")
 
 
 def _is_label(value: str) -> bool:
@@ -176,8 +186,9 @@ class Pair(NamedTuple):
 
 
 _ASSIGN = re.compile(
-    r"(?P<closed>\\{0,3}[\"'`])?\]?\*{0,2}[ \t]{0,8}[:=](?![:=/])[>*]{0,2}\s{0,8}(?P<open>\\{0,3}[\"'`])?"
+    r"(?P<closed>\\{0,3}[\"'`])?\]?\*{0,2}[ \t]{0,8}(?:[:=](?![:=/])[>*]{0,2}(?:[ ][|>][+-]?(?=\n))?|(?P<arrow>--?>|==>|[→⇒]))\s{0,8}(?P<open>\\{0,3}[\"'`])?"
 )
+_ARGUMENTS = r"[^\n|]{0,200}?[ ]"  # of a command, up to one
 _TAG_END = r"(?:\s[^<>]{0,120})?>\s{0,8}"
 # Other forms of a key and its value, each after what every text has that holds one.
 _PAIRS = [
@@ -190,6 +201,11 @@ _PAIRS = [
         # {"name": "age", "value": "47"}, <input name="age" value="47">, <field name="age">47</field>
         ("=", r"\b(?:name|key|field|column|label|property)=[\"'](?P<key>[^\"'<>\n]{1,64})[\"'][^<>\n]{0,80}?(?:\bvalue=[\"']|>)(?P<value>[^\"'<>\n]{1,200})"),
         ("alue", r"[\"'](?:name|key|field|column|label|property)[\"']\s?:\s?[\"'](?P<key>[^\"'{}\n]{1,64})[\"'][^{}]{0,80}?[\"']value[\"']\s?:\s?[\"']?(?P<value>[^\"'\n,}]{1,200})"),
+        # curl -u user:password, mysql -ppassword, docker login -u user -p password
+        ("-", rf"\bcurl\b{_ARGUMENTS}(?:-U|-u|--(?:proxy-)?user)[ =]?[\"']?(?P<password>[^\s:\"'$]{{1,64}}:[^\s\"'$]{{2,64}})"),
+        ("-", rf"\b(?:(?:mysql|mariadb)[\w-]{{0,10}}{_ARGUMENTS}-p|(?:sshpass|login){_ARGUMENTS}-p[ ]?|redis-cli{_ARGUMENTS}-a[ ]|ldap\w{{1,9}}{_ARGUMENTS}-w[ ]|pass:|htpasswd[ ]-\w{{0,6}}b\w{{0,6}}[ ]\S{{1,200}}[ ]\S{{1,64}}[ ])[\"']?(?P<password>[^\s\"'$-][^\s\"']{{2,64}})"),
+        ("-", rf"\b(?:login{_ARGUMENTS}-u[ ]|htpasswd[ ]-\w{{0,6}}b\w{{0,6}}[ ]\S{{1,200}}[ ])[\"']?(?P<login>[^\s\"'$-][^\s\"']{{2,64}})"),
+        ("/user:", r"/user:(?P<password>\S{1,64}[ ](?!/)\S{3,64})"),
         # --age 47
         ("--", r"(?<![\w-])--(?P<key>[a-z][\w-]{1,40})[ ](?:(?P<quote>[\"'])(?P<value>[^\"'\n]{1,200})(?P=quote)|(?P<bare>[^\s\"'-][^\s\"']{0,200}))"),
         # | Age | 47 |
@@ -202,8 +218,14 @@ _NO_KEY = re.compile(r"[^\w .'-]|[ ]{2}|(?<=\w\w)\.[ ]")
 _RUN = re.compile(r"(?:[^\s,;&\"'`<>()\[\]{}|\\]|(?<=[^\W_])'(?=[^\W_])){1,200}")
 _NUMBER = re.compile(r"-?\d[\d.]{0,40}(?:[eE][+-]?\d{1,3})?(?=\s{0,8}[,}\]\n])")
 _ITEM = re.compile(
-    r"\s{0,8}(?:(?P<open>\\{0,3}[\"'])(?P<text>(?:(?!(?P=open))[^\n]){1,200})(?P=open)|(?P<number>-?\d[\d.]{0,40}))\s{0,8}(?P<more>[,\]])"
+    r"\s{0,8}(?:[NE]?(?P<open>\\{0,3}[\"'])(?P<text>(?:(?!(?P=open))[^\n]|(?P=open){2}){0,200})(?P=open)"
+    r"|(?P<bare>[^\s,\"'()\[\]{}][^,\"()\[\]{}\n]{0,200}?)(?:\([^()\n]{0,99}\))?)\s{0,8}(?P<more>[,\])])"
 )
+_LINE = re.compile(
+    r"(?:[ \t]{0,40}(?P<bullet>(?:[-*•]|\d{1,3}[.)])[ \t]{1,8})|[ \t]{1,40})(?P<quote>[\"']?)(?P<value>[^\s\"'][^\n]{0,200}?)(?P=quote)[ \t\r]{0,8}(?:\n|\Z)"
+)
+_INSERT = re.compile(r"\((?P<columns>[^()]{1,2000})\)\s{0,8}VALUES\s{0,8}\(", re.IGNORECASE)
+_NEXT_ROW = re.compile(r"['\"]?(?:\([^()\n]{0,99}\))?\s{0,8}\)\s{0,8},\s{0,8}\(")
 # Values of more than a word after a label that is all there is before the colon: "Apellidos: Rico Pedroza".
 _FORMS = {
     "PERSON": re.compile(
@@ -213,13 +235,15 @@ _FORMS = {
     "ZIP_CODE": re.compile(r"(?=[^\s.]*\d)[^\W_]{2,8}(?:[ -](?=[^\W_]*\d)[^\W_]{2,4})?(?![^\W_])"),
     "STREET_ADDRESS": re.compile(r"(?=[^\n<]{0,100}\d)(?![^\n<]{0,100}(?:@|://))[^\W_][^\n:|<]{4,100}"),
 }
+# All that there is, without capitals too.
+_NAME = re.compile(rf"{_WORDS.replace(',?', '')}(?=[ \t]{{0,8}}(?:[\r\n,;|&<>)\]}}\"'`]|[ ]{{2}}|\Z))")
 _STOP = re.compile(r"[ ]{2}|(?<=[^\W_]{5})\.\s|(?<=\d)\.\s")  # a gap, or a full stop after no abbreviation
 _IN_URL = 0.92  # below a URL, which is masked whole
 
 
 def fields(text: str) -> Iterator[Found]:
     """The values in a text that their keys make private."""
-    pairs = [*_assigned(text), *_cells(text)]
+    pairs = [*_assigned(text), *_inserted(text), *_cells(text)]
     braces = [brace.start() for brace in _BRACE.finditer(text)] if pairs else []
     kinds: list[str | None] = []
     persons: set[int] = set()  # the objects with another field of a person than a name
@@ -247,11 +271,13 @@ def _assigned(text: str) -> Iterator[Pair]:
     for needed, written in _PAIRS:
         for pair in written.finditer(text) if needed in text else ():
             if not _is_label(pair[pair.lastgroup or 0]):
-                yield Pair(pair["key"], *pair.span(pair.lastgroup or 0))
+                yield Pair(pair.groupdict().get("key") or pair.lastgroup or "", *pair.span(pair.lastgroup or 0))
     last = _last_words()
-    for match in _ASSIGN.finditer(text) if ":" in text or "=" in text else ():
+    for match in _ASSIGN.finditer(text) if any(sign in text for sign in ":=>→⇒") else ():
         closed, opened, at = match["closed"], match["open"], match.end()
         before = text[max(0, match.start() - REACH) : match.start()]
+        if "%" in before:
+            before = unquote(before).rstrip("]")
         key = before.rpartition(closed[-1])[2] if closed else _NO_KEY.split(before)[-1]
         if not closed and (match[0].startswith("=") or ("=" in match[0] and _label(_words(key)) == "")):
             key = key.rpartition(" ")[2]  # "ok age=47", "SET age = 47"
@@ -265,17 +291,26 @@ def _assigned(text: str) -> Iterator[Pair]:
             end = text.find(opened, at, at + LONGEST)
             if end > at and "\n" not in text[at:end]:
                 yield Pair(key, at, end)
-        elif closed and text[at] == "[":
-            yield from _items(text, key, at + 1)
+        elif text[at] == "[":
+            yield from (Pair(key, *item) for item in _items(text, at + 1) if _one_value(words, text, item))
         elif closed:
             if number := _NUMBER.match(text, at):
                 yield Pair(key, *number.span())
-        elif "\n" not in match[0] and (run := _RUN.match(text, at)):
+        elif "\n" in match[0]:
+            yield from (Pair(key, *line) for line in _lines(text, at) if _one_value(words, text, line))
+        elif run := _RUN.match(text, at):
+            if match["arrow"] and text[run.end() : run.end() + 1] == " " and is_plain(fold(run[0])):
+                continue  # "password -> reset page -> home"
             label, bare = _label(words) or "", ":" in match[0] and "*" not in match[0]
             kind, end = _KEYS.get(label, ""), at + len(run[0].rstrip(".:?"))
-            alone = label not in ("", "name") and "".join(words) == label.replace(" ", "")
-            form = _FORMS[kind].match(text, at) if kind in _FORMS and (alone if bare else kind == "PERSON") else None
-            if form:
+            kind = kind or ("PERSON" if _is_one(words[-1], _ROLES) else "")
+            alone = label not in ("", "name") and (" " not in key or "".join(words) == label.replace(" ", ""))
+            whole = (alone and (bare or match["arrow"])) or (kind == "PERSON" and not bare)
+            form = _FORMS[kind].match(text, at) if kind in _FORMS and whole else None
+            name = _NAME.match(text, at) if form and kind == "PERSON" else None
+            if name and not any(is_plain(fold(word)) for word in name[0].split()):
+                end = name.end()
+            elif form:
                 end = max(end, at + len(_STOP.split(form[0])[0].rstrip(" .,;-")))
             elif bare:  # prose has rules of its own
                 plain = label in _OPEN or is_common(fold(run[0].rstrip(".?!")))
@@ -305,16 +340,51 @@ def label_places(text: str) -> Sequence[tuple[int, int]]:
     return tuple(places)
 
 
-def _items(text: str, key: str, at: int) -> Iterator[Pair]:
-    """The values of a list."""
+def _items(text: str, at: int) -> Iterator[tuple[int, int]]:
+    """Where the values of a list of JSON, YAML or SQL stand."""
     for _ in range(LISTED):
         item = _ITEM.match(text, at)
         if not item:
             return
-        yield Pair(key, *item.span("text" if item["text"] else "number"))
-        if item["more"] == "]":
+        yield item.span("text" if item["open"] else "bare")
+        if item["more"] != ",":
             return
         at = item.end()
+
+
+def _lines(text: str, at: int) -> Iterator[tuple[int, int]]:
+    """Where the values stand that are below their key, in a list or indented."""
+    at = text.rfind("\n", 0, at) + 1
+    for _ in range(LISTED):
+        line = _LINE.match(text, at)
+        if not line:
+            return
+        yield line.span("value")
+        if not line["bullet"]:
+            return
+        at = line.end()
+
+
+def _one_value(words: Sequence[str], text: str, place: tuple[int, int]) -> bool:
+    """Whether what has no quotes can be a value of its key: a secret is one word there, and a name has no everyday words."""
+    kind, value = _KEYS.get(_label(words) or ""), text[slice(*place)]
+    if kind == "PERSON":
+        return not all(is_plain(fold(word)) for word in value.split())
+    return kind not in ("SECRET", "USERNAME") or " " not in value
+
+
+def _inserted(text: str) -> Iterator[Pair]:
+    """The values of SQL's INSERT, which names the columns first."""
+    at = 0
+    while insert := _INSERT.search(text, at):
+        names = [name.strip("\"`'[] \t\r\n") for name in insert["columns"].split(",")]
+        following: re.Match[str] | None = insert
+        while following:
+            at = following.end()
+            row = list(_items(text, at))
+            if len(row) == len(names):
+                yield from _row(text, names, row)
+            following = _NEXT_ROW.match(text, row[-1][1]) if row else None
 
 
 @cache
@@ -329,7 +399,12 @@ def _last_words() -> frozenset[str]:
 _HEADER_CELL = re.compile(r"[^\W\d_][\w .'’()/-]{0,40}")
 _RULE = re.compile(r"[\s|:+=-]*")
 _OPENED = re.compile(r"[:=]\s{0,8}\"")  # a table in a string of JSON
-_CELL = {sign: re.compile(rf"\"(?:[^\"\n]|\"\")*\"(?=[{sign}\n]|\Z)|[^{sign}\n]*") for sign in (",", ";", "\t", r"\|")}
+_GAP = "  "  # between aligned columns
+_REPLY = re.compile(r"^(?:>[ ]?)+")
+_CELL = {
+    sign: re.compile(rf"[ ]*\"(?:[^\"\n]|\"\")*\"(?=[{sign}\n]|\Z)|[^{sign}\n]*") for sign in (",", ";", "\t", r"\|")
+}
+_CELL[_GAP] = re.compile(r"[ ]*\S+(?:[ ]\S+)*")
 
 
 _ROW = re.compile(r"<tr[\s>].{1,4000}?(?=</?(?:tr|table|tbody)[\s>]|\Z)", re.DOTALL | re.IGNORECASE)
@@ -352,22 +427,22 @@ def _cells(text: str) -> Iterator[Pair]:
             yield from _row(text, written[:1], cells[1:])
     if "\n" not in text:
         return
-    header: list[str] = []
+    header: dict[int, str] = {}
     sign, at = "", 0
     for line in text.splitlines(keepends=True):
         start, at = at, at + len(line)
-        start += len(line) - len(line.lstrip("> "))  # of a reply
+        start += len(line) - len(_REPLY.sub("", line))
         bare = text[start:at].rstrip("\r\n")
-        if not header:
-            sign, header = _header(_OPENED.split(bare)[-1])
-            continue
         if _RULE.fullmatch(bare) and bare.strip():
             continue
-        row = _split(bare, sign) if sign[-1] in bare else []
-        if len(row) != len(header):
-            sign, header = _header(bare)
+        row = _split(bare, sign) if header else []
+        # Some cells of aligned columns may be empty; below the first alone, a text can stand.
+        placed = sign == _GAP and all(low in header for low, _ in row) and [low for low, _ in row] != [*header][:1]
+        if not row or not (placed or len(row) == len(header)):
+            sign, header = _header(_OPENED.split(bare)[-1])
             continue
-        yield from _row(text, header, [(start + low, start + high) for low, high in row])
+        names = [header[low] for low, _ in row] if placed else list(header.values())
+        yield from _row(text, names, [(start + low, start + high) for low, high in row])
 
 
 def _row(text: str, names: Sequence[str], cells: Sequence[tuple[int, int]]) -> Iterator[Pair]:
@@ -376,15 +451,15 @@ def _row(text: str, names: Sequence[str], cells: Sequence[tuple[int, int]]) -> I
             yield Pair(key, low, high)
 
 
-def _header(line: str) -> tuple[str, list[str]]:
-    """The sign between the cells and the columns' names, if a line is the head of a table with private columns."""
+def _header(line: str) -> tuple[str, dict[int, str]]:
+    """The sign between the cells and the columns' names by place, if a line is the head of a table with private columns."""
     for sign in _CELL if len(line) < 4000 else ():
-        if sign[-1] not in line:
+        if sign.lstrip("\\") not in line:
             continue
-        names = [line[low:high] for low, high in _split(line, sign)]
-        if _names_columns(names, sign == r"\|" or " " not in line):
+        names = {low: line[low:high] for low, high in _split(line, sign)}
+        if _names_columns(list(names.values()), sign in (r"\|", _GAP) or " " not in line):
             return sign, names
-    return "", []
+    return "", {}
 
 
 def _names_columns(names: Sequence[str], sure: bool = True) -> bool:

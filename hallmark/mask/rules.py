@@ -284,7 +284,7 @@ _CUES: list[tuple[str, str, str]] = [
     (
         "SECRET",
         r"pass\s?words?|pass\s?code|pass(?=(?:\s?[:=]|\s(?:is|was))\s?(?:[\"'`]|(?=\S*\d)\d*[^\W\d]))|passwd|pwd?|pw|pass\s?phrase|pin(?: ?code| number)?|otp|secret|api[ _-]?key|access[ _-]?key|"
-        r"(?:access |auth |bearer )?token|security code|verification code|access code|code ?word|cvv2?|cvc|kennwort|passwort|mot de passe|contrase[nñ]a",
+        r"(?:access |auth |bearer )?token|security code|verification code|access code|code ?word|cvv2?|cvc|identified by|kennwort|passwort|mot de passe|contrase[nñ]a",
         r"(?=\S*[\w])[^\s,;\"'<>]{3,64}",
     ),
     (
