@@ -109,6 +109,21 @@ def test_only_https_ssh_and_files_are_followed_and_no_password_is_shown(address:
 
 
 @pytest.mark.parametrize(
+    "address",
+    [
+        "https://user:a sec@h/x",
+        "user:sec@h/x",
+        "https:user:sec@h",
+        "https://us er:sec@h",
+        "https://u:a\nsec@h/x",
+        "https://h?token=a sec",
+    ],
+)
+def test_an_address_whose_password_nobody_can_tell_is_not_repeated(address: str, tmp_path: Path) -> None:
+    assert "sec" not in str(refused(lambda: fetch(address, "prod", tmp_path / "out")))
+
+
+@pytest.mark.parametrize(
     "address", ["no/such/place", "file:///no/such/place", "--upload-pack=touch mine", "ext::touch mine"]
 )
 def test_an_address_that_leads_nowhere(repo: Path, address: str) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -35,6 +36,8 @@ from hallmark.service.registry.tags import Registered, run_git
 LOCK = "dvc.lock"
 WEIGHTS = VERSIONS / "weights"
 SECONDS = 600.0  # for git to clone
+# A URL, a path, or [user@]host:path: in anything else, nobody could say where a password ends.
+ADDRESS = re.compile(r"[\w+.-]+://\S+|(?![\w+.-]+://)(?:[^@]*|[^:@]+@[^@]*)")
 SHARED = (RELEASE, QUANTIZED)  # what a version needs elsewhere, besides its tag
 
 
@@ -195,13 +198,15 @@ def clone_of(url: str) -> Iterator[Path]:
     if Path(url, ".dvc").is_dir():
         yield Path(url)
         return
+    remedy = "name a folder, or an https, ssh or file address that `git clone` takes"
+    if not ADDRESS.fullmatch(url):
+        raise HallmarkError("not an address", file="REPO", remedy=remedy)
     with tempfile.TemporaryDirectory() as name:
         clone = Path(name) / "clone"
         words = ("clone", "--quiet", "--no-checkout", "--template=", "--", url, str(clone))
         if problem := run_git(
             *prov.SAFE, *words, seconds=SECONDS, GIT_TERMINAL_PROMPT="0", GIT_ALLOW_PROTOCOL="https:ssh:file"
         ):
-            remedy = "name a folder, or an https, ssh or file address that `git clone` takes"
             raise HallmarkError(f"git can't clone it: {problem}", file=url, remedy=remedy)
         yield clone
 
