@@ -105,8 +105,8 @@ def test_another_model_than_was_asked_is_warned_of(server: Stub, caplog: pytest.
     choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "x"}}
     for model, warned in (("tickets-2026-01-01", False), (None, False), ("tickets-mini", True)):
         caplog.clear()
-        assert ask(server.url, question(raw=json.dumps({"model": model, "choices": [choice]}))).text == "x"
-        assert ("another model" in caplog.text) == warned
+        reply = ask(server.url, question(raw=json.dumps({"model": model, "choices": [choice]})))
+        assert (reply.text, reply.another, "another model" in caplog.text) == ("x", warned, warned)
 
 
 def test_a_server_that_is_down_or_slow(server: Stub) -> None:

@@ -38,6 +38,7 @@ HELP = {
     "hallmark_servers_draining": "Replaced servers that finish the requests they have, or stay ready to answer again",
     "hallmark_server_restarts_total": "Servers that died, by version",
     "hallmark_upstream_errors_total": "Requests that a model server did not answer, by version and problem",
+    "hallmark_other_models_total": "Answers that name another model than was asked for, by server: a version, or fallback",
     "hallmark_second_answers_total": "Answers that broke the schema and were asked for once more, by version",
     "hallmark_fallback_errors_total": "Requests that the fallback did not answer, or not so that it may go out, by problem",
     "hallmark_shadow_left_out_total": "Requests that the shadow was not asked, since too many were under way in it",

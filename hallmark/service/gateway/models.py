@@ -108,7 +108,12 @@ class Served:
         reply, wrong = bought.reply, bought.problem
         if reply is None:
             self._complain("the fallback", str(wrong), SPENT if wrong == "budget" else "")
-        elif (wrong := judge.wrong(reply.answer.text, asked.masked, valid=self._cut(asked, reply) or None)) is None:
+        else:
+            self._metrics.add("hallmark_other_models_total", reply.another, server="fallback")
+        if (
+            reply
+            and (wrong := judge.wrong(reply.answer.text, asked.masked, valid=self._cut(asked, reply) or None)) is None
+        ):
             return replace(
                 own, outcome="answered", text=reply.text, tool_calls=reply.tool_calls, finish=reply.finish,
                 fallback=reply.answer.text,
@@ -146,6 +151,7 @@ class Served:
                     is_json=judge.only_json,
                 )  # fmt: skip
                 reply = await launched.upstream.ask(question, asked.deadline - time.monotonic())
+                self._metrics.add("hallmark_other_models_total", reply.another, server=wanted.version)
                 if question.logs and launched.logs is None:
                     launched.logs = reply.answer.logs is not None
                     if not launched.logs:

@@ -65,7 +65,10 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer of a server. `answer`: as it is scored, with calls written as trained; `text` and `tool_calls`: as sent."""
+    """An answer of a server. `answer`: as it is scored, with calls written as trained; `text` and `tool_calls`: as sent.
+
+    `another`: it is said to be of another model than was asked for. An alias of that is told from another only by its owner.
+    """
 
     answer: Answer
     text: str
@@ -73,6 +76,7 @@ class Reply:
     finish: str
     prompt_tokens: int | None
     answer_tokens: int | None
+    another: bool
 
 
 async def listed(url: str, key: str | None) -> list[str] | None:
@@ -107,7 +111,7 @@ class Upstream:
         fields: Mapping[str, Any] | None = None,
         form: ToolForm | None = None,
     ) -> None:
-        self.model, self._paid, self._warned = model, paid, own
+        self.model, self._paid, self._own, self._warned = model, paid, own, False
         self._fields, self._form = dict(fields or {}), form
         self._several = Several(urls)
         self._clients = {url: Client(f"{url}/chat/completions", bearer(key), own=own) for url in self._several.urls}
@@ -174,9 +178,10 @@ class Upstream:
         """The reply in a response; one of MALFORMED if it is none."""
         answer = answer_of(response, self._form)
         said = response.get("model")  # some servers name none
-        if not self._warned and said is not None and not is_model(str(said), self.model, None):
+        another = not self._own and said is not None and not is_model(str(said), self.model, None)
+        if another and not self._warned:
             log.warning("the upstream for '%s' says that it is another model: see that `model` is right", self.model)
-            self._warned = True  # an alias of the same model is told from another only by its owner
+            self._warned = True  # hallmark_other_models_total counts all
         choice = response["choices"][0]
         text = choice["message"].get("content") or ""
         calls = [_call(call, place) for place, call in enumerate(choice["message"].get("tool_calls") or [])]
@@ -184,7 +189,7 @@ class Upstream:
         finish = reason if reason in ("stop", "length", "tool_calls", "content_filter") else answer.finish
         usage = response.get("usage") or {}
         prompt, written = (_count(usage.get(name)) for name in ("prompt_tokens", "completion_tokens"))
-        return Reply(answer, text, calls or None, finish, prompt, written)
+        return Reply(answer, text, calls or None, finish, prompt, written, another)
 
 
 def bearer(key: str | None) -> dict[str, str]:
