@@ -23,7 +23,7 @@
     if (row.probability !== null) facts.unshift(`right with probability ${row.probability.toFixed(2)}`);
     else if (row.score !== null) facts.unshift(`score ${row.score.toFixed(3)}`);
     facts.push([row.day, row.route, row.version, row.outcome.replaceAll("_", " "), row.reason.replaceAll("_", " ")].filter(Boolean).join(", "));
-    at("facts").textContent = facts.join("; ");
+    at("facts").textContent = visible(facts.join("; "));
     at("input").textContent = visible(row.input);
     const two = row.fallback !== null;
     at("fallen").hidden = !two;
@@ -47,7 +47,7 @@
     scrollTo(0, 0);
   }
 
-  const problem = (text) => { at("problem").textContent = text; };
+  const problem = (text) => { at("problem").textContent = visible(text); };
 
   // Types, listed values and keys; what a schema says besides is checked when the file is read.
   function fault(value, schema, path) {
