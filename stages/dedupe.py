@@ -15,12 +15,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hallmark.base.errors import run_stage
+from hallmark.base.errors import HallmarkError, run_stage
 from hallmark.base.files import DEDUPED, MASKED, REPORTS, atomic, json_bytes
 from hallmark.base.key import namer
 from hallmark.base.measured import measured
 from hallmark.base.printing import counted, show
-from hallmark.base.records import check_filled
+from hallmark.base.records import MADE, check_filled, scan_records
 from hallmark.data.duplicate_lines import at_thresholds
 from hallmark.data.duplicates import Clusters, answers_of, resolve
 from hallmark.data.gold_clusters import compare_with_gold
@@ -113,8 +113,12 @@ def read(settings: Dedupe) -> tuple[pl.DataFrame, Texts, pl.DataFrame, dict[str,
     number = np.zeros(len(rows), np.int32)
     number[~rows["hollow"].to_numpy()] = text
     rows = rows.with_columns(text=number).sort("id")
-    twice = (rows["id"][1:] == rows["id"][:-1]).any()  # for all ids, `check_filled` takes 113 bytes of each
-    check_filled(rows if twice else rows.drop("id"), MASKED)
+    twice = rows["id"].filter(rows["id"] == rows["id"].shift())  # `check_filled` would take 113 bytes of each id
+    if len(twice):
+        at = (scan_records(MASKED).select("id").collect()["id"] == twice[0]).arg_true() + 1
+        problem = f"records {at[0]} and {at[1]} have the same id, '{twice[0]}'"
+        raise HallmarkError(problem, file=MASKED, row=at[1], field="id", remedy=MADE)
+    check_filled(rows.drop("id"), MASKED)
     empty = rows.filter("hollow").join(pl.concat(hollow), on="id").sort("id")
     rows = rows.filter(~pl.col("hollow")).drop("hollow")
     return rows, texts, empty, dict(sorted(kinds.items(), key=lambda item: (-item[1], item[0])))

@@ -43,9 +43,9 @@ def deduped(*records: dict[str, Any], **changes: Any) -> tuple[dict[str, str], d
 
 
 def test_records_with_one_id_are_not_dropped_for_each_other() -> None:
-    with pytest.raises(HallmarkError, match="the same id") as caught:
-        deduped(record("x", LONG), record("x", "nothing like it"))
-    assert (caught.value.file, caught.value.field) == (MASKED, "id")
+    with pytest.raises(HallmarkError, match="records 1 and 3 have the same id, 'x'") as caught:
+        deduped(record("x", LONG), record("a", NEAR), record("x", "nothing like it"))
+    assert (caught.value.file, caught.value.row, caught.value.field) == (MASKED, 3, "id")
 
 
 def test_a_chain_loses_only_what_is_near_to_what_stays() -> None:
