@@ -208,3 +208,12 @@ def test_a_full_disk(repo: Path, name: str, part: str, file: str) -> None:
 def test_a_full_folder_of_temporary_files_is_named(repo: Path) -> None:
     done = run(repo, "bash", "-c", SMALL.format(name="dedupe"), check=False, PYTHONPATH=str(ROOT))
     assert f"dedupe: error: {tempfile.gettempdir()}: File too large\n  remedy: " in done.stderr
+
+
+@pytest.mark.parametrize("to", ["/dev/zero", "pipe"])
+def test_a_raw_file_without_an_end_is_refused_before_dvc_reads_it(repo: Path, to: str) -> None:
+    os.mkfifo(repo / "data/pipe")
+    (repo / RAW).unlink()
+    (repo / RAW).symlink_to(to if to == "/dev/zero" else repo / "data/pipe")
+    done = run(repo, "python", "-m", "hallmark.commands.repro", "mask", check=False)
+    assert f"{RAW}: not a regular file" in done.stderr and done.returncode == 1

@@ -9,9 +9,11 @@ import argparse
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 from hallmark.base.errors import HallmarkError, run_stage
 from hallmark.base.files import ADAPTER, MASKED, REPORTS, clear_remains
+from hallmark.base.reading import check_regular, is_folder
 from hallmark.commands import summary
 from hallmark.params.loader import load_params
 from hallmark.release.model_card import unfilled
@@ -19,7 +21,12 @@ from hallmark.release.model_card import unfilled
 
 def main(arguments: argparse.Namespace, options: list[str]) -> None:
     file = arguments.params
-    lines = unfilled(load_params(file).certify, file)
+    params = load_params(file)
+    raw = Path(params.data.path)
+    for each in raw.rglob("*") if is_folder(raw) else [raw] if raw.exists() else []:
+        if not is_folder(each):  # DVC would read a device without an end, and wait for a pipe
+            check_regular(each, "remove it, or put a file with rows there")
+    lines = unfilled(params.certify, file)
     stages = ["report"] if lines and not options else []  # all but the release, which would say nothing true
     if lines:
         print("\n".join([f"{file}: all runs but certify, until these lines say what is true of your data:", *lines]))
