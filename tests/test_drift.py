@@ -150,6 +150,7 @@ def test_traces_are_requests_once_each_and_invalid_answers_have_no_labels() -> N
         row | {"route": "shadow", "answer": None, "schema_valid": None},
         row | {"request": "r2", "group": None, "schema_valid": False},
     ]
-    first, second = of_traces(rows, task)
+    damaged = [rows[0] | {"messages": text} for text in ("0", "[0]", "no JSON", '[{"role": "user"}]')]
+    first, second = of_traces([*damaged, *rows], task)
     assert (first.group, first.text, first.labels["intent"]) == ("c1", "my parcel", "refund")
     assert (second.group, second.labels) == ("key k", {})

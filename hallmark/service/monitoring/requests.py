@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hallmark.answer.labels import labels_of
+from hallmark.base.reading import NotJsonError, strict_json
 from hallmark.judge.drift import Request
+from hallmark.service.collecting.logged import LeftOutError, messages_of
 from hallmark.task.predictions import Prediction
 from hallmark.task.task import Task
 
@@ -26,7 +28,11 @@ def of_traces(rows: Iterable[Mapping[str, Any]], task: Task) -> list[Request]:
     """
     names, kept = task.kind.label_names(task), {}
     for row in rows:
-        spoken = [message["content"] for message in json.loads(row["messages"]) if message["role"] == "user"]
+        try:
+            messages = messages_of(strict_json(row["messages"]))
+        except (NotJsonError, LeftOutError):  # of a damaged trace, which becomes no record either
+            continue
+        spoken = [message["content"] for message in messages if message["role"] == "user"]
         group = row["group"] if row["group"] is not None else f"key {row['caller']}"
         labels = _labels(task, names, row["answer"], row["schema_valid"])
         if row["request"] not in kept or row["route"] != "shadow":
