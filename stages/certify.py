@@ -33,7 +33,9 @@ from hallmark.base.measured import measured
 from hallmark.base.reports import Report
 from hallmark.data.leftover import check_written, proves
 from hallmark.judge.cascade import CascadeReport, shipped
+from hallmark.judge.reported import DPO
 from hallmark.judge.results import read_results
+from hallmark.judge.verdict import Verdict
 from hallmark.mask.second_check import in_words
 from hallmark.params.loader import Params, load_params, resolved
 from hallmark.release import lineage
@@ -41,7 +43,7 @@ from hallmark.release.licence import licence_text
 from hallmark.release.model_card import model_card, unfilled
 from hallmark.release.private_data import private_data
 from hallmark.release.sbom import sbom
-from hallmark.release.usage import ends
+from hallmark.release.usage import BASED, ends
 
 log = logging.getLogger("certify")
 
@@ -77,8 +79,10 @@ def run(params: Params, params_file: Path = Path("params.yaml")) -> None:
 
         # What they reported: the card is made from some of it, and git or a remote takes all of it.
         files = lineage.reports_of(stages)
-        base, gate = Report("base").content, Report("gate").content
-        dpo = Report("dpo").content if REPORTS / "dpo.json" in files else {}
+        base, report = Report("base").as_(BASED).model_dump(), Report("gate")
+        report.as_(Verdict)
+        gate = report.content  # with its numbers as they are written, for the digest
+        dpo = Report("dpo").as_(DPO) if REPORTS / "dpo.json" in files else DPO()
         older = REPORTS / "cascade.json" not in files  # pipelines that had no such stage
         cascade = None if older else Report("cascade").as_(CascadeReport)
         locked = [HOLDOUT_LOCK] if HOLDOUT_LOCK.exists() else []

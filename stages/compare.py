@@ -34,7 +34,7 @@ from hallmark.judge.failures import failures, failures_alone, possible
 from hallmark.judge.linear import against_linear
 from hallmark.judge.online import online
 from hallmark.judge.paired_records import slices, transitions, words, write_transitions
-from hallmark.judge.reported import constrained, read_metrics, records_read
+from hallmark.judge.reported import EVALUATED, constrained, read_metrics, records_read
 from hallmark.judge.retrieval import retrieval
 from hallmark.params.loader import Params, run_with_params
 from hallmark.task.measure import Measure
@@ -77,7 +77,7 @@ def against(
 ) -> AgainstModel:
     """The tuned model against one that gave these answers, on the same records in the same order."""
     tuned = paired(name, other, tuned)
-    opponent = "the base" if name == "base" else read_metrics(name).content.get("words", name)
+    opponent = "the base" if name == "base" else read_metrics(name).as_(EVALUATED).words or name
     bootstrap, settings = bootstrap_of(tuned, params), params.compare
     before, after = ([row.exact_match for row in rows] for rows in (other, tuned))
     difference, test = bootstrap.rate_difference(before, after), mcnemar(before, after)

@@ -31,8 +31,8 @@ from dataclasses import asdict, replace
 from hallmark.base.errors import printable
 from hallmark.base.figures import points
 from hallmark.base.files import REPORTS, write_json
-from hallmark.base.machine import busy
 from hallmark.base.reports import Report
+from hallmark.judge.benchmarked import Benchmark
 from hallmark.judge.comparison import Comparison
 from hallmark.judge.decision import (
     NO_PRICES,
@@ -64,7 +64,7 @@ REPORT = REPORTS / "decision.json"
 def run(params: Params) -> Decision:
     """Put the options together and decide; write reports/decision.json."""
     comparison, verdict = Report("comparison", "compare").as_(Comparison), Report("gate").as_(Verdict).verdict
-    benchmark = Report("benchmark").content
+    benchmark = Report("benchmark").as_(Benchmark)
     options = read_options(params, comparison, benchmark)
     rules = Rules(params.decide.margin, params.gate.min_records, params.gate.min_groups)
     gate: Gate = "pass" if verdict in SHIPS else "fail" if verdict == FAIL else "too_little_data"
@@ -72,7 +72,8 @@ def run(params: Params) -> Decision:
     if (
         decision.choice not in ("none", "too_little_data")
         and options[0].price_from == "served"
-        and (said := busy(benchmark["models"]["tuned"]["levels"][0].get("load_by_others")))
+        and (level := benchmark.first("tuned"))
+        and (said := level.busy)
     ):
         decision = replace(decision, words=f"{decision.words} Prices as served may be lower than measured. {said}")
     write_json(REPORT, asdict(decision))

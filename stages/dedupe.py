@@ -100,7 +100,7 @@ def read(settings: Dedupe) -> tuple[pl.DataFrame, Texts, pl.DataFrame, dict[str,
 
     def compared() -> Iterator[pl.Series]:
         for batch in read_some(MASKED, (part.select("id", "group", "tools", **columns) for part in row_groups(MASKED))):
-            check_filled(batch.drop("tools"), MASKED)
+            check_filled(batch.drop("tools", "id"), MASKED)
             known.append(batch.select("id", "hollow", **answers_of(batch["tools"], batch["target"])))
             empty = batch.filter("hollow")
             hollow.append(empty.select("id", "group"))
@@ -113,12 +113,12 @@ def read(settings: Dedupe) -> tuple[pl.DataFrame, Texts, pl.DataFrame, dict[str,
     number = np.zeros(len(rows), np.int32)
     number[~rows["hollow"].to_numpy()] = text
     rows = rows.with_columns(text=number).sort("id")
+    check_filled(rows if rows["id"].null_count() else rows.drop("id"), MASKED)
     twice = rows["id"].filter(rows["id"] == rows["id"].shift())  # `check_filled` would take 113 bytes of each id
     if len(twice):
         at = (scan_records(MASKED).select("id").collect()["id"] == twice[0]).arg_true() + 1
         problem = f"records {at[0]} and {at[1]} have the same id, '{twice[0]}'"
         raise HallmarkError(problem, file=MASKED, row=at[1], field="id", remedy=MADE)
-    check_filled(rows.drop("id"), MASKED)
     empty = rows.filter("hollow").join(pl.concat(hollow), on="id").sort("id")
     rows = rows.filter(~pl.col("hollow")).drop("hollow")
     return rows, texts, empty, dict(sorted(kinds.items(), key=lambda item: (-item[1], item[0])))

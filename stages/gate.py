@@ -26,9 +26,9 @@ from dataclasses import asdict, replace
 from hallmark.answer.parity import Parity
 from hallmark.base.errors import HallmarkError, run_stage
 from hallmark.base.files import REPORTS, write_json, write_text
-from hallmark.base.machine import when_and_where
 from hallmark.base.outcomes import FAILURES
 from hallmark.base.reports import Report
+from hallmark.judge.benchmarked import Benchmark, Level, Served
 from hallmark.judge.cascade import CascadeReport
 from hallmark.judge.comparison import Comparison
 from hallmark.judge.data_rules import enough, holdout_rule, leaks_rule
@@ -36,9 +36,8 @@ from hallmark.judge.judge import Judge
 from hallmark.judge.params import Gate
 from hallmark.judge.quality_rules import baseline, ceiling_rule, floor_rule, growth_rule, lead_rule, paired_judge
 from hallmark.judge.recount import Frozen, recount
-from hallmark.judge.reported import headline
+from hallmark.judge.reported import TRAINED, headline
 from hallmark.judge.shipped_rules import (
-    Level,
     coverage_rule,
     errors_rule,
     latency_rule,
@@ -61,13 +60,14 @@ HARM = ("unsafe_answer", "missed_refusal")  # failures that hurt someone before 
 def run(params: Params) -> Verdict:
     """Judge the reports of the stages before; write reports/gate.json and reports/headline.json."""
     leaks, frozen = recount()
-    comparison, benchmark = read_comparison(frozen), Report("benchmark")
+    comparison, report = read_comparison(frozen), Report("benchmark")
+    benchmark, tuned = report.as_(Benchmark), report.as_(Served, "models", "tuned").levels
     rules = [
         enough("records", comparison.records, params.gate.min_records),
         enough("groups", comparison.groups, params.gate.min_groups),
         *quality_rules(params.gate, comparison),
-        *serving_rules(params.gate, benchmark),
-        *shipped_rules(params.gate, benchmark.as_(Parity, "parity")),
+        *serving_rules(params.gate, tuned, benchmark.taken()),
+        *shipped_rules(params.gate, report.as_(Parity, "parity")),
         *cascade_rules(params.gate),
         leaks_rule(leaks, params.gate.data.leaks),
         holdout_rule(frozen),
@@ -76,7 +76,7 @@ def run(params: Params) -> Verdict:
     verdict = overall((rule.outcome, rule.waiver is not None) for rule in rules)
     result = Verdict(verdict, words(verdict, rules), rules)
     write_json(REPORT, asdict(result))
-    few = headline(result, params.gate.floors, comparison, benchmark, Report("sft"))
+    few = headline(result, params.gate.floors, comparison, tuned[0], Report("sft").as_(TRAINED))
     write_text(HEADLINE, json.dumps(few, indent=2, allow_nan=False) + "\n")  # in this order: DVC keeps it
     tell(result, log)
     return result
@@ -125,10 +125,9 @@ def quality_rules(gate: Gate, comparison: Comparison) -> Iterator[Rule]:
         yield growth_rule(kind, margin, against, judge)
 
 
-def serving_rules(gate: Gate, benchmark: Report) -> Iterator[Rule]:
+def serving_rules(gate: Gate, levels: list[Level], taken: str) -> Iterator[Rule]:
     """Latency and throughput of the tuned model at the first load, its errors at all loads, and when and where measured."""
-    levels, limits = benchmark.as_(list[Level], "models", "tuned", "levels"), gate.serving
-    taken = when_and_where(benchmark.content)
+    limits = gate.serving
     for rule in (
         latency_rule(levels[0], limits.latency_p95_s),
         throughput_rule(levels[0], limits.requests_per_second),

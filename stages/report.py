@@ -16,6 +16,8 @@ from hallmark.base.files import REPORTS, write_text
 from hallmark.base.outcomes import OUTCOMES
 from hallmark.base.reports import Report
 from hallmark.judge.cascade import CascadeReport
+from hallmark.judge.quality_rules import baseline
+from hallmark.judge.reported import DPO, TRAINED
 from hallmark.judge.results import read_results
 from hallmark.judge.retrieval import sorts_of
 from hallmark.judge.verdict import VERDICTS
@@ -63,12 +65,12 @@ def run(params: Params) -> None:
         sorts_of(tuned, Grounding(task, params.eval.facts)),
     )
 
-    base, margins_against = comparison.against.base, params.gate.margins_against
+    base, against = comparison.against.base, baseline(params.gate.margins_against, "margins_against", comparison)
     slices = [
         (label, [row for row in base.slices if row.by == by])
         for by, label in (("group", params.data.group), ("tag", "tag"), ("length", "input length"))
     ]
-    benchmark, curve, dpo = Report("benchmark"), read_curve(REPORTS / "sft_curve.csv"), Report("dpo")
+    benchmark, curve, dpo = results.benchmark, read_curve(REPORTS / "sft_curve.csv"), Report("dpo").as_(DPO)
     shown: dict[str, Any] = {
         # The head: score, decision and verdict; then examples. Where it all comes from is at the foot.
         "title": params.base.name,
@@ -89,7 +91,7 @@ def run(params: Params) -> None:
         "base": base,
         "tuned": comparison.tuned,
         "matrices": [(model, matrix(model.transitions, model.records)) for model in comparison.against.models],
-        "margins": {"title": titles[margins_against], "against": comparison.against.model(margins_against)},
+        "margins": {"title": titles[against.name], "against": against},
         "sorts": SORTS,
         # Where they are better or worse: by label, by slice, by how sure the model is, and in live traffic.
         "labels": labels,
@@ -98,12 +100,12 @@ def run(params: Params) -> None:
         "live": live(comparison.online),
         # Training and serving.
         "curve": line_chart(curve, zero=True) if any(curve.values()) else None,
-        "kept": kept(Report("sft").content),
-        "dpo": dpo.at("words") if dpo.at("enabled") else None,
+        "kept": kept(Report("sft").as_(TRAINED)),
+        "dpo": dpo.words,
         "serving": {
             "charts": latency_charts(benchmark),
-            "models": benchmark.at("models"),
-            "server": benchmark.at("server"),
+            "models": benchmark.models,
+            "server": benchmark.server,
             "taken": results.served_measured,
         },
         "shipped": results.shipped,

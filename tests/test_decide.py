@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import argparse
+import json
+from contextlib import suppress
+from dataclasses import asdict
 from html import unescape
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from hallmark.base.errors import HallmarkError
 from hallmark.base.files import write_json
 from hallmark.base.reading import read_json
+from hallmark.base.stats import Interval
 from hallmark.commands import summary
+from hallmark.judge.changed_slices import Slice
 from hallmark.judge.decision import Decision
+from hallmark.judge.drift import Drift, Sample
+from hallmark.judge.reported import DPO
 from hallmark.judge.results import read_results
 from hallmark.params.loader import Params, load_params
 from hallmark.release.model_card import model_card
 from stages import compare, decide, gate, report
-from tests.made_up import ROOT, outcomes, system, without_comparators, write_models, write_other_reports
+from tests.made_up import ROOT, outcomes, sure, system, without_comparators, write_models, write_other_reports
 from tests.rows import with_changes
+from tests.test_files import JSON
+from tests.test_forged import places
 
 PARAMS = with_changes(
     without_comparators(load_params(ROOT / "params.yaml"), "few_shot"),
@@ -119,7 +131,7 @@ def test_where_no_way_reaches_the_floors_of_the_gate_none_is_used_and_everyone_i
     printed = capsys.readouterr().out
     report.run(PARAMS)
     page = (folder / "reports/comparison.html").read_text(encoding="utf-8")
-    made_of = {"base": {"weights": "model.safetensors", "files": {}}, "dpo": {"enabled": False}, "rows": {}}
+    made_of = {"base": {"weights": "model.safetensors", "files": {}}, "dpo": DPO(), "rows": {}}
     for text in (printed, page, unescape(model_card(PARAMS, read_results(), made_of, {}))):
         assert "Use none of them: none is good enough." in text and "(use)" not in text
 
@@ -157,3 +169,40 @@ def test_where_no_floor_asks_for_right_answers_a_class_must_beat_the_most_freque
     assert found == {"tuned": "pass", "base": "fail", "classical": "fail", "few_shot": "too_little_data"}
     free = {option.limits for option in decide.run(unfloored).ways if option.name in ("classical", "few_shot")}
     assert free == {"pass"}
+
+
+@pytest.fixture
+def few(folder: Path) -> dict[Path, bytes]:
+    """The reports of a run on few records, in which all have something to say."""
+    moved = Slice("word", "refund", 0.1, 0.4, Interval(0.3, 0.2, 0.4))
+    found = Drift("drift", "They differ.", Sample(9, 9), Sample(9, 9), 0.05, 0.8, 0.6, 0.01, [moved])
+    write_models(folder, BASE[:30], TUNED[:30], 6, few_shot=FEW_SHOT[:30])
+    write_json(folder / "reports/cascade.json", sure())
+    write_json(folder / "reports/collect.json", {"traces": 3, "drift": asdict(found)})
+    compare.run(PARAMS)
+    gate.run(PARAMS)
+    decide.run(PARAMS)
+    report.run(PARAMS)
+    files = sorted((folder / "reports").rglob("*.json*"))
+    return {file: content for file in files if len(content := file.read_bytes()) > 1}
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), new=JSON | st.sampled_from([-1, 1e308, 10**400, 2**63, "\ud800"]))
+def test_whatever_a_report_says_is_read_or_refused(few: dict[Path, bytes], data: st.DataObject, new: object) -> None:
+    """One value somewhere is another, or is missing."""
+    file = data.draw(st.sampled_from([*few]))
+    first, *others = few[file].splitlines() if file.suffix == ".jsonl" else [few[file]]
+    inside = whole = {"": json.loads(first)}
+    *way, last = data.draw(st.sampled_from(places(whole)[1:]))
+    for key in way:
+        inside = inside[key]
+    inside[last] = new
+    if way and data.draw(st.booleans()):
+        del inside[last]
+    file.write_bytes(b"\n".join([json.dumps(whole[""]).encode(), *others]))
+    for read in (decide.run, report.run, lambda _: read_results()):
+        with suppress(HallmarkError):
+            read(PARAMS)
+    for name, content in few.items():
+        name.write_bytes(content)

@@ -23,6 +23,7 @@ from hallmark.base.reading import read_json
 from hallmark.base.records import read_records
 from hallmark.commands import summary
 from hallmark.judge.metrics import metrics
+from hallmark.judge.reported import DPO
 from hallmark.judge.results import read_results
 from hallmark.params.loader import load_params
 from hallmark.release.model_card import model_card
@@ -120,7 +121,7 @@ def test_a_new_kind_and_measure_go_through_the_pipeline(workspace: Path, capsys:
     results = read_results()
     shown = {measure.name: measure for measure in results.measures}
     assert shown["within_one"].tuned.value > results.comparison.models[0].measures["within_one"].value == 0
-    card = model_card(params, results, {"base": {}, "dpo": {}, "rows": {}}, {})
+    card = model_card(params, results, {"base": {}, "dpo": DPO(), "rows": {}}, {})
     summary.show(summary.rows(results, short=False))
     page, table = Path("reports/comparison.html").read_text(encoding="utf-8"), capsys.readouterr().out
     for words in ("Within one star", "Answers of one character"):

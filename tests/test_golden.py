@@ -18,6 +18,7 @@ import pytest
 from hallmark.base.files import write_json
 from hallmark.base.reading import read_json_lines
 from hallmark.commands import summary
+from hallmark.judge.reported import DPO
 from hallmark.judge.results import read_results
 from hallmark.params.loader import load_params
 from hallmark.release.model_card import model_card
@@ -120,7 +121,7 @@ def test_the_summary_is_the_same(
 
 
 def test_the_card_is_as_before(run: Path) -> None:
-    made_of = {"base": {"weights": "model.safetensors", "files": {}}, "dpo": {"enabled": False}, "rows": {}}
+    made_of = {"base": {"weights": "model.safetensors", "files": {}}, "dpo": DPO(), "rows": {}}
     held("card.txt", model_card(PARAMS, read_results(), made_of, {}))
 
 

@@ -72,12 +72,13 @@ def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
     """The params of the repository; its report was measured on MACHINE, which is this one."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(elsewhere, "machine", lambda server, compute: MACHINE)
-    write_json(elsewhere.REPORT, BENCHMARKED)
+    write_json(elsewhere.REPORT, BENCHMARKED | {"models": {}})
     return load_params(ROOT / "params.yaml")
 
 
 def recorded(**changes: Any) -> None:
-    write_json(elsewhere.REPORT, BENCHMARKED | {"measured": {"date": "2026-11-26", "machine": MACHINE | changes}})
+    measured = {"date": "2026-11-26", "machine": MACHINE | changes}
+    write_json(elsewhere.REPORT, BENCHMARKED | {"models": {}, "measured": measured})
 
 
 def test_another_machine_is_why_the_benchmark_runs_again(params: Params) -> None:
@@ -86,7 +87,7 @@ def test_another_machine_is_why_the_benchmark_runs_again(params: Params) -> None
     assert re.search("on AMD EPYC 7B13, .*this machine is AMD EPYC 9B45", str(elsewhere.reason_to_rerun(params)))
     recorded(processor="AMD EPYC 9B45 (AuthenticAMD family 27 model 2)")  # the same name
     assert str(elsewhere.reason_to_rerun(params)).endswith(f"; this machine is processor {MACHINE['processor']}")
-    write_json(elsewhere.REPORT, {"server": "transformers"})
+    write_json(elsewhere.REPORT, {"server": "transformers", "models": {}})
     assert elsewhere.reason_to_rerun(params) == f"reports/benchmark.json: {UNKNOWN}"
     endpoint = EndpointServer(kind="endpoint", url="https://example.com/v1", names={"base": "b", "tuned": "t"})
     benchmark = params.benchmark.model_copy(update={"server": endpoint})

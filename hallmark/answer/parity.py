@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
 
-from pydantic import Field
-
-from hallmark.base.reports import Count, add_up
+from hallmark.base.reports import Amount, Count, Some, add_up
 from hallmark.base.stats import ClusterBootstrap, Interval
 
-Amount = Annotated[float, Field(ge=0)] | None
 WORDS = {  # artefacts by name, in the order in which they are shown
     "adapter": "Adapter over its base",
     "nf4": "Adapter over its base in 4 bits",
@@ -29,11 +25,11 @@ class Cost:
     `disk_mib`: all files that it needs. `memory_mib`: of the weights alone. None: not known, or not its own figure.
     """
 
-    disk_mib: Amount = None
-    memory_mib: Amount = None
-    at_once: Annotated[int, Field(ge=1)] | None = None
-    latency_p95_s: Amount = None
-    tokens_per_second: Amount = None
+    disk_mib: Amount | None = None
+    memory_mib: Amount | None = None
+    at_once: Some | None = None
+    latency_p95_s: Amount | None = None
+    tokens_per_second: Amount | None = None
 
 
 @dataclass(frozen=True)

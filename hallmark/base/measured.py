@@ -10,6 +10,9 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from hallmark.base.files import REPORTS, write_json
+from hallmark.base.reports import Amount, shape
+
+RAN = shape(seconds=Amount)  # what is read again of such a report
 
 
 @contextmanager

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 from hallmark.answer.measures import known_measures
 from hallmark.base.errors import HallmarkError
 from hallmark.base.figures import in_brackets, shown
-from hallmark.base.machine import when_and_where
+from hallmark.base.measured import RAN
 from hallmark.base.stats import Interval
 from hallmark.commands import sweep
 from hallmark.commands.candidates import GIB, Exclusion, Facts
 from hallmark.commands.experiments import report_in
 from hallmark.commands.sweep import UNKNOWN
+from hallmark.judge.benchmarked import Benchmark
 from hallmark.judge.comparison import Comparison
 from hallmark.judge.verdict import SHIPS, VERDICTS, Verdict
 from hallmark.model.base_params import Choose
@@ -122,12 +122,11 @@ def read(name: str, commit: str, params: Params) -> Run:
     """What the reports in an experiment's commit say; a HallmarkError if one is missing or not of its form."""
     comparison = report_in(commit, "comparison", Comparison)
     verdict = report_in(commit, "gate", Verdict)
-    benchmark = report_in(commit, "benchmark", dict[str, Any])
-    if (tuned := benchmark["models"].get("tuned")) is None:
+    benchmark = report_in(commit, "benchmark", Benchmark)
+    if (level := benchmark.first("tuned")) is None:
         remedy = "add tuned to benchmark.models"
         raise HallmarkError("the tuned model was not measured", param="benchmark.models", remedy=remedy)
-    level = tuned["levels"][0]
-    seconds = [report_in(commit, f"measured/{stage}", dict[str, Any]).get("seconds", 0.0) for stage in TIMED]
+    seconds = [report_in(commit, f"measured/{stage}", RAN).seconds for stage in TIMED]
     right = comparison.records - sum(failure.records for failure in comparison.tuned.failures)
     return Run(
         experiment=name,
@@ -135,11 +134,11 @@ def read(name: str, commit: str, params: Params) -> Run:
         minutes=sum(seconds) / 60,
         measure=main_measure(comparison, list(params.gate.floors)),
         right=right / max(1, comparison.records),
-        latency_p95_s=level["latency_s"]["p95"],
-        requests_per_second=level["requests_per_second"],
+        latency_p95_s=level.latency_s.p95,
+        requests_per_second=level.requests_per_second,
         verdict=verdict.verdict,
         words=verdict.words,
-        served=when_and_where(benchmark),
+        served=benchmark.taken(),
     )
 
 

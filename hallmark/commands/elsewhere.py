@@ -10,8 +10,9 @@ import argparse
 
 from hallmark.base.errors import HallmarkError, printable, run_stage
 from hallmark.base.files import REPORTS
-from hallmark.base.machine import IDENTITY, UNKNOWN, Fingerprint, describe, same_machine, when_and_where
-from hallmark.base.reading import read_object
+from hallmark.base.machine import IDENTITY, UNKNOWN, Fingerprint, describe, same_machine
+from hallmark.base.reports import Report
+from hallmark.judge.benchmarked import Benchmark
 from hallmark.params.loader import Params, load_params
 from hallmark.serve.engine import StartedSettings
 from hallmark.serve.server import machine, started
@@ -34,17 +35,16 @@ def reason_to_rerun(params: Params) -> str | None:
         return None
     if not started(server).installed(server):
         return None
-    report = read_object(REPORT, "run `dvc repro benchmark`, which makes it")
-    if not report.get("measured"):
+    report = Report("benchmark").as_(Benchmark)
+    if report.measured is None:
         return f"{REPORT}: {UNKNOWN}"
-    there: Fingerprint = report["measured"]["machine"]
-    measured = when_and_where(report)
+    there = vars(report.measured.machine)
     if same_machine(there, here):
         return None
     name = describe(here)
     if name == describe(there):  # different processors can have the same name
         name = ", ".join(f"{key} {here.get(key)}" for key in IDENTITY if here.get(key) != there.get(key))
-    return f"{REPORT} was {measured}; this machine is {name}"
+    return f"{REPORT} was {report.taken()}; this machine is {name}"
 
 
 def main(arguments: argparse.Namespace) -> None:

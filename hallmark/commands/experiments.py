@@ -30,6 +30,7 @@ from hallmark.base.errors import HallmarkError, printable
 from hallmark.base.files import HOLDOUT_LOCK
 from hallmark.base.key import FILE as KEY
 from hallmark.base.loaded_code import FOLDER as CODE
+from hallmark.base.reports import typed
 from hallmark.data.nested import value_at
 from hallmark.params.loader import merged
 
@@ -280,10 +281,8 @@ def reason(lines: list[str]) -> str:
 
 def report_in(commit: str, name: str, kind: type[Content]) -> Content:
     """A report of a stage in an experiment's commit."""
-    from pydantic import TypeAdapter
-
     file = f"reports/{name}.json"
+    remedy = f"remove the experiment (`dvc exp remove`), and run the command again; its commit is {commit[:12]}"
     if (content := prov.git_file(file, commit, Path(), REPORT_BYTES)) is None:
-        remedy = f"remove the experiment (`dvc exp remove`), and run the command again; its commit is {commit[:12]}"
         raise HallmarkError("not in the experiment's commit", file=file, remedy=remedy)
-    return TypeAdapter(kind).validate_json(content)
+    return typed(kind, content, file, remedy)

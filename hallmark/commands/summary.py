@@ -11,11 +11,13 @@ from hallmark.base.errors import in_red, printable, run_stage
 from hallmark.base.figures import NONE, in_brackets, shown
 from hallmark.base.files import REPORTS
 from hallmark.base.outcomes import in_words
-from hallmark.base.reports import Report
+from hallmark.base.reports import Report, shape
 from hallmark.base.stats import Interval
 from hallmark.commands.elsewhere import fingerprint_here
 from hallmark.commands.sweep import in_columns
-from hallmark.judge.results import Results, Served, read_results
+from hallmark.judge.benchmarked import Level
+from hallmark.judge.reported import COPIED
+from hallmark.judge.results import Results, read_results
 from hallmark.judge.tables import Table, callers
 from hallmark.params.loader import load_params
 
@@ -43,13 +45,13 @@ def main(arguments: argparse.Namespace) -> None:
             show(table)
     if online := results.comparison.online:
         print(f"\nonline: {printable(online.words)}")
-    if copied := Report("mask").at("target_values"):
+    if copied := Report("mask").as_(shape(target_values=COPIED)).target_values:
         print(f"\nmasking: {printable(copied_words(copied))}")
     print(f"\ngate: {printable(verdict.headline)}")
     for rule in verdict.waived:
         print(in_red(printable(f"  waived: {rule.words} Waived because: {rule.waiver}"), sys.stdout))
-    if results.parity and results.parity.live:
-        print(printable(callers(results.parity.live)))
+    if (parity := results.benchmark.parity) and parity.live:
+        print(printable(callers(parity.live)))
     if results.decision and (options := results.options):
         print()
         show(without(options, 3, 4))
@@ -57,10 +59,10 @@ def main(arguments: argparse.Namespace) -> None:
     print(f"report: {REPORTS / 'comparison.html'}")
 
 
-def copied_words(fields: dict[str, dict[str, Any]]) -> str:
+def copied_words(fields: dict[str, Any]) -> str:
     """How many of the values that targets copy still stand in their input."""
-    copied, found = (sum(of[name] for of in fields.values()) for name in ("copied", "found_after"))
-    lost = ", ".join(f"{name} {of['lost']:,}" for name, of in fields.items() if of["lost"])
+    copied, found = (sum(getattr(of, name) for of in fields.values()) for name in ("copied", "found_after"))
+    lost = ", ".join(f"{name} {of.lost:,}" for name, of in fields.items() if of.lost)
     said = f"{found:,} of {copied:,} values that targets copy from their input are still in it after masking"
     return f"{said}; lost: {lost}" if lost else said
 
@@ -93,14 +95,16 @@ def rows(results: Results, short: bool) -> list[Line]:
         for name in results.failures
     ]
 
-    def line(words: str, cell: Callable[[Served], str]) -> Line:
-        of = [results.served.get(column.name) for column in columns]
+    def line(words: str, cell: Callable[[Level], str]) -> Line:
+        of = [results.benchmark.first(column.name) for column in columns]
         return (words, *(NONE if one is None else cell(one) for one in of))
 
-    table.append(line("Latency p50", lambda row: shown(row.latency_p50, ".2f", " s")))
-    table.append(line("Latency p95", lambda row: shown(row.latency_p95, ".2f", " s")))
-    table.append(line("Output tokens/s", lambda row: f"{row.tokens_per_second:.0f}"))
-    table.append(line("Largest load", lambda row: row.largest_load))
+    table.append(line("Latency p50", lambda row: shown(row.latency_s.p50, ".2f", " s")))
+    table.append(line("Latency p95", lambda row: shown(row.latency_s.p95, ".2f", " s")))
+    table.append(line("Output tokens/s", lambda row: f"{row.output_tokens_per_second:.0f}"))
+    served = results.benchmark.models
+    loads = (served[column.name].largest_load.words if column.name in served else NONE for column in columns)
+    table.append(("Largest load", *loads))
     return table
 
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from hallmark.base import provenance as prov
 from hallmark.base.errors import HallmarkError, run_stage
 from hallmark.base.files import BASE, REPORTS, TRAIN, VALIDATION
+from hallmark.base.measured import RAN
 from hallmark.base.progress import duration
 from hallmark.base.reading import read_object
 from hallmark.base.records import read_records
@@ -29,6 +30,7 @@ from hallmark.base.single_run import alone
 from hallmark.commands import sweep
 from hallmark.commands.experiments import check_repository, key_of, overrides, report_in, stages_to, tried, with_values
 from hallmark.data.nested import value_at
+from hallmark.judge.reported import TRAINED
 from hallmark.params.checked import changed
 from hallmark.params.checked import write as write_params
 from hallmark.params.loader import Params, load_params, resolved
@@ -201,8 +203,8 @@ def ran(params: Params, raw: dict[str, Any], found: list[Trial]) -> Trial:
 
     try:
         done.experiment, commit = tried("tune", raw, wanted, LAST, goes_on)
-        done.loss, done.state = report_in(commit, "sft", dict[str, Any])["validation_loss"], "complete"
-        seconds = report_in(commit, "measured/sft", dict[str, Any]).get("seconds", 0.0)
+        done.loss, done.state = report_in(commit, "sft", TRAINED).validation_loss, "complete"
+        seconds = report_in(commit, "measured/sft", RAN).seconds
     except HallmarkError as error:
         seconds = time.monotonic() - begun
         done.reason = error.problem if done.state == "failed" else None

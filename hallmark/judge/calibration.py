@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from hallmark.base.reports import Count
+from hallmark.base.stats import Signed
 from hallmark.judge.scores import Calibrated, Method
 
 if TYPE_CHECKING:
@@ -26,9 +28,9 @@ METHODS: tuple[Method, ...] = ("platt", "isotonic")
 class ReliabilityBin:
     """Records of neighbouring probabilities: how sure the score is of them on average, and how many are right."""
 
-    records: int
-    expected: float
-    right: float
+    records: Count
+    expected: Signed
+    right: Signed
 
 
 @dataclass(frozen=True)

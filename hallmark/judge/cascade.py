@@ -16,7 +16,7 @@ from pydantic import Field
 
 from hallmark.base.figures import percent, rate
 from hallmark.base.params import Share
-from hallmark.base.reports import Count
+from hallmark.base.reports import Amount, Count
 from hallmark.base.stats import Interval
 from hallmark.judge.calibration import Reliability
 from hallmark.judge.risk import BOUNDED, NOT_REACHED, Bound
@@ -109,7 +109,7 @@ class CascadeReport:
     confidence: Share
     max_risk: float | None
     fallback: str
-    human_price: float | None
+    human_price: Amount | None
     records: Count
     groups: Count
     curves: list[Curve]

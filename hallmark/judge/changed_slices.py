@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from hallmark.base.stats import Interval, effective_clusters
+from hallmark.base.stats import Interval, Signed, effective_clusters
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,8 +28,8 @@ class Slice:
 
     by: By
     name: str
-    reference: float
-    today: float
+    reference: Signed
+    today: Signed
     difference: Interval
 
 

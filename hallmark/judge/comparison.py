@@ -6,15 +6,16 @@ Rates and differences are shares of 1. Lists hold what a page shows and DVC's me
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator
 
 from hallmark.base.outcomes import FAILURES, OUTCOMES
 from hallmark.base.params import Share
-from hallmark.base.reports import Count, Some, add_up
+from hallmark.base.reports import Count, Some, add_up, shape
 from hallmark.base.stats import Interval, Signed
 from hallmark.judge.online import Online
+from hallmark.task.predictions import Outcome
 
 RIGHT = OUTCOMES[-1]
 ROUNDED = 1e-6  # of a share
@@ -27,6 +28,21 @@ def _share(found: Interval) -> Interval:
 
 
 Rate = Annotated[Interval, AfterValidator(_share)]
+DECODED = shape(schema_validity=Count, exact_match=Count, cut_off=Count)
+WITHIN = shape(
+    name=Literal["base", "tuned"],
+    records=Count,
+    free=DECODED,
+    constrained=DECODED,
+    fixed=Count,
+    hidden=Count,
+    lost=Count,
+)
+
+
+def _within(found: dict[str, Any]) -> dict[str, Any]:
+    WITHIN.model_validate(found)
+    return found
 
 
 @dataclass(frozen=True)
@@ -116,8 +132,8 @@ class Alone:
 class Transition:
     """How many records went from one outcome to another."""
 
-    other: str
-    tuned: str
+    other: Outcome
+    tuned: Outcome
     records: Some
 
 
@@ -319,13 +335,25 @@ class Comparison:
     confidence: Share
     tuned: Alone
     against: Against
-    constrained: list[dict[str, Any]]
+    constrained: list[Annotated[dict[str, Any], AfterValidator(_within)]]
     retrieval: Retrieval | None = None
     online: Online | None = None
 
     def __post_init__(self) -> None:
-        """Refuse more groups or failures than there are records."""
-        total = self.records
+        """Refuse more groups or failures than there are records, and models without what the others have."""
+        total, classes = self.records, [row.name for row in self.tuned.failures]
+        measures = [row.name for row in self.tuned.measures]
+        for model in self.against.models:
+            if [row.name for row in model.measures] != measures or [row.name for row in model.failures] != classes:
+                raise ValueError(f"other measures or failures of {model.name} than of the tuned model")
+        names = [model.name for model in self.against.models]
+        if (
+            len({*names}) < len(names)
+            or names[0] != "base"
+            or "exact_match" not in measures
+            or not {*classes} <= {*FAILURES}
+        ):
+            raise ValueError("not the measures, failures or models that are compared")
         add_up(
             self.groups <= total,
             all(model.records <= total and model.groups <= self.groups for model in self.against.models),

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from hallmark.base.figures import lead, money, percent
-from hallmark.base.reports import Count
+from hallmark.base.reports import Amount, Count, Some
 from hallmark.base.stats import Interval
 
 Kind = Literal["tuned", "base", "linear", "comparator", "cascade"]
@@ -71,17 +71,17 @@ class Option:
     title: str
     kind: Kind
     opponent: str
-    records: Count
+    records: Some
     exact_match: Interval | None
     lead: Interval | None
     paired: Count
     groups: Count
-    latency_p95_s: float | None
+    latency_p95_s: Amount | None
     latency_from: Source
-    price_per_1000: float | None
-    price_per_1000_right: float | None
+    price_per_1000: Amount | None
+    price_per_1000_right: Amount | None
     price_from: Source
-    in_batches: float | None
+    in_batches: Amount | None
     main: Main | None = None
     labels: Interval | None = None
     failures: list[Failed] = field(default_factory=list)

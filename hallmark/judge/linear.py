@@ -13,13 +13,18 @@ from dataclasses import replace
 from hallmark.answer.labels import right_labels
 from hallmark.answer.params import Compare
 from hallmark.base.figures import rate
-from hallmark.base.reports import Report
-from hallmark.base.stats import ClusterBootstrap, McNemar, judge, mcnemar
+from hallmark.base.reports import Count, Report, shape
+from hallmark.base.stats import ClusterBootstrap, McNemar, Signed, judge, mcnemar
 from hallmark.judge.comparison import AgainstLinear, LabelResult, LinearCandidate
 from hallmark.judge.paired_records import evidence
 from hallmark.task.predictions import Prediction, read_predictions
 from hallmark.task.task import Task
 
+CLASSICAL = shape(
+    labels=list[shape(name=str, floor=Signed)],  # type: ignore[misc]
+    candidates=(list[LinearCandidate], []),
+    chosen=(str, ""), chosen_on=(Count, 0), trained_on=(Count, 0),
+)  # fmt: skip
 Flags = dict[str, list[bool | None]]  # by model, or by label
 
 
@@ -35,15 +40,14 @@ def against_linear(
 
     `read`: the training records that the tuned model was shown.
     """
-    metrics = Report("eval/classical/metrics", "classical")
-    floors = {row["name"]: row["floor"] for row in metrics.at("labels")}
+    metrics = Report("eval/classical/metrics", "classical").as_(CLASSICAL)
+    floors = {row.name: row.floor for row in metrics.labels}
     if not floors:
         words = "There is no linear model to compare with: the task has no labels (a class, a field with listed values, refusals)."
         return AgainstLinear(applies=False, verdict="not_applicable", wins=False, words=words, trained="", labels=[])
     linear = read_predictions("classical")
-    candidates = [LinearCandidate(**row) for row in metrics.at("candidates")]
-    chosen = metrics.at("chosen")
-    name = f"{next(row.words for row in candidates if row.name == chosen)}, logistic regression"
+    words = next((row.words for row in metrics.candidates if row.name == metrics.chosen), metrics.chosen)
+    name = f"{words}, logistic regression"
     answers = {"classical": linear, "tuned": tuned, **others}
     right = {
         model: right_labels(task, list(floors), [(row.target, row.answer) for row in rows])
@@ -67,12 +71,12 @@ def against_linear(
         verdict=whole.verdict,
         wins=whole.difference.value < 0 or bool(lost),
         words=_words(whole, labels, lost, params.confidence, name),
-        trained=_trained(metrics.at("trained_on"), read),
+        trained=_trained(metrics.trained_on, read),
         right=whole,
         labels=labels,
-        chosen=chosen,
-        chosen_on=metrics.at("chosen_on"),
-        candidates=candidates,
+        chosen=metrics.chosen,
+        chosen_on=metrics.chosen_on,
+        candidates=metrics.candidates,
     )
 
 

@@ -6,13 +6,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from hallmark.answer.measures import COMMON
+from hallmark.base.errors import HallmarkError
 from hallmark.base.figures import percent, share
-from hallmark.base.reports import Report
+from hallmark.base.files import REPORTS
+from hallmark.base.measured import RAN
+from hallmark.base.reports import Amount, Report, shape
 from hallmark.base.stats import Interval
+from hallmark.judge.benchmarked import Benchmark, Quantiles
 from hallmark.judge.cascade import CascadeReport
 from hallmark.judge.comparison import Comparison, MeasureAlone, Model
 from hallmark.judge.decision import Failed, Gate, Handed, Kind, Main, Option, Source, per_right
 from hallmark.judge.judge import WORST, Asked, Judge, ceiling, floor
+from hallmark.judge.reported import read_metrics
 from hallmark.task.kinds import KINDS
 
 if TYPE_CHECKING:
@@ -37,10 +42,17 @@ class Cost:
         return vars(self) | {"price_per_1000_right": per_right(self.price_per_1000, exact_match)}
 
 
-def read_options(params: Params, comparison: Comparison, benchmark: dict[str, Any]) -> list[Option]:
+BOUGHT = shape(price=(shape(per_1000=Amount | None) | None, None), latency_s=(Quantiles | None, None))
+TOOK = shape(answer_seconds=Amount)
+
+
+def read_options(params: Params, comparison: Comparison, benchmark: Benchmark) -> list[Option]:
     """The options that answer by themselves: the tuned model first, then the base, the linear model and the comparators; and
     the cascade."""
     base, *comparators, tuned = comparison.models
+    if [model.name for model in comparators] != [*params.eval.comparators]:
+        problem = "about other comparators than eval.comparators"
+        raise HallmarkError(problem, file=REPORTS / "comparison.json", remedy="run `dvc repro comparators compare`")
     main = main_measure(params, comparison)
     right = comparison.against.classical.right
     own = model_option("tuned", tuned, main, served(params, benchmark, tuned))
@@ -114,7 +126,7 @@ def linear_option(params: Params, comparison: Comparison) -> list[Option]:
         return []
     answers = KINDS[params.task.kind].listed
     exact = found.classical if answers else None
-    seconds = Report("measured/classical", "classical").at("seconds")
+    seconds = Report("measured/classical", "classical").as_(RAN).seconds
     return [
         Option(
             name="classical",
@@ -132,7 +144,7 @@ def linear_option(params: Params, comparison: Comparison) -> list[Option]:
     ]
 
 
-def cascade_option(options: list[Option], benchmark: dict[str, Any]) -> list[Option]:
+def cascade_option(options: list[Option], benchmark: Benchmark) -> list[Option]:
     """Tuned model and fallback as one, if there is a threshold. Each request costs the tuned model's price, and each that
     is handed over what the fallback asks, too: both as served or bought, or both in batches."""
     report = Report("cascade").as_(CascadeReport)
@@ -176,7 +188,7 @@ def cascade_option(options: list[Option], benchmark: dict[str, Any]) -> list[Opt
     ]
 
 
-def one_after_the_other(benchmark: dict[str, Any], fallback: Option | None) -> float | None:
+def one_after_the_other(benchmark: Benchmark, fallback: Option | None) -> float | None:
     """Seconds within which 95 of 100 requests are answered: the tuned model first, then the fallback for what it hands over.
 
     At most 1 % of the requests take the model longer than its p99, and 1 % the fallback longer than its own, also if those
@@ -186,30 +198,30 @@ def one_after_the_other(benchmark: dict[str, Any], fallback: Option | None) -> f
     if fallback is None or first is None:
         return None
     if fallback.latency_from == "bought":
-        own = Report(f"comparators/{fallback.name}/metrics", "comparators").content.get("latency_s")
-        second = own.get("p99") if own else None
+        own = read_metrics(fallback.name).as_(BOUGHT).latency_s
+        second = own.p99 if own else None
     else:
         second = slowest(benchmark, fallback.name)
     return None if second is None else round(first + second, 4)
 
 
-def slowest(benchmark: dict[str, Any], model: str) -> float | None:
+def slowest(benchmark: Benchmark, model: str) -> float | None:
     """The p99 of a model's latency at the benchmark's first level; None if it was not served."""
-    return benchmark["models"][model]["levels"][0]["latency_s"].get("p99") if model in benchmark["models"] else None
+    level = benchmark.first(model)
+    return level.latency_s.p99 if level else None
 
 
 def opposite(difference: Interval) -> Interval:
     return Interval(0.0 - difference.value, 0.0 - difference.high, 0.0 - difference.low)
 
 
-def served(params: Params, benchmark: dict[str, Any], model: Model) -> Cost:
+def served(params: Params, benchmark: Benchmark, model: Model) -> Cost:
     """What the benchmark's first level says of the base or the tuned model; else what answering the holdout took."""
-    timing = Report(f"measured/eval_{model.name}", f"eval@{model.name}")
-    batches = here(params, timing.at("answer_seconds"), model.records)
-    if model.name not in benchmark["models"]:
+    timing = Report(f"measured/eval_{model.name}", f"eval@{model.name}").as_(TOOK)
+    batches, level = here(params, timing.answer_seconds, model.records), benchmark.first(model.name)
+    if level is None:
         return batches
-    level = benchmark["models"][model.name]["levels"][0]
-    latency, rate = level["latency_s"]["p95"], level["requests_per_second"]
+    latency, rate = level.latency_s.p95, level.requests_per_second
     price = per_thousand(params, 1, rate) if rate > 0 else None
     return Cost(
         latency,
@@ -222,13 +234,13 @@ def served(params: Params, benchmark: dict[str, Any], model: Model) -> Cost:
 
 def bought_or_here(params: Params, model: Model) -> Cost:
     """What a comparator costs: what it states of itself if its answers are bought, else what this machine took."""
-    own = Report(f"comparators/{model.name}/metrics", "comparators").content
-    if params.eval.comparators[model.name].kind == "endpoint" or "price" in own:
-        stated, took = own.get("price"), own.get("latency_s")
-        price, latency = stated["per_1000"] if stated else None, took["p95"] if took else None
+    report = read_metrics(model.name)
+    own = report.as_(BOUGHT)
+    if params.eval.comparators[model.name].kind == "endpoint" or "price" in report.content:
+        price, latency = own.price.per_1000 if own.price else None, own.latency_s.p95 if own.latency_s else None
         return Cost(latency, "none" if latency is None else "bought", price, "none" if price is None else "bought")
-    seconds = Report("measured/comparators", "comparators").at(model.name, "answer_seconds")
-    return here(params, seconds, model.records)
+    took = Report("measured/comparators", "comparators").as_(TOOK, model.name)
+    return here(params, took.answer_seconds, model.records)
 
 
 def here(params: Params, seconds: float, records: int) -> Cost:

@@ -6,11 +6,21 @@ from collections.abc import Iterable
 from typing import Any
 
 from hallmark.base.files import REPORTS
-from hallmark.base.reports import Report
+from hallmark.base.reports import Count, Loss, Report, Some, shape
+from hallmark.judge.benchmarked import Level
 from hallmark.judge.comparison import Comparison
 from hallmark.judge.verdict import Verdict
 from hallmark.model.params import Sft
 from hallmark.task.predictions import metrics_of, stage_of
+
+TRAINED = shape(
+    steps=Count, records=shape(train=Some), batches=(Some, 1), kept_step=Count, validation_loss=Loss,
+    stopped_early=bool, undertrained=bool,
+)  # fmt: skip
+DPO = shape(words=(str | None, None))  # None: dpo is off
+# Values that a field of the targets copies from its input, and how many a caller would still get after masking.
+COPIED: Any = dict[str, shape(copied=Count, found_after=Count, lost=Count, different=shape(before=Count, after=Count))]  # type: ignore[misc]
+EVALUATED = shape(words=(str | None, None), constrained=(dict[str, Any] | None, None))
 
 
 def read_metrics(model: str) -> Report:
@@ -24,25 +34,23 @@ def passes_per_step(sft: Sft) -> int:
 
 def records_read(sft: Sft) -> int:
     """How many of the training records the tuned model was shown at least once: with few steps, not all."""
-    report = Report("sft")
-    passes, records = report.at("steps") * passes_per_step(sft), report.at("records", "train")
+    report = Report("sft").as_(TRAINED)
+    passes, records = report.steps * passes_per_step(sft), report.records.train
     if sft.batch_tokens is None:
         return int(min(passes * sft.batch_size, records))
-    return round(min(passes / report.at("batches"), 1) * records)  # batches have different numbers of records
+    return round(min(passes / report.batches, 1) * records)  # batches have different numbers of records
 
 
 def constrained() -> list[dict[str, Any]]:
     """What `eval` found of decoding within the schema's grammar, one row per model; empty if `eval.constrained` is 0."""
-    rows = ((model, read_metrics(model).content) for model in ("base", "tuned"))
-    return [{"name": model} | metrics["constrained"] for model, metrics in rows if "constrained" in metrics]
+    rows = {model: read_metrics(model).as_(EVALUATED).constrained for model in ("base", "tuned")}
+    return [{"name": model} | found for model, found in rows.items() if found]
 
 
 OTHERS = 2  # measures besides exact match: with more than ten values, nobody finds the one that changed
 
 
-def headline(
-    result: Verdict, floors: Iterable[str], comparison: Comparison, benchmark: Report, sft: Report
-) -> dict[str, Any]:
+def headline(result: Verdict, floors: Iterable[str], comparison: Comparison, level: Level, sft: Any) -> dict[str, Any]:
     """At most ten values by a short name, what matters first. Rates and differences are shares of 1, times seconds.
 
     The measures are exact match and the first two others of `floors`, those that the gate asks for. `over_base` and
@@ -50,7 +58,6 @@ def headline(
     both answered.
     """
     base, linear, tuned = comparison.against.base, comparison.against.classical.right, comparison.of_tuned
-    level = benchmark.at("models", "tuned", "levels")[0]
     measured = {row.name: row.tuned.value for row in comparison.tuned.measures if not row.given}
     others = [name for name in floors if name in measured and name != "exact_match"][:OTHERS]
     return {
@@ -60,7 +67,7 @@ def headline(
         "over_base": base.exact_match.difference.value,
         **({"over_linear": linear.difference.value} if linear else {}),
         "unsafe_answer": tuned.rates["unsafe_answer"].value,
-        "validation_loss": sft.at("validation_loss"),
-        "latency_p95_s": level["latency_s"]["p95"],
-        "requests_per_s": level["requests_per_second"],
+        "validation_loss": sft.validation_loss,
+        "latency_p95_s": level.latency_s.p95,
+        "requests_per_s": level.requests_per_second,
     }

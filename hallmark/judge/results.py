@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from hallmark.answer.measures import known_measures
-from hallmark.answer.parity import Parity
 from hallmark.base.figures import share
 from hallmark.base.files import REPORTS
 from hallmark.base.machine import Fingerprint, when_and_where
-from hallmark.base.reports import Report
+from hallmark.base.reports import Amount, Report, shape
+from hallmark.judge.benchmarked import Benchmark, Stamp
 from hallmark.judge.comparison import Comparison, MeasureAlone, Model
 from hallmark.judge.decision import Decision
 from hallmark.judge.tables import Table, options_table, shipped_table
 from hallmark.judge.verdict import Verdict
 
-
-@dataclass(frozen=True)
-class Served:
-    """What the benchmark measured of a model at its first level of load: seconds, and output tokens a second."""
-
-    latency_p50: float | None
-    latency_p95: float | None
-    tokens_per_second: float
-    largest_load: str
+TIMES = shape(constrained=shape(free_seconds=Amount, seconds=Amount), measured=Stamp)
 
 
 @dataclass(frozen=True)
@@ -46,9 +38,8 @@ class Results:
     verdict: Verdict
     models: list[Model]  # base, comparators, tuned
     constrained: list[Constrained]
-    served: dict[str, Served]  # by model
+    benchmark: Benchmark
     served_measured: str  # when and where
-    parity: Parity | None
     decision: Decision | None  # None in a repo whose pipeline has not run since `decide` is there
 
     @property
@@ -84,7 +75,8 @@ class Results:
     @property
     def shipped(self) -> Table | None:
         """What ships and how it answers; None if nothing was to be compared."""
-        return shipped_table(self.parity) if self.parity and (self.parity.artefacts or self.parity.live) else None
+        parity = self.benchmark.parity
+        return shipped_table(parity) if parity and (parity.artefacts or parity.live) else None
 
     @property
     def hub_metrics(self) -> list[tuple[MeasureAlone, str]]:
@@ -99,15 +91,14 @@ def read_results(here: Fingerprint | None = None) -> Results:
     `here`: the fingerprint of this machine; figures measured on another machine then say so.
     """
     comparison = Report("comparison", "compare").as_(Comparison)
-    benchmark = Report("benchmark")
+    benchmark = Report("benchmark").as_(Benchmark)
     return Results(
         comparison=comparison,
         verdict=Report("gate").as_(Verdict),
         models=comparison.models,
         constrained=[constrained(counts, here) for counts in comparison.constrained],
-        served={model: _served(model, benchmark) for model in benchmark.at("models")},
-        served_measured=when_and_where(benchmark.content, here),
-        parity=benchmark.as_(Parity, "parity") if "parity" in benchmark.content else None,
+        benchmark=benchmark,
+        served_measured=benchmark.taken(here),
         decision=Report("decision", "decide").as_(Decision) if (REPORTS / "decision.json").exists() else None,
     )
 
@@ -115,12 +106,6 @@ def read_results(here: Fingerprint | None = None) -> Results:
 def constrained(counts: dict[str, Any], here: Fingerprint | None) -> Constrained:
     """A row of `constrained` in comparison.json, with the seconds that it took."""
     model = counts["name"]
-    timing = Report(f"measured/eval_{model}", f"eval@{model}")
-    seconds = timing.at("constrained")
-    return Constrained(model, counts, seconds["free_seconds"], seconds["seconds"], when_and_where(timing.content, here))
-
-
-def _served(model: str, benchmark: Report) -> Served:
-    level = benchmark.at("models", model, "levels")[0]
-    latency, words = level["latency_s"], benchmark.at("models", model, "largest_load", "words")
-    return Served(latency["p50"], latency["p95"], level["output_tokens_per_second"], words)
+    timing = Report(f"measured/eval_{model}", f"eval@{model}").as_(TIMES)
+    took, taken = timing.constrained, when_and_where({"measured": asdict(timing.measured)}, here)
+    return Constrained(model, counts, took.free_seconds, took.seconds, taken)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hallmark.base.stats import ClusterBootstrap, Interval
+from hallmark.base.stats import ClusterBootstrap, Interval, Signed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,8 +23,8 @@ MOST_POINTS = 101  # of a curve in a report
 class Point:
     """With this share of the records answered, the share of the answers that is wrong; `threshold`: the lowest score."""
 
-    coverage: float
-    risk: float
+    coverage: Signed
+    risk: Signed
     threshold: float
 
 

@@ -6,18 +6,14 @@ A limit on timings that is missed because the machine was busy is undecided: of 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from math import inf
-from typing import Annotated, Any
 
-from pydantic import Field
-
-from hallmark.answer.parity import Amount, Live, Parity
+from hallmark.answer.parity import Live, Parity
 from hallmark.base import figures
-from hallmark.base.machine import busy
-from hallmark.base.reports import Count, Some, add_up
 from hallmark.base.stats import Interval
+from hallmark.judge.benchmarked import Level
 from hallmark.judge.cascade import CascadeReport
 from hallmark.judge.judge import WORST, Asked, Judge, behind, exact, floor
 from hallmark.judge.params import Gate
@@ -31,35 +27,19 @@ QUIET = "So this is undecided: on a quiet machine, run `dvc repro --single-item 
 BEHIND = partial(figures.difference, sides=figures.BEHIND)
 
 
-@dataclass(frozen=True)
-class Level:
-    """A load in benchmark.json, as far as a rule reads it."""
-
-    requests: Some
-    errors: Count
-    timeouts: Count
-    requests_per_second: Annotated[float, Field(ge=0)]
-    latency_s: dict[str, Amount]
-    load_by_others: Any = None
-
-    def __post_init__(self) -> None:
-        """Refuse more requests that failed than were sent."""
-        add_up(self.errors + self.timeouts <= self.requests)
-
-
 def latency_rule(level: Level, most: float) -> Rule:
     """Seconds within which 95 of 100 requests at a load were answered."""
-    name, slowest = "serving.latency_p95_s", level.latency_s["p95"]
+    name, slowest = "serving.latency_p95_s", level.latency_s.p95
     asked = Asked(name, "Latency of 95 % of the requests", f"at most {most:g} s", "<=", most, "s")
     rule = exact(asked, slowest, f"{slowest:.3g} s" if slowest is not None else "nothing was answered", inf)
-    return while_busy(rule, busy(level.load_by_others))
+    return while_busy(rule, level.busy)
 
 
 def throughput_rule(level: Level, least: float) -> Rule:
     """Requests answered a second at a load."""
     name, rate = "serving.requests_per_second", level.requests_per_second
     asked = Asked(name, "Requests answered", f"at least {least:g} a second", ">=", least, "requests/s")
-    return while_busy(exact(asked, rate, f"{rate:.3g} a second", 0), busy(level.load_by_others))
+    return while_busy(exact(asked, rate, f"{rate:.3g} a second", 0), level.busy)
 
 
 def errors_rule(levels: Sequence[Level], most: float) -> Rule:
@@ -68,9 +48,9 @@ def errors_rule(levels: Sequence[Level], most: float) -> Rule:
     sent = sum(level.requests for level in levels)
     asked = Asked("serving.error_rate", "Failed requests", at_most(most), "<=", most, "share")
     rule = exact(asked, round(failed / sent, 6), f"{failed} of {sent}", 1)
-    late = [level for level in levels if level.timeouts and busy(level.load_by_others)]
+    late = [level for level in levels if level.timeouts and level.busy]
     if rule.outcome == FAIL and asked.holds((failed - sum(level.timeouts for level in late)) / sent):
-        return while_busy(rule, busy(late[0].load_by_others))
+        return while_busy(rule, late[0].busy)
     return rule
 
 

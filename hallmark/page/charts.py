@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hallmark.base.outcomes import OUTCOMES
-from hallmark.base.reports import Report
+from hallmark.judge.benchmarked import Benchmark
 from hallmark.judge.comparison import Transition
 
 
@@ -31,7 +31,7 @@ def line_chart(series: dict[str, list[tuple[float, float]]], *, zero: bool) -> d
 
 def ticks(low: float, high: float) -> list[float]:
     """Three to seven round numbers, the first at or below `low`, the last at or above `high`."""
-    if high <= low:
+    if high - low < 1e-9:
         high = low + 1
     rough = (high - low) / 4
     power = (
@@ -42,17 +42,18 @@ def ticks(low: float, high: float) -> list[float]:
     return [round(step * n, 12) for n in range(first, last + 1)]
 
 
-def latency_charts(benchmark: Report) -> dict[str, Any]:
+def latency_charts(benchmark: Benchmark) -> dict[str, Any]:
     """Latency over load, for each kind of load that has more than one level."""
     charts = {}
     for kind in ("concurrency", "rate"):
         lines = {
             f"{model} {quantile}": [
-                (float(level[kind]), level["latency_s"][quantile])
-                for level in report["levels"]
-                if kind in level and level["latency_s"][quantile] is not None
+                (float(load), seconds)
+                for level in served.levels
+                if (load := getattr(level, kind)) is not None
+                if (seconds := getattr(level.latency_s, quantile)) is not None
             ]
-            for model, report in sorted(benchmark.at("models").items())
+            for model, served in sorted(benchmark.models.items())
             for quantile in ("p50", "p95")
         }
         lines = {name: line for name, line in lines.items() if len(line) > 1}

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from hallmark.base.files import REPORTS, TRAIN
 from hallmark.base.machine import describe
-from hallmark.base.reports import Report
+from hallmark.base.reports import Report, shape
+from hallmark.judge.benchmarked import Machine
 from hallmark.judge.reported import passes_per_step
 from hallmark.task.predictions import predictions_of
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 VERDICT = REPORTS / "gate.json"
 
 
+TRAINED_ON = shape(date=str, fingerprint=Machine)
+
+
 def origin(params: Params, served: str) -> list[tuple[str, str]]:
     """Terms and their texts. `served`: when and where the serving was measured.
 
@@ -25,11 +29,11 @@ def origin(params: Params, served: str) -> list[tuple[str, str]]:
     that git gives to the content of gate.json, with which git finds the commit; the other digests are those of dvc.lock.
     """
     stage = "dpo" if params.dpo.enabled else "sft"
-    trained = Report(f"measured/{stage}", stage).content
+    trained = Report(f"measured/{stage}", stage).as_(TRAINED_ON)
     return [
         ("Adapter", params.certify.name),
         ("Base", f"{params.base.name}, {version(params)}"),
-        ("Trained", f"{trained['date']} on {describe(trained['fingerprint'])}"),
+        ("Trained", f"{trained.date} on {describe(vars(trained.fingerprint))}"),
         ("Served", served),
         ("Params", ", ".join(settings(params))),
         ("Training data", f"MD5 {md5(TRAIN)}"),

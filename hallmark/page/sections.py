@@ -4,17 +4,50 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from hallmark.base.errors import HallmarkError
 from hallmark.base.figures import NONE, percent, share
 from hallmark.base.reading import read_text
-from hallmark.base.reports import Report
+from hallmark.base.reports import Count, Report, shape
+from hallmark.base.stats import Signed
 from hallmark.judge.cascade import AskedRisk, CascadeReport
+from hallmark.judge.drift import Drift
 from hallmark.judge.online import Online
+from hallmark.judge.reported import COPIED
 from hallmark.page.charts import line_chart
 
 ACRONYMS = {"IBAN", "ID", "IP", "MAC", "NRP", "SSN", "URL", "US", "UUID", "ZIP"}
+
+
+# What is shown of three reports. None: there was nothing to count.
+PART = dict[Literal["train", "validation", "calibration", "holdout", "online"], Count]
+BY_KIND = dict[str, Signed | None]
+GOLD = shape(
+    spans=Count, recall=Signed | None, precision=Signed | None,
+    spans_by_kind=dict[str, Count], recall_by_kind=BY_KIND, precision_by_kind=BY_KIND,
+)  # fmt: skip
+MASK = shape(
+    level=str,
+    rows=shape(read=Count, dropped=Count),
+    records_with_spans=Count,
+    spans=shape(total=Count, by_kind=dict[str, Count]),
+    gold=GOLD | None,
+    examples=list[shape(dropped=bool, pieces=list[tuple[str, str, str | None]])],  # type: ignore[misc]
+    target_values=COPIED,
+)
+DEDUPE = shape(
+    rows=shape(out=Count),
+    dropped=shape(exact=Count, near=Count, conflict=Count, only_placeholders=(Count, 0)),
+    clusters=shape(clusters=Count, records=Count, largest=Count),
+    gold=shape(recall=Signed | None, precision=Signed | None) | None,
+)
+LEAKS = shape(held_out=Count, same_group=Count, same_text=Count, near_text=(Count | None, None))
+RANDOM = shape(before_dedupe=LEAKS, after_dedupe=LEAKS)
+SPLIT = shape(rows=PART, leaks=Count, largest_group_share=Signed, random_row_split=RANDOM)
+COLLECTED = shape(traces=Count, drift=Drift | None)
 
 
 @dataclass(frozen=True)
@@ -32,29 +65,29 @@ class MaskedKind:
 class DataStages:
     """Everything in that section of the page: the reports of three stages, and what follows from them."""
 
-    mask: dict[str, Any]
-    dedupe: dict[str, Any]
-    split: dict[str, Any]
+    mask: Any
+    dedupe: Any
+    split: Any
     kinds: list[MaskedKind]  # most frequent first
     lost: int  # records that the split drops
 
 
 def read_data_stages() -> DataStages:
-    mask, dedupe, split = (Report(name).content for name in ("mask", "dedupe", "split"))
-    gold = mask["gold"]
-    labelled = gold["spans_by_kind"] if gold else {}
+    mask, dedupe, split = Report("mask").as_(MASK), Report("dedupe").as_(DEDUPE), Report("split").as_(SPLIT)
+    gold, masked = mask.gold, mask.spans.by_kind
+    labelled = gold.spans_by_kind if gold else {}
     kinds = [
         MaskedKind(
             in_words(kind),
-            mask["spans"]["by_kind"].get(kind, 0),
+            masked.get(kind, 0),
             labelled.get(kind, 0),
-            gold["recall_by_kind"].get(kind) if gold else None,
-            gold["precision_by_kind"].get(kind) if gold else None,
+            gold.recall_by_kind.get(kind) if gold else None,
+            gold.precision_by_kind.get(kind) if gold else None,
         )
-        for kind in {**mask["spans"]["by_kind"], **labelled}
+        for kind in {**masked, **labelled}
     ]
     kinds.sort(key=lambda kind: (-kind.masked, kind.name))
-    return DataStages(mask, dedupe, split, kinds, dedupe["rows"]["out"] - sum(split["rows"].values()))
+    return DataStages(mask, dedupe, split, kinds, dedupe.rows.out - sum(split.rows.values()))
 
 
 def in_words(kind: str) -> str:
@@ -62,21 +95,26 @@ def in_words(kind: str) -> str:
     return " ".join(word if word in ACRONYMS else word.lower() for word in kind.split("_"))
 
 
-def kept(trained: dict[str, Any]) -> str:
+def kept(trained: Any) -> str:
     """Which adapter of the training is kept, as a phrase, from reports/sft.json."""
-    early = "stopped early; " if trained["stopped_early"] else ""
-    if trained["undertrained"]:
+    early = "stopped early; " if trained.stopped_early else ""
+    if trained.undertrained:
         early = "undertrained: the validation loss was still falling when training ended; "
-    return (
-        f"{early}the adapter of step {trained['kept_step']:,} is kept: validation loss {trained['validation_loss']:.3f}"
-    )
+    return f"{early}the adapter of step {trained.kept_step:,} is kept: validation loss {trained.validation_loss:.3f}"
 
 
 def read_curve(path: Path) -> dict[str, list[tuple[float, float]]]:
     """The training curve, `step,split,loss`, as {split: [(step, loss)]}."""
+    remedy = "run `dvc repro sft`, which makes it"
     curve: dict[str, list[tuple[float, float]]] = {}
-    for row in csv.DictReader(read_text(path, "run `dvc repro sft`, which makes it").splitlines()):
-        curve.setdefault(row["split"], []).append((float(row["step"]), float(row["loss"])))
+    for number, row in enumerate(csv.DictReader(read_text(path, remedy).splitlines()), 2):
+        try:
+            step, loss = int(row["step"]), float(row["loss"])
+        except (KeyError, TypeError, ValueError):
+            step, loss = -1, inf
+        if not (0 <= step < 2**53 and abs(loss) < 1e12):
+            raise HallmarkError("not a step and its loss", file=path, row=number, remedy=remedy)
+        curve.setdefault(str(row["split"]), []).append((float(step), loss))
     return curve
 
 
@@ -130,14 +168,13 @@ class Live:
 
     traces: int
     online: Online | None
-    drift: dict[str, Any] | None  # as `collect` reports it
+    drift: Drift | None
     kinds: dict[str, str]
 
 
 def live(online: Online | None) -> Live | None:
     """What there is to show; None without online records and traces."""
-    found = Report("collect", remedy=COLLECT)
-    traces = found.at("traces")
-    if online is None and not traces:
+    found = Report("collect", remedy=COLLECT).as_(COLLECTED)
+    if online is None and not found.traces:
         return None
-    return Live(traces, online, found.at("drift"), KINDS)
+    return Live(found.traces, online, found.drift, KINDS)

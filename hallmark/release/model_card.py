@@ -135,10 +135,10 @@ def _results(results: Results) -> str:
     )
     note += "".join(f"; {column.title}: {column.opponent}" for column in results.models[1:-1])
     note += f"; {percent(comparison.confidence)} intervals in brackets."
-    tuned = results.served.get("tuned")
-    if tuned is not None and tuned.latency_p50 is not None and tuned.latency_p95 is not None:
-        speed = f"latency p50 {tuned.latency_p50:.4g} s, p95 {tuned.latency_p95:.4g} s, "
-        speed += f"output {tuned.tokens_per_second:.4g} tokens/s"
+    tuned = results.benchmark.first("tuned")
+    if tuned and (latency := tuned.latency_s) and latency.p50 is not None and latency.p95 is not None:
+        speed = f"latency p50 {latency.p50:.4g} s, p95 {latency.p95:.4g} s, "
+        speed += f"output {tuned.output_tokens_per_second:.4g} tokens/s"
         note += f" Served: {speed} ({results.served_measured})."
     return _table(("Metric", *(column.title for column in results.models)), rows) + "\n\n" + note
 
@@ -191,7 +191,7 @@ def _data(params: Params, records: dict[str, int]) -> str:
     return "\n\n".join(lines)
 
 
-def _training(params: Params, dpo: dict[str, Any]) -> str:
+def _training(params: Params, dpo: Any) -> str:
     sft, lora = params.sft, params.sft.lora
     modules = lora.target_modules if isinstance(lora.target_modules, str) else ", ".join(lora.target_modules)
     rows = [
@@ -205,7 +205,7 @@ def _training(params: Params, dpo: dict[str, Any]) -> str:
         ("Computed in", sft.dtype),
         ("Seed", str(params.seed)),
     ]
-    after = f"\n\n{dpo['words']}" if dpo.get("enabled") else ""
+    after = f"\n\n{dpo.words}" if dpo.words else ""
     return f"{_table(('Param', 'Value'), rows)}\n\nLoss on the completion only. All params are in `provenance.json`.{after}"
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hallmark.base.files import BASE
 from hallmark.base.reading import read_object
+from hallmark.base.reports import shape
 from hallmark.model.base_params import FolderBase, HubBase, PackageBase
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ TOOL = {
         "parameters": {"type": "object", "properties": {"argument": {"type": "string"}}},
     },
 }
+
+
+BASED = shape(source=str, name=str, revision=str, licence=str)  # of base.json
 
 
 def base_words(base: HubBase | PackageBase | FolderBase, report: Mapping[str, Any]) -> str:

@@ -8,11 +8,15 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import REPORTS, atomic
+from hallmark.base.outcomes import OUTCOMES
 from hallmark.base.reading import read_json_lines
+from hallmark.base.reports import Count, mistyped
 from hallmark.task.values import FieldResult
 
 # The tuned model's answers to these parts of the split: under the name of the part, and maybe none.
@@ -37,6 +41,9 @@ def band_of(length: int) -> str:
     return BANDS[bisect_left(LENGTHS, length)]
 
 
+Outcome = Annotated[str, Field(pattern=f"^({'|'.join(OUTCOMES)})$")]  # "pass", or the primary class of failure
+
+
 @dataclass(frozen=True, slots=True)
 class Confidence:
     """Natural log-probabilities of the tokens of a greedy answer, that of its end included.
@@ -59,15 +66,15 @@ class Prediction:
     tags: list[str] | None
     input: str
     context: str | None
-    length: int  # of the input, in characters
+    length: Count  # of the input, in characters
     target: str
     prediction: str
     finish: Literal["stop", "length"] | None  # ended by the model, or cut off at the limit
-    tokens: int = 0  # generated, without the end token
+    tokens: Count = 0  # generated, without the end token
     parses: bool
     schema_valid: bool
     exact_match: bool
-    outcome: str  # "pass", or the primary class of failure
+    outcome: Outcome
     reason: str | None
     fields: list[FieldResult]
     retrieved: bool | None = None  # whether context and input had what was expected; None: there was no context
@@ -136,15 +143,13 @@ def _rounded(confidence: Confidence) -> dict[str, Any]:
 def read_predictions(model: str, path: Path | None = None) -> list[Prediction]:
     """The predictions of a model, in record order. `path`: the file, if it is not that of the last run."""
     path, remedy = path or predictions_of(model), f"run `dvc repro {stage_of(model)}`, which makes it"
-    return [_prediction(content) for content in read_json_lines(path, remedy)]
-
-
-def _prediction(content: dict[str, Any]) -> Prediction:
-    parts = {name: content[name] for name in NAMES if name in content}
-    parts["fields"] = [FieldResult(**{name: value[name] for name in PARTS}) for value in content["fields"]]
-    if told := content.get("confidence"):
-        parts["confidence"] = Confidence(**told)
-    return Prediction(**parts)
+    adapter, rows = TypeAdapter(Prediction), []
+    for number, content in enumerate(read_json_lines(path, remedy), 1):
+        try:
+            rows.append(adapter.validate_python(content))
+        except ValidationError as error:
+            raise mistyped(error, path, remedy, number) from None
+    return rows
 
 
 def is_log(value: Any) -> bool:
