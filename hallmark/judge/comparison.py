@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, ValidationError
 
 from hallmark.base.outcomes import FAILURES, OUTCOMES
 from hallmark.base.params import Share
@@ -41,7 +41,10 @@ WITHIN = shape(
 
 
 def _within(found: dict[str, Any]) -> dict[str, Any]:
-    WITHIN.model_validate(found)
+    try:
+        WITHIN.model_validate(found)
+    except ValidationError:
+        raise ValueError("not the counts of a model") from None
     return found
 
 

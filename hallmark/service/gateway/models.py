@@ -110,14 +110,12 @@ class Served:
             self._complain("the fallback", str(wrong), SPENT if wrong == "budget" else "")
         else:
             self._metrics.add("hallmark_other_models_total", reply.another, server="fallback")
-        if (
-            reply
-            and (wrong := judge.wrong(reply.answer.text, asked.masked, valid=self._cut(asked, reply) or None)) is None
-        ):
-            return replace(
-                own, outcome="answered", text=reply.text, tool_calls=reply.tool_calls, finish=reply.finish,
-                fallback=reply.answer.text,
-            )  # fmt: skip
+            wrong = judge.wrong(reply.answer.text, asked.masked, valid=self._cut(asked, reply) or None)
+            if wrong is None:
+                return replace(
+                    own, outcome="answered", text=reply.text, tool_calls=reply.tool_calls, finish=reply.finish,
+                    fallback=reply.answer.text,
+                )  # fmt: skip
         self._metrics.count("hallmark_fallback_errors_total", problem=wrong)
         return own
 
