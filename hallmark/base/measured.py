@@ -12,7 +12,7 @@ from typing import Any
 from hallmark.base.files import REPORTS, write_json
 from hallmark.base.reports import Amount, shape
 
-RAN = shape(seconds=Amount)  # what is read again of such a report
+RAN = shape(seconds=(Amount, 0.0))  # what is read again of such a report
 
 
 @contextmanager

@@ -26,11 +26,11 @@ from hallmark.base.measured import RAN
 from hallmark.base.progress import duration
 from hallmark.base.reading import read_object
 from hallmark.base.records import read_records
+from hallmark.base.reports import Loss, shape
 from hallmark.base.single_run import alone
 from hallmark.commands import sweep
 from hallmark.commands.experiments import check_repository, key_of, overrides, report_in, stages_to, tried, with_values
 from hallmark.data.nested import value_at
-from hallmark.judge.reported import TRAINED
 from hallmark.params.checked import changed
 from hallmark.params.checked import write as write_params
 from hallmark.params.loader import Params, load_params, resolved
@@ -203,7 +203,7 @@ def ran(params: Params, raw: dict[str, Any], found: list[Trial]) -> Trial:
 
     try:
         done.experiment, commit = tried("tune", raw, wanted, LAST, goes_on)
-        done.loss, done.state = report_in(commit, "sft", TRAINED).validation_loss, "complete"
+        done.loss, done.state = report_in(commit, "sft", shape(validation_loss=Loss)).validation_loss, "complete"
         seconds = report_in(commit, "measured/sft", RAN).seconds
     except HallmarkError as error:
         seconds = time.monotonic() - begun

@@ -9,7 +9,6 @@ from hallmark.answer.measures import COMMON
 from hallmark.base.errors import HallmarkError
 from hallmark.base.figures import percent, share
 from hallmark.base.files import REPORTS
-from hallmark.base.measured import RAN
 from hallmark.base.reports import Amount, Report, shape
 from hallmark.base.stats import Interval
 from hallmark.judge.benchmarked import Benchmark, Quantiles
@@ -126,7 +125,7 @@ def linear_option(params: Params, comparison: Comparison) -> list[Option]:
         return []
     answers = KINDS[params.task.kind].listed
     exact = found.classical if answers else None
-    seconds = Report("measured/classical", "classical").as_(RAN).seconds
+    seconds = Report("measured/classical", "classical").as_(shape(seconds=Amount)).seconds
     return [
         Option(
             name="classical",
