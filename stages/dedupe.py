@@ -24,8 +24,7 @@ from hallmark.base.records import MADE, check_filled, scan_records
 from hallmark.data.duplicate_lines import at_thresholds
 from hallmark.data.duplicates import Clusters, answers_of, resolve
 from hallmark.data.gold_clusters import compare_with_gold
-from hallmark.data.near import normalise, text_of
-from hallmark.data.params import Dedupe
+from hallmark.data.near import compared, text_of
 from hallmark.data.placeholders import kinds_in, only_placeholders, surplus
 from hallmark.data.texts import Texts, in_order, read_some, row_groups, write_frames
 from hallmark.params.loader import Params, load_params
@@ -43,7 +42,7 @@ def run(params: Params) -> None:
     with measured("dedupe") as measure:
         settings = params.dedupe
         # Texts of which masking left nothing are all alike, and no copies: each is a cluster of its own.
-        rows, texts, empty, kinds = read(settings)
+        rows, texts, empty, kinds = read(params)
         clusters = Clusters(rows["id"], texts, rows["text"].to_numpy(), settings, MASKED)
         causes, conflicts = resolve(rows, clusters, settings.conflicts)
         gone = surplus(empty, settings.only_placeholders)
@@ -83,14 +82,14 @@ def run(params: Params) -> None:
     log.info("%d of %d records stay; dropped: %s", len(kept), measure["rows"], counted(report["dropped"]) or "none")
 
 
-def read(settings: Dedupe) -> tuple[pl.DataFrame, Texts, pl.DataFrame, dict[str, int]]:
+def read(params: Params) -> tuple[pl.DataFrame, Texts, pl.DataFrame, dict[str, int]]:
     """The records, by id and without their texts; the texts; the records that are nothing but placeholders, and their kinds."""
     import numpy as np
     import polars as pl
 
-    parts = ["prompt", "completion"] if settings.over == "prompt_and_completion" else ["prompt"]
+    parts = params.dedupe.over.split("_and_")
     columns = {
-        "text": normalise(text_of(*parts)),
+        "text": compared(params.data.context, *parts),
         "target": text_of("completion"),
         "hollow": only_placeholders(text_of(*parts)),
     }
@@ -98,7 +97,7 @@ def read(settings: Dedupe) -> tuple[pl.DataFrame, Texts, pl.DataFrame, dict[str,
     hollow: list[pl.DataFrame] = []  # with their groups, which no others need
     kinds: Counter[str] = Counter()
 
-    def compared() -> Iterator[pl.Series]:
+    def batches() -> Iterator[pl.Series]:
         for batch in read_some(MASKED, (part.select("id", "group", "tools", **columns) for part in row_groups(MASKED))):
             check_filled(batch.drop("tools", "id"), MASKED)
             known.append(batch.select("id", "hollow", **answers_of(batch["tools"], batch["target"])))
@@ -107,7 +106,7 @@ def read(settings: Dedupe) -> tuple[pl.DataFrame, Texts, pl.DataFrame, dict[str,
             kinds.update(kinds_in(empty["text"]))
             yield batch.filter(~pl.col("hollow"))["text"]
 
-    texts, text = Texts.kept(compared())
+    texts, text = Texts.kept(batches())
     rows = pl.concat(known) if known else pl.DataFrame(schema={"id": pl.String, "hollow": pl.Boolean})
     known.clear()
     number = np.zeros(len(rows), np.int32)
@@ -126,7 +125,7 @@ def read(settings: Dedupe) -> tuple[pl.DataFrame, Texts, pl.DataFrame, dict[str,
 
 def thresholds(params: Params) -> None:
     """Print what each of some thresholds would find among the masked records, with the least similar pairs as examples."""
-    rows, texts, *_ = read(params.dedupe)
+    rows, texts, *_ = read(params)
     show(at_thresholds(rows, texts, params.dedupe))
 
 

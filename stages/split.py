@@ -54,7 +54,7 @@ def run(params: Params, refreeze: bool = False) -> None:
         there = HOLDOUT_LOCK.exists() or HOLDOUT_LOCK.is_symlink()  # a broken link is no reason to draw again
         lock = current_lock(params) if there and not refreeze else None
         frozen = set(lock.records) if lock else set()
-        rows, texts, restored = read_columns(frozen)
+        rows, texts, restored = read_columns(frozen, params.data.context)
         gone, unknown = left_out(Path(name), frozen) if (name := params.split.leave_out) else (set(), 0)
         rows, restored = rows.filter(~pl.col("id").is_in(list(gone))), restored - gone
 
@@ -175,7 +175,7 @@ def current_lock(params: Params) -> HoldoutLock:
 def differences(params: Params) -> None:
     """Print the names of frozen records that are missing, have changed, or are masked differently."""
     lock = current_lock(params)
-    rows, _, restored = read_columns(set(lock.records))
+    rows, _, restored = read_columns(set(lock.records), params.data.context)
     compared = compare(lock, contents(rows.select("id"), restored))
     for what in ("missing", "changed", "masked_differently"):
         show(f"{what.replace('_', ' ')}: {printable(name)}\n" for name in getattr(compared, what))

@@ -54,6 +54,20 @@ def test_a_chain_loses_only_what_is_near_to_what_stays() -> None:
     assert report["clusters"]["largest"] == 3
 
 
+@pytest.mark.parametrize(("context", "stay"), [("passages", {"1", "2"}), ("turns.earlier", {"1"}), (None, {"1"})])
+def test_of_the_same_passages_only_the_same_question_is_a_copy(context: str | None, stay: set[str]) -> None:
+    """Turns of a conversation were said, as the last one was: they count as before."""
+    asked, passages = ("Who pays for it?", "When is it due?", "Who pays for it"), f"{LONG} {LONG[::-1]} {LONG[::2]}"
+    records = [
+        record(f"{n}", f"{passages}\n\n{question}") | {"context": passages} for n, question in enumerate(asked, 1)
+    ]
+    kept, _ = deduped(*records, data__context=context)
+    assert kept.keys() == stay
+    assert len({*kept.values()}) == len(kept)
+    rows, texts, _ = read_columns(set(), context)
+    assert (len(rows), texts.parted) == (len(kept), context == "passages")
+
+
 def test_targets_are_compared_as_values() -> None:
     kept, report = deduped(record("1", LONG, '{"a":1,"b":2}'), record("2", LONG, '{"b":2, "a":1.0}'))
     assert kept == {"1": "1"}
@@ -244,7 +258,7 @@ def test_the_columns_that_dedupe_and_split_keep_of_all_rows_are_narrow() -> None
     """What a row takes in them, in bytes: with ten million rows, each is 10 MB."""
     write_many(MASKED, 400)
     dedupe.run(params_with())
-    frames = dedupe.read(params_with().dedupe)[0], read_columns(set())[0]
+    frames = dedupe.read(params_with())[0], read_columns(set(), None)[0]
     assert [frame.estimated_size() // len(frame) for frame in frames if frame.estimated_size() > 30 * len(frame)] == []
 
 

@@ -18,6 +18,7 @@ from tests.bench.made import texts as made_texts
 from tests.rows import shingle_set, words
 
 ALPHABET = st.sampled_from("abcd é中😀.-")
+PLAIN = st.text(st.sampled_from("abcd é中😀"), max_size=30).map(lambda text: " ".join(text.split()) or "a")
 FEW = st.lists(st.text(ALPHABET, max_size=30), max_size=30)
 
 
@@ -59,6 +60,18 @@ def test_punctuation_is_nothing_but_where_there_is_nothing_else() -> None:
 def test_finds_what_brute_force_finds(texts: list[str], size: int, threshold: float) -> None:
     texts = list(dict.fromkeys(" ".join(text.split()) for text in texts))
     assert found(texts, size, threshold) == pytest.approx(by_hand(texts, size, threshold))
+
+
+@given(st.lists(st.tuples(PLAIN, PLAIN), max_size=30, unique=True), st.sampled_from([0.3, 0.5, 0.7, 1.0]))
+def test_questions_with_passages_must_be_alike_in_both(asked: list[tuple[str, str]], threshold: float) -> None:
+    alike = {pair: 1.0 for question, _ in asked for pair in [(question, question)]}
+    alike |= by_hand(list({question for question, _ in asked}), 3, threshold)
+    texts = ["\n".join(parts) for parts in asked]
+    pairs = by_hand(texts, 3, threshold)
+    wanted = {
+        pair: of for pair, of in pairs.items() if tuple(sorted(text.partition("\n")[0] for text in pair)) in alike
+    }
+    assert found(texts, 3, threshold) == pytest.approx(wanted)
 
 
 def test_finds_what_brute_force_finds_among_short_records() -> None:

@@ -28,8 +28,9 @@ from hallmark.data.duplicates import Clusters, answers_of, resolve
 from hallmark.data.grouping import assign, draw_hash, random_sides, row_draws
 from hallmark.data.leaks import count_leaks, drop_leaks, numbers_of
 from hallmark.data.missing import Missing
-from hallmark.data.near import near_pairs, normalise
+from hallmark.data.near import compared, near_pairs, text_of
 from hallmark.data.raw import ESSENTIAL, Raw, raw_rows
+from hallmark.data.recording import masked_schema
 from hallmark.data.split_checks import check_not_empty
 from hallmark.data.texts import Texts
 from hallmark.mask.languages import Languages, ner_for
@@ -99,7 +100,7 @@ def rehearse(proposal: Proposal, params: Params) -> None:
         mask = in_their_language(proposal, sample.rows, mask)
         tried = try_masking(proposal, sample.rows, data, mask, block)
         if sample.rows:
-            split = drawn(sample.rows, task, params)
+            split = drawn(sample.rows, task, params, data.context)
             times = sample.of / sample.looked_at
             set_passes(proposal, round(times * split.rows.get("train", 0)), params.sft)
             proposal.tried += split_lines(split)
@@ -168,23 +169,14 @@ def chosen(rows: Rows, group: str) -> set[int]:
     return set(taken[:ROWS])  # the last group may be cut
 
 
-def drawn(raws: Sequence[Raw], task: Task, params: Params) -> Drawn:
+def drawn(raws: Sequence[Raw], task: Task, params: Params, context: str | None) -> Drawn:
     """Deduplicate and split the rows, before masking, with the params of `dedupe` and `split`."""
     import polars as pl
 
     found, file = Drawn(), Path(raws[0].file)
-
-    def text(raw: Raw, target: str) -> str:
-        spoken = f"{raw.context}\n\n{raw.input}" if raw.context else raw.input
-        return f"{spoken}\n{target}" if params.dedupe.over == "prompt_and_completion" else spoken
-
-    rows = []
-    for raw in raws:
-        target = task.render(raw.target)
-        tools = None if raw.tools is None else compact_json(raw.tools)
-        rows.append((raw.id, raw.group, raw.part, tools, target, text(raw, target)))
-    columns = dict.fromkeys(("id", "group", "part", "tools", "target", "text"), pl.String)
-    frame = pl.DataFrame(rows, schema=columns, orient="row").with_columns(text=normalise(pl.col("text"))).sort("id")
+    rows = [record_of(raw, task) | {"group": raw.group, "part": raw.part, "context": raw.context} for raw in raws]
+    texts_of = {"target": text_of("completion"), "text": compared(context, *params.dedupe.over.split("_and_"))}
+    frame = pl.DataFrame(rows, masked_schema()).select("id", "group", "part", "tools", **texts_of).sort("id")
     try:
         frame = frame.with_columns(**answers_of(frame["tools"], frame["target"]))
         clusters = Clusters(frame["id"], *Texts.kept([frame["text"]]), params.dedupe, file)
@@ -194,10 +186,10 @@ def drawn(raws: Sequence[Raw], task: Task, params: Params) -> Drawn:
         stay = frame.with_columns(clusters.cluster).filter(causes.is_null())
         found.stay = len(stay)
         sides, _ = assign(stay, set(), None, params.split)
-        texts, text_of = Texts.kept([stay["text"]])
+        texts, text = Texts.kept([stay["text"]])
         of = params.dedupe
         pairs = near_pairs(texts, size=of.shingle, threshold=of.threshold, permutations=of.permutations, file=file)
-        sides, leaks = drop_leaks(sides, text_of, pairs)
+        sides, leaks = drop_leaks(sides, text, pairs)
         found.leaks = sum(count for counts in leaks.values() for count in counts.values())
         for side in ("train", "validation", "calibration", "holdout"):
             groups = Counter(stay.filter(sides == side)["group"].to_list())
@@ -323,7 +315,7 @@ def split_lines(split: Drawn) -> Iterator[str]:
 def leak_warnings(context: str | None, raws: Sequence[Raw], split: Drawn, task: Task, params: Params) -> Iterator[str]:
     """What makes many rows so alike that split drops them."""
     if split.leaks > MOST_LEAKS * split.stay:
-        bare = drawn([replace(raw, context=None) for raw in raws], task, params) if context else split
+        bare = drawn([replace(raw, context=None) for raw in raws], task, params, None) if context else split
         way = f"if they ask for different things, raise dedupe.threshold ({params.dedupe.threshold:g})"
         if (left := bare.stay - bare.leaks) > 2 * (split.stay - split.leaks):
             way = f"without data.context ({context}) {left:,} would be left: write what is the same there in most rows into task.system_prompt"

@@ -2,7 +2,8 @@
 
 MinHash signatures put texts into LSH buckets, and every pair that shares a bucket is then verified by the
 exact Jaccard similarity of the two shingle sets. The result depends on the texts alone, not on their order, the hash
-seed or threads.
+seed or threads. Questions about the same passages are alike in nearly all of their text: such a pair must be alike in what is
+asked, too.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.progress import Progress
 from hallmark.data.bands import MISSES, SAMPLE, Bands, missed, rows_per_band, signatures_of, too_many
 from hallmark.data.shingles import Similarity
-from hallmark.data.texts import Texts
+from hallmark.data.texts import BREAK, Texts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,6 +54,17 @@ def text_of(*columns: str) -> pl.Expr:
 
     spoken = pl.element().filter(pl.element().struct.field("role") != "system").struct.field("content")
     return pl.concat_list(pl.col(column).list.eval(spoken) for column in columns).list.join("\n")
+
+
+def compared(context: str | None, *columns: str) -> pl.Expr:
+    """`text_of`, normalised; what was retrieved (`context`: data.context, unless it is what was said before) comes after a `BREAK`."""
+    import polars as pl
+
+    text, passages = text_of(*columns), pl.col("context").fill_null("")
+    if context is None or "turns.earlier" in context:
+        return normalise(text)
+    asked = text.str.strip_prefix(passages + "\n\n")
+    return pl.concat_str(normalise(asked), normalise(passages), separator=BREAK).str.strip_chars(BREAK)
 
 
 def normalise(texts: T) -> T:
@@ -99,11 +111,16 @@ def near_pairs(
     with Progress(stage, len(texts), "texts read", brief=True) as progress:
         bands.fill(texts, sample, size, progress)
     similarity, found = Similarity(texts, size), _Found(len(texts), most, file)
+    asked = Similarity(texts.asked(), size) if texts.parted else None
+    least = threshold - 1e-12  # a ratio of integers may come out slightly below the equal decimal
     unlike, allowed = 0, UNLIKE[0] + UNLIKE[1] * int(texts.sizes.sum())
     with Progress(stage, bands.bands, "parts of the texts compared", brief=True) as progress:
         for left, right in bands.candidates(file, progress):
+            if asked:
+                alike = asked(left, right) >= least
+                left, right = left[alike], right[alike]
             jaccard = similarity(left, right)
-            keep = jaccard >= threshold - 1e-12  # a ratio of integers may come out slightly below the equal decimal
+            keep = jaccard >= least
             found.add(left[keep], right[keep], jaccard[keep])
             unlike += int((texts.sizes[left] + texts.sizes[right])[~keep].sum(dtype=np.int64))
             if unlike > allowed:

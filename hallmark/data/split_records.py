@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hallmark.base.files import DEDUPED, MASKED
 from hallmark.base.records import scan_records
-from hallmark.data.near import normalise, text_of
+from hallmark.data.near import compared, normalise, text_of
 from hallmark.data.texts import Texts, among, in_order, read_some, row_groups
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 FEW = 5_000  # records that are Python objects at the same time
 
 
-def read_columns(frozen: set[str]) -> tuple[pl.DataFrame, Texts, set[str]]:
+def read_columns(frozen: set[str], context: str | None) -> tuple[pl.DataFrame, Texts, set[str]]:
     """The records by id, without their texts, the texts, and which holdout records were restored from the state before
     deduplication.
 
@@ -31,8 +31,8 @@ def read_columns(frozen: set[str]) -> tuple[pl.DataFrame, Texts, set[str]]:
     known: list[pl.DataFrame] = []
 
     def texts() -> Iterator[pl.Series]:
-        names = ("id", "group", "part", "cluster", "source")
-        for batch in read_some(DEDUPED, (part.select(*names, **columns()) for part in all_records(missing))):
+        names = ("id", "group", "part", "cluster", compared(context, "prompt").alias("text"))
+        for batch in read_some(DEDUPED, (part.select(*names) for part in all_records(missing))):
             known.append(batch.select("id", pl.col("group", "part").cast(pl.Categorical), "cluster"))
             yield batch["text"]
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 BATCH, ROWS = 16_000_000, 50_000  # bytes and records that are read at once, at most
 PART = 100_000_000  # bytes of records that are put in order at once; for each such part, the whole file is read
 GROUP = 100_000  # records in a row group of a Parquet file, at most
+BREAK = "\n"  # between what is asked and its passages: no normalised text has one
 
 
 def rows_in(path: Path, size: int) -> int:
@@ -135,11 +136,14 @@ def text_hashes(texts: pl.Series, form: Callable[[str], str] = str) -> Array:
 class Texts:
     """Different texts without punctuation, numbered in the order in which they came, in a file without a name.
 
-    In memory are 20 bytes of each: where it starts, its size in bytes, and a hash.
+    In memory are 20 bytes of each: where it starts, its size in bytes, and a hash. `parted`: some have passages, after a `BREAK`.
     """
 
-    def __init__(self, file: Any, starts: Array, sizes: Array, hashes: Array) -> None:
-        self._file, self._starts, self.sizes, self._hashes = file, starts, sizes, hashes
+    def __init__(
+        self, file: Any, starts: Array, sizes: Array, hashes: Array, *, parted: bool, cut: bool = False
+    ) -> None:
+        self._file, self._starts, self.sizes, self._hashes, self.parted = file, starts, sizes, hashes, parted
+        self._cut = cut
 
     @classmethod
     def kept(cls, batches: Iterable[pl.Series]) -> tuple[Self, Array]:
@@ -147,12 +151,13 @@ class Texts:
         import numpy as np
 
         file: Any = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the texts)
-        hashes, sizes = [np.empty(0, np.uint64)], [np.empty(0, np.int32)]
+        hashes, sizes, parted = [np.empty(0, np.uint64)], [np.empty(0, np.int32)], False
         for batch in batches:
             hashes.append(text_hashes(batch))
             plain = bare(batch)
             sizes.append(plain.str.len_bytes().to_numpy().astype(np.int32))
             write_temporary(file, "".join(plain.to_list()).encode())
+            parted = parted or bool(plain.str.contains(BREAK, literal=True).any())
         every, keys = np.concatenate(sizes), np.concatenate(hashes)
         hashes.clear()
         order = np.argsort(keys, kind="stable")
@@ -164,7 +169,7 @@ class Texts:
         place = np.empty(len(order), np.int32)
         place[order] = np.arange(len(order))
         starts = np.cumsum(every, dtype=np.int64) - every
-        return cls(file, starts[first[order]], every[first[order]], keys[order]), place[number]
+        return cls(file, starts[first[order]], every[first[order]], keys[order], parted=parted), place[number]
 
     def only(self, numbers: Array) -> tuple[Self, Array]:
         """Those of the texts that have these numbers, and their new numbers."""
@@ -173,7 +178,12 @@ class Texts:
         used, place = np.unique(numbers, return_inverse=True)
         if len(used) == len(self):
             return self, numbers
-        return type(self)(self._file, self._starts[used], self.sizes[used], self._hashes[used]), place
+        starts, sizes, hashes = self._starts[used], self.sizes[used], self._hashes[used]
+        return type(self)(self._file, starts, sizes, hashes, parted=self.parted), place
+
+    def asked(self) -> Self:
+        """The same texts, read without their passages."""
+        return type(self)(self._file, self._starts, self.sizes, self._hashes, parted=False, cut=True)
 
     def __len__(self) -> int:
         return len(self._starts)
@@ -189,4 +199,5 @@ class Texts:
     def read(self, numbers: Array | slice) -> list[str]:
         file = self._file.fileno()
         places = zip(self.sizes[numbers].tolist(), self._starts[numbers].tolist(), strict=True)
-        return [os.pread(file, size, start).decode() for size, start in places]
+        texts = [os.pread(file, size, start).decode() for size, start in places]
+        return [text.partition(BREAK)[0] for text in texts] if self._cut else texts
