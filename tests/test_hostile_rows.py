@@ -57,7 +57,7 @@ DATA = {
     "labels": {},
     "context": "context",
 }
-DATA |= {"missing": "error", "pseudonyms": "none", "key": None, "engine": "local", "cluster": None}
+DATA |= {"where": {}, "missing": "error", "pseudonyms": "none", "key": None, "engine": "local", "cluster": None}
 DATA |= {"tools": "tools", "rejected": "rejected", "tags": "tags", "tag_separator": ",", "split": "part"}
 SCHEMA = {
     "type": "object",

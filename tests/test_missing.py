@@ -1,4 +1,4 @@
-"""Rows that lack a group, an input or a target: an error, or left out and counted, as `data.missing` says."""
+"""Rows that `data.where` doesn't keep, and those that lack a group, an input or a target: left out and counted, or an error."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hallmark.base.errors import HallmarkError
-from hallmark.data.missing import OR_DROP, Missing
+from hallmark.data.missing import OR_DROP, Missing, is_kept
 from hallmark.params.loader import load_params
 from stages import mask
-from tests.rows import checked_rows, refused, write_lines
-from tests.workspace import make_workspace
+from tests.rows import checked_rows, refused, shipped, write_lines
+from tests.workspace import change_params, make_workspace
 
 ROW: dict[str, Any] = {"id": "1", "who": "A", "subject": "Lamp", "body": "It is broken.", "reply": "Sorry."}
 CALL = {"name": "find", "arguments": {"city": "Rome"}}
@@ -116,6 +118,31 @@ def test_other_bad_rows_stop_it_still(tmp_path: Path, bad: dict[str, Any]) -> No
         read(tmp_path, [ROW, bad], missing="drop")
 
 
+@given(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5))
+def test_a_row_is_kept_for_its_own_values(value: Any) -> None:
+    """Also where a table or a list has them."""
+    written = "" if value is None else str(value)
+    for said in (value, [value, "other"], *([written] if not isinstance(value, float) else [])):
+        assert is_kept({"a": {"b": said}, "c": 1}, {"a.b": ["another", value], "c": ["1"]})
+        assert not is_kept({"a": {"b": said}}, {"a.b": [f"no {value}"]})
+
+
+def test_rows_that_data_where_does_not_keep_are_left_out_and_counted(tmp_path: Path) -> None:
+    states = ["Approved", "rejected", "approved ", None, "rejected"]
+    rows: list[Any] = [ROW | {"id": f"{n}", "review": {"state": state}} for n, state in enumerate(states)]
+    rows[1]["reply"] = None  # which would be an error
+    stay, missing = read(tmp_path, rows, where={"review.state": ["approved"]})
+    assert (stay, missing.unwanted, missing.rows) == (["0", "2"], 3, 0)
+    assert read(tmp_path, rows, where={"review.state": ["approved", None]})[0] == ["0", "2", "3"]
+    assert [*missing.lines(shipped().data.model_copy(update={"where": {"a": ["b"]}}))] == [
+        "3 rows left out by data.where (a)"
+    ]
+    with refused("name other columns or values there", field="review.stat"):
+        read(tmp_path, rows, where={"review.stat": ["approved"]})
+    with refused("name another column in data.where", field="stat"):
+        read(tmp_path, rows, where={"stat": [None]}, missing="drop")
+
+
 def test_mask_counts_them_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -124,11 +151,13 @@ def test_mask_counts_them_and_says_so(
     raw = Path("data/raw/tickets.jsonl")
     rows = [json.loads(line) for line in raw.read_text(encoding="utf-8").splitlines()]
     rows[1]["customer"], rows[3]["target"], rows[4]["target"] = None, None, ""
-    write_lines(raw, rows)
+    write_lines(raw, [*rows, rows[0] | {"id": "again", "error": "timeout"}])
+    change_params(Path(), {"data.where": {"error": [None]}})
     with caplog.at_level(logging.WARNING):
         mask.run(load_params(Path("params.yaml")))
     assert "3 rows left out (data.missing: drop): 1 without group (customer), 2 without target (target)" in caplog.text
     report = json.loads(Path("reports/mask.json").read_text(encoding="utf-8"))
     assert report["missing"] == {"group": 1, "input": 0, "target": 2}
-    assert report["rows"] == {"read": 6, "dropped": 0, "written": 3}
+    assert "1 rows left out by data.where (error)" in caplog.text and report["unwanted"] == 1
+    assert report["rows"] == {"read": 7, "dropped": 0, "written": 3}
     assert pl.read_parquet("data/masked.parquet")["id"].to_list() == [rows[number]["id"] for number in (0, 2, 5)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from hallmark.base.records import columns_of
 from hallmark.commands import propose
 from hallmark.commands.columns import Column, entity, says_undone
 from hallmark.commands.evidence import stand_ins
-from hallmark.commands.questions import ask_to_keep
+from hallmark.commands.kept_rows import in_words, where_of
+from hallmark.commands.questions import ask_to_keep, asked
 from hallmark.commands.roles import Known
 from tests.rows import checked_rows, write_lines
 from tests.test_propose import CODES, proposed, requests, rules, words, write
@@ -142,7 +144,7 @@ def test_questions_about_one_passage_stay_together_and_offsets_are_no_answer(tmp
     assert (roles.target, roles.group, roles.context, roles.input) == ("answers.text.0", "title", "context", "question")
 
 
-def test_people_are_known_in_many_languages_without_accents_and_rows_marked_as_unfit_are_said(tmp_path: Path) -> None:
+def test_people_are_known_in_many_languages_without_accents() -> None:
     names = (
         "resenar_id",
         "Fahrgastnr",
@@ -155,9 +157,51 @@ def test_people_are_known_in_many_languages_without_accents_and_rows_marked_as_u
         "leietaker",
     )
     assert {entity(name) for name in names} == {"person"}
-    rows = requests(is_deleted=lambda n, _: n % 20 == 3, status=lambda n, _: "Rejected" if n % 24 == 1 else "Closed")
-    said = str(proposed(write(tmp_path, rows)).warnings)
-    assert "12 rows have true in 'is_deleted'" in said and "10 rows have Rejected in 'status'" in said
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "kept"),
+    [
+        ("is_deleted", lambda n: n % 20 == 3, ["false"]),
+        ("status", lambda n: "Rejected" if n % 20 == 3 else "Closed", ["Closed"]),
+        ("answer", lambda n: {3: "reject", 4: "ignore"}.get(n % 20, "accept"), ["accept"]),
+        ("feedback", lambda n: {"correct": {3: 0.0, 4: 1.0}.get(n % 20)}, ["1", None]),
+        ("error", lambda n: f"Timed out after {n} s" if n % 20 in (3, 4) else None, [None]),
+        ("state", lambda n: "pending" if n % 20 in (3, 4, 5) else "done", ["done"]),  # most of them have no answer
+        ("order", lambda n: "cancelled" if n % 20 == 3 else "sent", []),  # which the row may be about
+        ("deleted_items", lambda n: int(n % 20 == 3), []),
+        ("topic", lambda n: "Rejected" if n % 3 else "Closed", []),  # most rows
+    ],
+)
+def test_rows_marked_as_unfit_are_left_out_unless_a_person_keeps_them(
+    tmp_path: Path, column: str, value: Any, kept: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = requests(shop=lambda n, _: f"S{n % 40}")
+    for n, row in enumerate(rows):
+        row[column] = value(n)
+        row["category"] = None if column in ("error", "state") and n % 20 in (4, 5) else row["category"]
+    file = write(tmp_path, rows)
+    found = proposed(file, targets=("category",), inputs=("body",))
+    name = "feedback.correct" if column == "feedback" else column
+    assert found.edits["data"]["where"] == ({name: kept} if kept else {})
+    marked = {"answer": 24, "error": 24, "state": 36}.get(column, 12)
+    assert len(found.rows) == len(rows) - (marked if kept else 0)
+    assert (f"{marked} rows have" in found.warnings[0] and "--where all" in found.warnings[0]) == bool(kept)
+    assert [*map(len, [proposed(file, targets=("category",), inputs=("body",), where={}).rows])] == [len(rows)]
+    assert (
+        where_of(in_words(found.edits["data"]["where"]).split(", ") if kept else ["all"])
+        == found.edits["data"]["where"]
+    )
+    for typed, stay in (("", len(found.rows)), ("all", len(rows))):
+        monkeypatch.setattr("builtins.input", lambda _, typed=typed: typed)
+        known = Known(inputs=("body",), targets=("category",), group="shop", kind="classification")
+        assert len(asked(partial(propose.proposed, file, rules()), known, "classification").rows) == stay
+
+
+def test_rows_to_keep_are_named_with_their_values() -> None:
+    assert where_of(["a=b", "a=null", "c = d=e"]) == {"a": ["b", None], "c": ["d=e"]}
+    with pytest.raises(HallmarkError, match="COLUMN=VALUE"):
+        where_of(["a"])
 
 
 @pytest.mark.parametrize("sign", ["; ", "|", " + ", None])

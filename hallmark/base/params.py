@@ -137,6 +137,7 @@ class Data(Block):
     tags: Text | None
     tag_separator: Annotated[str, StringConstraints(min_length=1, max_length=1), AfterValidator(_no_control)]
     split: Text | None
+    where: dict[Text, Annotated[list[str | bool | int | float | None], Field(min_length=1)]]
     missing: Literal["error", "drop", "own_group"]
     no_call: Literal["missing", "empty"]
     no_answer: list[Line]

@@ -17,17 +17,15 @@ from hallmark.base.reading import read_text
 from hallmark.base.records import columns_of
 from hallmark.base.rows import files_of, read_rows
 from hallmark.commands.answer_leaks import Leak
-from hallmark.commands.chats import FALSE, TRUE
-from hallmark.commands.columns import Column, Rows, entity, inside, merged, says, words_of
+from hallmark.commands.columns import Column, Rows, entity, merged, says, words_of
 from hallmark.commands.committed import SAMPLES
 from hallmark.commands.evidence import LEAST, is_marked, named_like_id, of_input
 from hallmark.commands.infer import Inferred, respelled
-from hallmark.commands.label_signs import MOST_STATES
 from hallmark.commands.roles import DATED, ENOUGH, Guess
 from hallmark.data.conversations import LAYOUTS, ROLES, layout_of
 from hallmark.data.copied import opened
 from hallmark.data.leftover import enums, private_labels
-from hallmark.data.missing import is_blank
+from hallmark.data.missing import is_blank, is_kept
 from hallmark.data.nested import value_at
 from hallmark.data.spans import BY_CHOICE, BY_LABEL, LABELS, annotations_in, spans_in
 from hallmark.mask.lexicon import is_common, last_names
@@ -45,7 +43,7 @@ UNGROUPED = "no column says which rows belong together (a customer, document, co
 NAMED = 5  # repeated ids whose rows are named
 FEW = 10  # rows of a label that can hardly be learned
 GIANT = 0.2  # share of the rows above which a group gets a warning
-SOME, MOST = 0.2, 0.5  # shares of rows that are void, of labels that look like people's names
+MOST = 0.5  # share of labels that look like people's names
 SAMPLE = "the sample's text is gone; certify refuses this until you have"
 
 
@@ -166,7 +164,6 @@ class Proposal:
         leaks = self.roles.leaks.items()
         self.warnings += [self.leak_of(name, leak) for name, leak in leaks if self.would_be_read(name)]
         self.warnings += self.repeated_ids()
-        self.warnings += self.unfit_rows()
         self.warnings += [f"'{name}' {given.reasons[0]}" for name, given in self.roles.runners_up.get("split", ())]
         if self.roles.group == "row.id":
             self.warnings.append(UNGROUPED)
@@ -213,26 +210,6 @@ class Proposal:
         said = [f"{count} of {len(self.rows)} {words}" for words, count in counts.items() if count]
         return said + respelled(self.roles.targets[0], len(labels), [*merged(labels)])
 
-    def unfit_rows(self) -> list[str]:
-        """What to say of rows that are marked as deleted, rejected or made for a test."""
-        said = []
-        for name, column in self.columns.items():
-            keys = (
-                {key: key.casefold() for key in column.keys}
-                if column.is_label(2) and name not in {*self.read, self.roles.split}
-                else {}
-            )
-            flag = says(name, "void") and {*keys.values()} <= TRUE | FALSE
-            state = name not in self.roles.targets and column.distinct <= MOST_STATES
-            judged = any(of(name, one) for of in (says, inside) for one in ("judged", "score"))
-            lists = ("void", *["unfit"] * judged) if state else ()
-            named = {key for of in lists for key in keys if says(key, of, whole=True)}
-            marks = [key for key, low in keys.items() if (low in TRUE if flag else key in named)]
-            count = sum(column.keys[mark] for mark in marks)
-            if 0 < count < SOME * len(self.rows):
-                said.append(f"{count} rows have {', '.join(marks)} in '{name}'")
-        return [f"{'; '.join(said)}: take them out of the file, unless a model should learn from them"] * bool(said)
-
     def without_group(self, column: Column) -> list[str]:
         """What to say of rows without a group."""
         where = [place for place, value in zip(self.places, column.values, strict=True) if is_blank(value)]
@@ -265,7 +242,8 @@ class Proposal:
     @cached_property
     def places(self) -> list[str]:
         """The number of each row, in a folder with its file's name: `12 of part.csv`."""
-        found = ((number, path) for path in files_of(self.file) for number, _ in read_rows(path))
+        rows = ((number, path, row) for path in files_of(self.file) for number, row in read_rows(path))
+        found = ((number, path) for number, path, row in rows if is_kept(row, self.edits["data"]["where"]))
         return [f"{number}" if path == self.file else f"{number} of {path.name}" for number, path in found]
 
     def repeated_ids(self) -> list[str]:

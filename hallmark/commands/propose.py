@@ -17,6 +17,7 @@ import os
 import sys
 from collections.abc import Iterator, Set
 from contextlib import suppress
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
 from io import StringIO
@@ -49,12 +50,14 @@ from hallmark.commands.dry_run import rehearse
 from hallmark.commands.encodings import CODEBOOK, TABLES, codebook, copy_of, encoding_of, in_utf8, read_csv
 from hallmark.commands.evidence import copies, gives_orders, is_free, is_translation, no_labels, stand_ins
 from hallmark.commands.infer import LEFT_OUT, SOME_CALLS, held_by, infer, is_refusal
+from hallmark.commands.kept_rows import ALL as KEEP_ALL
+from hallmark.commands.kept_rows import in_words, marked, where_of
 from hallmark.commands.label_signs import defaults, same_class
 from hallmark.commands.proposal import FEW, SCHEMA, Proposal, is_sample
 from hallmark.commands.questions import UndecidedError, ask_to_keep, asked, unescaped
 from hallmark.commands.roles import Known, guess, related
 from hallmark.data.conversations import PART, TURNS, WHOLE, layout_of, part_of, turns, whole, with_messages
-from hallmark.data.missing import MissingValueError
+from hallmark.data.missing import MissingValueError, is_blank, is_kept
 from hallmark.params.checked import replaced
 from hallmark.params.edit import value_of
 from hallmark.params.loader import Params, load_params
@@ -125,9 +128,8 @@ def run(
 def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
     """What is proposed for a file before anything is tried."""
     known, file = known or Known(), data_in(file)
-    rows, chat, calls, gone = read(
-        file, {*known.targets, *(name for text in known.inputs for name in columns_of(text))}
-    )
+    said = {*known.targets, *(name for text in known.inputs for name in columns_of(text))}
+    rows, chat, calls, gone = read(file, said, known.where)
     note = wrapped_up(chat, rows) if chat and WHOLE in rows[0] else None
     try:
         found = columns_in(rows)
@@ -135,7 +137,8 @@ def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
         found = {name: of for name, of in found.items() if not f"{name}.".startswith(told)}
         columns = with_passages(with_fields_of_spans(found, known.targets))
     except HallmarkError as error:  # it knows the row by its place among all
-        path, number = [(path, number) for path in files_of(file) for number, _ in read_rows(path)][error.row or 0]
+        places = ((path, number, row) for path in files_of(file) for number, row in read_rows(path))
+        path, number, _ = [place for place in places if is_kept(place[2], known.where or {})][error.row or 0]
         raise HallmarkError(error.problem, file=path, row=number, field=error.field, remedy=error.remedy) from None
     check_known(known, columns, file)
     names = {name: label_names(file, of, columns.keys()) for name, of in columns.items() if of.is_code()}
@@ -202,6 +205,7 @@ def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
         raise HallmarkError(problem, file=file, field=answers.name, remedy=remedy) from None
     proposal = Proposal(file, rows, columns, roles, task)
     proposal.set_values()
+    proposal.set("data", "where", known.where or {}, "as you said" if known.where else None)
     if none:
         why = f"{counted} targets are no answer: short texts, codes or empty objects that stand for a missing one"
         why += f", or copies of '{roles.input}'" * (f"{{{roles.input}}}" in none)
@@ -225,6 +229,24 @@ def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
         proposal.set("data", "no_call", "empty", "what is said without a call is the answer []")
         task.doubts = [doubt.replace(LEFT_OUT, "; else their answer is [], no call") for doubt in task.doubts]
     proposal.warn(load_params(params))
+    if known.where is not None:
+        return proposal
+    answered = [
+        not all(map(is_blank, of)) for of in zip(*(columns[name].values for name in roles.targets), strict=True)
+    ]
+    others = {*columns} - {*proposal.read, *roles.targets, roles.split, PART}
+    where, sure, perhaps = marked([of for name, of in columns.items() if name in others], answered)
+    with suppress(UndecidedError):
+        proposal = proposed(file, params, replace(known, where=where)) if where else proposal
+        if where:
+            why = f"{'; '.join(sure)}: left out"
+            proposal.set("data", "where", where, why)
+            proposal.warnings.insert(
+                0, f"{why} (data.where). If a model should learn from them, add `--where {KEEP_ALL}`"
+            )
+    if perhaps:
+        doubt = f"{'; '.join(perhaps)}: if a model should not learn from these, name the rows to keep with --where"
+        proposal.warnings.append(doubt)
     return proposal
 
 
@@ -331,8 +353,10 @@ def try_out(proposal: Proposal, params: Path) -> None:
     proposal.set_for_new_data(now)
 
 
-def read(path: Path, said: Set[str] = frozenset()) -> tuple[Rows, Chat | None, str | None, list[str]]:
-    """All rows, chats with the columns of their turns; where chats of another layout are; why only calls of tools are answers; and the turns left out."""
+def read(
+    path: Path, said: Set[str] = frozenset(), where: dict[str, list[Any]] | None = None
+) -> tuple[Rows, Chat | None, str | None, list[str]]:
+    """All rows that `data.where` keeps, chats with the columns of their turns; where chats of another layout are; why only calls of tools are answers; and the turns left out."""
     if path.is_dir() and not files_of(path):
         files = [file for file in sorted(path.rglob("*")) if file in files_of(file.parent)]
         subfolders = dict.fromkeys(file.parent for file in files)
@@ -342,6 +366,11 @@ def read(path: Path, said: Set[str] = frozenset()) -> tuple[Rows, Chat | None, s
     places = [(file, number, row) for file in files for number, row in read_rows(file)]
     if not places:
         raise HallmarkError("has no rows", file=path, remedy="name a file with rows")
+    places = [place for place in places if is_kept(place[2], where or {})]
+    if not places:
+        raise HallmarkError(
+            "no row has these values", file=path, field=in_words(where or {}), remedy="name others with --where"
+        )
     if len({*map(part_of, files)} - {None}) > 1 and None not in map(part_of, files):
         places = [(file, number, row | {PART: part_of(file)}) for file, number, row in places]
     gone = []
@@ -451,7 +480,9 @@ def from_file_to_split() -> Iterator[str]:
     mask, dedupe, split = map(Report, ("mask", "dedupe", "split"))
 
     rows, missing = mask.at("rows"), counted(mask.at("missing"))
-    yield f"  rows      {rows['read']:,}{f'; left out without {missing}' if missing else ''}"
+    unwanted = mask.content.get("unwanted", 0)
+    gone = ", ".join([f"without {missing}"] * bool(missing) + [f"by data.where {unwanted:,}"] * bool(unwanted))
+    yield f"  rows      {rows['read']:,}{f'; left out {gone}' if gone else ''}"
     kinds = sorted(mask.at("spans", "by_kind").items(), key=lambda kind: -kind[1])
     found = f": {counted(dict(kinds))}" if kinds else ""
     yield f"  masked    {mask.at('spans', 'total'):,} spans in {mask.at('records_with_spans'):,} rows{found}"
@@ -485,6 +516,7 @@ def main(arguments: argparse.Namespace) -> None:
     """Command line: FILE, what the user knows, and `--write`."""
     inputs = tuple(map(unescaped, arguments.input))
     known = Known(inputs, tuple(dict.fromkeys(arguments.target)), arguments.group, arguments.refusal, arguments.kind)
+    known = replace(known, where=where_of(arguments.where)) if arguments.where else known
     ask = arguments.write and not arguments.yes and sys.stdin.isatty()
     with in_utf8(arguments.file, write=arguments.write) as (file, encoding):
         more: dict[str, Any] = {"public": arguments.public, "split": not arguments.no_split}
@@ -504,6 +536,8 @@ if __name__ == "__main__":
     parser.add_argument("--group", metavar="COLUMN", help=words)
     words = "the target of what must not or can't be done, as it is in the file"
     parser.add_argument("--refusal", metavar="TEXT", help=words)
+    words = "the rows to keep: a column and a value of it; again for several; all: all rows"
+    parser.add_argument("--where", action="append", default=[], metavar="COLUMN=VALUE", help=words)
     parser.add_argument("--kind", choices=sorted(KINDS), help="the kind of task, if the guess is wrong")
     parser.add_argument("--write", action="store_true", help="ask, write params.yaml and data/schema.json, and split")
     parser.add_argument("--yes", action="store_true", help="ask nothing, and take what is proposed")

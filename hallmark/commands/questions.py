@@ -1,4 +1,4 @@
-"""The four questions of `propose --write`: target, input, group and kind, each with what the data suggest as the answer."""
+"""The questions of `propose --write`: target, input, group, rows to leave out and kind, each with what the data suggest as the answer."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from hallmark.base.errors import HallmarkError, printable
 from hallmark.base.records import FIELD
+from hallmark.commands.kept_rows import ALL, in_words, where_of
 from hallmark.commands.proposal import UNGROUPED, Proposal
 from hallmark.commands.roles import Guess, Known
 from hallmark.commands.trial import in_a_line
@@ -17,6 +18,7 @@ QUESTIONS = {  # by what `Known` has for the answer
     "targets": ("target", "the right answer: a column, or several with commas between them"),
     "inputs": ("input", "what the model reads: columns with commas, or a template such as {subject}\\n{body}"),
     "group": ("group", "which rows must stay together, such as those of a customer; row.id: each row is by itself"),
+    "where": ("where", f"the rows to keep: COLUMN=VALUE, with commas between several; {ALL}: all rows"),
     "kind": ("kind", f"the task: {', '.join(sorted(KINDS))}"),
 }
 BACK = "<"
@@ -35,7 +37,7 @@ def asked(propose: Callable[[Known], Proposal], known: Known, kind: str) -> Prop
 
     `kind`: what params.yaml has, from the stamp; if the data agree, it is no question.
     """
-    unsaid = [name for name in QUESTIONS if not getattr(known, name)]
+    unsaid = [name for name in QUESTIONS if not getattr(known, name) and (name != "where" or known.where is None)]
 
     def found_with(known: Known, later: list[str]) -> Proposal | UndecidedError:
         try:
@@ -56,9 +58,13 @@ def asked(propose: Callable[[Known], Proposal], known: Known, kind: str) -> Prop
             break
         title, words = QUESTIONS[name]
         suggested = _suggested(found)
+        if name == "where" and not suggested[name]:  # no row is marked as unfit
+            unsaid.remove(name)
+            continue
         print(f"\n{title}: {words}")
         print(printable(f"  {evidence(found, title)}"))
         said = suggested[name] if isinstance(suggested[name], str) else ", ".join(suggested[name])
+        said = in_words(suggested[name]) if name == "where" else said
         given = _line(printable("  [{}] ".format(said.replace("\n", "\\n"))))
         if given == BACK:
             known, found = earlier.pop() if earlier else (known, found)
@@ -102,7 +108,7 @@ def evidence(found: Proposal | UndecidedError, title: str) -> str:
     if isinstance(found, UndecidedError) and title == QUESTIONS[found.unsaid][0]:
         why[title] = found.problem
     elif isinstance(found, Proposal):
-        why["kind"] = found.task.why
+        why |= {"kind": found.task.why, "where": found.reasons.get(("data", "where"), "")}
         if title == "group" and found.roles.group == "row.id":
             why[title] = UNGROUPED
     others = ", ".join(name for name, _ in found.roles.runners_up.get(title, ()))
@@ -113,6 +119,7 @@ def _suggested(found: Proposal | UndecidedError) -> dict[str, Any]:
     roles = found.roles
     targets = tuple(filter(None, roles.targets))
     said: dict[str, Any] = {"targets": targets, "inputs": (roles.input,), "group": roles.group}
+    said["where"] = found.edits["data"]["where"] if isinstance(found, Proposal) else {}
     return said | ({found.unsaid: ()} if isinstance(found, UndecidedError) else {"kind": found.kind})
 
 
@@ -122,6 +129,8 @@ def _answer(name: str, given: str, found: Proposal | UndecidedError) -> Any:
         raise HallmarkError("no such kind", field=given, remedy=f"name one of {', '.join(sorted(KINDS))}")
     if name in ("group", "kind"):
         return given
+    if name == "where":
+        return where_of([part.strip() for part in given.split(",")])
     whole = given in found.columns or FIELD.search(given)
     parts = [given] if whole else [word.strip() for word in given.split(",")]
     return tuple(unescaped(part) for part in parts if part) or (given,)

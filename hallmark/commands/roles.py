@@ -69,13 +69,14 @@ class Guess:
 
 @dataclass(frozen=True)
 class Known:
-    """What the user says: input (columns or one template), target, group, the target that refuses, and the kind of task."""
+    """What the user says: input (columns or one template), target, group, the target that refuses, the kind of task, and which rows."""
 
     inputs: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
     group: str | None = None
     refusal: str | None = None
     kind: str | None = None
+    where: dict[str, list[Any]] | None = None  # as `data.where`; {}: all rows
 
 
 def guess(

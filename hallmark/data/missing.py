@@ -1,15 +1,16 @@
-"""Rows without a group, an input or a target: an error, or left out and counted, as `data.missing` says."""
+"""Rows that are left out and counted: those `data.where` doesn't keep, and as `data.missing` says, those that lack something."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.params import Data
 from hallmark.base.records import columns_of
+from hallmark.data.nested import value_at
 
 Part = Literal["group", "input", "target"]
 OR_DROP = "or set data.missing to drop, which leaves such rows out"
@@ -19,6 +20,18 @@ PARTS: tuple[Part, ...] = ("group", "input", "target")
 def is_blank(value: Any) -> bool:
     """Whether a value says nothing: null, or no more than white space."""
     return value is None or (isinstance(value, str) and not value.strip())
+
+
+def is_kept(row: Mapping[str, Any], where: Mapping[str, Sequence[Any]]) -> bool:
+    """Whether a row has one of the values that `data.where` names, in each of its columns; of a list, one item is enough."""
+    values = ((value_at(row, column), kept) for column, kept in where.items())
+    lists = ((value or [None] if isinstance(value, list) else [value], kept) for value, kept in values)
+    return all(not {*map(_state, of)}.isdisjoint(map(_state, kept)) for of, kept in lists)
+
+
+def _state(value: Any) -> str | None:
+    text = str(value).removesuffix(".0") if isinstance(value, float) else str(value)
+    return None if is_blank(value) else text.strip().casefold()
 
 
 class MissingValueError(HallmarkError):
@@ -31,8 +44,9 @@ class MissingValueError(HallmarkError):
 
 @dataclass
 class Missing:
-    """The rows that were left out, by the part they lack (the first, of several)."""
+    """The rows that were left out, by the part they lack (the first, of several), and those that `data.where` doesn't keep."""
 
+    unwanted: int = 0
     counts: Counter[Part] = field(default_factory=Counter)
     first: MissingValueError | None = None
     alone: int = 0  # rows that stay without a group
@@ -51,6 +65,8 @@ class Missing:
         return {part: self.counts[part] for part in PARTS}
 
     def lines(self, data: Data) -> Iterator[str]:
+        if self.unwanted:
+            yield f"{self.unwanted} rows left out by data.where ({', '.join(data.where)})"
         if self.rows:
             yield f"{self.rows} rows left out (data.missing: {data.missing}): {self.words(data)}"
         if self.alone:

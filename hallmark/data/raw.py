@@ -24,7 +24,7 @@ from hallmark.base.tools import function_of, normal_tools
 from hallmark.base.visible import MOST_NAME, hidden_at, shows
 from hallmark.data.conversations import PARTS, Extra, earlier_answers
 from hallmark.data.copied import opened
-from hallmark.data.missing import OR_DROP, Missing, MissingValueError, Part, is_blank
+from hallmark.data.missing import OR_DROP, Missing, MissingValueError, Part, is_blank, is_kept
 from hallmark.data.nested import is_path, keys_of
 from hallmark.data.spans import BY_LABEL, in_one_spelling
 from hallmark.mask.params import Mask
@@ -94,8 +94,8 @@ def raw_rows(
     """The rows of `data.path`, checked. The first bad row raises a `HallmarkError`.
 
     With `data.missing` set to drop, rows that lack a group, an input or a target are left out, and counted in `missing`; with
-    own_group, a row that lacks only its group is a group by itself.
-    `only`: which rows to look at, counted from 0 over all files; None: all. `again`: they were read before, so that no
+    own_group, a row that lacks only its group is a group by itself. So are those that `data.where` doesn't keep.
+    `only`: which of the others to look at, counted from 0 over all files; None: all. `again`: they were read before, so that no
     two have the same id.
     """
     path = Path(data.path)
@@ -104,13 +104,16 @@ def raw_rows(
     seen = Seen()
     there = grouped = False
     position = count()
-    judged = data.rejected is None or only is not None
+    absent = {*data.where, *([data.rejected] if data.rejected and only is None else [])}
     for file in files_of(path):
         for number, row in read_rows(file):
+            absent -= {column for column in absent if column in row or is_path(column, row)}
+            if not is_kept(row, data.where):
+                missing.unwanted += 1
+                continue
             at = next(position)
             if only is not None and at not in only:
                 continue
-            judged = judged or data.rejected in row or is_path(str(data.rejected), row)
             try:
                 found = checked_rows(row, extra, file, number, data, mask, task)
             except MissingValueError as error:
@@ -135,13 +138,18 @@ def raw_rows(
     if missing.first and not there:  # of every row: the column is named wrongly, or was never filled in
         raise missing.first
     if not there:
+        if missing.unwanted:
+            problem, remedy = f"data.where leaves out all {missing.unwanted} rows", "name other columns or values there"
+            raise HallmarkError(problem, file=path, field=", ".join(sorted(absent or data.where)), remedy=remedy)
         raise HallmarkError("has no rows", file=path, remedy="put the raw records there, or fix data.path")
     if not grouped and data.group != data.id and only is None:
         remedy = "name another column in data.group; with row.id, each row is by itself"
         raise HallmarkError("no row has a group", file=path, field=data.group, remedy=remedy)
-    if not judged:
-        remedy = "name the column with rejected answers in data.rejected, or set it to null"
-        raise HallmarkError("no row has this column", file=path, field=data.rejected, remedy=remedy)
+    for column in sorted(absent):
+        remedy = "name another column in data.where"
+        if column == data.rejected:
+            remedy = "name the column with rejected answers in data.rejected, or set it to null"
+        raise HallmarkError("no row has this column", file=path, field=column, remedy=remedy)
 
 
 def checked_rows(

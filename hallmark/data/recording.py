@@ -104,7 +104,7 @@ class Written:
         by_kind: dict[str, dict[str, int]] = {}
         for (kind, recognizer), count in sorted(self.kinds.items()):
             by_kind.setdefault(kind, {})[recognizer] = count
-        read = self.rows + missing.rows + len(self.crashed)
+        read = self.rows + missing.rows + missing.unwanted + len(self.crashed)
         report: dict[str, Any] = {
             "style": mask.style,
             "language": mask.language,
@@ -123,6 +123,8 @@ class Written:
             "target_values": copied.report(self.values),
             "gold": None,
         }
+        if missing.unwanted:
+            report["unwanted"] = missing.unwanted
         if self.crashed:
             report["crashed"] = [{"file": raw.file, "row": raw.number} for raw in self.crashed]
         if mask.gold:

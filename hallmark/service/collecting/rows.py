@@ -91,7 +91,8 @@ class Rows:
         names = {NAME if self.data.id == "row.id" else self.data.id: logged.id}
         if self.grouped:
             names[self.data.group] = group
-        content = {**names, **dict.fromkeys(self.params.mask.identity_columns), **content, **names}
+        kept = {column: values[0] for column, values in self.data.where.items()}
+        content = {**names, **dict.fromkeys(self.params.mask.identity_columns), **kept, **content, **names}
         if self.data.tools:
             content[self.data.tools] = logged.tools
         if self.data.tags:
