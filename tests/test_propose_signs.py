@@ -166,7 +166,7 @@ def test_people_are_known_in_many_languages_without_accents() -> None:
         ("status", lambda n: "Rejected" if n % 20 == 3 else "Closed", ["Closed"]),
         ("answer", lambda n: {3: "reject", 4: "ignore"}.get(n % 20, "accept"), ["accept"]),
         ("feedback", lambda n: {"correct": {3: 0.0, 4: 1.0}.get(n % 20)}, ["1", None]),
-        ("error", lambda n: f"Timed out after {n} s" if n % 20 in (3, 4) else None, [None]),
+        ("error", lambda n: f"Timed out after {n} s" if n % 20 in (3, 4, 5) else None, [None]),
         ("state", lambda n: "pending" if n % 20 in (3, 4, 5) else "done", ["done"]),  # most of them have no answer
         ("order", lambda n: "cancelled" if n % 20 == 3 else "sent", []),  # which the row may be about
         ("deleted_items", lambda n: int(n % 20 == 3), []),
@@ -184,7 +184,7 @@ def test_rows_marked_as_unfit_are_left_out_unless_a_person_keeps_them(
     found = proposed(file, targets=("category",), inputs=("body",))
     name = "feedback.correct" if column == "feedback" else column
     assert found.edits["data"]["where"] == ({name: kept} if kept else {})
-    marked = {"answer": 24, "error": 24, "state": 36}.get(column, 12)
+    marked = {"answer": 24, "error": 36, "state": 36}.get(column, 12)
     assert len(found.rows) == len(rows) - (marked if kept else 0)
     assert (f"{marked} rows have" in found.warnings[0] and "--where all" in found.warnings[0]) == bool(kept)
     assert [*map(len, [proposed(file, targets=("category",), inputs=("body",), where={}).rows])] == [len(rows)]
@@ -196,6 +196,21 @@ def test_rows_marked_as_unfit_are_left_out_unless_a_person_keeps_them(
         monkeypatch.setattr("builtins.input", lambda _, typed=typed: typed)
         known = Known(inputs=("body",), targets=("category",), group="shop", kind="classification")
         assert len(asked(partial(propose.proposed, file, rules()), known, "classification").rows) == stay
+
+
+def test_rows_of_one_request_with_another_answer_each_are_named(tmp_path: Path) -> None:
+    """A join writes one call a row: each would be a record that contradicts the others."""
+    rows = [row | {"call_id": f"c{n}"} for n, row in enumerate(requests(shop=lambda n, _: f"S{n % 40}"))]
+    joined = [
+        one for n, row in enumerate(rows) for one in [row, *([row | {"category": "another"}] if n % 8 == 1 else [])]
+    ]
+    said = proposed(write(tmp_path, joined), targets=("category",), inputs=("body",)).warnings[0]
+    assert "60 rows share their 'call_id' and their text" in said and "rows 2 and 3; 11 and 12;" in said
+    assert "one row for each 'call_id'" in said
+    for others in (rows, [row | {"body": f"{row['body']} {n}"} for n, row in enumerate(joined)]):  # of a conversation
+        assert "share their" not in str(
+            proposed(write(tmp_path, others), targets=("category",), inputs=("body",)).warnings
+        )
 
 
 def test_rows_to_keep_are_named_with_their_values() -> None:

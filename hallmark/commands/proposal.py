@@ -164,6 +164,7 @@ class Proposal:
         leaks = self.roles.leaks.items()
         self.warnings += [self.leak_of(name, leak) for name, leak in leaks if self.would_be_read(name)]
         self.warnings += self.repeated_ids()
+        self.warnings[:0] = self.rows_of_one_request()
         self.warnings += [f"'{name}' {given.reasons[0]}" for name, given in self.roles.runners_up.get("split", ())]
         if self.roles.group == "row.id":
             self.warnings.append(UNGROUPED)
@@ -262,6 +263,27 @@ class Proposal:
         said = f"'{meant[0]}' would be the id, but {len(twice)} of its values repeat: rows {'; '.join(twice[:NAMED])}. Two records can't have"
         copies = "dedupe keeps one of equal texts" if len(texts) == len(rows) else "if these are copies, remove them"
         return [f"{said} one id, so data.id is {self.roles.id}: {copies}"] * bool(twice)
+
+    def rows_of_one_request(self) -> list[str]:
+        """What to say of rows with one id and one text, but another answer each: one call a row, as a join of tables writes them."""
+        for name in (name for name, of in self.columns.items() if named_like_id(name) and of.all((str, int))):
+            found: dict[Any, list[tuple[str, ...]]] = defaultdict(list)
+            for value, row, place in zip(self.columns[name].values, self.rows, self.places, strict=True):
+                read, answer = (str([row.get(one) for one in of]) for of in (self.read, self.roles.targets))
+                if not is_blank(value):
+                    found[value].append((place, read, answer))
+            several = [[*zip(*of, strict=True)] for of in found.values() if len(of) > 1]
+            same = [(places, {*answers}) for places, read, answers in several if len({*read}) == 1]
+            differ = [places for places, answers in same if len(answers) > 1]
+            if len(same) > NEARLY_UNIQUE * len(several) and 2 * len(differ) > len(several):
+                where = "; ".join(" and ".join(places) for places in differ[:NAMED])
+                said = f"{sum(map(len, differ))} rows share their '{name}' and their text with another row, and have another answer: rows {where}"
+                more = f" and {len(differ) - NAMED} more" * (len(differ) > NAMED)
+                way = f"If these are parts of one answer, as calls in order, write one row for each '{name}', with a list of them (in a table, as JSON"
+                return [
+                    f"{said}{more}. dedupe takes them for contradictions. {way} in one cell); else keep one of them"
+                ]
+        return []
 
     def set_for_new_data(self, params: Params) -> None:
         """Propose the kind's gate, and words to fill in, unless `data.path` is no sample: its owner may have set these."""
