@@ -20,6 +20,7 @@ import pytest
 
 from hallmark.base.single_run import alone
 from hallmark.commands.committed import findings
+from hallmark.data.missing import is_kept
 from hallmark.data.raw import raw_rows
 from hallmark.data.recording import Recorder
 from hallmark.params.loader import load_params
@@ -403,6 +404,12 @@ def maker(folder: Path, known: Known | None = None, **changes: Any) -> Rows:
 def made(rows: Rows, one: Logged, target: str | None = None) -> dict[str, Any]:
     masked, group = rows.masked(one)
     return rows.row(masked, group, target or answer(), None).content
+
+
+def test_a_row_is_one_that_data_where_keeps(folder: Path) -> None:
+    where: dict[str, list[Any]] = {"review.state": ["approved", "final"], "error": [None]}
+    content = made(maker(folder, where=where), logged())
+    assert is_kept(content, where) and content["review.state"] == "approved"
 
 
 def test_conversations_are_rows_with_messages(folder: Path) -> None:

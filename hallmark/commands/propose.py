@@ -128,8 +128,8 @@ def run(
 def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
     """What is proposed for a file before anything is tried."""
     known, file = known or Known(), data_in(file)
-    said = {*known.targets, *(name for text in known.inputs for name in columns_of(text))}
-    rows, chat, calls, gone = read(file, said, known.where)
+    chosen = {*known.targets, *(name for text in known.inputs for name in columns_of(text))}
+    rows, chat, calls, gone = read(file, chosen, known.where)
     note = wrapped_up(chat, rows) if chat and WHOLE in rows[0] else None
     try:
         found = columns_in(rows)
@@ -231,11 +231,9 @@ def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
     proposal.warn(load_params(params))
     if known.where is not None:
         return proposal
-    answered = [
-        not all(map(is_blank, of)) for of in zip(*(columns[name].values for name in roles.targets), strict=True)
-    ]
+    done = [not all(map(is_blank, of)) for of in zip(*(columns[name].values for name in roles.targets), strict=True)]
     others = {*columns} - {*proposal.read, *roles.targets, roles.split, PART}
-    where, sure, perhaps = marked([of for name, of in columns.items() if name in others], answered)
+    where, sure, perhaps = marked([of for name, of in columns.items() if name in others], done)
     with suppress(UndecidedError):
         proposal = proposed(file, params, replace(known, where=where)) if where else proposal
         if where:
