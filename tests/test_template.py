@@ -219,6 +219,18 @@ def test_a_stamped_repo_has_what_was_chosen_and_nothing_else(
     assert bare == [], "a line lost its comment"
 
 
+def test_what_names_a_page_of_the_manual_says_where_it_is(source: Path, tmp_path: Path) -> None:
+    """In a stamped repo, it comes with the library, whatever the owner has in docs/."""
+    project = bake(source, tmp_path, kind="text")
+    ZipFile(project / WHEEL).extractall(tmp_path / "installed")
+    (project / "docs").mkdir()
+    error = "from hallmark.base.errors import HallmarkError; print(HallmarkError('x', remedy='docs/dvc.md'))"
+    for options in ("-c", error), ("-m", "hallmark.commands.docs"), ("-m", "hallmark.commands.params", "serve"):
+        said = run(project, "python", *options, PYTHONPATH=str(tmp_path / "installed")).stdout
+        assert (pages := re.findall(r"\S*\bdocs/[\w-]+\.md", said)), said
+        assert all((project / page).is_file() for page in pages), pages
+
+
 def git(folder: Path, *command: str) -> str:
     """Run git as someone in `folder`; returns what it prints, warnings too."""
     who = ["-c", "user.name=Test", "-c", "user.email=test@example.com"]

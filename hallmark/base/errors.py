@@ -19,6 +19,7 @@ from typing import Any, TextIO
 
 TRACEBACK_VARIABLE = "HALLMARK_TRACEBACK"
 _ADDRESS = re.compile(r"(:/+)(\S+)")  # with one slash, if it was taken for a path
+_PAGE = re.compile(r"\bdocs/(?=[\w-]+\.md)")
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -43,6 +44,12 @@ def without_secrets(text: str) -> str:
         return address[1] + shown.partition("?")[0]
 
     return _ADDRESS.sub(public, text)
+
+
+def with_pages(text: str) -> str:
+    """The text, its pages of the manual (docs/x.md) by their path: in a stamped repo, they come with the library."""
+    folder = Path(__file__).parents[1] / "docs"
+    return _PAGE.sub(lambda _: f"{os.path.relpath(folder)}/", text) if folder.is_dir() else text
 
 
 def in_red(text: str, stream: TextIO) -> str:
@@ -81,7 +88,7 @@ class HallmarkError(Exception):
         places = (file, None if row is None else f"row {row}", None if field is None else f"field '{field}'")
         location = ", ".join(printable(str(place)) for place in places if place is not None)
         message = f"{location + ': ' if location else ''}{problem}\n  remedy: {remedy}"
-        super().__init__(printable(without_secrets(message), keep="\n"))
+        super().__init__(printable(without_secrets(with_pages(message)), keep="\n"))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle all of it, so that a worker process can raise it."""
@@ -103,6 +110,7 @@ def run_stage(
     spec = sys.modules["__main__"].__spec__  # a tool is one folder deeper than a stage
     module = spec.name if spec else f"stages.{name}"
     parser = parser or argparse.ArgumentParser(prog=f"python -m {module}", description=doc)
+    parser.description = with_pages(parser.description or "")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="params file (default: %(default)s)")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, handlers=[handler := logging.StreamHandler(sys.stderr)])
@@ -126,36 +134,29 @@ def run_stage(
     except BrokenPipeError:  # the reader has seen enough: `... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python fails again, on its way out
         sys.exit(128 + signal.SIGPIPE)
-    except HallmarkError as error:
-        print(f"{name}: error: {error}", file=sys.stderr)
-        sys.exit(1)
     except KeyboardInterrupt:
         print(f"{name}: interrupted; earlier outputs are untouched", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
-        number = unwritable(error)
-        if number is None:
-            _print_unforeseen(name, error)
-            sys.exit(1)
-        path = getattr(error, "filename", None) or Path.cwd()
-        remedy = "free space on that file system, or get permission to read and write there, and run `dvc repro` again"
-        told = HallmarkError(os.strerror(number), file=path, remedy=f"{remedy}; earlier outputs are untouched")
-        print(f"{name}: error: {told}", file=sys.stderr)
+        print(f"{name}: error: {_told(error)}", file=sys.stderr)
         sys.exit(1)
 
 
-def _print_unforeseen(name: str, error: Exception) -> None:
+def _told(error: Exception) -> HallmarkError:
+    """What a user is told of any error."""
+    if isinstance(error, HallmarkError):
+        return error
+    if (number := unwritable(error)) is not None:
+        path = getattr(error, "filename", None) or Path.cwd()
+        remedy = "free space on that file system, or get permission to read and write there, and run `dvc repro` again"
+        return HallmarkError(os.strerror(number), file=path, remedy=f"{remedy}; earlier outputs are untouched")
     if os.environ.get(TRACEBACK_VARIABLE):
         traceback.print_exception(error)
-        return
     frames = traceback.extract_tb(error.__traceback__)
     frame = ([one for one in frames if {"stages", "hallmark"} & {*Path(one.filename).parts}] or frames)[-1]
-    place = "/".join(Path(frame.filename).parts[-2:])
-    print(
-        f"{name}: error: unforeseen {type(error).__name__} at {place}, line {frame.lineno}\n"
-        f"  remedy: this is a bug, please report it; {TRACEBACK_VARIABLE}=1 shows the traceback, which may quote your data",
-        file=sys.stderr,
-    )
+    place = f"{'/'.join(Path(frame.filename).parts[-2:])}, line {frame.lineno}"
+    remedy = f"this is a bug, please report it; {TRACEBACK_VARIABLE}=1 shows the traceback, which may quote your data"
+    return HallmarkError(f"unforeseen {type(error).__name__} at {place}", remedy=remedy)
 
 
 class UnwritableError(OSError):

@@ -37,7 +37,7 @@ LAST = "gate"  # the stage that an experiment ends with: page and release are ma
 def candidates(params: Params, raw: dict[str, Any]) -> list[tuple[Params, dict[str, Any]]]:
     """The params of each base of `choose.bases`, checked, and the same as plain data."""
     if not params.choose.bases:
-        remedy = "list them, smallest first, as docs/decision.md shows (`nox -s docs` says where it is)"
+        remedy = "list them, smallest first, as docs/decision.md shows"
         raise HallmarkError("no bases to choose from", param="choose.bases", remedy=remedy)
     found: list[tuple[Params, dict[str, Any]]] = []
     for number, candidate in enumerate(params.choose.bases):

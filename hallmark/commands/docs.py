@@ -2,17 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import hallmark
-from hallmark.base.errors import run_stage
-
-
-def manual() -> Path:
-    """The folder of the pages: in the template here, in a stamped repo in the installed library."""
-    here = Path("docs")
-    return here if here.is_dir() else Path(hallmark.__path__[0], "docs")
-
+from hallmark.base.errors import run_stage, with_pages
 
 if __name__ == "__main__":
-    run_stage("docs", __doc__, lambda _: print(f"{manual()}: start with README.md"))
+    run_stage("docs", __doc__, lambda _: print(f"start with {with_pages('docs/README.md')}"))

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from hallmark.answer.comparators import COMPARATORS
 from hallmark.answer.measures import known_measures
-from hallmark.base.errors import HallmarkError, printable, run_stage
+from hallmark.base.errors import HallmarkError, printable, run_stage, with_pages
 from hallmark.params.loader import default_values, load_params, of_same_kind, resolved
 from hallmark.params.schema import comments, params_schema
 from hallmark.serve.engines import ENGINES
@@ -75,7 +75,8 @@ def shown(row: Row) -> list[str]:
     else:
         head = f"{'*' if row.changed else ' '} {row.name} = {json.dumps(row.value, ensure_ascii=False)}"
         head += f"  ({default})" if row.changed else ""
-    return [head, *textwrap.wrap(row.effect, WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)]
+    wrapped = textwrap.TextWrapper(WIDTH, " " * 6, " " * 6, break_on_hyphens=False)  # a path stays on one line
+    return [head, *wrapped.wrap(with_pages(row.effect))]
 
 
 def run(params: Path, name: str | None, changed: bool) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
-from hallmark.base.errors import run_stage
+from hallmark.base.errors import run_stage, with_pages
 from hallmark.base.files import write_text
 from hallmark.base.params import ByKind
 from hallmark.params.edit import defaults
@@ -85,7 +85,7 @@ def comments() -> dict[str, str]:
 
 def main(arguments: argparse.Namespace) -> None:
     SCHEMA.parent.mkdir(exist_ok=True)
-    write_text(SCHEMA, json.dumps(params_schema(comments()), ensure_ascii=False, indent=2) + "\n")
+    write_text(SCHEMA, with_pages(json.dumps(params_schema(comments()), ensure_ascii=False, indent=2)) + "\n")
 
 
 if __name__ == "__main__":
