@@ -12,6 +12,7 @@ import pytest
 from hallmark.base.files import BASE, QUANTIZED, write_json
 from hallmark.base.reading import read_object
 from hallmark.commands import plan
+from hallmark.commands.repro import before_release
 from hallmark.model.params import Sft
 from hallmark.params.loader import Params, load_params
 from hallmark.plan import advice, bases, estimate, machine, speed
@@ -146,6 +147,17 @@ def test_what_does_not_fit_is_refused(here: Params) -> None:
     done = run_here(Path.cwd(), "hallmark.commands.plan", "--gpu", f"{size:.4f}GiB")
     assert (done.returncode, "does not fit" in done.stdout) == (1, True)
     assert "training: set sft." in done.stderr
+
+
+def test_what_keeps_a_run_from_a_release_is_said_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = ROOT / "params.yaml"
+    params = load_params(file)
+    assert before_release(params, file) == []
+    for rows, groups in ((params.gate.min_records - 1, 99), (999, params.gate.min_groups - 1), (999, 99)):
+        write_json(Path("reports/split.json"), {"rows": {"holdout": rows}, "groups": {"holdout": groups}})
+        said = [f"holds out {rows} records of {groups} groups" in line for line in before_release(params, file)]
+        assert said == [True] * (rows < 999 or groups < 99)
 
 
 def test_sft_refuses_what_does_not_fit_into_its_gpu(here: Params, monkeypatch: pytest.MonkeyPatch) -> None:

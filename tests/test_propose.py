@@ -388,6 +388,20 @@ def test_any_value_is_written_on_one_line_and_read_back(value: Any) -> None:
         assert YAML(typ="safe").load(after) == {"a": {name: value} | rest, "d": 3}
 
 
+def test_the_warnings_are_seen_after_the_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(make_workspace(tmp_path))
+    Path(".dvc").mkdir()
+    monkeypatch.setattr(propose, "dvc_repro", lambda stage: print(f"Running {stage}"))
+    monkeypatch.setattr(propose, "from_file_to_split", lambda: iter(["kept 1"]))
+    propose.run(write(Path("data"), labelled()), Path("params.yaml"), write=True)
+    before, _, after = capsys.readouterr().out.partition("Running split\n")
+    warnings = re.findall("^warning.*", before, re.MULTILINE)
+    assert warnings
+    assert re.findall("^kept 1|^warning.*|^Next", after, re.MULTILINE) == ["kept 1", *warnings, "Next"]
+
+
 def test_it_writes_only_what_it_proposes_and_the_facts_of_the_sample_go(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path)
     write(workspace / "data", labelled())

@@ -16,7 +16,7 @@ from hallmark.base.key import FILE, VARIABLE, digest_of, read_key
 from hallmark.base.reading import read_text
 from hallmark.mask.surrogates import uses_key
 from hallmark.params.checked import changed
-from hallmark.params.loader import Params, load_params
+from hallmark.params.loader import load_params
 
 KEEP = (
     f"Keep it safe (in a password manager): without it, the ids of this repo can't be made again. Give it to whoever runs "
@@ -31,15 +31,11 @@ def run(file: Path, *, if_missing: bool = False) -> None:
     if wanted and params.data.key is None and not (if_missing and "/.dvc/tmp/" in Path.cwd().as_posix()):
         make(file)
         print(f"made the key of this repo, {FILE}, and wrote data.key in {file}.\n{KEEP}")
+    elif wanted and not if_missing:
+        read_key(params.data, surrogates=True)
+        print("the key is there and matches data.key")
     elif not if_missing:
-        print(state(params, wanted))
-
-
-def state(params: Params, wanted: bool) -> str:
-    if not wanted:
-        return "no key is needed: data.pseudonyms is none, and no value becomes a surrogate"
-    read_key(params.data, surrogates=True)
-    return "the key is there and matches data.key"
+        print("no key is needed: data.pseudonyms is none, and no value becomes a surrogate")
 
 
 def make(file: Path) -> None:

@@ -17,6 +17,7 @@ from hallmark.base.errors import HallmarkError, run_stage
 from hallmark.base.files import REPORTS
 from hallmark.base.progress import duration
 from hallmark.base.reading import read_object
+from hallmark.commands.repro import before_release
 from hallmark.commands.sweep import number
 from hallmark.params.loader import Params, load_params
 from hallmark.plan.advice import Change, changes, gib, remedy
@@ -49,6 +50,7 @@ def main(arguments: argparse.Namespace) -> None:
         name, base = folder_of(params, arguments.base, Path(temporary))
         found = estimate(params, base, machine)
         print("\n".join(table(name, params, machine, found, price)))
+        print("".join(f"\n{line}\n" for line in before_release(params, arguments.params)), end="")
         if not found.fits:
             raise too_large(params, base, machine, found)
 

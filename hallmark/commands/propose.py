@@ -55,13 +55,13 @@ from hallmark.commands.kept_rows import in_words, marked, where_of
 from hallmark.commands.label_signs import defaults, same_class
 from hallmark.commands.proposal import FEW, SCHEMA, Proposal, is_sample
 from hallmark.commands.questions import UndecidedError, ask_to_keep, asked, unescaped
+from hallmark.commands.repro import before_release, dvc_repro
 from hallmark.commands.roles import Known, guess, related
 from hallmark.data.conversations import PART, TURNS, WHOLE, layout_of, part_of, turns, whole, with_messages
 from hallmark.data.missing import MissingValueError, is_blank, is_kept
 from hallmark.params.checked import replaced
 from hallmark.params.edit import value_of
 from hallmark.params.loader import Params, load_params
-from hallmark.release.model_card import unfilled
 from hallmark.task.kinds import KINDS
 
 PARAMS = Path("params.yaml")  # as the pipeline reads it
@@ -107,8 +107,8 @@ def run(
         proposal.warnings = [warning.replace(str(file), str(copied[0])) for warning in proposal.warnings]
     print(printable(text(proposal, now if write else None), keep="\n"))
     print(printable("\n".join(proposal.tried), keep="\n"))
-    for warning in numbered(proposal.warnings):
-        print(printable(warning))
+    warnings = [*map(printable, numbered(proposal.warnings))]
+    print("".join(f"{warning}\n" for warning in warnings), end="")
     proposal.private = [] if public else proposal.private
     if ask:
         ask_to_keep(proposal)
@@ -119,9 +119,12 @@ def run(
     if write:
         write_proposal(params, proposal)
         if split and Path(".dvc").is_dir() and params.resolve() == PARAMS.resolve():
-            first_split(proposal)
+            dvc_repro("split")
+            print(f"\nFrom {printable(str(proposal.file))} to the split:\n")
+            again = ["\nThe warnings from before the split:", *warnings] if warnings else []
+            print("\n".join([*map(printable, from_file_to_split()), *again]))
         print(f"\nNext, in {params}:\n  improve task.system_prompt, which every record starts with")
-        lines = [f"  {line}" for line in unfilled(load_params(params).certify, params)]
+        lines = [f"  {line}" for line in before_release(load_params(params), params)]
         print("\n".join([*lines, "then `nox -s plan`, which says how long it takes, and `nox -s repro`"]))
 
 
@@ -461,16 +464,6 @@ def lock_is_outdated(params: Path, proposal: Proposal) -> bool:
         return False
     named = Path(value_of(text_of(files[PARAMS.as_posix()], PARAMS.as_posix()), "data.path"))
     return is_sample(named) and named.resolve() != proposal.file.resolve()
-
-
-def first_split(proposal: Proposal) -> None:
-    """Run the pipeline as far as the split, and say what came out."""
-    from hallmark.commands.repro import dvc_repro
-
-    dvc_repro("split")
-    print(f"\nFrom {printable(str(proposal.file))} to the split:\n")
-    for line in from_file_to_split():
-        print(printable(line))
 
 
 def from_file_to_split() -> Iterator[str]:

@@ -9,27 +9,23 @@ import argparse
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from hallmark.base.errors import HallmarkError, run_stage
 from hallmark.base.files import ADAPTER, MASKED, REPORTS, clear_remains
-from hallmark.base.reading import check_regular, is_folder
+from hallmark.base.holdout import REFREEZE
+from hallmark.base.reports import Report
 from hallmark.commands import summary
-from hallmark.params.loader import load_params
+from hallmark.params.loader import Params, load_params
 from hallmark.release.model_card import unfilled
 
 
 def main(arguments: argparse.Namespace, options: list[str]) -> None:
-    file = arguments.params
-    params = load_params(file)
-    raw = Path(params.data.path)
-    for each in raw.rglob("*") if is_folder(raw) else [raw] if raw.exists() else []:
-        if not is_folder(each):  # DVC would read a device without an end, and wait for a pipe
-            check_regular(each, "remove it, or put a file with rows there")
+    file, params = arguments.params, load_params(arguments.params)
     lines = unfilled(params.certify, file)
     stages = ["report"] if lines and not options else []  # all but the release, which would say nothing true
-    if lines:
-        print("\n".join([f"{file}: all runs but certify, until these lines say what is true of your data:", *lines]))
+    print("".join(f"{line}\n" for line in before_release(params, file)), end="")
     clear_remains(MASKED.parent, ADAPTER.parent, REPORTS)  # half-written files of killed runs
     dvc_repro(*options, *stages)
     if not options and (reason := reason_to_rerun()):
@@ -39,6 +35,20 @@ def main(arguments: argparse.Namespace, options: list[str]) -> None:
     summary.main(arguments)
     if stages:
         raise HallmarkError(f"no release yet: {'; '.join(lines)}", file=file, remedy="`nox -s repro` runs the rest")
+
+
+def before_release(params: Params, file: Path) -> list[str]:
+    """What is known before the long stages to keep them from a release: what nobody has said yet, and too small a holdout."""
+    said = [f"no release until {file} says what is true: {line}" for line in unfilled(params.certify, file)]
+    gate = params.gate
+    with suppress(HallmarkError):  # no split yet
+        rows, groups = (Report("split").at(name, "holdout") for name in ("rows", "groups"))
+        if rows < gate.min_records or groups < gate.min_groups:
+            least = f"at least {gate.min_records} of {gate.min_groups} (gate.min_records, gate.min_groups)"
+            more = f"get more data, or raise split.holdout or name a finer data.group, then {REFREEZE}"
+            held = f"the last split holds out {rows} records of {groups} groups, and the gate needs"
+            said.append(f"no release: {held} {least}: {more}")
+    return said
 
 
 def reason_to_rerun() -> str | None:
