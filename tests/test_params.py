@@ -36,6 +36,7 @@ def problem(folder: Path, change: dict[str, Any]) -> str:
 
 
 FEW_SHOT = {"kind": "few_shot", "examples": 2, "rule": "nearest", "max_tokens": 64}
+CHAT = {"turns": "t", "role": "r", "text": "x", "roles": {"a": "user"}, "answer": None, "internal": {}}
 HUB = {"source": "hub", "name": "org/model", "licence": "mit", "chat_template_kwargs": {}}
 TEXT = {"task.kind": "text"}
 ENGINE = {"kind": "endpoint", "names": {"base": "a", "tuned": "b"}, "key": None, "logprobs": False, "timeout": 1.0}
@@ -55,6 +56,7 @@ ENGINE = {"kind": "endpoint", "names": {"base": "a", "tuned": "b"}, "key": None,
         ({"gate.superiority": {"base": 0.1, "few": 0.1}}, "gate.superiority", "there are base, few_shot, linear_copy, classical"),
         ({"gate.superiority": {"base": -0.02}}, "gate.superiority", "gate.non_inferiority: {base: 0.02}"),
         ({"eval.engine": ENGINE | {"concurrency": 1, "url": ["http://h/v1", "https://u:p@h/v1"]}}, "eval.engine.url", "change it"),
+        ({"data.chat": CHAT}, "data.chat.opening", "(the column with what was said before: a turn, or a text; null: none)"),
         ({"compute.device": "mps"}, "compute.device", "on Apple silicon, use cpu"),
     ],
 )  # fmt: skip

@@ -234,26 +234,25 @@ def _explain(detail: Any, raw: dict[str, Any]) -> tuple[str, str, str]:
     if kind == "extra_forbidden" and field in RENAMED:
         return field, f"'{field}' is called '{RENAMED[field]}' now", f"rename '{field}' to '{RENAMED[field]}'"
     if kind == "extra_forbidden":
-        known = _known_keys(location[:-1], raw)
+        known = sorted(_known(location[:-1], raw))
         near = [f"'{name}'" for name in difflib.get_close_matches(location[-1], known, NEAR)]
         hint = f"did you mean {' or '.join(near)}?" if near else f"known here: {', '.join(known)}"
         return field, f"'{field}' is not a known parameter", f"remove or rename '{field}' ({hint})"
     if field == "base.revision":
-        return (
-            field,
-            "the base model is not pinned to a commit",
-            "set base.revision to the full 40-digit commit hash shown in the model page's 'Files' tab "
-            "(a branch name such as 'main' can change under you)",
-        )
+        remedy = "set base.revision to the full 40-digit commit hash shown in the model page's 'Files' tab "
+        remedy += "(a branch name such as 'main' can change under you)"
+        return field, "the base model is not pinned to a commit", remedy
     if kind == "missing":
-        return field, f"'{field}' is missing", f"add '{field}'{_effect(field)}"
+        info = _known(location[:-1], raw).get(location[-1])  # which describes itself in a block without defaults
+        said = info.description if info else None
+        return field, f"'{field}' is missing", f"add '{field}'{f' ({said})' if said else _effect(field)}"
     if kind == "value_error":  # raised by a block's own check, whose message usually starts with the key
         message = str(detail["ctx"]["error"])
         key = re.match(r"([a-z_]+(?:\.\w+)*): ", message)
         name = key[1] if key else field
         return name, message if key else f"'{field}': {message}", f"change it in params.yaml{_effect(name)}"
-    given = type(detail["input"]).__name__
-    return field, f"'{field}': {detail['msg']} (got {given})", f"give '{field}' another value{_effect(field)}"
+    problem = f"'{field}': {detail['msg']} (got {type(detail['input']).__name__})"
+    return field, problem, f"give '{field}' another value{_effect(field)}"
 
 
 def _effect(name: str) -> str:
@@ -263,7 +262,7 @@ def _effect(name: str) -> str:
     return f" ({effect})" if name in defaults() and (effect := defaults()[name].effect) else ""
 
 
-def _known_keys(location: list[str], raw: Any) -> list[str]:
+def _known(location: list[str], raw: Any) -> dict[str, FieldInfo]:
     models: list[type[BaseModel]] = [Params]
     for part in location:
         if isinstance(raw, list):
@@ -277,7 +276,7 @@ def _known_keys(location: list[str], raw: Any) -> list[str]:
             if part in (name, info.alias)
             for block in _block_types(info, raw)
         ] or _of_kind(models, raw)  # a name of the user's, in a mapping from names to blocks: their keys are known
-    return sorted({info.alias or name for model in models for name, info in model.model_fields.items()})
+    return {info.alias or name: info for model in models for name, info in model.model_fields.items()}
 
 
 def _of_kind(models: list[type[BaseModel]], raw: Any) -> list[type[BaseModel]]:
