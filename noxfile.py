@@ -26,7 +26,7 @@ VENV, LOCK = Path(".venv"), Path("requirements.lock")
 PROJECT = nox.project.load_toml("pyproject.toml")
 HASHED: list[str] = PROJECT["tool"]["hallmark"]["hashed"]
 WITHOUT_DEPENDENCIES: list[str] = PROJECT["tool"]["hallmark"].get("without-dependencies", [])
-SIZE = "0.5 GB" if sys.platform == "darwin" else "3.2 GB with torch for CUDA (0.7 GB with torch for the CPU)"
+SIZE = "0.5 GB" if sys.platform == "darwin" else "3.2 GB with torch for CUDA (README.md: 0.7 GB with torch for the CPU)"
 
 # A line for each session. It runs the module of its name in the package that it stands below, or what STEPS has.
 SESSIONS = {
@@ -113,7 +113,7 @@ def declare(package: str, name: str, line: str) -> None:
         alone = {} if session.posargs else ALONE
         steps = alone.get(name, STEPS.get(name, [f"python -m {package}.{name}"]))
         codes = (0, 1, 3) if name == "canary" else (0,)  # each of them is a verdict
-        for step in steps:
+        for step in steps[-1:] if "--help" in session.posargs else steps:  # help needs no stage to have run
             run(session, *shlex.split(step), *(session.posargs if step == steps[-1] else []), codes=codes)
 
     session.__doc__ = line

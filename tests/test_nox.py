@@ -79,7 +79,7 @@ SPREAD = f"--numprocesses {min(4, os.cpu_count() or 1)} --dist loadfile --no-loa
 @pytest.mark.parametrize(
     ("command", "ran"),
     [
-        ("plan -- --help", ["python -m hallmark.commands.plan --help"]),
+        ("release -- --help", ["python -m hallmark.service.commands.release --help"]),
         ("choose -- --dry", ["dvc repro dedupe", "python -m hallmark.commands.choose --dry"]),
         ("lint -- --fix", ["ruff format .", "ruff check --fix .", "mypy"]),
         ("tests -- -n 8", [f"python -m pytest {SPREAD} -n 8"]),  # the last of them counts

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import polars
 
 Numbered = Iterator[tuple[int, dict[str, Any]]]
-RAW = "put the raw records there, or fix data.path"
+RAW = "put the raw records there, or name another file (in params.yaml: data.path)"
 SPEAKERS = ("role", "from")  # keys of the turns of a conversation, which is one row
 MOST_SPEAKERS = 8
 
