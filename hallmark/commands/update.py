@@ -27,8 +27,8 @@ LINK = "write it with `cruft link TEMPLATE --directory template`, which asks for
 COMMIT = "commit them, or put them away with `git stash --include-untracked`; `git reset --merge` takes an update back"
 ANOTHER = "`nox -s update -- TEMPLATE` names another folder or address of the template"
 RESOLVE = (
-    "resolve the lines between <<<<<<< (yours) and >>>>>>> (the template's); `git checkout --ours FILE` takes yours, "
-    "`--theirs` the template's; `git add` or `git rm` each, and commit. `git reset --merge` takes the update back"
+    "resolve the lines between <<<<<<< (yours) and >>>>>>> (the template's); `git checkout --ours FILE` takes yours "
+    "(of params.yaml, that is enough), `--theirs` the template's; `git add` or `git rm` each, and commit. `git reset --merge` takes the update back"
 )
 SETTINGS = (  # whatever the owner has: no hook stops an update halfway, and no own file moves with a folder of the template
     *("user.name=Hallmark", "user.email=hallmark@localhost", f"core.hooksPath={os.devnull}", "core.safecrlf=false"),
