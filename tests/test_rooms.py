@@ -18,7 +18,7 @@ ROOMS = {
     "base": 4_260, "task": 1_209, "mask": 9_552, "data": 4_452, "model": 3_942, "serve": 2_298, "answer": 4_263, "judge": 4_164,
     "release": 2_010, "page": 834, "params": 956, "plan": 1_253, "commands": 8_754, "service": 8_833,
 }  # fmt: skip
-OTHERS = {"stages": 2_360, "tests": 37_516, "noxfile.py": 200}  # lines
+OTHERS = {"stages": 2_360, "tests": 37_434, "noxfile.py": 200}  # lines
 PAGES, WORDS = 20, 28_927  # of docs/
 
 
