@@ -37,7 +37,7 @@ SESSIONS = {
         "params": "Print all params with value, default and effect: `-- sft` a block, `-- --changed` no defaults.",
         "plan": "Say whether the run fits, how long it takes and what it costs; `-- --help` lists the options.",
         "experiments": "Compare the runs of `dvc exp run`: what differs. Options go to `dvc exp show`.",
-        "report": "Render the report page again.",
+        "report": "Render the report page of the last run again.",
         "choose": "Find the smallest base of `choose.bases` that passes the gate; `-- --all` runs all, `--dry` none.",
         "ask": "Buy the answers that comparators of kind endpoint lack; `-- --dry`: what is missing, and its cost.",
         "tune": "Search step size, epochs, rank, layers for `tune.minutes`; `-- --write` sets the best in params.yaml.",
