@@ -50,7 +50,7 @@ def main(arguments: argparse.Namespace) -> None:
         name, base = folder_of(params, arguments.base, Path(temporary))
         found = estimate(params, base, machine)
         print("\n".join(table(name, params, machine, found, price)))
-        print("".join(f"\n{line}\n" for line in before_release(params, arguments.params)), end="")
+        print("".join(f"{line}\n" for line in before_release(params, arguments.params)), end="")
         if not found.fits:
             raise too_large(params, base, machine, found)
 
