@@ -73,7 +73,8 @@ def test_rows_have_no_markup_nor_have_the_spans_in_them(tmp_path: Path) -> None:
         "customer": "A",
         "body": "<p>Rosa &amp; Bo</p>",
         "about": "<i>x</i>",
-        "target": "<b>",
+        "target": "<p>Ja &amp;<br>nein</p>",
+        "rejected": "<b>no</b>",
         "spans": [],
     }
     columns: dict[str, Any] = {
@@ -81,10 +82,11 @@ def test_rows_have_no_markup_nor_have_the_spans_in_them(tmp_path: Path) -> None:
         "input": "{about}\n{body}",
         "context": "about",
         "target": "target",
+        "rejected": "rejected",
         "markup": "html",
     }
     (raw,) = checked_rows(write_lines(tmp_path / "rows.jsonl", [row]), **columns)
-    assert (raw.input, raw.context, raw.target) == ("x\nRosa & Bo", "x", "<b>")
+    assert (raw.input, raw.context, raw.target, raw.rejected) == ("x\nRosa & Bo", "x", "Ja &\nnein", "no")
     empty = write_lines(tmp_path / "empty.jsonl", [row | {"body": "<p>&nbsp;</p>"}])
     with refused("data.missing", row=1, field="body"):
         list(checked_rows(empty, **columns | {"input": "body"}))

@@ -201,6 +201,9 @@ def test_the_longer_list_of_a_wrapper_is_the_rows_and_the_others_are_named(tmp_p
     file.write_text(json.dumps(wrapper), encoding="utf-8")
     found = proposed(file)
     assert len(found.rows) == 40 and "longest list (40), not 'gardeners' (2)" in str(found.warnings)
+    said = "You label plots. Answer with beds or paths."
+    file.write_text(json.dumps(wrapper | {"config": {"systemPrompt": said}}), encoding="utf-8")
+    assert proposed(file).edits["task"]["system_prompt"].startswith(said)
     file.write_text(json.dumps(wrapper | {"beds": [{"id": n, "soil": words(n)} for n in range(30)]}), encoding="utf-8")
     with pytest.raises(HallmarkError, match="3 lists of objects"):
         proposed(file)

@@ -389,6 +389,49 @@ def test_values_that_a_letter_quotes_or_follows_are_read(tmp_path: Path) -> None
     (tmp_path / "style.txt").write_text("You write letters.\nWrite plainly. Start with the day.\n", encoding="utf-8")
     found = proposed(write(tmp_path, rows))
     assert {"story", "day", "eur"} <= {*columns_of(found.roles.input)}
-    assert "10 rows have staging in 'env'" in str(found.warnings) and "style.txt next to it reads" in str(
-        found.warnings
+    assert "10 rows have staging in 'env'" in str(found.warnings)
+    assert found.edits["task"]["system_prompt"].startswith("You write letters.")
+
+
+def test_a_retired_code_has_the_name_of_its_successor_and_a_few_labels_slice_the_results(tmp_path: Path) -> None:
+    rows = requests(320, way=lambda n, _: ("x1", "y2", "z3")[n * 7 % 3], by=lambda n, _: ("ab", "cd")[n * 3 % 2])
+    codes = {name: f"01{at}0" for at, name in enumerate(sorted({row["category"] for row in rows}), 1)}
+    for n, row in enumerate(rows):
+        code = codes[row.pop("category")]
+        row["kz"] = "0115" if code == "0110" and n % 3 == 0 else code
+    lines = [f"{code};{name};;" for name, code in codes.items()]
+    (tmp_path / "kz.csv").write_text(
+        "\n".join(["kz;name;until;next", *lines, "0115;old;2023;0110", ""]), encoding="utf-8"
     )
+    found = proposed(write(tmp_path, rows))
+    labels = found.edits["data"]["labels"]
+    assert labels["0115"] == labels["0110"] and found.roles.tags == "way"
+
+
+def test_a_form_that_the_text_fills_is_the_answer_with_the_day_and_sender_that_it_needs(tmp_path: Path) -> None:
+    rows = []
+    for n in range(240):
+        guest, room = words(n * 7), ("twin", "suite", "loft")[n * 5 % 3]
+        form = {"guest": guest, "from": f"2024-05-{n % 28 + 1:02}", "room": room, "beds": n % 4 + 1}
+        text = f"A {room} for {n % 4 + 1} from the {n % 28 + 1}, please, near {words(n)}{f'. {guest}' * (n % 3 > 0)}"
+        mail = {
+            "got": f"2024-04-{n % 30 + 1:02}",
+            "sender": guest,
+            "text": text,
+            "agent_form": form if n % 12 else None,
+        }
+        rows.append({"no": f"M{n:04}"} | mail | {"is_test": n % 120 == 5})
+    found = proposed(write(tmp_path, rows))
+    assert found.roles.target == "agent_form" and set(columns_of(found.roles.input)) == {"got", "sender", "text"}
+
+
+def test_passages_have_the_name_by_which_answers_cite_them(tmp_path: Path) -> None:
+    rows = []
+    for n in range(60):
+        found = [{"key": f"KB-{n + at}", "text": f"The {words(n + at)} is open until {at + 8}."} for at in range(3)]
+        rows.append({"id": f"q{n}", "question": f"When does {words(n)} close?", "passages": found})
+        rows[-1]["answer"] = f"Until {n % 3 + 8}, since {words(n)} says so [KB-{n}]."
+    proposal = proposed(write(tmp_path, rows))
+    assert proposal.roles.context == "passages.key.passages"
+    propose.try_out(proposal, rules())
+    assert "60 can be read" in "\n".join(proposal.tried)

@@ -31,6 +31,7 @@ READ = 500  # rows that are looked at
 DEEPEST = 3  # levels of objects around a list of turns
 MOST_ROLES = 8
 MOST_KINDS, FEW, MOST_HIDDEN = 20, 0.02, 0.7  # of turns; share of the user's, and of all, that may be marked internal
+SOME, STOCK = 0.1, 0.2  # share of the chats with several answers; of last ones that differ, up to which they are stock
 SAID = ("content", *CALLS)  # keys of a message
 TRUE, FALSE = {"true", "1", "yes", "y"}, {"false", "0", "no", "n"}
 ENOUGH = 1.5  # points for a key that says who speaks: 2 for its name, 1 for each side that its values name, and how often they change
@@ -120,6 +121,16 @@ def wrapped_up(chat: Chat, rows: Rows) -> str | None:
         if written and text.mean_chars > SHORT and 5 * text.empty < len(text.values) and shares(text, said):
             return name
     return None
+
+
+def all_answers(rows: Rows) -> str | None:
+    """Why each answer of a conversation is trained, not only the last: that is often no more than a goodbye."""
+    chats = [[turn for turn in row.get("messages") or () if turn.get("role") == "assistant"] for row in rows]
+    said = [[_words(turn.get("content")) for turn in of] for of in chats if len(of) > 1]
+    last, before = [of[-1] for of in said], [text for of in said for text in of[:-1]]
+    stock = len({*last}) < STOCK * len(last) and len({*last}) / max(len(last), 1) < len({*before}) / max(len(before), 1)
+    why = f"of {len(said)} chats with several answers, the last are {len({*last})} texts that repeat"
+    return why if stock and len(said) > SOME * len(rows) else None
 
 
 def _words(content: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -48,6 +48,7 @@ MOST_COLUMNS = 400  # looked at, those inside others included
 DEEPEST = 8  # levels of nesting that are looked at
 MOST_SAID = 30  # most different values that may say what a column is
 EPOCH = (946_684_800, 2_051_222_400)  # seconds since 1970
+CITED = 0.2  # share of the rows in which a text cites its passages
 MOSTLY = 0.9  # share of the values that give a column its form
 WORDS = Path(__file__).with_name("role_words.toml")
 SHAPES = tomllib.loads(Path(__file__).with_name("column_forms.toml").read_text(encoding="utf-8"))
@@ -251,11 +252,32 @@ def with_passages(columns: dict[str, Column]) -> dict[str, Column]:
     made: dict[str, Column] = {}
     for name, of in columns.items():
         if of.form == "list" and says(name, "context"):
-            text = Column(f"{name}{PASSAGES}", [passages(opened(value)) for value in of.values])
+            values = [*map(opened, of.values)]
+            cited = next((f"{name}.{key}" for key in keys_in(values) if is_cited(key, values, columns.values())), name)
+            text = Column(f"{cited}{PASSAGES}", [passages(value, cited[len(name) + 1 :]) for value in values])
             if text.all(str) and mean_words(text.texts) > MOST_WORDS:
                 made[name] = text
     kept = {name: of for name, of in columns.items() if not any(_lies_in(name, one) for one in made)}
     return kept | {of.name: of for of in made.values()}
+
+
+def keys_in(lists: Sequence[Any]) -> list[str]:
+    """The keys of the objects in lists."""
+    items = (item for value in lists if isinstance(value, list) for item in value if isinstance(item, dict))
+    return [*dict.fromkeys(key for item in items for key in item)]
+
+
+def is_cited(key: str, lists: Sequence[Any], columns: Iterable[Column]) -> bool:
+    """Whether some text has a value of this key in brackets in many rows, as answers cite their sources."""
+    names = [
+        {str(item.get(key)) for item in of if isinstance(item, dict)} if isinstance(of, list) else () for of in lists
+    ]
+
+    def cites(text: Any, of: Iterable[str]) -> bool:
+        return isinstance(text, str) and any(re.search(rf"\[(?:[^\[\]]*\W)?{re.escape(one)}\W", text) for one in of)
+
+    found = (sum(map(cites, of.values, names)) for of in columns if of.is_text)
+    return any(count > CITED * len(lists) for count in found)
 
 
 def labels_in(column: Column) -> Column | None:

@@ -90,7 +90,7 @@ class Drawn:
 def rehearse(proposal: Proposal, params: Params) -> None:
     """Add to a proposal what a dry run shows: values with reasons, warnings, and the result in `proposal.tried`."""
     no_call = proposal.edits["data"].get("no_call", params.data.no_call)
-    keeps = "own_group" if params.data.missing == "own_group" else "drop"
+    keeps = "own_group" if proposal.alone else "drop"
     data = proposal.data.model_copy(update={"missing": keeps, "no_call": no_call})
     mask = params.mask.model_copy(update={"identity_columns": proposal.roles.identity})
     with proposed_task(proposal, params) as block:

@@ -90,6 +90,22 @@ def codebook(text: str) -> dict[str, dict[str, str]]:
     return {name: dict(zip(*keys[:2], strict=True)) for name, keys in found.items() if len(keys) > 1}
 
 
+def successors(text: str) -> dict[str, str]:
+    """The key that a few keys of a table have in a column of keys, as a code that is no longer used has its successor."""
+    _, *rows = [*read_csv(text)] or [[]]
+    keys, *others = _unique(rows, len(rows)) or [()]
+    for column in zip(*rows, strict=False):
+        later = {key: of for key, of in zip(keys, column, strict=False) if of}
+        if (
+            column not in (keys, *others)
+            and later
+            and 2 * len(later) < len(rows)
+            and {*later.values()} <= {*keys} - {*later}
+        ):
+            return later
+    return {}
+
+
 def _unique(lines: list[list[str]], count: int) -> list[tuple[str, ...]]:
     """The columns whose last `count` values differ from each other."""
     return [column for column in zip(*lines, strict=False) if len({*column[-count:]}) == count]

@@ -16,6 +16,7 @@ from statistics import correlation, pstdev
 from typing import Any
 
 from hallmark.base.figures import percent
+from hallmark.base.markup import plain_text
 from hallmark.commands.answer_leaks import values_in
 from hallmark.commands.columns import (
     MAX_LABELS,
@@ -46,6 +47,8 @@ OF_LABELS = ("answer", "channel", "keywords", "kind_of", "staff")  # what ids ca
 LEAST, PLAUSIBLE = 3.0, 1.5  # points that a group needs, and one that is to be checked
 MANY = 10  # values that are more than the labels of most tasks
 CLOSE = 0.15  # share of the numbers up to some that counts or measures have
+NEARLY = 0.98  # share of the rows that have one value: a mark of a few rows, and no answer
+MOST_OF_A_SLICE = 0.8  # share of the rows that one value of a slice may have
 LARGEST = 0.3  # share of the rows that one value may have
 TIED = 5_000  # rows that are read to see whether those of one value are alike
 SAME = 0.95  # share of the values whose rows must be
@@ -61,7 +64,7 @@ _OTHER, _NAMES = re.compile(r"\W+"), re.compile(r"[^\W\d_]{2,}")
 _ID = re.compile(  # K-0711 or DE 09 118, not 12kg or v1.4.2
     r"(?![+-]?\d+(?:[.,]\d+)?[^\W\d]{1,3}$|v?\d+(?:\.\d+)+\w*$)(?=\S*\d)\S+|(?:[^\W\d]{1,4} |\+)\d[\d ()./-]*"
 )
-_GLUED = re.compile(r"(?i)(?<!pa|vo)(?<!val|sol|flu|hyb|rap|hum|liq)(?<![\Wgl_][rb])id$")
+_GLUED = re.compile(r"(?i)(?<!pa|vo|sa)(?<!val|sol|flu|hyb|rap|hum|liq)(?<![\Wgl_][rb])id$")
 _GLUED_NUMBER = re.compile(r"(?i)..(?:(?<!ati|umi)num|nr)$")
 _NUMBER_OF = re.compile(r"(?i)(?:no|nr|num|number)[\W_]*of(?![a-z])|^(?:no|nr|num|number)[\W_]+\w+s$")
 _TAG = re.compile(r"<([\w:.-]++)[^<>]*>")
@@ -74,6 +77,9 @@ _MARKED = re.compile(  # <a>..</a>, [a]..[/a], [..](a), a = {..}, \\a{..}
     r">([^<>]*)</|\](?!\()([^\[\]]*)\[/|\[([^\[\]]+)\]\([\w:.-]+\)|(?:=\s*|\\\w+)\{([^{}]*)\}"
 )
 _HTML = frozenset("p br div span html head title body table thead tbody tr td th ul ol li b i u a em strong img hr pre code font style section h1 h2 h3 h4".split())  # fmt: skip  # noqa: SIM905
+
+_OF_OTHERS = {"answer", "reply", "kind_of", "keywords", "channel", "staff", "after", "score"}
+_PROSE = frozenset("p br div span ul ol li b i u a em strong hr h1 h2 h3 h4 font".split())  # noqa: SIM905
 
 
 @dataclass
@@ -126,6 +132,8 @@ def of_target(column: Column, private: bool) -> Evidence | None:
         given.add(-4, "private")
     if column.distinct < 2 or column.mostly_empty:
         given.add(-4, "mostly empty, or always the same")
+    elif max(column.keys.values()) > NEARLY * len(column.given):
+        given.add(-2, "nearly always the same")
     return given
 
 
@@ -416,6 +424,12 @@ def is_marked(column: Column) -> bool:
     return 2 * sum(map(has_markup, first)) > len(first)
 
 
+def is_formatted(text: str) -> bool:
+    """Whether HTML is no more than the form of a text: elements of prose, whose words are most of it."""
+    tags, plain = {*_TAG.findall(text.casefold())}, plain_text(text, "html")
+    return "<" in text and bool(tags) and tags <= _PROSE and 2 * len(plain) > len(text)
+
+
 def source_of(column: Column, texts: Sequence[Column]) -> Column | None:
     """The text whose words a column has inside of markup; None if there is none, or if it holds the text as a whole."""
     if not column.all(str) or not is_marked(column):
@@ -595,9 +609,45 @@ def is_running(column: Column, least: int = SHORT) -> bool:
 
 def is_subject(column: Column) -> bool:
     """Whether it is named like the headline of a message, not like an answer or a list to choose from, and has words."""
-    others = {"answer", "reply", "kind_of", "keywords", "channel", "staff", "after", "score"}
     varied = mean_words(column.texts) > 1.5 or column.distinct > 2 * MANY
-    return "headline" in column.lists and not column.lists & others and varied
+    return "headline" in column.lists and not column.lists & _OF_OTHERS and varied
+
+
+def is_headline(column: Column) -> bool:
+    """Whether it is named like the headline of a message, however short or rare, and not like anything else."""
+    return column.is_text and column.lists & ({"headline"} | _OF_OTHERS) == {"headline"}
+
+
+def leaves(value: Any) -> list[str]:
+    """The values in an answer, as texts."""
+    return [str(one) for _, one, _ in pairs(value, None) if not is_blank(one)]
+
+
+def gives(column: Column, answers: Column, texts: Sequence[Column]) -> bool:
+    """Whether answers have the value of their own row where no text has it, more often than that of another row."""
+    if column.form not in ("text", "number", "code") or column.mean_chars > SHORT or column.lists & {"guess", "after"}:
+        return False
+    rows = zip(answers.values, column.values, *(text.values for text in texts), strict=True)
+    full = [(leaves(answer), str(one), " ".join(map(str, read))) for answer, one, *read in rows if answer and one][
+        :TIED
+    ]
+    open_ = [{of for of in values if len(of) > 1 and of not in read} for values, _, read in full]
+    own = sum(one in values for values, (_, one, _) in zip(open_, full, strict=True))
+    turned = [one for _, one, _ in full[1:] + full[:1]]
+    chance = sum(one in values for values, one in zip(open_, turned, strict=True))
+    return own - chance > max(ENOUGH_GROUPS, FEW_COPIED * len(full) / 2)
+
+
+def lacks_years(answers: Column, texts: Sequence[Column]) -> bool:
+    """Whether answers have whole dates, and hardly any text has their year."""
+    rows = zip(answers.values, *(text.values for text in texts), strict=True)
+    dated = [
+        (of[:4], " ".join(map(str, read)))
+        for answer, *read in rows
+        for of in leaves(answer)
+        if re.match(r"(?:19|20)\d\d-\d\d-\d\d(?!\d)", of)
+    ]
+    return len(dated) > FEW_COPIED * len(answers.given) and sum(year in read for year, read in dated) < len(dated) / 2
 
 
 def is_heading(column: Column, ids: Sequence[Column]) -> bool:
@@ -669,6 +719,20 @@ def of_tags(column: Column) -> Evidence | None:
         given.add(-1, "mostly empty")
     given.add_name(column, "tags")
     return None if look(column) == "ids" else given
+
+
+def is_slice(column: Column) -> bool:
+    """Whether it is a label of a few values, none of nearly all rows, and not of a person or the tool that wrote it."""
+    named = column.lists & {"person", "identifier", "workings", "time", "headline", "guess", "part"}
+    few = column.is_label(MANY) and column.distinct <= MANY and not (named or column.mostly_empty)
+    return few and max(column.keys.values()) < MOST_OF_A_SLICE * len(column.given)
+
+
+def follows(column: Column, answers: Column) -> bool:
+    """Whether a label is written with the answer, missing where that is, or is the same in all rows of one answer."""
+    gaps = {at for at, value in enumerate(answers.values) if is_blank(value)}
+    same = len(gaps) > 2 and gaps == {at for at, value in enumerate(column.values) if is_blank(value)}
+    return same or (not is_free(answers) and of_one(answers, column))
 
 
 def listed(value: Any, sign: str) -> list[Any]:

@@ -19,7 +19,7 @@ from hallmark.base.rows import files_of, read_rows
 from hallmark.commands.answer_leaks import Leak
 from hallmark.commands.columns import Column, Rows, entity, merged, says, words_of
 from hallmark.commands.committed import SAMPLES
-from hallmark.commands.evidence import LEAST, is_marked, named_like_id, of_input
+from hallmark.commands.evidence import LEAST, is_formatted, is_marked, named_like_id, of_input
 from hallmark.commands.infer import Inferred, respelled
 from hallmark.commands.roles import DATED, ENOUGH, Guess
 from hallmark.data.conversations import LAYOUTS, ROLES, layout_of
@@ -28,6 +28,7 @@ from hallmark.data.leftover import enums, private_labels
 from hallmark.data.missing import is_blank, is_kept
 from hallmark.data.nested import value_at
 from hallmark.data.spans import BY_CHOICE, BY_LABEL, LABELS, annotations_in, spans_in
+from hallmark.mask import second_check
 from hallmark.mask.lexicon import is_common, last_names
 from hallmark.mask.masking import TAG
 from hallmark.release.model_card import FILL_IN
@@ -43,7 +44,10 @@ UNGROUPED = "no column says which rows belong together (a customer, document, co
 NAMED = 5  # repeated ids whose rows are named
 FEW = 10  # rows of a label that can hardly be learned
 GIANT = 0.2  # share of the rows above which a group gets a warning
-MOST = 0.5  # share of labels that look like people's names
+MORE = 0.02  # share of the targets with HTML tags around prose from which on they are taken out
+LONGEST_PROMPT = 2_000  # characters of a system prompt that is taken from a text near the rows
+ANONYMOUS = 0.05  # share of rows without a group from which on that is no accident
+SOME, MOST = 0.2, 0.5  # shares of rows that are void, of labels that look like people's names
 SAMPLE = "the sample's text is gone; certify refuses this until you have"
 
 
@@ -62,7 +66,8 @@ class Proposal:
     warnings: list[str] = field(default_factory=list)
     language: str | None = None  # that most texts are in, if they tell
     leaves_sample: bool = False  # params.yaml speaks of sample data so far
-    ungrouped: int = 0  # rows without a group
+    ungrouped: int = 0  # rows that are left out without a group
+    alone: bool = False  # rows without a group are one each
     keep: tuple[str, dict[str, str]] | None = None  # what masking takes from the answers, and the actions that leave it
     private: list[str] = field(default_factory=list)  # kinds of what the schema would tell everyone who reads the repo
 
@@ -100,9 +105,15 @@ class Proposal:
         read = {name for text in (roles.input, roles.context) if text for name in columns_of(text)}
         texts = zip(*(self.columns[name].values for name in sorted(read & self.columns.keys())), strict=True)
         tagged = sum(any(isinstance(text, str) and TAG.search(text) for text in row) for row in texts)
+        answers = self.columns[roles.targets[0]]
+        replies = answers.texts if KINDS[task.kind].free_text else []
+        formatted = sum(map(is_formatted, replies))
         self.set("data", "markup", "none")
-        if 2 * tagged >= len(self.rows):
-            why = f"{tagged} of {len(self.rows)} rows have HTML tags, which mask removes; requests are treated the same"
+        if replies and is_marked(answers):
+            pass  # whose tags are wanted
+        elif 2 * tagged >= len(self.rows) or formatted > MORE * len(replies):
+            where = f"{tagged} of {len(self.rows)} rows{f' and {formatted} targets' * bool(formatted)}"
+            why = f"{where} have HTML tags, which mask removes; requests are treated the same"
             self.set("data", "markup", "html", why)
         elif tagged:
             said = f"{tagged} of {len(self.rows)} rows have HTML tags in what the model reads: if it need not see them"
@@ -113,7 +124,6 @@ class Proposal:
         said = ", ".join(" ".join(words_of(name)[0]) if "." in name else name for name in names)
         refused = f" If that must not or can't be done: {task.refusal}" if task.refusal else ""
         made = KINDS[task.kind].prompt_hint(said, task.schema) + refused
-        answers = self.columns[roles.targets[0]]
         if names != roles.targets and len(labels := task.schema["items"]["enum"]) <= MOST_IN_A_PROMPT:
             made = f"Name the {said} of the text, as a JSON list of: {', '.join(labels)}.{refused}"
         if task.kind == "text" and is_marked(answers) and "</" in answers.texts[0]:
@@ -129,6 +139,15 @@ class Proposal:
             ("eval", "facts", {}),
         ):  # fmt: skip
             self.set(block, key, empty)
+
+    def instruct(self, where: str, said: str) -> None:
+        """Take a text that tells a model what to do for the system prompt, unless it is long or private."""
+        if len(said) > LONGEST_PROMPT or second_check.residue(said):
+            hint = f"{where} reads like instructions: copy what matters into task.system_prompt"
+            self.warnings.append(hint)
+            return
+        made = "" if KINDS[self.kind].free_text else f"\n{self.edits['task']['system_prompt']}"
+        self.set("task", "system_prompt", said + made, f"what {where} says: check that it is meant for the model")
 
     def warn(self, params: Params) -> None:
         """Add what no stage says, and a person must know: the most serious first."""
@@ -149,7 +168,8 @@ class Proposal:
             said = f"task.kind changes from {params.task.kind} to {self.kind} ({self.task.why}). If that is wrong, name the column of the "
             self.warnings.append(f"{said}answers with --target; else the rules in `gate:` change too")
         answers = self.columns[self.roles.targets[0]]
-        texts = [] if self.kind != "text" or is_marked(answers) else answers.texts
+        kept = self.kind == "text" and self.edits["data"]["markup"] == "none" and not is_marked(answers)
+        texts = answers.texts if kept else []
         if 2 * sum(map(bool, map(TAG.search, texts))) > len(texts):
             self.warnings.append("the targets have tags, which a model learns: take them out if they are not wanted")
         if other := self.roles.doubted:
@@ -170,7 +190,8 @@ class Proposal:
             self.warnings.append(UNGROUPED)
         elif self.roles.group in self.columns:
             column = self.columns[self.roles.group]
-            self.warnings += [] if params.data.missing == "own_group" else self.without_group(column)
+            self.alone = params.data.missing == "own_group"
+            self.warnings += [] if self.alone else self.without_group(column)
             if entity(column.name) is None and not self.roles.why["group"].startswith("as you said"):
                 wide = (name for name, of in self.roles.runners_up["group"] if of.score >= LEAST)
                 after = next((f" (next: {name})" for name in wide), "")
@@ -214,11 +235,18 @@ class Proposal:
     def without_group(self, column: Column) -> list[str]:
         """What to say of rows without a group."""
         where = [place for place, value in zip(self.places, column.values, strict=True) if is_blank(value)]
-        self.ungrouped = len(where)
+        self.alone = len(where) > ANONYMOUS * len(self.rows)
+        self.ungrouped = 0 if self.alone else len(where)
         more = f" and {len(where) - NAMED} more" * (len(where) > NAMED)
-        said = f"{len(where)} of {len(self.rows)} rows have no '{column.name}' (rows {', '.join(where[:NAMED])}{more}) and are left out, since"
+        said = (
+            f"{len(where)} of {len(self.rows)} rows have no '{column.name}' (rows {', '.join(where[:NAMED])}{more}) and"
+        )
+        if self.alone:
+            return [
+                f"{said} are a group each, which may put one customer into two parts: data.missing: drop leaves them out"
+            ]
         way = "data.missing: own_group keeps each as a group by itself, which may put one customer into two parts"
-        return [f"{said} nothing says what they belong to: {way}"] * bool(where)
+        return [f"{said} are left out, since nothing says what they belong to: {way}"] * bool(where)
 
     def would_be_read(self, name: str) -> bool:
         """Whether a column is in the input or context, or would be, if it didn't hold the answer."""

@@ -34,7 +34,7 @@ from hallmark.base.reading import NotJsonError, strict_json
 from hallmark.base.records import columns_of
 from hallmark.base.reports import Report
 from hallmark.base.rows import READERS, files_of, lists_in, read_rows
-from hallmark.commands.chats import chat_in, left_out, wrapped_up
+from hallmark.commands.chats import all_answers, chat_in, left_out, wrapped_up
 from hallmark.commands.columns import (
     Column,
     Rows,
@@ -47,7 +47,7 @@ from hallmark.commands.columns import (
 )
 from hallmark.commands.committed import NoRepositoryError, git, index, text_of
 from hallmark.commands.dry_run import rehearse
-from hallmark.commands.encodings import CODEBOOK, TABLES, codebook, copy_of, encoding_of, in_utf8, read_csv
+from hallmark.commands.encodings import CODEBOOK, TABLES, codebook, copy_of, encoding_of, in_utf8, read_csv, successors
 from hallmark.commands.evidence import copies, gives_orders, is_free, is_translation, no_labels, stand_ins
 from hallmark.commands.infer import LEFT_OUT, SOME_CALLS, held_by, infer, is_refusal
 from hallmark.commands.kept_rows import ALL as KEEP_ALL
@@ -58,7 +58,9 @@ from hallmark.commands.questions import UndecidedError, ask_to_keep, asked, unes
 from hallmark.commands.repro import before_release, dvc_repro
 from hallmark.commands.roles import Known, guess, related
 from hallmark.data.conversations import PART, TURNS, WHOLE, layout_of, part_of, turns, whole, with_messages
-from hallmark.data.missing import MissingValueError, is_blank, is_kept
+from hallmark.data.copied import pairs
+from hallmark.data.missing import MissingValueError, stands_for_none
+from hallmark.data.spans import LABELS
 from hallmark.params.checked import replaced
 from hallmark.params.edit import value_of
 from hallmark.params.loader import Params, load_params
@@ -173,14 +175,15 @@ def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
         for row, value in zip(rows, columns[name].values, strict=True):
             row.setdefault(name, value)
     answers = answers_of(columns, roles.target)
-    none, asked = ({*of} - {known.refusal, ""} for of in no_labels(answers, names.get(answers.name, {})))
     read_texts = [columns[name] for name in columns_of(roles.input) if name in columns]
+    labels, read_each = one_a_row(answers, read_texts)
+    none, asked = ({*of} - {known.refusal, ""} for of in no_labels(labels, names.get(answers.name, {})))
     none = {*none, *stand_ins(answers, read_texts)} - {known.refusal, ""} if isinstance(roles.target, str) else set()
     besides = [of for name, of in columns.items() if not related(name, answers.name) and of not in read_texts]
     surely, perhaps = defaults(answers, besides, read_texts)
     none, asked = {*none, *surely}, {*asked, *perhaps}
-    one_class = same_class(answers, besides, read_texts)
-    blank = [str(value).strip() in none for value in answers.values]
+    one_class = same_class(labels, besides if labels is answers else (), read_each)
+    blank = [stands_for_none(value, none) for value in answers.values]
     counted = sum(blank)
     source = columns.get(roles.input)
     if (
@@ -221,9 +224,10 @@ def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
         more = f"; and {len(sets) - FEW} more" * (len(sets) > FEW)
         doubt = f"{'; '.join(sets[:FEW])}{more}: each may be one label under several names, which the text does not tell apart"
         proposal.warnings.append(f"{doubt}. If so, write the same one in the data")
-    orders = [path.name for path, said in texts_near(file) if path.suffix in (".txt", ".md") and gives_orders(said)]
-    hint = f"{', '.join(orders)} next to it reads like instructions: copy what matters into task.system_prompt"
-    proposal.warnings += other_lists(file, len(rows)) + gone + [hint] * bool(orders)
+    around = wrapper(file)
+    proposal.warnings += other_lists(around, len(rows)) + gone
+    for where, said in [] if roles.system_prompt else instructions(file, around):
+        proposal.instruct(where, said.strip())
     calls = "" if chat and chat.answer and task.kind == "tool_call" else calls  # a response is one answer
     if calls and roles.target == "turns.target":
         proposal.set("data", "target", "turns.target", "the assistant's calls, or its last answer if it calls nothing")
@@ -231,6 +235,8 @@ def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
     if calls is not None and roles.target == "turns.target":
         proposal.set("data", "no_call", "empty", "what is said without a call is the answer []")
         task.doubts = [doubt.replace(LEFT_OUT, "; else their answer is [], no call") for doubt in task.doubts]
+    if not calls and roles.target == "turns.target" and task.kind == "text" and (why := all_answers(rows)):
+        proposal.set("data", "answers", "all", why)
     proposal.warn(load_params(params))
     if known.where is not None:
         return proposal
@@ -251,6 +257,15 @@ def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
     return proposal
 
 
+def one_a_row(answers: Column, texts: list[Column]) -> tuple[Column, list[Column]]:
+    """Lists of labels as single ones, each with the texts of its row; other answers as they are."""
+    if not answers.name.endswith(LABELS):
+        return answers, texts
+    each = [(at, label) for at, of in enumerate(answers.values) for label in of or ()]
+    read = [Column(text.name, [text.values[at] for at, _ in each]) for text in texts]
+    return Column(answers.name, [label for _, label in each]), read
+
+
 def data_in(path: Path) -> Path:
     """The file itself; of a folder, the largest file (packed ones count more), if no other has such rows, but names of labels, say."""
     files = sorted(
@@ -265,16 +280,31 @@ def data_in(path: Path) -> Path:
     return files[-1] if files[1:] else path
 
 
-def other_lists(file: Path, count: int) -> list[str]:
+def wrapper(file: Path) -> dict[str, Any]:
+    """The object around the rows of a JSON file; empty if there is none."""
+    if file.suffix == ".json" and file.is_file():
+        with suppress(NotJsonError):
+            value = strict_json(file.read_text(encoding="utf-8-sig"))
+            return value if isinstance(value, dict) else {}
+    return {}
+
+
+def other_lists(around: dict[str, Any], count: int) -> list[str]:
     """What to say of the lists of objects in a JSON file that are not its rows."""
-    if file.suffix != ".json" or not file.is_file():
-        return []
-    with suppress(NotJsonError):
-        lists = {key: len(items) for key, items in lists_in(strict_json(file.read_text(encoding="utf-8-sig"))).items()}
-        if count in lists.values() and len(lists) > 1:
-            said = ", ".join(f"'{key}' ({length})" for key, length in lists.items() if length != count)
-            return [f"the rows are the longest list ({count}), not {said}: write another one into a file of its own"]
-    return []
+    lists = {key: len(items) for key, items in lists_in(around).items()}
+    said = ", ".join(f"'{key}' ({length})" for key, length in lists.items() if length != count)
+    wanted = count in lists.values() and len(lists) > 1
+    return [f"the rows are the longest list ({count}), not {said}: write another one into a file of its own"] * wanted
+
+
+def instructions(file: Path, around: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Texts around the rows, or next to their file, that tell a model what to do, and where they stand."""
+    for path, said, _ in pairs({key: of for key, of in around.items() if key not in lists_in(around)}, None):
+        if isinstance(said, str) and (gives_orders(said) or ("prompt" in path.casefold() and " " in said.strip())):
+            yield f"'{path}' of the file", said
+    for near, said in texts_near(file):
+        if near.suffix in (".txt", ".md") and gives_orders(said):
+            yield f"{near.name} next to it", said
 
 
 def texts_near(file: Path) -> Iterator[tuple[Path, str]]:
@@ -316,19 +346,22 @@ def label_names(file: Path, answers: Column, columns: Set[str]) -> dict[str, str
     for path, said in texts_near(file):
         try:
             value = codebook(said) if path.suffix in TABLES else strict_json(said)
+            later = successors(said) if path.suffix in TABLES else {}
+            gone = {key.lstrip("0") for key in later}
         except (NotJsonError, csv.Error):
             continue
         if isinstance(value, dict) and columns & value.keys() and answers.name not in value:  # of another column
             continue
         lists = [part for inner in objects(value) for part in inner.values() if isinstance(part, list)]
         for part in (value, *objects(value), *lists):
-            pairs = enumerate(part) if isinstance(part, list) else part.items() if isinstance(part, dict) else ()
-            names = {str(number): name.strip() for number, name in pairs if isinstance(name, str) and name.strip()}
+            items = enumerate(part) if isinstance(part, list) else part.items() if isinstance(part, dict) else ()
+            names = {str(number): name.strip() for number, name in items if isinstance(name, str) and name.strip()}
+            names = {key: names.get(later.get(key, key), name) for key, name in names.items()}
             plain = {key.lstrip("0") or "0": name for key, name in names.items()}
             names |= {key: plain[code] for key, code in bare.items() if key not in names and code in plain}
             fits = answers.keys.keys() - {"-1"} <= names.keys() and len({*names.values()}) <= 2 * answers.distinct
             used = {names[key] for key in bare if key in names} if fits else set()
-            if fits and len(used) == len({*bare.values()} - {"-1"}):
+            if fits and len(used) == len({*bare.values()} - {"-1"} - gone):
                 return names
     return {}
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
+from hallmark.base.markup import plain_text
 from hallmark.base.records import columns_of
 from hallmark.commands import evidence
 from hallmark.commands.answer_leaks import Leak, leak
@@ -30,7 +31,6 @@ WEAK = 0.4  # share of what guessing misses, up to which a text hardly tells a l
 TRANSLATED = 9.6  # points of a translation, one less next to a label that is named like the answer and told
 CLOSE = 2.0  # points by which a label must lead a text, or a text a label
 _OFFSET = re.compile(r"_(?:start|end|offset)s?$")
-_TAGS = re.compile(r"<[^<>]*>")
 DATED = "what the system messages share, which else differ in dates, numbers or a few words"
 ALIKE = 0.8  # share of their words
 SHORT_OF = 0.5  # of the mean length of the input: what all contexts share can't make rows of it alike
@@ -241,6 +241,11 @@ class _Choice:
                 given.add(3, "most of its values stand in the text")
                 whole.append(name)
                 told[name] = True
+            elif column.form == "object" and read == others and (fields := self.fields_told(name, read)):
+                names = 0.0 if column.lists & {"guess", "after", "score", "private"} else 2.5 - given.score
+                given.add(3 + max(0, names), f"the text tells {fields} of its fields")
+                whole.append(name)
+                told[name] = True
         explained = [given.score for name, given in found if told.get(name)]
         sure = marked or any(named[name] >= 0 for name, of in told.items() if of)
         for name, given in found:
@@ -315,6 +320,17 @@ class _Choice:
                 self.roles.doubted = source.name  # nothing says which of the two is translated
         elif self.roles.target:
             self.leave_out_of_target(read)
+
+    def first(self) -> int:
+        """The place of the first column of the answer."""
+        return min((self.order[name] for name in self.roles.targets if name in self.order), default=0)
+
+    def fields_told(self, name: str, texts: list[Column]) -> int:
+        """How many fields of an object the texts tell, if these are half of several."""
+        inner = [of for of in self.columns.values() if of.name.rpartition(".")[0] == name and of.distinct > 1]
+        many = 2 < len(inner) <= MOST_TOLD
+        told = [of for of in inner if evidence.copied(of, texts) > COPIED or evidence.tell(texts, of)] if many else []
+        return len(told) if many and 2 * len(told) >= len(inner) else 0
 
     def is_name_of(self, name: str) -> str | None:
         """An id that has one name in this column, and no other id has it."""
@@ -627,18 +643,36 @@ class _Choice:
                 and evidence.of_its_name(of, "input") >= 0  # no draft
                 and evidence.right([base, of], target) > evidence.right([base], target) + MORE
             ]
+        chosen += self.needed(chosen, free)
         chosen.sort(key=lambda name: (not says(name, "headline"), self.order[name]))
         roles.input = chosen[0] if len(chosen) == 1 else "\n".join(map(_slot, chosen))
         reasons = {name: str(given) for name, given in found}
-        else_, why = "the answer uses it, or like a title" if chosen[1:] else "the longest remaining text", roles.why
+        else_, why = "the answer needs it, or like a title" if chosen[1:] else "the longest remaining text", roles.why
         why["input"] = "; ".join(f"{name}: {reasons.get(name, else_)}" for name in chosen)
         roles.runners_up["input"] = [pair for pair in found if pair[0] not in chosen][:SHOWN]
         self.taken |= set(chosen)
 
+    def needed(self, chosen: Sequence[str], free: set[str]) -> list[str]:
+        """Columns before the answer that it needs besides the texts: a headline next to one, values, the day that it was written."""
+        if not chosen or not self.roles.target:
+            return []
+        answers, texts = answers_of(self.columns, self.roles.target), [self.columns[name] for name in chosen]
+        early = (name for name in self.columns if name in free - {*chosen} and self.order[name] < self.first())
+        before = [of for of in map(self.columns.__getitem__, early) if evidence.look(of) != "ids"]
+        main = max(texts, key=lambda of: of.mean_chars).name
+        near = {*[*self.columns][max(0, self.order[main] - 2) : self.order[main] + 3]}
+        beside = (of.name in near and of.name.rpartition(".")[0] == main.rpartition(".")[0] for of in before)
+        found = [of.name for of, is_near in zip(before, beside, strict=True) if is_near and evidence.is_headline(of)]
+        if answers.form in ("object", "list"):
+            found += [of.name for of in before if of.name not in found and evidence.gives(of, answers, texts)]
+            dates = [of.name for of in before if of.form == "time" and not of.mostly_empty]
+            found += dates[:1] if evidence.lacks_years(answers, texts) and not {*found} & {*dates} else []
+        return found
+
     def repeats(self, name: str, chosen: Sequence[str]) -> bool:
         """Whether a column has the text of one that is chosen, or a part of it, in nearly all rows."""
         columns = [self.columns[of].values for of in [*chosen, name]]
-        bare = [[" ".join(_TAGS.sub(" ", str(value or "")).split()) for value in values] for values in columns]
+        bare = [[" ".join(plain_text(str(value or ""), "html").split()) for value in values] for values in columns]
         return any(sum(map(str.__contains__, of, bare[-1])) > SAME * len(of) for of in bare[:-1])
 
     def context(self, texts: list[tuple[str, Evidence]]) -> None:
@@ -672,7 +706,15 @@ class _Choice:
     def tags(self) -> None:
         out = {*self.private, self.roles.group, *(name for name, _ in self.roles.runners_up.get("split", ()))}
         free = [pair for pair in self.ranked(evidence.of_tags) if pair[0] not in out]
-        self.best("tags", free)
+        answers = answers_of(self.columns, self.roles.target) if self.roles.target else Column("")
+        least, first = ENOUGH["tags"], self.first()
+        free.sort(key=lambda pair: (-pair[1].score, self.order[pair[0]] > first))
+        for name, given in free:
+            if evidence.follows(column := self.columns[name], answers):
+                given.add(-3, "follows from the answer")
+            elif given.score == 0 and evidence.is_slice(column):
+                given.add(least, "a few values, each in many rows")
+        self.best("tags", sorted(free, key=lambda pair: -pair[1].score))
         if self.roles.tags and self.columns[self.roles.tags].texts:
             self.roles.tag_separator = evidence.separator(self.columns[self.roles.tags])
 

@@ -32,7 +32,7 @@ from hallmark.base.records import columns_of
 from hallmark.data.copied import opened
 from hallmark.data.missing import OR_DROP, MissingValueError, Part
 from hallmark.data.nested import is_path, value_at
-from hallmark.data.spans import BY_CHOICE, BY_LABEL, JOINED, MADE, by_choice, by_label, is_open
+from hallmark.data.spans import BY_CHOICE, BY_LABEL, JOINED, MADE, PASSAGES, by_choice, by_label, is_open, passages
 
 TURNS = ("turns.input", "turns.target", "turns.earlier", "turns.system")
 WHOLE = "turns.all"
@@ -103,7 +103,11 @@ class Extra:
             return value_at(answers, rest.removeprefix(".")) if rest else answers
         for suffix, made in MADE.items():
             if path.endswith(suffix):
-                return made(opened(value_at(row, path.removesuffix(suffix))))
+                found = opened(value_at(row, head := path.removesuffix(suffix)))
+                above, _, key = head.rpartition(".")
+                if found is None and suffix == PASSAGES and isinstance(items := opened(value_at(row, above)), list):
+                    return passages(items, key)
+                return made(found)
         if not path.endswith(BY_LABEL) or is_open(row, path.removesuffix(BY_LABEL)):
             return None
         source = value_at(row, self.source.removesuffix(JOINED)) if self.source else None

@@ -24,7 +24,7 @@ from hallmark.base.tools import function_of, normal_tools
 from hallmark.base.visible import MOST_NAME, hidden_at, shows
 from hallmark.data.conversations import PARTS, Extra, earlier_answers
 from hallmark.data.copied import opened
-from hallmark.data.missing import OR_DROP, Missing, MissingValueError, Part, is_blank, is_kept
+from hallmark.data.missing import OR_DROP, Missing, MissingValueError, Part, is_blank, stands_for_none
 from hallmark.data.nested import is_path, keys_of
 from hallmark.data.spans import BY_LABEL, in_one_spelling
 from hallmark.mask.params import Mask
@@ -320,8 +320,9 @@ class _Row:
         else:
             value = values[data.target]
             value = in_one_spelling(value, properties_of(task.schema)) if data.target.endswith(BY_LABEL) else value
+            value = self.free(value, data, task)
         none = {fill(text, self.row) if FIELD.fullmatch(text) else text for text in data.no_answer}
-        if all(is_blank(one) or (none and str(one).strip() in none) for one in values.values()):
+        if is_blank(value) or all(is_blank(one) or (none and stands_for_none(one, none)) for one in values.values()):
             self.lack("target", "is null or empty", where, f"give every row a target, or drop the row; {OR_DROP}")
         if isinstance(value, str) and task.is_json:
             try:
@@ -340,6 +341,10 @@ class _Row:
         if not task.is_json and not isinstance(value, str | dict if task.schema else str):
             self.fail(f"not a text but {type(value).__name__}", where, f"for task.kind {task.kind}, give a text")
         return self.valid(self.as_read(value, where, data, task), where, task)
+
+    def free(self, value: Any, data: Data, task: Task) -> Any:
+        """An answer that is running text, without its markup."""
+        return plain_text(value, data.markup) if task.kind.free_text and isinstance(value, str) else value
 
     def as_read(self, value: Any, where: str, data: Data, task: Task) -> Any:
         """A JSON answer whose texts, where they are copied from the input's markup, are read as the input is.
@@ -423,7 +428,7 @@ class _Row:
             self.fail(f"not a text but {type(value).__name__}", column, f"for task.kind {task.kind}, give a text")
         if not task.is_json or not isinstance(value, str):
             self.renders(value, column, task.render)
-            return self.as_read(value, column, data, task)
+            return self.as_read(self.free(value, data, task), column, data, task)
         try:
             parsed = self.json(value, column)
         except NotJsonError:

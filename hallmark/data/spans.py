@@ -4,7 +4,8 @@
     results.by_choice   of Label Studio's choices, ratings, numbers and texts, by the names of the controls that were not
                         left empty: {"topics": ["fees", "loans"], "mood": ["calm"], "stars": 4}
     tokens.joined       of a list of tokens: the text, with a space between two
-    contexts.passages   of a list of texts, or of objects with a text: these in their order, with an empty line between two
+    contexts.passages   of a list of texts, or of objects with a text: these in their order, with an empty line between two;
+                        contexts.id.passages has each object's `id` in brackets before its text, for answers that cite it
     topics.parts        of `late; lost`, `late|lost` or JSON (Label Studio's `{"choices": ["lost", "late"]}`, too), ["late", "lost"]:
                         a list of the labels, in alphabetical order
 
@@ -196,12 +197,15 @@ def joined(tokens: Any) -> str | None:
     return " ".join(map(str, tokens)) if whole else None
 
 
-def passages(value: Any) -> Any:
+def passages(value: Any, cited: str = "") -> Any:
     """The texts of passages as one; what isn't a list of them stays as it is, and is an error where a text is read."""
     texts: list[Any] = []
     for item in value if isinstance(value, list) else [None]:
         texts.append(next((item[key] for key in OF_A_PASSAGE if key in item), None) if isinstance(item, dict) else item)
-    return "\n\n".join(texts) if all(isinstance(text, str) for text in texts) else value
+    if not all(isinstance(text, str) for text in texts):
+        return value
+    names = [f"[{item.get(cited, '')}] " if cited and isinstance(item, dict) else "" for item in value]
+    return "\n\n".join(map(str.__add__, names, texts))
 
 
 def parts(value: Any) -> list[str] | None:

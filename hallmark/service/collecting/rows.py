@@ -87,7 +87,7 @@ class Rows:
             raise LeftOutError("target")
         value = self._json(target)
         content, context, text = self._question(logged)
-        content |= self._target(content, target, value)
+        content |= self._target(content, self._text(target), self._json(self._text(target)))
         names = {NAME if self.data.id == "row.id" else self.data.id: logged.id}
         if self.grouped:
             names[self.data.group] = group
@@ -98,7 +98,7 @@ class Rows:
         if self.data.tags:
             content[self.data.tags] = [TAG]
         if self.rejected:
-            content[self.rejected] = None if rejected is None else self._json(rejected)
+            content[self.rejected] = None if rejected is None else self._json(self._text(rejected))
         log = Path("log")  # no error names it: the row is counted
         try:
             *_, raw = checked_rows(content, self.with_extra, log, 1, self.data, self.params.mask, self.task)
@@ -153,6 +153,10 @@ class Rows:
         if not isinstance(value, dict) or value.keys() != {*keys.values()}:
             raise LeftOutError("target")
         return {column: value[key] for column, key in keys.items()}
+
+    def _text(self, answer: str) -> str:
+        """An answer with the markup that is taken out of running text."""
+        return with_markup(answer, self.data.markup) if self.task.kind.free_text else answer
 
     def _json(self, answer: str) -> Any:
         """An answer as rows have it: JSON as a value, anything else as a text."""
