@@ -248,12 +248,12 @@ def with_fields_of_spans(columns: dict[str, Column], named: Collection[str]) -> 
 
 
 def with_passages(columns: dict[str, Column]) -> dict[str, Column]:
-    """The columns, with a text in place of a list of passages that is named like context."""
+    """The columns, with a text in place of a list of passages that is named like context, or that answers cite."""
     made: dict[str, Column] = {}
     for name, of in columns.items():
-        if of.form == "list" and says(name, "context"):
-            values = [*map(opened, of.values)]
-            cited = next((f"{name}.{key}" for key in keys_in(values) if is_cited(key, values, columns.values())), name)
+        values = [*map(opened, of.values)] if of.form == "list" else []
+        cited = next((f"{name}.{key}" for key in keys_in(values) if is_cited(key, values, columns.values())), name)
+        if values and (says(name, "context") or cited != name):
             text = Column(f"{cited}{PASSAGES}", [passages(value, cited[len(name) + 1 :]) for value in values])
             if text.all(str) and mean_words(text.texts) > MOST_WORDS:
                 made[name] = text

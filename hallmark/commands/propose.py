@@ -17,6 +17,7 @@ import os
 import sys
 from collections.abc import Iterator, Set
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
@@ -56,7 +57,7 @@ from hallmark.commands.label_signs import defaults, same_class
 from hallmark.commands.proposal import FEW, SCHEMA, Proposal, is_sample
 from hallmark.commands.questions import UndecidedError, ask_to_keep, asked, unescaped
 from hallmark.commands.repro import before_release, dvc_repro
-from hallmark.commands.roles import Known, guess, related
+from hallmark.commands.roles import Guess, Known, guess, related
 from hallmark.data.conversations import PART, TURNS, WHOLE, layout_of, part_of, turns, whole, with_messages
 from hallmark.data.copied import pairs
 from hallmark.data.missing import MissingValueError, stands_for_none
@@ -130,8 +131,8 @@ def run(
         print("\n".join([*lines, "then `nox -s plan`, which says how long it takes, and `nox -s repro`"]))
 
 
-def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
-    """What is proposed for a file before anything is tried."""
+def proposed(file: Path, params: Path, known: Known | None = None, first: Guess | None = None) -> Proposal:
+    """What is proposed for a file before anything is tried. `first`: the roles, if they are known from all of its rows."""
     known, file = known or Known(), data_in(file)
     chosen = {*known.targets, *(name for text in known.inputs for name in columns_of(text))}
     rows, chat, calls, gone = read(file, chosen, known.where)
@@ -153,7 +154,8 @@ def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
     for name, of in names.items():
         values = [of.get(str(value), value) for value in columns[name].values]
         read_as[name] = Column(name, values, has_names=bool(of) or name in together)
-    roles = guess(read_as, known, note, together)
+    first = first or guess(read_as, known, note, together)
+    roles = deepcopy(first)
     roles.chat = chat.model_dump() if chat else None
     target = columns.get(roles.targets[0]) if known.kind in (None, "extraction") else None
     if target and not roles.targets[1:] and (several := labels_in(target)):
@@ -226,8 +228,8 @@ def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
         proposal.warnings.append(f"{doubt}. If so, write the same one in the data")
     around = wrapper(file)
     proposal.warnings += other_lists(around, len(rows)) + gone
-    for where, said in [] if roles.system_prompt else instructions(file, around):
-        proposal.instruct(where, said.strip())
+    for place, text in [] if roles.system_prompt else instructions(file, around):
+        proposal.instruct(place, text.strip())
     calls = "" if chat and chat.answer and task.kind == "tool_call" else calls  # a response is one answer
     if calls and roles.target == "turns.target":
         proposal.set("data", "target", "turns.target", "the assistant's calls, or its last answer if it calls nothing")
@@ -235,16 +237,18 @@ def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
     if calls is not None and roles.target == "turns.target":
         proposal.set("data", "no_call", "empty", "what is said without a call is the answer []")
         task.doubts = [doubt.replace(LEFT_OUT, "; else their answer is [], no call") for doubt in task.doubts]
-    if not calls and roles.target == "turns.target" and task.kind == "text" and (why := all_answers(rows)):
-        proposal.set("data", "answers", "all", why)
+    if not calls and roles.target == "turns.target" and task.kind == "text" and (stock := all_answers(rows)):
+        proposal.set("data", "answers", "all", stock)
     proposal.warn(load_params(params))
     if known.where is not None:
         return proposal
     done = [not all(map(is_blank, of)) for of in zip(*(columns[name].values for name in roles.targets), strict=True)]
-    others = {*columns} - {*proposal.read, *roles.targets, roles.split, PART}
-    where, sure, perhaps = marked([of for name, of in columns.items() if name in others], done)
+    parts = [name for name in columns if any(related(name, target) for target in roles.targets)]
+    own = {name.rpartition(".")[2] for name in parts}  # a column with such a name has an answer too, not a mark
+    others = [of for name, of in columns.items() if name.rpartition(".")[2] not in own]
+    where, sure, perhaps = marked([of for of in others if of.name not in {*proposal.read, roles.split, PART}], done)
     with suppress(UndecidedError):
-        proposal = proposed(file, params, replace(known, where=where)) if where else proposal
+        proposal = proposed(file, params, replace(known, where=where), first) if where else proposal
         if where:
             why = f"{'; '.join(sure)}: left out"
             proposal.set("data", "where", where, why)

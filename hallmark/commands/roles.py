@@ -241,9 +241,9 @@ class _Choice:
                 given.add(3, "most of its values stand in the text")
                 whole.append(name)
                 told[name] = True
-            elif column.form == "object" and read == others and (fields := self.fields_told(name, read)):
+            elif column.form == "object" and read == others and (many := self.fields_told(name, read)):
                 names = 0.0 if column.lists & {"guess", "after", "score", "private"} else 2.5 - given.score
-                given.add(3 + max(0, names), f"the text tells {fields} of its fields")
+                given.add(3 + max(0, names), f"the text tells {many} of its fields")
                 whole.append(name)
                 told[name] = True
         explained = [given.score for name, given in found if told.get(name)]
@@ -658,8 +658,10 @@ class _Choice:
             return []
         answers, texts = answers_of(self.columns, self.roles.target), [self.columns[name] for name in chosen]
         early = (name for name in self.columns if name in free - {*chosen} and self.order[name] < self.first())
-        before = [of for of in map(self.columns.__getitem__, early) if evidence.look(of) != "ids"]
         main = max(texts, key=lambda of: of.mean_chars).name
+        parent, dot, _ = main.rpartition(".")  # another object may be of what happened later
+        same = (name for name in early if name.startswith(f"{parent}.") or not (dot or "." in name))
+        before = [of for of in map(self.columns.__getitem__, same) if evidence.look(of) != "ids"]
         near = {*[*self.columns][max(0, self.order[main] - 2) : self.order[main] + 3]}
         beside = (of.name in near and of.name.rpartition(".")[0] == main.rpartition(".")[0] for of in before)
         found = [of.name for of, is_near in zip(before, beside, strict=True) if is_near and evidence.is_headline(of)]

@@ -17,7 +17,7 @@ Start and end count characters of `data.input` as it is in the file; `data.marku
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -201,7 +201,10 @@ def passages(value: Any, cited: str = "") -> Any:
     """The texts of passages as one; what isn't a list of them stays as it is, and is an error where a text is read."""
     texts: list[Any] = []
     for item in value if isinstance(value, list) else [None]:
-        texts.append(next((item[key] for key in OF_A_PASSAGE if key in item), None) if isinstance(item, dict) else item)
+        if isinstance(item, dict):
+            longest = max((text for text in item.values() if isinstance(text, str)), key=len, default=None)
+            item = next((item[key] for key in OF_A_PASSAGE if key in item), longest)
+        texts.append(item)
     if not all(isinstance(text, str) for text in texts):
         return value
     names = [f"[{item.get(cited, '')}] " if cited and isinstance(item, dict) else "" for item in value]
@@ -215,4 +218,4 @@ def parts(value: Any) -> list[str] | None:
     return [label for label in _labels(items) if label] or None
 
 
-MADE = {JOINED: joined, PASSAGES: passages, LABELS: parts}
+MADE: dict[str, Callable[[Any], Any]] = {JOINED: joined, PASSAGES: passages, LABELS: parts}

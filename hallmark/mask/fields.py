@@ -365,7 +365,7 @@ def _lines(text: str, at: int) -> Iterator[tuple[int, int]]:
         at = line.end()
 
 
-def _one_value(words: Sequence[str], text: str, place: tuple[int, int]) -> bool:
+def _one_value(words: list[str], text: str, place: tuple[int, int]) -> bool:
     """Whether what has no quotes can be a value of its key: a secret is one word there, and a name has no everyday words."""
     kind, value = _KEYS.get(_label(words) or ""), text[slice(*place)]
     if kind == "PERSON":

@@ -18,7 +18,7 @@ from math import prod
 # No other module tells how `re` reads an expression; an operation that is not known here asks for nothing.
 from re import _constants as ops  # type: ignore[attr-defined]
 from re import _parser as parser  # type: ignore[attr-defined]
-from re._casefix import _EXTRA_CASES  # type: ignore[import-not-found]
+from re._casefix import _EXTRA_CASES
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -171,8 +171,8 @@ class _Automaton:
         members: dict[str, list[int]] = defaultdict(list)
         opened: dict[str, list[int]] = defaultdict(list)
         for numbered, of in ((self._sets, members), (self._openings, opened)):
-            for literals, number in numbered.items():
-                for literal in literals:
+            for held, number in numbered.items():
+                for literal in held:
                     of[literal].append(number)
         self._digits, self._at_digits = members.pop(DIGIT, []), opened.pop(DIGIT, [])
         literals = list({**members, **opened}) or ["\0"]
