@@ -343,6 +343,7 @@ def test_the_reference_data() -> None:
     assert found.edits["data"] | {"path": ""} == {
         "path": "", "id": "id", "group": "customer", "input": "{subject}\n{body}", "target": "target", "labels": {}, "context": None,
         "tools": None, "rejected": None, "tags": "tags", "tag_separator": ",", "split": None, "no_answer": [], "chat": None, "markup": "none",
+        "where": {},
     }  # fmt: skip
     assert (found.kind, found.task.refusal) == ("extraction", REFUSAL)
     assert found.roles.identity == load_params(ROOT / "params.yaml").mask.identity_columns
@@ -796,7 +797,7 @@ def test_it_asks_writes_and_splits(tmp_path: Path) -> None:
     assert asked.count("  [") == 10 and "'what': no such column" not in said
     assert "field 'what': no such column" in asked
     assert "rows      240" in said and "then `nox -s plan`" in said and "`nox -s repro`" in said
-    assert "(score" not in printed and "rejected:" not in said, "which stays as params.yaml has it"
+    assert "(score " not in printed and "rejected:" not in said, "which stays as params.yaml has it"
     kept = re.search(r"kept +train (\d+) .* holdout (\d+)", said)
     sides = json.loads((workspace / "reports/split.json").read_text(encoding="utf-8"))["rows"]
     assert kept and [*map(int, kept.groups())] == [sides["train"], sides["holdout"]]

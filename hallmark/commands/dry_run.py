@@ -11,7 +11,7 @@ import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -104,7 +104,7 @@ def rehearse(proposal: Proposal, params: Params) -> None:
             times = sample.of / sample.looked_at
             set_passes(proposal, round(times * split.rows.get("train", 0)), params.sft)
             proposal.tried += split_lines(split)
-            proposal.warnings += leak_warnings(data.context, sample.rows, split, task, params)
+            proposal.warnings += leak_warnings(split, params)
             proposal.warnings += split_warnings(split, times, params)
             set_lengths(proposal, sample.rows, tried.masked, block, params)
     proposal.tried.append("")
@@ -312,13 +312,10 @@ def split_lines(split: Drawn) -> Iterator[str]:
         yield f"{said}{group} share their group with training, {same} their text"
 
 
-def leak_warnings(context: str | None, raws: Sequence[Raw], split: Drawn, task: Task, params: Params) -> Iterator[str]:
-    """What makes many rows so alike that split drops them."""
+def leak_warnings(split: Drawn, params: Params) -> Iterator[str]:
+    """That many rows are so alike that split drops them."""
     if split.leaks > MOST_LEAKS * split.stay:
-        bare = drawn([replace(raw, context=None) for raw in raws], task, params, None) if context else split
         way = f"if they ask for different things, raise dedupe.threshold ({params.dedupe.threshold:g})"
-        if (left := bare.stay - bare.leaks) > 2 * (split.stay - split.leaks):
-            way = f"without data.context ({context}) {left:,} would be left: write what is the same there in most rows into task.system_prompt"
         yield f"split drops {split.leaks:,} of {split.stay:,} rows, since other groups in other parts have nearly the same text: {way}"
 
 

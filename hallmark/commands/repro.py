@@ -23,6 +23,10 @@ from hallmark.release.model_card import unfilled
 
 def main(arguments: argparse.Namespace, options: list[str]) -> None:
     file, params = arguments.params, load_params(arguments.params)
+    raw = Path(params.data.path)
+    for each in sorted(raw.rglob("*")) if is_folder(raw) else [raw] if raw.exists() else []:
+        if not is_folder(each):  # DVC would read a device without an end, and wait for a pipe
+            check_regular(each, "remove it, or put a file with rows there")
     lines = unfilled(params.certify, file)
     stages = ["report"] if lines and not options else []  # all but the release, which would say nothing true
     print("".join(f"{line}\n" for line in before_release(params, file)), end="")

@@ -663,8 +663,8 @@ class _Choice:
         same = (name for name in early if name.startswith(f"{parent}.") or not (dot or "." in name))
         before = [of for of in map(self.columns.__getitem__, same) if evidence.look(of) != "ids"]
         near = {*[*self.columns][max(0, self.order[main] - 2) : self.order[main] + 3]}
-        beside = (of.name in near and of.name.rpartition(".")[0] == main.rpartition(".")[0] for of in before)
-        found = [of.name for of, is_near in zip(before, beside, strict=True) if is_near and evidence.is_headline(of)]
+        next_to = (of.name in near and of.name.rpartition(".")[0] == main.rpartition(".")[0] for of in before)
+        found = [of.name for of, is_near in zip(before, next_to, strict=True) if is_near and evidence.is_headline(of)]
         if answers.form in ("object", "list"):
             found += [of.name for of in before if of.name not in found and evidence.gives(of, answers, texts)]
             dates = [of.name for of in before if of.form == "time" and not of.mostly_empty]

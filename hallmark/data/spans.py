@@ -202,8 +202,8 @@ def passages(value: Any, cited: str = "") -> Any:
     texts: list[Any] = []
     for item in value if isinstance(value, list) else [None]:
         if isinstance(item, dict):
-            longest = max((text for text in item.values() if isinstance(text, str)), key=len, default=None)
-            item = next((item[key] for key in OF_A_PASSAGE if key in item), longest)
+            prose = [text for text in item.values() if isinstance(text, str) and " " in text]
+            item = next((item[key] for key in OF_A_PASSAGE if key in item), max(prose, key=len, default=None))
         texts.append(item)
     if not all(isinstance(text, str) for text in texts):
         return value
