@@ -23,10 +23,7 @@ def scalars(value: Any, *, keys: bool = False) -> Iterator[Any]:
 
 NAMING = ("name", "key", "field", "column", "label", "property")  # keys of the name of a "value" next to them
 # Keys of a value that the key of their object names: those of a JSON Schema, and of `{"name": "phone", "value": ...}`.
-OF_A_VALUE = frozenset((
-    "default", "const", "example", "examples", "value", "properties", "additionalProperties", "allOf", "anyOf", "oneOf", "not",
-    "if", "then", "else", "contains", "prefixItems",
-))  # fmt: skip
+OF_A_VALUE = frozenset(("default", "const", "example", "examples", "value", "allOf", "anyOf", "oneOf"))
 
 
 def named(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:

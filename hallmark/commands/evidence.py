@@ -55,6 +55,7 @@ SAME = 0.95  # share of the values whose rows must be
 SHARED = 0.3  # share of the rows, beyond chance, in which an answer has words of its text
 SHARED_KEYS = 0.8  # share of the keys that two columns with one form have in common
 AS_LONG = 0.8  # correlation of the lengths of a text and its translation
+FEW_TITLES = 3  # values up to which a "title" is a form of address
 RARELY = 0.2  # share of the rows in which an answer may be missing
 STAND_IN = 0.2  # of the usual length of an answer: what is shorter and repeats stands for a missing one
 _NONE = frozenset("tbd tba tbc todo n/a n.a na k.a nan null nil xxx".split()) | {""}  # noqa: SIM905
@@ -615,7 +616,9 @@ def is_subject(column: Column) -> bool:
 
 def is_headline(column: Column) -> bool:
     """Whether it is named like the headline of a message, however short or rare, and not like anything else."""
-    return column.is_text and column.lists & ({"headline"} | _OF_OTHERS) == {"headline"}
+    return (
+        column.is_text and column.distinct > FEW_TITLES and column.lists & ({"headline"} | _OF_OTHERS) == {"headline"}
+    )
 
 
 def leaves(value: Any) -> list[str]:
@@ -626,6 +629,8 @@ def leaves(value: Any) -> list[str]:
 def gives(column: Column, answers: Column, texts: Sequence[Column]) -> bool:
     """Whether answers have the value of their own row where no text has it, more often than that of another row."""
     if column.form not in ("text", "number", "code") or column.mean_chars > SHORT or column.lists & {"guess", "after"}:
+        return False
+    if column.mostly_empty:  # somebody's correction, say
         return False
     rows = zip(answers.values, column.values, *(text.values for text in texts), strict=True)
     full = [(leaves(answer), str(one), " ".join(map(str, read))) for answer, one, *read in rows if answer and one][

@@ -657,7 +657,8 @@ class _Choice:
         if not chosen or not self.roles.target:
             return []
         answers, texts = answers_of(self.columns, self.roles.target), [self.columns[name] for name in chosen]
-        early = (name for name in self.columns if name in free - {*chosen} and self.order[name] < self.first())
+        free = free - {*chosen, *self.private, self.roles.group}
+        early = (name for name in self.columns if name in free and self.order[name] < self.first())
         main = max(texts, key=lambda of: of.mean_chars).name
         parent, dot, _ = main.rpartition(".")  # another object may be of what happened later
         same = (name for name in early if name.startswith(f"{parent}.") or not (dot or "." in name))
@@ -667,7 +668,9 @@ class _Choice:
         found = [of.name for of, is_near in zip(before, next_to, strict=True) if is_near and evidence.is_headline(of)]
         if answers.form in ("object", "list"):
             found += [of.name for of in before if of.name not in found and evidence.gives(of, answers, texts)]
-            dates = [of.name for of in before if of.form == "time" and not of.mostly_empty]
+            dates = [
+                of.name for of in before if of.form == "time" and not (of.mostly_empty or of.lists & {"guess", "after"})
+            ]
             found += dates[:1] if evidence.lacks_years(answers, texts) and not {*found} & {*dates} else []
         return found
 
