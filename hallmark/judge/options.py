@@ -49,7 +49,7 @@ def read_options(params: Params, comparison: Comparison, benchmark: Benchmark) -
     """The options that answer by themselves: the tuned model first, then the base, the linear model and the comparators; and
     the cascade."""
     base, *comparators, tuned = comparison.models
-    if [model.name for model in comparators] != [*params.eval.comparators]:
+    if {model.name for model in comparators} != {*params.eval.comparators}:
         problem = "about other comparators than eval.comparators"
         raise HallmarkError(problem, file=REPORTS / "comparison.json", remedy="run `dvc repro comparators compare`")
     main = main_measure(params, comparison)

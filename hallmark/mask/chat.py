@@ -33,7 +33,8 @@ from hallmark.mask.prefilter import compiled
 from hallmark.mask.rules import Found
 
 LONGEST = 200  # longest line that can be chat, in characters
-_MARKUP = re.compile(r"\w=[\"'\w]|<[a-z]|--\w|[=-]>|\(\w+,")  # of no chat: XML, SQL, flags, `key -> value`
+_MARKUP = re.compile(r"[ ]*(?:[\"=<>|(]|[ ]--?\w)")  # a value ends before it
+_FLAG = re.compile(r"(?:^|\s)--?$")
 _TOKEN = re.compile(r"\d+[.]\d+|[^\W_]+(?:['’/-][^\W_]+)*")
 _CHAT = word_list("words/chat.txt")
 _SECRETS = word_list("words/secret_cues.txt")
@@ -95,11 +96,15 @@ _RECKONED = compiled(
 def chat(text: str) -> Iterator[Found]:
     """Names, passwords and account numbers in lines of chat."""
     line = text.strip()
-    if len(line) > LONGEST or "\n" in line or not (line.islower() or line.isdigit()) or _MARKUP.search(line):
+    if len(line) > LONGEST or "\n" in line or not (line.islower() or line.isdigit()):
         return
     tokens = [(token.start(), token.end(), token[0]) for token in _TOKEN.finditer(text)]
     if tokens:
-        yield from _line(tokens, _RECKONED.search(text) is not None)
+        found = _line(tokens, _RECKONED.search(text) is not None)
+        for one in found:
+            cut = _MARKUP.search(text, one.start, one.end)
+            if not _FLAG.search(text[max(0, one.start - 3) : one.start]):
+                yield one._replace(end=cut.start()) if cut else one
         for match in _LIVES.finditer(text):
             yield Found(match.start(1), match.start(1) + len(match[1].rstrip()), "STREET_ADDRESS", 0.77, "chat_address")
 

@@ -189,6 +189,8 @@ _ASSIGN = re.compile(
     r"(?P<closed>\\{0,3}[\"'`])?\]?\*{0,2}[ \t]{0,8}(?:[:=](?![:=/])[>*]{0,2}(?:[ ][|>][+-]?(?=\n))?|(?P<arrow>--?>|==>|[→⇒]))\s{0,8}(?P<open>\\{0,3}[\"'`])?"
 )
 _ARGUMENTS = r"[^\n|]{0,200}?[ ]"  # of a command, up to one
+_QUOTE = r"(?P<quote>[\"'])?(?!\$)"
+_TO_QUOTE = r"(?:(?!(?P=quote))[^\n]){3,200}(?=(?P=quote))"
 _TAG_END = r"(?:\s[^<>]{0,120})?>\s{0,8}"
 # Other forms of a key and its value, each after what every text has that holds one.
 _PAIRS = [
@@ -202,10 +204,10 @@ _PAIRS = [
         ("=", r"\b(?:name|key|field|column|label|property)=[\"'](?P<key>[^\"'<>\n]{1,64})[\"'][^<>\n]{0,80}?(?:\bvalue=[\"']|>)(?P<value>[^\"'<>\n]{1,200})"),
         ("alue", r"[\"'](?:name|key|field|column|label|property)[\"']\s?:\s?[\"'](?P<key>[^\"'{}\n]{1,64})[\"'][^{}]{0,80}?[\"']value[\"']\s?:\s?[\"']?(?P<value>[^\"'\n,}]{1,200})"),
         # curl -u user:password, mysql -ppassword, docker login -u user -p password
-        ("-", rf"\bcurl\b{_ARGUMENTS}(?:-U|-u|--(?:proxy-)?user)[ =]?[\"']?(?P<password>[^\s:\"'$]{{1,64}}:[^\s\"'$]{{2,64}})"),
-        ("-", rf"\b(?:(?:mysql|mariadb)[\w-]{{0,10}}{_ARGUMENTS}-p|(?:sshpass|login){_ARGUMENTS}-p[ ]?|redis-cli{_ARGUMENTS}-a[ ]|ldap\w{{1,9}}{_ARGUMENTS}-w[ ]|pass:|htpasswd[ ]-\w{{0,6}}b\w{{0,6}}[ ]\S{{1,200}}[ ]\S{{1,64}}[ ])[\"']?(?P<password>[^\s\"'$-][^\s\"']{{2,64}})"),
+        ("-", rf"\bcurl\b{_ARGUMENTS}(?:-u|--(?:proxy-)?user)[ =]?{_QUOTE}(?P<password>(?(quote)(?=[^:\n]{{1,64}}:){_TO_QUOTE}|[^\s:\"'$]{{1,64}}:[^\s\"']{{2,64}}))"),
+        ("-", rf"\b(?:(?:mysql|mariadb)[\w-]{{0,10}}{_ARGUMENTS}(?-i:-p)|(?:sshpass|login){_ARGUMENTS}(?-i:-p)[ ]?|redis-cli{_ARGUMENTS}(?-i:-a)[ ]|ldap\w{{1,9}}{_ARGUMENTS}(?-i:-w)[ ]|pass:|htpasswd[ ]-\w{{0,6}}b\w{{0,6}}[ ]\S{{1,200}}[ ]\S{{1,64}}[ ]){_QUOTE}(?P<password>(?(quote){_TO_QUOTE}|[^\s\"'-][^\s\"']{{2,64}}))"),
         ("-", rf"\b(?:login{_ARGUMENTS}-u[ ]|htpasswd[ ]-\w{{0,6}}b\w{{0,6}}[ ]\S{{1,200}}[ ])[\"']?(?P<login>[^\s\"'$-][^\s\"']{{2,64}})"),
-        ("/user:", r"/user:(?P<password>\S{1,64}[ ](?!/)\S{3,64})"),
+        ("/user:", rf"\b(?:net|runas|cmdkey)\b{_ARGUMENTS}/user:(?P<password>\S{{1,64}}[ ](?!/)\S{{3,64}})"),
         # --age 47
         ("--", r"(?<![\w-])--(?P<key>[a-z][\w-]{1,40})[ ](?:(?P<quote>[\"'])(?P<value>[^\"'\n]{1,200})(?P=quote)|(?P<bare>[^\s\"'-][^\s\"']{0,200}))"),
         # | Age | 47 |
@@ -218,12 +220,13 @@ _NO_KEY = re.compile(r"[^\w .'-]|[ ]{2}|(?<=\w\w)\.[ ]")
 _RUN = re.compile(r"(?:[^\s,;&\"'`<>()\[\]{}|\\]|(?<=[^\W_])'(?=[^\W_])){1,200}")
 _NUMBER = re.compile(r"-?\d[\d.]{0,40}(?:[eE][+-]?\d{1,3})?(?=\s{0,8}[,}\]\n])")
 _ITEM = re.compile(
-    r"\s{0,8}(?:[NE]?(?P<open>\\{0,3}[\"'])(?P<text>(?:(?!(?P=open))[^\n]|(?P=open){2}){0,200})(?P=open)"
-    r"|(?P<bare>[^\s,\"'()\[\]{}][^,\"()\[\]{}\n]{0,200}?)(?:\([^()\n]{0,99}\))?)\s{0,8}(?P<more>[,\])])"
+    r"\s{0,8}(?:[NE]?(?P<open>\\{0,3}[\"'])(?P<text>(?:(?!(?P=open))(?:\\.|[^\n\\])|(?P=open){2}){0,1000})(?P=open)"
+    r"|(?P<bare>[^\s,\"'()\[\]{}][^,\"()\[\]{}\n]{0,200}?)(?:\s{0,8}\([^()\n]{0,99}\))?)\s{0,8}(?P<more>[,\])])"
 )
 _LINE = re.compile(
     r"(?:[ \t]{0,40}(?P<bullet>(?:[-*•]|\d{1,3}[.)])[ \t]{1,8})|[ \t]{1,40})(?P<quote>[\"']?)(?P<value>[^\s\"'][^\n]{0,200}?)(?P=quote)[ \t\r]{0,8}(?:\n|\Z)"
 )
+_OWN_KEY = re.compile(r"[\w.-]{1,40}[\"']?[ \t]{0,8}[:=](?!/)")
 _INSERT = re.compile(r"\((?P<columns>[^()]{1,2000})\)\s{0,8}VALUES\s{0,8}\(", re.IGNORECASE)
 _NEXT_ROW = re.compile(r"['\"]?(?:\([^()\n]{0,99}\))?\s{0,8}\)\s{0,8},\s{0,8}\(")
 # Values of more than a word after a label that is all there is before the colon: "Apellidos: Rico Pedroza".
@@ -297,7 +300,8 @@ def _assigned(text: str) -> Iterator[Pair]:
             if number := _NUMBER.match(text, at):
                 yield Pair(key, *number.span())
         elif "\n" in match[0]:
-            yield from (Pair(key, *line) for line in _lines(text, at) if _one_value(words, text, line))
+            block = match[0].rstrip().endswith(("|", ">", "-", "+"))  # YAML: all lines are one text
+            yield from (Pair(key, *line) for line in _lines(text, at, block) if _one_value(words, text, line))
         elif run := _RUN.match(text, at):
             if match["arrow"] and text[run.end() : run.end() + 1] == " " and is_plain(fold(run[0])):
                 continue  # "password -> reset page -> home"
@@ -352,15 +356,15 @@ def _items(text: str, at: int) -> Iterator[tuple[int, int]]:
         at = item.end()
 
 
-def _lines(text: str, at: int) -> Iterator[tuple[int, int]]:
-    """Where the values stand that are below their key, in a list or indented."""
+def _lines(text: str, at: int, block: bool) -> Iterator[tuple[int, int]]:
+    """Where the values stand that are below their key, in a list or indented; up to a line with a key of its own."""
     at = text.rfind("\n", 0, at) + 1
     for _ in range(LISTED):
         line = _LINE.match(text, at)
-        if not line:
+        if not line or _OWN_KEY.match(line["value"]):
             return
         yield line.span("value")
-        if not line["bullet"]:
+        if not (line["bullet"] or block):
             return
         at = line.end()
 

@@ -327,7 +327,7 @@ def _class(members: Any) -> _Needs:
             letters.update(*map(_letters, range(first, last + 1)))
         else:
             other = True
-    if not other and (digits or letters) and all(letter.isdigit() for letter in letters):
+    if not other and (digits or letters) and all(letter.isdecimal() for letter in letters):
         return _Needs(None, (frozenset([DIGIT]),))
     return _Needs(None if other or digits or len(letters) > _CLASS else frozenset(letters))
 
