@@ -26,7 +26,12 @@ def bare(texts: pl.Series) -> pl.Series:
 
     Symbols stay: `x > 5` and `x < 5` do not mean the same.
     """
-    words = texts.str.replace_all(r"\p{P}+", " ").str.replace_all(r" {2,}", " ").str.replace_all(" ?\n ?", "\n").str.strip_chars()
+    words = (
+        texts.str.replace_all(r"\p{P}+", " ")
+        .str.replace_all(r" {2,}", " ")
+        .str.replace_all(" ?\n ?", "\n")
+        .str.strip_chars()
+    )
     return words.zip_with(words != "", texts)
 
 
