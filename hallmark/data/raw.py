@@ -145,7 +145,7 @@ def raw_rows(
     if not grouped and data.group != data.id and only is None:
         remedy = "name another column in data.group; with row.id, each row is by itself"
         raise HallmarkError("no row has a group", file=path, field=data.group, remedy=remedy)
-    for column in sorted(name for name in absent if None not in data.where.get(name, ())):
+    for column in sorted(absent):
         remedy = "name another column in data.where"
         if column == data.rejected:
             remedy = "name the column with rejected answers in data.rejected, or set it to null"
