@@ -94,7 +94,7 @@ def _meant(name: str) -> tuple[bool, ...]:
 
 def _opening(chat: Chat, rows: Rows) -> str | None:
     """The column with what was said before the turns: an object like a turn or, where they begin with a reply, a text before them."""
-    firsts = [of[0] if (of := with_messages(row, chat).get("messages")) else {} for row in rows]
+    firsts = [next(iter(_messages(with_messages(row, chat))), {}) for row in rows]
     early = 2 * sum(first.get("role") == "assistant" for first in firsts) > len(rows)
     for name, column in columns_in(rows).items():
         early = early and name != chat.turns
@@ -125,12 +125,18 @@ def wrapped_up(chat: Chat, rows: Rows) -> str | None:
 
 def all_answers(rows: Rows) -> str | None:
     """Why each answer of a conversation is trained, not only the last: that is often no more than a goodbye."""
-    chats = [[turn for turn in row.get("messages") or () if turn.get("role") == "assistant"] for row in rows]
+    chats = [[turn for turn in _messages(row) if turn.get("role") == "assistant" and turn.get("weight") != 0] for row in rows]  # fmt: skip
     said = [[_words(turn.get("content")) for turn in of] for of in chats if len(of) > 1]
     last, before = [of[-1] for of in said], [text for of in said for text in of[:-1]]
     stock = len({*last}) < STOCK * len(last) and len({*last}) / max(len(last), 1) < len({*before}) / max(len(before), 1)
     why = f"of {len(said)} chats with several answers, the last are {len({*last})} texts that repeat"
     return why if stock and len(said) > SOME * len(rows) else None
+
+
+def _messages(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """The messages of a row, but for what is none: reading the row says so."""
+    of = row.get("messages")
+    return [turn for turn in of if isinstance(turn, dict)] if isinstance(of, list) else []
 
 
 def _words(content: Any) -> str:
