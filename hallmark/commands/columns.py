@@ -49,6 +49,7 @@ DEEPEST = 8  # levels of nesting that are looked at
 MOST_SAID = 30  # most different values that may say what a column is
 EPOCH = (946_684_800, 2_051_222_400)  # seconds since 1970
 CITED = 0.2  # share of the rows in which a text cites its passages
+READ, MOST_KEY = 400, 40  # rows that are read to see it; characters of what cites
 MOSTLY = 0.9  # share of the values that give a column its form
 WORDS = Path(__file__).with_name("role_words.toml")
 SHAPES = tomllib.loads(Path(__file__).with_name("column_forms.toml").read_text(encoding="utf-8"))
@@ -262,22 +263,24 @@ def with_passages(columns: dict[str, Column]) -> dict[str, Column]:
 
 
 def keys_in(lists: Sequence[Any]) -> list[str]:
-    """The keys of the objects in lists."""
-    items = (item for value in lists if isinstance(value, list) for item in value if isinstance(item, dict))
-    return [*dict.fromkeys(key for item in items for key in item)]
+    """The keys of the objects in lists of nothing else."""
+    given = [*filter(None, lists)]
+    if not all(isinstance(value, list) and all(isinstance(item, dict) for item in value) for value in given):
+        return []
+    return [*dict.fromkeys(key for value in given for item in value for key in item)]
 
 
 def is_cited(key: str, lists: Sequence[Any], columns: Iterable[Column]) -> bool:
     """Whether some text has a value of this key in brackets in many rows, as answers cite their sources."""
-    names = [
-        {str(item.get(key)) for item in of if isinstance(item, dict)} if isinstance(of, list) else () for of in lists
-    ]
+    named = [[of for item in value or () if not is_blank(of := item.get(key))] for value in lists[:READ]]
+    names = [{one for of in values if len(one := str(of)) <= MOST_KEY} for values in named]
 
     def cites(text: Any, of: Iterable[str]) -> bool:
-        return isinstance(text, str) and any(re.search(rf"\[(?:[^\[\]]*\W)?{re.escape(one)}\W", text) for one in of)
+        written = (one for one in of if one in text) if isinstance(text, str) and "[" in text else ()
+        return any(re.search(rf"\[(?:[^\[\]]*\W)?{re.escape(one)}\W", text) for one in written)
 
     found = (sum(map(cites, of.values, names)) for of in columns if of.is_text)
-    return any(count > CITED * len(lists) for count in found)
+    return any(count > CITED * len(names) for count in found)
 
 
 def labels_in(column: Column) -> Column | None:

@@ -19,6 +19,9 @@ from hallmark.base.tables import separator_of
 TABLES = (".csv", ".tsv", ".txt")
 TEXTS = (*TABLES, ".json", ".jsonl", ".ndjson")
 CODEBOOK = "codebook"  # folder in a copy, with the names of codes
+_SUCCESSOR = re.compile(  # in a column's name
+    r"(?i)successor|successeur|successore|superseded|replaced|replacement|merged[\W_]*in|nachfolg|ersetzt[\W_]*durch|remplac.*par|suces+or|reemplazad|sustituid|sostituit|substitu[ií]d|vervangen|opvolg|efterf|etterf|nast[ęe]p|n[áa]stup"
+)
 _RUN = r"[^\W\d_a-zA-Z]{4}"  # letters that no Western word has in a row
 _STRANGE = {  # what a text in another code page has, read as this one
     "cp1252": rf"(?<=[^\W\d_])[^\w\s\x00-\x7f’‘´`·­–—…][a-zà-ÿ]|(?<=[a-zà-ÿ])[¹²³ºª¼½¾](?=[a-zà-ÿ])|{_RUN}",
@@ -91,17 +94,12 @@ def codebook(text: str) -> dict[str, dict[str, str]]:
 
 
 def successors(text: str) -> dict[str, str]:
-    """The key that a few keys of a table have in a column of keys, as a code that is no longer used has its successor."""
-    _, *rows = [*read_csv(text)] or [[]]
-    keys, *others = _unique(rows, len(rows)) or [()]
-    for column in zip(*rows, strict=False):
+    """The key that a few keys of a table have in a column named so, as a code that is no longer used has its successor."""
+    header, *rows = [*read_csv(text)] or [[]]
+    keys = next(iter(_unique(rows, len(rows))), ())
+    for _, *column in (of for of in zip(header, *rows, strict=False) if _SUCCESSOR.search(of[0])):
         later = {key: of for key, of in zip(keys, column, strict=False) if of}
-        if (
-            column not in (keys, *others)
-            and later
-            and 2 * len(later) < len(rows)
-            and {*later.values()} <= {*keys} - {*later}
-        ):
+        if later and 2 * len(later) < len(rows) and {*later.values()} <= {*keys} - {*later}:
             return later
     return {}
 
