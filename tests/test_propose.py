@@ -101,6 +101,27 @@ def test_html_in_the_input_is_noticed(tmp_path: Path, tagged: int, markup: str) 
     assert bool(tagged) == (f"{tagged} of 40 rows have HTML tags" in f"{found.reasons} {found.warnings}")
 
 
+@pytest.mark.parametrize(
+    ("text", "answer", "markup", "said"),
+    [
+        ("{0}", "<p>Of {1}.</p><ul><li>{0}</li></ul>", "none", "60 targets have HTML tags: if"),
+        ("{0}", "<b>{0}</b>", "none", "60 targets have HTML tags: if"),
+        ("Mark up: <p>{0}</p>", "<p>Mark up: <b>{0}</b></p>", "none", "60 of 60 rows and 60 targets have HTML tags: if"),
+        ("<p>{0}</p>", "{0}", "none", "60 of 60 rows have HTML tags: if"),
+        ("{0}", "Use `<br>` to break the lines of {0} where {1} ends.", "none", None),
+        ("<p>What is a List<String> of {0}?</p>", "It has {0} and {1}.", "none", "60 rows would lose tags that are not HTML"),
+        ("<p>What is {0}?</p>", "It is {0}.<br>It has {1}.", "html", "takes the tags out of 60 answers too"),
+        ("<p>What is {0}?</p>", "It is {0} and has {1}.", "html", None),
+    ],
+)  # fmt: skip
+def test_tags_that_are_the_answer_stay(tmp_path: Path, text: str, answer: str, markup: str, said: str | None) -> None:
+    both = [[made.format(words(n), words(n + 9)) for made in (text, answer)] for n in range(60)]
+    file = write(tmp_path, [{"text": of, "answer": reply} for of, reply in both])
+    found = proposed(file, inputs=("text",), targets=("answer",), kind="text")
+    assert found.edits["data"]["markup"] == markup
+    assert said in str(found.warnings) if said else not re.search("HTML|markup", str(found.warnings))
+
+
 @pytest.mark.parametrize("form", ["studio", "texts", "bounds", "triples", "tags"])
 def test_spans_are_proposed_as_fields_of_their_text(tmp_path: Path, form: str) -> None:
     rows = []

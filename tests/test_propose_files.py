@@ -14,11 +14,12 @@ from hallmark.base.params import Chat
 from hallmark.base.records import columns_of
 from hallmark.base.rows import read_rows
 from hallmark.commands import propose
-from hallmark.commands.chats import chat_in
+from hallmark.commands.chats import all_answers, chat_in
 from hallmark.commands.columns import Column
 from hallmark.commands.encodings import copy_of, encoding_of, in_utf8
 from hallmark.commands.evidence import is_id, stand_ins
 from hallmark.commands.proposal import Proposal
+from hallmark.data.conversations import with_messages
 from hallmark.data.spans import is_open
 from tests import tool_exports
 from tests.rows import checked_rows, write_lines
@@ -201,7 +202,7 @@ def test_the_longer_list_of_a_wrapper_is_the_rows_and_the_others_are_named(tmp_p
     file.write_text(json.dumps(wrapper), encoding="utf-8")
     found = proposed(file)
     assert len(found.rows) == 40 and "longest list (40), not 'gardeners' (2)" in str(found.warnings)
-    said = "You label plots. Answer with beds or paths."
+    said = "You label plots. Answer with beds or paths. Never guess."
     file.write_text(json.dumps(wrapper | {"config": {"systemPrompt": said}}), encoding="utf-8")
     assert proposed(file).edits["task"]["system_prompt"].startswith(said)
     file.write_text(json.dumps(wrapper | {"beds": [{"id": n, "soil": words(n)} for n in range(30)]}), encoding="utf-8")
@@ -493,3 +494,16 @@ def test_people_go_before_the_articles_that_answers_are_from(tmp_path: Path) -> 
 def test_ids_of_owners_are_the_group_and_what_prodigy_did_not_accept_is_no_answer(tmp_path: Path) -> None:
     assert proposed(write(tmp_path, requests(320, owner=lambda n, _: 2000 + n * 11 % 60 * 7))).roles.group == "owner"
     assert is_open({"_task_hash": 1, "answer": "reject"}, "spans") and not is_open({"answer": "reject"}, "spans")
+
+
+@pytest.mark.parametrize(("who", "what"), [("role", "content"), ("sender", "said")])
+def test_messages_that_are_none_are_passed_over_and_untrained_answers_are_not_counted(who: str, what: str) -> None:
+    usual = [("user", "Where is {0}?"), ("assistant", "It is near {0}."), ("user", "Thanks."), ("assistant", "Bye!")]
+    rows: list[dict[str, Any]] = [{"messages": [{who: role, what: text.format(words(n))} for role, text in usual]} for n in range(60)]  # fmt: skip
+    rows += [{"messages": of} for of in ("none", [None], 5, {"role": "user"}, [{"role": "user"}, None], None)]
+    chat = chat_in(rows)
+    read = [with_messages(row, chat) if chat else row for row in rows]
+    assert "of 60 chats with several answers, the last are 1 texts" in str(all_answers(read))
+    for row in read[:60]:
+        row["messages"][1]["weight"] = 0
+    assert all_answers(read) is None

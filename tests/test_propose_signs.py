@@ -13,7 +13,7 @@ import pytest
 from hallmark.base.errors import HallmarkError
 from hallmark.base.records import columns_of
 from hallmark.commands import propose
-from hallmark.commands.columns import Column, entity, says_undone
+from hallmark.commands.columns import Column, entity, is_cited, keys_in, says_undone
 from hallmark.commands.evidence import stand_ins
 from hallmark.commands.kept_rows import in_words, where_of
 from hallmark.commands.questions import ask_to_keep, asked
@@ -386,14 +386,48 @@ def test_values_that_a_letter_quotes_or_follows_are_read(tmp_path: Path) -> None
             }
         )
         rows[-1]["env"] = "staging" if n % 20 == 3 else "live"
-    (tmp_path / "style.txt").write_text("You write letters.\nWrite plainly. Start with the day.\n", encoding="utf-8")
+    (tmp_path / "style_prompt.txt").write_text(
+        "You write letters.\nWrite plainly. Start with the day.\n", encoding="utf-8"
+    )
     found = proposed(write(tmp_path, rows))
     assert {"story", "day", "eur"} <= {*columns_of(found.roles.input)}
     assert "10 rows have staging in 'env'" in str(found.warnings)
     assert found.edits["task"]["system_prompt"].startswith("You write letters.")
+    assert "is what style_prompt.txt next to the rows says: check that" in str(found.warnings)
 
 
-def test_a_retired_code_has_the_name_of_its_successor_and_a_few_labels_slice_the_results(tmp_path: Path) -> None:
+ORDERS = "You sort requests.\nAnswer with one word. Never guess."
+
+
+@pytest.mark.parametrize(
+    ("around", "near", "taken"),
+    [
+        ({"meta": {"systemPrompt": ORDERS}}, {}, True),
+        ({}, {"instructions.md": ORDERS}, True),
+        ({"prompt": ORDERS}, {"README.md": f"{ORDERS} Always test."}, True),
+        ({"prompt": ORDERS}, {"system_prompt.txt": f"{ORDERS} Always test."}, False),
+        ({"prompt": f"{ORDERS} Always greet Anna Schmidt."}, {}, False),
+        ({"note": ORDERS}, {"README.md": ORDERS}, False),
+        ({"prompt_author": "Ada of sales", "prompt_version": "sorting v3 final", "prompt": "be kind"}, {}, False),
+    ],
+)
+def test_only_one_text_that_is_named_a_prompt_and_names_nobody_is_taken(
+    tmp_path: Path, around: dict[str, Any], near: dict[str, str], taken: bool
+) -> None:
+    (tmp_path / "rows.json").write_text(json.dumps({**around, "rows": requests(60)}), encoding="utf-8")
+    for name, text in near.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    found = proposed(tmp_path / "rows.json")
+    assert (ORDERS in found.edits["task"]["system_prompt"]) == taken
+    assert ("check that it is meant for the model and names nobody" in str(found.warnings)) == taken
+    hinted = sum("reads like instructions" in line for line in found.warnings)
+    assert hinted == str([around, near]).count("You sort") - taken
+
+
+@pytest.mark.parametrize(("title", "later"), [("replaced_by", True), ("parent", False)])
+def test_a_retired_code_has_the_name_of_its_successor_and_a_few_labels_slice_the_results(
+    tmp_path: Path, title: str, later: bool
+) -> None:
     rows = requests(320, way=lambda n, _: ("x1", "y2", "z3")[n * 7 % 3], by=lambda n, _: ("ab", "cd")[n * 3 % 2])
     codes = {name: f"01{at}0" for at, name in enumerate(sorted({row["category"] for row in rows}), 1)}
     for n, row in enumerate(rows):
@@ -401,11 +435,12 @@ def test_a_retired_code_has_the_name_of_its_successor_and_a_few_labels_slice_the
         row["kz"] = "0115" if code == "0110" and n % 3 == 0 else code
     lines = [f"{code};{name};;" for name, code in codes.items()]
     (tmp_path / "kz.csv").write_text(
-        "\n".join(["kz;name;until;next", *lines, "0115;old;2023;0110", ""]), encoding="utf-8"
+        "\n".join([f"kz;name;until;{title}", *lines, "0115;old;2023;0110", ""]), encoding="utf-8"
     )
     found = proposed(write(tmp_path, rows))
     labels = found.edits["data"]["labels"]
-    assert labels["0115"] == labels["0110"] and found.roles.tags == "way"
+    assert (labels["0115"] == labels["0110"]) == later and found.roles.tags == "way"
+    assert ("0110 and 0115 are" in str(found.warnings) or "0115 and 0110 are" in str(found.warnings)) == later
 
 
 def test_a_form_that_the_text_fills_is_the_answer_with_the_day_and_sender_that_it_needs(tmp_path: Path) -> None:
@@ -435,3 +470,20 @@ def test_passages_have_the_name_by_which_answers_cite_them(tmp_path: Path) -> No
     assert proposal.roles.context == "passages.key.passages"
     propose.try_out(proposal, rules())
     assert "60 can be read" in "\n".join(proposal.tried)
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "cited"),
+    [("k7", "See [k7].", True), ("", "See [].", False), (None, "See [None].", False), (1, "See [1].", True), ("x" * 41, f"[{'x' * 41}].", False)],
+)  # fmt: skip
+def test_only_short_values_of_objects_are_cited(key: Any, text: str, cited: bool) -> None:
+    lists = [[{"key": key}]] * 9
+    assert is_cited("key", lists, [Column("answer", [text] * 9)]) == cited
+    assert keys_in(lists) == ["key"] and keys_in([*lists, ["text"]]) == [] == keys_in([*lists, {"key": key}])
+
+
+def test_a_label_in_lists_that_may_stand_for_none_is_counted_there(tmp_path: Path) -> None:
+    topics = ["late; lost", "lost; broken", "broken; late", "unknown", "late; unknown"]
+    rows = [{"body": row["body"], "topics": topics[n % 5]} for n, row in enumerate(requests(100))]
+    found = proposed(write(tmp_path, rows), targets=("topics",))
+    assert "unknown (40 rows) may stand for no answer" in str(found.warnings)

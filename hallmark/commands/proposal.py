@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hallmark.base.document import objects
+from hallmark.base.markup import plain_text
 from hallmark.base.params import Chat, Data
 from hallmark.base.reading import read_text
 from hallmark.base.records import columns_of
@@ -19,12 +20,12 @@ from hallmark.base.rows import files_of, read_rows
 from hallmark.commands.answer_leaks import Leak
 from hallmark.commands.columns import Column, Rows, entity, merged, says, words_of
 from hallmark.commands.committed import SAMPLES
-from hallmark.commands.evidence import LEAST, is_formatted, is_marked, named_like_id, of_input
+from hallmark.commands.evidence import LEAST, is_marked, named_like_id, of_input
 from hallmark.commands.infer import Inferred, respelled
 from hallmark.commands.roles import DATED, ENOUGH, Guess
 from hallmark.data.conversations import LAYOUTS, ROLES, layout_of
 from hallmark.data.copied import opened
-from hallmark.data.leftover import enums, private_labels
+from hallmark.data.leftover import enums, names_written, private_labels
 from hallmark.data.missing import is_blank, is_kept
 from hallmark.data.nested import value_at
 from hallmark.data.spans import BY_CHOICE, BY_LABEL, LABELS, annotations_in, spans_in
@@ -36,6 +37,7 @@ from hallmark.task.kinds import KINDS
 from hallmark.task.kinds.classification import MOST_IN_A_PROMPT
 
 if TYPE_CHECKING:
+    from hallmark.mask.params import Mask
     from hallmark.params.loader import Params
 
 SCHEMA = Path("data/schema.json")
@@ -44,10 +46,11 @@ UNGROUPED = "no column says which rows belong together (a customer, document, co
 NAMED = 5  # repeated ids whose rows are named
 FEW = 10  # rows of a label that can hardly be learned
 GIANT = 0.2  # share of the rows above which a group gets a warning
-MORE = 0.02  # share of the targets with HTML tags around prose from which on they are taken out
+MORE = 0.02  # share of the rows with tags that are no form of their text from which on none are taken out
 LONGEST_PROMPT = 2_000  # characters of a system prompt that is taken from a text near the rows
 ANONYMOUS = 0.05  # share of rows without a group from which on that is no accident
-SOME, MOST = 0.2, 0.5  # shares of rows that are void, of labels that look like people's names
+MOST = 0.5  # share of labels that look like people's names
+_TAGS = re.compile(r"(</?[a-z][a-z0-9-]*)(?=[\s/>])[^<>]*>", re.IGNORECASE)  # of HTML or not, as `List<String>`
 SAMPLE = "the sample's text is gone; certify refuses this until you have"
 
 
@@ -103,21 +106,12 @@ class Proposal:
         self.set("data", "no_answer", [])
         self.set("data", "chat", roles.chat)
         read = {name for text in (roles.input, roles.context) if text for name in columns_of(text)}
-        texts = zip(*(self.columns[name].values for name in sorted(read & self.columns.keys())), strict=True)
-        tagged = sum(any(isinstance(text, str) and TAG.search(text) for text in row) for row in texts)
+        rows = zip(*(self.columns[name].values for name in sorted(read & self.columns.keys())), strict=True)
         answers = self.columns[roles.targets[0]]
-        replies = answers.texts if KINDS[task.kind].free_text else []
-        formatted = sum(map(is_formatted, replies))
         self.set("data", "markup", "none")
-        if replies and is_marked(answers):
-            pass  # whose tags are wanted
-        elif 2 * tagged >= len(self.rows) or formatted > MORE * len(replies):
-            where = f"{tagged} of {len(self.rows)} rows{f' and {formatted} targets' * bool(formatted)}"
-            why = f"{where} have HTML tags, which mask removes; requests are treated the same"
-            self.set("data", "markup", "html", why)
-        elif tagged:
-            said = f"{tagged} of {len(self.rows)} rows have HTML tags in what the model reads: if it need not see them"
-            self.warnings.append(f"{said}, set data.markup to html, which turns them into plain text, in requests too")
+        if not (free := KINDS[task.kind].free_text) or not is_marked(answers):  # else its tags are wanted
+            texts = [" ".join(text for text in row if isinstance(text, str)) for row in rows]
+            self.set_markup(texts, [of if free and isinstance(of, str) else "" for of in answers.values])
         self.set("task", "kind", task.kind, task.why)
         # In the prompt, a target has its name without the objects that it lies in.
         names = [name.removesuffix(LABELS) for name in roles.targets]
@@ -140,14 +134,35 @@ class Proposal:
         ):  # fmt: skip
             self.set(block, key, empty)
 
-    def instruct(self, where: str, said: str) -> None:
-        """Take a text that tells a model what to do for the system prompt, unless it is long or private."""
-        if len(said) > LONGEST_PROMPT or second_check.residue(said):
+    def set_markup(self, texts: list[str], answers: list[str]) -> None:
+        """Propose to take out the HTML tags if most texts have them and no more is lost, and say what answers keep or lose."""
+        tagged, marked = (sum(map(is_html, of)) for of in (texts, answers))
+        others = same = 0
+        for pair in zip(texts, answers, strict=True):
+            others += not all(TAG.match(f"{name}>") for of in pair for name in _TAGS.findall(of))
+            text, answer = (plain_text(of, "html").split() for of in pair) if "<" in "".join(pair) else pair
+            same += text == answer and pair[0] != pair[1]
+        where = f"{tagged} of {len(texts)} rows{f' and {marked} targets' * bool(marked)} have HTML tags"
+        if 2 * tagged >= len(texts) and max(others, same) <= MORE * len(texts):
+            self.set("data", "markup", "html", f"{where}, which mask removes; requests are treated the same")
+            lost = sum(bool(_TAGS.search(of)) for of in answers)
+            said = f"data.markup: html takes the tags out of {lost} answers too: set it to none if a model should write them"
+            self.warnings += [said] * bool(lost)
+        elif tagged or marked:
+            said = f"{where}: if a model need neither read nor write any, set data.markup to html, which turns them into plain text, in requests too"
+            self.warnings.append(f"{said}{f'; {others} rows would lose tags that are not HTML' * bool(others)}")
+
+    def instruct(self, texts: list[tuple[str, str, bool]], mask: Mask) -> None:
+        """Take the only text that is named a prompt for the system prompt, unless it is long or private; say where others are."""
+        several = sum(named for *_, named in texts) > 1
+        for where, said, named in texts:
             hint = f"{where} reads like instructions: copy what matters into task.system_prompt"
+            fits = named and not several and len(said) <= LONGEST_PROMPT
+            if fits and not [*second_check.residue(said), *names_written([(where, said)], mask)]:
+                made = "" if KINDS[self.kind].free_text else f"\n{self.edits['task']['system_prompt']}"
+                self.set("task", "system_prompt", said + made, f"what {where} says")
+                hint = f"task.system_prompt is what {where} says: check that it is meant for the model and names nobody"
             self.warnings.append(hint)
-            return
-        made = "" if KINDS[self.kind].free_text else f"\n{self.edits['task']['system_prompt']}"
-        self.set("task", "system_prompt", said + made, f"what {where} says: check that it is meant for the model")
 
     def warn(self, params: Params) -> None:
         """Add what no stage says, and a person must know: the most serious first."""
@@ -168,10 +183,6 @@ class Proposal:
             said = f"task.kind changes from {params.task.kind} to {self.kind} ({self.task.why}). If that is wrong, name the column of the "
             self.warnings.append(f"{said}answers with --target; else the rules in `gate:` change too")
         answers = self.columns[self.roles.targets[0]]
-        kept = self.kind == "text" and self.edits["data"]["markup"] == "none" and not is_marked(answers)
-        texts = answers.texts if kept else []
-        if 2 * sum(map(bool, map(TAG.search, texts))) > len(texts):
-            self.warnings.append("the targets have tags, which a model learns: take them out if they are not wanted")
         if other := self.roles.doubted:
             kind = f"{self.columns[other].distinct} {'labels' if self.columns[other].is_label(3) else 'texts'}"
             said = f"CHECK THE TARGET: '{self.roles.target}' is taken as the answer ({self.roles.why['target']})"
@@ -207,8 +218,12 @@ class Proposal:
                 said = f"the largest group of '{self.roles.group}' has {100 * largest:.0f} % of the rows"
                 self.warnings.append(f"{said}: all of it is held out, or none")
         named: Counter[str] = Counter()
+        codes: dict[str, list[str]] = defaultdict(list)
         for key, count in answers.keys.items() if KINDS[self.kind].listed else ():
-            named[self.task.names.get(key, key)] += count * (key.strip() not in self.edits["data"]["no_answer"])
+            codes[name := self.task.names.get(key, key)].append(key)
+            named[name] += count * (key.strip() not in self.edits["data"]["no_answer"])
+        if same := "; ".join(f"{' and '.join(of)} are '{name}'" for name, of in codes.items() if of[1:]):
+            self.warnings.append(f"several codes are one label, as the data or a file next to them say: {same}")
         counts = merged(+named)
         if rare := sorted(label for label, count in counts.items() if count < FEW):
             few = f"{len(rare)} label{'s have' if rare[1:] else ' has'} fewer than {FEW} rows and can hardly be learned"
@@ -238,13 +253,11 @@ class Proposal:
         self.alone = len(where) > ANONYMOUS * len(self.rows)
         self.ungrouped = 0 if self.alone else len(where)
         more = f" and {len(where) - NAMED} more" * (len(where) > NAMED)
-        said = (
-            f"{len(where)} of {len(self.rows)} rows have no '{column.name}' (rows {', '.join(where[:NAMED])}{more}) and"
-        )
+        rows = f"rows {', '.join(where[:NAMED])}{more}"
+        said = f"{len(where)} of {len(self.rows)} rows have no '{column.name}' ({rows}) and"
         if self.alone:
-            return [
-                f"{said} are a group each, which may put one customer into two parts: data.missing: drop leaves them out"
-            ]
+            way = "which may put one customer into two parts: data.missing: drop leaves them out"
+            return [f"{said} are a group each, {way}"]
         way = "data.missing: own_group keeps each as a group by itself, which may put one customer into two parts"
         return [f"{said} are left out, since nothing says what they belong to: {way}"] * bool(where)
 
@@ -308,9 +321,8 @@ class Proposal:
                 said = f"{sum(map(len, differ))} rows share their '{name}' and their text with another row, and have another answer: rows {where}"
                 more = f" and {len(differ) - NAMED} more" * (len(differ) > NAMED)
                 way = f"If these are parts of one answer, as calls in order, write one row for each '{name}', with a list of them (in a table, as JSON"
-                return [
-                    f"{said}{more}. dedupe takes them for contradictions. {way} in one cell); else keep one of them"
-                ]
+                way = f"{way} in one cell); else keep one of them"
+                return [f"{said}{more}. dedupe takes them for contradictions. {way}"]
         return []
 
     def set_for_new_data(self, params: Params) -> None:
@@ -345,6 +357,12 @@ def is_sample(file: Path) -> bool:
     """Whether a file of raw rows is listed as sample data, by its name."""
     listed = file.parent / SAMPLES
     return listed.is_file() and file.name in {line[66:] for line in read_text(listed).splitlines()}
+
+
+def is_html(text: str) -> bool:
+    """Whether a text has a closing tag of HTML, or several `<br>`: one alone may be what it speaks of."""
+    tags = [tag["opens"].casefold() for tag in TAG.finditer(text)]
+    return any(tag.startswith("</") for tag in tags) or tags.count("<br") > 1
 
 
 def bare_name(label: str) -> str:

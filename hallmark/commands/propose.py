@@ -14,6 +14,7 @@ import argparse
 import csv
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Set
 from contextlib import suppress
@@ -70,6 +71,7 @@ from hallmark.task.kinds import KINDS
 PARAMS = Path("params.yaml")  # as the pipeline reads it
 MOST_LINES = 200  # of the schema shown
 MOST_NAMES = 2**20  # bytes of a file with the names of labels
+PROMPT = re.compile(r"(?i)(prompt|instru[ck][ct]i[^\W\d_]*|anweisung(en)?|consignes?|istruzioni)[\W_\dv]*$")
 SHOWN = 30  # columns named in an error
 
 
@@ -219,7 +221,7 @@ def proposed(file: Path, params: Path, known: Known | None = None, first: Guess 
         why += f", or copies of '{roles.input}'" * (f"{{{roles.input}}}" in none)
         proposal.set("data", "no_answer", sorted(none), why)
     if maybe := sorted(asked - none):
-        doubt = f"{', '.join(maybe)} ({sum(str(value).strip() in maybe for value in answers.values)} rows) may stand for no answer"
+        doubt = f"{', '.join(maybe)} ({sum(str(value).strip() in maybe for value in labels.values)} rows) may stand for no answer"
         proposal.warnings.append(f"{doubt}: if so, add to data.no_answer; else a model learns it as a label")
     if one_class:
         sets = [" and ".join(f"'{names.get(answers.name, {}).get(label, label)}'" for label in of) for of in one_class]
@@ -228,8 +230,8 @@ def proposed(file: Path, params: Path, known: Known | None = None, first: Guess 
         proposal.warnings.append(f"{doubt}. If so, write the same one in the data")
     around = wrapper(file)
     proposal.warnings += other_lists(around, len(rows)) + gone
-    for place, text in [] if roles.system_prompt else instructions(file, around):
-        proposal.instruct(place, text.strip())
+    if not roles.system_prompt:
+        proposal.instruct([*instructions(file, around)], load_params(params).mask)
     calls = "" if chat and chat.answer and task.kind == "tool_call" else calls  # a response is one answer
     if calls and roles.target == "turns.target":
         proposal.set("data", "target", "turns.target", "the assistant's calls, or its last answer if it calls nothing")
@@ -301,14 +303,14 @@ def other_lists(around: dict[str, Any], count: int) -> list[str]:
     return [f"the rows are the longest list ({count}), not {said}: write another one into a file of its own"] * wanted
 
 
-def instructions(file: Path, around: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Texts around the rows, or next to their file, that tell a model what to do, and where they stand."""
+def instructions(file: Path, around: dict[str, Any]) -> Iterator[tuple[str, str, bool]]:
+    """Texts around the rows, or next to their file, that tell somebody what to do: where, what, and whether their names say a model."""
     for path, said, _ in pairs({key: of for key, of in around.items() if key not in lists_in(around)}, None):
-        if isinstance(said, str) and (gives_orders(said) or ("prompt" in path.casefold() and " " in said.strip())):
-            yield f"'{path}' of the file", said
+        if isinstance(said, str) and gives_orders(said):
+            yield f"'{path}' of the file", said.strip(), bool(PROMPT.search(path.rpartition(".")[2]))
     for near, said in texts_near(file):
         if near.suffix in (".txt", ".md") and gives_orders(said):
-            yield f"{near.name} next to it", said
+            yield f"{near.name} next to the rows", said.strip(), bool(PROMPT.search(near.stem))
 
 
 def texts_near(file: Path) -> Iterator[tuple[Path, str]]:
