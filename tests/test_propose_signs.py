@@ -162,14 +162,10 @@ def test_people_are_known_in_many_languages_without_accents() -> None:
 @pytest.mark.parametrize(
     ("column", "value", "kept"),
     [
-        ("is_deleted", lambda n: n % 20 == 3, ["false"]),
         ("status", lambda n: "Rejected" if n % 20 == 3 else "Closed", ["Closed"]),
-        ("answer", lambda n: {3: "reject", 4: "ignore"}.get(n % 20, "accept"), ["accept"]),
-        ("feedback", lambda n: {"correct": {3: 0.0, 4: 1.0}.get(n % 20)}, ["1", None]),
         ("error", lambda n: f"Timed out after {n} s" if n % 20 in (3, 4, 5) else None, [None]),
         ("state", lambda n: "pending" if n % 20 in (3, 4, 5) else "done", ["done"]),  # most of them have no answer
         ("order", lambda n: "cancelled" if n % 20 == 3 else "sent", []),  # which the row may be about
-        ("deleted_items", lambda n: int(n % 20 == 3), []),
         ("topic", lambda n: "Rejected" if n % 3 else "Closed", []),  # most rows
     ],
 )
@@ -182,9 +178,8 @@ def test_rows_marked_as_unfit_are_left_out_unless_a_person_keeps_them(
         row["category"] = None if column in ("error", "state") and n % 20 in (4, 5) else row["category"]
     file = write(tmp_path, rows)
     found = proposed(file, targets=("category",), inputs=("body",))
-    name = "feedback.correct" if column == "feedback" else column
-    assert found.edits["data"]["where"] == ({name: kept} if kept else {})
-    marked = {"answer": 24, "error": 36, "state": 36}.get(column, 12)
+    assert found.edits["data"]["where"] == ({column: kept} if kept else {})
+    marked = 36 if column in ("error", "state") else 12
     assert len(found.rows) == len(rows) - (marked if kept else 0)
     assert (f"{marked} rows have" in found.warnings[0] and "--where all" in found.warnings[0]) == bool(kept)
     assert [*map(len, [proposed(file, targets=("category",), inputs=("body",), where={}).rows])] == [len(rows)]
@@ -196,6 +191,84 @@ def test_rows_marked_as_unfit_are_left_out_unless_a_person_keeps_them(
         monkeypatch.setattr("builtins.input", lambda _, typed=typed: typed)
         known = Known(inputs=("body",), targets=("category",), group="shop", kind="classification")
         assert len(asked(partial(propose.proposed, file, rules()), known, "classification").rows) == stay
+
+
+def some(value: Any, other: Any, *more: Any) -> Any:
+    """The first in a 20th of the rows, as each of the last; the other in the rest."""
+    return lambda n, _: dict(enumerate((value, *more))).get(n % 20, other)
+
+
+PEOPLE = some("Test", "Anna Schmidt", *["Bob Lee"] * 7)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kept", "asks"),
+    [
+        # Exports of tools for labels
+        ("answer", some("reject", "accept", "ignore"), ["accept"], False),
+        ("status", some("discarded", "submitted", "pending"), ["pending", "submitted"], False),
+        ("x", lambda n, _: {"responses": {"status": [("discarded", "submitted")[n % 20 > 0]]}}, ["submitted"], False),
+        ("review", lambda n, _: {"state": ("rejected", "approved", "pending")[min(n % 20, 2)]}, ["approved", "pending"], False),
+        ("feedback", lambda n, _: {"correctness": {3: 0.0, 4: 1.0}.get(n % 20)}, ["1", None], False),
+        ("is_test", some(True, False), ["false"], False),
+        ("deleted", some(True, None), [None], False),
+        ("metadata", lambda n, _: {"isDeleted": n % 20 == 3}, ["false"], False),
+        # What may be of what the row is about, or of too many rows
+        ("answer", some("reject", "accept", *["reject"] * 5), None, True),
+        ("is_archived", some(True, False, *[True] * 6), None, True),
+        ("order_cancelled", some(True, False), None, True),
+        ("covid_test", some(1, 0), None, True),
+        ("tests", some(1, 0), None, True),
+        ("contains_spam", some(1, 0), None, True),
+        ("exam_type", some("test", "quiz"), None, True),
+        ("claim_status", some("rejected", "paid"), None, True),
+        ("claim", lambda n, _: {"status": ("rejected", "paid")[n % 20 > 0]}, None, True),
+        ("decision", some("reject", "accept"), None, True),
+        ("product_rating", some("bad", "good"), None, True),
+        ("chat", lambda n, _: {"feedback": ("down", "up")[n % 20 > 0]}, None, True),
+        # Values that are no states: they may be names
+        ("record", PEOPLE, None, True),
+        ("label", some("x.test", "Anna Schmidt"), None, False),
+        ("agent", PEOPLE, None, False),
+        # No mark
+        ("feedback_requested", some(False, True, *[False] * 7), None, False),
+        ("feedback_sent", some("no", "yes"), None, False),
+        ("deleted_items", some(1, 0), None, False),
+    ],
+)  # fmt: skip
+def test_a_row_is_left_out_only_for_a_mark_of_its_own(
+    tmp_path: Path, name: str, value: Any, kept: list[Any] | None, asks: bool
+) -> None:
+    file = write(tmp_path, requests(400, **{name: value}))
+    found = proposed(file, targets=("category",), inputs=("body",))
+    assert [*found.edits["data"]["where"].values()] == ([kept] if kept else [])
+    assert ("name the rows to keep with --where" in str(found.warnings)) == asks
+    assert "Anna" not in str(found.warnings) + str(found.edits["data"]["where"])
+
+
+def test_an_error_is_not_quoted_and_a_choice_that_is_no_column_is_no_mark(tmp_path: Path) -> None:
+    rows = requests(
+        error=lambda n, _: f"SMTP: {(words(n), 'user@x.de')[n % 2]} refused" if n % 20 in (3, 4, 5) else None
+    )
+    rows = [row | {"category": None if row["error"] and n % 20 > 3 else row["category"]} for n, row in enumerate(rows)]
+    said = proposed(write(tmp_path, rows), targets=("category",), inputs=("body",)).warnings[0]
+    assert said.startswith("36 rows have a value in 'error' (12 of them with an answer)")
+    rows = []
+    for n in range(120):
+        result = {"type": "choices", "from_name": "review", "value": {"choices": [("Reject", "Accept")[n % 20 > 0]]}}
+        data = {"text": f"Where is {words(n)}?", "reply": f"It is next to {words(n + 5)}, as it was before."}
+        rows.append({"id": n, "data": data, "annotations": [{"result": [result]}], "predictions": []})
+    found = proposed(write(tmp_path, rows), targets=("data.reply",), inputs=("data.text",))
+    assert "annotations.by_choice.review.0" in found.columns and found.edits["data"]["where"] == {}
+
+
+def test_a_column_left_with_one_value_may_not_be_the_answer(tmp_path: Path) -> None:
+    rows = requests(400, label_status=some("rejected", "approved"))
+    file, roles = write(tmp_path, rows), proposed(write(tmp_path, rows), where={}).roles
+    roles.doubted = "label_status"
+    assert propose.proposed(file, rules(), Known(), roles).roles.doubted is None
+    roles.doubted = "category"
+    assert propose.proposed(file, rules(), Known(), roles).roles.doubted == "category"
 
 
 def test_rows_of_one_request_with_another_answer_each_are_named(tmp_path: Path) -> None:

@@ -7,68 +7,81 @@ from typing import Any
 
 from hallmark.base.errors import HallmarkError
 from hallmark.commands.chats import FALSE, TRUE
-from hallmark.commands.columns import Column, inside, says, words_of
+from hallmark.commands.columns import Column, role_words, says, words_of
 from hallmark.commands.label_signs import MOST_STATES
 from hallmark.data.conversations import PARTS
 from hallmark.data.missing import is_blank
 
 ALL = "all"
 MOST = 0.5  # share of the rows with an answer under which a mark may be on
+FEW = 0.2  # the share up to which they are left out before a person is asked
 NULL = "null"
 
 
 def marked(columns: Iterable[Column], answered: Sequence[bool]) -> tuple[dict[str, list[Any]], list[str], list[str]]:
     """The `data.where` without the rows that are marked as unfit, why, and marks that may be of what the rows are about.
 
-    `columns`: those that are neither read nor the answer. `answered`: which rows have an answer; others are left out anyway.
+    `columns`: those that are not read, the answer or private. `answered`: which rows have an answer; others are left out anyway.
     """
     where: dict[str, list[Any]] = {}
     sure, perhaps = list[str](), list[str]()
     for column in columns:
-        keys = {key: key.strip().casefold() for key in column.keys}
-        marks, certain = _marks(column, keys, answered)
-        count = sum(one and _key(value) in marks for one, value in zip(answered, column.values, strict=True))
-        if not 0 < count < MOST * sum(answered):
+        marks, certain = _marks(column, answered)
+        found = _with(marks, column, answered)
+        if not 0 < sum(found) < MOST * sum(answered):
             continue
-        every, shown = sum(column.keys[mark] for mark in marks), ", ".join(sorted(marks)[:MOST_STATES])
-        own = f" ({count} of them with an answer)" * (count < every)
-        (sure if certain else perhaps).append(f"{every} rows have {shown} in '{column.name}'{own}")
+        shown = "a value" if says(column.name, "failure", whole=True) else ", ".join(sorted(marks)[:MOST_STATES])
+        own = f" ({sum(found)} of them with an answer)" * (not all(found))
+        certain = certain and sum(found) <= FEW * sum(answered)
+        (sure if certain else perhaps).append(f"{len(found)} rows have {shown} in '{column.name}'{own}")
         if certain:
-            kept = [key for key in keys if key not in marks]
+            kept = [key for key in column.keys if key not in marks]
             where[column.name] = [*kept, *([None] if column.empty or not kept else [])]
     return where, sure, perhaps
 
 
-def _marks(column: Column, keys: Mapping[str, str], answered: Sequence[bool]) -> tuple[set[str], bool]:
-    """The values of a column that mark a row as unfit, and whether nothing else can be meant."""
-    low, name = {*keys.values()}, column.name
+def _marks(column: Column, answered: Sequence[bool]) -> tuple[set[str], bool]:
+    """The values of a column that mark a row as unfit, and whether its name and other values can mean nothing else."""
+    keys = {key: key.strip().casefold().replace(".", " ") for key in column.keys}
+    low, name, about = {*keys.values()}, column.name, _about(column.name)
+
+    def are(of: str) -> set[str]:
+        return {key for key, value in keys.items() if says(value, of, whole=True)}
+
+    def lack(marks: set[str]) -> bool:  # most answers, so that one that has these values is none to learn from
+        return 2 * sum(found := _with(marks, column, answered)) < len(found)
+
     if says(name, "failure", whole=True):
-        return {*keys} if _lacks(column, {*keys}, answered) else set(), True
+        return {*keys} if lack({*keys}) else set(), True
     if len(keys) > MOST_STATES or not low.isdisjoint(PARTS["train"]):
         return set(), True
-    judged = any(of(name, "judged") for of in (says, inside))
+    judging = says(about, "judged", whole=True)
+    judged = judging or says(name, "judged", whole=True)  # `chat.feedback` may be on another thing
     if low <= TRUE | FALSE | {"-1"}:
-        last = words_of(name)[0][-1:]  # `is_deleted`, but not `deleted_items`
-        flag = any(says(word, of, whole=True) for word in last for of in ("void", "withdrawn"))
-        bad = TRUE if flag else FALSE if judged else set()
-        bad = {"-1"} if judged and "-1" in low else bad
-        return {key for key, value in keys.items() if value in bad} if len(low) > 1 or bad is TRUE else set(), True
+        last = " ".join(words_of(name)[0][-1:])  # `is_deleted`, but not `deleted_items`
+        flag = says(last, "void") or says(last, "withdrawn")
+        bad = TRUE if flag else ({"-1"} & low or FALSE) if judged else set()
+        marks = {key for key, value in keys.items() if value in bad and (flag or len(low) > 1)}
+        return marks, judging or about in role_words()["void"]["words"]  # as they are there: `tests` are counted
     if not column.is_label(2):
         return set(), True
-    unfit = judged or any(of(name, "score") for of in (says, inside))
-    marks = {key for key in keys if says(key, "void", whole=True) or (unfit and says(key, "unfit", whole=True))}
-    marks |= {key for key in keys if says(key, "unready", whole=True) and _lacks(column, {key}, answered)}
-    return (marks, True) if marks else ({key for key in keys if says(key, "withdrawn", whole=True)}, False)
+    marks = are("void") | {key for key in are("unready") if lack({key})}
+    marks |= are("unfit") if judged or says(name, "score") else set()
+    states = says(name, "state") or keys.keys() <= marks | are("fit") | are("unready")
+    return marks or are("withdrawn"), bool(marks) and states and (judging or not about)
 
 
-def _lacks(column: Column, marks: set[str], answered: Sequence[bool]) -> bool:
-    """Whether most rows with these values have no answer, so that one that has is none to learn from."""
-    found = [one for one, value in zip(answered, column.values, strict=True) if _key(value) in marks]
-    return 2 * sum(found) < len(found)
+def _about(name: str) -> str:
+    """What a name, and that of the object that it lies in, says but that it is of a row: `claim` for `claim.status`."""
+    parts = [part for part in name.split(".") if not part.isdigit()]
+    words = (word for part in parts[-2:] for word in words_of(part)[0])
+    return " ".join(word for word in words if not any(says(word, of) for of in ("record", "state")))
 
 
-def _key(value: Any) -> str | None:
-    return None if is_blank(value) else next(iter(Column("", [value]).keys), None)
+def _with(marks: set[str], column: Column, answered: Sequence[bool]) -> list[bool]:
+    """Whether each row with one of these values has an answer."""
+    rows = zip(answered, column.values, strict=True)
+    return [one for one, of in rows if not (is_blank(of) or marks.isdisjoint(Column("", [of]).keys))]
 
 
 def where_of(texts: Sequence[str]) -> dict[str, list[Any]]:

@@ -245,21 +245,22 @@ def proposed(file: Path, params: Path, known: Known | None = None, first: Guess 
     if known.where is not None:
         return proposal
     done = [not all(map(is_blank, of)) for of in zip(*(columns[name].values for name in roles.targets), strict=True)]
-    parts = [name for name in columns if any(related(name, target) for target in roles.targets)]
-    own = {name.rpartition(".")[2] for name in parts}  # a column with such a name has an answer too, not a mark
-    others = [of for name, of in columns.items() if name.rpartition(".")[2] not in own]
-    where, sure, perhaps = marked([of for of in others if of.name not in {*proposal.read, roles.split, PART}], done)
+    own = {name.rpartition(".")[2] for name in columns if any(related(name, target) for target in roles.targets)}
+    # Not what has a role, an answer or its name, nor what is made of other columns, which `data.where` doesn't know.
+    out = {*proposal.read, *roles.identity, roles.group, roles.split, PART, *(columns.keys() - found)}
+    others = [of for name, of in columns.items() if name not in out and name.rpartition(".")[2] not in own]
+    where, sure, perhaps = marked(others, done)
+    if doubted := columns.get(first.doubted or ""):
+        left = [value for row, value in zip(rows, doubted.values, strict=True) if is_kept(row, where)]
+        first.doubted = doubted.name if Column("", left).distinct > 1 else None
     with suppress(UndecidedError):
         proposal = proposed(file, params, replace(known, where=where), first) if where else proposal
         if where:
             why = f"{'; '.join(sure)}: left out"
             proposal.set("data", "where", where, why)
-            proposal.warnings.insert(
-                0, f"{why} (data.where). If a model should learn from them, add `--where {KEEP_ALL}`"
-            )
-    if perhaps:
-        doubt = f"{'; '.join(perhaps)}: if a model should not learn from these, name the rows to keep with --where"
-        proposal.warnings.append(doubt)
+            proposal.warnings[:0] = [f"{why} (data.where). If a model should learn from them, add `--where {KEEP_ALL}`"]
+    doubt = f"{'; '.join(perhaps)}: if a model should not learn from these, name the rows to keep with --where"
+    proposal.warnings += [doubt] if perhaps else []
     return proposal
 
 
