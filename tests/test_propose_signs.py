@@ -271,6 +271,18 @@ def test_a_column_left_with_one_value_may_not_be_the_answer(tmp_path: Path) -> N
     assert propose.proposed(file, rules(), Known(), roles).roles.doubted == "category"
 
 
+def test_the_rows_to_keep_are_asked_for_again_after_another_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first target is the mark; a value with a comma is one."""
+    rows = requests(400, label_status=some("rejected", "kept, as it is"), shop=lambda n, _: f"S{n % 40}")
+    said = iter(["label_status", "", "<", "<", "category", "", "label_status=kept, as it is,shop=S1", "", ""])
+    monkeypatch.setattr("builtins.input", lambda _: next(said))
+    known = Known(inputs=("body",))
+    found = asked(partial(propose.proposed, write(tmp_path, rows), rules()), known, "text")
+    assert found.edits["data"]["where"] == {"label_status": ["kept, as it is"], "shop": ["S1"]}
+
+
 def test_rows_of_one_request_with_another_answer_each_are_named(tmp_path: Path) -> None:
     """A join writes one call a row: each would be a record that contradicts the others."""
     rows = [row | {"call_id": f"c{n}"} for n, row in enumerate(requests(shop=lambda n, _: f"S{n % 40}"))]

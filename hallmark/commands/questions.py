@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
@@ -37,7 +38,8 @@ def asked(propose: Callable[[Known], Proposal], known: Known, kind: str) -> Prop
 
     `kind`: what params.yaml has, from the stamp; if the data agree, it is no question.
     """
-    unsaid = [name for name in QUESTIONS if not getattr(known, name) and (name != "where" or known.where is None)]
+    every = [name for name in QUESTIONS if not getattr(known, name) and (name != "where" or known.where is None)]
+    unsaid = [*every]
 
     def found_with(known: Known, later: list[str]) -> Proposal | UndecidedError:
         try:
@@ -67,7 +69,7 @@ def asked(propose: Callable[[Known], Proposal], known: Known, kind: str) -> Prop
         said = in_words(suggested[name]) if name == "where" else said
         given = _line(printable("  [{}] ".format(said.replace("\n", "\\n"))))
         if given == BACK:
-            known, found = earlier.pop() if earlier else (known, found)
+            unsaid, (known, found) = [*every], earlier.pop() if earlier else (known, found)
         if given == BACK or not (given or suggested[name]):
             continue
         try:  # with what was taken before: it stays, whatever this answer makes of the evidence
@@ -130,7 +132,7 @@ def _answer(name: str, given: str, found: Proposal | UndecidedError) -> Any:
     if name in ("group", "kind"):
         return given
     if name == "where":
-        return where_of([part.strip() for part in given.split(",")])
+        return where_of(re.split(r",(?=[^,=]+=)", given))  # a value may have a comma itself
     whole = given in found.columns or FIELD.search(given)
     parts = [given] if whole else [word.strip() for word in given.split(",")]
     return tuple(unescaped(part) for part in parts if part) or (given,)
