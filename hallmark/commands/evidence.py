@@ -16,7 +16,6 @@ from statistics import correlation, pstdev
 from typing import Any
 
 from hallmark.base.figures import percent
-from hallmark.base.markup import plain_text
 from hallmark.commands.answer_leaks import values_in
 from hallmark.commands.columns import (
     MAX_LABELS,
@@ -80,7 +79,6 @@ _MARKED = re.compile(  # <a>..</a>, [a]..[/a], [..](a), a = {..}, \\a{..}
 _HTML = frozenset("p br div span html head title body table thead tbody tr td th ul ol li b i u a em strong img hr pre code font style section h1 h2 h3 h4".split())  # fmt: skip  # noqa: SIM905
 
 _OF_OTHERS = {"answer", "reply", "kind_of", "keywords", "channel", "staff", "after", "score"}
-_PROSE = frozenset("p br div span ul ol li b i u a em strong hr h1 h2 h3 h4 font".split())  # noqa: SIM905
 
 
 @dataclass
@@ -423,12 +421,6 @@ def has_markup(text: Any) -> bool:
 def is_marked(column: Column) -> bool:
     first = column.texts[:READ]
     return 2 * sum(map(has_markup, first)) > len(first)
-
-
-def is_formatted(text: str) -> bool:
-    """Whether HTML is no more than the form of a text: elements of prose, whose words are most of it."""
-    tags, plain = {*_TAG.findall(text.casefold())}, plain_text(text, "html")
-    return "<" in text and bool(tags) and tags <= _PROSE and 2 * len(plain) > len(text)
 
 
 def source_of(column: Column, texts: Sequence[Column]) -> Column | None:

@@ -72,6 +72,7 @@ PARAMS = Path("params.yaml")  # as the pipeline reads it
 MOST_LINES = 200  # of the schema shown
 MOST_NAMES = 2**20  # bytes of a file with the names of labels
 PROMPT = re.compile(r"(?i)(prompt|instru[ck][ct]i[^\W\d_]*|anweisung(en)?|consignes?|istruzioni)[\W_\dv]*$")
+WORDY = 6  # words from which on a text that is named a prompt is one, and no version of it
 SHOWN = 30  # columns named in an error
 
 
@@ -306,12 +307,13 @@ def other_lists(around: dict[str, Any], count: int) -> list[str]:
 
 def instructions(file: Path, around: dict[str, Any]) -> Iterator[tuple[str, str, bool]]:
     """Texts around the rows, or next to their file, that tell somebody what to do: where, what, and whether their names say a model."""
-    for path, said, _ in pairs({key: of for key, of in around.items() if key not in lists_in(around)}, None):
-        if isinstance(said, str) and gives_orders(said):
-            yield f"'{path}' of the file", said.strip(), bool(PROMPT.search(path.rpartition(".")[2]))
-    for near, said in texts_near(file):
-        if near.suffix in (".txt", ".md") and gives_orders(said):
-            yield f"{near.name} next to the rows", said.strip(), bool(PROMPT.search(near.stem))
+    inside = pairs({key: of for key, of in around.items() if key not in lists_in(around)}, None)
+    found = [(f"'{path}' of the file", path.rpartition(".")[2], said) for path, said, _ in inside]
+    beneath = [(near, said) for near, said in texts_near(file) if near.suffix in (".txt", ".md")]
+    for where, name, said in [*found, *((f"{near.name} next to the rows", near.stem, said) for near, said in beneath)]:
+        named = bool(PROMPT.search(name))
+        if isinstance(said, str) and (gives_orders(said) or (named and len(said.split()) >= WORDY)):
+            yield where, said.strip(), named
 
 
 def texts_near(file: Path) -> Iterator[tuple[Path, str]]:
