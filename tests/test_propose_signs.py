@@ -543,6 +543,7 @@ def test_a_form_that_the_text_fills_is_the_answer_with_the_day_and_sender_that_i
         rows.append({"no": f"M{n:04}"} | mail | {"is_test": n % 120 == 5})
     found = proposed(write(tmp_path, rows))
     assert found.roles.target == "agent_form" and set(columns_of(found.roles.input)) == {"got", "sender", "text"}
+    assert found.roles.identity == {"sender": "PERSON"}, "read, and masked in the texts too"
 
 
 def test_passages_have_the_name_by_which_answers_cite_them(tmp_path: Path) -> None:

@@ -99,6 +99,9 @@ class _Choice:
         self.roles = Guess()
         self.taken: set[str] = set()
         self.private = {name: kind for name, column in columns.items() if (kind := identity(column))}
+        self.added = set[
+            str
+        ]()  # columns that are read next to the texts: one with names is masked in these all the same
 
     def all(self) -> Guess:
         roles = self.roles
@@ -124,7 +127,7 @@ class _Choice:
         self.tags()
         used = self.taken | {roles.group}
         for name, kind in self.private.items():
-            if name not in self.taken and not any(related(name, target) for target in roles.targets):
+            if name not in self.taken - self.added and not any(related(name, target) for target in roles.targets):
                 roles.identity[name] = kind
                 roles.why[name] = f"by its {'name' if re.search(IDENTITY[kind], _plain(name)) else 'values'}"
                 used.add(name)
@@ -643,7 +646,8 @@ class _Choice:
                 and evidence.of_its_name(of, "input") >= 0  # no draft
                 and evidence.right([base, of], target) > evidence.right([base], target) + MORE
             ]
-        chosen += self.needed(chosen, free)
+        self.added = {*(added := self.needed(chosen, free))}
+        chosen += added
         chosen.sort(key=lambda name: (not says(name, "headline"), self.order[name]))
         roles.input = chosen[0] if len(chosen) == 1 else "\n".join(map(_slot, chosen))
         reasons = {name: str(given) for name, given in found}
@@ -657,7 +661,7 @@ class _Choice:
         if not chosen or not self.roles.target:
             return []
         answers, texts = answers_of(self.columns, self.roles.target), [self.columns[name] for name in chosen]
-        free = free - {*chosen, *self.private, self.roles.group}
+        free = free - {*chosen, self.roles.group}
         early = (name for name in self.columns if name in free and self.order[name] < self.first())
         main = max(texts, key=lambda of: of.mean_chars).name
         parent, dot, _ = main.rpartition(".")  # another object may be of what happened later
@@ -668,9 +672,8 @@ class _Choice:
         found = [of.name for of, is_near in zip(before, next_to, strict=True) if is_near and evidence.is_headline(of)]
         if answers.form in ("object", "list"):
             found += [of.name for of in before if of.name not in found and evidence.gives(of, answers, texts)]
-            dates = [
-                of.name for of in before if of.form == "time" and not (of.mostly_empty or of.lists & {"guess", "after"})
-            ]
+            late = {of.name for of in before if of.mostly_empty or of.lists & {"guess", "after"}}
+            dates = [of.name for of in before if of.form == "time" and of.name not in late | {*self.private}]
             found += dates[:1] if evidence.lacks_years(answers, texts) and not {*found} & {*dates} else []
         return found
 
