@@ -720,7 +720,7 @@ class _Choice:
         for name, given in free:
             if evidence.follows(column := self.columns[name], answers):
                 given.add(-3, "follows from the answer")
-            elif given.score == 0 and evidence.is_slice(column):
+            elif given.score == 0 and self.order[name] < first and evidence.is_slice(column):
                 given.add(least, "a few values, each in many rows")
         self.best("tags", sorted(free, key=lambda pair: -pair[1].score))
         if self.roles.tags and self.columns[self.roles.tags].texts:
