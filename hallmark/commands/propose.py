@@ -246,10 +246,10 @@ def proposed(file: Path, params: Path, known: Known | None = None, first: Guess 
     if known.where is not None:
         return proposal
     done = [not all(map(is_blank, of)) for of in zip(*(columns[name].values for name in roles.targets), strict=True)]
-    own = {name.rpartition(".")[2] for name in columns if any(related(name, target) for target in roles.targets)}
+    own = {_leaf(name) for name in columns if any(related(name, target) for target in roles.targets)}
     # Not what has a role, an answer or its name, nor what is made of other columns, which `data.where` doesn't know.
     out = {*proposal.read, *roles.identity, roles.group, roles.split, PART, *(columns.keys() - found)}
-    others = [of for name, of in columns.items() if name not in out and name.rpartition(".")[2] not in own]
+    others = [of for name, of in columns.items() if name not in out and _leaf(name) not in own]
     where, sure, perhaps = marked(others, done)
     if doubted := columns.get(first.doubted or ""):
         left = [value for row, value in zip(rows, doubted.values, strict=True) if is_kept(row, where)]
@@ -263,6 +263,11 @@ def proposed(file: Path, params: Path, known: Known | None = None, first: Guess 
     doubt = f"{'; '.join(perhaps)}: if a model should not learn from these, name the rows to keep with --where"
     proposal.warnings += [doubt] if perhaps else []
     return proposal
+
+
+def _leaf(name: str) -> str:
+    """The last key of a dotted name: not a place in a list."""
+    return next((part for part in reversed(name.split(".")) if not part.isdecimal()), name)
 
 
 def one_a_row(answers: Column, texts: list[Column]) -> tuple[Column, list[Column]]:
