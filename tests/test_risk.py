@@ -87,7 +87,9 @@ def test_the_test_rejects_a_true_limit_no_oftener_than_it_may(spread):
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.floats(0.01, 0.5), st.floats(0, 0.49))
 def test_a_higher_limit_is_never_harder_to_reject_and_an_interval_has_the_mean(rates, risk, more):
-    assert 0 <= log_wealth(rates, risk, 0.1) <= log_wealth(rates, risk + more, 0.1) + 1e-9  # a limit of 1 is never rejected
+    assert (
+        0 <= log_wealth(rates, risk, 0.1) <= log_wealth(rates, risk + more, 0.1) + 1e-9
+    )  # a limit of 1 is never rejected
     found = mean_interval(rates, 0.9)
     assert 0 <= found.low <= found.value <= found.high <= 1 and found.low < found.high
 

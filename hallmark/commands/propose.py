@@ -61,7 +61,7 @@ from hallmark.commands.repro import before_release, dvc_repro
 from hallmark.commands.roles import Guess, Known, guess, related
 from hallmark.data.conversations import PART, TURNS, WHOLE, layout_of, part_of, turns, whole, with_messages
 from hallmark.data.copied import pairs
-from hallmark.data.missing import MissingValueError, stands_for_none
+from hallmark.data.missing import MissingValueError, is_blank, is_kept, stands_for_none
 from hallmark.data.spans import LABELS
 from hallmark.params.checked import replaced
 from hallmark.params.edit import value_of

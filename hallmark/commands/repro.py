@@ -15,6 +15,7 @@ from pathlib import Path
 from hallmark.base.errors import HallmarkError, run_stage
 from hallmark.base.files import ADAPTER, MASKED, REPORTS, clear_remains
 from hallmark.base.holdout import REFREEZE
+from hallmark.base.reading import check_regular, is_folder
 from hallmark.base.reports import Report
 from hallmark.commands import summary
 from hallmark.params.loader import Params, load_params

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -20,6 +20,18 @@ PARTS: tuple[Part, ...] = ("group", "input", "target")
 def is_blank(value: Any) -> bool:
     """Whether a value says nothing: null, or no more than white space."""
     return value is None or (isinstance(value, str) and not value.strip())
+
+
+def is_kept(row: Mapping[str, Any], where: Mapping[str, Sequence[Any]]) -> bool:
+    """Whether a row has one of the values that `data.where` names, in each of its columns; of a list, one item is enough."""
+    values = ((value_at(row, column), kept) for column, kept in where.items())
+    lists = ((value or [None] if isinstance(value, list) else [value], kept) for value, kept in values)
+    return all(not {*map(_state, of)}.isdisjoint(map(_state, kept)) for of, kept in lists)
+
+
+def _state(value: Any) -> str | None:
+    text = str(value).removesuffix(".0") if isinstance(value, float) else str(value)
+    return None if is_blank(value) else text.strip().casefold()
 
 
 def stands_for_none(value: Any, texts: Collection[str]) -> bool:

@@ -24,7 +24,7 @@ from hallmark.base.tools import function_of, normal_tools
 from hallmark.base.visible import MOST_NAME, hidden_at, shows
 from hallmark.data.conversations import PARTS, Extra, earlier_answers
 from hallmark.data.copied import opened
-from hallmark.data.missing import OR_DROP, Missing, MissingValueError, Part, is_blank, stands_for_none
+from hallmark.data.missing import OR_DROP, Missing, MissingValueError, Part, is_blank, is_kept, stands_for_none
 from hallmark.data.nested import is_path, keys_of
 from hallmark.data.spans import BY_LABEL, in_one_spelling
 from hallmark.mask.params import Mask
