@@ -230,6 +230,13 @@ def test_one_that_is_worse_for_sure_is_promoted_only_within_the_margin(margin, v
     assert say.table(found, 10.0)[1][-1] == ("Within the margin" if verdict == PROMOTE else "Worse")
 
 
+@pytest.mark.parametrize("verdict", ["accepted", "rejected"])
+def test_an_answer_that_never_went_out_is_not_judged(verdict):
+    traces = both(60, canary={"outcome": "handed_over", "reason": "unsure"})
+    found = judged(traces, feedback={one.id: verdict for one in traces if one.route == "canary"})
+    assert (found.judged["canary"], outcomes(found)["wrong"]) == (0, TOO_LITTLE)
+
+
 def test_corrected_and_rejected_answers_are_wrong_ones():
     traces = both(60)
     said = {

@@ -123,6 +123,14 @@ def user(content: str) -> list[dict[str, str]]:
     return [{"role": "user", "content": content}]
 
 
+def test_an_answer_that_never_went_out_was_accepted_by_nobody(folder: Path) -> None:
+    traffic = Traffic(folder)
+    traffic.ask("accepted", outcome="handed_over", reason="unsure")
+    traffic.close()
+    collect(folder)
+    assert rows_of(folder / RAW) == [] and len(in_queue(folder)) == 1
+
+
 def test_what_was_judged_becomes_rows_and_the_rest_waits(folder: Path) -> None:
     traffic = Traffic(folder)
     traffic.ask("accepted")

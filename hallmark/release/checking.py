@@ -84,12 +84,11 @@ def check(folder: Path, clone: Path | None = None, public_key: Path | None = Non
         import_signing()
         check_public_key(public_key)
     listing = list_folder(folder)
-    if prov.PROVENANCE not in listing.files or prov.VERDICT not in listing.files:
-        raise HallmarkError(
-            f"lacks {prov.PROVENANCE} or {prov.VERDICT} as plain files",
-            file=folder,
-            remedy="give a complete release folder",
-        )
+    needed = (prov.PROVENANCE, prov.VERDICT)
+    if not listing.files.keys() >= {*needed}:
+        odd = "; ".join(problem for problem in listing.odd if problem.startswith(needed))
+        problem = odd or f"lacks {' or '.join(needed)} as plain files"
+        raise HallmarkError(problem, file=folder, remedy="give a complete release folder")
     finding = Finding(wrong=list(listing.odd))
     try:
         provenance, verdict = read_provenance(folder), read_verdict(folder)

@@ -98,6 +98,8 @@ def _traces(folder: Path, since: datetime | None) -> Iterator[Row]:
 
 def _own(trace: Row) -> Logged:
     verdict, target = judged(trace["said"])
+    if verdict == "accepted" and trace["outcome"] == "handed_over" and trace["fallback"] is None:
+        verdict = None  # the caller got no answer, so nobody accepted the model's own
     try:
         messages, tools = strict_json(trace["messages"]), strict_json(trace["tools"] or "null")
     except NotJsonError:

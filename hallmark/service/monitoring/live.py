@@ -115,6 +115,8 @@ def live(
     def measured(rows: pl.DataFrame, until: datetime) -> pl.DataFrame:
         rows = rows.join(_verdicts(feedback, until), left_on="id", right_on="trace", how="left", maintain_order="left")
         answered = pl.col("outcome") != "failed"
+        went_out = (pl.col("outcome") != "handed_over") | pl.col("fallback").is_not_null()
+        rows = rows.with_columns(judged_wrong=pl.when(went_out).then(pl.col("judged_wrong")))
         return rows.with_columns(
             wrong=pl.col("judged_wrong").cast(pl.Float64),
             complaints=pl.when(answered).then(pl.col("judged_wrong").fill_null(value=False).cast(pl.Float64)),
