@@ -17,7 +17,6 @@ from hypothesis import is_hypothesis_test, settings
 
 from hallmark.base.compute import THREAD_VARIABLES
 from hallmark.base.errors import TRACEBACK_VARIABLE
-from tests.stub_model import Stub, stub
 from tests.workspace import git_commit, git_init, make_tiny_workspace, repro_here, stage
 
 # Before anything imports torch or NumPy, as a stage does it for the tiny workspace's `compute.threads: 1`.
@@ -76,8 +75,10 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Stub]:
+def server() -> Iterator[Any]:
     """A model server without a model, in a process of its own."""
+    from tests.stub_model import stub  # a stamped repo has this file, and none of those that fixtures import
+
     with stub("v1") as running:
         yield running
 
@@ -116,7 +117,7 @@ def tiny_run(tiny_start: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository with the pipeline of `tests/small_pipeline.py`, which ran and whose results are committed."""
-    from tests.small_pipeline import make  # a stamped repo has this file, and not that one
+    from tests.small_pipeline import make
 
     return made_once(tmp_path_factory, "small", make)
 

@@ -124,6 +124,11 @@ def test_raw_data_added_by_force_fails_the_hook_and_fresh(source: Path, tmp_path
     assert checked(run_here(project, stale)).stdout == "nothing has run yet: `nox -s repro` makes dvc.lock\n"
 
 
+def test_the_tests_of_a_stamped_repo_import_no_file_that_it_lacks(source: Path, tmp_path: Path) -> None:
+    """They could not even be collected: its conftest.py is the one of this repo, which has more to import."""
+    run(bake(source, tmp_path, kind="text"), "python", "-c", "import tests.conftest, tests.test_domain")
+
+
 KINDS = ["extraction", "classification", "tool_call", "text", "documents"]
 ASKED = json.loads((ROOT / "template/cookiecutter.json").read_text(encoding="utf-8"))
 STORAGE = ["none", "../my-domain-storage", *(f"{at}://fill-in/my-domain" for at in ("s3", "gs", "azure", "ssh"))]
