@@ -11,9 +11,6 @@ from hallmark.params.loader import load_params
 from tests.bench.corpora.recipe import corpus_file, difference, names, read_recipe, set_up
 from tests.workspace import ROOT
 
-if not (ROOT / "template").is_dir():
-    pytest.skip("the recipes are only in the repo with the template", allow_module_level=True)
-
 CORPORA = ROOT.parent / "shared/realdata"
 
 

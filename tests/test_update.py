@@ -10,13 +10,9 @@ from pathlib import Path
 import pytest
 
 from hallmark.base.errors import HallmarkError
-from tests.workspace import ROOT, git_commit, run
-
-if not (ROOT / "template").is_dir():
-    pytest.skip("this repo was stamped from the template and has none of its own", allow_module_level=True)
-
 from hallmark.commands.update import update
 from tests.test_template import clean_copy, git
+from tests.workspace import ROOT, git_commit, run
 
 STAGE = """  # how many there are
   count:
