@@ -19,7 +19,7 @@ from hallmark.judge.linear import right_labels
 from hallmark.model.chat_template import SAMPLE, TOOLS, answer_text, calling, render, tool_form, with_calls, with_tools
 from hallmark.model.loading import IGNORED, load_base, load_tokenizer
 from hallmark.model.tool_form import ToolForm, calls_in
-from hallmark.params.loader import Params, load_params
+from hallmark.params.loader import Params
 from hallmark.serve.admission import Limits
 from hallmark.task.answers import compact_json
 from hallmark.task.params import Task as TaskParams
@@ -34,7 +34,6 @@ from tests.test_families import choice, made
 from tests.test_files import JSON
 from tests.test_gateway import ask as ask_gateway
 from tests.toy_gateway import Gateway
-from tests.workspace import ROOT, change_params
 
 QWEN = ToolForm("<tool_call>\n", "\n</tool_call>\n<tool_call>\n", "\n</tool_call>", "name", "arguments")
 LLAMA = ToolForm("", None, "", "name", "parameters")
@@ -257,24 +256,6 @@ def test_what_calls_nothing_stays_a_text(tokenizers: dict[str, Any], text: str) 
     row = row_of(text)
     for family, form in FAMILIES.items():
         assert with_calls(tokenizers[family], form, row, "completion", TRAIN) == row["completion"]
-
-
-@pytest.mark.parametrize(
-    ("overrides", "words"),
-    [
-        ({"task.kind": "extraction"}, "only tasks of kind tool_call have calls"),
-        ({"data.tools": None}, "name their column in data.tools"),
-        ({"eval.constrained": 4}, "constrained decoding supports JSON only"),
-        ({"task.tool_format": "xml"}, "Input should be 'json' or 'template'"),
-    ],
-)
-def test_what_does_not_go_together_is_an_error_in_params(tmp_path: Path, overrides: dict[str, Any], words: str) -> None:
-    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
-    change_params(tmp_path, TEMPLATE)
-    assert load_params(tmp_path / "params.yaml").task.tool_format == "template"
-    change_params(tmp_path, overrides)
-    with pytest.raises(HallmarkError, match=words):
-        load_params(tmp_path / "params.yaml")
 
 
 def workspace(folder: Path, family: str, monkeypatch: pytest.MonkeyPatch, **overrides: Any) -> Params:
