@@ -113,12 +113,6 @@ def refused(remedy: str = "", **place: Any) -> Iterator[pytest.ExceptionInfo[Hal
     assert remedy in caught.value.remedy
 
 
-def jaccard(one: str, two: str, size: int = 4) -> float:
-    """The definition, on texts that are normal already."""
-    mine, other = shingle_set(words(one), size), shingle_set(words(two), size)
-    return len(mine & other) / len(mine | other)
-
-
 def words(text: str) -> str:
     """A normal text without its punctuation; the text where it has nothing else."""
     kept = "".join(" " if unicodedata.category(character).startswith("P") else character for character in text)
@@ -130,10 +124,9 @@ def shingle_set(text: str, size: int) -> set[str]:
     return {text[start : start + size] for start in range(len(text) - size + 1)} or {text}
 
 
-def near_pairs_by_hand(texts: dict[str, str], threshold: float) -> list[tuple[str, str]]:
-    """Pairs of ids whose texts are similar enough (or the same)."""
-    return [
-        (one, two)
-        for one, two in combinations(sorted(texts), 2)
-        if jaccard(texts[one], texts[two]) >= threshold - 1e-12
-    ]
+def near_pairs_by_hand(texts: dict[str, str], threshold: float, size: int = 4) -> dict[tuple[str, str], float]:
+    """Pairs of ids whose texts, which are normal already, are similar enough (or the same), and how similar by definition."""
+    sets = {name: shingle_set(words(text), size) for name, text in texts.items()}
+    pairs = combinations(sorted(texts), 2)
+    alike = {(one, two): len(sets[one] & sets[two]) / len(sets[one] | sets[two]) for one, two in pairs}
+    return {pair: jaccard for pair, jaccard in alike.items() if jaccard >= threshold - 1e-12}

@@ -127,6 +127,3 @@ def test_a_checkpoint_of_another_training_is_discarded(
     said = stage(repo, "sft").stderr
     assert "made at step 4 with other data/split/train.parquet, params sft" in said and "continued" not in said
     assert not (repo / ".hallmark").exists()
-
-
-# --- a file that someone else wrote

@@ -130,27 +130,18 @@ def test_rows_of_any_shape(tmp_path_factory: pytest.TempPathFactory, rows: list[
     schema.write_text(json.dumps(SCHEMA), encoding="utf-8")
     mask = PARAMS.mask.model_copy(update={"identity_columns": {"context": "PERSON"}})
     task = Task(PARAMS.task.model_copy(update={"schema_file": str(schema)}))
+    given = {
+        "path": str(file),
+        "markup": "html",
+        "no_call": "missing",
+        "no_answer": [],
+        "chat": None,
+        "answers": "last",
+    }
+    data = Data(**DATA | given)
     for line in lines:
         file.write_text(json.dumps(line, default=str) + "\n", encoding="utf-8")
-        only_a_hallmark_error(
-            lambda: list(
-                raw_rows(
-                    Data(
-                        **DATA
-                        | {
-                            "path": str(file),
-                            "markup": "html",
-                            "no_call": "missing",
-                            "no_answer": [],
-                            "chat": None,
-                            "answers": "last",
-                        }
-                    ),
-                    mask,
-                    task,
-                )
-            )
-        )
+        only_a_hallmark_error(lambda: list(raw_rows(data, mask, task)))
 
 
 @given(damaged((ROOT / "params.yaml").read_bytes()))

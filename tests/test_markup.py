@@ -68,23 +68,10 @@ def test_a_hostile_megabyte_takes_no_longer_than_another(unit: str) -> None:
 
 
 def test_rows_have_no_markup_nor_have_the_spans_in_them(tmp_path: Path) -> None:
-    row: dict[str, Any] = {
-        "id": "1",
-        "customer": "A",
-        "body": "<p>Rosa &amp; Bo</p>",
-        "about": "<i>x</i>",
-        "target": "<p>Ja &amp;<br>nein</p>",
-        "rejected": "<b>no</b>",
-        "spans": [],
-    }
-    columns: dict[str, Any] = {
-        "group": "customer",
-        "input": "{about}\n{body}",
-        "context": "about",
-        "target": "target",
-        "rejected": "rejected",
-        "markup": "html",
-    }
+    row: dict[str, Any] = {"id": "1", "customer": "A", "body": "<p>Rosa &amp; Bo</p>", "about": "<i>x</i>", "spans": []}
+    row |= {"target": "<p>Ja &amp;<br>nein</p>", "rejected": "<b>no</b>"}
+    columns: dict[str, Any] = {"group": "customer", "input": "{about}\n{body}", "context": "about", "markup": "html"}
+    columns |= {"target": "target", "rejected": "rejected"}
     (raw,) = checked_rows(write_lines(tmp_path / "rows.jsonl", [row]), **columns)
     assert (raw.input, raw.context, raw.target, raw.rejected) == ("x\nRosa & Bo", "x", "Ja &\nnein", "no")
     empty = write_lines(tmp_path / "empty.jsonl", [row | {"body": "<p>&nbsp;</p>"}])

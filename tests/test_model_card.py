@@ -193,10 +193,8 @@ def test_what_a_gate_refused_says_so_in_every_form(repo: Path, tmp_path: Path, m
     card = (tmp_path / "16" / prov.CARD).read_text(encoding="utf-8")
     assert "llama-server --model tickets.gguf" in card
     assert "PeftModel" not in card
-    (prompt,) = blocks(card, "python")
-    names: dict[str, Any] = {}
-    exec(prompt, names)  # noqa: S102
-    assert names["system_prompt"] == load_params().task.system_prompt
+    prompt = load_params().task.system_prompt
+    assert paste(card, tmp_path, monkeypatch)["system_prompt"] == prompt
 
 
 def test_the_card_of_a_base_from_the_hub_loads_that_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import combinations
-
 import numpy as np
 import polars as pl
 import pytest
@@ -15,7 +13,7 @@ from hallmark.base.files import MASKED
 from hallmark.data import bands, near, shingles
 from hallmark.data.texts import Texts
 from tests.bench.made import texts as made_texts
-from tests.rows import shingle_set, words
+from tests.rows import near_pairs_by_hand, words
 
 ALPHABET = st.sampled_from("abcd é中😀.-")
 PLAIN = st.text(st.sampled_from("abcd é中😀"), max_size=30).map(lambda text: " ".join(text.split()) or "a")
@@ -23,14 +21,7 @@ FEW = st.lists(st.text(ALPHABET, max_size=30), max_size=30)
 
 
 def by_hand(texts: list[str], size: int, threshold: float) -> dict[tuple[str, str], float]:
-    """Brute force: each pair of texts, in order, that is similar enough."""
-    sets = {text: shingle_set(words(text), size) for text in texts}
-    pairs = {}
-    for one, two in combinations(sorted(texts), 2):
-        jaccard = len(sets[one] & sets[two]) / len(sets[one] | sets[two])
-        if jaccard >= threshold:
-            pairs[one, two] = jaccard
-    return pairs
+    return near_pairs_by_hand({text: text for text in texts}, threshold, size)
 
 
 def found(texts: list[str], size: int, threshold: float, permutations: int = 256) -> dict[tuple[str, str], float]:

@@ -13,18 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hallmark.base.errors import HallmarkError, printable
-from hallmark.base.reading import NotJsonError, check_regular, read_json, read_object, strict_json, time_limit
+from hallmark.base.reading import NotJsonError, read_json, read_object, strict_json, time_limit
+from tests.rows import refused
 from tests.workspace import run
-
-
-@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="no /proc here")
-@pytest.mark.parametrize("file", ["/proc/self/mem", "/proc/self/maps", "/dev/zero"])
-def test_a_link_to_a_file_of_the_system_is_no_regular_file(file: str, tmp_path: Path) -> None:
-    (tmp_path / "rows.jsonl").symlink_to(file)
-    with pytest.raises(HallmarkError) as caught:
-        check_regular(tmp_path / "rows.jsonl", "put a file there")
-    assert (caught.value.file, caught.value.remedy) == (tmp_path / "rows.jsonl", "put a file there")
-
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 DOCUMENTS = st.recursive(
@@ -78,11 +69,12 @@ def test_a_fault_names_the_file_and_never_its_content(tmp_path: Path) -> None:
 
 def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
-    (tmp_path / "loop").symlink_to("loop")
-    for file in (tmp_path / "fifo", tmp_path, tmp_path / "loop", Path("a\0b")):
-        with pytest.raises(HallmarkError) as caught:
-            read_json(file)
-        assert caught.value.file == file
+    links = {"loop": "loop", "memory": "/proc/self/mem", "maps": "/proc/self/maps", "zero": "/dev/zero"}
+    for name, to in links.items():
+        (tmp_path / name).symlink_to(to)
+    for file in (tmp_path, Path("a\0b"), *(tmp_path / name for name in ("fifo", *links))):
+        with refused("put a file there", file=file):
+            read_json(file, remedy="put a file there")
 
 
 def test_a_time_limit_ends_code_that_runs_on() -> None:

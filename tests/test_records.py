@@ -29,13 +29,6 @@ def test_a_folder_is_read_by_name(tmp_path: Path) -> None:
     assert [row["id"] for _, row in read_rows(tmp_path)] == ["a", "b", "c"]
 
 
-def test_a_byte_order_mark_is_not_part_of_the_first_row(tmp_path: Path) -> None:
-    (tmp_path / "a.jsonl").write_bytes(b'\xef\xbb\xbf{"id": 1}\n')
-    (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbfid\n1\n")
-    assert next(read_rows(tmp_path / "a.jsonl"))[1] == {"id": 1}
-    assert next(read_rows(tmp_path / "a.csv"))[1] == {"id": "1"}
-
-
 @given(st.text(), st.text())
 def test_only_the_template_is_filled_never_a_value(first: str, second: str) -> None:
     expected = f"{first} - {second}".strip()

@@ -37,6 +37,8 @@ def read(file: Path, content: str | bytes) -> list[tuple[int, dict[str, Any]]]:
         ("a.tsv", 'id\ttext\n1\t"he said" no\n', {"id": "1", "text": '"he said" no'}),  # no quoting: benchmarks
         ("a.txt", "id\ttext\r\n1\tü\r\n".encode("utf-16"), {"id": "1", "text": "ü"}),
         ("a.json", '{"id": 1}\n{"id": 2}\n', {"id": 1}),
+        ("a.jsonl", b'\xef\xbb\xbf{"id": 1}\n', {"id": 1}),
+        ("a.csv", b"\xef\xbb\xbfid\n1\n", {"id": "1"}),
         ("a.json", '{"count": 1, "tickets": [{"id": 1}]}', {"id": 1}),
         ("a.csv", "id,x,x,y\n1,a,b,c\n", {"id": "1", "x": ["a", "b"], "y": "c"}),
         ("a.tsv", "id\ttext\ty\n1\t\\N\tC:\\New\n", {"id": "1", "text": None, "y": "C:\\New"}),  # a dump of MySQL

@@ -31,17 +31,9 @@ from hallmark.params.loader import load_params
 from hallmark.task.task import Task
 from tests.bench.corpora import __main__ as corpora
 from tests.gpu import __main__ as gpu
+from tests.test_docs import PAGES
 from tests.workspace import ROOT, as_main
 
-if not (ROOT / "template").is_dir():
-    pytest.skip("this repo was stamped from the template, which tests its docs", allow_module_level=True)
-
-PAGES = sorted(
-    page
-    for pattern in ("README.md", "docs/*.md", "template/**/*.md", "data/**/*.md", "tests/**/*.md")
-    for page in ROOT.glob(pattern)
-    if not page.is_symlink()
-)
 BLOCK = re.compile(
     r"(?P<marked><!-- not run: [^>]+ -->\n\n)?"
     r"(?:^```(?P<language>\w*)\n(?P<fenced>.*?)^```$|(?:(?<=\n\n)|\A)(?P<indented>(?: {4}[^\n]*\n|\n(?= {4}))+))",
@@ -104,7 +96,7 @@ def snippets_of(page: Path) -> Iterator[Snippet]:
             yield Snippet(name, "python", content, bool(block["marked"]))
 
 
-SNIPPETS = [snippet for page in PAGES for snippet in snippets_of(page)]
+SNIPPETS = [snippet for page in PAGES if not page.is_symlink() for snippet in snippets_of(page)]
 COMMANDS = [snippet for snippet in SNIPPETS if snippet.language == "sh"]
 
 

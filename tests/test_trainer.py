@@ -61,6 +61,14 @@ def trainer_of(
     )
 
 
+def losses(made: Any, batch: dict[str, Any], items: int | None) -> tuple[Any, dict[str, Any]]:
+    """The loss of a batch as a share of a step of that many items, and its gradients by the name of the adapter's matrix."""
+    made.model.zero_grad()
+    loss = made.compute_loss(made.model, batch, num_items_in_batch=items)
+    loss.backward()
+    return loss.detach(), {name: one.grad.clone() for name, one in made.model.named_parameters() if one.requires_grad}
+
+
 def a_batch(trainer: Any) -> dict[str, Any]:
     batch = trainer.data_collator(list(trainer.train_dataset))
     assert not batch["attention_mask"].all(), "some records are padded"
@@ -69,7 +77,7 @@ def a_batch(trainer: Any) -> dict[str, Any]:
 
 def other_families() -> dict[str, Any]:
     """Configs of models that do more with a mask: sliding windows, positions and ALiBi biases counted from it."""
-    from transformers import BloomConfig, FalconConfig, MistralConfig, OPTConfig
+    from transformers import BloomConfig, FalconConfig, MambaConfig, MistralConfig, OPTConfig
 
     own_names = {"vocab_size": 320, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
     return {
@@ -77,6 +85,7 @@ def other_families() -> dict[str, Any]:
         "opt": OPTConfig(**own_names, ffn_dim=128, word_embed_proj_dim=64, max_position_embeddings=128),
         "falcon": FalconConfig(**own_names, alibi=True),
         "bloom": BloomConfig(**own_names),
+        "mamba": MambaConfig(vocab_size=320, hidden_size=64, num_hidden_layers=2),
     }
 
 
@@ -125,11 +134,7 @@ def test_the_chunked_head_gives_the_same_loss_and_gradients(
     found = []
     for chunked in (False, True):
         monkeypatch.setattr(trainer, "in_chunks", lambda base, chunked=chunked: chunked)
-        made.model.zero_grad()
-        loss = made.compute_loss(made.model, a_batch(made), num_items_in_batch=9)
-        loss.backward()
-        gradients = {name: one.grad.clone() for name, one in made.model.named_parameters() if one.requires_grad}
-        found.append((loss.detach(), gradients))
+        found.append(losses(made, a_batch(made), 9))
     (ours, expected), (theirs, gradients) = found
     torch.testing.assert_close(theirs, ours, rtol=1e-5, atol=0)
     for name, gradient in gradients.items():
@@ -165,15 +170,10 @@ def gradients_of_a_pass(trainer: Any, halves: int = 1) -> list[tuple[dict[str, A
             for name in batches[0]
         }  # fmt: skip
 
-    def gradients() -> dict[str, Any]:
-        return {name: one.grad.clone() for name, one in trainer.model.named_parameters() if one.requires_grad}
-
     class Compare(TrainerCallback):
         def on_pre_optimizer_step(self, *_: Any, **__: Any) -> None:
-            taken = gradients()
-            trainer.model.zero_grad()
-            trainer.compute_loss(trainer.model, in_one()).backward()
-            found.append((taken, gradients()))
+            taken = {name: one.grad.clone() for name, one in trainer.model.named_parameters() if one.requires_grad}
+            found.append((taken, losses(trainer, in_one(), None)[1]))
 
     trainer.get_batch_samples = get_batch_samples
     trainer.add_callback(Compare())
@@ -182,8 +182,6 @@ def gradients_of_a_pass(trainer: Any, halves: int = 1) -> list[tuple[dict[str, A
 
 
 ONE_PASS = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 3, "num_train_epochs": 1}
-
-
 ONE_PASS |= {"max_steps": -1, "learning_rate": 0.0, "max_grad_norm": 0.0}
 
 
