@@ -19,18 +19,12 @@ from hallmark.serve import admission
 from hallmark.serve.admission import MODELS_VARIABLE, Admission, ForVllm, Limits
 from hallmark.serve.chat_request import ANY, WITHOUT_EFFECT
 from tests import hostile
+from tests.test_hostile_rows import JSON
 from tests.workspace import ROOT
 
 PORT, LIMIT = 8123, 200
 URL = f"http://127.0.0.1:{PORT}"
 CHAT = "/v1/chat/completions"
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
-    max_leaves=8,
-)
 
 
 class Inner:

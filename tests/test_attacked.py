@@ -9,14 +9,12 @@ from typing import Any
 import polars as pl
 import pytest
 
-from hallmark.base import errors, files, holdout
+from hallmark.base import errors, files
 from hallmark.base.errors import HallmarkError
 from hallmark.base.rows import read_rows
 from hallmark.commands import propose
 from hallmark.data.gold import gold_spans
 from hallmark.data.gold_clusters import compare_with_gold
-from hallmark.params.loader import load_params
-from stages import split
 from tests.rows import checked_rows, mask_with, refused, shipped, write_lines
 from tests.workspace import ROOT
 
@@ -78,24 +76,6 @@ def test_a_folder_where_a_file_goes(tmp_path: Path) -> None:
     (tmp_path / "x.json").mkdir()
     with pytest.raises(HallmarkError, match="a folder where a file"):
         files.write_text(tmp_path / "x.json", "")
-
-
-@pytest.mark.parametrize("content", ['{"version": 3.0}', '{"version": 3, "a": "\\ud800"}'])
-def test_a_lock_is_checked_before_it_is_hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("data").mkdir()
-    files.HOLDOUT_LOCK.write_text(content, encoding="utf-8")
-    with pytest.raises(HallmarkError, match="edited or cut"):
-        holdout.read_lock()
-
-
-def test_a_broken_link_draws_no_new_holdout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("data").mkdir()
-    Path("reports").mkdir()
-    files.HOLDOUT_LOCK.symlink_to("nowhere.json")
-    with pytest.raises(HallmarkError, match=r"holdout\.lock\.json"):
-        split.run(load_params(ROOT / "params.yaml"))
 
 
 def test_a_proposal_that_cant_be_written_changes_nothing(tmp_path: Path) -> None:

@@ -201,10 +201,15 @@ def test_another_system_prompt_is_no_change() -> None:
     assert splitted(records)["holdout_unchanged"]
 
 
-@pytest.mark.parametrize("text", ["", '{"version": 4}', '{"version": 3, "records": {}}', '{"version": 2}'])
-def test_a_broken_or_older_lock_is_an_error(text: str) -> None:
+LOCKS = [f'{{"version": {rest}}}' for rest in ("4", "2", "3.0", '3, "records": {}', '3, "a": "\\ud800"')]
+
+
+@pytest.mark.parametrize("text", ["", *LOCKS, None])
+def test_a_broken_or_older_lock_is_an_error(text: str | None) -> None:
+    """A broken link, too, is no reason to draw a new holdout."""
     splitted(made(100, 20))
-    HOLDOUT_LOCK.write_text(text)
+    HOLDOUT_LOCK.unlink()
+    HOLDOUT_LOCK.symlink_to("nowhere.json") if text is None else HOLDOUT_LOCK.write_text(text)
     with refused("--refreeze", file=HOLDOUT_LOCK):
         split.run(params_with())
 
