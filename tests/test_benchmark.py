@@ -27,8 +27,8 @@ from hallmark.params.loader import load_params
 from hallmark.serve.levels import largest_load
 from hallmark.serve.server import free_port, machine
 from tests import hostile
-from tests.rows import refused
-from tests.test_model_card import write_gguf
+from tests.rows import record, refused
+from tests.test_model_card import make_adapter, write_gguf
 from tests.tiny import quantize
 from tests.workspace import change_params, make_tiny_workspace, report, stage
 
@@ -47,39 +47,16 @@ def workspace(tmp_path_factory):
 def make_benchmark_workspace(folder: Path) -> Path:
     """A workspace with a base, an adapter that changes every answer, and a holdout of ten records."""
     import polars as pl
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     # its records are made up, so there are no raw rows to ask again
     folder = make_tiny_workspace(folder, {"benchmark.server.startup_timeout": WAIT, "serve.mask": False})
     (folder / "models").mkdir()
     (folder / "tiny").rename(folder / "models/base")
     base = folder / "models/base"
-    model = get_peft_model(
-        AutoModelForCausalLM.from_pretrained(base), LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")
-    )
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        for name, weights in model.named_parameters():
-            if "lora_B" in name:
-                weights.normal_(std=0.5)
-    model.save_pretrained(folder / "models/adapter")
-    AutoTokenizer.from_pretrained(base).save_pretrained(folder / "models/adapter")
-    write_json(folder / "models/adapter" / TRAINING, {"base_precision": "nf4", "weights": weights_in(quantize(base))})
-    rows = [
-        {
-            "id": f"r{i}",
-            "group": f"g{i}",
-            "prompt": [
-                {"role": "system", "content": "Answer with one JSON object."},
-                {"role": "user", "content": f'Order {i} arrived broken. <b>"quoted"</b> {{{{ x }}}} ' * (1 + i % 3)},
-            ],
-            "completion": [{"role": "assistant", "content": '{"intent":"refund"}'}],
-            "tags": [],
-        }
-        for i in range(10)
-    ]
+    adapter = make_adapter(base, folder / "models/adapter")
+    write_json(adapter / TRAINING, {"base_precision": "nf4", "weights": weights_in(quantize(base))})
+    texts = [f'Order {i} arrived broken. <b>"quoted"</b> {{{{ x }}}} ' * (1 + i % 3) for i in range(10)]
+    rows = [record(f"r{i}", text, '{"intent":"refund"}', f"g{i}") for i, text in enumerate(texts)]
     write_records(folder / "data/split/holdout.parquet", pl.DataFrame(rows, schema=schema()))
     return folder
 

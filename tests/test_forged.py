@@ -330,27 +330,12 @@ def test_nothing_that_a_clone_names_is_run(made: Path, folder: Path, tmp_path: P
     program = tmp_path / "evil"
     program.write_text(f"#!/bin/sh\ntouch '{tmp_path}/ran'\nexit 1\n", encoding="utf-8")
     program.chmod(0o755)
-    options = {
-        "core.fsmonitor": program,
-        "core.hooksPath": tmp_path,
-        "core.pager": program,
-        "core.sshCommand": program,
-        "core.alternateRefsCommand": program,
-        "core.attributesFile": clone / ".gitattributes",
-        "diff.external": program,
-        "diff.evil.textconv": program,
-        "diff.evil.command": program,
-        "filter.evil.clean": program,
-        "filter.evil.smudge": program,
-        "gpg.program": program,
-        "log.showSignature": "true",
-        "remote.origin.url": f"ext::{program}",
-        "remote.origin.promisor": "true",
-        "extensions.partialClone": "origin",
-        "protocol.ext.allow": "always",
-        "credential.helper": program,
-        "alias.cat-file": f"!{program}",
-    }
+    runs = ("core.fsmonitor", "core.pager", "core.sshCommand", "core.alternateRefsCommand", "diff.external", "diff.evil.textconv",
+            "diff.evil.command", "filter.evil.clean", "filter.evil.smudge", "gpg.program", "credential.helper")  # fmt: skip
+    options = dict.fromkeys(runs, program) | {"core.hooksPath": tmp_path, "alias.cat-file": f"!{program}"}
+    options |= {"core.attributesFile": clone / ".gitattributes", "log.showSignature": "true"}
+    options |= {"remote.origin.url": f"ext::{program}", "remote.origin.promisor": "true"}
+    options |= {"extensions.partialClone": "origin", "protocol.ext.allow": "always"}
     for key, value in options.items():
         shell(f"git config {key} '{value}'", clone)
     finding = check(folder, clone)

@@ -63,17 +63,18 @@ def paste(card: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str,
 
 
 def make_adapter(base: Path, folder: Path) -> Path:
-    """An adapter over the base that changes what it says, as `sft` would write it."""
+    """An adapter over the base that changes all it says, as `sft` would write it."""
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     tuned = get_peft_model(model, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"))
-    with torch.no_grad():
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
         for name, weight in tuned.named_parameters():
             if "lora_B" in name:
-                weight.fill_(0.05)
+                weight.normal_(std=0.5)
     tuned.save_pretrained(str(folder))
     (folder / "README.md").unlink()
     write_json(folder / "training.json", {"base_precision": "nf4"})

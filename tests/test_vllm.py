@@ -16,25 +16,14 @@ from hallmark.serve.admission import Admission
 from hallmark.serve.engine import HOST
 from hallmark.serve.engines import vllm
 from hallmark.serve.engines.vllm import ENGINE, VllmServer
+from tests.gpu.serving import VLLM, VLLM_PYTHON
 from tests.rows import refused
 from tests.test_benchmark import WAIT, left_over, make_benchmark_workspace
 from tests.workspace import ROOT, change_params, report, stage
 
-PYTHON = ROOT / ".venv-vllm/bin/python"
-NEEDED = pytest.mark.skipif(not PYTHON.exists(), reason="there is no .venv-vllm: `nox -s vllm` makes it")
+NEEDED = pytest.mark.skipif(not VLLM_PYTHON.exists(), reason="there is no .venv-vllm: `nox -s vllm` makes it")
 CPU = Compute(device="cpu", threads=1, portable=False)
-BLOCK: dict[str, Any] = {
-    "kind": "vllm",
-    "python": str(PYTHON),
-    "port": 0,
-    "dtype": "bfloat16",
-    "adapter": "merged",
-    "max_length": 1024,
-    "max_num_seqs": 4,
-    "cache_gib": 0.25,
-    "prefix_cache": False,
-    "startup_timeout": 2 * WAIT,
-}
+BLOCK = VLLM | {"max_length": 1024, "max_num_seqs": 4, "cache_gib": 0.25, "startup_timeout": 2 * WAIT}
 
 
 def server(**changes: Any) -> VllmServer:
@@ -45,7 +34,7 @@ def test_one_server_answers_for_the_base_and_for_the_adapter_over_it(tmp_path: P
     (tmp_path / "tuned").mkdir()
     write_json(tmp_path / "tuned/adapter_config.json", {"r": 12})
     line = ENGINE.command(["base", "tuned"], tmp_path, 8123, server(cache_gib=1.5), CPU)
-    assert line[:3] == [str(PYTHON), "-m", "vllm.entrypoints.openai.api_server"]
+    assert line[:3] == [str(VLLM_PYTHON), "-m", "vllm.entrypoints.openai.api_server"]
     options = dict(itertools.pairwise(line))
     assert options["--model"] == options["--served-model-name"] == "base"
     assert (options["--host"], options["--port"]) == (HOST, "8123")
