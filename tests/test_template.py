@@ -78,25 +78,19 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def expected(source: Path, kind: str = "extraction", licence: str = "Apache-2.0", ci: str = "none") -> dict[str, bytes]:
     """The files of a stamped repo that are taken over byte for byte: what the links point to, and what was chosen."""
-    found = {}
-    choices = source / "template/choices"
-    taken = {"data": choices / "kinds" / kind, "LICENSE": choices / "licences" / licence}
-    if licence != "Apache-2.0":
-        taken["stages/LICENSE"] = source / "LICENSE"
-    if ci != "none":
-        taken[{"github": ".github/workflows/ci.yml", "gitlab": ".gitlab-ci.yml"}[ci]] = choices / "ci" / f"{ci}.yml"
-    for link in sorted((source / "template" / LINKED.name).rglob("*")):
-        name = link.relative_to(source / "template" / LINKED.name).as_posix().replace("{{ cookiecutter._dot }}", ".")
-        if link.is_symlink() and name not in ("choices", "params.yaml", "dvc.yaml", "hallmark", "docs"):
-            taken[name] = link.resolve()
-    for name, target in taken.items():
-        if target.is_dir():
-            found |= {f"{name}/{inner}": content for inner, content in files(target).items()}
-        else:
-            found[name] = target.read_bytes()
-    return {
-        name: content for name, content in found.items() if not name.startswith(("data/params.yaml", "data/bases/"))
+    choices, left_out = source / "template/choices", ("choices/", "hallmark/", "docs/", *RENDERED)
+    linked, sample = files(source / "template" / LINKED.name), files(choices / "kinds" / kind)
+    found = {
+        name.replace("{{ cookiecutter._dot }}", "."): linked[name] for name in linked if not name.startswith(left_out)
     }
+    found |= {f"data/{name}": sample[name] for name in sample if not name.startswith(("params.yaml", "bases/"))}
+    found["LICENSE"] = (choices / "licences" / licence).read_bytes()
+    if licence != "Apache-2.0":
+        found["stages/LICENSE"] = (source / "LICENSE").read_bytes()
+    if ci != "none":
+        file = {"github": ".github/workflows/ci.yml", "gitlab": ".gitlab-ci.yml"}[ci]
+        found[file] = (choices / "ci" / f"{ci}.yml").read_bytes()
+    return found
 
 
 def test_raw_data_added_by_force_fails_the_hook_and_fresh(source: Path, tmp_path: Path) -> None:
