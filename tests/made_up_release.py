@@ -10,6 +10,7 @@ from typing import Any
 
 from hallmark.base import provenance as prov
 from hallmark.base.files import canonical_json, sha256_file, write_json
+from tests.workspace import written
 
 FILES = {
     "adapter_config.json": b'{"r": 4}\n',
@@ -72,10 +73,7 @@ def parts() -> Parts:
 
 def write_release(folder: Path, it: Parts) -> prov.Stages:
     """Write a release all of whose hashes are right; returns the stages that it names."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in {**it["files"], **it["made"]}.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
+    written(folder, it["files"] | it["made"])
     gate = canonical_json(it["gate"]).encode()
     adapter = prov.folder_md5({name: md5(content) for name, content in it["files"].items()})
     stages = {
@@ -100,9 +98,7 @@ def write_release(folder: Path, it: Parts) -> prov.Stages:
 
 def write_clone(root: Path, release: Path, stages: prov.Stages) -> None:
     """Write the repository that the release came from, its `dvc.lock` included."""
-    for name, (_, content) in INPUTS.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(content)
+    written(root, {name: content for name, (_, content) in INPUTS.items()})
     hashes = {file.relative_to(release).as_posix(): md5(file.read_bytes()) for file in prov.files_in(release)}
     certify = {"cmd": "certify", "deps": {}, "params": {}, "outs": {"models/release": prov.folder_md5(hashes)}}
     lock = {

@@ -30,7 +30,7 @@ from tests import hostile
 from tests.rows import record, refused
 from tests.test_model_card import make_adapter, write_gguf
 from tests.tiny import quantize
-from tests.workspace import change_params, make_tiny_workspace, report, stage
+from tests.workspace import change_params, make_tiny_workspace, program, report, stage
 
 JSON = {"content-type": "application/json"}
 WAIT = 300  # seconds: a server starts in five, unless the machine is busy
@@ -133,10 +133,7 @@ def test_a_gguf_file_is_scored_where_llama_cpp_is_and_an_adapter_in_4_bits(works
         ("convert_hf_to_gguf.py", f'test -f "$1/model.safetensors" && cp "{made}" "$3"'),
         ("llama-quantize", 'test "$3" = Q4_K_M && cp "$1" "$2"'),
     ):
-        program = tmp_path / "bin" / name
-        program.parent.mkdir(exist_ok=True)
-        program.write_text(f"#!/bin/sh\n{script}\n")
-        program.chmod(0o755)
+        program(tmp_path / "bin" / name, script)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     params, records = load_params(), read_records(HOLDOUT).rows(named=True)
     sample = Shipped(params, records, read_evaluated(records, params), [], range(len(records)))

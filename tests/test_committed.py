@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 from hallmark.base.errors import HallmarkError
 from hallmark.commands import committed
-from tests.workspace import ROOT, run
+from tests.workspace import ROOT, git, run, written
 
 SECRET = "ann.smith@example.com"
 RECORD = f'{{"id": 1, "body": "from {SECRET}"}}\n'
@@ -29,28 +29,20 @@ dedupe: {gold: null}
 @pytest.fixture
 def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository as one is stamped, with a sample of one row; it is the current folder."""
+    listed = f"{hashlib.sha256(SAMPLE.encode()).hexdigest()}  tickets.jsonl\n"
+    raw = {
+        "data/raw/.gitignore": "!/tickets.jsonl\n",
+        "data/raw/tickets.jsonl": SAMPLE,
+        "data/raw/sample.sha256": listed,
+    }
+    others = ("data/schema.json", "data/gold/spans.jsonl", "data/holdout.lock.json", "data/README.md")
+    config = "[core]\n    remote = storage\n['remote \"storage\"']\n    url = ../../storage\n"
+    written(tmp_path, raw | dict.fromkeys(others, "{}\n") | {"params.yaml": PARAMS, ".dvc/config": config})
     shutil.copyfile(ROOT / ".gitignore", tmp_path / ".gitignore")
-    write(tmp_path / "data/raw/.gitignore", "!/tickets.jsonl\n")
-    write(tmp_path / "data/raw/tickets.jsonl", SAMPLE)
-    write(tmp_path / "data/raw/sample.sha256", f"{hashlib.sha256(SAMPLE.encode()).hexdigest()}  tickets.jsonl\n")
-    for name in ("data/schema.json", "data/gold/spans.jsonl", "data/holdout.lock.json", "data/README.md"):
-        write(tmp_path / name, "{}\n")
-    write(tmp_path / "params.yaml", PARAMS)
-    write(tmp_path / ".dvc/config", "[core]\n    remote = storage\n['remote \"storage\"']\n    url = ../../storage\n")
     git(tmp_path, "init", "--quiet")
     git(tmp_path, "add", "--all")
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def write(file: Path, text: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
-
-
-def git(folder: Path, *command: str) -> str:
-    who = ["-c", "user.name=Test", "-c", "user.email=test@example.com"]
-    return subprocess.run(["git", *who, *command], cwd=folder, capture_output=True, text=True, check=True).stdout
 
 
 def refused() -> dict[str, str]:
@@ -81,7 +73,7 @@ def test_a_repo_as_stamped_has_nothing_to_refuse(repo: Path) -> None:
 )
 def test_what_was_added_by_force_is_refused_by_name(repo: Path, file: str, problem: str) -> None:
     file, _, text = file.partition("\n")
-    write(repo / file, text or RECORD)
+    written(repo, {file: text or RECORD})
     git(repo, "add", "--force", file)
     assert [(name, problem in why) for name, why in refused().items()] == [(file, True)]
 
@@ -90,8 +82,8 @@ def test_what_was_added_by_force_is_refused_by_name(repo: Path, file: str, probl
     ("text", "problem"), [("T-1\n\nid-kbtf\n", None), ("T-1\nfrom ann smith\n", "more than positions")]
 )
 def test_ids_that_are_left_out_may_be_committed_and_texts_may_not(repo: Path, text: str, problem: str | None) -> None:
-    write(repo / "params.yaml", f"{PARAMS}split: {{leave_out: data/gold/wrong.txt}}\n")
-    write(repo / "data/gold/wrong.txt", text)
+    params = f"{PARAMS}split: {{leave_out: data/gold/wrong.txt}}\n"
+    written(repo, {"params.yaml": params, "data/gold/wrong.txt": text})
     git(repo, "add", "--force", "data/gold/wrong.txt", "params.yaml")
     found = refused()
     assert [*found] == (["data/gold/wrong.txt"] if problem else [])
@@ -99,11 +91,9 @@ def test_ids_that_are_left_out_may_be_committed_and_texts_may_not(repo: Path, te
 
 
 def test_a_plain_add_takes_no_raw_data_and_no_key(repo: Path) -> None:
-    for name in ("data/raw/mine.jsonl", "data/raw/deep/mine.parquet", "data/pseudonyms.key", ".env.local", "my.pem"):
-        write(repo / name, RECORD)
+    secret = ("data/raw/mine.jsonl", "data/raw/deep/mine.parquet", "data/pseudonyms.key", ".env.local", "my.pem")
     kept = ("data/raw/mine.jsonl.dvc", "data/raw/deep/mine.parquet.dvc", "data/raw/README.md")
-    for name in kept:
-        write(repo / name, "outs: []\n")
+    written(repo, dict.fromkeys(secret, RECORD) | dict.fromkeys(kept, "outs: []\n"))
     git(repo, "add", "--all")
     added = git(repo, "diff", "--cached", "--name-only", git(repo, "hash-object", "-t", "tree", "/dev/null").strip())
     assert {name for name in added.split() if "mine" in name or name == "data/raw/README.md"} == {*kept}
@@ -111,25 +101,24 @@ def test_a_plain_add_takes_no_raw_data_and_no_key(repo: Path) -> None:
 
 
 def test_real_rows_over_the_sample_are_refused(repo: Path) -> None:
-    write(repo / "data/raw/tickets.jsonl", RECORD)
+    written(repo, {"data/raw/tickets.jsonl": RECORD})
     assert refused() == {}, "not staged yet"
     git(repo, "add", "--all")
     assert refused() == {"data/raw/tickets.jsonl": "is not the sample that data/raw/sample.sha256 lists"}
-    write(repo / "data/raw/tickets.jsonl", SAMPLE)
+    written(repo, {"data/raw/tickets.jsonl": SAMPLE})
     assert len(refused()) == 1, "what is staged counts, not what lies there"
 
 
 def test_params_that_are_half_edited_leave_the_rest_checked(repo: Path) -> None:
-    write(repo / "params.yaml", "data: [")
-    write(repo / "data/raw/x.csv", RECORD)
+    written(repo, {"params.yaml": "data: [", "data/raw/x.csv": RECORD})
     git(repo, "add", "--force", "data/raw/x.csv")
     assert "data/raw/x.csv" in refused()
 
 
 @pytest.mark.parametrize("path", ["{here}/corpus/part", "link/part", "CORPUS/part", "./in/../corpus"])
 def test_data_path_is_raw_however_it_is_written(repo: Path, path: str) -> None:
-    write(repo / "params.yaml", PARAMS.replace("data/raw/tickets.jsonl", json.dumps(path.format(here=repo))))
-    write(repo / "corpus/part", RECORD)
+    params = PARAMS.replace("data/raw/tickets.jsonl", json.dumps(path.format(here=repo)))
+    written(repo, {"params.yaml": params, "corpus/part": RECORD})
     (repo / "link").symlink_to("corpus")
     git(repo, "add", "--all")
     assert refused() == {"corpus/part": "raw records don't belong in git"}
@@ -138,13 +127,12 @@ def test_data_path_is_raw_however_it_is_written(repo: Path, path: str) -> None:
 @pytest.mark.parametrize("file", ["ci.yml", "notes/a\nb.txt", "params.yaml"])
 def test_the_repos_key_is_refused_wherever_it_stands(repo: Path, file: str) -> None:
     key = "3b" * 32
-    write(
-        repo / "params.yaml", PARAMS.replace("jsonl}", f"jsonl, key: {hashlib.sha256(key.encode()).hexdigest()}}}", 1)
-    )
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    written(repo, {"params.yaml": PARAMS.replace("jsonl}", f"jsonl, key: {digest}}}", 1)})
     git(repo, "add", "--all")
     assert refused() == {}
     before = (repo / file).read_text(encoding="utf-8") if (repo / file).exists() else ""
-    write(repo / file, f"{before}\n# HALLMARK_KEY=ab{key.upper()}cd\n")
+    written(repo, {file: f"{before}\n# HALLMARK_KEY=ab{key.upper()}cd\n"})
     git(repo, "add", "--force", file)
     assert refused() == {file: "holds the repo's key"}
     git(repo, "rm", "--cached", "--quiet", file)
@@ -152,7 +140,7 @@ def test_the_repos_key_is_refused_wherever_it_stands(repo: Path, file: str) -> N
 
 
 def test_rows_named_as_a_file_of_dvc_are_an_error(repo: Path) -> None:
-    write(repo / "data/raw/real.dvc", f"id,text\n1,{SECRET}\n")
+    written(repo, {"data/raw/real.dvc": f"id,text\n1,{SECRET}\n"})
     git(repo, "add", "--force", "data/raw/real.dvc")
     with pytest.raises(HallmarkError, match="no file of DVC") as error:
         refused()
@@ -170,9 +158,7 @@ def test_the_command_names_file_and_way_out_and_quotes_nothing(repo: Path) -> No
     command = entry.removeprefix(".venv/bin/").split()
     assert run(repo, *command).returncode == 0
     names = [f"data/raw/\u202e{number}.csv" for number in range(7)]
-    for name in names:
-        write(repo / name, RECORD)
-    write(repo / "data/raw/tickets.jsonl", RECORD)
+    written(repo, dict.fromkeys([*names, "data/raw/tickets.jsonl"], RECORD))
     git(repo, "add", "--force", "data")
     done = run(repo, *command, check=False)
     assert done.returncode == 1
@@ -216,7 +202,7 @@ CONFIG = """
 def test_raw_data_that_dvc_would_push_is_refused(repo: Path, file: str, text: str, sent: str | None) -> None:
     with (repo / ".dvc/config").open("a", encoding="utf-8") as config:
         config.write(CONFIG)
-    write(repo / file, text)
+    written(repo, {file: text})
     git(repo, "add", "--all")
     assert refused() == ({file: f"lets `dvc push` send {sent} to the default remote"} if sent else {})
 

@@ -36,7 +36,7 @@ from hallmark.task.task import Task
 from stages import classical, compare, dedupe, gate, mask, report, split
 from tests.made_up import write_other_reports
 from tests.rows import write_lines
-from tests.workspace import NO_COMPARATORS, change_params, make_workspace, run
+from tests.workspace import NO_COMPARATORS, change_params, make_workspace, run, written
 
 
 class Rating(Kind):
@@ -188,10 +188,7 @@ COMPARATOR = Parrot()
 
 def test_files_of_ones_own_are_found_listed_and_hashed(tmp_path: Path) -> None:
     """Each lies in its folder of `stages/`: the params know it, `--help` lists it, and the stages that load it depend on it."""
-    make_workspace(tmp_path, {})
-    for name, text in OWN.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text, encoding="utf-8")
+    written(make_workspace(tmp_path, {}), OWN)
     said = " ".join(run(tmp_path, "python", "-m", "hallmark.commands.params", "--help").stdout.split())
     for words in (
         r"task.kind: [\w, ]*\brating\b",

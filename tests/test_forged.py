@@ -23,6 +23,7 @@ from hallmark.release.shipping import release
 from tests.made_up_release import CASCADE, GATE, PARAMS, RULES, Parts, edit, parts, write_clone, write_release
 from tests.small_pipeline import shell
 from tests.test_files import JSON
+from tests.workspace import program, written
 
 NAMES = (*parts()["files"], *parts()["made"], prov.PROVENANCE, prov.VERDICT)
 
@@ -71,11 +72,6 @@ def swap(folder: Path, one: str, other: str) -> None:
     (folder / "third").rename(folder / other)
 
 
-def add(folder: Path, name: str) -> None:
-    (folder / name).parent.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_bytes(b"x")
-
-
 def link(folder: Path, name: str, to: str) -> None:
     (folder / name).unlink(missing_ok=True)
     (folder / name).symlink_to(to)
@@ -86,14 +82,14 @@ CHANGES: list[tuple[str, Callable[[Path], Any]]] = [
     ("lacks", lambda folder: (folder / prov.VERDICT).unlink()),
     ("is not the file", lambda folder: swap(folder, "adapter_config.json", "training.json")),
     ("not of the form", lambda folder: swap(folder, prov.PROVENANCE, prov.VERDICT)),
-    ("more/adapter_model.bin is not named", lambda folder: add(folder, "more/adapter_model.bin")),
-    (".git is hidden", lambda folder: add(folder, ".git/evil.bin")),
+    ("more/adapter_model.bin is not named", lambda folder: written(folder, {"more/adapter_model.bin": b"x"})),
+    (".git is hidden", lambda folder: written(folder, {".git/evil.bin": b"x"})),
     (".gitattributes is hidden", lambda folder: (folder / ".gitattributes").write_bytes(b"x" * 20_000)),
     ("lacks", lambda folder: link(folder, prov.PROVENANCE, prov.VERDICT)),
     ("dangling is a link", lambda folder: link(folder, "dangling", "nothing")),
     ("pipe is neither a file nor a folder", lambda folder: os.mkfifo(folder / "pipe")),
-    (r"bad\u202e has a name", lambda folder: add(folder, "bad\u202e")),
-    ("README.md and readme.MD are one file", lambda folder: add(folder, "readme.MD")),
+    (r"bad\u202e has a name", lambda folder: written(folder, {"bad\u202e": b"x"})),
+    ("README.md and readme.MD are one file", lambda folder: written(folder, {"readme.MD": b"x"})),
 ]
 
 
@@ -327,14 +323,12 @@ def test_nothing_that_a_clone_names_is_run(made: Path, folder: Path, tmp_path: P
     shell("git init -q -b main && git add -A && git commit -qm one", clone)
     shell("echo '{\"stages\": {}}' > dvc.lock && echo '*.lock filter=evil diff=evil' > .gitattributes", clone)
     shell("git add -A && git commit -qm two", clone)
-    program = tmp_path / "evil"
-    program.write_text(f"#!/bin/sh\ntouch '{tmp_path}/ran'\nexit 1\n", encoding="utf-8")
-    program.chmod(0o755)
+    evil = program(tmp_path / "evil", f"touch '{tmp_path}/ran'\nexit 1")
     runs = ("core.fsmonitor", "core.pager", "core.sshCommand", "core.alternateRefsCommand", "diff.external", "diff.evil.textconv",
             "diff.evil.command", "filter.evil.clean", "filter.evil.smudge", "gpg.program", "credential.helper")  # fmt: skip
-    options = dict.fromkeys(runs, program) | {"core.hooksPath": tmp_path, "alias.cat-file": f"!{program}"}
+    options = dict.fromkeys(runs, evil) | {"core.hooksPath": tmp_path, "alias.cat-file": f"!{evil}"}
     options |= {"core.attributesFile": clone / ".gitattributes", "log.showSignature": "true"}
-    options |= {"remote.origin.url": f"ext::{program}", "remote.origin.promisor": "true"}
+    options |= {"remote.origin.url": f"ext::{evil}", "remote.origin.promisor": "true"}
     options |= {"extensions.partialClone": "origin", "protocol.ext.allow": "always"}
     for key, value in options.items():
         shell(f"git config {key} '{value}'", clone)

@@ -13,7 +13,7 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.files import sha256_file
 from hallmark.base.loaded_code import code_of
 from hallmark.params.loader import load_params, resolved, tracked
-from tests.workspace import ROOT, run
+from tests.workspace import ROOT, run, written
 
 MODULES = {
     "stages/__init__.py": "",
@@ -43,9 +43,7 @@ CODE = [
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name, text in MODULES.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text, encoding="utf-8")
+    written(tmp_path, MODULES)
     monkeypatch.chdir(tmp_path)
     loaded_code._used.cache_clear()
     return tmp_path
@@ -65,9 +63,7 @@ def test_relative_imports_one_line_packages_and_packages_of_ones_own_are_found(p
         "stages/kinds/big/__init__.py": "from ...shared import X\n",
         "hallmark/room/loads.py": "if not TYPE_CHECKING:\n    from hallmark.room import far\nKINDS = own_modules('kinds')\n",
     }
-    for name, text in files.items():
-        (project / name).parent.mkdir(parents=True, exist_ok=True)
-        (project / name).write_text(text, encoding="utf-8")
+    written(project, files)
     assert {*code_of("stages/mine.py")} == {*files, "hallmark/room/far.py"}
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import stat
 import sys
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ from tests.rows import refused, with_changes
 from tests.small_pipeline import ROOT, relock
 from tests.test_snippets import Snippet, read
 from tests.tiny import make_tiny_base, quantize
-from tests.workspace import TINY_BASE, change_params, checked, run_here
+from tests.workspace import TINY_BASE, change_params, checked, program, run_here
 
 COMMIT = "a" * 40
 PLAIN: dict[str, Any] = {"attention": "eager", "device": "cpu", "merge": False}
@@ -152,8 +151,7 @@ def test_card_and_merged_model_say_the_same(repo: Path, tmp_path: Path, monkeypa
 
 # llama.cpp's converter is not installed here: this takes its options, and writes what it would with its own library.
 # A path with spaces can't stand in the first line of a script, so a shell starts Python with it.
-CONVERTER = """#!/bin/sh
-'''exec' "{python}" "$0" "$@"
+CONVERTER = """'''exec' "{python}" "$0" "$@"
 ' '''
 import json, sys
 from pathlib import Path
@@ -177,10 +175,7 @@ def test_what_a_gate_refused_says_so_in_every_form(repo: Path, tmp_path: Path, m
     relock()
     certify.run(load_params())
     relock()
-    (tmp_path / "bin").mkdir()
-    converter = tmp_path / "bin/convert_hf_to_gguf.py"
-    converter.write_text(CONVERTER.format(python=sys.executable))
-    converter.chmod(converter.stat().st_mode | stat.S_IXUSR)
+    converter = program(tmp_path / "bin/convert_hf_to_gguf.py", CONVERTER.format(python=sys.executable))
     monkeypatch.setenv("PATH", str(converter.parent))
     for kind, file in ((None, "model.safetensors"), ("16", "tickets.gguf")):
         folder = tmp_path / (kind or "whole")

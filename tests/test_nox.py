@@ -12,7 +12,7 @@ import pytest
 
 import hallmark
 import noxfile
-from tests.workspace import ROOT
+from tests.workspace import ROOT, program
 
 MISSING = (
     "hallmark: the packages aren't installed here; run `python -m nox -s setup`, then `source .venv/bin/activate`\n"
@@ -51,12 +51,6 @@ def test_a_failed_install_is_tried_again_next_time(tmp_path: Path) -> None:
     assert "installing what requirements.lock names into .venv" in said
     assert "ERROR: No matching distribution found for nothing==1" in said
     assert not (tmp_path / ".venv/installed-run").exists()
-
-
-def program(file: Path, script: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
-    file.chmod(0o755)
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from hallmark.commands import stamp
 from hallmark.params.loader import load_params
 from hallmark.params.schema import comments, params_schema
 from tests.rows import refused
-from tests.workspace import ROOT, checked, run, run_here
+from tests.workspace import ROOT, checked, git, run, run_here
 
 RENDERED = {"params.yaml", "dvc.yaml", "pyproject.toml", "README.md"}
 WHEEL = "library/hallmark-0.1.0-py3-none-any.whl"
@@ -225,13 +225,6 @@ def test_what_names_a_page_of_the_manual_says_where_it_is(source: Path, tmp_path
         said = run(project, "python", *options, PYTHONPATH=str(tmp_path / "installed")).stdout
         assert (pages := re.findall(r"\S*\bdocs/[\w-]+\.md", said)), said
         assert all((project / page).is_file() for page in pages), pages
-
-
-def git(folder: Path, *command: str) -> str:
-    """Run git as someone in `folder`; returns what it prints, warnings too."""
-    who = ["-c", "user.name=Test", "-c", "user.email=test@example.com"]
-    done = run(folder, "git", *who, *command)
-    return done.stdout + done.stderr
 
 
 @pytest.mark.full

@@ -4,28 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from hallmark.base.errors import HallmarkError
 from hallmark.commands.update import update
-from tests.test_template import clean_copy, git
-from tests.workspace import ROOT, git_commit, run
+from tests.test_template import clean_copy
+from tests.workspace import ROOT, git, git_commit, run, written
 
 STAGE = """  # how many there are
   count:
     cmd: python -m stages.count
     deps: [code/count, data/masked.parquet]
 """
-
-
-def written(folder: Path, texts: Mapping[str, str | bytes]) -> Path:
-    for name, text in texts.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
-    return folder
 
 
 def change(file: Path, old: str, new: str) -> None:

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -324,7 +324,28 @@ def add_remote(folder: Path, url: str, endpoint: str | None = None, file: str = 
         config.write("\n".join(lines) + "\n")
 
 
+def git(folder: Path, *command: str) -> str:
+    """Run git as someone in the folder; returns what it prints, warnings too."""
+    done = run(folder, "git", "-c", "user.name=Test", "-c", "user.email=test@example.com", *command)
+    return done.stdout + done.stderr
+
+
 def git_commit(folder: Path, message: str) -> None:
     """Commit all that lies in the workspace."""
-    run(folder, "git", "add", "--all")
-    run(folder, "git", "-c", "user.name=Test", "-c", "user.email=test@example.com", "commit", "--quiet", "-m", message)
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "-m", message)
+
+
+def written(folder: Path, files: Mapping[str, str | bytes]) -> Path:
+    """The folder, with these files."""
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    return folder
+
+
+def program(file: Path, script: str) -> Path:
+    """The file, with a program of the shell."""
+    written(file.parent, {file.name: f"#!/bin/sh\n{script}\n"})
+    file.chmod(0o755)
+    return file
