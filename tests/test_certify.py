@@ -26,7 +26,7 @@ from stages import certify
 from tests.made_up_release import edit
 from tests.rows import refused
 from tests.small_pipeline import ROOT, copied, relock, shell
-from tests.workspace import run_here
+from tests.workspace import append, replace_in, run_here
 
 
 @pytest.fixture
@@ -176,7 +176,7 @@ def test_no_token_of_the_remote_gets_into_the_provenance(repo: Path) -> None:
         ),
         (lambda: Path("reports/eval/tuned/predictions.jsonl").write_text("{}\n"), "reports/eval is not what eval made"),
         (lambda: Path("data/raw/tickets.jsonl").write_text("{}\n"), "data/raw/tickets.jsonl is not what split read"),
-        (lambda: _param("r: 16", "r: 8"), "param sft is not what sft ran with"),
+        (lambda: replace_in(Path("params.yaml"), "r: 16", "r: 8"), "param sft is not what sft ran with"),
         (lambda: Path("dvc.lock").unlink(), "dvc.lock: no such file"),
         (lambda: Path("dvc.lock").write_text("<<<<<<< mine\n"), "an unfinished merge"),
     ],
@@ -188,12 +188,6 @@ def test_what_does_not_belong_together_is_not_certified(repo: Path, break_it: Ca
         again()
     assert message in str(error.value)
     assert sha256_folder(RELEASE) == before
-
-
-def _param(old: str, new: str) -> None:
-    text = Path("params.yaml").read_text(encoding="utf-8")
-    assert old in text
-    Path("params.yaml").write_text(text.replace(old, new), encoding="utf-8")
 
 
 def test_what_nobody_has_filled_in_is_not_certified(repo: Path) -> None:
@@ -221,7 +215,7 @@ def test_private_data_in_a_prediction_is_an_error_that_does_not_show_it(repo: Pa
 
 
 def test_private_data_in_answers_can_be_counted_instead(repo: Path) -> None:
-    _param("private_data: error", "private_data: count")
+    replace_in(Path("params.yaml"), "private_data: error", "private_data: count")
     for model in ("base", "tuned"):
         file = Path(f"reports/eval/{model}/predictions.jsonl")
         row = json.loads(file.read_text(encoding="utf-8")) | {"prediction": "write to Ann.Lee@corp-mail.org"}
@@ -343,8 +337,7 @@ def test_the_command_line_checks_a_folder_alone(repo: Path, tmp_path: Path) -> N
     assert good.stdout.startswith("unproven: ") and "everything fits" not in good.stdout
     proven = command("--clone", str(repo))
     assert (proven.returncode, proven.stdout.splitlines()[-1]) == (0, "everything fits")
-    with (away / prov.CARD).open("a") as card:
-        card.write("now with \x1b[31mmore\n")
+    append(away / prov.CARD, "now with \x1b[31mmore\n")
     (away / "\x1b[2Jx").write_text("")
     bad = command()
     assert bad.returncode == 1

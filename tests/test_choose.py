@@ -26,7 +26,7 @@ from stages import compare, gate
 from tests.made_up import outcomes, without_comparators, write_models, write_other_reports
 from tests.rows import record, refused, shipped
 from tests.tiny import tiny_files
-from tests.workspace import NO_COMPARATORS, ROOT, change_params, git_init, run, run_here, spell_out
+from tests.workspace import NO_COMPARATORS, ROOT, append, change_params, git_init, run, run_here, spell_out
 
 # One stage plays the pipeline: what it reports is made up, with the verdict that goes with the base.
 MAKE = """
@@ -96,8 +96,7 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "make.py").write_text(MAKE, encoding="utf-8")
     (root / "dvc.yaml").write_text(PIPELINE, encoding="utf-8")
     shutil.copyfile(ROOT / ".gitignore", root / ".gitignore")
-    with (root / ".gitignore").open("a", encoding="utf-8") as ignored:
-        ignored.write("/bases/\n/ran.txt\n")
+    append(root / ".gitignore", "/bases/\n/ran.txt\n")
     shutil.copyfile(ROOT / "params.yaml", root / "params.yaml")
     spell_out(root)
     for name, layers in SIZES.items():

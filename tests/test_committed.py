@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 from hallmark.base.errors import HallmarkError
 from hallmark.commands import committed
-from tests.workspace import ROOT, git, run, written
+from tests.workspace import ROOT, append, git, run, written
 
 SECRET = "ann.smith@example.com"
 RECORD = f'{{"id": 1, "body": "from {SECRET}"}}\n'
@@ -200,8 +200,7 @@ CONFIG = """
     ],
 )
 def test_raw_data_that_dvc_would_push_is_refused(repo: Path, file: str, text: str, sent: str | None) -> None:
-    with (repo / ".dvc/config").open("a", encoding="utf-8") as config:
-        config.write(CONFIG)
+    append(repo / ".dvc/config", CONFIG)
     written(repo, {file: text})
     git(repo, "add", "--all")
     assert refused() == ({file: f"lets `dvc push` send {sent} to the default remote"} if sent else {})

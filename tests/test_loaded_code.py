@@ -13,7 +13,7 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.files import sha256_file
 from hallmark.base.loaded_code import code_of
 from hallmark.params.loader import load_params, resolved, tracked
-from tests.workspace import ROOT, run, written
+from tests.workspace import ROOT, append, replace_in, run, written
 
 MODULES = {
     "stages/__init__.py": "",
@@ -145,7 +145,7 @@ def test_an_ejected_module_wins_and_is_hashed(tmp_path: Path) -> None:
     assert said == "written: stages/hallmark/judge/verdict.py\n"
     assert "is there already" in run(repo, *eject, "hallmark.judge.verdict", PYTHONPATH=both, check=False).stderr
     own = repo / "stages/hallmark/judge/verdict.py"
-    own.write_text(own.read_text(encoding="utf-8") + "\nOWN = 1\n", encoding="utf-8")
+    append(own, "\nOWN = 1\n")
     code = "from hallmark.judge.verdict import OWN; import hallmark.judge.results; print(OWN)"
     assert run(repo, "python", "-c", code, PYTHONPATH=both).stdout == "1\n"
     run(repo, "python", "-m", "stages.code", PYTHONPATH=both)
@@ -162,10 +162,9 @@ def test_a_stage_reads_the_params_that_dvc_compares(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_STAGE", "sft")
     assert load_params().seed == 7
-    with Path("params.yaml").open("a", encoding="utf-8") as file:
-        file.write("# a comment is no other value\n")
+    append(Path("params.yaml"), "# a comment is no other value\n")
     load_params()
-    Path("params.yaml").write_text(Path("params.yaml").read_text().replace("seed: 7 ", "seed: 8 "), encoding="utf-8")
+    replace_in(Path("params.yaml"), "seed: 7 ", "seed: 8 ")
     with pytest.raises(HallmarkError, match=r"has other values than code/params.yaml(.*\n)*.*run `dvc repro` again"):
         load_params()
     for name in ("code", None):

@@ -12,7 +12,7 @@ import pytest
 
 import hallmark
 import noxfile
-from tests.workspace import ROOT, program
+from tests.workspace import ROOT, append, program
 
 MISSING = (
     "hallmark: the packages aren't installed here; run `python -m nox -s setup`, then `source .venv/bin/activate`\n"
@@ -108,9 +108,7 @@ def test_packages_are_looked_at_again_only_if_the_interpreter_or_what_is_asked_f
 
     counts = [installs()]
     for file in (".venv/pyvenv.cfg", "requirements.lock"):
-        with (installed / file).open("a", encoding="utf-8") as stream:
-            stream.write("# another\n")
+        append(installed / file, "# another\n")
         counts += [installs(), installs()]
-    with (installed / "pyproject.toml").open("a", encoding="utf-8") as stream:
-        stream.write("# another repo, which shares the environment\n")
+    append(installed / "pyproject.toml", "# another repo, which shares the environment\n")
     assert [bool(count) for count in [*counts, installs()]] == [False, True, False, True, False, False]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hallmark.base import loaded_code
-from tests.workspace import ROOT
+from tests.workspace import ROOT, append
 
 # From the bottom to the top, as hallmark/__init__.py says: a room imports only rooms before it. A recipe imports any but
 # `service`, and nothing imports a recipe. With the lines of Python that each may have: who needs more decides it here.
@@ -81,10 +81,6 @@ def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copyfile(ROOT / "requirements.lock", tmp_path / "requirements.lock")
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def append(file: Path, text: str) -> None:
-    file.write_text(file.read_text(encoding="utf-8") + text, encoding="utf-8")
 
 
 def lists() -> dict[str, str]:

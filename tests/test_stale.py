@@ -13,7 +13,7 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.files import BOUGHT
 from hallmark.commands import stale
 from tests.small_pipeline import dvc, shell
-from tests.workspace import change_params, run_here
+from tests.workspace import append, change_params, run_here, written
 
 COMPARATORS = """
   comparators: {cmd: mkdir -p reports/comparators && cp data/bought/big.jsonl reports/comparators/, params: [eval],
@@ -25,14 +25,10 @@ COMPARATORS = """
 def bought(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small pipeline with a stage that reads bought answers, kept as `nox -s ask` keeps them; it ran."""
     repo = shutil.copytree(small_run, tmp_path_factory.mktemp("bought") / "repo")
-    (repo / "dvc.yaml").write_text((repo / "dvc.yaml").read_text(encoding="utf-8") + COMPARATORS, encoding="utf-8")
-    folder = repo / BOUGHT
-    folder.mkdir()
-    (folder / "README.md").write_text("bought\n", encoding="utf-8")
-    (folder / "big.jsonl").write_text("{}\n", encoding="utf-8")
-    (folder / "big.jsonl.dvc").write_text("outs:\n- path: big.jsonl\n  push: false\n", encoding="utf-8")
-    with (repo / ".gitignore").open("a", encoding="utf-8") as file:
-        file.write("/data/bought/*.jsonl\n")
+    append(repo / "dvc.yaml", COMPARATORS)
+    note = "outs:\n- path: big.jsonl\n  push: false\n"
+    written(repo / BOUGHT, {"README.md": "bought\n", "big.jsonl": "{}\n", "big.jsonl.dvc": note})
+    append(repo / ".gitignore", "/data/bought/*.jsonl\n")
     with chdir(repo), dvc() as known:
         known.add("data/bought/big.jsonl")
         known.reproduce("comparators")
@@ -107,8 +103,7 @@ def test_what_dvc_can_not_read_is_one_error(clone: Path) -> None:
 def test_a_stage_that_never_ran_is_stale_and_before_a_run_there_is_nothing_to_say(
     clone: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with Path("dvc.yaml").open("a", encoding="utf-8") as file:
-        file.write("  more: {cmd: ls, deps: [data/split], outs: [models/more]}\n")
+    append(Path("dvc.yaml"), "  more: {cmd: ls, deps: [data/split], outs: [models/more]}\n")
     assert stale.stale_stages() == ["more"]
     Path("dvc.lock").unlink()
     stale.run()

@@ -11,23 +11,13 @@ import pytest
 from hallmark.base.errors import HallmarkError
 from hallmark.commands.update import update
 from tests.test_template import clean_copy
-from tests.workspace import ROOT, git, git_commit, run, written
+from tests.workspace import ROOT, append, git, git_commit, replace_in, run, written
 
 STAGE = """  # how many there are
   count:
     cmd: python -m stages.count
     deps: [code/count, data/masked.parquet]
 """
-
-
-def change(file: Path, old: str, new: str) -> None:
-    text = file.read_text(encoding="utf-8")
-    assert old in text
-    file.write_text(text.replace(old, new, 1), encoding="utf-8")
-
-
-def append(file: Path, text: str) -> None:
-    file.write_text(file.read_text(encoding="utf-8") + text, encoding="utf-8")
 
 
 def template(folder: Path) -> Path:
@@ -49,17 +39,17 @@ def test_an_owners_changes_come_along(tmp_path: Path) -> None:
     assert (state["template"], state["commit"]) == (str(source), git(source, "rev-parse", "HEAD").strip())
     assert git(project, "status", "--porcelain") == "", "it is in the first commit"
     assert "up to date" in run(project, "cruft", "check").stdout
-    change(project / "params.yaml", "  threads: 2", "  threads: 3")
+    replace_in(project / "params.yaml", "  threads: 2", "  threads: 3")
     append(project / "dvc.yaml", STAGE)
-    change(project / "stages/sft.py", "\n\n\n", "\n\n\nOURS = 1\n\n\n")
+    replace_in(project / "stages/sft.py", "\n\n\n", "\n\n\nOURS = 1\n\n\n")
     own = {"stages/own.py": "OWN = 1\n", "README.md": "ours\n"}
     ejected = (source / "hallmark/base/files.py").read_text(encoding="utf-8")
     written(project, own | {"stages/hallmark/base/files.py": f"# ours\n{ejected}"})
     git_commit(project, "ours")
 
-    change(source / "params.yaml", "    alpha: 32", "    alpha: 48")
-    change(source / "params.yaml", "\ncompute:", "\nnew: 1  # what it does\n\ncompute:")
-    change(source / "dvc.yaml", "    cmd: python -m stages.mask\n", "    cmd: python -m stages.mask --new\n")
+    replace_in(source / "params.yaml", "    alpha: 32", "    alpha: 48")
+    replace_in(source / "params.yaml", "\ncompute:", "\nnew: 1  # what it does\n\ncompute:")
+    replace_in(source / "dvc.yaml", "    cmd: python -m stages.mask\n", "    cmd: python -m stages.mask --new\n")
     append(source / "hallmark/base/files.py", "# better\n")
     append(source / "stages/sft.py", "# better\n")
     append(source / "template/{{ cookiecutter.project_slug }}/README.md", "better\n")
@@ -137,8 +127,8 @@ def small(tmp_path: Path) -> tuple[Path, Path]:
 
 def test_conflicts_are_listed_by_file_and_line_and_all_can_be_taken_back(small: tuple[Path, Path]) -> None:
     top, repo = small
-    change(repo / "params.yaml", "seed: 7", "seed: 9")
-    change(repo / "params.yaml", "threads: 2", "threads: 3")
+    replace_in(repo / "params.yaml", "seed: 7", "seed: 9")
+    replace_in(repo / "params.yaml", "threads: 2", "threads: 3")
     written(repo, {"logo.bin": b"ours\0", "stages/gone.py": "GONE = 2\n", "notes.txt": "ours\n", "README.md": "ours\n"})
     git(repo, "rm", "--quiet", "stages/gate.py")
     git_commit(repo, "ours")

@@ -320,8 +320,7 @@ def add_remote(folder: Path, url: str, endpoint: str | None = None, file: str = 
     """What `dvc remote add --default store` and `dvc remote modify` write into a file of `.dvc/` that names no remote."""
     lines = ["[core]", "    remote = store", "['remote \"store\"']", f'    url = "{url}"']
     lines += [f"    endpointurl = {endpoint}"] if endpoint else []
-    with (folder / ".dvc" / file).open("a", encoding="utf-8") as config:
-        config.write("\n".join(lines) + "\n")
+    append(folder / ".dvc" / file, "\n".join(lines) + "\n")
 
 
 def git(folder: Path, *command: str) -> str:
@@ -342,6 +341,19 @@ def written(folder: Path, files: Mapping[str, str | bytes]) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     return folder
+
+
+def append(file: Path, text: str) -> None:
+    """Write the text at the end of the file."""
+    with file.open("a", encoding="utf-8") as stream:
+        stream.write(text)
+
+
+def replace_in(file: Path, old: str, new: str) -> None:
+    """Replace the first place of a text in the file, which has it."""
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new, 1), encoding="utf-8")
 
 
 def program(file: Path, script: str) -> Path:
