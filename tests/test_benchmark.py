@@ -21,13 +21,13 @@ from ruamel.yaml import YAML
 from hallmark.answer import timed_rows
 from hallmark.answer.parity import Cost
 from hallmark.base.files import ADAPTER, BASE, HOLDOUT, QUANTIZED, write_json
-from hallmark.base.records import read_records, schema, write_records
+from hallmark.base.records import read_records
 from hallmark.model.adapter import TRAINING, weights_in
 from hallmark.params.loader import load_params
 from hallmark.serve.levels import largest_load
 from hallmark.serve.server import free_port, machine
 from tests import hostile
-from tests.rows import record, refused
+from tests.rows import record, refused, write_masked
 from tests.test_model_card import make_adapter, write_gguf
 from tests.tiny import quantize
 from tests.workspace import change_params, make_tiny_workspace, program, report, stage
@@ -46,8 +46,6 @@ def workspace(tmp_path_factory):
 
 def make_benchmark_workspace(folder: Path) -> Path:
     """A workspace with a base, an adapter that changes every answer, and a holdout of ten records."""
-    import polars as pl
-
     # its records are made up, so there are no raw rows to ask again
     folder = make_tiny_workspace(folder, {"benchmark.server.startup_timeout": WAIT, "serve.mask": False})
     (folder / "models").mkdir()
@@ -57,7 +55,7 @@ def make_benchmark_workspace(folder: Path) -> Path:
     write_json(adapter / TRAINING, {"base_precision": "nf4", "weights": weights_in(quantize(base))})
     texts = [f'Order {i} arrived broken. <b>"quoted"</b> {{{{ x }}}} ' * (1 + i % 3) for i in range(10)]
     rows = [record(f"r{i}", text, '{"intent":"refund"}', f"g{i}") for i, text in enumerate(texts)]
-    write_records(folder / "data/split/holdout.parquet", pl.DataFrame(rows, schema=schema()))
+    write_masked(rows, folder / HOLDOUT)
     return folder
 
 

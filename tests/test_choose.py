@@ -15,7 +15,7 @@ import pytest
 from hallmark.base import provenance as prov
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import DEDUPED, HOLDOUT, TRAIN, VALIDATION, write_json
-from hallmark.base.records import schema, write_records
+from hallmark.base.records import schema
 from hallmark.commands import candidates, choice, experiments
 from hallmark.commands import choose as tool
 from hallmark.commands.candidates import Exclusion, Facts, Memory
@@ -24,7 +24,7 @@ from hallmark.model.base_params import HubBase
 from hallmark.params.loader import Params, load_params, merged, resolved
 from stages import compare, gate
 from tests.made_up import outcomes, without_comparators, write_models, write_other_reports
-from tests.rows import record, refused, shipped
+from tests.rows import record, refused, shipped, write_masked
 from tests.tiny import tiny_files
 from tests.workspace import NO_COMPARATORS, ROOT, append, change_params, git_init, run, run_here, spell_out
 
@@ -110,9 +110,8 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "data/raw").mkdir(parents=True)
     (root / "data/raw/mine.jsonl").write_text("{}\n", encoding="utf-8")
     rows = [record(str(number), "my kettle is broken " * (1 + number % 3)) for number in range(6)]
-    records = pl.DataFrame(rows, schema=schema())
-    for file, part in ((DEDUPED, records), (TRAIN, records[:4]), (VALIDATION, records[4:5]), (HOLDOUT, records[5:])):
-        write_records(root / file, part)
+    for file, part in ((DEDUPED, rows), (TRAIN, rows[:4]), (VALIDATION, rows[4:5]), (HOLDOUT, rows[5:])):
+        write_masked(part, root / file)
     return root
 
 
@@ -239,9 +238,8 @@ def edited(base: Path, **values: Any) -> None:
 
 
 def test_memory_is_a_limit(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    records = pl.DataFrame([record(str(number), "my kettle is broken") for number in range(3)], schema=schema())
-    for number, file in enumerate((TRAIN, VALIDATION, HOLDOUT)):
-        write_records(folder / file, records[number : number + 1])
+    for name, file in zip("012", (TRAIN, VALIDATION, HOLDOUT), strict=True):
+        write_masked([record(name, "my kettle is broken")], folder / file)
     monkeypatch.chdir(folder)
     facts, excluded = looked_at(folder, memory_gib=0.001)
     assert facts.memory is not None and facts.memory.limit == 1_073_741

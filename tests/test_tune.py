@@ -9,16 +9,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import BASE, TRAIN, VALIDATION
-from hallmark.base.records import schema, write_records
 from hallmark.commands import tune as tool
 from hallmark.commands.tune import Trial
 from hallmark.params.loader import Params, load_params, resolved
-from tests.rows import record, shipped
+from tests.rows import record, shipped, write_masked
 from tests.workspace import ROOT, change_params, git_init, run, run_here, spell_out
 
 needs_optuna = pytest.mark.skipif(importlib.util.find_spec("optuna") is None, reason="`nox -s tune` installs Optuna")
@@ -59,9 +57,9 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "dvc.yaml").write_text(PIPELINE, encoding="utf-8")
     (root / ".gitignore").write_text("/.hallmark/\n", encoding="utf-8")
     (root / ".dvcignore").write_text("/.hallmark/\n", encoding="utf-8")
-    records = pl.DataFrame([record(str(number), "my kettle is broken") for number in range(32)], schema=schema())
-    for file, part in ((TRAIN, records), (VALIDATION, records[:4])):
-        write_records(root / file, part)
+    records = [record(str(number), "my kettle is broken") for number in range(32)]
+    write_masked(records, root / TRAIN)
+    write_masked(records[:4], root / VALIDATION)
     change_params(root, {"tune.space": SPACE, "tune.startup_trials": 1, "sft.learning_rate": 0.004, "sft.epochs": 1})
     git_init(root)
     return root
@@ -157,8 +155,7 @@ def test_a_draw_is_around_what_params_have(tmp_path: Path, monkeypatch: pytest.M
 
 def test_steps_are_those_that_sft_will_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    TRAIN.parent.mkdir(parents=True)
-    write_records(TRAIN, pl.DataFrame([record(str(number), "my kettle") for number in range(30)], schema=schema()))
+    write_masked((record(str(number), "my kettle") for number in range(30)), TRAIN)
     values = shipped().model_dump(mode="json", by_alias=True)
     values["sft"] |= {"batch_size": 4, "gradient_accumulation_steps": 2, "epochs": 1.5}
     values["sft"] |= {"max_steps": None, "batch_tokens": None}
