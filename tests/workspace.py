@@ -154,9 +154,11 @@ def spell_out(folder: Path) -> None:
 def run(folder: Path, *command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a command in the workspace with the tests' Python first on the path; its output is captured.
 
-    In a folder without the library's sources, as in a stamped repo, it is taken from here, where nothing installed it.
+    In a folder without the library's sources, as in a stamped repo, it is taken from here, where nothing installed it, or
+    from where these tests have it: those of a stamped repo run here too.
     """
-    places = [str(folder), *([] if (folder / "hallmark").exists() else [str(ROOT)])]
+    here = [] if (folder / "hallmark").exists() else [str(ROOT), os.environ.get("PYTHONPATH", str(ROOT))]
+    places = [str(folder), *here]
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     # Tests that it runs measure no coverage: SlipCover would look for the sources that it was given for this repo.
     inherited = {name: value for name, value in os.environ.items() if name != "SLIPCOVER_ENABLED"}
