@@ -13,7 +13,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, InstanceOf, Strict, TypeAdapter, ValidationError
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import BOUGHT, atomic
@@ -25,6 +27,25 @@ LARGEST = 2**53  # of a count
 PARTS = ("key", "model", "text", "calls", "finish", "read", "written", "logprobs", "seconds", "cost")
 
 
+def is_bytes(value: Any) -> bool:
+    """Whether it is a list of bytes as numbers, or None."""
+    return value is None or (isinstance(value, list) and all(type(one) is int and 0 <= one < 256 for one in value))
+
+
+def _logprob(value: list[Any]) -> list[Any]:
+    if len(value) != 3 or not isinstance(value[0], str) or not is_bytes(value[2]):
+        raise ValueError("not a token, its log-probability and its bytes")
+    if type(value[1]) not in (int, float) or value[1] > 0:
+        raise ValueError("not a log-probability")
+    return value
+
+
+Said = InstanceOf[str]  # half a surrogate pair too, which pydantic takes for no text
+Call = Annotated[dict[Literal["name", "arguments"], Said], Field(min_length=2)]
+Count = Annotated[int, Strict(), Field(ge=0, lt=LARGEST)]
+Amount = Count | Annotated[float, Strict(), Field(ge=0, lt=LARGEST)]
+
+
 @dataclass(frozen=True)
 class Bought:
     """One answer as it came, and what it took.
@@ -34,16 +55,16 @@ class Bought:
     probability, its bytes if the token's text is not them] for each token of the answer. `cost`: by the price at that time. None: not known.
     """
 
-    key: str
-    model: str | None  # what the server says that it is
-    text: str
-    calls: list[dict[str, str]] | None
+    key: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    model: Said | None  # what the server says that it is
+    text: Said
+    calls: Annotated[list[Call], Field(min_length=1)] | None
     finish: Literal["stop", "length"]
-    read: int | None
-    written: int | None
-    logprobs: list[list[Any]] | None
-    seconds: float
-    cost: float | None
+    read: Count | None
+    written: Count | None
+    logprobs: list[Annotated[list[Any], AfterValidator(_logprob)]] | None
+    seconds: Amount
+    cost: Amount | None
 
     def line(self) -> bytes:
         """Its line, keys sorted. Half a surrogate pair, which UTF-8 can't hold, stays an escape."""
@@ -52,6 +73,9 @@ class Bought:
         if any("\ud800" <= letter <= "\udfff" for letter in text):
             text = json.dumps(content, sort_keys=True, allow_nan=False)
         return f"{text}\n".encode()
+
+
+FORM = TypeAdapter(Bought)
 
 
 def file_of(name: str) -> Path:
@@ -111,7 +135,13 @@ def content_of(answers: Iterable[Bought]) -> bytes:
 
 def answer_in(line: bytes) -> Bought:
     """The answer in a line; a ValueError, which names the part that is wrong, if there is none."""
-    return _checked(strict_json(line.decode()))
+    value = strict_json(line.decode())
+    if not isinstance(value, dict) or value.keys() != set(PARTS):
+        raise ValueError("other parts than an answer has")
+    try:
+        return FORM.validate_python(value)
+    except ValidationError as error:
+        raise ValueError(str(error.errors(include_url=False, include_input=False)[0]["loc"][0])) from None
 
 
 def is_model(said: str | None, asked: str, accepted: str | None) -> bool:
@@ -132,52 +162,3 @@ def nearest_rank(values: Iterable[float], share: float) -> float:
     """The value that this share of all values is not above."""
     ranked = sorted(values)
     return ranked[max(0, math.ceil(share * len(ranked)) - 1)]
-
-
-def _checked(value: Any) -> Bought:
-    """A ValueError, with the name of the part that is wrong, unless it is one."""
-    if not isinstance(value, dict) or value.keys() != set(PARTS):
-        raise ValueError("other parts than an answer has")
-    key, model, calls, logprobs = value["key"], value["model"], value["calls"], value["logprobs"]
-    good = {
-        "key": isinstance(key, str) and re.fullmatch(r"[0-9a-f]{64}", key) is not None,
-        "model": isinstance(model, str | None),
-        "text": isinstance(value["text"], str),
-        "calls": calls is None or (isinstance(calls, list) and bool(calls) and all(map(_is_call, calls))),
-        "finish": value["finish"] in ("stop", "length"),
-        "read": _is_count(value["read"]),
-        "written": _is_count(value["written"]),
-        "logprobs": logprobs is None or (isinstance(logprobs, list) and all(map(_is_logprob, logprobs))),
-        "seconds": _is_amount(value["seconds"]),
-        "cost": value["cost"] is None or _is_amount(value["cost"]),
-    }
-    if wrong := [name for name, right in good.items() if not right]:
-        raise ValueError(wrong[0])
-    return Bought(**value)
-
-
-def _is_call(value: Any) -> bool:
-    return isinstance(value, dict) and value.keys() == {"name", "arguments"} and all(map(_is_text, value.values()))
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_logprob(value: Any) -> bool:
-    if not isinstance(value, list) or len(value) != 3 or not isinstance(value[0], str) or not is_bytes(value[2]):
-        return False
-    return type(value[1]) in (int, float) and value[1] <= 0
-
-
-def is_bytes(value: Any) -> bool:
-    """Whether it is a list of bytes as numbers, or None."""
-    return value is None or (isinstance(value, list) and all(type(one) is int and 0 <= one < 256 for one in value))
-
-
-def _is_count(value: Any) -> bool:
-    return value is None or (type(value) is int and 0 <= value < LARGEST)
-
-
-def _is_amount(value: Any) -> bool:
-    return type(value) in (int, float) and 0 <= value < LARGEST

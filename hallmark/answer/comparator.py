@@ -62,6 +62,10 @@ class Asked:
     examples: list[list[str]]
 
 
+def own_prompts(questions: Questions) -> Asked:
+    return Asked(list(questions.prompts), [[] for _ in questions.prompts])
+
+
 @dataclass(frozen=True)
 class Means:
     """What a kind needs that does not let the base answer: its own name, and how models answer in this stage."""
@@ -89,9 +93,9 @@ class Comparator(ABC, Generic[S]):
     def words(self, settings: S) -> str:
         """What it is, as a phrase that can follow "against": "the base with 3 examples"."""
 
-    @abstractmethod
     def asked(self, settings: S, questions: Questions) -> Asked:
-        """What it is asked for each record."""
+        """What it is asked for each record: its own prompt, unless a kind writes others."""
+        return own_prompts(questions)
 
     def weights(self, settings: S) -> Path:
         """The folder of the model whose chat template and tokenizer count: the base, unless a kind has its own."""

@@ -22,11 +22,7 @@ Rule = Literal["nearest", "stratified", "fixed"]
 
 def with_examples(questions: Questions, *, count: int, rule: Rule, max_tokens: int) -> Asked:
     """Each record's prompt with as many of `count` examples as fit, the best of them; the best comes last."""
-    from hallmark.base.records import read_records
-
-    train = read_records(TRAIN).rows(named=True)
-    if not train:
-        raise HallmarkError("holds no record", file=TRAIN, remedy="fix the shares under split")
+    train = train_records()
     prompts, shown = [], []
     best = RULES[rule](train, questions, count)
     for prompt, ranked in zip(questions.prompts, best, strict=True):
@@ -34,6 +30,16 @@ def with_examples(questions: Questions, *, count: int, rule: Rule, max_tokens: i
         prompts.append(longer)
         shown.append([train[row]["id"] for row in ranked[:many]])
     return Asked(prompts, shown)
+
+
+def train_records() -> list[Row]:
+    """The training records; a HallmarkError if there are none."""
+    from hallmark.base.records import read_records
+
+    train = read_records(TRAIN).rows(named=True)
+    if not train:
+        raise HallmarkError("holds no record", file=TRAIN, remedy="fix the shares under split")
+    return train
 
 
 def in_words(count: int) -> str:

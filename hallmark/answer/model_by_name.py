@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hallmark.answer.answers import Answer, Answerer
-from hallmark.answer.comparator import Asked, Means, Questions
+from hallmark.answer.comparator import Asked, Means, Questions, own_prompts
 from hallmark.answer.comparators import COMPARATORS
 from hallmark.answer.evaluated_models import WEIGHTS, own_answerers
 from hallmark.answer.params import Eval
@@ -31,7 +31,7 @@ def asked_of(settings: Eval, model: str, questions: Questions) -> Asked:
     """What a model is asked: of base and tuned the records' own prompts, of a comparator what its kind makes of them."""
     comparator = settings.comparators.get(model)
     if comparator is None:
-        return Asked(list(questions.prompts), [[] for _ in questions.prompts])
+        return own_prompts(questions)
     return COMPARATORS[comparator.kind].asked(comparator, questions)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from hallmark.answer.answers import Answerer
-from hallmark.answer.comparator import Asked, Comparator, ComparatorSettings, Means, Questions
+from hallmark.answer.comparator import Comparator, ComparatorSettings, Means
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import QUANTIZED, json_bytes, sha256_file
 from hallmark.base.model_folder import check_files, weight_files
@@ -54,10 +54,6 @@ class Adapter(Comparator[AdapterSettings]):
     def words(self, settings: AdapterSettings) -> str:
         """Where it is."""
         return f"the adapter in {settings.folder}"
-
-    def asked(self, settings: AdapterSettings, questions: Questions) -> Asked:
-        """The records' own prompts."""
-        return Asked(list(questions.prompts), [[] for _ in questions.prompts])
 
     def weights(self, settings: AdapterSettings) -> Path:
         weights = QUANTIZED if settings.base is None else Path(settings.base)

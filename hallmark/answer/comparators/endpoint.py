@@ -214,13 +214,8 @@ def requests_for(settings: EndpointSettings, prompts: Sequence[Prompt], task: Ta
     if settings.structured:
         from hallmark.answer.endpoint import answer_schema, response_format
 
-        if not task.is_json or task.schema is None:
-            raise HallmarkError(
-                f"an API can't be told how to constrain a {task.kind} task",
-                param="eval.comparators",
-                remedy="set the comparator's structured to false",
-            )
-        common["response_format"] = response_format(answer_schema(task))
+        schema = answer_schema(task, "eval.comparators", "set the comparator's structured to false")
+        common["response_format"] = response_format(schema)
     common = {name: value for name, value in (common | settings.fields).items() if value is not None}
     common |= {"model": settings.model, "stream": False}
     url = settings.url.rstrip("/")

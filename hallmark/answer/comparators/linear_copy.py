@@ -14,11 +14,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from hallmark.answer.answers import Answer, Answerer, Prompt
-from hallmark.answer.comparator import Asked, Comparator, ComparatorSettings, Questions
+from hallmark.answer.comparator import Comparator, ComparatorSettings
 from hallmark.answer.imitation import Imitation
 from hallmark.answer.predictions import readable
-from hallmark.base.errors import HallmarkError
-from hallmark.base.files import TRAIN
 from hallmark.base.params import Positive
 
 if TYPE_CHECKING:
@@ -69,18 +67,12 @@ class LinearCopy(Comparator[LinearCopySettings]):
         several = f" {settings.neighbours}" if settings.neighbours > 1 else ""
         return f"a rule that copies from the{several} nearest training record{'s' if several else ''}"
 
-    def asked(self, settings: LinearCopySettings, questions: Questions) -> Asked:
-        """The records' own prompts."""
-        return Asked(list(questions.prompts), [[] for _ in questions.prompts])
-
     def answerer(self, settings: LinearCopySettings, base: Callable[[], Answerer], means: Means) -> Answerer:
         """The rule, learned from train."""
+        from hallmark.answer.examples import train_records
         from hallmark.answer.params import Classical
-        from hallmark.base.records import read_records
 
-        train = read_records(TRAIN).rows(named=True)
-        if not train:
-            raise HallmarkError("holds no record", file=TRAIN, remedy="fix the shares under split")
+        train = train_records()
         known = [readable(row) for row in train]
         return Imitator(
             Imitation(
