@@ -33,10 +33,10 @@ from hallmark.serve.bench import (
     Level,
     connect,
     failed,
+    largest_load,
     progress_of,
     unanswered,
 )
-from hallmark.serve.levels import largest_load
 from hallmark.serve.load import Outcome
 from hallmark.serve.server import Server, free_ports, machine, served
 

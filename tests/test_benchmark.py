@@ -24,7 +24,7 @@ from hallmark.base.files import ADAPTER, BASE, HOLDOUT, QUANTIZED, write_json
 from hallmark.base.records import read_records
 from hallmark.model.adapter import TRAINING, weights_in
 from hallmark.params.loader import load_params
-from hallmark.serve.levels import largest_load
+from hallmark.serve.bench import largest_load
 from hallmark.serve.server import free_port, machine
 from tests import hostile
 from tests.rows import record, refused, write_masked

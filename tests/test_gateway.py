@@ -17,8 +17,9 @@ from hypothesis.strategies import DrawFn
 from hallmark.base.errors import HallmarkError
 from hallmark.base.key import pseudonym
 from hallmark.base.refusal import Refusal
+from hallmark.serve import front
 from hallmark.service.gateway import app as app_module
-from hallmark.service.gateway import limits
+from hallmark.service.gateway import judging
 from hallmark.service.gateway.callers import Keys, is_loopback, read_keys
 from hallmark.service.traces.trace import new_id
 from tests import hostile
@@ -300,7 +301,7 @@ def test_a_body_is_bounded_in_size_however_it_comes() -> None:
 
 
 def test_a_slow_body_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "BODY_SECONDS", 0.2)
+    monkeypatch.setattr(front, "BODY_SECONDS", 0.2)
 
     async def slow() -> AsyncIterator[bytes]:
         while True:
@@ -477,14 +478,14 @@ def test_a_judgement_is_bounded_in_size_and_a_caller_in_their_number(
 ) -> None:
     large = {"trace_id": TRACE, "verdict": "corrected", "target": TICKET | {"issues": ["x" * 10**6]}}
     error_of(judge(gateway, large), 413, "request_too_large")
-    monkeypatch.setattr(limits, "JUDGED_AT_ONCE", 5.0)
-    monkeypatch.setattr(limits, "JUDGED_A_SECOND", 1e-6)
+    monkeypatch.setattr(judging, "JUDGED_AT_ONCE", 5.0)
+    monkeypatch.setattr(judging, "JUDGED_A_SECOND", 1e-6)
     statuses = [judge(gateway, {"trace_id": TRACE, "verdict": "accepted"}).status_code for _ in range(7)]
     assert statuses == [202] * 5 + [429] * 2
     assert len(gateway.kept.feedback) == 5
     now = [0.0]
-    judgements = limits.Judgements(lambda: now[0])
-    monkeypatch.setattr(limits, "JUDGED_A_SECOND", 10.0)
+    judgements = judging.Judgements(lambda: now[0])
+    monkeypatch.setattr(judging, "JUDGED_A_SECOND", 10.0)
     for _ in range(5):
         judgements.check("ada")
     judgements.check("bob")

@@ -25,12 +25,12 @@ from hallmark.base.markup import Markup
 from hallmark.base.refusal import Refusal
 from hallmark.mask.restoring import Masked
 from hallmark.params.service import Serve
+from hallmark.serve import front
 from hallmark.serve.chat_request import ChatRequest, Message, read_as, read_request, unsupported
 from hallmark.service.gateway import responses
 from hallmark.service.gateway.callers import check_sender, customer, read_keys
 from hallmark.service.gateway.exchange import Answered, Asked, Traces
-from hallmark.service.gateway.judging import FEEDBACK_BYTES, Judgement, masked_target
-from hallmark.service.gateway.limits import Judgements, Slots, read_body
+from hallmark.service.gateway.judging import FEEDBACK_BYTES, Judgement, Judgements, masked_target
 from hallmark.service.gateway.masking import MaskPool
 from hallmark.service.gateway.metrics import CONTENT_TYPE, Metrics
 from hallmark.service.gateway.models import Served
@@ -54,15 +54,11 @@ def app(gateway: Gateway) -> Starlette:
         "health": ("GET", "/health", gateway.health),
         "metrics": ("GET", "/metrics", gateway.metrics_shown),
     }
-    known = ", ".join(f"{method} {path}" for method, path, _ in methods.values())
     allowed = {path: method for method, path, _ in methods.values()}
 
     async def elsewhere(request: Request) -> Response:
         gateway.check_sender(request)
-        if (method := allowed.get(path := request.scope["path"])) is not None:
-            message = f"{path} is asked by {method}"
-            raise Refusal(405, "method_not_allowed", message, headers={"allow": method})
-        raise Refusal(404, "unknown_url", f"there are only {known}")
+        raise front.elsewhere(request.scope["path"], allowed)
 
     async def unrouted(request: Request, _: Exception) -> Response:
         return await endpoint("other", elsewhere, gateway.metrics)(request)
@@ -98,9 +94,8 @@ class Gateway:
         self.keys = read_keys(self.serve)
         limits = self.serve.limits
         each = limits.under_way_per_key if self.keys else None
-        self.slots = Slots(limits.under_way, each, lambda count: self.metrics.gauge("hallmark_under_way", count))
+        self.slots = front.Slots(limits.under_way, each, lambda count: self.metrics.gauge("hallmark_under_way", count))
         self.judgements = Judgements()
-        self.started = int(time.time())
 
     @asynccontextmanager
     async def running(self, _: Starlette) -> AsyncIterator[None]:
@@ -130,8 +125,8 @@ class Gateway:
         """Whether there is a model that answers, and what each server does. It needs no key."""
         self.check_sender(request)
         if not self.models.names:
-            return responses.json_response({"status": "no model answers yet"}, 503, RETRY)
-        return responses.json_response({"status": "ok", "servers": self.models.servers})
+            return front.json_response({"status": "no model answers yet"}, 503, RETRY)
+        return front.json_response({"status": "ok", "servers": self.models.servers})
 
     async def metrics_shown(self, request: Request) -> Response:
         self.caller(request)
@@ -139,15 +134,14 @@ class Gateway:
 
     async def models_listed(self, request: Request) -> Response:
         self.caller(request)
-        entry = {"object": "model", "created": self.started, "owned_by": "hallmark"}
-        return responses.json_response({"object": "list", "data": [{"id": name} | entry for name in self.models.names]})
+        return front.models_listed(self.models.names)
 
     async def chat(self, request: Request) -> Response:
         start, now, limits = time.monotonic(), datetime.now(UTC), self.serve.limits
         caller = self.caller(request)
         group = customer(request, self.serve.routing.group_header, self.names_key)
         with self.slots.taken(caller):
-            body = await read_body(request, limits.body_bytes)
+            body = await front.read_body(request, limits.body_bytes)
             exchange = self._exchange(body, caller, group, start, now)
             return await unless_gone(request.receive, exchange)
 
@@ -204,8 +198,7 @@ class Gateway:
     def _check(self, chat: ChatRequest) -> None:
         limit = self.serve.limits.answer_tokens
         if chat.model not in self.models.names:
-            known = ", ".join(f"'{name}'" for name in self.models.names)
-            raise Refusal(404, "model_not_found", f"there is no such model; the models here: {known}", "model")
+            raise front.unknown_model(self.models.names)
         if chat.logprobs:
             raise unsupported("logprobs", "log-probabilities would be those of the masked answer, not of yours")
         if (chat.answer_tokens or 0) > limit:
@@ -259,7 +252,7 @@ class Gateway:
             raise Refusal(404, "traces_off", message)
         self.judgements.check(caller)
         with self.slots.taken(caller):
-            judgement = read_as(Judgement, await read_body(request, FEEDBACK_BYTES))
+            judgement = read_as(Judgement, await front.read_body(request, FEEDBACK_BYTES))
             self.keys.check_own(judgement.trace_id, caller)
             with _masking():
                 target = await masked_target(judgement, self.masking, self.task, self.markup)
@@ -272,7 +265,7 @@ class Gateway:
                 raise Refusal(503, "not_kept", problem, headers=RETRY) from None
         self.metrics.count("hallmark_feedback_total", verdict=verdict)
         accepted = {"object": "feedback", "trace_id": name, "verdict": verdict}
-        return responses.json_response(accepted, 202)
+        return front.json_response(accepted, 202)
 
 
 async def _aside(large: bool, work: Callable[[], Result]) -> Result:

@@ -25,6 +25,7 @@ from hallmark.base.refusal import Refusal
 from hallmark.base.visible import MOST_NAME, hidden_at, shows
 from hallmark.mask.second_check import in_name
 from hallmark.params.service import Serve
+from hallmark.serve import front
 
 SHORTEST = 16  # characters: a shorter key could be guessed
 HEAD_BYTES = 2**14  # of line and headers: the server itself counts only what comes in more than one piece
@@ -127,23 +128,15 @@ def _mark(head: str, secret: bytes) -> str:
 
 
 def check_sender(request: Request, host: str, *, keyed: bool) -> None:
-    """Refuse what a page in a browser could send: by its origin, or by a name that it has made lead here.
-
-    With API keys, any name is taken, since a proxy may stand in front and no page knows a key.
-    """
+    """Refuse what a page in a browser could send. With API keys, any name of this host is taken: a proxy may stand in front,
+    and no page knows a key."""
     path = len(request.scope["raw_path"]) + len(request.scope["query_string"])
     if path + sum(len(name) + len(value) + 4 for name, value in request.headers.raw) > HEAD_BYTES:
         raise Refusal(431, "headers_too_large", "the request's line and headers are too long")
-    if "origin" in request.headers:
-        raise Refusal(403, "origin_not_allowed", "pages in a browser may not use this server")
-    if keyed:
-        return
     port = (request.scope.get("server") or (host, None))[1]
     names = dict.fromkeys(("127.0.0.1", "localhost", "[::1]", f"[{host}]" if ":" in host else host))
-    allowed = [f"{name}{end}" for end in ([f":{port}", ""] if port == 80 else [f":{port}"]) for name in names]
-    given = [value.lower() for value in request.headers.getlist("host")]
-    if len(given) != 1 or given[0] not in allowed:
-        raise Refusal(421, "wrong_host", f"without API keys, this server answers only as {allowed[0]}")
+    allowed = None if keyed else front.hosts([*names], port)
+    front.check_sender(request, allowed, "without API keys, this server")
 
 
 def customer(request: Request, header: str, key: bytes | None) -> str | None:

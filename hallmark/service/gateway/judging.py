@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Annotated, Any
 
@@ -11,16 +13,36 @@ from hallmark.base.markup import Markup
 from hallmark.base.reading import NotJsonError, strict_json
 from hallmark.base.refusal import Refusal
 from hallmark.serve.chat_request import Message, Strict, plain, without_markup
+from hallmark.serve.front import too_many
 from hallmark.service.gateway.masking import MaskPool
 from hallmark.service.traces.trace import Verdict
 from hallmark.task.task import Task
 
 FEEDBACK_BYTES = 2**16  # largest body
+JUDGED_A_SECOND, JUDGED_AT_ONCE = 10.0, 100.0  # judgements by one caller
 Trace = Annotated[
     str,
     StringConstraints(pattern=r"^(tr|chatcmpl)-[0-9a-f]{32}$"),
     AfterValidator(lambda trace: trace.replace("chatcmpl-", "tr-", 1)),  # the id of a response names its trace, too
 ]
+
+
+class Judgements:
+    """How often a caller has judged lately. Counted by this process alone."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._left: dict[str, tuple[float, float]] = {}  # of each caller, and when that was; callers are few and known
+
+    def check(self, caller: str) -> None:
+        """Take one of those that a caller may make now; a Refusal if there is none left."""
+        now = self._now()
+        left, before = self._left.get(caller, (JUDGED_AT_ONCE, now))
+        left = min(JUDGED_AT_ONCE, left + (now - before) * JUDGED_A_SECOND)
+        if left < 1:
+            self._left[caller] = (left, now)
+            raise too_many(f"more than {JUDGED_A_SECOND:g} judgements a second by one caller")
+        self._left[caller] = (left - 1, now)
 
 
 class Judgement(Strict):

@@ -9,9 +9,7 @@ import asyncio
 import json
 import logging
 import time
-import traceback
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
@@ -19,6 +17,7 @@ from starlette.responses import Response
 
 from hallmark.base.refusal import Refusal
 from hallmark.mask.restoring import Masked
+from hallmark.serve import front
 from hallmark.serve.chat_request import ChatRequest, unsupported
 from hallmark.service.gateway.exchange import Answered
 from hallmark.service.gateway.metrics import Metrics
@@ -58,7 +57,7 @@ def answer(answered: Answered, masked: Masked, chat: ChatRequest) -> Response:
     headers = headers_of(answered)
     if not chat.stream:
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
-        return json_response(head | {"choices": [choice], "usage": usage}, headers=headers)
+        return front.json_response(head | {"choices": [choice], "usage": usage}, headers=headers)
     head["object"] = "chat.completion.chunk"
     calls = [{"index": at} | call for at, call in enumerate(message.get("tool_calls", []))]
     delta = message | ({"tool_calls": calls} if calls else {})
@@ -104,11 +103,6 @@ def headers_of(answered: Answered) -> dict[str, str]:
     return headers | ({REVIEW: answered.reason} if answered.outcome == "handed_over" else {})
 
 
-def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """A JSON document in ASCII, so that half of a surrogate pair, which a model server may send, can't break it."""
-    return Response(json.dumps(value), status, headers, media_type="application/json")
-
-
 def endpoint(name: str, handle: Handle, metrics: Metrics) -> Handle:
     """`handle` in its frame."""
 
@@ -119,14 +113,14 @@ def endpoint(name: str, handle: Handle, metrics: Metrics) -> Handle:
         except Refusal as refusal:
             response = _refused(name, refusal, metrics)
             if refusal.__cause__ is not None:
-                _note(refusal.__cause__)
+                front.note(refusal.__cause__, log)
         except ClientDisconnect:
             response = Response(status_code=GONE)  # which nobody reads
         except asyncio.CancelledError:  # the time to stop in is over
             stopping = Refusal(503, "stopping", "this gateway is stopping; ask again", headers=RETRY)
             response = _refused(name, stopping, metrics)
         except Exception as error:
-            _note(error)
+            front.note(error, log)
             response = _refused(name, Refusal(500, "server_error", "the gateway failed"), metrics)
         metrics.count("hallmark_requests_total", endpoint=name, status=response.status_code)
         metrics.observe("hallmark_request_seconds", time.monotonic() - start, endpoint=name)
@@ -161,10 +155,4 @@ async def _hung_up(receive: Callable[[], Awaitable[MutableMapping[str, Any]]]) -
 
 def _refused(name: str, refusal: Refusal, metrics: Metrics) -> Response:
     metrics.count("hallmark_errors_total", endpoint=name, code=refusal.code)
-    return Response(refusal.body(), refusal.status, refusal.headers, media_type="application/json")
-
-
-def _note(error: BaseException) -> None:
-    """Log what failed and where; its message may quote a request, so that is left out."""
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    log.error("%s at %s, line %s", type(error).__name__, Path(place.filename).name, place.lineno)
+    return front.refused(refusal)
