@@ -17,9 +17,9 @@ from dataclasses import asdict
 from typing import Any
 
 from hallmark.answer.answers import prompts_of
+from hallmark.answer.artefact_sample import body_of, drawn_rows, rows_with_room
 from hallmark.answer.parity import Live
 from hallmark.answer.shipped import Shipped, read_evaluated
-from hallmark.answer.timed_rows import body_of, drawn_rows, rows_with_room
 from hallmark.base.compute import set_up
 from hallmark.base.files import ADAPTER, HOLDOUT, REPORTS, write_json
 from hallmark.base.machine import stamp

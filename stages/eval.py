@@ -22,9 +22,8 @@ from hallmark.answer.answers import UNREAD, check_read, prompts_of
 from hallmark.answer.comparator import Questions
 from hallmark.answer.confidence import sure_of
 from hallmark.answer.evaluated_models import WEIGHTS
-from hallmark.answer.examiner import Examiner
 from hallmark.answer.fair_order import fair_order
-from hallmark.answer.model_by_name import about, answerers, asked_of, weights_of
+from hallmark.answer.model_by_name import Examiner, about, answerers, asked_of, weights_of
 from hallmark.answer.params import HfEngine
 from hallmark.answer.predictions import prediction
 from hallmark.answer.scoring import Scorer

@@ -28,25 +28,15 @@ from hallmark.base.errors import HallmarkError, run_stage
 from hallmark.base.files import REPORTS, write_json, write_text
 from hallmark.base.outcomes import FAILURES
 from hallmark.base.reports import Report
+from hallmark.judge import quality_rules as quality
+from hallmark.judge import shipped_rules as shipped
 from hallmark.judge.benchmarked import Benchmark, Level, Served
 from hallmark.judge.cascade import CascadeReport
 from hallmark.judge.comparison import Comparison
-from hallmark.judge.data_rules import enough, holdout_rule, leaks_rule
 from hallmark.judge.judge import Judge
 from hallmark.judge.params import Gate
-from hallmark.judge.quality_rules import baseline, ceiling_rule, floor_rule, growth_rule, lead_rule, paired_judge
 from hallmark.judge.recount import Frozen, recount
 from hallmark.judge.reported import TRAINED, headline
-from hallmark.judge.shipped_rules import (
-    coverage_rule,
-    errors_rule,
-    latency_rule,
-    live_floor_rule,
-    live_lost_rule,
-    parity_rule,
-    risk_rule,
-    throughput_rule,
-)
 from hallmark.judge.verdict import SHIPS, Rule, Verdict, overall, tell, words
 from hallmark.params.loader import Params, load_params
 
@@ -63,14 +53,14 @@ def run(params: Params) -> Verdict:
     comparison, report = read_comparison(frozen), Report("benchmark")
     benchmark, tuned = report.as_(Benchmark), report.as_(Served, "models", "tuned").levels
     rules = [
-        enough("records", comparison.records, params.gate.min_records),
-        enough("groups", comparison.groups, params.gate.min_groups),
+        quality.enough("records", comparison.records, params.gate.min_records),
+        quality.enough("groups", comparison.groups, params.gate.min_groups),
         *quality_rules(params.gate, comparison),
         *serving_rules(params.gate, tuned, benchmark.taken()),
         *shipped_rules(params.gate, report.as_(Parity, "parity")),
         *cascade_rules(params.gate),
-        leaks_rule(leaks, params.gate.data.leaks),
-        holdout_rule(frozen),
+        quality.leaks_rule(leaks, params.gate.data.leaks),
+        quality.holdout_rule(frozen),
     ]
     rules = [replace(rule, waiver=params.gate.waive.get(rule.name)) for rule in sorted(rules, key=gravity)]
     verdict = overall((rule.outcome, rule.waiver is not None) for rule in rules)
@@ -111,45 +101,45 @@ def quality_rules(gate: Gate, comparison: Comparison) -> Iterator[Rule]:
     A rule about the tuned model alone counts all records; one that compares it with another, those that both answered.
     """
     for name, margin in gate.superiority.items():
-        yield lead_rule("superiority", name, margin, gate, comparison)
+        yield quality.lead_rule("superiority", name, margin, gate, comparison)
     for name, margin in gate.non_inferiority.items():
-        yield lead_rule("non_inferiority", name, margin, gate, comparison)
+        yield quality.lead_rule("non_inferiority", name, margin, gate, comparison)
     judge = Judge(gate, comparison.records, comparison.groups)
     for name, least in gate.floors.items():
-        yield floor_rule(name, least, comparison, judge)
+        yield quality.floor_rule(name, least, comparison, judge)
     for kind, most in gate.ceilings.items():
-        yield ceiling_rule(kind, most, comparison, judge)
-    against = baseline(gate.margins_against, "margins_against", comparison)
-    judge = paired_judge(gate, against, comparison)
+        yield quality.ceiling_rule(kind, most, comparison, judge)
+    against = quality.baseline(gate.margins_against, "margins_against", comparison)
+    judge = quality.paired_judge(gate, against, comparison)
     for kind, margin in gate.margins.items():
-        yield growth_rule(kind, margin, against, judge)
+        yield quality.growth_rule(kind, margin, against, judge)
 
 
 def serving_rules(gate: Gate, levels: list[Level], taken: str) -> Iterator[Rule]:
     """Latency and throughput of the tuned model at the first load, its errors at all loads, and when and where measured."""
     limits = gate.serving
     for rule in (
-        latency_rule(levels[0], limits.latency_p95_s),
-        throughput_rule(levels[0], limits.requests_per_second),
-        errors_rule(levels, limits.error_rate),
+        shipped.latency_rule(levels[0], limits.latency_p95_s),
+        shipped.throughput_rule(levels[0], limits.requests_per_second),
+        shipped.errors_rule(levels, limits.error_rate),
     ):
         yield replace(rule, note=f"{taken[0].upper()}{taken[1:]}. {rule.note}".strip())
 
 
 def shipped_rules(gate: Gate, parity: Parity) -> Iterator[Rule]:
     """What ships, and what callers get, may not answer worse than what was evaluated; a floor on exact match holds for callers too."""
-    yield parity_rule(gate, parity)
-    yield live_lost_rule(gate, parity.live)
+    yield shipped.parity_rule(gate, parity)
+    yield shipped.live_lost_rule(gate, parity.live)
     if (least := gate.floors.get("exact_match")) is not None:
-        yield live_floor_rule(gate, parity.live, least)
+        yield shipped.live_floor_rule(gate, parity.live, least)
 
 
 def cascade_rules(gate: Gate) -> Iterator[Rule]:
     """The cascade on the holdout, at its threshold: enough answers go out, and few of them are wrong."""
     if gate.cascade is not None:
         report = Report("cascade").as_(CascadeReport)
-        yield coverage_rule(gate, report, gate.cascade.least_coverage)
-        yield risk_rule(gate, report, gate.cascade.largest_risk)
+        yield shipped.coverage_rule(gate, report, gate.cascade.least_coverage)
+        yield shipped.risk_rule(gate, report, gate.cascade.largest_risk)
 
 
 def main(arguments: argparse.Namespace) -> None:

@@ -18,7 +18,7 @@ import psutil
 import pytest
 from ruamel.yaml import YAML
 
-from hallmark.answer import timed_rows
+from hallmark.answer import artefact_sample
 from hallmark.answer.parity import Cost
 from hallmark.base.files import ADAPTER, BASE, HOLDOUT, QUANTIZED, write_json
 from hallmark.base.records import read_records
@@ -295,11 +295,11 @@ def generate(workspace: Path, messages: list[dict[str, str]], tokens: int) -> st
 
 
 def test_prompts_without_room_for_a_timed_answer_are_not_timed(monkeypatch):
-    monkeypatch.setattr(timed_rows, "room_in", lambda _: len)  # of made-up prompts, as long as their room
+    monkeypatch.setattr(artefact_sample, "room_in", lambda _: len)  # of made-up prompts, as long as their room
     prompts = ["x" * room for room in (50, 90, 200)]
-    assert timed_rows.rows_with_room(prompts, 60, 100) == ([1, 2], [2])
+    assert artefact_sample.rows_with_room(prompts, 60, 100) == ([1, 2], [2])
     with refused():
-        timed_rows.rows_with_room(prompts, 60, 300)
+        artefact_sample.rows_with_room(prompts, 60, 300)
 
 
 def test_the_largest_load_is_the_last_before_the_objective_breaks():

@@ -1,22 +1,63 @@
-"""The sample of the holdout that everything that ships answers, and how its answers are compared with the evaluated ones.
+"""Which records of the holdout a benchmark times, the sample that everything that ships answers, and what is not as evaluated.
 
-Those are in reports/eval/tuned/predictions.jsonl. An artefact may write another text for a good reason (its weights are
+What was evaluated is in reports/eval/tuned/predictions.jsonl. An artefact may write another text for a good reason (its weights are
 rounded, it answers in other batches); what matters is whether it gets fewer records right.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from hallmark.answer.answers import Prompt, room_in
 from hallmark.answer.parity import WORDS, Artefact, Changes, Parity, changes
 from hallmark.answer.predictions import bootstrap_of, readable
 from hallmark.answer.scoring import Scorer
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import BASE, HOLDOUT
 from hallmark.task.predictions import Prediction
 
 if TYPE_CHECKING:
     from hallmark.params.loader import Params
+
+log = logging.getLogger("benchmark")
+
+
+def rows_with_room(prompts: list[Prompt], evaluated: int, timed: int) -> tuple[list[int], list[int]]:
+    """The rows whose prompts leave room for an answer of that many tokens in the base's context, and for a timed one too."""
+    room = list(map(room_in(BASE), prompts))
+    known = [row for row, left in enumerate(room) if left >= evaluated]
+    timeable = [row for row in known if room[row] >= timed]
+    if len(timeable) < len(prompts):
+        words = f"{len(prompts) - len(timeable)} of {len(prompts)} prompts leave no room for {max(evaluated, timed)} tokens in the base's context"
+        if not timeable:
+            raise HallmarkError(
+                words,
+                file=HOLDOUT,
+                param="benchmark.max_tokens, eval.max_new_tokens",
+                remedy="lower them, or take a base that reads more",
+            )
+        log.warning("%s: they are not timed", words)
+    return known, timeable
+
+
+def drawn_rows(records: int, count: int) -> tuple[list[int], list[int]]:
+    """Which of the holdout's records are timed, `count` of them, and which are left to warm a server up.
+
+    The timed ones are spread evenly over the holdout, and repeated if it has too few records.
+    """
+    if not records:
+        raise HallmarkError("holds no record", file=HOLDOUT, remedy="give more data, or raise split.holdout")
+    step = max(1.0, records / count)
+    timed = [int(i * step) % records for i in range(count)]
+    return timed, sorted(set(range(records)) - set(timed)) or timed
+
+
+def body_of(prompt: Prompt) -> dict[str, Any]:
+    """What a record asks, as a request has it."""
+    return {"messages": prompt.messages} | ({"tools": prompt.tools} if prompt.tools else {})
 
 
 def drawn(groups: Sequence[str], count: int, first: Sequence[int] = ()) -> list[int]:

@@ -27,14 +27,13 @@ def sbom(params: Params, subjects: dict[str, str], dependencies: list[dict[str, 
     from cyclonedx.output.json import JsonV1Dot6
     from packageurl import PackageURL
 
-    def hashes(entry: dict[str, Any]) -> list[HashType]:
-        return [HashType(alg=HashAlgorithm.SHA_256, content=entry["digest"]["sha256"])]
+    def file_of(name: str, sha256: str, kind: ComponentType = ComponentType.FILE, **more: Any) -> Component:
+        hashes = [HashType(alg=HashAlgorithm.SHA_256, content=sha256)]
+        prefix = "data" if kind is ComponentType.DATA else "file"
+        return Component(type=kind, name=name, bom_ref=f"{prefix}:{name}", hashes=hashes, **more)
 
-    def part(files: list[dict[str, Any]]) -> list[Component]:
-        return [
-            Component(type=ComponentType.FILE, name=file["name"], bom_ref=f"file:{file['name']}", hashes=hashes(file))
-            for file in files
-        ]
+    def files_of(*roles: str, kind: ComponentType = ComponentType.FILE) -> list[Component]:
+        return [file_of(entry["name"], entry["digest"]["sha256"], kind) for entry in of(*roles)]
 
     def of(*roles: str) -> list[dict[str, Any]]:
         return [entry for entry in dependencies if entry["annotations"]["role"] in roles]
@@ -46,22 +45,18 @@ def sbom(params: Params, subjects: dict[str, str], dependencies: list[dict[str, 
         version=of("base model")[0]["annotations"]["revision"],
         bom_ref="base",
         licenses=licences,
-        components=part(of("base weights")),
+        components=files_of("base weights"),
     )
     data = [
-        Component(
-            type=ComponentType.DATA,
-            name=entry["name"],
-            bom_ref=f"data:{entry['name']}",
-            hashes=hashes(entry),
+        file_of(
+            entry["name"],
+            entry["digest"]["sha256"],
+            ComponentType.DATA,
             properties=[Property(name="hallmark:role", value=entry["annotations"]["role"])],
         )
         for entry in of("raw data", "split", "data", "holdout lock")
     ]
-    ours = [
-        Component(type=ComponentType.LIBRARY, name=file["name"], bom_ref=f"file:{file['name']}", hashes=hashes(file))
-        for file in of("library")
-    ]
+    ours = files_of("library", kind=ComponentType.LIBRARY)
     libraries = [
         Component(
             type=ComponentType.LIBRARY,
@@ -79,7 +74,7 @@ def sbom(params: Params, subjects: dict[str, str], dependencies: list[dict[str, 
         bom_ref="adapter",
         description=params.certify.intended_use.strip(),
         licenses=licences,
-        components=part([{"name": name, "digest": {"sha256": sha256}} for name, sha256 in sorted(subjects.items())]),
+        components=[file_of(name, sha256) for name, sha256 in sorted(subjects.items())],
         pedigree=Pedigree(ancestors=[Component(type=ComponentType.MACHINE_LEARNING_MODEL, name=params.base.name)]),
     )
     metadata = BomMetaData(component=adapter)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
+from hallmark.base.rows import files_of, read_rows
 from hallmark.data.conversations import ROLES, text_in
 from hallmark.service.traces.trace import Verdict
 
@@ -78,6 +81,11 @@ class Logged:
     def shown(self) -> str | None:
         """The answer that the caller got."""
         return self.fallback if self.fallback is not None else self.answer
+
+
+def rows_below(path: Path) -> Iterator[tuple[Path, int, dict[str, Any]]]:
+    """(file, number, row) of all rows in a log: one file, or a folder of them."""
+    return ((file, number, row) for file in files_of(path) for number, row in read_rows(file))
 
 
 def messages_of(value: Any) -> list[Message]:

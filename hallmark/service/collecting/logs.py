@@ -23,10 +23,10 @@ from typing import Any
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.reading import NotJsonError, is_folder, strict_json
-from hallmark.base.rows import files_of, read_rows
+from hallmark.base.rows import read_rows
 from hallmark.data.nested import value_at
 from hallmark.params.service import Collect
-from hallmark.service.collecting.logged import LeftOutError, Logged, Said, message_of, messages_of
+from hallmark.service.collecting.logged import LeftOutError, Logged, Said, message_of, messages_of, rows_below
 from hallmark.service.collecting.otel import ANSWERED, ASKED, is_otel, otel
 from hallmark.service.traces.store import read_feedback, read_traces
 from hallmark.service.traces.trace import Feedback, Verdict
@@ -235,15 +235,14 @@ def _is_openai(row: Row) -> bool:
 
 def _openai(path: Path) -> Iterator[Row]:
     """Each row with a `request` and a `response`: a stored completion is both."""
-    for file in files_of(path):
-        for number, row in read_rows(file):
-            entry = row if "request" in row else row | {"request": row, "response": row}
-            response: Any = entry.get("response")
-            if problem := _wrong(entry["request"], response):
-                field, what, remedy = problem
-                raise HallmarkError(what, file=file, row=number, field=field, remedy=remedy)
-            failed = response and "error" in response
-            yield entry | {"response": response | {"choices": None}} if failed else entry
+    for file, number, row in rows_below(path):
+        entry = row if "request" in row else row | {"request": row, "response": row}
+        response: Any = entry.get("response")
+        if problem := _wrong(entry["request"], response):
+            field, what, remedy = problem
+            raise HallmarkError(what, file=file, row=number, field=field, remedy=remedy)
+        failed = response and "error" in response
+        yield entry | {"response": response | {"choices": None}} if failed else entry
 
 
 def _wrong(request: Any, response: Any) -> tuple[str, str, str] | None:
@@ -276,33 +275,28 @@ def _langfuse(path: Path) -> Iterator[Row]:
     """
     judged: dict[str, Row] = defaultdict(dict)  # by the id of a trace or an observation
     corrected: dict[str, Any] = {}
-    for file in files_of(path):
-        for number, row in read_rows(file):
-            if _is_score(row):
-                place = _first(row, ("observation_id", "observationId", "trace_id", "traceId"))
-                if not isinstance(place, str):
-                    continue
-                if CORRECTION in (row.get("data_type"), row.get("dataType")):
-                    corrected[place] = _first(row, ("string_value", "stringValue", "value"))
-                else:
-                    judged[place][str(row["name"])] = row.get("value")
-            elif not _is_langfuse(row):
-                raise HallmarkError(
-                    "neither a trace, nor an observation, nor a score of Langfuse",
-                    file=file, row=number, remedy="export traces or observations with their input and output",
-                )  # fmt: skip
-    for file in files_of(path):
-        for number, row in read_rows(file):
-            if not _is_score(row) and row.get("type") in (None, "GENERATION"):
-                if not isinstance(row["id"], str):
-                    raise HallmarkError(
-                        "not a text", file=file, row=number, field="id", remedy="export the table again"
-                    )
-                entry = {name: _decoded(value) for name, value in row.items()} | {"id": row["id"]}
-                places = [row["id"], str(_first(row, ("traceId", "trace_id")))]
-                entry["judged"] = next((judged[place] for place in places if place in judged), {})
-                entry["corrected"] = next((corrected[place] for place in places if place in corrected), None)
-                yield entry
+    for file, number, row in rows_below(path):
+        if _is_score(row):
+            place = _first(row, ("observation_id", "observationId", "trace_id", "traceId"))
+            if not isinstance(place, str):
+                continue
+            if CORRECTION in (row.get("data_type"), row.get("dataType")):
+                corrected[place] = _first(row, ("string_value", "stringValue", "value"))
+            else:
+                judged[place][str(row["name"])] = row.get("value")
+        elif not _is_langfuse(row):
+            problem = "neither a trace, nor an observation, nor a score of Langfuse"
+            remedy = "export traces or observations with their input and output"
+            raise HallmarkError(problem, file=file, row=number, remedy=remedy)
+    for file, number, row in rows_below(path):
+        if not _is_score(row) and row.get("type") in (None, "GENERATION"):
+            if not isinstance(row["id"], str):
+                raise HallmarkError("not a text", file=file, row=number, field="id", remedy="export the table again")
+            entry = {name: _decoded(value) for name, value in row.items()} | {"id": row["id"]}
+            places = [row["id"], str(_first(row, ("traceId", "trace_id")))]
+            entry["judged"] = next((judged[place] for place in places if place in judged), {})
+            entry["corrected"] = next((corrected[place] for place in places if place in corrected), None)
+            yield entry
 
 
 TOOLS = {

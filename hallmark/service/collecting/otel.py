@@ -15,8 +15,8 @@ from typing import Any
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.reading import NotJsonError, strict_json
-from hallmark.base.rows import files_of, read_rows
 from hallmark.data.conversations import calls
+from hallmark.service.collecting.logged import rows_below
 from hallmark.task.answers import compact_json
 
 DETAILS, EVALUATION = "gen_ai.client.inference.operation.details", "gen_ai.evaluation.result"
@@ -35,17 +35,16 @@ def otel(path: Path) -> Iterator[Row]:
     """The model calls as flat attributes. A span and the event that has its texts are one call."""
     found: dict[tuple[str, str], Row] = {}
     judged: dict[tuple[str, str], dict[str, Row]] = defaultdict(lambda: {"value": {}, "label": {}})
-    for file in files_of(path):
-        for number, row in read_rows(file):
-            read = _Otlp(file, number)
-            for place, name, attributes in read.entries(row):
-                if name == EVALUATION:
-                    for kind, said in judged[place].items():
-                        if (score := attributes.get(f"gen_ai.evaluation.score.{kind}")) is not None:
-                            said.setdefault(str(attributes.get("gen_ai.evaluation.name")), score)
-                elif attributes.get("gen_ai.operation.name") in OPERATIONS:
-                    call = found.get(place, {"time": attributes["time"]})
-                    found[place] = call | read.decoded(attributes) | {"time": call["time"]}
+    for file, number, row in rows_below(path):
+        read = _Otlp(file, number)
+        for place, name, attributes in read.entries(row):
+            if name == EVALUATION:
+                for kind, said in judged[place].items():
+                    if (score := attributes.get(f"gen_ai.evaluation.score.{kind}")) is not None:
+                        said.setdefault(str(attributes.get("gen_ai.evaluation.name")), score)
+            elif attributes.get("gen_ai.operation.name") in OPERATIONS:
+                call = found.get(place, {"time": attributes["time"]})
+                found[place] = call | read.decoded(attributes) | {"time": call["time"]}
     for place, entry in found.items():
         asked = [*entry.get(SYSTEM, []), *entry[ASKED]] if entry.get(ASKED) else None
         known = "".join(place) or entry.get("gen_ai.response.id")
