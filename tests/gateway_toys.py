@@ -31,7 +31,7 @@ from hallmark.service.gateway.routing import Side
 from hallmark.service.gateway.upstream import Upstream
 from tests.made_up_release import CASCADE
 from tests.stub_model import Stub, start, told
-from tests.toy_gateway import loaded, task
+from tests.toy_gateway import params, task
 from tests.workspace import ROOT, change_params
 
 Result = TypeVar("Result")
@@ -48,18 +48,6 @@ def cascade() -> Shipped:
 
 def judge(shipped: Shipped | None = None, *, check_schema: bool = False) -> Judge:
     return Judge(task(), None, shipped, check_schema=check_schema)
-
-
-def serve_params(**changes: Any) -> Serve:
-    """The block as it is, with changes by dotted name."""
-    block = loaded().serve.model_dump()
-    for name, value in changes.items():
-        *parents, last = name.split("__")
-        inner = block
-        for parent in parents:
-            inner = inner[parent]
-        inner[last] = value
-    return Serve.model_validate(block)
 
 
 class Wants:
@@ -168,7 +156,7 @@ def play(
 
     async def run() -> Result:
         seconds = {"poll_seconds": poll_seconds, "drain_seconds": drain_seconds, "warm_seconds": warm_seconds}
-        settings = (serve or serve_params()).model_copy(update=seconds)
+        settings = (serve or params()).model_copy(update=seconds)
         deployments = Deployments(source, launcher, settings, metrics=metrics)
         models = Served(deployments, settings, per_hour=3.6, usual_tokens=64, broad=broad, metrics=metrics, emit=emit)
         await models.start()

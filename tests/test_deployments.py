@@ -17,7 +17,7 @@ from hallmark.service.gateway.exchange import Answered, Asked
 from hallmark.service.gateway.metrics import Metrics
 from hallmark.service.gateway.models import Served
 from hallmark.service.gateway.routing import customer_of, side_of
-from tests.gateway_toys import Wants, asked, play, serve_params, stubs, until
+from tests.gateway_toys import Wants, asked, params, play, stubs, until
 from tests.stub_model import wait_for
 
 
@@ -242,7 +242,7 @@ def test_customers_stay_on_their_side_and_the_share_is_met() -> None:
         return list(zip(requests, answers, strict=True))
 
     with stubs() as launcher:
-        serve = serve_params(routing__canary=0.3)
+        serve = params(routing__canary=0.3)
         found = play(Wants(prod="v1.0.0", canary="v1.1.0"), launcher, script, serve=serve)
     by_customer: dict[str, set[str]] = {}
     for request, answered in found:
@@ -269,7 +269,7 @@ def test_a_shadow_answers_nobody_and_slows_nobody() -> None:
 
     metrics = Metrics()
     with stubs() as launcher:
-        serve = serve_params(routing__canary=0.0, routing__shadow=True)
+        serve = params(routing__canary=0.0, routing__shadow=True)
         answers = play(
             Wants(prod="v1.0.0", canary="v1.1.0"), launcher, script, serve=serve, metrics=metrics,
             emit=lambda request, answered: emitted.append((request, answered)),

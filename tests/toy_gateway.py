@@ -155,13 +155,15 @@ def loaded() -> Params:
 
 
 def params(**changes: Any) -> Serve:
-    """`serve` of params.yaml with changes, those of `limits` by their own names."""
-    serve = loaded().serve
-    limits = {name: value for name, value in changes.items() if name in type(serve.limits).model_fields}
-    return serve.model_copy(
-        update={name: value for name, value in changes.items() if name not in limits}
-        | {"limits": serve.limits.model_copy(update=limits)}
-    )
+    """`serve` of params.yaml with changes by dotted name, with `__` for a dot; those of `limits` by their own names."""
+    block = loaded().serve.model_dump()
+    for name, value in changes.items():
+        *parents, last = name.split("__")
+        inner = block if parents or last in block else block["limits"]
+        for parent in parents:
+            inner = inner[parent]
+        inner[last] = value
+    return Serve.model_validate(block)
 
 
 @cache

@@ -19,7 +19,7 @@ from hallmark.release.shipping import check_weights
 from hallmark.release.statements import read_provenance
 from hallmark.serve.server import LOG
 from hallmark.service.gateway.deployments import Deployments
-from hallmark.service.gateway.exchange import Place, Traces
+from hallmark.service.gateway.exchange import Traces
 from hallmark.service.gateway.fallback import Broad
 from hallmark.service.gateway.launching import Given, Launcher, Starter, form_of
 from hallmark.service.gateway.masking import MaskPool
@@ -95,7 +95,7 @@ def models_of(
 
 def traces_of(params: Params, models: Served, metrics: Metrics | None = None) -> Traces:
     """Where the traces of `models` go: files, a collector, both or neither."""
-    serve, places = params.serve, list[Place]()
+    serve, places = params.serve, list[TraceWriter | OtlpExporter]()
     if serve.otlp is not None:  # first: it may be refused, and the other one starts to write
         fallback = serve.fallback.model if serve.fallback else None
         places.append(OtlpExporter(serve.otlp, model=models.name, fallback=fallback, metrics=metrics))

@@ -5,12 +5,16 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from hallmark.mask.restoring import Masked
 from hallmark.serve.chat_request import ChatRequest
 from hallmark.service.traces.trace import Outcome, Reason, Route, Trace
 from hallmark.task.answers import compact_json
+
+if TYPE_CHECKING:
+    from hallmark.service.gateway.otlp import OtlpExporter
+    from hallmark.service.traces.store import TraceWriter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,20 +68,10 @@ class Answered:
 SAME = {field.name for field in fields(Trace)} & {field.name for field in fields(Answered)}
 
 
-class Place(Protocol):
-    """Where traces are kept."""
-
-    def put(self, trace: Trace) -> None:
-        """Keep it. Never raises, and never waits for a disk."""
-
-    def close(self) -> None:
-        """Write what is not written yet."""
-
-
 class Traces:
     """Traces of requests, in each of several places or in none."""
 
-    def __init__(self, *places: Place) -> None:
+    def __init__(self, *places: TraceWriter | OtlpExporter) -> None:
         self._places = places
 
     def keep(self, asked: Asked, answered: Answered, masking_s: float | None, total_s: float) -> None:

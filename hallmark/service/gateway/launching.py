@@ -1,4 +1,7 @@
-"""How a release comes to answer: a server that is started here, or one that runs elsewhere."""
+"""How a release comes to answer: a server that is started here, or one that runs elsewhere.
+
+The methods of both launchers block, and may be called from any thread.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlsplit
 
 from hallmark.base.compute import set_up
@@ -48,16 +51,6 @@ class Launched:
     trouble: Callable[[], str | None]
     room: Callable[[int], bool]
     stop: Callable[[], None]
-
-
-class Launcher(Protocol):
-    """Makes what answers. Its methods block, and may be called from any thread."""
-
-    def key(self, wanted: Wanted, side: Side) -> str:
-        """Equal for what the same server answers."""
-
-    def launch(self, wanted: Wanted, side: Side) -> Launched:
-        """A server that answers; a HallmarkError if there is none."""
 
 
 class Starter:
@@ -144,6 +137,9 @@ class Given:
         upstream = Upstream(settings.url, model, key=key, form=form)
         name = read_provenance(files.release).build.params.certify.name if files.release else self._params.certify.name
         return Launched(upstream, judge, name, True, None, lambda: None, lambda _: False, lambda: None)
+
+
+Launcher = Starter | Given
 
 
 def judge_of(params: Params, release: Path | None) -> tuple[ToolForm | None, Judge]:

@@ -1,7 +1,7 @@
 """Which release is to answer on which side: those in the registry's stages, else the release folder.
 
-`Source` is all that the gateway needs to know of it. The registry is read again and again, without any network; the files
-of a release are fetched, and checked, only when it is about to answer.
+A source says which release each side is to have, and gets its files. The registry is read again and again, without any
+network; the files of a release are fetched, and checked, only when it is about to answer: a HallmarkError if anything is wrong.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import QUANTIZED
@@ -47,16 +46,6 @@ class Files:
 
     release: Path | None
     weights: Path | None
-
-
-class Source(Protocol):
-    """Says what is to answer, and gets the files of it."""
-
-    def wanted(self) -> dict[Side, Wanted]:
-        """The release of each side that is to have one. Quick, without any network."""
-
-    def files(self, wanted: Wanted) -> Files:
-        """The files of a release, fetched if they must be, and checked; a HallmarkError if they are not as they should be."""
 
 
 class FolderSource:
@@ -160,6 +149,9 @@ class Elsewhere:
         if wanted == NOBODYS:  # asked of the version itself: by now, the registry may say something else
             return Files(None, None)
         return self._source.files(wanted)
+
+
+Source = FolderSource | RegistrySource | Elsewhere
 
 
 def digest_of(release: Path) -> str:
