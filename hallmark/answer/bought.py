@@ -40,8 +40,14 @@ def _logprob(value: list[Any]) -> list[Any]:
     return value
 
 
+def _call(value: dict[str, str]) -> dict[str, str]:
+    if value.keys() != {"name", "arguments"}:
+        raise ValueError("not a name and arguments")
+    return value
+
+
 Said = InstanceOf[str]  # half a surrogate pair too, which pydantic takes for no text
-Call = Annotated[dict[Literal["name", "arguments"], Said], Field(min_length=2)]
+Call = Annotated[dict[str, Said], AfterValidator(_call)]
 Count = Annotated[int, Strict(), Field(ge=0, lt=LARGEST)]
 Amount = Count | Annotated[float, Strict(), Field(ge=0, lt=LARGEST)]
 

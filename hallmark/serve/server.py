@@ -199,10 +199,9 @@ def served(
         yield servers
 
 
-@contextmanager
 def served_alone(
     name: str, adapter: Path, port: int, settings: StartedSettings, compute: Compute, weights: Path = QUANTIZED
-) -> Iterator[Server]:
+) -> AbstractContextManager[Server]:
     """One server that answers as `name` for the base with `adapter`; if the engine shares the base, as `base` too.
 
     `weights`: the folder that the adapter was trained over.
@@ -210,11 +209,8 @@ def served_alone(
     engine = started(settings)
     engine.version(settings, compute)  # before any weights are written
     if engine.shares_base(settings):
-        with served_together({name: adapter}, port, settings, compute, weights) as server:
-            yield server
-    else:
-        with served_whole(name, adapter, port, settings, compute, weights) as server:
-            yield server
+        return served_together({name: adapter}, port, settings, compute, weights)
+    return served_whole(name, adapter, port, settings, compute, weights)
 
 
 @contextmanager

@@ -64,10 +64,8 @@ def serve_directly(params: Params, adapters: list[Path], port: int, ungated: boo
         if not checked:  # they may have been changed while they were served
             checked_by_name(params, adapters, ungated)
         checked = False
-        if several:
-            serving = served_together(named, port, settings, params.compute)
-        else:
-            serving = served_alone(*next(iter(named.items())), port, settings, params.compute)
+        shared = (port, settings, params.compute)
+        serving = served_together(named, *shared) if several else served_alone(*next(iter(named.items())), *shared)
         with serving as server:
             yield server
 
