@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from hallmark.base.compute import set_up
@@ -64,8 +64,11 @@ def serve_directly(params: Params, adapters: list[Path], port: int, ungated: boo
         if not checked:  # they may have been changed while they were served
             checked_by_name(params, adapters, ungated)
         checked = False
-        shared = (port, settings, params.compute)
-        serving = served_together(named, *shared) if several else served_alone(*next(iter(named.items())), *shared)
+        serving: AbstractContextManager[Server]
+        if several:
+            serving = served_together(named, port, settings, params.compute)
+        else:
+            serving = served_alone(*next(iter(named.items())), port, settings, params.compute)
         with serving as server:
             yield server
 
