@@ -9,6 +9,7 @@ masked too. Then the values are looked for in all texts of the record, and the s
 
 from __future__ import annotations
 
+import gc
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
@@ -31,6 +32,7 @@ from hallmark.mask.numbering import StandIns, same_day
 from hallmark.mask.params import Mask
 from hallmark.mask.people import person, whole_words
 from hallmark.mask.plain_view import View, hidden, view
+from hallmark.mask.prefilter import Filtered, compiled
 from hallmark.mask.presidio_import import import_libraries
 from hallmark.mask.rules import Found
 from hallmark.mask.second_check import matches
@@ -176,6 +178,7 @@ class Masker:
     def load(self) -> None:
         """Load the models and word lists now instead of with the first text."""
         self("Ask Rosa Miller from Leeds, 12 Elm Street, Oslo, Norway.")
+        gc.freeze()  # it stays: a collection of garbage need not look through it again
 
     def threshold(self, kind: str) -> float:
         """The lowest score at which a finding of that kind is masked; above 1 if the kind is not masked at all."""
@@ -323,7 +326,7 @@ class Masker:
             if guessed and span.kind != "PERSON" and not span.recognizer.startswith("pattern"):
                 span = whole_words(text, span)
             named = guessed and span.kind in NAME_LIKE
-            places = places or [[match.span() for match in phrases.finditer(text)] for phrases in self._through]
+            places = places or [[match.span() for match in one.finditer(text)] if one else [] for one in self._through]
             labels = label_places(text) if named else ()
             label = labels[bisect_right(labels, (span.start, len(text))) - 1] if labels else (0, 0)
             harmless = chain([label], *places[: 2 if named or span.score < 0.7 else 1])
@@ -480,9 +483,9 @@ def _is_json_number(text: str, start: int, end: int) -> bool:
     return bool(number and _AFTER_JSON.match(text, end) and _BEFORE_JSON.search(text, max(0, start - 420), start))
 
 
-def _phrases(phrases: Iterable[str]) -> re.Pattern[str]:
-    words = {phrase for phrase in phrases if phrase.strip()}
-    return re.compile(rf"(?<!\w)(?:{any_of(words) or '(?!)'})(?!\w)", re.IGNORECASE)
+def _phrases(phrases: Iterable[str]) -> Filtered | None:
+    words = any_of({phrase for phrase in phrases if phrase.strip()})
+    return compiled(rf"(?<!\w)(?:{words})(?!\w)", re.IGNORECASE) if words else None
 
 
 _ENDS = re.compile(r"\n\s*\n|\n|[.!?]\s")

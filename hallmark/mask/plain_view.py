@@ -35,7 +35,7 @@ _MAYBE_ODD_AT = re.compile(
     r"[^\t\n\r -$'-<>-\[\]-~]"
 )  # where an entity or escape may start, or is a character not of ASCII
 _MAYBE_ODD = re.compile(rf"[^\t\n\r -%'-~]|&[#A-Za-z]|{_ESCAPE}")
-BASE64 = re.compile(r"(?<![\w+/=-])[A-Za-z0-9+/_-]{12,4096}={0,2}(?![\w+/=-])")
+BASE64 = re.compile(r"(?<![\w+/=-])[A-Za-z0-9+/_-]{12,4096}+={0,2}+(?![\w+/=-])")
 # Invisible characters that can spell a text: tags and variation selectors, which stand alone after an emoji, and what has no
 # width, of which one joins two letters or emoji.
 _HIDDEN = re.compile(

@@ -25,7 +25,7 @@ from hallmark.mask.lexicon import any_of
 from hallmark.mask.marked import marked
 from hallmark.mask.names import names
 from hallmark.mask.params import Mask
-from hallmark.mask.prefilter import Prefilter
+from hallmark.mask.prefilter import Filtered, compiled
 from hallmark.mask.rules import Finder, Found, ages, cued, dates, phones, structured
 
 # what can be a telephone number, and an extension after it
@@ -65,7 +65,7 @@ class Recognizers:
     def presidio(self, text: str) -> Iterator[Found]:
         """The spans that Presidio's recognizers find, with their scores before any word of context is looked at."""
         for one, filters in self.others:
-            if not any(each.may_match(text) for each in filters):
+            if not any(each.search(text) for each in filters):
                 continue
             if isinstance(one, presidio.PhoneRecognizer):
                 yield from _phones(one, text)
@@ -116,13 +116,14 @@ def _proves(recognizer: Any) -> bool:
     )
 
 
-def _filters(recognizer: Any) -> list[Prefilter]:
-    """One of them must let a text through for a recognizer to find anything in it; without patterns, it needs a digit."""
+def _filters(recognizer: Any) -> list[Filtered]:
+    """One of them must match in a text for a recognizer to find anything in it; without patterns, it needs a digit."""
     patterns = [pattern.regex for pattern in getattr(recognizer, "patterns", [])]
+    flags = re.DOTALL | re.MULTILINE | re.IGNORECASE  # Presidio's own
     try:
-        return [Prefilter(pattern, re.IGNORECASE) for pattern in patterns or [r"\d"]]
+        return [compiled(pattern, flags) for pattern in patterns or [r"\d"]]
     except re.error:  # Presidio uses `regex`, which reads more than `re`
-        return [Prefilter("")]
+        return [compiled("")]
 
 
 def _best(recognizer: Any) -> float:

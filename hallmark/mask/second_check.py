@@ -75,6 +75,7 @@ _GROUPED_CARD = re.compile(
     r"|[ -]\d{4}[ -]\d{4}[ -]?\r?\n\d{4}|[ -]\d{4}[ -]?\r?\n\d{4}[ -]\d{4}"
     r"|[ -]?\r?\n\d{4}[ -]\d{4}[ -]\d{4})(?![^\W_]|[._/,-]\d)"
 )
+_DIGIT = re.compile(r"\d")
 # First digits of an issuer's numbers (from, to), and how many digits they have.
 _ISSUERS = [
     (3000, 3059, (14,)), (3095, 3095, (14,)), (3600, 3699, (14,)), (3800, 3999, (14,)),  # Diners Club
@@ -300,7 +301,7 @@ def _plain_matches(text: str, allow_reserved: bool) -> Iterator[Found]:
         yield from _emails(text, allow_reserved)
     if any(sign in text for sign in _SECRET_SIGNS):
         yield from _secrets(text, allow_reserved)
-    digits = len(re.findall(r"\d", text))
+    digits = len(_DIGIT.findall(text))
     for least, find in _NUMBERS:
         if digits < least:
             return

@@ -32,9 +32,12 @@ def placeholder(kind: str, number: int) -> str:
     return f"<{short(kind)}_{number}>"
 
 
+_BETWEEN = re.compile(r"[\W_]+")
+
+
 def canonical(value: str) -> str:
     """A form that is equal for all spellings of a value: letters and digits only, without case and accents."""
-    return re.sub(r"[\W_]+", "", fold(value)) or value
+    return _BETWEEN.sub("", fold(value)) or value
 
 
 def in_the_form_of(written: str, value: str) -> str:
