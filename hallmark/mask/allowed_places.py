@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hallmark.base.patterns import Pattern
 from hallmark.mask.lexicon import fold
-from hallmark.mask.prefilter import Prefilter
+from hallmark.mask.prefilter import compiled
+from hallmark.mask.spans import EDGE, free
 from hallmark.mask.unmaskable import digits_of
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ BLANK = "_"  # shown for what stays: it is part of no number, and neither joins 
 _TOKEN = re.compile(r"\d+|[^\W\d_]+")
 _BETWEEN_DIGITS = "|"  # stands between two numbers, in no folded word
 _JOINS = frozenset(".,:/-'’")  # joins two runs of digits to one number
-_EDGE = " \t\r\n.,;:!?\"'()[]{}<>|*_/\\-–—…"  # stripped from what is left of a span
 
 
 class _Folded(NamedTuple):
@@ -176,12 +176,11 @@ class Kept:
     """What masking leaves alone: the matches of some patterns."""
 
     def __init__(self, regexes: Sequence[str]) -> None:
-        self.patterns = [Pattern(regex, "mask.allow_patterns") for regex in regexes]
-        self._filters = [Prefilter(regex) for regex in regexes]
+        self.patterns = [(compiled(regex), Pattern(regex, "mask.allow_patterns")) for regex in regexes]
 
     def spans(self, text: str) -> list[Place]:
         """The places of the matches in the text, sorted and disjoint."""
-        patterns = [one for one, filters in zip(self.patterns, self._filters, strict=True) if filters.may_match(text)]
+        patterns = [pattern for filtered, pattern in self.patterns if filtered.may_match(text)]
         return allowed_spans(text, patterns) if patterns else []
 
     def blanked(self, text: str) -> str:
@@ -228,21 +227,12 @@ def outside(text: str, start: int, end: int, kept: Sequence[Place]) -> list[Plac
 
     A span that no kept one touches is returned as it is.
     """
-    parts, at, cut = [], start, False
-    for low, high in kept:
-        if high <= start:
-            continue
-        if low >= end:
-            break
-        cut = True
-        parts.append((at, low))
-        at = high
-    parts.append((at, end))
-    if not cut:
-        return [(start, end)]
+    parts = free(kept, start, end)
+    if parts == [(start, end)]:
+        return parts
     trimmed = []
     for low, high in parts:
-        piece = text[low:high] if low < high else ""
+        piece = text[low:high]
         if any(map(str.isalnum, piece)):
-            trimmed.append((low + len(piece) - len(piece.lstrip(_EDGE)), high - len(piece) + len(piece.rstrip(_EDGE))))
+            trimmed.append((low + len(piece) - len(piece.lstrip(EDGE)), high - len(piece) + len(piece.rstrip(EDGE))))
     return trimmed

@@ -51,12 +51,14 @@ class _Needs(NamedTuple):
     held: tuple[Literals, ...] = ()
 
 
-class Prefilter:
-    """What a text must hold for an expression to match anywhere in it."""
+class Filtered:
+    """A compiled expression with its filter, for whole texts; what looks at one place of a text is faster without."""
 
     def __init__(self, pattern: str, flags: int = 0) -> None:
+        self.regex = re.compile(pattern, flags)
         self._sets = _AUTOMATON.numbers(needed(pattern, flags))
         self._digits = fewest_digits(parser.parse(pattern, flags))
+        self._opening = _AUTOMATON.opening(opening(pattern, flags))
 
     def may_match(self, text: str) -> bool:
         """Whether the text holds what every match must hold."""
@@ -65,22 +67,16 @@ class Prefilter:
             last = _AUTOMATON.read(text)
         return self._digits <= last[2] and self._sets <= last[1]
 
-
-class Filtered(Prefilter):
-    """A compiled expression with its filter, for whole texts; what looks at one place of a text is faster without."""
-
-    def __init__(self, pattern: str, flags: int = 0) -> None:
-        super().__init__(pattern, flags)
-        self.regex = re.compile(pattern, flags)
-        self._opening = _AUTOMATON.opening(opening(pattern, flags))
-
     def finditer(self, text: str, start: int = 0, end: int = sys.maxsize) -> Iterator[re.Match[str]]:
         """All matches, in order."""
-        if not self.may_match(text):
+        last = _AUTOMATON.last  # as `may_match`, of which a text would take a hundred calls more
+        if last[0] is not text:
+            last = _AUTOMATON.read(text)
+        if self._digits > last[2] or not self._sets <= last[1]:
             return iter(())
         if self._opening is None or end < len(text):
             return self.regex.finditer(text, start, end)
-        return self._at(text, start, _AUTOMATON.last[3].get(self._opening, ()))
+        return self._at(text, start, last[3].get(self._opening, ()))
 
     def _at(self, text: str, start: int, places: Iterable[list[int]]) -> Iterator[re.Match[str]]:
         """The matches that begin at one of these places."""

@@ -84,22 +84,24 @@ _SECRET = compiled(
 )
 _CRYPTO = compiled(r"\b(?:bc1[ac-hj-np-z02-9]{25,59}|[13][1-9A-HJ-NP-Za-km-z]{25,34}|0x[0-9a-fA-F]{40})\b")
 
+_STRUCTURED = [
+    ("email", "EMAIL_ADDRESS", 0.99, _EMAIL),
+    ("ip", "IP_ADDRESS", 0.95, _IP4),
+    ("ssn", "US_SSN", 0.95, _SSN),
+    ("secret", "SECRET", 0.97, _SECRET),
+    ("crypto", "CRYPTO", 0.9, _CRYPTO),
+    *(("spoken_email", "EMAIL_ADDRESS", 0.9, spoken) for spoken in _SPOKEN_EMAILS),
+]
+
 
 def structured(text: str) -> Iterator[Found]:
     """Values that can be recognized by their format alone."""
-    digit = DIGIT.may_match(text)
-    # What a text must hold for a pattern to find anything; to look for that is much faster.
-    for needed, kind, score, name, pattern in (
-        ("@" in text, "EMAIL_ADDRESS", 0.99, "email", _EMAIL),
-        (digit and "." in text, "IP_ADDRESS", 0.95, "ip", _IP4),
-        (text.count(":") + text.count("-") > 4 or text.count(".") > 1, "MAC_ADDRESS", 0.95, "mac", _MAC),
-        (digit and "-" in text, "US_SSN", 0.95, "ssn", _SSN),
-        (True, "SECRET", 0.97, "secret", _SECRET),
-        (True, "CRYPTO", 0.9, "crypto", _CRYPTO),
-        *((True, "EMAIL_ADDRESS", 0.9, "spoken_email", spoken) for spoken in _SPOKEN_EMAILS),
-    ):
-        for match in pattern.finditer(text) if needed else ():
+    for name, kind, score, pattern in _STRUCTURED:
+        for match in pattern.finditer(text):
             yield Found(*match.span(), kind, score, name)
+    # What a text must hold for these to find anything; to look for that is much faster.
+    for match in _MAC.finditer(text) if text.count(":") + text.count("-") > 4 or text.count(".") > 1 else ():
+        yield Found(*match.span(), "MAC_ADDRESS", 0.95, "mac")
     for match in _URL.finditer(text) if "." in text or "://" in text else ():
         trimmed = match[0].rstrip(".,;:!?)]}'")
         yield Found(match.start(), match.start() + len(trimmed), "URL", 0.995 if "@" in trimmed else 0.93, "url")
@@ -112,9 +114,8 @@ def structured(text: str) -> Iterator[Found]:
             yield Found(*match.span(), "EMAIL_ADDRESS", 0.96, "base64_email")
         elif inside and (numbers := [*ibans(inside), *cards(inside), *international(inside)]):
             yield Found(*match.span(), numbers[0].kind, 0.96, "base64")
-    if digit:
-        yield from ibans(text)
-        yield from cards(text)
+    yield from ibans(text)
+    yield from cards(text)
 
 
 def ibans(text: str) -> Iterator[Found]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from hallmark.mask.params import Mask
 from hallmark.mask.plain_view import View, view
 from hallmark.mask.rules import Found
 
-_EDGE = " \t\r\n.,;:!?\"'()[]{}<>|*_/\\-–—…"  # stripped from the remaining parts of a span
+EDGE = " \t\r\n.,;:!?\"'()[]{}<>|*_/\\-–—…"  # stripped from the remaining parts of a span
 _NEVER_NAMES = word_list("words/never_names.txt")
 _WORD = re.compile(r"[^\W_]+")
 _BETWEEN = {"PERSON": " \t", "STREET_ADDRESS": " ,\t\r\n"}  # what may stand between two parts of one value
@@ -113,8 +113,8 @@ class Draft:
             + self.kept
         )
         for candidate in _merged(found):
-            for start, end in _free(taken, candidate.start, candidate.end):
-                edge = " \t\r\n" if (start, end) == (candidate.start, candidate.end) else _EDGE
+            for start, end in free(taken, candidate.start, candidate.end):
+                edge = " \t\r\n" if (start, end) == (candidate.start, candidate.end) else EDGE
                 piece = self.text[start:end]
                 start += len(piece) - len(piece.lstrip(edge))
                 end -= len(piece) - len(piece.rstrip(edge)) if start < end else 0
@@ -222,7 +222,7 @@ def _merged(found: Iterable[Found]) -> list[Found]:
     return sorted(merged, key=lambda span: (-span.score, span.start - span.end, span.start, span.kind))
 
 
-def _free(taken: list[tuple[int, int]], start: int, end: int) -> list[tuple[int, int]]:
+def free(taken: Sequence[tuple[int, int]], start: int, end: int) -> list[tuple[int, int]]:
     """The parts of `start:end` not covered by the intervals in `taken` (sorted, disjoint)."""
     parts = []
     at = max(0, bisect_left(taken, (start, start)) - 1)
