@@ -6,10 +6,9 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache
 
-from hallmark.mask.lexicon import fold, is_word, words_of
+from hallmark.mask.lexicon import RUNS, fold, is_word, words_of
 from hallmark.mask.rules import Found
 
-_TOKEN = re.compile(r"[^\W_]+")
 _DIGITS = re.compile(r"\+?\d(?:[ ()./-]{0,3}\d){5,20}")
 LONGEST = 12  # most tokens that can make up one value
 
@@ -18,8 +17,8 @@ LONGEST = 12  # most tokens that can make up one value
 def tokens_of(text: str) -> Sequence[tuple[int, int, str]]:
     """The runs of letters and digits of a text: start, end, and the folded run."""
     if text.isascii():
-        return tuple((*match.span(), match[0]) for match in _TOKEN.finditer(text.lower()))
-    return tuple((*match.span(), fold(match[0])) for match in _TOKEN.finditer(text))
+        return tuple((*match.span(), match[0]) for match in RUNS.finditer(text.lower()))
+    return tuple((*match.span(), fold(match[0])) for match in RUNS.finditer(text))
 
 
 class KnownValues:
@@ -35,7 +34,7 @@ class KnownValues:
         self.numbers: list[tuple[str, str]] = []  # kind, digits
         self._alike: list[tuple[frozenset[str], frozenset[str]]] = []  # of each name: first letters, and what follows
         for kind, value in sorted(set(values)):
-            tokens = [fold(token) for token in _TOKEN.findall(value)]
+            tokens = [fold(token) for token in RUNS.findall(value)]
             compact = "".join(tokens)
             if len(compact) < 2:
                 continue

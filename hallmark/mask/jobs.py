@@ -17,7 +17,7 @@ from hallmark.mask.lexicon import (
     towns,
     word_list,
 )
-from hallmark.mask.name_cues import DOES, IRREGULAR, MONTHS
+from hallmark.mask.name_cues import DOES, GROUPS, IRREGULAR, MONTHS
 from hallmark.mask.prefilter import compiled
 from hallmark.mask.rules import Found, formed
 
@@ -109,7 +109,6 @@ _IT = re.compile(
     r"(?i)\b(?:it|this|that|which|app|tool|software|model|script|device|setup|feature|bot)(?:[ ](?:also|just|only))?[ ]$"
 )
 _NAME_BEFORE = re.compile(rf"(?P<name>{_NAME})$")
-GROUPS = word_list("words/groups.txt")
 
 
 def jobs(text: str) -> Iterator[Found]:

@@ -78,13 +78,13 @@ def fold(word: str) -> str:
     )
 
 
-_RUN = re.compile(r"[^\W_]+")
+RUNS = re.compile(r"[^\W_]+")
 
 
 @lru_cache(64)  # several look at a text, one after the other
 def words_of(text: str) -> Sequence[str]:
     """The runs of letters and digits of a text, folded."""
-    words: list[str] = _RUN.findall(text.lower() if text.isascii() else text)
+    words: list[str] = RUNS.findall(text.lower() if text.isascii() else text)
     return words if text.isascii() else list(map(fold, words))
 
 

@@ -10,14 +10,13 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from hallmark.mask.kinds import KINDS, PLACEHOLDER, kind_of, short
-from hallmark.mask.lexicon import first_names, fold, is_common, is_stop, word_list
+from hallmark.mask.lexicon import RUNS, first_names, fold, is_common, is_stop, word_list
 from hallmark.mask.params import Mask
 from hallmark.mask.plain_view import View, view
 from hallmark.mask.rules import Found
 
 EDGE = " \t\r\n.,;:!?\"'()[]{}<>|*_/\\-–—…"  # stripped from the remaining parts of a span
 _NEVER_NAMES = word_list("words/never_names.txt")
-_WORD = re.compile(r"[^\W_]+")
 _BETWEEN = {"PERSON": " \t", "STREET_ADDRESS": " ,\t\r\n"}  # what may stand between two parts of one value
 _IN_JSON = re.compile(r"[{,]\s{0,8}[\"'][^\"'\n]{1,64}[\"']\s{0,8}:")
 _LINE_BREAK = re.compile(r"(?<!\\)\\[nrt]")  # as JSON writes it; elsewhere, "C:\nadia" may be a path
@@ -141,7 +140,7 @@ class Draft:
     def _begins(self, start: int, end: int) -> bool:
         """Whether everyday words that begin a sentence, and that are no given names, stand there."""
         before = self.text[:start].rstrip(" \t\"'")
-        words = [fold(word) for word in _WORD.findall(self.text[start:end])]
+        words = [fold(word) for word in RUNS.findall(self.text[start:end])]
         return (not before or before[-1] in ".!?:\n") and all(
             word.isalpha() and is_common(word) and (word in _NEVER_NAMES or word not in first_names("en"))
             for word in words

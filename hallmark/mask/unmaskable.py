@@ -13,7 +13,7 @@ from typing import Any
 
 from hallmark.mask.fields import kind_of_value
 from hallmark.mask.identity_values import LONGEST, KnownValues
-from hallmark.mask.lexicon import fold, is_given_name, is_word
+from hallmark.mask.lexicon import RUNS, fold, is_given_name, is_word
 from hallmark.mask.rules import cards, structured
 from hallmark.mask.second_check import in_name, residue
 from hallmark.mask.spans import Draft
@@ -28,7 +28,6 @@ MOST_LETTERS = 4  # in a value that is compared with a number by its digits ("DE
 SHARED = frozenset((
     "TITLE", "NRP", "AGE", "DATE_OF_BIRTH", "DATE_TIME", "ZIP_CODE", "LOCATION", "ORGANIZATION", "URL", "MISC", "PLACEHOLDER",
 ))  # fmt: skip
-_TOKEN = re.compile(r"[^\W_]+")
 
 
 def digits_of(value: Any) -> str | None:
@@ -87,7 +86,7 @@ class Telling:
 
 def _sure(value: str) -> bool:
     """Whether a masked value is one wherever its letters stand: a full name or a number, not a word taken for a name."""
-    words = [fold(word) for word in _TOKEN.findall(value)]
+    words = [fold(word) for word in RUNS.findall(value)]
     if len("".join(words)) < 5:
         return False
     digits = any(map(str.isdigit, value)) or "@" in value
@@ -113,7 +112,7 @@ def _runs(label: str) -> frozenset[str]:
     """Every run of words in a label, joined."""
 
     def runs() -> Iterator[str]:
-        tokens = [fold(token) for token in _TOKEN.findall(label)][:1000]
+        tokens = [fold(token) for token in RUNS.findall(label)][:1000]
         for first in range(len(tokens)):
             for last in range(first, min(first + LONGEST, len(tokens))):
                 yield "".join(tokens[first : last + 1])
