@@ -14,6 +14,7 @@ import hallmark.mask
 from hallmark.mask.identity_values import parts_of, within_edits
 from hallmark.mask.lexicon import any_of
 from hallmark.mask.prefilter import Filtered, _Automaton, compiled, fewest_digits, needed, opening, parser
+from hallmark.mask.recognizers import _filters, _presidio
 from tests import labelled
 
 # Letters that `re` takes for others if it ignores case are among them.
@@ -85,6 +86,15 @@ def test_no_rule_loses_a_match() -> None:
         for name, rule in rules:
             if not rule.may_match(text):
                 assert rule.regex.search(text) is None, name
+
+
+def test_no_recognizer_of_presidio_loses_a_finding() -> None:
+    texts = ["4111 1111 1111 1111", "GB82 WEST 1234 5698 7654 32", *(text.text for text in labelled.read()[::40])]
+    for one in _presidio("en", ("in", "uk", "us")):
+        filters = _filters(one)
+        for text in texts:
+            if not any(each.search(text) for each in filters):
+                assert one.analyze(text, one.supported_entities, None) == [], one.name
 
 
 @given(st.sets(st.text("aAbsSſkKiİı é.\u0301", max_size=4), min_size=1), st.text(LETTERS), st.booleans())

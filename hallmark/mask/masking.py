@@ -178,7 +178,8 @@ class Masker:
     def load(self) -> None:
         """Load the models and word lists now instead of with the first text."""
         self("Ask Rosa Miller from Leeds, 12 Elm Street, Oslo, Norway.")
-        gc.freeze()  # it stays: a collection of garbage need not look through it again
+        gc.collect()
+        gc.freeze()  # what is loaded now stays: no collection looks at it again
 
     def threshold(self, kind: str) -> float:
         """The lowest score at which a finding of that kind is masked; above 1 if the kind is not masked at all."""
