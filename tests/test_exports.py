@@ -10,7 +10,7 @@ import pytest
 
 from hallmark.base.records import columns_of
 from hallmark.commands import propose
-from hallmark.commands.roles import Known
+from hallmark.propose.roles import Known
 from tests import tool_exports as exports
 from tests.test_propose import RULES, rules
 from tests.workspace import make_workspace, stage

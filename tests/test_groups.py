@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hallmark.commands.columns import Column, columns_in
-from hallmark.commands.evidence import is_id, named_like_id, of_tags
-from hallmark.commands.roles import Guess, Known, guess
+from hallmark.propose.columns import Column, columns_in
+from hallmark.propose.evidence import is_id, named_like_id, of_tags
+from hallmark.propose.roles import Guess, Known, guess
 
 Make = Callable[[int, int, random.Random], Any]  # of a row's number, its customer's, and chance
 THINGS = "Lamp Hose Valve Ticket Crane Blanket Engine Bill Router Pump Socket Pallet Kettle Ladder Brake Roof Sail Oven".split()  # noqa: SIM905

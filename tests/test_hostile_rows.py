@@ -20,11 +20,11 @@ from hallmark.answer.scoring import Scorer
 from hallmark.base.errors import HallmarkError
 from hallmark.base.params import Data
 from hallmark.base.rows import read_rows
-from hallmark.commands.columns import answers_of, columns_in
-from hallmark.commands.infer import infer
-from hallmark.commands.roles import guess
 from hallmark.data.raw import raw_rows
 from hallmark.params.loader import load_params
+from hallmark.propose.columns import answers_of, columns_in
+from hallmark.propose.inferred_task import infer
+from hallmark.propose.roles import guess
 from hallmark.task.params import Task as TaskParams
 from hallmark.task.schema import load_schema
 from hallmark.task.task import Task

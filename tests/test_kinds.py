@@ -25,7 +25,7 @@ OTHER_NAMES |= {"RAY_USAGE_STATS_ENABLED", "RAY_IGNORE_UNHANDLED_ERRORS", "RAY_E
 
 def test_the_code_names_no_other_kind() -> None:
     """A kind under another name would have no surrogate, and no action of params.yaml would reach it."""
-    files = [*sorted((ROOT / "hallmark/mask").glob("*.py")), ROOT / "hallmark/commands/roles.py"]
+    files = [*sorted((ROOT / "hallmark/mask").glob("*.py")), ROOT / "hallmark/propose/roles.py"]
     named = {
         node.value
         for file in files

@@ -21,16 +21,17 @@ from ruamel.yaml import YAML
 from hallmark.base.errors import HallmarkError
 from hallmark.base.records import columns_of
 from hallmark.commands import propose
-from hallmark.commands.columns import Column
-from hallmark.commands.evidence import Evidence, add_told
-from hallmark.commands.infer import infer, schema_of
-from hallmark.commands.proposal import Proposal
-from hallmark.commands.questions import ask_to_keep
-from hallmark.commands.roles import IDENTITY, Known
 from hallmark.mask.kinds import KINDS
 from hallmark.params.checked import changed
 from hallmark.params.edit import replaced
 from hallmark.params.loader import load_params
+from hallmark.propose.columns import Column
+from hallmark.propose.evidence import Evidence, add_told
+from hallmark.propose.inferred_task import infer, schema_of
+from hallmark.propose.proposal import Proposal
+from hallmark.propose.questions import ask_to_keep
+from hallmark.propose.reading import data_in
+from hallmark.propose.roles import IDENTITY, Known
 from hallmark.task.values import folded
 from tests import tool_exports
 from tests.rows import refused, write_lines
@@ -352,7 +353,7 @@ def test_a_saved_dataset_is_read_with_the_names_of_its_splits(tmp_path: Path) ->
     (tmp_path / "other").mkdir()
     (tmp_path / "train-test").rename(tmp_path / "other/dataset")
     with refused(str(tmp_path / "other/dataset/train")):
-        propose.read(tmp_path / "other")
+        proposed(tmp_path / "other")
 
 
 def test_the_reference_data() -> None:
@@ -621,7 +622,7 @@ def test_a_folder_of_a_table_and_a_codebook_is_the_table(tmp_path: Path, book: s
     found = proposed(tmp_path)
     assert found.file == file and set(found.task.schema["enum"]) == {*CODES}
     (tmp_path / "more.json").write_text(json.dumps(requests(4)), encoding="utf-8")
-    assert propose.data_in(tmp_path) == tmp_path, "both have rows"
+    assert data_in(tmp_path) == tmp_path, "both have rows"
 
 
 def test_labels_in_several_spellings_are_one(tmp_path: Path) -> None:

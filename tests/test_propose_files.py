@@ -14,13 +14,13 @@ from hallmark.base.params import Chat
 from hallmark.base.records import columns_of
 from hallmark.base.rows import read_rows
 from hallmark.commands import propose
-from hallmark.commands.chats import all_answers, chat_in
-from hallmark.commands.columns import Column
-from hallmark.commands.encodings import copy_of, encoding_of, in_utf8
-from hallmark.commands.evidence import is_id, stand_ins
-from hallmark.commands.proposal import Proposal
 from hallmark.data.conversations import with_messages
 from hallmark.data.spans import is_open
+from hallmark.propose.chats import all_answers, chat_in
+from hallmark.propose.columns import Column
+from hallmark.propose.encodings import copy_of, encoding_of, in_utf8
+from hallmark.propose.evidence import is_id, stand_ins
+from hallmark.propose.proposal import Proposal
 from tests import tool_exports
 from tests.rows import checked_rows, write_lines
 from tests.test_propose import CODES, proposed, requests, rules, words, write

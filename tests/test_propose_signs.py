@@ -13,11 +13,14 @@ import pytest
 from hallmark.base.errors import HallmarkError
 from hallmark.base.records import columns_of
 from hallmark.commands import propose
-from hallmark.commands.columns import Column, entity, is_cited, keys_in, says_undone
-from hallmark.commands.evidence import stand_ins
-from hallmark.commands.kept_rows import in_words, where_of
-from hallmark.commands.questions import ask_to_keep, asked
-from hallmark.commands.roles import Known
+from hallmark.propose.column_words import entity, says_undone
+from hallmark.propose.columns import Column, is_cited, keys_in
+from hallmark.propose.evidence import stand_ins
+from hallmark.propose.kept_rows import in_words, where_of
+from hallmark.propose.proposing import without_marked
+from hallmark.propose.questions import ask_to_keep, asked
+from hallmark.propose.reading import read
+from hallmark.propose.roles import Known, guess
 from tests.rows import checked_rows, write_lines
 from tests.test_propose import CODES, proposed, requests, rules, words, write
 from tests.workspace import change_params
@@ -263,23 +266,19 @@ def test_an_error_is_not_quoted_and_a_choice_that_is_no_column_is_no_mark(tmp_pa
 
 
 def test_a_column_left_with_one_value_may_not_be_the_answer(tmp_path: Path) -> None:
-    rows = requests(400, label_status=some("rejected", "approved"))
-    file, roles = write(tmp_path, rows), proposed(write(tmp_path, rows), where={}).roles
-    roles.doubted = "label_status"
-    assert propose.proposed(file, rules(), Known(), roles).roles.doubted is None
-    roles.doubted = "category"
-    assert propose.proposed(file, rules(), Known(), roles).roles.doubted == "category"
+    table = read(write(tmp_path, requests(400, label_status=some("rejected", "approved"))), Known())
+    roles = guess(table.columns)
+    for roles.doubted, still in (("label_status", None), ("category", "category")):
+        kept, left, _ = without_marked(table, roles, roles)
+        assert len(kept.rows) < 400 and left.doubted == still
 
 
-def test_the_rows_to_keep_are_asked_for_again_after_another_answer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_rows_to_keep_are_asked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first target is the mark; a value with a comma is one."""
     rows = requests(400, label_status=some("rejected", "kept, as it is"), shop=lambda n, _: f"S{n % 40}")
     said = iter(["label_status", "", "<", "<", "category", "", "label_status=kept, as it is,shop=S1", "", ""])
     monkeypatch.setattr("builtins.input", lambda _: next(said))
-    known = Known(inputs=("body",))
-    found = asked(partial(propose.proposed, write(tmp_path, rows), rules()), known, "text")
+    found = asked(partial(propose.proposed, write(tmp_path, rows), rules()), Known(inputs=("body",)), "text")
     assert found.edits["data"]["where"] == {"label_status": ["kept, as it is"], "shop": ["S1"]}
 
 

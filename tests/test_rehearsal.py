@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from hallmark.base.files import HOLDOUT_LOCK
-from hallmark.commands import dry_run, propose
-from hallmark.commands.dry_run import passes
-from hallmark.commands.proposal import Proposal
-from hallmark.commands.roles import Known
+from hallmark.commands import propose
 from hallmark.params.loader import load_params
+from hallmark.propose import dry_run
+from hallmark.propose.dry_run import passes
+from hallmark.propose.proposal import Proposal
+from hallmark.propose.roles import Known
 from hallmark.release.model_card import FILL_IN, unfilled
 from hallmark.task.kinds import KINDS
 from tests.test_propose import RULES, rules, write
@@ -155,12 +156,10 @@ def test_what_stops_the_split_or_decides_nothing_is_warned_of(
 
 def test_a_large_file_is_sampled_by_whole_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dry_run, "ROWS", 100)
-    data = [made(number) for number in range(300)]
-    taken = dry_run.chosen(data, "customer")
-    assert len(taken) == 100
+    groups = [made(number)["customer"] for number in range(300)]
+    taken = dry_run.chosen(groups)
     assert all(len({number for number in taken if number % 30 == customer}) in (0, 10) for customer in range(30))
-    assert dry_run.chosen(data, "customer") == taken
-    assert len(dry_run.chosen(data, "row.id")) == 100
+    assert dry_run.chosen(groups) == taken and len(taken) == len(dry_run.chosen(range(300))) == 100
 
 
 def copying(number: int) -> dict[str, Any]:

@@ -29,11 +29,11 @@ from hallmark.base.reading import NotJsonError, strict_json
 from hallmark.base.rows import READERS
 from hallmark.data.nested import value_at
 from hallmark.mask.second_check import in_name
+from hallmark.propose.sample import SAMPLES
 
 RAW = "data/raw"
 GOLD = ("data/gold/spans.jsonl", "data/gold/duplicates.jsonl")  # positions and ids, no text
 GOLD_FIELDS = {"id", "field", "start", "end", "kind", "cluster"}
-SAMPLES = "sample.sha256"  # lines of `SHA-256  name`, as sha256sum writes them
 BESIDE_RAW = {"README.md", ".gitignore", SAMPLES}
 DATA = {
     *READERS,

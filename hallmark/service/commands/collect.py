@@ -22,12 +22,12 @@ from hallmark.base.key import read_key
 from hallmark.base.reading import read_object
 from hallmark.base.records import scan_records, whole_parquet
 from hallmark.base.single_run import alone
-from hallmark.commands.proposal import is_sample
 from hallmark.data.near import text_of
 from hallmark.data.recording import Recorder
 from hallmark.judge.drift import drift
 from hallmark.mask.surrogates import uses_key
 from hallmark.params.loader import Params, load_params
+from hallmark.propose.sample import is_sample
 from hallmark.service.collecting.collection import Collection, collect
 from hallmark.service.collecting.existing_records import NAME, Customers, Known, read_known
 from hallmark.service.collecting.logged import REASONS

@@ -21,9 +21,6 @@ from hallmark.base.files import BASE, write_json
 from hallmark.base.params import Data
 from hallmark.base.records import columns_of
 from hallmark.base.tools import in_words
-from hallmark.commands.columns import Rows
-from hallmark.commands.proposal import Proposal
-from hallmark.commands.trial import in_a_line, try_masking
 from hallmark.data.duplicates import Clusters, answers_of, resolve
 from hallmark.data.grouping import assign, draw_hash, random_sides, row_draws
 from hallmark.data.leaks import count_leaks, drop_leaks, numbers_of
@@ -39,6 +36,8 @@ from hallmark.model.lengths import STEP_ANSWER, STEP_RECORD, rounded_up
 from hallmark.model.params import Sft
 from hallmark.params.loader import Params
 from hallmark.plan.lengths import counter, estimated, record_of
+from hallmark.propose.proposal import Proposal
+from hallmark.propose.trial import in_a_line, try_masking
 from hallmark.task.answers import compact_json
 from hallmark.task.kinds import KINDS
 from hallmark.task.params import Task as TaskParams
@@ -104,7 +103,6 @@ def rehearse(proposal: Proposal, params: Params) -> None:
             times = sample.of / sample.looked_at
             set_passes(proposal, round(times * split.rows.get("train", 0)), params.sft)
             proposal.tried += split_lines(split)
-            proposal.warnings += leak_warnings(split, params)
             proposal.warnings += split_warnings(split, times, params)
             set_lengths(proposal, sample.rows, tried.masked, block, params)
     proposal.tried.append("")
@@ -128,7 +126,8 @@ def proposed_task(proposal: Proposal, params: Params) -> Iterator[TaskParams]:
 
 def sampled(proposal: Proposal, data: Data, mask: Mask, task: Task) -> Sample:
     """The rows to look at, as `mask` reads them with the proposed values."""
-    only = chosen(proposal.rows, data.group)
+    column = proposal.columns.get(data.group)
+    only = chosen(column.values if column else range(len(proposal.rows)))
     sample = Sample(len(proposal.rows), len(only))
     try:
         sample.rows += raw_rows(data, mask, task, sample.missing, None if len(only) == sample.of else only)
@@ -154,13 +153,13 @@ def in_their_language(proposal: Proposal, raws: Sequence[Raw], mask: Mask) -> Ma
     return mask
 
 
-def chosen(rows: Rows, group: str) -> set[int]:
-    """Which of the rows to look at, at most `ROWS`: all, or whole groups, drawn by a hash of their names."""
-    if len(rows) <= ROWS:
-        return set(range(len(rows)))
+def chosen(groups: Sequence[Any]) -> set[int]:
+    """Which of the rows with these groups to look at, at most `ROWS`: all, or whole groups, drawn by a hash of their names."""
+    if len(groups) <= ROWS:
+        return set(range(len(groups)))
     places: dict[str, list[int]] = defaultdict(list)
-    for number, row in enumerate(rows):
-        places[str(row.get(group, number))].append(number)
+    for number, group in enumerate(groups):
+        places[str(number if group is None else group)].append(number)
     taken: list[int] = []
     for name in sorted(places, key=lambda name: draw_hash("propose", "sample", name)):
         taken += places[name]
@@ -312,16 +311,15 @@ def split_lines(split: Drawn) -> Iterator[str]:
         yield f"{said}{group} share their group with training, {same} their text"
 
 
-def leak_warnings(split: Drawn, params: Params) -> Iterator[str]:
-    """That many rows are so alike that split drops them."""
-    if split.leaks > MOST_LEAKS * split.stay:
-        way = f"if they ask for different things, raise dedupe.threshold ({params.dedupe.threshold:g})"
-        yield f"split drops {split.leaks:,} of {split.stay:,} rows, since other groups in other parts have nearly the same text: {way}"
-
-
 def split_warnings(split: Drawn, times: float, params: Params) -> list[str]:
     """What stopped dedupe or split, or leaves too little; the file has `times` as many rows, which are taken to be like these."""
-    warned = [f"dedupe or split will stop: {split.stops}"] if split.stops else []
+    warned = []
+    if split.leaks > MOST_LEAKS * split.stay:
+        way = f"if they ask for different things, raise dedupe.threshold ({params.dedupe.threshold:g})"
+        said = f"split drops {split.leaks:,} of {split.stay:,} rows, since other groups in other parts have nearly the same text"
+        warned.append(f"{said}: {way}")
+    if split.stops:
+        warned.append(f"dedupe or split will stop: {split.stops}")
     if split.conflicts:
         share = 100 * split.conflicts / (split.stay + split.dropped.total())
         same = f"{split.conflicts:,} rows ({share:.1f} %) have the same text as another row but a different answer"

@@ -14,9 +14,6 @@ from typing import Any
 from hallmark.base.errors import HallmarkError, printable
 from hallmark.base.params import Data
 from hallmark.base.records import columns_of
-from hallmark.commands.columns import ENTITIES, SHAPES, says
-from hallmark.commands.proposal import Proposal
-from hallmark.commands.roles import IDENTITY
 from hallmark.data.copied import MANY, Field, advice, pairs, spellings
 from hallmark.data.raw import Raw, Values, identities
 from hallmark.data.recording import Recorder, Written, masked_schema
@@ -24,6 +21,10 @@ from hallmark.mask.date_values import Reader
 from hallmark.mask.dates import DATE
 from hallmark.mask.kinds import DATES, PLACEHOLDER, short
 from hallmark.mask.params import Mask, Ner
+from hallmark.propose.column_words import ENTITIES, says
+from hallmark.propose.columns import SHAPES
+from hallmark.propose.proposal import Proposal
+from hallmark.propose.roles import IDENTITY
 from hallmark.task.kinds import KINDS
 from hallmark.task.params import Task as TaskParams
 
@@ -89,25 +90,28 @@ def try_masking(proposal: Proposal, rows: list[Raw], data: Data, mask: Mask, tas
     proposal.set("mask", "allow_patterns", list(patterns), "; ".join(patterns.values()))
     # A surrogate needs a key, unless it is a date's.
     actions = {kind: action for kind, action in mask.actions.items() if action != "surrogate" or kind in DATES}
-    changes: dict[str, Any] = {"style": "placeholder", "actions": actions, "allow": [], "allow_patterns": [*patterns]}
+    changes: dict[str, Any] = {"style": "placeholder", "allow": [], "allow_patterns": [*patterns]}
     if order := day_first(rows):
         proposal.set("mask", "day_first", *order)
         changes["day_first"] = order[0]
-    tried = attempt(rows, data, mask.model_copy(update=changes), task, strict=False)
+
+    def again(found: dict[str, str], rows: list[Raw] = rows, *, strict: bool = True) -> Trial:
+        return attempt(rows, data, mask.model_copy(update=changes | {"actions": actions | found}), task, strict=strict)
+
+    tried = again({}, strict=False)
     if measures := measured(rows, {name for name, of in tried.written.values.items() if of.lost or of.replaced}):
         patterns |= measures
         changes["allow_patterns"] = [*patterns]
         proposal.set("mask", "allow_patterns", [*patterns], "; ".join(patterns.values()))
-        tried = attempt(rows, data, mask.model_copy(update=changes), task, strict=False)
+        tried = again({}, strict=False)
     found, reasons = chosen(tried.written.values, 1 if tried.written.invalid else FEW)
     if found or tried.written.invalid:
-        tried = attempt(rows, data, mask.model_copy(update=changes | {"actions": actions | found}), task)
+        tried = again(found)
     if few := {kind for of in tried.written.values.values() if of.collapsed for kind in of.kinds} & found.keys():
         found = {kind: action for kind, action in found.items() if kind not in few}
-        tried = attempt(rows, data, mask.model_copy(update=changes | {"actions": actions | found}), task)
+        tried = again(found)
     if tried.stops and data.tags:  # tags are never masked: a private value in them stops mask
-        bare = [replace(raw, tags=None) for raw in rows]
-        other = attempt(bare, data, mask.model_copy(update=changes | {"actions": actions | found}), task)
+        other = again(found, [replace(raw, tags=None) for raw in rows])
         if not other.stops:
             tried = other
             proposal.set("data", "tags", None, f"masking would stop at private values in '{data.tags}'")

@@ -7,9 +7,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from hallmark.commands.columns import Column, canonical_or_text
 from hallmark.data.copied import opened, pairs
 from hallmark.data.missing import is_blank
+from hallmark.propose.columns import Column, canonical_or_text
 
 READ = 400  # rows that are read
 HELD = 0.95  # share of them from which on a column holds the answer

@@ -9,23 +9,13 @@ from itertools import pairwise
 from typing import Any
 
 from hallmark.base.params import Chat
-from hallmark.commands.columns import (
-    MAX_LABELS,
-    MOSTLY,
-    Column,
-    Rows,
-    columns_in,
-    inside,
-    mean_words,
-    role_words,
-    says,
-    tools_in,
-)
-from hallmark.commands.evidence import SHORT, is_free, shares
 from hallmark.data.conversations import CALLS, LAYOUTS, ROLES, WHOLE, layout_of, plain, whole, with_messages
 from hallmark.data.copied import opened
 from hallmark.data.nested import value_at
 from hallmark.data.spans import spans_in
+from hallmark.propose.column_words import inside, role_words, says
+from hallmark.propose.columns import MAX_LABELS, MOSTLY, Column, Rows, columns_in, mean_words, tools_in
+from hallmark.propose.evidence import SHORT, is_free, shares
 
 READ = 500  # rows that are looked at
 DEEPEST = 3  # levels of objects around a list of turns
@@ -169,9 +159,8 @@ def _layout(path: str, chats: list[list[Any]]) -> Chat | None:
         return None
     text = max(texts, key=lambda column: column.mean_chars * len(column.given)).name
     users = [turn for turn in turns if best[2].get(str(value_at(turn, best[1]))) == "user"]
-    hidden = {
-        of.name: marks for of in columns if of.name not in (best[1], text) and (marks := _internal(of, turns, users))
-    }
+    others = (of for of in columns if of.name not in (best[1], text))
+    hidden = {of.name: marks for of in others if (marks := _internal(of, turns, users))}
     where = {"turns": path, "role": best[1], "text": text, "roles": best[2]}
     return Chat.model_validate(where | {"answer": None, "internal": hidden, "opening": None})
 
@@ -222,12 +211,8 @@ def left_out(chat: Chat, rows: Rows) -> list[str]:
     counts = Counter(value for turn in turns if (value := str(value_at(turn, chat.role))) not in chat.roles)
     said = ", ".join(f"{value} ({count})" for value, count in counts.most_common(MOST_ROLES))
     words = "are left out: if they are the user's or the assistant's, add them to data.chat.roles"
-    marks = Counter(
-        f"{key} {value}"
-        for turn in turns
-        for key, of in chat.internal.items()
-        if (value := str(value_at(turn, key))) in of
-    )
+    found = ((key, str(value_at(turn, key))) for turn in turns for key in chat.internal)
+    marks = Counter(f"{key} {value}" for key, value in found if value in chat.internal[key])
     hidden = ", ".join(f"{mark} ({count})" for mark, count in marks.items())
     seen = f"turns with {hidden} are left out, as the user never saw them: data.chat.internal says so"
     return [f"turns of {said} {words}"] * bool(said) + [seen] * bool(hidden)

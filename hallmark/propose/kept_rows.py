@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from hallmark.base.errors import HallmarkError
-from hallmark.commands.chats import FALSE, TRUE
-from hallmark.commands.columns import Column, role_words, says, words_of
-from hallmark.commands.label_signs import MOST_STATES
 from hallmark.data.conversations import PARTS
 from hallmark.data.missing import is_blank
+from hallmark.propose.chats import FALSE, TRUE
+from hallmark.propose.column_words import role_words, says, words_of
+from hallmark.propose.columns import Column
+from hallmark.propose.label_signs import MOST_STATES
 
 ALL = "all"
 MOST = 0.5  # share of the rows with an answer under which a mark may be on
@@ -18,26 +20,31 @@ FEW = 0.2  # the share up to which they are left out before a person is asked
 NULL = "null"
 
 
-def marked(columns: Iterable[Column], answered: Sequence[bool]) -> tuple[dict[str, list[Any]], list[str], list[str]]:
-    """The `data.where` without the rows that are marked as unfit, why, and marks that may be of what the rows are about.
+@dataclass
+class Marks:
+    """The `data.where` without the rows that are surely marked as unfit, why, and marks that may be of what the rows are about."""
 
-    `columns`: those that are not read, the answer or private. `answered`: which rows have an answer; others are left out anyway.
-    """
-    where: dict[str, list[Any]] = {}
-    sure, perhaps = list[str](), list[str]()
+    where: dict[str, list[Any]] = field(default_factory=dict)
+    sure: list[str] = field(default_factory=list)
+    perhaps: list[str] = field(default_factory=list)
+
+
+def marked(columns: Iterable[Column], answered: Sequence[bool]) -> Marks:
+    """The marks in columns that are not read, the answer or private. `answered`: which rows have an answer; others are left out anyway."""
+    found = Marks()
     for column in columns:
         marks, certain = _marks(column, answered)
-        found = _with(marks, column, answered)
-        if not 0 < sum(found) < MOST * sum(answered):
+        rows = _with(marks, column, answered)
+        if not 0 < sum(rows) < MOST * sum(answered):
             continue
         shown = "a value" if says(column.name, "failure", whole=True) else ", ".join(sorted(marks)[:MOST_STATES])
-        own = f" ({sum(found)} of them with an answer)" * (not all(found))
-        certain = certain and sum(found) <= FEW * sum(answered)
-        (sure if certain else perhaps).append(f"{len(found)} rows have {shown} in '{column.name}'{own}")
+        own = f" ({sum(rows)} of them with an answer)" * (not all(rows))
+        certain = certain and sum(rows) <= FEW * sum(answered)
+        (found.sure if certain else found.perhaps).append(f"{len(rows)} rows have {shown} in '{column.name}'{own}")
         if certain:
             kept = [key for key in column.keys if key not in marks]
-            where[column.name] = [*kept, *([None] if column.empty or not kept else [])]
-    return where, sure, perhaps
+            found.where[column.name] = [*kept, *([None] if column.empty or not kept else [])]
+    return found
 
 
 def _marks(column: Column, answered: Sequence[bool]) -> tuple[set[str], bool]:

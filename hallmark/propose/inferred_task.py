@@ -12,10 +12,11 @@ from typing import Any
 
 from hallmark.base.document import objects as objects_in
 from hallmark.base.tools import normal_schema
-from hallmark.commands.columns import Column, canonical_or_text, mean_words, merged, parameters_of, says, tools_in
 from hallmark.data.copied import opened, pairs
 from hallmark.data.spans import BY_LABEL, LABELS
 from hallmark.mask import second_check
+from hallmark.propose.column_words import says
+from hallmark.propose.columns import Column, canonical_or_text, mean_words, merged, parameters_of, tools_in
 
 STAND = 0.9  # share of a field's values in the texts from which on it is read off them
 MOST_IN_ENUM = 20  # most different values of an enum; a text field with more is free text

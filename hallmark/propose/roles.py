@@ -6,19 +6,20 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import combinations, groupby
 from typing import Any
 
 from hallmark.base.markup import plain_text
 from hallmark.base.records import columns_of
-from hallmark.commands import evidence
-from hallmark.commands.answer_leaks import Leak, leak
-from hallmark.commands.columns import SHAPES, Column, answers_of, entity, says, tools_in, words_of
-from hallmark.commands.evidence import COPIED, Evidence, is_id
 from hallmark.data.conversations import PART, PARTS, beyond, sentences
 from hallmark.data.copied import opened
 from hallmark.data.missing import is_blank
 from hallmark.mask import second_check
+from hallmark.propose import evidence
+from hallmark.propose.answer_leaks import Leak, leak
+from hallmark.propose.column_words import entity, says, words_of
+from hallmark.propose.columns import SHAPES, Column, answers_of, related, tools_in
+from hallmark.propose.evidence import COPIED, Evidence, is_id
 
 ENOUGH = {"target": 0.0, "group": evidence.PLAUSIBLE, "input": 3.0, "tags": 1.0}  # points that a role needs
 IDENTITY = SHAPES["identity"]
@@ -66,6 +67,11 @@ class Guess:
     def targets(self) -> list[str]:
         return self.target if isinstance(self.target, list) else [self.target]
 
+    @property
+    def read(self) -> list[str]:
+        """The columns that the model reads."""
+        return [name for text in (self.input, self.context) if text for name in columns_of(text)]
+
 
 @dataclass(frozen=True)
 class Known:
@@ -90,18 +96,32 @@ def guess(
     return _Choice(columns, known or Known(), note, together).all()
 
 
+@dataclass
+class _Signs:
+    """What is known of the columns that may be the target, by name."""
+
+    marked: dict[str, Column]  # the text that it repeats with markup, or in other words
+    translated: dict[str, Column]  # the latter alone
+    read: list[Column]  # the texts that a model would read
+    named: dict[str, float]  # the points of its name
+    whole: list[str]  # objects and texts that are an answer as a whole
+    told: dict[str, float | None] = field(default_factory=dict)  # how well the texts tell it
+
+    @property
+    def sure(self) -> bool:
+        """Whether the texts tell a column that is named like the answer."""
+        return any(of and self.named[name] >= SURE for name, of in self.told.items())
+
+
 class _Choice:
-    def __init__(
-        self, columns: dict[str, Column], known: Known, note: str | None = None, together: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, columns: dict[str, Column], known: Known, note: str | None, together: Sequence[str]) -> None:
         self.columns, self.known, self.note, self.together = columns, known, note, together
         self.order = {name: at for at, name in enumerate(columns)}
         self.roles = Guess()
         self.taken: set[str] = set()
         self.private = {name: kind for name, column in columns.items() if (kind := identity(column))}
-        self.added = set[
-            str
-        ]()  # columns that are read next to the texts: one with names is masked in these all the same
+        self.ids = [of for of in columns.values() if evidence.look(of) == "ids"]
+        self.added: set[str] = set()  # read next to the texts: a column with names is masked in these all the same
 
     def all(self) -> Guess:
         roles = self.roles
@@ -136,10 +156,10 @@ class _Choice:
         roles.unused = [name for name in left if not any(name.startswith(f"{other}.") for other in left)]
         return roles
 
-    def take(self, role: str, name: str, why: str) -> None:
-        setattr(self.roles, role, name)
+    def take(self, role: str, names: str | list[str], why: str) -> None:
+        setattr(self.roles, role, names)
         self.roles.why[role] = why
-        self.taken.add(name)
+        self.taken |= {names} if isinstance(names, str) else {*names}
 
     def free(self) -> Iterable[str]:
         """Columns without a role, that have values and lie in no column that has one."""
@@ -171,11 +191,11 @@ class _Choice:
 
     def fixed(self) -> None:
         """Roles that only a column of a special form or name has."""
-        for name in [name for name in self.free() if any(map(tools_in, self.columns[name].given[:20]))][:1]:
-            if name not in self.known.targets:
-                self.take("tools", name, "its values are tools with parameters")
-        for name in [name for name in self.free() if _plain(name) == "rejected"][:1]:
-            self.take("rejected", name, "by its name")
+        tools = next((name for name in self.free() if any(map(tools_in, self.columns[name].given[:20]))), None)
+        if tools and tools not in self.known.targets:
+            self.take("tools", tools, "its values are tools with parameters")
+        if rejected := next((name for name in self.free() if _plain(name) == "rejected"), None):
+            self.take("rejected", rejected, "by its name")
 
     def turns(self) -> None:
         if not self.known.inputs:
@@ -189,9 +209,8 @@ class _Choice:
         first, *others = sorted(prompts) or [""]
         said = [sentences(text) for text in others]
         parts = [part for part in sentences(first) if all(part in of for of in said)]
-        shared = (
-            "".join(f"{part}{' ' if part[-1] in '.!?' else chr(10)}" for part in parts).strip() if others else first
-        )
+        joined = "".join(f"{part}{' ' if part[-1] in '.!?' else chr(10)}" for part in parts).strip()
+        shared = joined if others else first
         rest = [beyond(text, shared) for text in prompts]
         long = sum(map(len, rest)) > SHORT_OF * len(rest) * self.columns["turns.input"].mean_chars
         dated = long and len(prompts) > 1 and alike(rest)
@@ -210,70 +229,15 @@ class _Choice:
 
     def target(self, texts: list[tuple[str, Evidence]]) -> None:
         if self.known.targets:
-            self.roles.target = self.one_or_list(list(self.known.targets))
-            self.roles.why["target"] = "as you said"
-            self.taken |= set(self.known.targets)
+            self.take("target", self.one_or_list(list(self.known.targets)), "as you said")
         elif self.note and self.known.kind in (None, "text"):
             self.take("target", self.note, "a text on the whole conversation, after it")
         if self.roles.target:
             return
         found = self.ranked(lambda column: evidence.of_target(column, column.name in self.private))
-        plain = [self.columns[name] for name in self.free() if evidence.is_running(self.columns[name], 15)]
-        marked = {name: of for name, _ in found if (of := evidence.source_of(self.columns[name], plain))}
-        translated = self.translations(plain)
-        marked |= {name: of for name, of in translated.items() if name in dict(found)}
-        likely = [name for name, given in texts[:3] if given.score >= ENOUGH["input"]]
-        likely = [*(likely or [name for name, _ in texts[:1]]), *(source.name for source in marked.values())]
-        likely = [name for name in dict.fromkeys(likely) if name not in marked]
-        whole = [*marked, *(name for name, column in self.columns.items() if evidence.is_answer(column))]
-        named = {name: evidence.of_its_name(self.columns[name], "target") for name, _ in found}
-        told: dict[str, float | None] = {}
-        for at, (name, given) in enumerate(found):
-            column = self.columns[name]
-            others = [self.columns[text] for text in likely if not related(name, text)]
-            read = [text for text in others if not leak(text, column)]
-            if name in marked:  # whatever its name
-                how = "in other words, of the same length" if name in translated else "marked up"
-                least = 9.0 if name not in translated else TRANSLATED
-                least -= name in translated and any(of and named[one] >= SURE for one, of in told.items())
-                given.add(max(least - given.score, 5.0), f"it is '{marked[name].name}', {how}")
-                told[name] = True
-            elif read and column.is_label(3) and at < MOST_TOLD:
-                told[name] = evidence.add_told(given, read, column)
-            elif column.form == "object" and len(read) == len(others) and evidence.copied(column, read) > COPIED:
-                given.add(3, "most of its values stand in the text")
-                whole.append(name)
-                told[name] = True
-            elif column.form == "object" and read == others and (many := self.fields_told(name, read)):
-                names = 0.0 if column.lists & {"guess", "after", "score", "private"} else 2.5 - given.score
-                given.add(3 + max(0, names), f"the text tells {many} of its fields")
-                whole.append(name)
-                told[name] = True
-        explained = [given.score for name, given in found if told.get(name)]
-        sure = marked or any(named[name] >= 0 for name, of in told.items() if of)
-        for name, given in found:
-            held = [leak(self.columns[other], self.columns[name]) for other in whole if other != name]
-            if any(other.startswith(f"{name}.") for other in translated):
-                given.add(-9, "it has a text and its translation")
-            elif any(name.startswith(f"{other}.") for other in whole if name not in translated) or any(
-                one and one.sure for one in held
-            ):
-                given.add(-5, "a part of an answer")
-            elif not told.get(name) and (owner := self.is_name_of(name)):
-                given.add(-3, f"the name of {owner}")
-            elif told.get(name) is False:
-                given.add(-9 if sure or (named[name] <= 0 and explained) else 0, "no text predicts it")
-            elif told.get(name) and given.score == max(explained) < 0:
-                given.add(0.1 - given.score, "the texts predict nothing else")
-        read = [self.columns[text] for text in likely]
-        labels = [self.columns[name] for name, of in told.items() if of]
-        weak = [of for of in labels if named[of.name] <= 0 or (named[of.name] < SURE and (told[of.name] or 0) < WEAK)]
-        if not marked and weak == labels and all(label.is_label(3) for label in labels):
-            self.weigh_texts(found, labels)
-        free = [of for of in self.columns.values() if of.lists & {"answer", "reply"} and evidence.is_free(of)]
-        for name, given in found:
-            if self.columns[name].is_label(3) and any({*words_of(name)[0]} > {*words_of(of.name)[0]} for of in free):
-                given.add(-5, "says something about the answer")
+        signs = self.signs(found, texts)
+        self.add_told(found, signs)
+        self.add_untold(found, signs)
         objects = [(self.columns[name], given) for name, given in found if self.columns[name].form == "object"]
         guesses = evidence.add_later(objects, self.order)
         if kind := self.known.kind:
@@ -282,47 +246,105 @@ class _Choice:
         if at := next((at for at, (name, _) in enumerate(found) if self.is_in_words(name, found[0][0])), 0):
             found[0][1].add(found[at][1].score - found[0][1].score - 0.1, f"the codes of '{found[at][0]}'")
             found.sort(key=lambda pair: -pair[1].score)
-        near = [self.columns[name] for name, given in found if given.score >= max(3, found[0][1].score - CLOSE)]
-        unlike = (column.name for column in near if evidence.is_free(column) != evidence.is_free(near[0]))
-        self.roles.doubted = next(unlike, None)
-        fields = self.read_off(read) if read and not whole else []
-        rest = [self.columns[name] for name, _ in found if name not in {*fields, *likely}]
-        rest = [of for of in rest if not self.is_given(of, fields)]
-        if len(fields) > 2 and not any(
-            told.get(of.name) or of.lists & {"answer", "reply"} or evidence.is_free(of) for of in rest
-        ):
-            self.roles.target, self.roles.why["target"] = fields, "their values stand in the text"
-            self.roles.doubted, self.taken = None, self.taken | {*fields}
-            return
-        sure = any(of and named[name] >= SURE for name, of in told.items())
-        if not self.known.kind and (several := self.one_object([] if sure else fields, told, likely)):
-            self.roles.target, self.roles.why["target"] = several
-            self.roles.doubted, self.taken = None, self.taken | {*several[0]}
-            return
-        self.best("target", found)
-        if self.roles.target in self.together:
-            self.roles.target, self.taken = [*self.together], self.taken | {*self.together}
-            self.roles.why["target"] += "; the codes have names only together"
-            return
-        if not self.roles.target and fields and not self.known.kind:
-            self.roles.target, self.roles.why["target"] = (
-                fields,
-                "nothing else looks like an answer, and their values are in the text",
-            )
-            self.taken |= {*fields}
-            return
-        if flags := self.flags(str(self.roles.target), told):
-            self.roles.target, self.taken = flags, self.taken | {*flags}
-            self.roles.why["target"] = "yes-or-no labels next to each other"
+        if self.are_several(found, signs):
             return
         self.taken |= {guesses[name] for name in self.roles.targets if name in guesses}
-        if (source := marked.get(str(self.roles.target))) and not self.known.inputs:
+        target = self.columns.get(str(self.roles.target))
+        if target and (source := signs.marked.get(target.name)) and not self.known.inputs:
             self.take("input", source.name, "the answer repeats its words with markup, or in other words")
-            target = self.columns[str(self.roles.target)]
-            if target.name in translated and source.empty == target.empty and not says(target.name, "marked"):
+            if target.name in signs.translated and source.empty == target.empty and not says(target.name, "marked"):
                 self.roles.doubted = source.name  # nothing says which of the two is translated
-        elif self.roles.target:
-            self.leave_out_of_target(read)
+        elif target:
+            self.leave_out_of_target(signs.read)
+
+    def signs(self, found: list[tuple[str, Evidence]], texts: list[tuple[str, Evidence]]) -> _Signs:
+        """What is known of the columns with evidence for the target, before it is seen what the texts tell."""
+        plain = [self.columns[name] for name in self.free() if evidence.is_running(self.columns[name], 15)]
+        marked = {name: of for name, _ in found if (of := evidence.source_of(self.columns[name], plain))}
+        translated = self.translations(plain)
+        marked |= {name: of for name, of in translated.items() if name in dict(found)}
+        likely = [name for name, given in texts[:3] if given.score >= ENOUGH["input"]]
+        likely = [*(likely or [name for name, _ in texts[:1]]), *(source.name for source in marked.values())]
+        read = [self.columns[name] for name in dict.fromkeys(likely) if name not in marked]
+        named = {name: evidence.of_its_name(self.columns[name], "target") for name, _ in found}
+        whole = [*marked, *(name for name, column in self.columns.items() if evidence.is_answer(column))]
+        return _Signs(marked, translated, read, named, whole)
+
+    def add_told(self, found: list[tuple[str, Evidence]], signs: _Signs) -> None:
+        """Count and note whether the texts tell each column, or have it in them."""
+        told = signs.told
+        for at, (name, given) in enumerate(found):
+            column = self.columns[name]
+            others = [text for text in signs.read if not related(name, text.name)]
+            read = [text for text in others if not leak(text, column)]
+            if name in signs.marked:  # whatever its name
+                how = "in other words, of the same length" if name in signs.translated else "marked up"
+                least = TRANSLATED - signs.sure if name in signs.translated else 9.0
+                given.add(max(least - given.score, 5.0), f"it is '{signs.marked[name].name}', {how}")
+                told[name] = True
+            elif read and column.is_label(3) and at < MOST_TOLD:
+                told[name] = evidence.add_told(given, read, column)
+            elif column.form == "object" and len(read) == len(others) and evidence.copied(column, read) > COPIED:
+                given.add(3, "most of its values stand in the text")
+                signs.whole.append(name)
+                told[name] = True
+            elif column.form == "object" and read == others and (many := self.fields_told(name, read)):
+                names = 0.0 if column.lists & {"guess", "after", "score", "private"} else 2.5 - given.score
+                given.add(3 + max(0, names), f"the text tells {many} of its fields")
+                signs.whole.append(name)
+                told[name] = True
+
+    def add_untold(self, found: list[tuple[str, Evidence]], signs: _Signs) -> None:
+        """Count that no text tells a column, that it is only a part of another, and what says that a text is the answer."""
+        told, named, whole = signs.told, signs.named, signs.whole
+        explained = [given.score for name, given in found if told.get(name)]
+        sure = signs.marked or any(named[name] >= 0 for name, of in told.items() if of)
+        for name, given in found:
+            held = (leak(self.columns[other], self.columns[name]) for other in whole if other != name)
+            inside = name not in signs.translated and any(name.startswith(f"{other}.") for other in whole)
+            if any(other.startswith(f"{name}.") for other in signs.translated):
+                given.add(-9, "it has a text and its translation")
+            elif inside or any(one and one.sure for one in held):
+                given.add(-5, "a part of an answer")
+            elif not told.get(name) and (owner := self.is_name_of(name)):
+                given.add(-3, f"the name of {owner}")
+            elif told.get(name) is False:
+                given.add(-9 if sure or (named[name] <= 0 and explained) else 0, "no text predicts it")
+            elif told.get(name) and given.score == max(explained) < 0:
+                given.add(0.1 - given.score, "the texts predict nothing else")
+        labels = [self.columns[name] for name, of in told.items() if of]
+        weak = [of for of in labels if named[of.name] <= 0 or (named[of.name] < SURE and (told[of.name] or 0) < WEAK)]
+        if not signs.marked and weak == labels and all(label.is_label(3) for label in labels):
+            self.weigh_texts(found, labels)
+        free = [of for of in self.columns.values() if of.lists & {"answer", "reply"} and evidence.is_free(of)]
+        for name, given in found:
+            if self.columns[name].is_label(3) and any({*words_of(name)[0]} > {*words_of(of.name)[0]} for of in free):
+                given.add(-5, "says something about the answer")
+
+    def are_several(self, found: list[tuple[str, Evidence]], signs: _Signs) -> bool:
+        """Take the column with the most evidence, or several that are one answer; whether they are several."""
+        told, roles, likely = signs.told, self.roles, [text.name for text in signs.read]
+        fields = self.read_off(signs.read) if signs.read and not signs.whole else []
+        rest = [self.columns[name] for name, _ in found if name not in {*fields, *likely}]
+        rest = [of for of in rest if not self.is_given(of, fields)]
+        answered = (told.get(of.name) or of.lists & {"answer", "reply"} or evidence.is_free(of) for of in rest)
+        if len(fields) > 2 and not any(answered):
+            self.take("target", fields, "their values stand in the text")
+            return True
+        if not self.known.kind and (several := self.one_object([] if signs.sure else fields, told, likely)):
+            self.take("target", *several)
+            return True
+        near = [self.columns[name] for name, given in found if given.score >= max(3, found[0][1].score - CLOSE)]
+        unlike = (column.name for column in near if evidence.is_free(column) != evidence.is_free(near[0]))
+        roles.doubted = next(unlike, None)
+        self.best("target", found)
+        if roles.target in self.together:
+            self.take("target", [*self.together], f"{roles.why['target']}; the codes have names only together")
+        elif not roles.target and fields and not self.known.kind:
+            self.take("target", fields, "nothing else looks like an answer, and their values are in the text")
+        elif flags := self.flags(str(roles.target), told):
+            self.take("target", flags, "yes-or-no labels next to each other")
+        return isinstance(roles.target, list)
 
     def first(self) -> int:
         """The place of the first column of the answer."""
@@ -338,8 +360,8 @@ class _Choice:
     def is_name_of(self, name: str) -> str | None:
         """An id that has one name in this column, and no other id has it."""
         label = self.columns[name]
-        ids = (of for of in self.columns.values() if of is not label and evidence.look(of) == "ids")
-        alike = (of for of in ids if label.is_label(3) and label.form == "text" and of.distinct == label.distinct)
+        ids = [of for of in self.ids if of is not label] if label.is_label(3) and label.form == "text" else []
+        alike = (of for of in ids if of.distinct == label.distinct)
         return next((of.name for of in alike if evidence.of_one(of, label) and evidence.of_one(label, of)), None)
 
     def one_object(
@@ -375,19 +397,11 @@ class _Choice:
     def flags(self, target: str, told: dict[str, float | None]) -> list[str]:
         """The target and the columns next to it with the same two values, which texts tell too, if these are one label each."""
         names, keys = [*self.columns], {*self.columns[target].keys} if target in self.columns else set()
-        if (
-            target not in told
-            or self.known.kind
-            or {key.casefold() for key in keys} not in ({"0", "1"}, {"false", "true"}, {"no", "yes"}, {"n", "y"})
-        ):
+        two = {key.casefold() for key in keys} in ({"0", "1"}, {"false", "true"}, {"no", "yes"}, {"n", "y"})
+        if target not in told or self.known.kind or not two:
             return []
-        first = last = names.index(target)
-        alike = [{*self.columns[name].keys} == keys and name in told for name in names]
-        while first and alike[first - 1]:
-            first -= 1
-        while last + 1 < len(names) and alike[last + 1]:
-            last += 1
-        found = names[first : last + 1]
+        runs = groupby(names, lambda name: {*self.columns[name].keys} == keys and name in told)
+        found = next(of for _, run in runs if target in (of := [*run]))
         return found if len(found) > 2 and 2 * sum(bool(told[name]) for name in found) > len(found) else []
 
     def translations(self, texts: list[Column]) -> dict[str, Column]:
@@ -395,10 +409,9 @@ class _Choice:
         found: dict[str, Column] = {}
         texts = [of for of in texts if not of.lists & {"guess", "after", "staff", "score"} and evidence.is_free(of)]
         for one, other in combinations(texts, 2):
-            if not evidence.is_translation(other, one):
-                continue
-            first, then = sorted((one, other), key=lambda of: (says(of.name, "marked"), of.empty, self.order[of.name]))
-            found[then.name] = first
+            if evidence.is_translation(other, one):
+                both = sorted((one, other), key=lambda of: (says(of.name, "marked"), of.empty, self.order[of.name]))
+                found[both[1].name] = both[0]
         return found
 
     def read_off(self, texts: list[Column]) -> list[str]:
@@ -407,21 +420,17 @@ class _Choice:
         free = [self.columns[name] for name in self.free() if name not in {*self.private, *(of.name for of in texts)}]
         short = [of for of in free if of.form in ("text", "number", "code", "time") and of.mean_chars < evidence.SHORT]
         short = [of for of in short if of.distinct > 2 and not (of.mostly_empty or of.lists & out or is_id(of))]
-        dates = {
-            of.name: Column(
-                of.name, [[int(part) for part in re.findall(r"\d+", str(value or ""))[:3:2]] for value in of.values]
-            )
-            for of in short
-            if of.form == "time"
-        }
-        fields = [of for of in short if evidence.copied(dates.get(of.name, of), [text]) > 1.5 * COPIED]
-        parts = {
-            of.name
-            for of in fields
-            for one in fields
-            if of.distinct < one.distinct and evidence.copied(of, [one]) > 1.5 * COPIED
-        }
-        return [of.name for of in fields if of.name not in parts]  # no year next to its date
+
+        def is_in(of: Column, other: Column) -> bool:
+            return evidence.copied(of, [other]) > 1.5 * COPIED
+
+        def numbers(of: Column) -> Column:  # of dates: the first and the third
+            parts = ([*map(int, re.findall(r"\d+", str(value or ""))[:3:2])] for value in of.values)
+            return Column(of.name, [*parts]) if of.form == "time" else of
+
+        fields = [of for of in short if is_in(numbers(of), text)]
+        whole = [of for of in fields if not any(of.distinct < one.distinct and is_in(of, one) for one in fields)]
+        return [of.name for of in whole]  # no year next to its date
 
     def is_given(self, column: Column, fields: Sequence[str]) -> bool:
         """Whether a label is no answer next to fields that some rows lack: those have it, or it follows from one."""
@@ -442,13 +451,13 @@ class _Choice:
                 due.append((given.score, self.order[base.name]))
         if all(given.score == before[name] for name, given in found):
             return
-        ids = [column for column in self.columns.values() if evidence.look(column) == "ids"]
         for name, given in found:
             label = self.columns[name]
             if label.is_label(3) and evidence.of_its_name(label, "target") < SURE:
-                one_has = (one.name for one in ids if one.distinct >= label.distinct and evidence.of_one(one, label))
-                of = next((one for one in one_has if not related(one, name)), None)
-                if of:
+                one_has = (
+                    one.name for one in self.ids if one.distinct >= label.distinct and evidence.of_one(one, label)
+                )
+                if of := next((one for one in one_has if not related(one, name)), None):
                     given.add(-1.5, f"the same in all rows of one {of}")
                 if label not in labels:
                     given.add(-2, "the texts don't predict it")
@@ -501,12 +510,8 @@ class _Choice:
             alike = len(words) > 1 and any(words[at] == own[at] for at in ends) and not re.search(r"\d|[\W_]\w$", name)
             twice = len(keys) > 2 and 2 * len(keys & of.keys.keys()) > len(keys | of.keys.keys())
             alike = alike and name.rpartition(".")[0] == target.rpartition(".")[0] and name not in self.private
-            if (
-                alike
-                and not twice
-                and of.form in ("text", "number", "bool", "code")
-                and not (of.mostly_empty or of.lists & out)
-            ):
+            fits = of.form in ("text", "number", "bool", "code") and not (of.mostly_empty or of.lists & out)
+            if alike and fits and not twice:
                 found += [name] * (leak(of, self.columns[target]) is None)
         return found
 
@@ -600,10 +605,10 @@ class _Choice:
 
     def heading(self, texts: Sequence[tuple[str, Evidence]]) -> str | None:
         """A column right before a text of the input that is like its title, if no name says what it is."""
-        names, ids = [*self.columns], [of for of in self.columns.values() if evidence.look(of) == "ids"]
+        names = [*self.columns]
         at = (self.order[name] - 1 for name, given in texts if given.score >= ENOUGH["input"])
         before = (names[of] for of in at if of >= 0)
-        return next((name for name in before if evidence.is_heading(self.columns[name], ids)), None)
+        return next((name for name in before if evidence.is_heading(self.columns[name], self.ids)), None)
 
     def input(self, texts: list[tuple[str, Evidence]]) -> None:
         roles, known = self.roles, self.known.inputs
@@ -631,21 +636,15 @@ class _Choice:
             chosen = sorted(left, key=lambda name: -self.columns[name].mean_chars)[:1]
         if target is not None and target.is_text and not target.is_label(3) and chosen:
             base = self.columns[max(chosen, key=lambda name: self.columns[name].mean_chars)]
-            early = [
-                self.columns[name]
-                for name in free - {*chosen, *self.private, roles.group}
-                if self.order[name] < self.order[target.name]
-            ]
+            out = {*chosen, *self.private, roles.group}
+            early = [self.columns[name] for name in free - out if self.order[name] < self.order[target.name]]
             chosen += [of.name for of in early if evidence.is_free(target) and evidence.is_part(of, target, base)]
             rows = {str(value): at for at, value in enumerate(target.values) if value}.values()  # one of each answer
             *long, base, target = (Column(of.name, [of.values[at] for at in rows]) for of in (*early, base, target))
-            chosen += [
-                of.name
-                for of in long
-                if of.mean_chars > evidence.SHORT
-                and evidence.of_its_name(of, "input") >= 0  # no draft
-                and evidence.right([base, of], target) > evidence.right([base], target) + MORE
-            ]
+            long = [of for of in long if of.mean_chars > evidence.SHORT]
+            long = [of for of in long if evidence.of_its_name(of, "input") >= 0]  # no draft
+            least = evidence.right([base], target) + MORE
+            chosen += [of.name for of in long if evidence.right([base, of], target) > least]
         self.added = {*(added := self.needed(chosen, free))}
         chosen += added
         chosen.sort(key=lambda name: (not says(name, "headline"), self.order[name]))
@@ -745,10 +744,6 @@ def alike(texts: Sequence[str]) -> bool:
     counts = Counter(word for text in texts for word in {*re.sub(SHAPES["dated"], "0", text).split()})
     same = sum(count for count in counts.values() if count > SAME * len(texts))
     return same >= ALIKE * counts.total()
-
-
-def related(name: str, other: str) -> bool:
-    return name == other or name.startswith(f"{other}.") or other.startswith(f"{name}.")
 
 
 def _plain(name: str) -> str:

@@ -9,10 +9,10 @@ from typing import Any
 
 from hallmark.base.errors import HallmarkError, printable
 from hallmark.base.records import FIELD
-from hallmark.commands.kept_rows import ALL, in_words, where_of
-from hallmark.commands.proposal import UNGROUPED, Proposal
-from hallmark.commands.roles import Guess, Known
-from hallmark.commands.trial import in_a_line
+from hallmark.propose.kept_rows import ALL, in_words, where_of
+from hallmark.propose.proposal import UNGROUPED, Proposal
+from hallmark.propose.roles import Guess, Known
+from hallmark.propose.trial import in_a_line
 from hallmark.task.kinds import KINDS
 
 QUESTIONS = {  # by what `Known` has for the answer

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
-from hallmark.commands.columns import Column, bare
-from hallmark.commands.evidence import ENOUGH_GROUPS, LARGEST, SAME, TIED, guessed
 from hallmark.data.missing import is_blank
+from hallmark.propose.column_words import bare
+from hallmark.propose.columns import Column
+from hallmark.propose.evidence import ENOUGH_GROUPS, LARGEST, SAME, TIED, guessed
 from hallmark.task.values import folded
 
 MOST_STATES = 12  # values of a column that may say how far the work is, or what a row is fit for
@@ -54,9 +55,8 @@ def defaults(answers: Column, columns: Sequence[Column], texts: Sequence[Column]
 def _is_alone(label: str, state: str, both: Mapping[tuple[str, str], int], counts: Mapping[str, int]) -> bool:
     """Whether hardly any row of another label has a value, and no other label has it as often."""
     others = [(both[other, state], count) for other, count in counts.items() if other != label]
-    return sum(has for has, _ in others) <= ELSEWHERE * sum(count for _, count in others) and all(
-        has <= count / 2 for has, count in others if count >= SEVERAL
-    )
+    rare = sum(has for has, _ in others) <= ELSEWHERE * sum(count for _, count in others)
+    return rare and all(has <= count / 2 for has, count in others if count >= SEVERAL)
 
 
 def same_class(answers: Column, columns: Sequence[Column], texts: Sequence[Column]) -> list[list[str]]:

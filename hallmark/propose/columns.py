@@ -1,4 +1,4 @@
-"""The columns of a file, those inside other values too: facts about their values, and the words of their names."""
+"""The columns of a file, those inside other values too: facts about their values."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from itertools import product, zip_longest
 from pathlib import Path
 from typing import Any
-from unicodedata import combining, normalize
 
 from hallmark.base.errors import HallmarkError
 from hallmark.data.conversations import LAYOUTS
@@ -36,6 +35,7 @@ from hallmark.data.spans import (
     parts,
     passages,
 )
+from hallmark.propose.column_words import ENTITIES, entity, role_words, says, split
 from hallmark.task.answers import canonical
 from hallmark.task.values import folded
 
@@ -51,21 +51,8 @@ EPOCH = (946_684_800, 2_051_222_400)  # seconds since 1970
 CITED = 0.2  # share of the rows in which a text cites its passages
 READ, MOST_KEY = 400, 40  # rows that are read to see it; characters of what cites
 MOSTLY = 0.9  # share of the values that give a column its form
-WORDS = Path(__file__).with_name("role_words.toml")
 SHAPES = tomllib.loads(Path(__file__).with_name("column_forms.toml").read_text(encoding="utf-8"))
 FORMS = {form: re.compile(pattern, re.IGNORECASE) for form, pattern in SHAPES["forms"].items()}
-ENTITIES = ("organisation", "person", "document")  # the coarsest first
-# Words that name no thing of their own: `author.login` is an author, `labels.0.name` a label.
-GENERIC = frozenset(
-    ("id", "ids", "value", "values", "name", "login", "key", "code", "cod", "kod", "kode", "no", "nr", "number", "text", "list", "item", "items",
-     "content", "email", "mail", "uuid", "data", "fields")
-)  # fmt: skip
-GLUED = ("un", "non", "nicht", "on", "o", "u", "ej", "nie", "ne")  # before what was not done
-_UMLAUTS, _STROKES = (
-    str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue"}),
-    str.maketrans({"ł": "l", "ø": "o", "đ": "d", "æ": "ae", "ß": "ss"}),
-)
-_ENDING = r"(?:s|es|n|en|e)?(?:id|ids|no|nr|num|number|nummer|name|key|code|ref|guid|mail|email)?"
 
 
 @dataclass
@@ -129,7 +116,7 @@ class Column:
         values = [key.strip().casefold() for key in self.keys] if new else []
 
         def has(listed: Collection[str], value: str) -> bool:
-            words = [word for word in _split(value) if len(word) > 2]
+            words = [word for word in split(value) if len(word) > 2]
             return any(one in listed for one in (value, re.split("[-_]", value)[0], *words))
 
         said = {of: sum(has(entry.get("values", ()), value) for value in values) for of, entry in role_words().items()}
@@ -205,7 +192,7 @@ def with_fields_of_spans(columns: dict[str, Column], named: Collection[str]) -> 
     made: dict[str, Column] = {}
     gone = {name for name in named if not name.endswith(BY_LABEL) and BY_CHOICE not in name}
     for name, values in lists.items():
-        if any(_lies_in(*pair) for other in gone for pair in ((name, other), (other, name))):
+        if any(related(name, other) for other in gone):
             continue
         said, given = f"{name}{BY_LABEL}" in named, [value for value in values if value]
         like_tags = sum(map(are_tags, given))
@@ -216,8 +203,12 @@ def with_fields_of_spans(columns: dict[str, Column], named: Collection[str]) -> 
             sources = [column.name for column in texts]
         else:
             continue
+
+        def sides_of(source: str | None, *, tags: bool = tags) -> list[Any]:
+            return lists[source.removesuffix(JOINED)] if tags and source else columns[source].values if source else []
+
         for source, whole in [*product(sources, (True,)), *product([*sources, None], (False,))]:
-            sides = lists[source.removesuffix(JOINED)] if tags and source else columns[source].values if source else []
+            sides = sides_of(source)
             if fields := _fields(values, sides, name, whole=whole):
                 rows = zip(*(of.values for of in columns.values()), strict=True)
                 tasks = (dict(zip(columns, row, strict=True)) for row in rows)
@@ -231,13 +222,13 @@ def with_fields_of_spans(columns: dict[str, Column], named: Collection[str]) -> 
                     gone.add(source.removesuffix(JOINED))
                 break
         else:
-            first = sources[0] if sources else ""
-            sides = lists[first.removesuffix(JOINED)] if tags and first else columns[first].values if first else []
-            for row, (value, side) in enumerate(zip_longest(values, sides) if said else ()):
+            for row, (value, side) in enumerate(
+                zip_longest(values, sides_of(next(iter(sources), None))) if said else ()
+            ):
                 by_label(value, side, Path(), row, f"{name}{BY_LABEL}")
     for name, values in lists.items():
         answers, own = [by_choice(value) for value in values], f"{name}{BY_CHOICE}"
-        if not any(answers) or any(_lies_in(*pair) for other in gone for pair in ((name, other), (other, name))):
+        if not any(answers) or any(related(name, other) for other in gone):
             continue
         single = {key if isinstance(chosen, list) and len(chosen) == 1 else None for of in answers for key, chosen in (of or {}).items()}  # fmt: skip
         label = f"{own}.{single.pop()}.0" if len(single) == 1 and None not in single else own
@@ -301,6 +292,11 @@ def _lies_in(name: str, other: str) -> bool:
     return f"{name}.".startswith(f"{other}.")
 
 
+def related(name: str, other: str) -> bool:
+    """Whether a column is another, or lies in it, or has it inside."""
+    return _lies_in(name, other) or _lies_in(other, name)
+
+
 def _by_vocabulary(lists: dict[str, list[Any]]) -> list[str]:
     """Columns of lists, the one with the most different items first: tokens, not tags."""
     items = {name: {str(item) for value in lists[name] if isinstance(value, list) for item in value} for name in lists}
@@ -358,90 +354,3 @@ def merged(counts: Mapping[str, int]) -> Counter[str]:
         if label.strip():
             found[spelling.setdefault(folded(label), " ".join(label.split()))] += count
     return found
-
-
-@cache
-def role_words() -> dict[str, dict[str, Any]]:
-    """The lists of `role_words.toml`, with the points for each."""
-    return tomllib.loads(WORDS.read_text(encoding="utf-8"))
-
-
-@cache
-def vocabulary() -> dict[str, tuple[tuple[re.Pattern[str], ...], ...]]:
-    """Each entry of the lists as the patterns of its words."""
-    words = {name: entry.get("words", ()) for name, entry in role_words().items()}
-    return {name: tuple(tuple(map(_pattern, one.split("+"))) for one in entries) for name, entries in words.items()}
-
-
-def _pattern(word: str) -> re.Pattern[str]:
-    """A whole word; a long one also with a plural and what is glued to it, as in `customerid` or `Kundennummer`."""
-    spelled = "|".join(sorted({bare(word), bare(word.translate(_UMLAUTS))}))
-    return re.compile(f"(?:{spelled})" + (_ENDING if len(word) > 3 else "(?:s|id)?"))
-
-
-@cache
-def bare(word: str) -> str:
-    """A word without accents, which names of columns often lack."""
-    return "".join(sign for sign in normalize("NFKD", word.translate(_STROKES)) if not combining(sign))
-
-
-@cache
-def words_of(name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The words of a column's own name, and those of the objects that it lies in."""
-    segments = [_split(segment) for segment in name.split(".") if not segment.isdigit() and segment != ALL] or [()]
-    own, parents = segments[-1], segments[:-1]
-    while parents and all(word in GENERIC for word in own):
-        own = (*parents.pop(), *own)
-    return own, tuple(word for segment in parents for word in segment)
-
-
-def _split(text: str) -> tuple[str, ...]:
-    spaced = re.sub(r"(?<=[a-zà-ÿ0-9])(?=[A-Z])", " ", text)
-    return tuple(re.findall(r"[^\W_]+", spaced.lower()))
-
-
-@cache
-def says(name: str, of: str, *, whole: bool = False) -> bool:
-    """Whether a name has a word of a list; `whole`: and no other words."""
-    return _any(words := words_of(name)[0], of, len(words) if whole else None)
-
-
-@cache
-def inside(name: str, of: str) -> bool:
-    return _any(words_of(name)[1], of)
-
-
-def _any(words: tuple[str, ...], of: str, parts: int | None = None) -> bool:
-    """Whether some words have all those of an entry; `parts`: only entries of that many."""
-    words = tuple(map(bare, words))
-    entries = [entry for entry in vocabulary()[of] if parts in (None, len(entry))]
-    return any(all(any(part.fullmatch(word) for word in words) for part in entry) for entry in entries)
-
-
-def says_undone(label: str, *, whole: bool = True) -> bool:
-    """Whether a label's words (`whole`: all of them) say that nobody classified yet: `Not yet assigned`, `Por definir`."""
-    words = _split(label)
-    if len(words) == 1:
-        return bare(label.casefold()).startswith(tuple(f"{no}{stem}" for no in GLUED for stem in _stems()))
-    deeds = [at for at, word in enumerate(map(bare, words)) if word.startswith(_stems())]
-    undone = [at for at, word in enumerate(words) if _any((word,), "undone")]
-    if not deeds or not undone or not (undone[0] < deeds[0] or len(words[undone[-1]]) > 4):
-        return False
-    if not whole:  # among other words, a short one says nothing
-        return any(at and at - 1 in undone and len(words[at - 1]) > 2 for at in deeds)
-    return all(at in (*deeds, *undone) or _any((word,), "filler") for at, word in enumerate(words))
-
-
-@cache
-def _stems() -> tuple[str, ...]:
-    return tuple(map(bare, role_words()["deed"]["stems"]))
-
-
-@cache
-def entity(name: str) -> str | None:
-    """Which kind of entity a column names: its last word that isn't generic must say so (`customer_tier` is a tier)."""
-    own, parents = words_of(name)
-    heads = [word for word in own if word not in GENERIC and not _any((word,), "identifier")] or list(parents[-1:])
-    # By the number of words that an entry has: a contact reason is no contact.
-    ends = {1: tuple(heads[-1:]), 2: tuple(heads[-2:])}
-    return next((of for of in ENTITIES for most, words in ends.items() if _any(words, of, most)), None)

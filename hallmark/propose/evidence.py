@@ -16,24 +16,13 @@ from statistics import correlation, pstdev
 from typing import Any
 
 from hallmark.base.figures import percent
-from hallmark.commands.answer_leaks import values_in
-from hallmark.commands.columns import (
-    MAX_LABELS,
-    MOSTLY,
-    Column,
-    entity,
-    inside,
-    labels_in,
-    mean_words,
-    role_words,
-    says,
-    says_undone,
-    words_of,
-)
 from hallmark.data.conversations import PART, TURNS
 from hallmark.data.copied import opened, pairs, spellings
 from hallmark.data.missing import is_blank
 from hallmark.data.spans import BY_CHOICE, BY_LABEL, OF_A_TOOL
+from hallmark.propose.answer_leaks import values_in
+from hallmark.propose.column_words import entity, inside, role_words, says, says_undone, words_of
+from hallmark.propose.columns import MAX_LABELS, MOSTLY, Column, labels_in, mean_words
 from hallmark.task.evidence import Source
 
 OF_A_PART = "each of its values is in one part of the split"
@@ -369,9 +358,8 @@ def no_labels(column: Column, names: Mapping[str, str]) -> tuple[list[str], list
     framed = {key for key in keys if re.fullmatch(r"[(<\[{*#=_~–—-].*[)>\]}*#=_~–—-]", key) and opened(key) is key}
     undone = {name for key in keys if says_undone(name := names.get(key, key).strip()) and not says(name, "unsure")}
     done = [re.sub(r"\W+", "", name.casefold()) for key in keys if (name := names.get(key, key)) not in undone]
-    undone = {
-        name for name in undone if not any(one in re.sub(r"\W+", "", name.casefold()) for one in done if one)
-    }  # (not) confirmed
+    spelled = {name: re.sub(r"\W+", "", name.casefold()) for name in undone}
+    undone = {name for name in undone if not any(one and one in spelled[name] for one in done)}  # (not) confirmed
     for key in keys:
         name = names.get(key, key).strip()
         number = int(key) if re.fullmatch(r"-1|0{1,9}|0*9{2,9}", key) else None
@@ -608,9 +596,8 @@ def is_subject(column: Column) -> bool:
 
 def is_headline(column: Column) -> bool:
     """Whether it is named like the headline of a message, however short or rare, and not like anything else."""
-    return (
-        column.is_text and column.distinct > FEW_TITLES and column.lists & ({"headline"} | _OF_OTHERS) == {"headline"}
-    )
+    named = column.lists & ({"headline"} | _OF_OTHERS) == {"headline"}
+    return column.is_text and column.distinct > FEW_TITLES and named
 
 
 def leaves(value: Any) -> list[str]:
@@ -625,26 +612,19 @@ def gives(column: Column, answers: Column, texts: Sequence[Column]) -> bool:
     if column.mostly_empty:  # somebody's correction, say
         return False
     rows = zip(answers.values, column.values, *(text.values for text in texts), strict=True)
-    full = [(leaves(answer), str(one), " ".join(map(str, read))) for answer, one, *read in rows if answer and one][
-        :TIED
-    ]
-    open_ = [{of for of in values if len(of) > 1 and of not in read} for values, _, read in full]
-    own = sum(one in values for values, (_, one, _) in zip(open_, full, strict=True))
-    turned = [one for _, one, _ in full[1:] + full[:1]]
-    chance = sum(one in values for values, one in zip(open_, turned, strict=True))
+    full = [(answer, str(one), " ".join(map(str, read))) for answer, one, *read in rows if answer and one][:TIED]
+    open_ = [{of for of in leaves(answer) if len(of) > 1 and of not in read} for answer, _, read in full]
+    ones = [one for _, one, _ in full]
+    own, chance = (sum(map(set.__contains__, open_, of)) for of in (ones, ones[1:] + ones[:1]))
     return own - chance > max(ENOUGH_GROUPS, FEW_COPIED * len(full) / 2)
 
 
 def lacks_years(answers: Column, texts: Sequence[Column]) -> bool:
     """Whether answers have whole dates, and hardly any text has their year."""
     rows = zip(answers.values, *(text.values for text in texts), strict=True)
-    dated = [
-        (of[:4], " ".join(map(str, read)))
-        for answer, *read in rows
-        for of in leaves(answer)
-        if re.match(r"(?:19|20)\d\d-\d\d-\d\d(?!\d)", of)
-    ]
-    return len(dated) > FEW_COPIED * len(answers.given) and sum(year in read for year, read in dated) < len(dated) / 2
+    said = ((of, " ".join(map(str, read))) for answer, *read in rows for of in leaves(answer))
+    dated = [of[:4] in read for of, read in said if re.match(r"(?:19|20)\d\d-\d\d-\d\d(?!\d)", of)]
+    return len(dated) > FEW_COPIED * len(answers.given) and sum(dated) < len(dated) / 2
 
 
 def is_heading(column: Column, ids: Sequence[Column]) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import chain, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,24 +15,23 @@ from typing import TYPE_CHECKING, Any
 from hallmark.base.document import objects
 from hallmark.base.markup import plain_text
 from hallmark.base.params import Chat, Data
-from hallmark.base.reading import read_text
 from hallmark.base.records import columns_of
-from hallmark.base.rows import files_of, read_rows
-from hallmark.commands.answer_leaks import Leak
-from hallmark.commands.columns import Column, Rows, entity, merged, says, words_of
-from hallmark.commands.committed import SAMPLES
-from hallmark.commands.evidence import LEAST, is_marked, named_like_id, of_input
-from hallmark.commands.infer import Inferred, respelled
-from hallmark.commands.roles import DATED, ENOUGH, Guess
 from hallmark.data.conversations import LAYOUTS, ROLES, layout_of
 from hallmark.data.copied import opened
 from hallmark.data.leftover import enums, names_written, private_labels
-from hallmark.data.missing import is_blank, is_kept
+from hallmark.data.missing import is_blank
 from hallmark.data.nested import value_at
 from hallmark.data.spans import BY_CHOICE, BY_LABEL, LABELS, annotations_in, spans_in
 from hallmark.mask import second_check
 from hallmark.mask.lexicon import is_common, last_names
 from hallmark.mask.masking import TAG
+from hallmark.propose.answer_leaks import Leak
+from hallmark.propose.column_words import entity, says, words_of
+from hallmark.propose.columns import Column, Rows, merged
+from hallmark.propose.evidence import LEAST, is_marked, named_like_id, of_input
+from hallmark.propose.inferred_task import Inferred, respelled
+from hallmark.propose.roles import DATED, ENOUGH, Guess
+from hallmark.propose.sample import is_sample
 from hallmark.release.model_card import FILL_IN
 from hallmark.task.kinds import KINDS
 from hallmark.task.kinds.classification import MOST_IN_A_PROMPT
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from hallmark.params.loader import Params
 
 SCHEMA = Path("data/schema.json")
+MOST_LINES = 200  # of the schema shown
 NEARLY_UNIQUE = 0.9  # share of different values in a column that was meant to be the id
 UNGROUPED = "no column says which rows belong together (a customer, document, conversation), so a split may cut them: add one if you can"
 NAMED = 5  # repeated ids whose rows are named
@@ -63,6 +64,7 @@ class Proposal:
     columns: dict[str, Column] = field(repr=False)
     roles: Guess
     task: Inferred  # kind, schema and refusal
+    numbers: list[str] = field(repr=False)  # of the rows, as a person finds them
     edits: dict[str, dict[str, Any]] = field(default_factory=dict)  # block of params.yaml: key: value
     reasons: dict[tuple[str, str], str] = field(default_factory=dict)  # (block, key): why, shown as its comment
     tried: list[str] = field(default_factory=list)  # lines: what a dry run shows
@@ -80,6 +82,28 @@ class Proposal:
         self.reasons.pop((block, key), None)
         if reason:
             self.reasons[block, key] = reason
+
+    def text(self, now: Params | None = None) -> str:
+        """The form of params.yaml, with reasons as comments, and the schema; `now`: only what differs from that."""
+        old = now.model_dump(by_alias=True) if now else {}
+        how = "all else stays the same" if now else "`--write` writes it"
+        lines = [f"{len(self.rows)} rows. Proposed for params.yaml ({how}):", ""]
+        for block, values in self.edits.items():
+            shown = {key: value for key, value in values.items() if not now or value != old[block][key]}
+            lines += [f"{block}:"] * bool(shown)
+            for key, value in shown.items():
+                reason = self.reasons.get((block, key))
+                lines.append(f"  {key}: {json.dumps(value, ensure_ascii=False)}{f'  # {reason}' if reason else ''}")
+        runners_up = [(role, *pair) for role, found in self.roles.runners_up.items() for pair in found]
+        lines += [f"# {role}, next: {name}: {given}" for role, name, given in runners_up]
+        if self.roles.unused:
+            lines.append(f"# not used: {', '.join(self.roles.unused)}")
+        if now is None:
+            schema = json.dumps(self.task.schema, ensure_ascii=False, indent=2).split("\n")
+            if (more := len(schema) - MOST_LINES) > 0:
+                schema[MOST_LINES:] = [f"... and {more:,} more lines, which --write writes"]
+            lines += ["", f"{SCHEMA}:", *schema]
+        return "\n".join([*lines, ""])
 
     @property
     def kind(self) -> str:
@@ -166,23 +190,10 @@ class Proposal:
 
     def warn(self, params: Params) -> None:
         """Add what no stage says, and a person must know: the most serious first."""
-        of_people = any((says(n, "staff") and not says(n, "desk")) or entity(n) == "person" for n in self.roles.targets)
-        labels, keys = enums(self.task.schema), [[*of.get("properties", ())] for of in objects(self.task.schema)]
-        shown = [self.task.schema, *({"enum": [*map(bare_name, of)]} for of in labels + keys)]
-        self.private = private_labels(shown, params.mask, 0 if of_people else MOST)
-        everyday = {word for of in chain(*labels) for word in words_of(of)[0] if len(word) > 2 and is_common(word)}
-        unknown = [of for of in chain(*labels) if (everyday - last_names()).isdisjoint(words_of(of)[0])]  # logins, say
-        if of_people and 2 * len(unknown) > sum(map(len, labels)) and params.mask.actions.get("PERSON") != "keep":
-            self.private = self.private or ["PERSON"]
-        if self.private:
-            self.warnings.append(
-                f"the answers that the schema would list look like private data ({', '.join(self.private)}). Schema and system "
-                "prompt are in git and in the release: name another column with --target, or say with --public that anyone may see them"
-            )
+        self.warn_of_private(params.mask)
         if params.task.kind != self.kind:
             said = f"task.kind changes from {params.task.kind} to {self.kind} ({self.task.why}). If that is wrong, name the column of the "
             self.warnings.append(f"{said}answers with --target; else the rules in `gate:` change too")
-        answers = self.columns[self.roles.targets[0]]
         if other := self.roles.doubted:
             kind = f"{self.columns[other].distinct} {'labels' if self.columns[other].is_label(3) else 'texts'}"
             said = f"CHECK THE TARGET: '{self.roles.target}' is taken as the answer ({self.roles.why['target']})"
@@ -200,26 +211,50 @@ class Proposal:
         if self.roles.group == "row.id":
             self.warnings.append(UNGROUPED)
         elif self.roles.group in self.columns:
-            column = self.columns[self.roles.group]
             self.alone = params.data.missing == "own_group"
-            self.warnings += [] if self.alone else self.without_group(column)
-            if entity(column.name) is None and not self.roles.why["group"].startswith("as you said"):
-                wide = (name for name, of in self.roles.runners_up["group"] if of.score >= LEAST)
-                after = next((f" (next: {name})" for name in wide), "")
-                said = (
-                    f"'{column.name}' is the group by its values alone: {column.distinct} for {len(column.given)} rows. Rows with one value "
-                    "stay on one side of the split. If rows with different values belong together, it is too fine, and the holdout "
-                    f"leaks: name a wider column with --group{after}. One that is too coarse costs rows to train on"
-                )
-                check = "CHECK THE GROUP: " if self.roles.unsure else ""
-                self.warnings.insert(0 if check else len(self.warnings), check + said)
-            largest = max(column.keys.values(), default=0) / len(self.rows)
-            if largest > GIANT:
-                said = f"the largest group of '{self.roles.group}' has {100 * largest:.0f} % of the rows"
-                self.warnings.append(f"{said}: all of it is held out, or none")
+            self.warn_of_group(self.columns[self.roles.group])
+        if KINDS[self.kind].listed:
+            self.warn_of_labels(self.columns[self.roles.targets[0]].keys)
+
+    def warn_of_private(self, mask: Mask) -> None:
+        """Note the kinds of private data that the schema would list, and say so."""
+        of_people = any((says(n, "staff") and not says(n, "desk")) or entity(n) == "person" for n in self.roles.targets)
+        labels, keys = enums(self.task.schema), [[*of.get("properties", ())] for of in objects(self.task.schema)]
+        shown = [self.task.schema, *({"enum": [*map(bare_name, of)]} for of in labels + keys)]
+        self.private = private_labels(shown, mask, 0 if of_people else MOST)
+        everyday = {word for of in chain(*labels) for word in words_of(of)[0] if len(word) > 2 and is_common(word)}
+        unknown = [of for of in chain(*labels) if (everyday - last_names()).isdisjoint(words_of(of)[0])]  # logins, say
+        if of_people and 2 * len(unknown) > sum(map(len, labels)) and mask.actions.get("PERSON") != "keep":
+            self.private = self.private or ["PERSON"]
+        if self.private:
+            self.warnings.append(
+                f"the answers that the schema would list look like private data ({', '.join(self.private)}). Schema and system "
+                "prompt are in git and in the release: name another column with --target, or say with --public that anyone may see them"
+            )
+
+    def warn_of_group(self, column: Column) -> None:
+        """Say of a group that rows lack it, that it may be too fine, or that one of its values has too many rows."""
+        self.warnings += [] if self.alone else self.without_group(column)
+        if entity(column.name) is None and not self.roles.why["group"].startswith("as you said"):
+            wide = (name for name, of in self.roles.runners_up["group"] if of.score >= LEAST)
+            after = next((f" (next: {name})" for name in wide), "")
+            said = (
+                f"'{column.name}' is the group by its values alone: {column.distinct} for {len(column.given)} rows. Rows with one value "
+                "stay on one side of the split. If rows with different values belong together, it is too fine, and the holdout "
+                f"leaks: name a wider column with --group{after}. One that is too coarse costs rows to train on"
+            )
+            check = "CHECK THE GROUP: " if self.roles.unsure else ""
+            self.warnings.insert(0 if check else len(self.warnings), check + said)
+        largest = max(column.keys.values(), default=0) / len(self.rows)
+        if largest > GIANT:
+            said = f"the largest group of '{self.roles.group}' has {100 * largest:.0f} % of the rows"
+            self.warnings.append(f"{said}: all of it is held out, or none")
+
+    def warn_of_labels(self, keys: Mapping[str, int]) -> None:
+        """Say of labels that several codes are one, or that they have few rows."""
         named: Counter[str] = Counter()
         codes: dict[str, list[str]] = defaultdict(list)
-        for key, count in answers.keys.items() if KINDS[self.kind].listed else ():
+        for key, count in keys.items():
             codes[name := self.task.names.get(key, key)].append(key)
             named[name] += count * (key.strip() not in self.edits["data"]["no_answer"])
         if same := "; ".join(f"{' and '.join(of)} are '{name}'" for name, of in codes.items() if of[1:]):
@@ -249,7 +284,7 @@ class Proposal:
 
     def without_group(self, column: Column) -> list[str]:
         """What to say of rows without a group."""
-        where = [place for place, value in zip(self.places, column.values, strict=True) if is_blank(value)]
+        where = [place for place, value in zip(self.numbers, column.values, strict=True) if is_blank(value)]
         self.alone = len(where) > ANONYMOUS * len(self.rows)
         self.ungrouped = 0 if self.alone else len(where)
         more = f" and {len(where) - NAMED} more" * (len(where) > NAMED)
@@ -264,16 +299,11 @@ class Proposal:
     def would_be_read(self, name: str) -> bool:
         """Whether a column is in the input or context, or would be, if it didn't hold the answer."""
         given = of_input(self.columns[name])
-        return name in self.read or (given is not None and given.score >= ENOUGH["input"])
-
-    @property
-    def read(self) -> list[str]:
-        """The columns that the model reads."""
-        return [*columns_of(self.roles.input), *columns_of(self.roles.context or "")]
+        return name in self.roles.read or (given is not None and given.score >= ENOUGH["input"])
 
     def leak_of(self, name: str, leak: Leak) -> str:
         """What to say of a column that holds the answer."""
-        if name in self.read:
+        if name in self.roles.read:
             own = name in columns_of(self.roles.input)
             part, how = ("the input", "with --input") if own else ("data.context", "there")
             said = f"the model reads the answer: '{name}' is in {part}, and {leak.why}. If people write it there before the answer is known"
@@ -281,39 +311,37 @@ class Proposal:
         said = f"'{name}' is left out of the input: {leak.why}. A model would copy it, and it may not be there yet when the model is asked"
         return f"{said}. {'If it is, add it with --input' if not leak.sure else 'Another answer can be named with --target'}"
 
-    @cached_property
-    def places(self) -> list[str]:
-        """The number of each row, in a folder with its file's name: `12 of part.csv`."""
-        rows = ((number, path, row) for path in files_of(self.file) for number, row in read_rows(path))
-        found = ((number, path) for number, path, row in rows if is_kept(row, self.edits["data"]["where"]))
-        return [f"{number}" if path == self.file else f"{number} of {path.name}" for number, path in found]
+    @property
+    def like_ids(self) -> list[str]:
+        """The columns that are named like an id."""
+        return [name for name, of in self.columns.items() if named_like_id(name) and of.all((str, int))]
+
+    def rows_by(self, name: str) -> list[list[tuple[str, ...]]]:
+        """The rows with each value of a column: their number, what is read, and the answer."""
+        found: dict[Any, list[tuple[str, ...]]] = defaultdict(list)
+        sides = ([self.columns[one].values for one in names] for names in (self.roles.read, self.roles.targets))
+        read, answers = (map(str, zip(*of, strict=True)) for of in sides)
+        for value, *row in zip(self.columns[name].values, self.numbers, read, answers, strict=True):
+            if not is_blank(value):
+                found[value].append(tuple(row))
+        return [*found.values()]
 
     def repeated_ids(self) -> list[str]:
         """What to say of a column that would be the id if some of its values didn't repeat."""
-        meant = [name for name, column in self.columns.items() if named_like_id(name) and column.all((str, int))]
-        meant = [name for name in meant if NEARLY_UNIQUE * len(self.rows) <= self.columns[name].distinct]
+        meant = [name for name in self.like_ids if NEARLY_UNIQUE * len(self.rows) <= self.columns[name].distinct]
         if (self.roles.id in self.columns and named_like_id(self.roles.id)) or not meant:
             return []
-        rows: dict[Any, list[str]] = defaultdict(list)
-        texts = set()
-        for value, row, place in zip(self.columns[meant[0]].values, self.rows, self.places, strict=True):
-            if not is_blank(value):
-                rows[value].append(place)
-                texts.add((value, *(str(row.get(name)) for name in self.read)))
-        twice = [" and ".join(where) for where in rows.values() if len(where) > 1]
+        rows = self.rows_by(meant[0])
+        twice = [" and ".join(number for number, *_ in of) for of in rows if len(of) > 1]
         said = f"'{meant[0]}' would be the id, but {len(twice)} of its values repeat: rows {'; '.join(twice[:NAMED])}. Two records can't have"
-        copies = "dedupe keeps one of equal texts" if len(texts) == len(rows) else "if these are copies, remove them"
+        equal = all(len({read for _, read, _ in of}) == 1 for of in rows)
+        copies = "dedupe keeps one of equal texts" if equal else "if these are copies, remove them"
         return [f"{said} one id, so data.id is {self.roles.id}: {copies}"] * bool(twice)
 
     def rows_of_one_request(self) -> list[str]:
         """What to say of rows with one id and one text, but another answer each: one call a row, as a join of tables writes them."""
-        for name in (name for name, of in self.columns.items() if named_like_id(name) and of.all((str, int))):
-            found: dict[Any, list[tuple[str, ...]]] = defaultdict(list)
-            for value, row, place in zip(self.columns[name].values, self.rows, self.places, strict=True):
-                read, answer = (str([row.get(one) for one in of]) for of in (self.read, self.roles.targets))
-                if not is_blank(value):
-                    found[value].append((place, read, answer))
-            several = [[*zip(*of, strict=True)] for of in found.values() if len(of) > 1]
+        for name in self.like_ids:
+            several = [[*zip(*of, strict=True)] for of in self.rows_by(name) if len(of) > 1]
             same = [(places, {*answers}) for places, read, answers in several if len({*read}) == 1]
             differ = [places for places, answers in same if len(answers) > 1]
             if len(same) > NEARLY_UNIQUE * len(several) and 2 * len(differ) > len(several):
@@ -351,12 +379,6 @@ class Proposal:
             if key == "floors" and KINDS[self.kind].free_text:
                 reason += "; once eval.facts names the facts of a reply, add a floor for them"
             self.set("gate", key, dict(values), reason)
-
-
-def is_sample(file: Path) -> bool:
-    """Whether a file of raw rows is listed as sample data, by its name."""
-    listed = file.parent / SAMPLES
-    return listed.is_file() and file.name in {line[66:] for line in read_text(listed).splitlines()}
 
 
 def is_html(text: str) -> bool:

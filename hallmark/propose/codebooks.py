@@ -1,0 +1,68 @@
+"""Tables with the names of codes, next to the rows or in their folder."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from io import StringIO
+from pathlib import Path
+
+from hallmark.base.tables import separator_of
+
+TABLES = (".csv", ".tsv", ".txt")
+CODEBOOK = "codebook"  # folder in a copy, with the names of codes
+_SUCCESSOR = re.compile(  # in a column's name
+    r"(?i)successor|successeur|successore|superseded|replaced|replacement|merged[\W_]*in|nachfolg|ersetzt[\W_]*durch|remplac.*par|suces+or|reemplazad|sustituid|sostituit|substitu[ií]d|vervangen|opvolg|efterf|etterf|nast[ęe]p|n[áa]stup"
+)
+
+
+def codebooks(texts: Mapping[Path, str]) -> list[Path]:
+    """The small tables that have other columns than the rows."""
+    headers: dict[str, list[Path]] = defaultdict(list)
+    for file, text in texts.items():
+        headers[text.partition("\n")[0].strip()].append(file)
+    sizes = sorted((sum(len(texts[file]) for file in files), header) for header, files in headers.items())
+    if len(sizes) < 2 or sizes[-1][0] < 2 * sizes[-2][0]:
+        return []
+    main, *others = [next(read_csv(header)) for _, header in reversed(sizes)]
+    if any(2 * len({*main} & {*header}) > len(header) for header in others):
+        return []  # rows of another kind, or without an answer
+    return [file for _, header in sizes[:-1] for file in headers[header]]
+
+
+def read_csv(text: str) -> Iterator[list[str]]:
+    """The lines of a table that aren't empty."""
+    return filter(None, csv.reader(StringIO(text, newline=""), delimiter=separator_of(text.partition("\n")[0])))
+
+
+def codebook(text: str) -> dict[str, dict[str, str]]:
+    """By the name of the first column of a table without repeats: its keys, and their names in the next such column.
+
+    A table of several variables (variable, code, name) is read so for each that its first column names.
+    """
+    header, *rows = [*read_csv(text)] or [[]]
+    if len(keys := _unique([header, *rows], len(rows))) > 1:
+        return {keys[0][0]: dict(zip(keys[0][1:], keys[1][1:], strict=True))}
+    of: dict[str, list[list[str]]] = defaultdict(list)
+    for row in rows:
+        of[row[0]].append(row[1:])
+    found = {name: _unique(lines, len(lines)) for name, lines in of.items() if len(lines) > 1}
+    return {name: dict(zip(*keys[:2], strict=True)) for name, keys in found.items() if len(keys) > 1}
+
+
+def successors(text: str) -> dict[str, str]:
+    """The key that a few keys of a table have in a column named so, as a code that is no longer used has its successor."""
+    header, *rows = [*read_csv(text)] or [[]]
+    keys = next(iter(_unique(rows, len(rows))), ())
+    for _, *column in (of for of in zip(header, *rows, strict=False) if _SUCCESSOR.search(of[0])):
+        later = {key: of for key, of in zip(keys, column, strict=False) if of}
+        if later and 2 * len(later) < len(rows) and {*later.values()} <= {*keys} - {*later}:
+            return later
+    return {}
+
+
+def _unique(lines: list[list[str]], count: int) -> list[tuple[str, ...]]:
+    """The columns whose last `count` values differ from each other."""
+    return [column for column in zip(*lines, strict=False) if len({*column[-count:]}) == count]
