@@ -307,7 +307,8 @@ def test_a_schema_says_what_the_values_have_in_common() -> None:
 
 def test_calls_have_the_parameters_of_their_tools_unless_they_break_them(tmp_path: Path) -> None:
     file = tool_exports.openai_tools(tmp_path)
-    assert "otherwise they call no tool, and are left out" in proposed(file).task.doubts[0]
+    assert "targets are the same and unlike the others" in proposed(file).task.doubts[0]
+    assert proposed(file).edits["data"]["no_call"] == "empty"
     task = proposed(file, refusal=tool_exports.CANNOT).task
     options = [option["properties"] for option in task.schema["items"]["oneOf"]]
     assert {option["name"]["const"]: option["arguments"] for option in options} == {
@@ -578,6 +579,21 @@ def test_markup_around_the_words_of_a_text_is_its_answer_whatever_the_names(
     assert ("the elements rec, obj, to." in found.edits["task"]["system_prompt"]) == ("<rec" in markup)
 
 
+def test_what_markup_needs_besides_its_text_is_read_too(tmp_path: Path) -> None:
+    rows = [
+        {
+            "came": f"{2019 + n % 4}-03-{n % 28 + 1:02}",
+            "title": f"{['Sale', 'Rent'][n % 2]} of {words(n + 2)}",
+            "letter": f"Take the {words(n)} to {n}.",
+            "xml": f"<rec on='{2019 + n % 4}-03-{n % 28 + 1:02}'><obj>{words(n)}</obj><to>{n}</to></rec>",
+            "house": f"H{n // 3 * 7:04}",
+        }
+        for n in range(240)
+    ]
+    found = proposed(write(tmp_path, rows)).roles
+    assert (found.input, found.target, found.group) == ("{came}\n{title}\n{letter}", "xml", "house")
+
+
 def test_a_label_that_no_text_tells_is_no_target_next_to_one_that_it_tells(tmp_path: Path) -> None:
     """Names decide only between labels that the text tells; a rating is one if there is no other."""
     kinds = ["lost", "late", "torn", "wet"]
@@ -605,6 +621,15 @@ def test_a_group_by_its_values_is_said(tmp_path: Path, name: str, said: str) -> 
     ("book", "names"),
     [
         ("codebook.json", json.dumps({"category": dict(enumerate(CODES))})),
+        (
+            "b.json",
+            json.dumps(
+                {
+                    "values": [{"no": n, "name": of, "on": True} for n, of in enumerate(CODES)]
+                    + [{"no": 12, "name": next(iter(CODES)), "on": False, "replaced_by": 0}]
+                }
+            ),
+        ),
         ("b.csv", "no;name;on\n" + "".join(f"{n};{of};1\n" for n, of in enumerate(CODES))),
         (
             "of_all.csv",

@@ -98,6 +98,33 @@ def test_two_names_of_one_class_are_asked_about(tmp_path: Path) -> None:
     assert [warning.split(": each may be")[0] for warning in said] == [pairs], "and no cups 0 and 1"
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [("Objets trouvés", "Objet trouvé", True), ("Cobranca", "Cobrança", True), ("Factuur vraag", "factuurvraag", True),
+     ("Damp & mould", "Damp and mould", True), ("Login", "Logout", False), ("Pump 3", "Pump 4", False), ("C", "C++", False)],
+)  # fmt: skip
+def test_labels_that_are_spelled_alike_are_one_unless_the_text_tells_them_apart(
+    tmp_path: Path, one: str, other: str, same: bool
+) -> None:
+    rows = requests(300, body=lambda n, kind: f"{kind} of {words(n)}")
+    for n, row in enumerate(rows):
+        row["category"] = (
+            (one, one, other, f"{other} ")[n // 4 % 4] if row["category"] == "late parcel" else row["category"]
+        )
+    found = proposed(write(tmp_path, rows), targets=("category",))
+    assert (other in found.edits["data"]["labels"]) == same == (other not in found.task.schema["enum"])
+    told = [
+        row | {"body": row["category"].strip()} if row["category"] in (one, other, f"{other} ") else row for row in rows
+    ]
+    assert proposed(write(tmp_path, told), targets=("category",)).edits["data"]["labels"] == {} or not same
+
+
+def test_a_kind_of_somebody_is_nobody_and_an_automatic_answer_is_a_guess() -> None:
+    names = ("Motif de contact", "tipo di cliente", "customer_type", "id de client")
+    assert [*map(entity, names)] == [None, None, None, "person"]
+    assert all("guess" in Column(name).lists for name in ("estrazione_auto", "auto_label"))
+
+
 def test_labels_that_are_alike_are_asked_about_in_one_line(tmp_path: Path) -> None:
     rows = requests(300, body=lambda n, kind: f"{kind} of {words(n)}")
     for n, row in enumerate(rows):
@@ -162,12 +189,18 @@ def test_people_are_known_in_many_languages_without_accents() -> None:
     assert {entity(name) for name in names} == {"person"}
 
 
+def test_a_last_comment_is_not_there_when_the_model_is_asked(tmp_path: Path) -> None:
+    late = requests(**{"Last public comment": lambda n, _: f"We have sent part {n % 7} of it to your shop"})
+    assert proposed(write(tmp_path, late)).edits["data"]["input"] == "body"
+
+
 @pytest.mark.parametrize(
     ("column", "value", "kept"),
     [
         ("status", lambda n: "Rejected" if n % 20 == 3 else "Closed", ["Closed"]),
         ("error", lambda n: f"Timed out after {n} s" if n % 20 in (3, 4, 5) else None, [None]),
         ("state", lambda n: "pending" if n % 20 in (3, 4, 5) else "done", ["done"]),  # most of them have no answer
+        ("meta.review", lambda n: "wrong" if n % 20 == 3 else ("ok", None)[n % 2], ["ok", None]),
         ("order", lambda n: "cancelled" if n % 20 == 3 else "sent", []),  # which the row may be about
         ("topic", lambda n: "Rejected" if n % 3 else "Closed", []),  # most rows
     ],
@@ -177,7 +210,7 @@ def test_rows_marked_as_unfit_are_left_out_unless_a_person_keeps_them(
 ) -> None:
     rows = requests(shop=lambda n, _: f"S{n % 40}")
     for n, row in enumerate(rows):
-        row[column] = value(n)
+        row |= {"meta": {"review": value(n)}} if "." in column else {column: value(n)}
         row["category"] = None if column in ("error", "state") and n % 20 in (4, 5) else row["category"]
     file = write(tmp_path, rows)
     found = proposed(file, targets=("category",), inputs=("body",))

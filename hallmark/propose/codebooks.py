@@ -8,11 +8,14 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
+from hallmark.base.document import objects
 from hallmark.base.tables import separator_of
 
 TABLES = (".csv", ".tsv", ".txt")
 CODEBOOK = "codebook"  # folder in a copy, with the names of codes
+MOST_REPEATED = 1.5  # rows for each name, at most
 _SUCCESSOR = re.compile(  # in a column's name
     r"(?i)successor|successeur|successore|superseded|replaced|replacement|merged[\W_]*in|nachfolg|ersetzt[\W_]*durch|remplac.*par|suces+or|reemplazad|sustituid|sostituit|substitu[ií]d|vervangen|opvolg|efterf|etterf|nast[ęe]p|n[áa]stup"
 )
@@ -32,19 +35,32 @@ def codebooks(texts: Mapping[Path, str]) -> list[Path]:
     return [file for _, header in sizes[:-1] for file in headers[header]]
 
 
+def tables_in(value: Any) -> Iterator[list[list[str]]]:
+    """The lists of flat objects in a JSON document, as the lines of tables."""
+    for rows in filter(None, [value, *(part for of in objects(value) for part in of.values())]):
+        if isinstance(rows, list) and all(isinstance(row, dict) for row in rows):
+            header = [*dict.fromkeys(key for row in rows for key in row)]
+            cells = [["" if row.get(key) is None else str(row[key]) for key in header] for row in rows]
+            yield [header, *cells]
+
+
 def read_csv(text: str) -> Iterator[list[str]]:
     """The lines of a table that aren't empty."""
     return filter(None, csv.reader(StringIO(text, newline=""), delimiter=separator_of(text.partition("\n")[0])))
 
 
-def codebook(text: str) -> dict[str, dict[str, str]]:
+def codebook(table: list[list[str]]) -> dict[str, dict[str, str]]:
     """By the name of the first column of a table without repeats: its keys, and their names in the next such column.
 
-    A table of several variables (variable, code, name) is read so for each that its first column names.
+    Without one, the names are the first texts that hardly repeat: an old code has its successor's name. A table of several
+    variables (variable, code, name) is read so for each that its first column names.
     """
-    header, *rows = [*read_csv(text)] or [[]]
-    if len(keys := _unique([header, *rows], len(rows))) > 1:
-        return {keys[0][0]: dict(zip(keys[0][1:], keys[1][1:], strict=True))}
+    rows, columns = table[1:], [*zip(*table, strict=False)]
+    if keys := _unique(table, len(rows)):
+        others = [of for of in columns if of != keys[0] and not "".join(of[1:]).isdigit()]
+        texts = [of for of in others if MOST_REPEATED * len({*of[1:]}) >= len(rows)]
+        if names := [*keys[1:], *texts]:
+            return {keys[0][0]: dict(zip(keys[0][1:], names[0][1:], strict=True))}
     of: dict[str, list[list[str]]] = defaultdict(list)
     for row in rows:
         of[row[0]].append(row[1:])
@@ -52,9 +68,9 @@ def codebook(text: str) -> dict[str, dict[str, str]]:
     return {name: dict(zip(*keys[:2], strict=True)) for name, keys in found.items() if len(keys) > 1}
 
 
-def successors(text: str) -> dict[str, str]:
+def successors(table: list[list[str]]) -> dict[str, str]:
     """The key that a few keys of a table have in a column named so, as a code that is no longer used has its successor."""
-    header, *rows = [*read_csv(text)] or [[]]
+    header, *rows = table or [[]]
     keys = next(iter(_unique(rows, len(rows))), ())
     for _, *column in (of for of in zip(header, *rows, strict=False) if _SUCCESSOR.search(of[0])):
         later = {key: of for key, of in zip(keys, column, strict=False) if of}

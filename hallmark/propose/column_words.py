@@ -18,6 +18,7 @@ GENERIC = frozenset(
     ("id", "ids", "value", "values", "name", "login", "key", "code", "cod", "kod", "kode", "no", "nr", "number", "text", "list", "item", "items",
      "content", "email", "mail", "uuid", "data", "fields")
 )  # fmt: skip
+OF = frozenset(("of", "de", "du", "des", "do", "da", "del", "della", "di"))
 GLUED = ("un", "non", "nicht", "on", "o", "u", "ej", "nie", "ne")  # before what was not done
 _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue"})
 _STROKES = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "æ": "ae", "ß": "ss"})
@@ -105,6 +106,9 @@ def _stems() -> tuple[str, ...]:
 def entity(name: str) -> str | None:
     """Which kind of entity a column names: its last word that isn't generic must say so (`customer_tier` is a tier)."""
     own, parents = words_of(name)
+    at = next((at for at, word in enumerate(own) if word in OF), 0)
+    if at and _any(own[:at], "kind_of"):  # so is a `motif de contact`
+        own = own[:at]
     heads = [word for word in own if word not in GENERIC and not _any((word,), "identifier")] or list(parents[-1:])
     # By the number of words that an entry has: a contact reason is no contact.
     ends = {1: tuple(heads[-1:]), 2: tuple(heads[-2:])}

@@ -62,6 +62,7 @@ _ERROR = re.compile(
     r"(?i)\W*(?:\w+\W)?(?:err|error|fehler|erreur|errore|erro|fout|fejl|feil|fel|błąd|chyba|virhe|fail(?:ed|ure)?|exception|timeout|traceback)\b"
 )
 _LONG_WORD, _DIGITS = re.compile(r"[^\W\d_]{4,}"), re.compile(r"\d+")
+_IN_MARKUP = re.compile(r"""=\s*"([^"]*)"|=\s*'([^']*)'|>([^<>]+)<""")
 _MARKED = re.compile(  # <a>..</a>, [a]..[/a], [..](a), a = {..}, \\a{..}
     r">([^<>]*)</|\](?!\()([^\[\]]*)\[/|\[([^\[\]]+)\]\([\w:.-]+\)|(?:=\s*|\\\w+)\{([^{}]*)\}"
 )
@@ -97,7 +98,7 @@ def of_target(column: Column, private: bool) -> Evidence | None:
         return None
     given = Evidence()
     if column.form == "object" or _has_objects(column):
-        given.add(5.5 if is_answer(column) else 2.5, "its values are objects")
+        given.add(5.5 if is_answer(column) and "guess" not in column.lists else 2.5, "its values are objects")
     elif size := _set_size(column):
         given.add(1, f"lists of {size} values")
     elif column.form == "list" and not labels_in(column):
@@ -520,8 +521,12 @@ def of_one(fine: Column, coarse: Column) -> bool:
 
 def add_alike(given: Evidence, column: Column, rest: Sequence[Column], answers: Column) -> None:
     """Count whether rows of one value are alike in another column, but not by the answer, or who serves them."""
-    by_it = answers.form != "object" and not is_free(answers) and of_one(answers, column)  # else copies of one text
-    if by_it or (of_one(column, answers) and column.distinct <= MANY * answers.distinct):
+    written = (
+        answers.form == "object" or is_free(answers) or is_marked(answers)
+    )  # one thing has one, as in two scans of it
+    if not written and (
+        of_one(answers, column) or (of_one(column, answers) and column.distinct <= MANY * answers.distinct)
+    ):
         given.add(-3, "depends on the answer")
     for other in rest:
         if other.form in ("object", "list") or other.distinct > column.distinct or not of_one(column, other):
@@ -601,7 +606,9 @@ def is_headline(column: Column) -> bool:
 
 
 def leaves(value: Any) -> list[str]:
-    """The values in an answer, as texts."""
+    """The values in an answer, as texts: in markup, what stands between its tags, and what is quoted in them."""
+    if has_markup(value):
+        return [of for parts in _IN_MARKUP.findall(value) for of in parts if of.strip()]
     return [str(one) for _, one, _ in pairs(value, None) if not is_blank(one)]
 
 

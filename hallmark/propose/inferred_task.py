@@ -26,10 +26,10 @@ DATE = re.compile(r"\d{4}-\d\d-\d\d")
 OTHERWISE = "; otherwise the schema accepts such objects as answers, and mask stops at such texts"
 UNLIKE = f"are unlike the others, and too few are equal to be a refusal: correct them, or leave them out{OTHERWISE}"
 NO_CALL = (
-    "are words and call no tool: data.missing: drop leaves these rows out and counts them; data.no_call: empty keeps them, with "
-    "the answer [], if the model must also learn when to call nothing"
+    "are words and call no tool: their answer is [], so that a model learns when to call nothing. To leave these rows out, set "
+    "data.no_call: missing and data.missing: drop"
 )
-LEFT_OUT = "; otherwise they call no tool, and are left out"
+LEFT_OUT = "are words and call no tool: data.missing: drop leaves these rows out and counts them"
 SOME_CALLS = 0.1  # share of the answers that call tools, where there are some
 REFUSALS = (5, 0.01)  # fewest equal targets, and their least share of all, that may be a refusal: fewer are odd records
 
@@ -43,7 +43,10 @@ class Inferred:
     why: str
     doubts: list[str] = field(default_factory=list)
     refusal: str | None = None
-    names: dict[str, str] = field(default_factory=dict)  # of labels that are numbers in the data
+    names: dict[str, str] = field(
+        default_factory=dict
+    )  # of labels that are codes in the data, or spelled in several ways
+    may_call_nothing: bool = False  # some answers are words where others are lists of calls
 
 
 def infer(
@@ -82,11 +85,11 @@ def infer(
 def _classification(column: Column, names: Mapping[str, str]) -> Inferred:
     counts = merged(column.keys)
     labels = [label for label, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
-    used = {label: names[label] for label in labels if label in names}
+    used = {label: names[label] for label in dict.fromkeys([*labels, *map(str.strip, column.keys)]) if label in names}
     spelled = [*dict.fromkeys(used.get(label, label) for label in labels)]  # 00110 and 110 have one name
     found = Inferred("classification", {"enum": spelled}, f"{len(spelled)} labels")
     found.names = used
-    if used:
+    if 2 * len(used) > len(labels):
         found.why += ", whose names are known"
     elif column.form == "number":
         found.why += ", written as numbers"
@@ -161,14 +164,15 @@ def _tool_calls(values: list[Any], tools: Column | None) -> Inferred:
             doubts.append(f"{said}, so the schema takes any arguments for them: fix the calls or the tools")
     listed = any(isinstance(value, list) for value in values)
     schema = {"type": "array", "items": call_schema} if listed else call_schema
-    doubts += _odd([value for value in values if isinstance(value, str)], len(values), NO_CALL)
+    words = [value for value in values if isinstance(value, str)]
+    doubts += _odd(words, len(values), NO_CALL if listed else LEFT_OUT)
     if not given:
         once = sum(len(called[name]) == 1 for name in names)
         said = "no column has the tools (JSON Schemas), so the model is not shown them and can only call what it was trained to call: of "
         said += f"{len(names)} functions, {once} are called once and can't be in both training and the holdout"
         doubts.append(f"{said}. Add such a column, unless the input lists the functions")
     why = f"{len(names)} tools" + (", with the parameters that the data give" if given else "")
-    return Inferred("tool_call", schema, why, doubts)
+    return Inferred("tool_call", schema, why, doubts, may_call_nothing=listed and bool(words))
 
 
 def _parameters(tools: Column | None) -> dict[str, list[dict[str, Any]]]:
@@ -246,7 +250,7 @@ def _odd(values: list[Any], rows: int, others: str = UNLIKE) -> list[str]:
     if count >= max(REFUSALS[0], REFUSALS[1] * rows) and not second_check.residue(text):
         rest -= count
         said = f"{count} of {rows} targets are the same and unlike the others. Do they refuse what must not or can't be done? Then add"
-        otherwise = OTHERWISE if others is UNLIKE else LEFT_OUT
+        otherwise = OTHERWISE if others is UNLIKE else ""
         doubts.append(f"{said} --refusal {shlex.quote(text)}{otherwise}")
     if rest:
         doubts.append(f"{rest} of {rows} targets {others}")

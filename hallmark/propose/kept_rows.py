@@ -73,8 +73,9 @@ def _marks(column: Column, answered: Sequence[bool]) -> tuple[set[str], bool]:
     if not column.is_label(2):
         return set(), True
     marks = are("void") | {key for key in are("unready") if lack({key})}
-    marks |= are("unfit") if judged or says(name, "score") else set()
-    states = says(name, "state") or keys.keys() <= marks | are("fit") | are("unready")
+    reviewed = not about and says(name, "reviewed")
+    marks |= are("unfit") if judged or reviewed or says(name, "score") else set()
+    states = reviewed or says(name, "state") or keys.keys() <= marks | are("fit") | are("unready")
     return marks or are("withdrawn"), bool(marks) and states and (judging or not about)
 
 

@@ -21,6 +21,8 @@ TOLD = 0.3  # share of its rows, beyond that of the other label's, by which a te
 SEVERAL = 3  # rows of a label from which on something is concluded
 _SEVERAL = re.compile(r"[;|]| \+ ")  # of labels in one text
 _WORD, _DIGITS = re.compile(r"[^\W\d_]{3,}"), re.compile(r"\d+")
+_PART = re.compile(r"[^\W_]+|[^\w\s&/.,;:()'-]")
+_AND = frozenset(("and", "und", "et", "y", "e", "en", "i", "og", "och", "ja"))
 _NO = re.compile(r"\b(?:not?|non|un\w+|nicht|kein\w*|sans|sin|sem|senza|geen|ikke|inte|nie)\b")
 
 
@@ -86,6 +88,22 @@ def same_class(answers: Column, columns: Sequence[Column], texts: Sequence[Colum
             joined = dict.fromkeys([*sets.get(rare, [rare]), *sets.get(usual, [usual])])
             sets |= {label: [*joined] for label in joined}
     return [[spelled[one] for one in of] for name, of in sets.items() if of[0] == name]
+
+
+def respelled(sets: Sequence[Sequence[str]], answers: Column) -> dict[str, str]:
+    """Labels of such a set by its most frequent one, if only accents, endings, signs, spaces or an `and` make them differ."""
+    counts = Counter(map(folded, _written(answers)))
+    usual = [(max(of, key=lambda label: counts[folded(label)]), of) for of in sets]
+    same = {folded(label): main for main, of in usual for label in of if label != main and _same_words(label, main)}
+    return {key.strip(): same[folded(key)] for key in answers.keys if folded(key) in same}
+
+
+def _same_words(one: str, other: str) -> bool:
+    words = [[bare(word) for word in _PART.findall(folded(label)) if word not in _AND] for label in (one, other)]
+    if "".join(words[0]) == "".join(words[1]):
+        return True
+    pairs = [sorted(pair, key=len) for pair in zip(*words, strict=False)] if len(words[0]) == len(words[1]) else []
+    return bool(pairs) and all(long == short or (len(long) > 4 and long[:-1] == short) for short, long in pairs)
 
 
 def _share_most(few: set[str], many: set[str]) -> bool:

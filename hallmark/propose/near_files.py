@@ -15,7 +15,7 @@ from hallmark.base.document import objects
 from hallmark.base.reading import NotJsonError, strict_json
 from hallmark.base.rows import files_of, lists_in
 from hallmark.data.copied import pairs
-from hallmark.propose.codebooks import CODEBOOK, TABLES, codebook, read_csv, successors
+from hallmark.propose.codebooks import CODEBOOK, TABLES, codebook, read_csv, successors, tables_in
 from hallmark.propose.columns import Column
 from hallmark.propose.encodings import encoding_of
 from hallmark.propose.evidence import gives_orders
@@ -48,8 +48,9 @@ class Near:
         found: list[tuple[Any, dict[str, str]]] = []
         for path, said in self.texts.items():
             with suppress(NotJsonError, csv.Error):
-                table = path.suffix in TABLES
-                found.append((codebook(said), successors(said)) if table else (strict_json(said), {}))
+                value = None if path.suffix in TABLES else strict_json(said)
+                tables = [[*read_csv(said)]] if path.suffix in TABLES else [*tables_in(value)]
+                found += [(value, {}), *((codebook(table), successors(table)) for table in tables)]
         return found
 
     def other_lists(self, count: int) -> list[str]:
@@ -104,7 +105,7 @@ class Near:
                 plain = {key.lstrip("0") or "0": name for key, name in names.items()}
                 names |= {key: plain[code] for key, code in bare.items() if key not in names and code in plain}
                 fits = codes.keys.keys() - {"-1"} <= names.keys() and len({*names.values()}) <= 2 * codes.distinct
-                used = {names[key] for key in bare if key in names} if fits else set()
+                used = {names[key] for key in bare.keys() - {"-1"} if key in names} if fits else set()
                 if fits and len(used) == len({*bare.values()} - {"-1"} - gone):
                     return names
         return {}

@@ -126,7 +126,13 @@ class Proposal:
             absent = "no column fits; a hash of the row" if key in ("id", "group") and value == "row.id" else None
             self.set("data", key, value, roles.why.get(key, absent))
             if key == "target":
-                self.set("data", "labels", task.names, "as the data or a file next to them say" if task.names else None)
+                alike = {*task.names.values()} <= self.columns[roles.targets[0]].keys.keys()
+                why = (
+                    "spelled alike, and the text does not tell them apart"
+                    if alike
+                    else "as the data or a file next to them say"
+                )
+                self.set("data", "labels", task.names, why if task.names else None)
         self.set("data", "no_answer", [])
         self.set("data", "chat", roles.chat)
         read = {name for text in (roles.input, roles.context) if text for name in columns_of(text)}
@@ -258,7 +264,9 @@ class Proposal:
             codes[name := self.task.names.get(key, key)].append(key)
             named[name] += count * (key.strip() not in self.edits["data"]["no_answer"])
         if same := "; ".join(f"{' and '.join(of)} are '{name}'" for name, of in codes.items() if of[1:]):
-            self.warnings.append(f"several codes are one label, as the data or a file next to them say: {same}")
+            self.warnings.append(
+                f"several values are one label (data.labels): {same}. If they differ, take them out there"
+            )
         counts = merged(+named)
         if rare := sorted(label for label, count in counts.items() if count < FEW):
             few = f"{len(rare)} label{'s have' if rare[1:] else ' has'} fewer than {FEW} rows and can hardly be learned"

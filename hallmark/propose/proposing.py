@@ -18,9 +18,9 @@ from hallmark.propose.chats import all_answers
 from hallmark.propose.columns import Column, answers_of, labels_in, related
 from hallmark.propose.dry_run import rehearse
 from hallmark.propose.evidence import copies, is_free, is_translation, no_labels, stand_ins
-from hallmark.propose.inferred_task import LEFT_OUT, Inferred, held_by, infer, is_refusal
+from hallmark.propose.inferred_task import Inferred, held_by, infer, is_refusal
 from hallmark.propose.kept_rows import ALL, Marks, marked
-from hallmark.propose.label_signs import defaults, same_class
+from hallmark.propose.label_signs import defaults, respelled, same_class
 from hallmark.propose.near_files import Near, choices_in
 from hallmark.propose.proposal import FEW, Proposal
 from hallmark.propose.questions import UndecidedError
@@ -64,6 +64,8 @@ def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
         proposal.instruct([*near.instructions()], now.mask)
     if roles.target == "turns.target":
         set_answers_of_chats(proposal, table)
+    if proposal.task.may_call_nothing:
+        proposal.set("data", "no_call", "empty", "what is said without a call is the answer []")
     proposal.warn(now)
     if left_out:
         proposal.warnings.insert(0, f"{left_out} (data.where). If a model should learn from them, add `--where {ALL}`")
@@ -186,8 +188,11 @@ def answers_in(table: Table, roles: Guess, near: Near) -> Answers:
         count = sum(str(value).strip() in maybe for value in labels.values)
         said = "may stand for no answer: if so, add to data.no_answer; else a model learns it as a label"
         found.doubts.append(f"{', '.join(maybe)} ({count} rows) {said}")
-    if one_class := same_class(labels, besides if labels is answers else (), read_each):
-        sets = [" and ".join(f"'{found.names.get(label, label)}'" for label in of) for of in one_class]
+    one_class = same_class(labels, besides if labels is answers else (), read_each)
+    if labels is answers and not found.names:
+        found.names = respelled(one_class, answers)
+    named = [[*dict.fromkeys(f"'{found.names.get(label, label)}'" for label in of)] for of in one_class]
+    if sets := [" and ".join(of) for of in named if of[1:]]:
         more = f"; and {len(sets) - FEW} more" * (len(sets) > FEW)
         said = "each may be one label under several names, which the text does not tell apart. If so, write the same one in the data"
         found.doubts.append(f"{'; '.join(sets[:FEW])}{more}: {said}")
@@ -230,7 +235,3 @@ def set_answers_of_chats(proposal: Proposal, table: Table) -> None:
         proposal.set("data", "answers", "calls", calls)
     elif kind == "text" and (stock := all_answers(table.rows)):
         proposal.set("data", "answers", "all", stock)
-    if calls or one:
-        proposal.set("data", "no_call", "empty", "what is said without a call is the answer []")
-        doubts = proposal.task.doubts
-        proposal.task.doubts = [doubt.replace(LEFT_OUT, "; else their answer is [], no call") for doubt in doubts]

@@ -617,6 +617,11 @@ class _Choice:
             roles.input = "\n".join(known if template else map(_slot, known))
             roles.why["input"] = "as you said"
         if roles.input:
+            marked = not known and roles.target and evidence.is_marked(answers_of(self.columns, roles.target))
+            if added := self.needed([roles.input], {*self.free()}) if marked else []:
+                self.taken |= {*added}
+                roles.why["input"] += f"; {', '.join(added)}: the answer needs it"
+                roles.input = "\n".join(map(_slot, sorted([roles.input, *added], key=lambda name: self.order[name])))
             return
         free = set(self.free())
         others = [name for name in free - roles.leaks.keys() if self.columns[name].is_text]
@@ -669,7 +674,7 @@ class _Choice:
         near = {*[*self.columns][max(0, self.order[main] - 2) : self.order[main] + 3]}
         next_to = (of.name in near and of.name.rpartition(".")[0] == main.rpartition(".")[0] for of in before)
         found = [of.name for of, is_near in zip(before, next_to, strict=True) if is_near and evidence.is_headline(of)]
-        if answers.form in ("object", "list"):
+        if answers.form in ("object", "list") or evidence.is_marked(answers):
             found += [of.name for of in before if of.name not in found and evidence.gives(of, answers, texts)]
             late = {of.name for of in before if of.mostly_empty or of.lists & {"guess", "after"}}
             dates = [of.name for of in before if of.form == "time" and of.name not in late | {*self.private}]
