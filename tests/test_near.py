@@ -65,6 +65,21 @@ def test_questions_with_passages_must_be_alike_in_both(asked: list[tuple[str, st
     assert found(texts, 3, threshold) == pytest.approx(wanted)
 
 
+@pytest.mark.parametrize("system", ["", "You sell tea.\nThe shop: north"])
+@pytest.mark.parametrize("earlier", ["", "user: hello\nassistant: Hi!\n\nuser: is that you?"])
+def test_a_system_message_comes_after_what_is_said(system: str, earlier: str) -> None:
+    context = "\n".join(filter(None, (system, earlier)))
+    content = "\n\n".join(filter(None, (context, "Two packs, please.")))
+    prompt = [{"role": "system", "content": "Answer."}, {"role": "user", "content": content}]
+    records = pl.DataFrame({"prompt": [prompt], "context": [context or None]})
+    for template in ("{turns.system}\n{turns.earlier}", "{turns.earlier}", None):
+        (text,) = records.select(near.compared(template, "prompt")).to_series()
+        given = near.normalise(pl.Series([system])).item() if template and "system" in template else ""
+        said = [part for part in (earlier, "Two packs, please.") if part]
+        whole = near.normalise(pl.Series(["\n".join(said if given else filter(None, (system, *said)))])).item()
+        assert text == "\n".join(filter(None, (whole, given)))
+
+
 def test_finds_what_brute_force_finds_among_short_records() -> None:
     texts = list(dict.fromkeys(text for text, _ in made_texts(400)))
     true = by_hand(texts, 4, 0.6)

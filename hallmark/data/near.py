@@ -2,8 +2,8 @@
 
 MinHash signatures put texts into LSH buckets, and every pair that shares a bucket is then verified by the
 exact Jaccard similarity of the two shingle sets. The result depends on the texts alone, not on their order, the hash
-seed or threads. Questions about the same passages are alike in nearly all of their text: such a pair must be alike in what is
-asked, too.
+seed or threads. Questions about the same passages, and chats with one system message, are alike in nearly all of their text: such a
+pair must be alike in what is asked or said, too.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", "pl.Series", "pl.Expr")
 
+TURN = r"(?s)(?:\A|\n)(?:user|assistant): "  # where what was said before begins, after a system message
 UNLIKE = (2_000_000_000, 20)  # most bytes compared in vain: a number, and that many for each of the texts
 
 log = logging.getLogger(__name__)
@@ -57,14 +58,16 @@ def text_of(*columns: str) -> pl.Expr:
 
 
 def compared(context: str | None, *columns: str) -> pl.Expr:
-    """`text_of`, normalised; what was retrieved (`context`: data.context, unless it is what was said before) comes after a `BREAK`."""
+    """`text_of`, normalised; what was retrieved (`context`: data.context), or a system message in it, comes after a `BREAK`."""
     import polars as pl
 
-    text, passages = text_of(*columns), pl.col("context").fill_null("")
-    if context is None or "turns.earlier" in context:
+    text, given = text_of(*columns), pl.col("context").fill_null("")
+    if context is None or ("turns.earlier" in context and "turns.system" not in context):
         return normalise(text)
-    asked = text.str.strip_prefix(passages + "\n\n")
-    return pl.concat_str(normalise(asked), normalise(passages), separator=BREAK).str.strip_chars(BREAK)
+    said = given.str.extract(f"({TURN}.*)").fill_null("") if "turns.earlier" in context else pl.lit("")
+    asked = said + "\n" + text.str.strip_prefix(given + "\n\n")
+    parts = [normalise(asked), normalise(given.str.strip_suffix(said))]
+    return pl.concat_str(parts, separator=BREAK).str.strip_chars(BREAK)
 
 
 def normalise(texts: T) -> T:

@@ -128,7 +128,7 @@ def _take_turns(ends: Mapping[str, tuple[str, str]], one: str, other: str) -> bo
         return False
     (_, last), (first, _) = sorted((ends[one], ends[other]))
     through = sum(start <= last and end >= first for start, end in ends.values())
-    return last <= first and 2 * through > len(ends)
+    return last <= first and 2 * through > len(ends) and ends[one] != ends[other]
 
 
 def _written(column: Column) -> list[str]:
