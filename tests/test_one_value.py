@@ -56,6 +56,11 @@ def test_a_value_has_one_placeholder_throughout_its_record(masker: Masker, data:
     assert masked[4] == "kettle"
 
 
+def test_a_number_broken_into_lines_takes_its_sign_with_it(masker: Masker) -> None:
+    record = Record(["About +44 \n1632 960628: see above. Call +44 1632 960628."], [])
+    assert masker.records([record])[0][0].text == "About <PHONE_1>: see above. Call <PHONE_1>."
+
+
 def test_a_part_of_a_name_has_the_number_of_the_name(masker: Masker) -> None:
     record = Record(["Dear Rosa Zorblatt, is ZORBLATT your name?"], ["Zorblatt"])
     masked = [text.text for text in masker.records([record])[0]]

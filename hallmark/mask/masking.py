@@ -365,7 +365,8 @@ class Masker:
                 text.cover(0, len(text.text), field_kind, "repeat")
                 continue
             for start, end, kind in _occurrences(text, values):
-                text.cover(start, end, kind, "repeat")
+                sign = kind == "PHONE_NUMBER" and start > 0 and text.text[start - 1] == "+"
+                text.cover(start - sign, end, kind, "repeat")
 
     def _numbers(self, record: Record) -> list[tuple[str, str]]:
         """Mask the numbers that are private; returns (kind, digits) of them."""
