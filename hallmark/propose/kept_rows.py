@@ -83,7 +83,7 @@ def _about(name: str) -> str:
     """What a name, and that of the object that it lies in, says but that it is of a row: `claim` for `claim.status`."""
     parts = [part for part in name.split(".") if not part.isdigit()]
     words = (word for part in parts[-2:] for word in words_of(part)[0])
-    return " ".join(word for word in words if not any(says(word, of) for of in ("record", "state")))
+    return " ".join(word for word in words if not any(says(word, of) for of in ("record", "state", "reviewed")))
 
 
 def _with(marks: set[str], column: Column, answered: Sequence[bool]) -> list[bool]:

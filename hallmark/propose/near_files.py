@@ -106,7 +106,7 @@ class Near:
                 names |= {key: plain[code] for key, code in bare.items() if key not in names and code in plain}
                 fits = codes.keys.keys() - {"-1"} <= names.keys() and len({*names.values()}) <= 2 * codes.distinct
                 used = {names[key] for key in bare.keys() - {"-1"} if key in names} if fits else set()
-                if fits and len(used) == len({*bare.values()} - {"-1"} - gone):
+                if fits and 2 * len(used) > len({*bare.values()} - {"-1"} - gone):
                     return names
         return {}
 

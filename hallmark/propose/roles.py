@@ -637,7 +637,11 @@ class _Choice:
         if (title := self.heading(texts)) in free - {*chosen, None}:
             chosen.append(str(title))
         if not chosen:  # nothing is like an input: the longest text that is left
-            left = [name for name in free if self.columns[name].all(str) and name not in self.private]
+            left = [
+                name
+                for name in free
+                if self.columns[name].all(str) and name not in self.private and self.columns[name].form != "time"
+            ]
             chosen = sorted(left, key=lambda name: -self.columns[name].mean_chars)[:1]
         if target is not None and target.is_text and not target.is_label(3) and chosen:
             base = self.columns[max(chosen, key=lambda name: self.columns[name].mean_chars)]
