@@ -35,7 +35,7 @@ class Near:
                 value = strict_json(file.read_text(encoding="utf-8-sig"))
                 self.around = value if isinstance(value, dict) else {}
         folder = file if file.is_dir() else file.parent
-        near = {*folder.iterdir(), *folder.glob(f"{CODEBOOK}/*")} - {*files_of(file)}
+        near = {*folder.iterdir(), *folder.glob(f"{CODEBOOK}/*")} - {*files_of(file)}  # sorted below
         small = (path for path in sorted(near) if path.suffix in (*TABLES, ".json", ".md") and path.is_file())
         self.texts: dict[Path, str] = {}
         for path in (path for path in small if path.stat().st_size <= MOST_NAMES):
