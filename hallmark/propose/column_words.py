@@ -107,7 +107,7 @@ def entity(name: str) -> str | None:
     """Which kind of entity a column names: its last word that isn't generic must say so (`customer_tier` is a tier)."""
     own, parents = words_of(name)
     at = next((at for at, word in enumerate(own) if word in OF), 0)
-    if at and _any(own[:at], "kind_of"):  # so is a `motif de contact`
+    if any(word not in GENERIC and _any((word,), "kind_of") for word in own[:at]):  # so is a `motif de contact`
         own = own[:at]
     heads = [word for word in own if word not in GENERIC and not _any((word,), "identifier")] or list(parents[-1:])
     # By the number of words that an entry has: a contact reason is no contact.

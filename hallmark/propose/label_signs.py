@@ -10,7 +10,7 @@ from typing import Any
 
 from hallmark.data.missing import is_blank
 from hallmark.propose.column_words import bare
-from hallmark.propose.columns import Column
+from hallmark.propose.columns import Column, merged
 from hallmark.propose.evidence import ENOUGH_GROUPS, LARGEST, SAME, TIED, guessed
 from hallmark.task.values import folded
 
@@ -93,8 +93,14 @@ def same_class(answers: Column, columns: Sequence[Column], texts: Sequence[Colum
 def respelled(sets: Sequence[Sequence[str]], answers: Column) -> dict[str, str]:
     """Labels of such a set by its most frequent one, if only accents, endings, signs, spaces or an `and` make them differ."""
     counts = Counter(map(folded, _written(answers)))
-    usual = [(max(of, key=lambda label: counts[folded(label)]), of) for of in sets]
-    same = {folded(label): main for main, of in usual for label in of if label != main and _same_words(label, main)}
+    spelled = {folded(label): label for label in merged(answers.keys)}
+    usual = [(spelled[folded(max(of, key=lambda label: counts[folded(label)]))], of) for of in sets]
+    same = {
+        folded(label): main
+        for main, of in usual
+        for label in of
+        if folded(label) != folded(main) and _same_words(label, main)
+    }
     return {key.strip(): same[folded(key)] for key in answers.keys if folded(key) in same}
 
 
