@@ -85,7 +85,7 @@ CHANGES: list[tuple[str, Callable[[Path], Any]]] = [
     ("more/adapter_model.bin is not named", lambda folder: written(folder, {"more/adapter_model.bin": b"x"})),
     (".git is hidden", lambda folder: written(folder, {".git/evil.bin": b"x"})),
     (".gitattributes is hidden", lambda folder: (folder / ".gitattributes").write_bytes(b"x" * 20_000)),
-    ("lacks", lambda folder: link(folder, prov.PROVENANCE, prov.VERDICT)),
+    ("provenance.json is a link", lambda folder: link(folder, prov.PROVENANCE, prov.VERDICT)),
     ("dangling is a link", lambda folder: link(folder, "dangling", "nothing")),
     ("pipe is neither a file nor a folder", lambda folder: os.mkfifo(folder / "pipe")),
     (r"bad\u202e has a name", lambda folder: written(folder, {"bad\u202e": b"x"})),

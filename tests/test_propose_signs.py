@@ -13,6 +13,7 @@ import pytest
 from hallmark.base.errors import HallmarkError
 from hallmark.base.records import columns_of
 from hallmark.commands import propose
+from hallmark.propose.codebooks import codebook, read_csv, tables_in
 from hallmark.propose.column_words import entity, says_undone
 from hallmark.propose.columns import Column, is_cited, keys_in
 from hallmark.propose.evidence import stand_ins
@@ -102,7 +103,7 @@ def test_two_names_of_one_class_are_asked_about(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("one", "other", "same"),
     [("Objets trouvés", "Objet trouvé", True), ("Cobranca", "Cobrança", True), ("Factuur vraag", "factuurvraag", True),
-     ("Damp & mould", "Damp and mould", True), ("Login", "Logout", False), ("Pump 3", "Pump 4", False), ("C", "C++", False)],
+     ("Damp & mould", "Damp and mould", True), ("Login", "Logout", False), ("Hepatitis E", "Hepatitis", False), ("Charged", "Charge", False), ("Pump 3", "Pump 4", False), ("C", "C++", False)],
 )  # fmt: skip
 def test_labels_that_are_spelled_alike_are_one_unless_the_text_tells_them_apart(
     tmp_path: Path, one: str, other: str, same: bool
@@ -188,6 +189,25 @@ def test_people_are_known_in_many_languages_without_accents() -> None:
     assert {entity(name) for name in names} == {"person"}
 
 
+@pytest.mark.parametrize(
+    ("table", "names"),
+    [
+        ("code,label\n1,late\n2,lost", {"code": {"1": "late", "2": "lost"}}),
+        ("code,area,label\n1,N,late\n2,S,lost\n3,S,late\n4,N,new", {"code": {"1": "late", "2": "lost", "3": "late", "4": "new"}}),
+        ("code,valid_from,label\n1,2024-01-01,late\n2,2024-02-01,lost", {"code": {"1": "late", "2": "lost"}}),
+        ("var,code,label\nx,1,late\nx,2,lost\ny,1,old\ny,3,new", {"x": {"1": "late", "2": "lost"}, "y": {"1": "old", "3": "new"}}),
+        ("code,on\n1,yes\n2,yes\n3,no\n4,no", {}),
+        ("code\n1\n2", {}),
+    ],
+)  # fmt: skip
+def test_names_of_codes_stand_after_them(table: str, names: dict[str, dict[str, str]]) -> None:
+    lines = [*read_csv(table)]
+    rows = [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
+    for one in (lines, *tables_in({"security": [{}], "list": rows})):
+        assert codebook(one) == names
+    assert [*tables_in({"security": [{}], "nested": [{"a": {}}]})] == [[["a"], ["{}"]]]
+
+
 def test_a_last_comment_is_not_there_when_the_model_is_asked(tmp_path: Path) -> None:
     late = requests(**{"Last public comment": lambda n, _: f"We have sent part {n % 7} of it to your shop"})
     assert proposed(write(tmp_path, late)).edits["data"]["input"] == "body"
@@ -200,6 +220,7 @@ def test_a_last_comment_is_not_there_when_the_model_is_asked(tmp_path: Path) -> 
         ("error", lambda n: f"Timed out after {n} s" if n % 20 in (3, 4, 5) else None, [None]),
         ("state", lambda n: "pending" if n % 20 in (3, 4, 5) else "done", ["done"]),  # most of them have no answer
         ("meta.review", lambda n: "wrong" if n % 20 == 3 else ("ok", None)[n % 2], ["ok", None]),
+        ("review", lambda n: "negative" if n % 20 == 3 else "positive", []),  # a customer's
         ("order", lambda n: "cancelled" if n % 20 == 3 else "sent", []),  # which the row may be about
         ("topic", lambda n: "Rejected" if n % 3 else "Closed", []),  # most rows
     ],

@@ -101,7 +101,8 @@ def near_pairs(
     """
     import numpy as np
 
-    sample = signatures_of(texts, texts.sample(SAMPLE), size, permutations)
+    looked = texts.asked() if texts.parted else texts  # a pair must be alike in what is asked, in any case
+    sample = signatures_of(looked, looked.sample(SAMPLE), size, permutations)
     rows = rows_per_band(sample, len(texts), threshold, file)
     missing = missed(threshold, rows, permutations)
     if missing > MISSES[1]:
@@ -112,9 +113,9 @@ def near_pairs(
         )  # fmt: skip
     bands = Bands(len(texts), permutations, rows, threshold)
     with Progress(stage, len(texts), "texts read", brief=True) as progress:
-        bands.fill(texts, sample, size, progress)
+        bands.fill(looked, sample, size, progress)
     similarity, found = Similarity(texts, size), _Found(len(texts), most, file)
-    asked = Similarity(texts.asked(), size) if texts.parted else None
+    asked = Similarity(looked, size) if texts.parted else None
     least = threshold - 1e-12  # a ratio of integers may come out slightly below the equal decimal
     unlike, allowed = 0, UNLIKE[0] + UNLIKE[1] * int(texts.sizes.sum())
     with Progress(stage, bands.bands, "parts of the texts compared", brief=True) as progress:

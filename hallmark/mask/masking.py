@@ -365,7 +365,8 @@ class Masker:
                 text.cover(0, len(text.text), field_kind, "repeat")
                 continue
             for start, end, kind in _occurrences(text, values):
-                sign = kind == "PHONE_NUMBER" and start > 0 and text.text[start - 1] == "+"
+                before = text.text[max(0, start - 2) : start]
+                sign = kind == "PHONE_NUMBER" and before.endswith("+") and not before[0].isalnum()
                 text.cover(start - sign, end, kind, "repeat")
 
     def _numbers(self, record: Record) -> list[tuple[str, str]]:

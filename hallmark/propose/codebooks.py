@@ -16,6 +16,7 @@ from hallmark.base.tables import separator_of
 TABLES = (".csv", ".tsv", ".txt")
 CODEBOOK = "codebook"  # folder in a copy, with the names of codes
 MOST_REPEATED = 1.5  # rows for each name, at most
+_NUMBER = re.compile(r"[\d\s.,:/T-]*")  # or a date
 _SUCCESSOR = re.compile(  # in a column's name
     r"(?i)successor|successeur|successore|superseded|replaced|replacement|merged[\W_]*in|nachfolg|ersetzt[\W_]*durch|remplac.*par|suces+or|reemplazad|sustituid|sostituit|substitu[ií]d|vervangen|opvolg|efterf|etterf|nast[ęe]p|n[áa]stup"
 )
@@ -41,7 +42,8 @@ def tables_in(value: Any) -> Iterator[list[list[str]]]:
         if isinstance(rows, list) and all(isinstance(row, dict) for row in rows):
             header = [*dict.fromkeys(key for row in rows for key in row)]
             cells = [["" if row.get(key) is None else str(row[key]) for key in header] for row in rows]
-            yield [header, *cells]
+            if header:
+                yield [header, *cells]
 
 
 def read_csv(text: str) -> Iterator[list[str]]:
@@ -50,22 +52,27 @@ def read_csv(text: str) -> Iterator[list[str]]:
 
 
 def codebook(table: list[list[str]]) -> dict[str, dict[str, str]]:
-    """By the name of the first column of a table without repeats: its keys, and their names in the next such column.
+    """By the name of the first column of a table without repeats: its keys, and their names in the column after it that repeats least.
 
-    Without one, the names are the first texts that hardly repeat: an old code has its successor's name. A table of several
-    variables (variable, code, name) is read so for each that its first column names.
+    Names may repeat: an old code has its successor's. A table of several variables (variable, code, name) is read so for each
+    that its first column names.
     """
-    rows, columns = table[1:], [*zip(*table, strict=False)]
-    if keys := _unique(table, len(rows)):
-        others = [of for of in columns if of != keys[0] and not "".join(of[1:]).isdigit()]
-        texts = [of for of in others if MOST_REPEATED * len({*of[1:]}) >= len(rows)]
-        if names := [*keys[1:], *texts]:
-            return {keys[0][0]: dict(zip(keys[0][1:], names[0][1:], strict=True))}
+    rows = table[1:]
     of: dict[str, list[list[str]]] = defaultdict(list)
-    for row in rows:
+    for row in filter(None, rows):
         of[row[0]].append(row[1:])
-    found = {name: _unique(lines, len(lines)) for name, lines in of.items() if len(lines) > 1}
-    return {name: dict(zip(*keys[:2], strict=True)) for name, keys in found.items() if len(keys) > 1}
+    several = {name: _unique(lines, len(lines)) for name, lines in of.items() if len(lines) > 1}
+    if found := {name: dict(zip(*keys[:2], strict=True)) for name, keys in several.items() if len(keys) > 1}:
+        return found
+    columns, keys = [*zip(*table, strict=False)], _unique(table, len(rows))
+    after = columns[columns.index(keys[0]) + 1 :] if keys else []
+    names = [of for of in after if not all(map(_NUMBER.fullmatch, of[1:]))]
+    best = max(names, key=lambda of: len({*of[1:]}), default=())
+    return (
+        {keys[0][0]: dict(zip(keys[0][1:], best[1:], strict=True))}
+        if MOST_REPEATED * len({*best[1:]}) >= len(rows) > 0
+        else {}
+    )
 
 
 def successors(table: list[list[str]]) -> dict[str, str]:

@@ -250,7 +250,7 @@ def _odd(values: list[Any], rows: int, others: str = UNLIKE) -> list[str]:
     if count >= max(REFUSALS[0], REFUSALS[1] * rows) and not second_check.residue(text):
         rest -= count
         said = f"{count} of {rows} targets are the same and unlike the others. Do they refuse what must not or can't be done? Then add"
-        otherwise = OTHERWISE if others is UNLIKE else ""
+        otherwise = {UNLIKE: OTHERWISE, NO_CALL: "; else their answer is [], no call"}.get(others, "")
         doubts.append(f"{said} --refusal {shlex.quote(text)}{otherwise}")
     if rest:
         doubts.append(f"{rest} of {rows} targets {others}")

@@ -74,7 +74,7 @@ def _marks(column: Column, answered: Sequence[bool]) -> tuple[set[str], bool]:
         return set(), True
     marks = are("void") | {key for key in are("unready") if lack({key})}
     reviewed = not about and says(name, "reviewed")
-    marks |= are("unfit") if judged or reviewed or says(name, "score") else set()
+    marks |= are("unfit") if judged or says(name, "score") else are("faulty") if reviewed else set()
     states = reviewed or says(name, "state") or keys.keys() <= marks | are("fit") | are("unready")
     return marks or are("withdrawn"), bool(marks) and states and (judging or not about)
 

@@ -22,7 +22,7 @@ SEVERAL = 3  # rows of a label from which on something is concluded
 _SEVERAL = re.compile(r"[;|]| \+ ")  # of labels in one text
 _WORD, _DIGITS = re.compile(r"[^\W\d_]{3,}"), re.compile(r"\d+")
 _PART = re.compile(r"[^\W_]+|[^\w\s&/.,;:()'-]")
-_AND = frozenset(("and", "und", "et", "y", "e", "en", "i", "og", "och", "ja"))
+_AND = re.compile(r"(?<=\w) (?:and|und|et|y|e|en|i|og|och|ja|&) (?=\w)")
 _NO = re.compile(r"\b(?:not?|non|un\w+|nicht|kein\w*|sans|sin|sem|senza|geen|ikke|inte|nie)\b")
 
 
@@ -105,11 +105,13 @@ def respelled(sets: Sequence[Sequence[str]], answers: Column) -> dict[str, str]:
 
 
 def _same_words(one: str, other: str) -> bool:
-    words = [[bare(word) for word in _PART.findall(folded(label)) if word not in _AND] for label in (one, other)]
+    words = [[bare(word) for word in _PART.findall(_AND.sub(" ", folded(label)))] for label in (one, other)]
     if "".join(words[0]) == "".join(words[1]):
         return True
     pairs = [sorted(pair, key=len) for pair in zip(*words, strict=False)] if len(words[0]) == len(words[1]) else []
-    return bool(pairs) and all(long == short or (len(long) > 4 and long[:-1] == short) for short, long in pairs)
+    return bool(pairs) and all(
+        long == short or (len(long) > 4 and long[:-1] == short and long[-1] in "aeinrsx") for short, long in pairs
+    )
 
 
 def _share_most(few: set[str], many: set[str]) -> bool:

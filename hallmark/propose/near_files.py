@@ -93,6 +93,7 @@ class Near:
     def names_of(self, codes: Column, columns: Collection[str]) -> dict[str, str]:
         """The names of labels that are numbers or codes: from a list, or `{"0": "name"}`."""
         bare = {key: key.lstrip("0") or "0" for key in codes.keys}  # 00110 is 110
+        alike: dict[str, str] = {}  # those of a list that has one name for several of the codes
         for value, later in self.lists:
             if isinstance(value, dict) and codes.name not in value and not value.keys().isdisjoint(columns):
                 continue  # they are of another column
@@ -106,9 +107,11 @@ class Near:
                 names |= {key: plain[code] for key, code in bare.items() if key not in names and code in plain}
                 fits = codes.keys.keys() - {"-1"} <= names.keys() and len({*names.values()}) <= 2 * codes.distinct
                 used = {names[key] for key in bare.keys() - {"-1"} if key in names} if fits else set()
-                if fits and 2 * len(used) > len({*bare.values()} - {"-1"} - gone):
+                wanted = len({*bare.values()} - {"-1"} - gone)
+                if fits and len(used) == wanted:
                     return names
-        return {}
+                alike = alike or (names if fits and 2 * len(used) > wanted else {})
+        return alike
 
 
 def choices_in(row: Mapping[str, Any]) -> dict[str, str]:

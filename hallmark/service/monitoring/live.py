@@ -119,7 +119,9 @@ def live(
         rows = rows.with_columns(judged_wrong=pl.when(went_out).then(pl.col("judged_wrong")))
         return rows.with_columns(
             wrong=pl.col("judged_wrong").cast(pl.Float64),
-            complaints=pl.when(answered).then(pl.col("judged_wrong").fill_null(value=False).cast(pl.Float64)),
+            complaints=pl.when(answered & went_out).then(
+                pl.col("judged_wrong").fill_null(value=False).cast(pl.Float64)
+            ),
             schema_breaks=(~pl.col("schema_valid")).cast(pl.Float64),
             handed_over=(answered & ~pl.col("reason").is_in(OUT)).cast(pl.Float64),
             failed=(~answered).cast(pl.Float64),
