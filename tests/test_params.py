@@ -49,7 +49,7 @@ ENGINE = {"kind": "endpoint", "names": {"base": "a", "tuned": "b"}, "key": None,
     ("change", "field", "remedy"),
     [
         ({"sft.learning_rat": 0.1}, "sft.learning_rat", "did you mean 'learning_rate'?"),
-        ({"mask.patterns": [{"kind": "A_B", "regx": "a"}]}, "mask.patterns.0", "did you mean 'regex'?"),
+        ({"mask.patterns": [{"kind": "A_B", "regx": "a"}]}, "mask.patterns.0", "'mask.patterns.0.regx' (did you mean 'regex'?)"),
         ({"zzz": {}}, "zzz", "known here: "),
         ({"base": HUB | {"revision": "main"}}, "base.revision", "full 40-digit commit hash"),
         ({"mask.identity_columns": {"born": "BIRTH_DATE"}}, "mask.identity_columns.born", "mean DATE_OF_BIRTH?"),
