@@ -415,9 +415,14 @@ def made(rows: Rows, one: Logged, target: str | None = None) -> dict[str, Any]:
 
 
 def test_a_row_is_one_that_data_where_keeps(folder: Path) -> None:
-    where: dict[str, list[Any]] = {"review.state": ["approved", "final"], "error": [None]}
+    where: dict[str, list[Any]] = {
+        "review.state": ["!draft", "approved", "final"],
+        "error": [None],
+        "status": ["!open"],
+        "by": ["!"],
+    }
     content = made(maker(folder, where=where), logged())
-    assert is_kept(content, where) and content["review.state"] == "approved"
+    assert is_kept(content, where) and content["review.state"] == "approved" and content["status"] is None
 
 
 def test_conversations_are_rows_with_messages(folder: Path) -> None:

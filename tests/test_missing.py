@@ -43,6 +43,7 @@ def without(key: str) -> dict[str, Any]:
         (ROW | {"who": None}, "group"),
         (without("who"), "group"),
         (ROW | {"subject": None, "body": "\n\u200b"}, "input"),  # the template's own words are no input
+        (ROW | {"subject": " - ", "body": "..."}, "input"),
         (without("body"), "input"),
         (ROW | {"reply": " \n"}, "target"),
         (without("reply"), "target"),
@@ -82,6 +83,24 @@ def test_a_conversation_of_one_side(tmp_path: Path, role: str, part: str) -> Non
     assert (len(stay), dict(missing.counts)) == (1, {part: 1})
 
 
+def test_a_call_that_was_cut_off_is_a_missing_answer(tmp_path: Path) -> None:
+    """Wherever it stands: a log has such rows, and one may be all that is wrong with a file."""
+    call = {"function": {"name": "find", "arguments": '{"city": "Ro'}}
+    bad = {
+        "messages": [
+            TALK["messages"][0],
+            {"role": "assistant", "content": None, "tool_calls": [call]},
+            *TALK["messages"],
+        ]
+    }
+    with pytest.raises(
+        HallmarkError, match=r"row 2, .*: message 2 calls a tool without a name, or with arguments that are no JSON"
+    ):
+        read(tmp_path, [TALK, bad], missing="error", **TURNS)
+    stay, missing = read(tmp_path, [TALK, bad], missing="drop", **TURNS)
+    assert (len(stay), dict(missing.counts)) == (1, {"target": 1})
+
+
 @pytest.mark.parametrize(
     ("answer", "no_call", "missing", "targets"),
     [
@@ -118,13 +137,34 @@ def test_other_bad_rows_stop_it_still(tmp_path: Path, bad: dict[str, Any]) -> No
         read(tmp_path, [ROW, bad], missing="drop")
 
 
-@given(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5))
+@given(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(st.characters(exclude_characters="!"), max_size=5)
+)
 def test_a_row_is_kept_for_its_own_values(value: Any) -> None:
     """Also where a table or a list has them."""
     written = "" if value is None else str(value)
     for said in (value, [value, "other"], *([written] if not isinstance(value, float) else [])):
         assert is_kept({"a": {"b": said}, "c": 1}, {"a.b": ["another", value], "c": ["1"]})
         assert not is_kept({"a": {"b": said}}, {"a.b": [f"no {value}"]})
+        assert not is_kept({"a": said}, {"a": [f"!{written}"]}) or isinstance(value, float)
+        assert is_kept({"a": said}, {"a": [f"!no {value}"]})
+
+
+@pytest.mark.parametrize(
+    ("value", "stays"),
+    [("vip spam", False), ("vip, Spam", False), ("Closed; spam", False), (["vip", "SPAM"], False), ("spam", False),
+     ("Not spam", False), ("antispam", True), (None, True), ([], True)],
+)  # fmt: skip
+def test_a_row_is_left_out_for_a_part_of_a_text_or_list(value: Any, stays: bool) -> None:
+    """Words are parts of tags with spaces between them alone."""
+    assert is_kept({"tags": value}, {"tags": ["!spam"]}, "tags") == stays
+    assert is_kept({"tags": value, "x": "a"}, {"tags": ["!spam"], "x": ["a", "!b"]}, "tags") == stays
+    assert is_kept({"x": "vip spam"}, {"x": ["!spam"]}, "tags") and not is_kept({"x": "vip, spam"}, {"x": ["!spam"]})
+    assert not is_kept({"x": None}, {"x": ["!"]}) and is_kept({"x": "a"}, {"x": ["!"]})
 
 
 def test_rows_that_data_where_does_not_keep_are_left_out_and_counted(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from hallmark.propose.columns import Column
 from hallmark.propose.evidence import Evidence, add_told
 from hallmark.propose.inferred_task import infer, schema_of
 from hallmark.propose.proposal import Proposal
+from hallmark.propose.proposing import try_out
 from hallmark.propose.questions import ask_to_keep
 from hallmark.propose.reading import data_in
 from hallmark.propose.roles import IDENTITY, Known
@@ -323,8 +324,39 @@ def test_calls_have_the_parameters_of_their_tools_unless_they_break_them(tmp_pat
     assert task.doubts[1].startswith("1 of 51 targets are words and call no tool")
     for row in rows:
         row["tools"] = None
-    doubts = proposed(write(tmp_path, rows), refusal=tool_exports.CANNOT).task.doubts
-    assert "no column has the tools" in doubts[-1]
+    file = write(tmp_path, rows)
+    assert "no column has the tools" in proposed(file, refusal=tool_exports.CANNOT).task.doubts[-1]
+    (tmp_path / "tools.json").write_text(json.dumps(tool_exports.TOOLS), encoding="utf-8")
+    found = proposed(file, refusal=tool_exports.CANNOT).task
+    assert "stand next to the data" in found.doubts[-1] and "oneOf" in found.schema["items"]
+
+
+def test_a_few_calls_among_texts_are_no_task_of_calls_unless_there_are_tools(tmp_path: Path) -> None:
+    call = json.dumps([{"name": "find", "arguments": {"order": 7}}])
+    rows = requests(reply=lambda n, _: f"We will look for {words(n)} at once, and write again." if n % 5 else call)
+    file = write(tmp_path, rows)
+    assert proposed(file, targets=("reply",)).kind == "text"
+    (tmp_path / "tools.json").write_text(json.dumps(tool_exports.TOOLS), encoding="utf-8")
+    assert proposed(file, targets=("reply",)).kind == "tool_call"
+
+
+def test_calls_before_the_last_are_answers_that_the_schema_must_admit(tmp_path: Path) -> None:
+    file = tool_exports.openai_tools(tmp_path)
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    for row in rows:
+        row["messages"] += [
+            {"role": "tool", "content": "none"},
+            {"role": "user", "content": "And now?"},
+            row["messages"][1],
+        ]
+        row["messages"] += [{"role": "tool", "content": "one"}, {"role": "assistant", "content": "There it is."}]
+    call = json.loads(json.dumps(rows[1]["messages"][1]))
+    call["tool_calls"][0]["function"]["arguments"] = '{"order": "none"}'
+    rows[1]["messages"][1] = call
+    found = proposed(write(tmp_path, rows))
+    assert found.edits["data"]["answers"] == "calls" and "break the parameters" in str(found.task.doubts)
+    try_out(found, rules())
+    assert not any("mask will stop" in said for said in found.warnings)
 
 
 @pytest.mark.parametrize("text", ["", "[1]\n", "{}\n", '{"a": null}\n', '{"messages": [{"role": "user", "content": "x"}]}\n'])  # fmt: skip
@@ -579,19 +611,28 @@ def test_markup_around_the_words_of_a_text_is_its_answer_whatever_the_names(
     assert ("the elements rec, obj, to." in found.edits["task"]["system_prompt"]) == ("<rec" in markup)
 
 
-def test_what_markup_needs_besides_its_text_is_read_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("owner", ["", " of='H{:04}'"])
+def test_what_markup_needs_besides_its_text_is_read_too(tmp_path: Path, owner: str) -> None:
+    """Even the group; not an id that is named like a text, or a note after the answer."""
     rows = [
         {
             "came": f"{2019 + n % 4}-03-{n % 28 + 1:02}",
             "title": f"{['Sale', 'Rent'][n % 2]} of {words(n + 2)}",
-            "letter": f"Take the {words(n)} to {n}.",
-            "xml": f"<rec on='{2019 + n % 4}-03-{n % 28 + 1:02}'><obj>{words(n)}</obj><to>{n}</to></rec>",
             "house": f"H{n // 3 * 7:04}",
+            "letter": f"Take the {words(n)} to {n}.",
+            "message_id": f"<{n * 7919:08x}@mail.example>",
+            "xml": f"<rec on='{2019 + n % 4}-03-{n % 28 + 1:02}'{owner.format(n // 3 * 7)}><obj>{words(n)}</obj><to>{n}</to></rec>",
+            "clerk_note": f"Told them about {words(n)} as it was asked in the letter, no. {n}.",
         }
         for n in range(240)
     ]
     found = proposed(write(tmp_path, rows)).roles
-    assert (found.input, found.target, found.group) == ("{came}\n{title}\n{letter}", "xml", "house")
+    house = "{house}\n" * bool(owner)
+    assert (found.input, found.target, found.group) == (
+        f"{{came}}\n{{title}}\n{house}{{letter}}",
+        "xml",
+        "house",
+    )
 
 
 def test_a_label_that_no_text_tells_is_no_target_next_to_one_that_it_tells(tmp_path: Path) -> None:

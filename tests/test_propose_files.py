@@ -297,6 +297,60 @@ def test_of_messages_that_answer_a_chat_one_that_a_person_wants_is_the_answer(na
         assert ((chat := chat_in(rows)) and chat.answer) == (names[0] if ends == 1 else None)
 
 
+@pytest.mark.parametrize(("layout", "where"), [("who", "sent.body"), ("role", "response"), ("role", "review.calls")])
+def test_the_answer_to_a_chat_that_ends_without_one_may_stand_next_to_it(
+    tmp_path: Path, layout: str, where: str
+) -> None:
+    """A text, or calls of tools: not files, and not a model's draft."""
+    rows: list[dict[str, Any]] = []
+    outer, _, inner = where.rpartition(".")
+    tool = {"type": "function", "function": {"name": "renew", "parameters": {"type": "object"}}}
+    for n in range(60):
+        text = f"We have {words(n)} for you, and {words(n + 1)} too."
+        call = [{"name": "renew", "arguments": {"book": words(n)}}] if n % 9 else []
+        answer = call if inner == "calls" else text
+        row = {
+            "garden": f"G-{n // 4 + 10}",
+            "files": [{"name": "a.pdf", "size": 3}],
+            "chat": talk(n, "ldl", layout, "content"),
+        }
+        rows.append(
+            row | {"tools": [tool], "draft": {"body": text}} | ({outer: {inner: answer}} if outer else {inner: answer})
+        )
+    found = proposed(write(tmp_path, rows))
+    chat = found.edits["data"]["chat"]
+    assert (chat["turns"], chat["answer"], found.roles.target) == ("chat", where, "turns.target")
+    assert found.kind == ("tool_call" if inner == "calls" else "text")
+    assert "60 can be read" in tried(found)
+
+
+def test_not_every_text_next_to_a_chat_is_its_answer() -> None:
+    """Neither files, in an empty list, nor what staff looked up; and a chat may be missing."""
+    rows: list[dict[str, Any]] = []
+    for n in range(60):
+        more = {
+            "files": "[]",
+            "kb": {"article": f"How to find {words(n)}: look at {words(n + 1)}."},
+            "queue": "ab"[n % 2],
+        }
+        rows.append(
+            {"turns": talk(n, "ldl", "role", "content") if n else None, "messages": [{"id": n, "note": "x"}]} | more
+        )
+    assert (chat := chat_in(rows)) is None or chat.answer is None
+    for row in rows:
+        row["reply"] = {"text": f"We have it: {row['kb']['article']}"}
+    assert (chat := chat_in(rows)) and chat.answer == "reply.text"
+
+
+@pytest.mark.parametrize("said", ['{"intent": "refund"}', "[1]", "Done.", [{"type": "text", "text": "Done."}]])
+def test_an_answer_next_to_a_chat_is_read_as_it_is(said: Any) -> None:
+    chat = Chat(
+        turns="turns", role="role", text="content", roles={"user": "user"}, answer="said", internal={}, opening=None
+    )
+    found = with_messages({"turns": [{"role": "user", "content": "Well?"}], "said": said}, chat)["messages"]
+    assert found[-1] == {"role": "assistant", "content": said if isinstance(said, str) else "Done."}
+
+
 def test_what_a_user_wrote_before_the_list_of_turns_opens_the_chat() -> None:
     names = {"lender": "customer", "desk": "agent"}
     for order, opens in (("ddl", "ticket.description"), ("ldl", None)):

@@ -117,7 +117,9 @@ class Chat(Block):
     roles: dict[Text, Literal["user", "assistant", "system", "tool"]] = Field(
         description="who is who; others are left out"
     )
-    answer: Text | None = Field(description="of a log: the column with the answer, as a message; null: no log")
+    answer: Text | None = Field(
+        description="the column with the answer, if it is no turn: a message, a text or calls; null: it is a turn"
+    )
     internal: dict[Text, list[Text]] = Field(description="keys of a turn, and values that hide it from users; {}: none")
     opening: Text | None = Field(description="the column with what was said before: a turn, or a text; null: none")
 

@@ -156,10 +156,28 @@ def with_messages(row: dict[str, Any], chat: Chat) -> dict[str, Any]:
             found.append({"role": role, "content": text, **more})
     if chat.answer:  # what was said before is the answer of other rows
         found = [turn | {"weight": 0} if turn["role"] == "assistant" else turn for turn in found]
-        message = opened(value_at(row, chat.answer))
+        message = _as_message(value_at(row, chat.answer))
         if isinstance(message, dict) and (called(message) or (text_in(message, "content") or "").strip()):
             found.append({"role": "assistant", **{key: message[key] for key in ("content", *CALLS) if key in message}})
     return row | {"messages": found} if isinstance(said, list) else row
+
+
+def _as_message(answer: Any) -> Any:
+    """An answer that stands outside of its chat, as a message: a text, or a list of calls; a message as it is."""
+    value = opened(answer)
+    if isinstance(value, dict) and not value.keys().isdisjoint(("content", *CALLS)):
+        return value
+    if not isinstance(value, list) or not are_calls(value):
+        return {"content": plain(answer)}
+    return {"tool_calls": [{"function": of.get("function", of)} for of in value]} if value else {"content": "[]"}
+
+
+def are_calls(value: Any) -> bool:
+    """Whether a value is a list of calls of tools; it may be empty."""
+    functions = (
+        [of.get("function", of) if isinstance(of, dict) else of for of in value] if isinstance(value, list) else [None]
+    )
+    return all(isinstance(of, dict) and isinstance(of.get("name"), str) and "arguments" in of for of in functions)
 
 
 def turns(
@@ -197,6 +215,9 @@ def turns(
         text = text_in(message, text_key)
         if role == "assistant" and message.get(text_key, "") is None and not called(message):
             text = ""  # an answer that never came
+        if text is None and called(message):
+            problem = f"message {number_in_row} calls a tool without a name, or with arguments that are no JSON"
+            lack("target", problem, "fix the call, or drop the row")
         if text is None:
             fail(
                 f"message {number_in_row} has no text in '{text_key}'",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from hallmark.base.records import columns_of
 from hallmark.data.nested import value_at
 
 Part = Literal["group", "input", "target"]
+NOT = "!"  # before a value in `data.where`: rows with it are left out
 OR_DROP = "or set data.missing to drop, which leaves such rows out"
 PARTS: tuple[Part, ...] = ("group", "input", "target")
 
@@ -22,11 +24,39 @@ def is_blank(value: Any) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
 
 
-def is_kept(row: Mapping[str, Any], where: Mapping[str, Sequence[Any]]) -> bool:
-    """Whether a row has one of the values that `data.where` names, in each of its columns; of a list, one item is enough."""
-    values = ((value_at(row, column), kept) for column, kept in where.items())
-    lists = ((value or [None] if isinstance(value, list) else [value], kept) for value, kept in values)
-    return all(not {*map(_state, of)}.isdisjoint(map(_state, kept)) for of, kept in lists)
+def is_kept(row: Mapping[str, Any], where: Mapping[str, Sequence[Any]], spaced: str | None = None) -> bool:
+    """Whether a row has, in each column of `data.where`, one of the values there and none of those with `!` before it.
+
+    Of a list, one item is enough; and for `!`, one part of a text between commas, semicolons or bars. `spaced`: the column of tags
+    with spaces between them.
+    """
+    for column, named in where.items():
+        value = value_at(row, column)
+        has = {*map(_state, value or [None] if isinstance(value, list) else [value])}
+        kept = wanted(named)
+        out = {_state(one[1:]) for one in named if one not in kept}
+        parts = parts_of(value, words=column == spaced) if out else ()
+        if (kept and has.isdisjoint(map(_state, kept))) or not out.isdisjoint({*has, *map(_state, parts)}):
+            return False
+    return True
+
+
+def wanted(named: Sequence[Any]) -> list[Any]:
+    """The values of `data.where` without a `!` before them."""
+    return [one for one in named if not (isinstance(one, str) and one.startswith(NOT))]
+
+
+def spaced_tags(data: Data) -> str | None:
+    """The column of tags, if spaces separate them."""
+    return data.tags if data.tag_separator == " " else None
+
+
+def parts_of(value: Any, *, words: bool = False) -> list[str]:
+    """The items of a list; or of a text what stands between commas, semicolons or bars, or its words."""
+    if isinstance(value, list):
+        return [str(item).strip() for item in value if not is_blank(item)]
+    text = "" if is_blank(value) else str(value)
+    return [part for of in re.split(r"[\s,;|]+" if words else r"[,;|]", text) if (part := of.strip())]
 
 
 def _state(value: Any) -> str | None:

@@ -24,7 +24,16 @@ from hallmark.base.tools import function_of, normal_tools
 from hallmark.base.visible import MOST_NAME, hidden_at, shows
 from hallmark.data.conversations import PARTS, Extra, earlier_answers
 from hallmark.data.copied import opened
-from hallmark.data.missing import OR_DROP, Missing, MissingValueError, Part, is_blank, is_kept, stands_for_none
+from hallmark.data.missing import (
+    OR_DROP,
+    Missing,
+    MissingValueError,
+    Part,
+    is_blank,
+    is_kept,
+    spaced_tags,
+    stands_for_none,
+)
 from hallmark.data.nested import is_path, keys_of
 from hallmark.data.spans import BY_LABEL, in_one_spelling
 from hallmark.mask.params import Mask
@@ -36,6 +45,7 @@ _UNWRITABLE = re.compile("[\x00\ud800-\udfff]")
 MOST_TAG = 100  # characters of a tag
 MOST_TAGS = 100  # of a row
 NEWEST = 100_000  # ids
+DASHES = str.maketrans("", "", "-–—_.…*/|")  # which people type where they must type something
 ESSENTIAL: dict[str, Part] = {"data.group": "group", "data.input": "input", "data.target": "target"}
 Values = tuple[tuple[str, str], ...]  # (kind, value) of identity columns
 
@@ -108,7 +118,7 @@ def raw_rows(
     for file in files_of(path):
         for number, row in read_rows(file):
             absent -= {column for column in absent if column in row or is_path(column, row)}
-            if not is_kept(row, data.where):
+            if not is_kept(row, data.where, spaced_tags(data)):
                 missing.unwanted += 1
                 continue
             at = next(position)
@@ -287,8 +297,8 @@ class _Row:
         text = plain_text(filled, markup)
         # Without the template's own words.
         values = filled if columns == [template] else "".join(fill(column, self.row) for column in columns)
-        if not empty and not any(map(shows, plain_text(values, markup))):
-            problem = "nothing but white space or characters that don't show"
+        if not empty and not any(map(shows, plain_text(values, markup).translate(DASHES))):
+            problem = "nothing but white space, dashes, dots or characters that don't show"
             self.lack("input", problem, where, f"drop the row, or fix its text; {OR_DROP}")
         if len(text) > most:
             self.fail(
@@ -443,6 +453,7 @@ class _Row:
             value = [part.strip() for part in value.split(None if separator == " " else separator)]
         if value is None:
             return None
+        value = [value] if isinstance(value, int) else value
         if not isinstance(value, list) or not all(
             isinstance(tag, str | int) and not isinstance(tag, bool) for tag in value
         ):

@@ -7,7 +7,7 @@
     contexts.passages   of a list of texts, or of objects with a text: these in their order, with an empty line between two;
                         contexts.id.passages has each object's `id` in brackets before its text, for answers that cite it
     topics.parts        of `late; lost`, `late|lost` or JSON (Label Studio's `{"choices": ["lost", "late"]}`, too), ["late", "lost"]:
-                        a list of the labels, in alphabetical order
+                        a list of the labels, in alphabetical order; topics.comma.parts is the same of `late, lost`
 
 Spans have the forms that tools write: objects or lists with start, end and label, objects with text and label, either inside
 others (Label Studio's annotations), or a BIO tag for each token. Nothing else of an export is read: no id, time or person.
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +30,7 @@ from hallmark.data.nested import value_at
 from hallmark.task.values import folded
 
 BY_CHOICE, BY_LABEL, JOINED, LABELS, PASSAGES = ".by_choice", ".by_label", ".joined", ".parts", ".passages"
+BY_COMMA = ".comma.parts"
 LABEL = ("label", "labels", "type", "tag", "entity", "entity_group", "category")
 CHOICES = ("choices", "taxonomy", "rating", "number", "text", "selected")  # what a person says of a whole text
 TEXT = ("text", "word", "value", "mention")
@@ -211,11 +213,16 @@ def passages(value: Any, cited: str = "") -> Any:
     return "\n\n".join(map(str.__add__, names, texts))
 
 
-def parts(value: Any) -> list[str] | None:
-    """The labels in a list, or in a text with `;`, `|` or ` + ` between them; None if there are none."""
+def parts(value: Any, signs: str = r"[;|]| \+ ") -> list[str] | None:
+    """The labels in a list, or in a text with such signs between them, by default `;`, `|` or ` + `; None if there are none."""
     value = value["choices"] if isinstance(value, dict) and value.keys() == {"choices"} else value
-    items = re.split(r"[;|]| \+ ", value) if isinstance(value, str) else value if isinstance(value, list) else []
+    items = re.split(signs, value) if isinstance(value, str) else value if isinstance(value, list) else []
     return [label for label in _labels(items) if label] or None
 
 
-MADE: dict[str, Callable[[Any], Any]] = {JOINED: joined, PASSAGES: passages, LABELS: parts}
+MADE: dict[str, Callable[[Any], Any]] = {
+    JOINED: joined,
+    PASSAGES: passages,
+    BY_COMMA: partial(parts, signs=r"[;|,]"),
+    LABELS: parts,
+}

@@ -39,7 +39,7 @@ def leak(column: Column, answers: Column) -> Leak | None:
         return _label(list(map(values_in, texts)), wanted, least) or _label_in_words(texts, wanted, least)
     if answers.form == "object":
         sides = zip(texts, wanted, strict=True)
-        fields = [({*values_in(text).values()}, {*values_in(want).values()}) for text, want in sides]
+        fields = [({of for _, of in items_in(text)}, {of for _, of in items_in(want)}) for text, want in sides]
         whole = sum(len(held) > 1 and set() < wanted_there <= held for held, wanted_there in fields) >= least
         return Leak("it has all values of the answer, as fields", sure=False) if whole else None
     quoted = answers.mean_chars > LONG and sum(map(str.__contains__, texts, wanted)) >= least
@@ -51,12 +51,17 @@ def _written(value: Any) -> str:
 
 
 def values_in(text: str) -> dict[str, str]:
-    """The values in JSON by path, or in XML by element or attribute; a plain text is one value without a name."""
+    """The values in JSON by path, or in XML by element or attribute, of several the last."""
+    return dict(items_in(text))
+
+
+def items_in(text: str) -> list[tuple[str, str]]:
+    """The same, each with its path or name; a plain text is one value without a name."""
     if (document := opened(text)) is not text:
-        return {path: str(value) for path, value, _ in pairs(document, None)}
+        return [(path, str(value)) for path, value, _ in pairs(document, None)]
     elements = _ELEMENT.findall(text)
     attributes = _ATTRIBUTE.findall(text) if text.lstrip().startswith("<") else []
-    return {name: value.strip() for name, value in (*attributes, *elements)} or {"": text}
+    return [(name, value.strip()) for name, value in (*attributes, *elements)] or [("", text)]
 
 
 def _label(held: list[dict[str, str]], wanted: list[str], least: float) -> Leak | None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import dropwhile, pairwise
 from typing import Any
 
 from hallmark.base.params import Chat
-from hallmark.data.conversations import CALLS, LAYOUTS, ROLES, WHOLE, layout_of, plain, whole, with_messages
+from hallmark.data.conversations import CALLS, LAYOUTS, ROLES, WHOLE, are_calls, layout_of, plain, whole, with_messages
 from hallmark.data.copied import opened
 from hallmark.data.nested import value_at
 from hallmark.data.spans import spans_in
 from hallmark.propose.column_words import inside, role_words, says
-from hallmark.propose.columns import MAX_LABELS, MOSTLY, Column, Rows, columns_in, mean_words, tools_in
+from hallmark.propose.columns import MAX_LABELS, MOSTLY, Column, Rows, columns_in, mean_words, related, tools_in
 from hallmark.propose.evidence import SHORT, is_free, shares
 
 READ = 500  # rows that are looked at
@@ -23,7 +23,7 @@ MOST_ROLES = 8
 MOST_KINDS, FEW, MOST_HIDDEN = 20, 0.02, 0.7  # of turns; share of the user's, and of all, that may be marked internal
 SOME, STOCK = 0.1, 0.2  # share of the chats with several answers; of last ones that differ, up to which they are stock
 SAID = ("content", *CALLS)  # keys of a message
-TRUE, FALSE = {"true", "1", "yes", "y"}, {"false", "0", "no", "n"}
+TRUE, FALSE = {"true", "1", "yes", "y", "x"}, {"false", "0", "no", "n"}
 ENOUGH = 1.5  # points for a key that says who speaks: 2 for its name, 1 for each side that its values name, and how often they change
 
 
@@ -37,7 +37,7 @@ def chat_in(rows: Rows) -> Chat | None:
                 lists[path].append(of)
             else:
                 messages[path] += ROLES.get(str(of.get("role"))) == "assistant" and not of.keys().isdisjoint(SAID)
-    if logged := _logged(lists, messages, len(rows[:READ])):
+    if logged := _logged(lists, messages, rows[:READ]):
         return logged
     usual = [(layout, *LAYOUTS[layout]) for row in rows[:READ] if (layout := layout_of(row))]
     plain = len(usual) == len(rows[:READ]) and all(
@@ -45,7 +45,8 @@ def chat_in(rows: Rows) -> Chat | None:
     )
     found = [_layout(path, of) for path, of in lists.items() if 4 * len(of) > 3 * len(rows[:READ])]
     chat = next((chat for chat in found if chat and (chat.internal or not plain)), None)
-    return chat and chat.model_copy(update={"opening": _opening(chat, rows[:READ])})
+    more = {"opening": _opening(chat, rows[:READ]), "answer": _answer_apart(chat, rows[:READ])} if chat else {}
+    return chat and chat.model_copy(update=more)
 
 
 def _inside(value: dict[str, Any], path: str) -> Iterator[tuple[str, Any]]:
@@ -59,21 +60,45 @@ def _inside(value: dict[str, Any], path: str) -> Iterator[tuple[str, Any]]:
             yield name, inner
 
 
-def _logged(lists: dict[str, list[list[Any]]], messages: Counter[str], rows: int) -> Chat | None:
+def _logged(lists: dict[str, list[list[Any]]], messages: Counter[str], rows: Rows) -> Chat | None:
     """The layout of a log: the messages of a request, and its answer: a message of the assistant, or the choices of OpenAI's API.
 
-    Messages count only for requests that nobody has answered in their lists.
+    Messages, and answers that are a text or calls of tools, count only for requests that nobody has answered in their lists.
     """
     found = {f"{path}.0.message": len(of) for path, of in lists.items() if all(isinstance(one[0].get("message"), dict) for one in of)}  # fmt: skip
     for path, chats in lists.items():
         names = {str(turn.get("role")) for turns in chats for turn in turns}
         due = sum(ROLES.get(str(turns[-1].get("role"))) != "assistant" for turns in chats) > MOSTLY * len(chats)
-        answers = [name for name, count in (found | (messages if due else {})).items() if 2 * count > rows]
-        if answers and names <= ROLES.keys() and 4 * len(chats) > 3 * rows:
+        answers = [name for name, count in (found | (messages if due else {})).items() if 2 * count > len(rows)]
+        if names <= ROLES.keys() and 4 * len(chats) > 3 * len(rows):
             roles = {name: ROLES[name] for name in sorted(names | {"assistant"})}
-            where = {"turns": path, "role": "role", "text": "content", "roles": roles, "opening": None}
-            return Chat.model_validate(where | {"answer": max(reversed(answers), key=_meant), "internal": {}})
+            where = {"turns": path, "role": "role", "text": "content", "roles": roles, "opening": None, "internal": {}}
+            chat = Chat.model_validate(where | {"answer": max(reversed(answers), key=_meant) if answers else None})
+            if answers or (apart := _answer_apart(chat, rows)):
+                return chat if answers else chat.model_copy(update={"answer": apart})
     return None
+
+
+def _answer_apart(chat: Chat, rows: Rows) -> str | None:
+    """The column after the turns with the answer to chats that end without one: calls of tools, or a text named like a reply."""
+    chats = [_messages(with_messages(row, chat)) for row in rows]
+    lasts = [of[-1].get("role") for of in chats if of]
+    if sum(role != "assistant" for role in lasts) <= MOSTLY * max(len(lasts), 1):
+        return None
+    said, columns = Column(WHOLE, [whole(with_messages(row, chat)) for row in rows]), columns_in(rows)
+    after = dropwhile(lambda name: not related(name, chat.turns), columns)
+    others = [columns[name] for name in after if not related(name, chat.turns) and columns[name].empty < len(rows) / 2]
+    others = [of for of in others if not _named(of.name, "guess", "score", "staff")]
+    lists = {of.name: [*map(opened, of.given)] for of in others}
+    calling = [name for name, values in lists.items() if any(values) and all(map(are_calls, values))]
+    texts = [of.name for of in others if of.mean_chars > SHORT and is_free(of) and shares(of, said)]
+    answers = [name for name in texts if ("." in name and _named(name, "reply", "outgoing")) or _named(name, "answer")]
+    return max(reversed(calling or answers), key=_meant, default=None)  # another text may be a note: see wrapped_up
+
+
+def _named(name: str, *lists: str) -> bool:
+    """Whether a name, or that of an object around it, has a word of some list."""
+    return any(says(name, of) or inside(name, of) for of in lists)
 
 
 def _meant(name: str) -> tuple[bool, ...]:

@@ -17,7 +17,7 @@ TABLES = (".csv", ".tsv", ".txt")
 CODEBOOK = "codebook"  # folder in a copy, with the names of codes
 MOST_REPEATED = 1.5  # rows for each name, at most
 _NUMBER = re.compile(r"[\d\s.,:/T-]*")  # or a date
-_SUCCESSOR = re.compile(  # in a column's name
+SUCCESSOR = re.compile(  # in a column's name
     r"(?i)successor|successeur|successore|superseded|replaced|replacement|merged[\W_]*in|nachfolg|ersetzt[\W_]*durch|remplac.*par|suces+or|reemplazad|sustituid|sostituit|substitu[ií]d|vervangen|opvolg|efterf|etterf|nast[ęe]p|n[áa]stup"
 )
 
@@ -79,7 +79,7 @@ def successors(table: list[list[str]]) -> dict[str, str]:
     """The key that a few keys of a table have in a column named so, as a code that is no longer used has its successor."""
     header, *rows = table or [[]]
     keys = next(iter(_unique(rows, len(rows))), ())
-    for _, *column in (of for of in zip(header, *rows, strict=False) if _SUCCESSOR.search(of[0])):
+    for _, *column in (of for of in zip(header, *rows, strict=False) if SUCCESSOR.search(of[0])):
         later = {key: of for key, of in zip(keys, column, strict=False) if of}
         if later and 2 * len(later) < len(rows) and {*later.values()} <= {*keys} - {*later}:
             return later

@@ -40,7 +40,8 @@ def vocabulary() -> dict[str, tuple[tuple[re.Pattern[str], ...], ...]]:
 
 def _pattern(word: str) -> re.Pattern[str]:
     """A whole word; a long one also with a plural and what is glued to it, as in `customerid` or `Kundennummer`."""
-    spelled = "|".join(sorted({bare(word), bare(word.translate(_UMLAUTS))}))
+    forms = {bare(word), bare(word.translate(_UMLAUTS))}
+    spelled = "|".join(sorted(re.sub("(?<=[^o]{3}[dt])o$", "[oa]", form) for form in forms))  # rechazado, rechazada
     return re.compile(f"(?:{spelled})" + (_ENDING if len(word) > 3 else "(?:s|id)?"))
 
 
@@ -83,12 +84,15 @@ def _any(words: tuple[str, ...], of: str, parts: int | None = None) -> bool:
     return any(all(any(part.fullmatch(word) for word in words) for part in entry) for entry in entries)
 
 
-def says_undone(label: str, *, whole: bool = True) -> bool:
-    """Whether a label's words (`whole`: all of them) say that nobody classified yet: `Not yet assigned`, `Por definir`."""
+def says_undone(label: str, deed: str = "deed", *, whole: bool = True) -> bool:
+    """Whether a label's words (`whole`: all of them) say that nobody classified yet: `Not yet assigned`, `Por definir`.
+
+    `deed`: the list with what was not done.
+    """
     words = split(label)
     if len(words) == 1:
-        return bare(label.casefold()).startswith(tuple(f"{no}{stem}" for no in GLUED for stem in _stems()))
-    deeds = [at for at, word in enumerate(map(bare, words)) if word.startswith(_stems())]
+        return bare(label.casefold()).startswith(tuple(f"{no}{stem}" for no in GLUED for stem in _stems(deed)))
+    deeds = [at for at, word in enumerate(map(bare, words)) if word.startswith(_stems(deed))]
     undone = [at for at, word in enumerate(words) if _any((word,), "undone")]
     if not deeds or not undone or not (undone[0] < deeds[0] or len(words[undone[-1]]) > 4):
         return False
@@ -98,8 +102,8 @@ def says_undone(label: str, *, whole: bool = True) -> bool:
 
 
 @cache
-def _stems() -> tuple[str, ...]:
-    return tuple(map(bare, role_words()["deed"]["stems"]))
+def _stems(deed: str) -> tuple[str, ...]:
+    return tuple(map(bare, role_words()[deed]["stems"]))
 
 
 @cache

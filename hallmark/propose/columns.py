@@ -20,9 +20,11 @@ from hallmark.data.missing import is_blank
 from hallmark.data.nested import ALL, keys_of, value_at
 from hallmark.data.spans import (
     BY_CHOICE,
+    BY_COMMA,
     BY_LABEL,
     JOINED,
     LABELS,
+    MADE,
     PASSAGES,
     annotations_in,
     are_spans,
@@ -32,7 +34,6 @@ from hallmark.data.spans import (
     in_one_spelling,
     is_open,
     joined,
-    parts,
     passages,
 )
 from hallmark.propose.column_words import ENTITIES, entity, role_words, says, split
@@ -43,6 +44,7 @@ Rows = list[dict[str, Any]]
 
 MAX_LABELS = 200  # most different short texts that count as labels
 MOST_WORDS = 5  # of a label, on average: longer texts that repeat are stock replies
+ALONE = 0.8  # share of the labels between commas that must stand alone in some row
 SEVERAL = 0.05  # share of the texts from which on it is no accident that they have several labels
 MOST_COLUMNS = 400  # looked at, those inside others included
 DEEPEST = 8  # levels of nesting that are looked at
@@ -112,6 +114,7 @@ class Column:
         own = [of for of, entry in role_words().items() if "own" in entry]
         named = {of for of in own if (entity(self.name) == of if of in ENTITIES else says(self.name, of))}
         named -= {"workings", "thing"} if "headline" in named else set()  # a subject line is no line
+        named -= {"time"} if self.form == "object" else set()  # `daten` are no dates
         new = not (named - {"identifier"}) and self.distinct <= MOST_SAID
         values = [key.strip().casefold() for key in self.keys] if new else []
 
@@ -275,17 +278,24 @@ def is_cited(key: str, lists: Sequence[Any], columns: Iterable[Column]) -> bool:
 
 
 def labels_in(column: Column) -> Column | None:
-    """Lists for texts with several labels in some, `late; lost`: few labels, most of which stand next to others elsewhere."""
+    """Lists for texts with several labels in some, `late; lost`: few labels, most of which stand next to others elsewhere.
+
+    Commas part labels only if nearly all of these stand alone in some row: others are of a label, or a name.
+    """
     if not column.all((str, dict)) or column.form not in ("text", "code", "list", "object"):
         return None
-    lists = [parts(opened(value)) for value in column.values]
-    found = [of for of in lists if of]
-    counts = Counter(label for of in found for label in of)
-    sets = Counter(label for of in {*map(tuple, found)} for label in of)
-    short = 1 < len(counts) <= MAX_LABELS and max(map(len, counts)) <= 60 and mean_words(counts) <= MOST_WORDS
-    several = sum(len(of) > 1 for of in found) > SEVERAL * len(found)
-    free = 2 * sum(count > 1 for count in sets.values()) > len(sets) and counts.total() > 3 * len(counts)
-    return Column(f"{column.name}{LABELS}", lists) if short and several and free else None
+    for suffix in (BY_COMMA, LABELS) if any("," in text for text in column.texts) else (LABELS,):
+        lists = [MADE[suffix](opened(value)) for value in column.values]
+        found = [of for of in lists if of]
+        counts = Counter(label for of in found for label in of)
+        sets = Counter(label for of in {*map(tuple, found)} for label in of)
+        short = 1 < len(counts) <= MAX_LABELS and max(map(len, counts)) <= 60 and mean_words(counts) <= MOST_WORDS
+        several = sum(len(of) > 1 for of in found) > SEVERAL * len(found)
+        free = 2 * sum(count > 1 for count in sets.values()) > len(sets) and counts.total() > 3 * len(counts)
+        alone = {of[0] for of in found if len(of) == 1}
+        if short and several and free and (suffix == LABELS or len(alone) > ALONE * len(counts)):
+            return Column(f"{column.name}{suffix}", lists)
+    return None
 
 
 def _lies_in(name: str, other: str) -> bool:

@@ -22,14 +22,16 @@ from hallmark.data.missing import is_blank
 from hallmark.data.spans import BY_CHOICE, BY_LABEL, OF_A_TOOL
 from hallmark.propose.answer_leaks import values_in
 from hallmark.propose.column_words import entity, inside, role_words, says, says_undone, words_of
-from hallmark.propose.columns import MAX_LABELS, MOSTLY, Column, labels_in, mean_words
+from hallmark.propose.columns import MAX_LABELS, MOSTLY, Column, labels_in, mean_words, merged
 from hallmark.task.evidence import Source
 
 OF_A_PART = "each of its values is in one part of the split"
 SHORT = 40  # characters: a label, a headline; longer is running text
 FEW_COPIED = 0.05
+YEARS = 0.75  # share of the dates in answers whose year must stand in the text
 COPIED = 0.4  # share of an object's values that stand in the texts, from which on it is an answer read off them
 MOST_WORDS_OF_A_NAME = 4
+MOST_WORDS_OF_AN_ID = 1.5
 ENOUGH_GROUPS = 8  # values of a column by which a split can hold some out
 OF_LABELS = ("answer", "channel", "keywords", "kind_of", "staff")  # what ids can't be: a device is one, and an ear tag
 LEAST, PLAUSIBLE = 3.0, 1.5  # points that a group needs, and one that is to be checked
@@ -104,7 +106,7 @@ def of_target(column: Column, private: bool) -> Evidence | None:
     elif column.form == "list" and not labels_in(column):
         return None
     elif several := labels_in(column):
-        count = len({label for of in several.given for label in of})
+        count = len(merged(Counter(label for of in several.given for label in of)))
         few = count <= 2 * MANY and column.form == "text"
         given.add(4 if few else 1, f"several of {count} labels in a text" if few else f"lists of {count} values")
     elif column.is_label(3):
@@ -235,6 +237,16 @@ def is_translation(column: Column, of: Column) -> bool:
     return same < 0.4 and (len(numbers) < MANY or sum(numbers) > 0.7 * len(numbers))
 
 
+def is_edited(column: Column, raw: Column) -> bool:
+    """Whether a text is what a person made of a raw one, by their names, `raw_note` and `final_note`, and not only by case or signs."""
+    words = words_of(column.name)[0]
+    named = len(words) > 1 and says(raw.name, "raw") and words[-1:] == words_of(raw.name)[0][-1:]
+    if not named or any(says(column.name, of) for of in ("raw", "cleaned", "guess")) or not is_free(column):
+        return False
+    bare = [[_LONG_WORD.findall(str(of).casefold()) for of in text.values[:READ]] for text in (column, raw)]
+    return 2 * sum(one == other for one, other in zip(*bare, strict=True)) < len(bare[0])
+
+
 def copies(column: Column, of: Column) -> int:
     """The rows that have the other text as it is, unless they are many, or no sentence."""
     same = [str(one).strip() for one, other in zip(column.values, of.values, strict=True) if one and one == other]
@@ -340,7 +352,9 @@ def stand_ins(column: Column, texts: Sequence[Column] = ()) -> list[str]:
     if not column.is_label(3):  # "[Chat ended before anyone answered]"
         framed = (key for key in bare if re.fullmatch(r"\s*\[[^\[\]]+\]\s*", key) and opened(key) is key)
         short |= {key for key in framed if column.keys[key] > 2}
-    return sorted({key.strip() for key, text in bare.items() if key in short or _is_none(text)})
+    return sorted(
+        {key.strip() for key, text in bare.items() if key in short or (_is_none(text) and opened(text) is text)}
+    )
 
 
 def is_hollow(value: Any) -> bool:
@@ -461,7 +475,9 @@ def look(column: Column) -> str:
         ids = all(map(str.isdecimal, keys)) and (named or _is_numbering(column))
     else:
         ids = named or sum(map(bool, map(_ID.fullmatch, keys))) > 0.8 * len(keys)
-        ids |= all(map(str.isupper, keys)) and len({re.sub(r"[^\W\d]", "A", key) for key in keys}) == 1  # BKT-W
+        shapes = {re.sub(r"[^\W\d]", "A", key) for key in keys}  # BKT-W, or a customer's MILLERCO
+        one = len(shapes) == 1 or (entity(column.name) and not any(" " in key for key in keys))
+        ids |= all(map(str.isupper, keys)) and bool(one)
     names = column.form == "text" and sum(key[:1].isalpha() for key in keys) > 0.8 * len(keys)
     if column.distinct < column.repeated and not (ids and (named or column.form != "number")):
         return ""
@@ -547,13 +563,17 @@ def add_wider(found: Sequence[tuple[Column, Evidence]]) -> None:
         for other, of in found:
             few = other.distinct <= MANY * column.distinct or entity(other.name) == "document"
             owner = seen == "ids" or seen == look(other)  # and no words that ids share
-            like = entity(other.name) if known else few and owner
+            like = entity(other.name) if known else few and owner and entity(other.name) != "organisation"
             one = words_of(column.name)[0][0] == words_of(other.name)[0][0]  # visitor.name is no more than visitor.id
             same = one or column.distinct > MOSTLY * other.distinct
             same = same and named_like_id(other.name) > named_like_id(column.name)
+            same = same or (
+                look(column) == "names" and look(other) == "ids" and 2 * column.distinct > other.distinct
+            )  # namesakes
             like = like and not same  # one to one but for a few
             like = like and (OF_A_PART in given.reasons or OF_A_PART not in of.reasons)
             enough = min(of.score, given.score) >= LEAST and other.distinct > column.distinct >= 2 * MANY
+            enough = enough and column.empty <= other.empty + FEW_COPIED * len(column.values)
             if enough and of_one(other, column):
                 points = max(1.5, of.score + 0.5 - given.score) if like else 0
                 given.add(points, f"holds all rows of each {other.name}")
@@ -619,19 +639,23 @@ def gives(column: Column, answers: Column, texts: Sequence[Column]) -> bool:
     if column.mostly_empty:  # somebody's correction, say
         return False
     rows = zip(answers.values, column.values, *(text.values for text in texts), strict=True)
-    full = [(answer, str(one), " ".join(map(str, read))) for answer, one, *read in rows if answer and one][:TIED]
-    open_ = [{of for of in leaves(answer) if len(of) > 1 and of not in read} for answer, _, read in full]
-    ones = [one for _, one, _ in full]
+    full = [(answer, str(one), " ".join(map(str, read)).casefold()) for answer, one, *read in rows if answer and one][
+        :TIED
+    ]
+    open_ = [
+        {low for of in leaves(answer) if len(of) > 1 and (low := of.casefold()) not in read} for answer, _, read in full
+    ]
+    ones = [one.casefold() for _, one, _ in full]
     own, chance = (sum(map(set.__contains__, open_, of)) for of in (ones, ones[1:] + ones[:1]))
     return own - chance > max(ENOUGH_GROUPS, FEW_COPIED * len(full) / 2)
 
 
 def lacks_years(answers: Column, texts: Sequence[Column]) -> bool:
-    """Whether answers have whole dates, and hardly any text has their year."""
+    """Whether answers have whole dates, and many a text lacks their year."""
     rows = zip(answers.values, *(text.values for text in texts), strict=True)
     said = ((of, " ".join(map(str, read))) for answer, *read in rows for of in leaves(answer))
     dated = [of[:4] in read for of, read in said if re.match(r"(?:19|20)\d\d-\d\d-\d\d(?!\d)", of)]
-    return len(dated) > FEW_COPIED * len(answers.given) and sum(dated) < len(dated) / 2
+    return len(dated) > FEW_COPIED * len(answers.given) and sum(dated) < YEARS * len(dated)
 
 
 def is_heading(column: Column, ids: Sequence[Column]) -> bool:
@@ -652,6 +676,8 @@ def of_input(column: Column) -> Evidence | None:
     """Evidence for the input: texts that are long, different, and named like one."""
     if not column.is_text or column.name.startswith(OWN) or not column.all(str):
         return None
+    if named_like_id(column.name) and mean_words(column.texts) < MOST_WORDS_OF_AN_ID:
+        return None
     given = Evidence()
     chars = column.mean_chars
     points = 2 if chars > SHORT else 1 if chars > 15 or is_subject(column) else 0
@@ -660,7 +686,8 @@ def of_input(column: Column) -> Evidence | None:
         given.add(1.5, "most are different")
     elif column.is_label(3) and not is_subject(column):
         given.add(-4, f"only {column.distinct} values")
-    given.add_name(column, "input")
+    said = chars > SHORT and says(column.name, "body")  # a `customer_comment`
+    given.add_name(column, "input", ("person", "organisation") if said else ())
     if chars > SHORT:
         given.add_name(column, "long_input")
     return given if given.score > 0 else None

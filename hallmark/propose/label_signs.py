@@ -9,7 +9,8 @@ from itertools import combinations
 from typing import Any
 
 from hallmark.data.missing import is_blank
-from hallmark.propose.column_words import bare
+from hallmark.propose.codebooks import SUCCESSOR
+from hallmark.propose.column_words import bare, says
 from hallmark.propose.columns import Column, merged
 from hallmark.propose.evidence import ENOUGH_GROUPS, LARGEST, SAME, TIED, guessed
 from hallmark.task.values import folded
@@ -22,8 +23,11 @@ SEVERAL = 3  # rows of a label from which on something is concluded
 _SEVERAL = re.compile(r"[;|]| \+ ")  # of labels in one text
 _WORD, _DIGITS = re.compile(r"[^\W\d_]{3,}"), re.compile(r"\d+")
 _PART = re.compile(r"[^\W_]+|[^\w\s&/.,;:()'-]")
+_FORMER = re.compile(
+    r"(.+?)(?:\s*[(\[]([^()\[\]]+)[)\]]\s*|[_ -](old|obsolete|deprecated|legacy))", re.IGNORECASE
+)  # and what its end says
 _AND = re.compile(r"(?<=\w) (?:and|und|et|y|e|en|i|og|och|ja|&) (?=\w)")
-_NO = re.compile(r"\b(?:not?|non|un\w+|nicht|kein\w*|sans|sin|sem|senza|geen|ikke|inte|nie)\b")
+NO = re.compile(r"\b(?:not?|non|un\w+|nicht|kein\w*|sans|sin|sem|senza|geen|ikke|inte|nie)\b")
 
 
 def defaults(answers: Column, columns: Sequence[Column], texts: Sequence[Column]) -> tuple[list[str], list[str]]:
@@ -75,7 +79,7 @@ def same_class(answers: Column, columns: Sequence[Column], texts: Sequence[Colum
     for rare, usual in combinations(sorted(counts, key=lambda label: (counts[label], label)), 2):
         if _SEVERAL.search(spelled[rare] + spelled[usual]):
             continue
-        signs = [(bool(_NO.search(one)), _DIGITS.findall(one)) for one in (rare, usual)]  # `Pump 3`, `Pump 4` are two
+        signs = [(bool(NO.search(one)), _DIGITS.findall(one)) for one in (rare, usual)]  # `Pump 3`, `Pump 4` are two
         named = signs[0] == signs[1] and _share_most(words[rare], words[usual])
         if not named and not any(_take_turns(of, rare, usual) for of in ends):
             continue
@@ -102,6 +106,25 @@ def respelled(sets: Sequence[Sequence[str]], answers: Column) -> dict[str, str]:
         if folded(label) != folded(main) and _same_words(label, main)
     }
     return {key.strip(): same[folded(key)] for key in answers.keys if folded(key) in same}
+
+
+def renamed(names: Mapping[str, str]) -> dict[str, str]:
+    """The names of codes, but for a former code that of its successor.
+
+    `Late (old)` and `late_old` are `Late`, and `Tardy (old, replaced by 3)` is code 3, if there is one.
+    """
+    current = {folded(name): name for name in names.values()} | {
+        key: name for key, name in names.items() if key.isdecimal()
+    }
+    found = {**names}
+    for key, name in names.items():
+        base, *ends = of.groups("") if (of := _FORMER.fullmatch(name)) else ("",)
+        said = "".join(ends)
+        ones = (
+            [folded(base), *(_DIGITS.findall(said) if SUCCESSOR.search(said) else ())] if says(said, "outdated") else ()
+        )
+        found[key] = next((current[one] for one in ones if one in current), name)
+    return found
 
 
 def _same_words(one: str, other: str) -> bool:

@@ -16,12 +16,15 @@ from hallmark.base.reading import NotJsonError, strict_json
 from hallmark.base.rows import files_of, lists_in
 from hallmark.data.copied import pairs
 from hallmark.propose.codebooks import CODEBOOK, TABLES, codebook, read_csv, successors, tables_in
-from hallmark.propose.columns import Column
+from hallmark.propose.columns import Column, tools_in
 from hallmark.propose.encodings import encoding_of
 from hallmark.propose.evidence import gives_orders
+from hallmark.task.values import folded
 
 MOST_NAMES = 2**20  # bytes of a file with the names of labels
 PROMPT = re.compile(r"(?i)(prompt|instru[ck][ct]i[^\W\d_]*|anweisung(en)?|consignes?|istruzioni)[\W_\dv]*$")
+_CODE = re.compile(r"\s*(?:\d{1,8}|[A-Z0-9]{1,8})\s*")
+UNNAMED = 0.02  # share of the rows whose code no list may name
 WORDY = 6  # words from which on a text that is named a prompt is one, and no version of it
 
 
@@ -52,6 +55,25 @@ class Near:
                 tables = [[*read_csv(said)]] if path.suffix in TABLES else [*tables_in(value)]
                 found += [(value, {}), *((codebook(table), successors(table)) for table in tables)]
         return found
+
+    @cached_property
+    def tools(self) -> list[Any]:
+        """The lists of tools next to the rows."""
+        return [value for value, _ in self.lists if tools_in(value)]
+
+    def spelled(self, labels: Column) -> dict[str, str]:
+        """Labels that are codes of a list in some rows and the names of these in others, as most rows have them."""
+        for names in (of for value, _ in self.lists for of in objects(value) if labels.is_label(2)):
+            codes = {folded(key): key for key in names}
+            of_name = {folded(name): key for key, name in names.items() if isinstance(name, str)}
+            if len(of_name) < len(names) or any(codes.get(name, key) != key for name, key in of_name.items()):
+                continue  # no names of codes, but what follows what, say
+            as_code = {key: codes[folded(key)] for key in labels.keys if folded(key) in codes}
+            as_name = {key: of_name[folded(key)] for key in labels.keys if folded(key) in of_name.keys() - codes.keys()}
+            if len({*as_name.values()} & {*as_code.values()}) > 1 and len(as_code) + len(as_name) == labels.distinct:
+                usual = sum(map(labels.keys.__getitem__, as_code)) >= sum(map(labels.keys.__getitem__, as_name))
+                return as_name if usual else {key: names[code] for key, code in as_code.items()}
+        return {}
 
     def other_lists(self, count: int) -> list[str]:
         """What to say of the lists of objects in a JSON file that are not its rows."""
@@ -105,9 +127,14 @@ class Near:
                 names = {key: names.get(later.get(key, key), name) for key, name in names.items()}
                 plain = {key.lstrip("0") or "0": name for key, name in names.items()}
                 names |= {key: plain[code] for key, code in bare.items() if key not in names and code in plain}
-                fits = codes.keys.keys() - {"-1"} <= names.keys() and len({*names.values()}) <= 2 * codes.distinct
+                unnamed = codes.keys.keys() - {"-1"} - names.keys()  # a few rows may have such a code, by mistake
+                said = {folded(name) for name in names.values()}
+                unnamed = {key for key in unnamed if folded(key) not in said}
+                few = sum(map(codes.keys.__getitem__, unnamed)) <= UNNAMED * len(codes.given)
+                few = few and all(map(_CODE.fullmatch, unnamed))
+                fits = few and len({*names.values()}) <= 2 * codes.distinct
                 used = {names[key] for key in bare.keys() - {"-1"} if key in names} if fits else set()
-                wanted = len({*bare.values()} - {"-1"} - gone)
+                wanted = len({*bare.values()} - {"-1"} - gone - {bare[key] for key in codes.keys.keys() - names.keys()})
                 if fits and len(used) == wanted:
                     return names
                 alike = alike or (names if fits and 2 * len(used) > wanted else {})

@@ -21,7 +21,7 @@ from hallmark.data.copied import opened
 from hallmark.data.leftover import enums, names_written, private_labels
 from hallmark.data.missing import is_blank
 from hallmark.data.nested import value_at
-from hallmark.data.spans import BY_CHOICE, BY_LABEL, LABELS, annotations_in, spans_in
+from hallmark.data.spans import BY_CHOICE, BY_COMMA, BY_LABEL, LABELS, annotations_in, spans_in
 from hallmark.mask import second_check
 from hallmark.mask.lexicon import is_common, last_names
 from hallmark.mask.masking import TAG
@@ -49,7 +49,6 @@ FEW = 10  # rows of a label that can hardly be learned
 GIANT = 0.2  # share of the rows above which a group gets a warning
 MORE = 0.02  # share of the rows with tags that are no form of their text from which on none are taken out
 LONGEST_PROMPT = 2_000  # characters of a system prompt that is taken from a text near the rows
-ANONYMOUS = 0.05  # share of rows without a group from which on that is no accident
 MOST = 0.5  # share of labels that look like people's names
 _TAGS = re.compile(r"(</?[a-z][a-z0-9-]*)(?=[\s/>])[^<>]*>", re.IGNORECASE)  # of HTML or not, as `List<String>`
 SAMPLE = "the sample's text is gone; certify refuses this until you have"
@@ -71,7 +70,6 @@ class Proposal:
     warnings: list[str] = field(default_factory=list)
     language: str | None = None  # that most texts are in, if they tell
     leaves_sample: bool = False  # params.yaml speaks of sample data so far
-    ungrouped: int = 0  # rows that are left out without a group
     alone: bool = False  # rows without a group are one each
     keep: tuple[str, dict[str, str]] | None = None  # what masking takes from the answers, and the actions that leave it
     private: list[str] = field(default_factory=list)  # kinds of what the schema would tell everyone who reads the repo
@@ -144,7 +142,7 @@ class Proposal:
             self.set_markup(texts, [of if free and isinstance(of, str) else "" for of in answers.values])
         self.set("task", "kind", task.kind, task.why)
         # In the prompt, a target has its name without the objects that it lies in.
-        names = [name.removesuffix(LABELS) for name in roles.targets]
+        names = [name.removesuffix(BY_COMMA).removesuffix(LABELS) for name in roles.targets]
         said = ", ".join(" ".join(words_of(name)[0]) if "." in name else name for name in names)
         refused = f" If that must not or can't be done: {task.refusal}" if task.refusal else ""
         made = KINDS[task.kind].prompt_hint(said, task.schema) + refused
@@ -293,16 +291,12 @@ class Proposal:
     def without_group(self, column: Column) -> list[str]:
         """What to say of rows without a group."""
         where = [place for place, value in zip(self.numbers, column.values, strict=True) if is_blank(value)]
-        self.alone = len(where) > ANONYMOUS * len(self.rows)
-        self.ungrouped = 0 if self.alone else len(where)
+        self.alone = bool(where)
         more = f" and {len(where) - NAMED} more" * (len(where) > NAMED)
         rows = f"rows {', '.join(where[:NAMED])}{more}"
         said = f"{len(where)} of {len(self.rows)} rows have no '{column.name}' ({rows}) and"
-        if self.alone:
-            way = "which may put one customer into two parts: data.missing: drop leaves them out"
-            return [f"{said} are a group each, {way}"]
-        way = "data.missing: own_group keeps each as a group by itself, which may put one customer into two parts"
-        return [f"{said} are left out, since nothing says what they belong to: {way}"] * bool(where)
+        way = "which may put one customer into two parts: data.missing: drop leaves them out"
+        return [f"{said} are a group each, {way}"] * self.alone
 
     def would_be_read(self, name: str) -> bool:
         """Whether a column is in the input or context, or would be, if it didn't hold the answer."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -12,22 +14,27 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.records import columns_of
 from hallmark.data.conversations import PART
 from hallmark.data.missing import is_blank, stands_for_none
-from hallmark.data.spans import LABELS
+from hallmark.data.spans import BY_COMMA, LABELS
 from hallmark.params.loader import load_params
 from hallmark.propose.chats import all_answers
-from hallmark.propose.columns import Column, answers_of, labels_in, related
+from hallmark.propose.column_words import words_of
+from hallmark.propose.columns import MOSTLY, Column, answers_of, labels_in, merged, related
 from hallmark.propose.dry_run import rehearse
-from hallmark.propose.evidence import copies, is_free, is_translation, no_labels, stand_ins
+from hallmark.propose.evidence import copies, is_free, is_translation, named_like_id, no_labels, stand_ins
 from hallmark.propose.inferred_task import Inferred, held_by, infer, is_refusal
-from hallmark.propose.kept_rows import ALL, Marks, marked
-from hallmark.propose.label_signs import defaults, respelled, same_class
+from hallmark.propose.kept_rows import ALL, About, Marks, marked
+from hallmark.propose.label_signs import defaults, renamed, respelled, same_class
 from hallmark.propose.near_files import Near, choices_in
 from hallmark.propose.proposal import FEW, Proposal
 from hallmark.propose.questions import UndecidedError
 from hallmark.propose.reading import Table, data_in, read
 from hallmark.propose.roles import Guess, Known, guess
+from hallmark.task.values import folded
 
 SHOWN = 30  # columns named in an error
+
+
+Names = Mapping[str, Mapping[str, str]]  # of the codes in columns
 
 
 @dataclass
@@ -46,12 +53,15 @@ def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
     known, now, file = known or Known(), load_params(params), data_in(file)
     table, near = read(file, known), Near(file)
     check_known(known, table)
-    guessed = guessed_roles(table, near)
+    codes = {name: of for name, column in table.columns.items() if (of := names_of(column, table, near)) is not None}
+    guessed = guessed_roles(table, near, codes)
+    if known.where and guessed.tags and guessed.tag_separator == " ":
+        table = table.keeping(known.where, guessed.tags)
     roles, marks = settled(guessed, table), Marks()
     if known.where is None:
-        table, roles, marks = without_marked(table, guessed, roles)
+        table, roles, marks = without_marked(table, guessed, roles, codes)
     answers = answers_in(table, roles, near)
-    proposal = Proposal(file, table.rows, table.columns, roles, task_of(answers, table, roles), table.numbers)
+    proposal = Proposal(file, table.rows, table.columns, roles, task_of(answers, table, roles, near), table.numbers)
     proposal.set_values()
     left_out = f"{'; '.join(marks.sure)}: left out" if marks.where else None
     proposal.set("data", "where", marks.where or known.where or {}, "as you said" if known.where else left_out)
@@ -101,17 +111,27 @@ def names_of(column: Column, table: Table, near: Near) -> dict[str, str] | None:
     listed = choices_in(table.rows[0])
     if column.keys and column.keys.keys() <= listed.keys():
         return listed
+    if column.name.endswith(LABELS):
+        labels = merged(Counter(label for of in column.given for label in of))
+        column = Column(column.name.removesuffix(BY_COMMA).removesuffix(LABELS), [*labels.elements()])
     return near.names_of(column, table.columns.keys()) if column.is_code() else None
 
 
-def guessed_roles(table: Table, near: Near) -> Guess:
+def in_words(labels: Column, names: Mapping[str, str]) -> dict[str, str]:
+    """The names of codes that stand in the data in place of these, each as the list spells it."""
+    spelled = {folded(name): name for name in names.values()}
+    return {key.strip(): spelled[folded(key)] for key in labels.keys if folded(key) in spelled}
+
+
+def guessed_roles(table: Table, near: Near, names: Names) -> Guess:
     """The roles of the columns, by their codes' names if these are known."""
     columns = dict(table.columns)
-    names = {name: of for name, column in columns.items() if (of := names_of(column, table, near)) is not None}
     together = near.coded_together([columns[name] for name in names])
     for name, of in names.items():
         values = [of.get(str(value), value) for value in columns[name].values]
         columns[name] = Column(name, values, has_names=bool(of) or name in together)
+    for name, several in ((name, labels_in(column)) for name, column in columns.items() if column.is_text):
+        columns[name].has_names |= bool(several and names_of(several, table, near))
     return guess(columns, table.known, table.note, together)
 
 
@@ -138,7 +158,7 @@ def settled(guessed: Guess, table: Table) -> Guess:
     return roles
 
 
-def without_marked(table: Table, guessed: Guess, roles: Guess) -> tuple[Table, Guess, Marks]:
+def without_marked(table: Table, guessed: Guess, roles: Guess, names: Names) -> tuple[Table, Guess, Marks]:
     """The table without rows that are surely marked as unfit, its roles, and the marks; all rows if no answer would be left."""
     columns, targets = table.columns, roles.targets
     answered = [not all(map(is_blank, of)) for of in zip(*(columns[name].values for name in targets), strict=True)]
@@ -146,9 +166,14 @@ def without_marked(table: Table, guessed: Guess, roles: Guess) -> tuple[Table, G
     own = {_leaf(name) for name in columns if any(related(name, target) for target in targets)}
     out = {*roles.read, *roles.identity, roles.group, roles.split, PART, *table.made}
     others = [of for name, of in columns.items() if name not in out and _leaf(name) not in own]
-    marks = marked(others, answered)
+    ids = (name for name, of in columns.items() if named_like_id(name) and of.distinct > MOSTLY * len(of.values))
+    what, spaced = words_of(next(ids, ""))[0], guessed.tag_separator == " "  # a row is, by the first id
+    marks = marked(others, About(answered, names, what, columns.get(roles.group), guessed.tags, spaced))
     if marks.where:
-        kept = table.keeping(marks.where)
+        kept = table.keeping(marks.where, guessed.tags if spaced else None)
+        found = [kept.columns[name] for name in targets if name in kept.columns]
+        if found and all(of.distinct < 2 for of in found):
+            guessed = guess(kept.columns, table.known, kept.note)  # what was an answer was one of what is left out
         doubted = kept.columns.get(guessed.doubted or "")
         guessed = replace(guessed, doubted=doubted.name if doubted and doubted.distinct > 1 else None)
         with suppress(UndecidedError):
@@ -164,14 +189,15 @@ def _leaf(name: str) -> str:
 def answers_in(table: Table, roles: Guess, near: Near) -> Answers:
     """The answers that a model can learn; a HallmarkError if none is the user's refusal."""
     columns, known = table.columns, table.known
-    answers, read = (
-        answers_of(columns, roles.target),
-        [columns[name] for name in columns_of(roles.input) if name in columns],
-    )
-    found = Answers(answers, names_of(answers, table, near) or {})
+    answers = answers_of(columns, roles.target)
+    read = [columns[name] for name in columns_of(roles.input) if name in columns]
+    codes = names_of(answers, table, near) or {}
+    found = Answers(answers, renamed({**in_words(answers, codes), **codes} or near.spelled(answers)))
     besides = [of for name, of in columns.items() if not related(name, answers.name) and of not in read]
     labels, read_each = one_a_row(answers, read)
     no_label, asked = no_labels(labels, found.names)
+    listed = {key.casefold() for key in found.names}
+    no_label += (unnamed := [key for key in labels.keys if codes and key.strip().casefold() not in listed])
     unlike, perhaps = defaults(answers, besides, read)
     if isinstance(roles.target, str):
         found.none = {*no_label, *stand_ins(answers, read)} - {known.refusal, ""}
@@ -188,6 +214,10 @@ def answers_in(table: Table, roles: Guess, near: Near) -> Answers:
         count = sum(str(value).strip() in maybe for value in labels.values)
         said = "may stand for no answer: if so, add to data.no_answer; else a model learns it as a label"
         found.doubts.append(f"{', '.join(maybe)} ({count} rows) {said}")
+    if unnamed:
+        count = sum(map(labels.keys.__getitem__, unnamed))
+        said = "which no list next to the data names: left out (data.no_answer). If they are labels, add them there"
+        found.doubts.append(f"{count} rows have the code {', '.join(sorted(unnamed))}, {said}")
     one_class = same_class(labels, besides if labels is answers else (), read_each)
     if labels is answers and not found.names:
         found.names = respelled(one_class, answers)
@@ -211,18 +241,23 @@ def one_a_row(answers: Column, texts: list[Column]) -> tuple[Column, list[Column
     return Column(answers.name, [label for _, label in each]), read
 
 
-def task_of(answers: Answers, table: Table, roles: Guess) -> Inferred:
+def task_of(answers: Answers, table: Table, roles: Guess, near: Near) -> Inferred:
     """The task, with the kind that the user names; a HallmarkError if the answers are not of that kind."""
     known, columns = table.known, table.columns
     read = [columns[name].values for name in columns_of(roles.input) if name in columns]
     held = held_by([" ".join(map(str, of)) for of in zip(*read, strict=True)], answers.column)
     said: dict[str, Any] = {"said": bool(known.targets), "refusal": known.refusal, "kind": known.kind}
     try:
-        tools = columns[roles.tools] if roles.tools else None
-        return infer(answers.column, tools, names=answers.names, held=held, **said)
+        tools = columns[roles.tools] if roles.tools else Column("tools", near.tools) if near.tools else None
+        every = Column(answers.column.name, [*answers.column.values, *table.earlier_calls()])
+        task = infer(every, tools, names=answers.names, held=held, **said)
     except ValueError as error:
         problem, remedy = f"not of kind {known.kind}: {error}", "name another column with --target, or another --kind"
         raise HallmarkError(problem, file=table.file, field=answers.column.name, remedy=remedy) from None
+    if task.kind == "tool_call" and near.tools and not roles.tools:
+        shown = "the tools stand next to the data and not in its rows, so the schema has their parameters, but the model is not shown them"
+        task.doubts.append(f"{shown}. It learns when to call which")
+    return task
 
 
 def set_answers_of_chats(proposal: Proposal, table: Table) -> None:

@@ -87,11 +87,7 @@ def asked(propose: Callable[[Known], Proposal], known: Known, kind: str) -> Prop
 
 
 def ask_to_keep(proposal: Proposal) -> None:
-    """What to do with rows without a group, values that masking takes from the answers, and labels like names: Enter is safe."""
-    if proposal.ungrouped:
-        said = f"{proposal.ungrouped} rows have no {proposal.roles.group}; or type keep: each is a group by itself (data.missing: own_group)"
-        if _said("drop", said) == "keep":
-            proposal.set("data", "missing", "own_group", "as you said")
+    """What to do with values that masking takes from the answers, and labels like names: Enter is safe."""
     if proposal.keep:
         lost, actions = proposal.keep
         said = f"masking removes {lost}; or type keep, if they identify no one: mask.actions becomes {actions}"

@@ -12,7 +12,17 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.params import Chat
 from hallmark.base.records import columns_of
 from hallmark.base.rows import READERS, files_of, read_rows
-from hallmark.data.conversations import PART, TURNS, WHOLE, layout_of, part_of, turns, whole, with_messages
+from hallmark.data.conversations import (
+    PART,
+    TURNS,
+    WHOLE,
+    earlier_answers,
+    layout_of,
+    part_of,
+    turns,
+    whole,
+    with_messages,
+)
 from hallmark.data.missing import MissingValueError, is_kept
 from hallmark.propose.chats import chat_in, left_out, wrapped_up
 from hallmark.propose.columns import Column, Rows, columns_in, tools_in, with_fields_of_spans, with_passages
@@ -83,9 +93,16 @@ class Table:
             why = "calls of tools are followed by a text: each call is trained, the text is not"
             self.rows, self.calls = calls, f"in {count - same} of {count} rows, {why}"
 
-    def keeping(self, where: Where) -> Table:
-        """The table without the rows that `data.where` leaves out."""
-        return Table(self.file, self.known, [place for place in self.places if is_kept(place[2], where)])
+    def earlier_calls(self) -> list[str]:
+        """The calls before the last in each conversation, if they are answers of their own."""
+        rows = zip(self.places, self.rows, strict=True) if self.calls else ()
+        answered = ((file, number, row) for (file, number, _), row in rows if "turns.target" in row)
+        earlier = (earlier_answers(row, file, number, calls=True) for file, number, row in answered)
+        return [said["turns.target"] for of in earlier for _, said in of]
+
+    def keeping(self, where: Where, spaced: str | None) -> Table:
+        """The table without the rows that `data.where` leaves out. `spaced`: as `is_kept` has it."""
+        return Table(self.file, self.known, [place for place in self.places if is_kept(place[2], where, spaced)])
 
     @property
     def numbers(self) -> list[str]:

@@ -30,6 +30,8 @@ SURE = 5.0  # points of a name that says answer
 ARGUMENTS = 0.7  # share of what guessing misses, from which on a name tells the keys of its arguments
 WEAK = 0.4  # share of what guessing misses, up to which a text hardly tells a label
 TRANSLATED = 9.6  # points of a translation, one less next to a label that is named like the answer and told
+A_RECORD = 3  # columns after the text, with values of the answer, from which on they are the answer in other words
+EDITED = 7.5  # points of an edited text, fewer than those of a label that is named like the answer and told
 CLOSE = 2.0  # points by which a label must lead a text, or a text a label
 _OFFSET = re.compile(r"_(?:start|end|offset)s?$")
 DATED = "what the system messages share, which else differ in dates, numbers or a few words"
@@ -102,6 +104,7 @@ class _Signs:
 
     marked: dict[str, Column]  # the text that it repeats with markup, or in other words
     translated: dict[str, Column]  # the latter alone
+    edited: dict[str, Column]  # the raw text that it is an edited form of
     read: list[Column]  # the texts that a model would read
     named: dict[str, float]  # the points of its name
     whole: list[str]  # objects and texts that are an answer as a whole
@@ -263,12 +266,13 @@ class _Choice:
         marked = {name: of for name, _ in found if (of := evidence.source_of(self.columns[name], plain))}
         translated = self.translations(plain)
         marked |= {name: of for name, of in translated.items() if name in dict(found)}
+        edited = {of.name: raw for raw in plain for of in plain if evidence.is_edited(of, raw)}
         likely = [name for name, given in texts[:3] if given.score >= ENOUGH["input"]]
         likely = [*(likely or [name for name, _ in texts[:1]]), *(source.name for source in marked.values())]
-        read = [self.columns[name] for name in dict.fromkeys(likely) if name not in marked]
+        read = [self.columns[name] for name in dict.fromkeys(likely) if name not in marked | edited]
         named = {name: evidence.of_its_name(self.columns[name], "target") for name, _ in found}
         whole = [*marked, *(name for name, column in self.columns.items() if evidence.is_answer(column))]
-        return _Signs(marked, translated, read, named, whole)
+        return _Signs(marked, translated, edited, read, named, whole)
 
     def add_told(self, found: list[tuple[str, Evidence]], signs: _Signs) -> None:
         """Count and note whether the texts tell each column, or have it in them."""
@@ -282,6 +286,8 @@ class _Choice:
                 least = TRANSLATED - signs.sure if name in signs.translated else 9.0
                 given.add(max(least - given.score, 5.0), f"it is '{signs.marked[name].name}', {how}")
                 told[name] = True
+            elif name in signs.edited:
+                given.add(max(EDITED - given.score, 4.0), f"it is '{signs.edited[name].name}', edited")
             elif read and column.is_label(3) and at < MOST_TOLD:
                 told[name] = evidence.add_told(given, read, column)
             elif column.form == "object" and len(read) == len(others) and evidence.copied(column, read) > COPIED:
@@ -316,6 +322,14 @@ class _Choice:
         weak = [of for of in labels if named[of.name] <= 0 or (named[of.name] < SURE and (told[of.name] or 0) < WEAK)]
         if not signs.marked and weak == labels and all(label.is_label(3) for label in labels):
             self.weigh_texts(found, labels)
+            texts = (
+                given.score
+                for name, given in found
+                if self.columns[name].is_text and not self.columns[name].is_label(3)
+            )
+            made = max(texts, default=0) >= evidence.LEAST
+            for _, given in (pair for pair in found if made and told.get(pair[0]) is False):
+                given.add(-9, "a text is more likely the answer")
         free = [of for of in self.columns.values() if of.lists & {"answer", "reply"} and evidence.is_free(of)]
         for name, given in found:
             if self.columns[name].is_label(3) and any({*words_of(name)[0]} > {*words_of(of.name)[0]} for of in free):
@@ -344,6 +358,8 @@ class _Choice:
             self.take("target", fields, "nothing else looks like an answer, and their values are in the text")
         elif flags := self.flags(str(roles.target), told):
             self.take("target", flags, "yes-or-no labels next to each other")
+        elif coded := self.coded(str(roles.target), told):
+            self.take("target", coded, "labels next to each other with like names, all given or none")
         return isinstance(roles.target, list)
 
     def first(self) -> int:
@@ -403,6 +419,22 @@ class _Choice:
         runs = groupby(names, lambda name: {*self.columns[name].keys} == keys and name in told)
         found = next(of for _, run in runs if target in (of := [*run]))
         return found if len(found) > 2 and 2 * sum(bool(told[name]) for name in found) > len(found) else []
+
+    def coded(self, target: str, told: dict[str, float | None]) -> list[str]:
+        """The target and the labels next to it whose names begin alike, which texts tell too and the same rows lack."""
+        names, words = [*self.columns], words_of(target)[0]
+        if target not in told or self.known.kind or len(words) < 2:
+            return []
+        gaps = [is_blank(value) for value in self.columns[target].values]
+
+        def like(name: str) -> bool:
+            same = (
+                words_of(name)[0][:1] == words[:1] and [is_blank(value) for value in self.columns[name].values] == gaps
+            )
+            return same and any(gaps) and bool(told.get(name))
+
+        runs = groupby(names, like)
+        return next((of for is_like, run in runs if is_like and target in (of := [*run]) and len(of) > 2), [])
 
     def translations(self, texts: list[Column]) -> dict[str, Column]:
         """Texts that say the same as another in other words, by name: the one of two that more rows lack, else the later."""
@@ -478,7 +510,7 @@ class _Choice:
     def leave_out_of_target(self, texts: list[Column]) -> None:
         """Take only the fields of an object that a text can tell, or the object or long text in it, if they tell nothing else."""
         inner = [name for name in self.columns if name.rpartition(".")[0] == self.roles.target]
-        out = [name for name in inner if evidence.of_a_tool(self.columns[name], texts) or _OFFSET.search(name)]
+        out = [name for name in inner if self.is_of_a_tool(name, texts) or _OFFSET.search(name)]
         state = {name for name in inner if self.columns[name].lists & {"after", "score"}}
         varied = [name for name in inner if name not in {*out, *state} and self.columns[name].distinct > 1]
         told = {name for name in varied if evidence.tell(texts, self.columns[name])} if len(inner) > 1 else {*varied}
@@ -497,6 +529,17 @@ class _Choice:
             self.roles.why["target"] += f"; with {', '.join(alike)}, which have similar names" if alike else ""
             self.roles.target = self.one_or_list(sorted([*self.roles.targets, *alike], key=self.order.__getitem__))
             self.taken |= {*alike}
+
+    def is_of_a_tool(self, name: str, texts: list[Column]) -> bool:
+        """Whether a field, or all that an object there has, is an id, a time or the like, which no text tells."""
+        column = self.columns[name]
+        parts = (
+            [of for of in self.columns.values() if of.name.startswith(f"{name}.")] if column.form == "object" else []
+        )
+        ids = (is_id(of) or evidence.look(of) == "ids" or evidence.of_a_tool(of, texts) for of in parts)
+        return evidence.of_a_tool(column, texts) or (
+            bool(parts) and all(ids) and evidence.copied(column, texts) < evidence.FEW_COPIED
+        )
 
     def marked_alike(self, target: str) -> list[str]:
         """Columns that share with the target the word that marks answers, as target_size and target_colour do."""
@@ -531,11 +574,13 @@ class _Choice:
         if self.roles.input or self.known.inputs or not self.roles.target:
             return
         answers, leaks = answers_of(self.columns, self.roles.target), self.roles.leaks
+        none = {label for of in evidence.no_labels(answers, {}) for label in of}
+        answers = Column(answers.name, [None if str(of).strip() in none else of for of in answers.values])
         texts = [text for text in texts if text.name in set(self.free()) - leaks.keys()]
         main = max(texts, key=lambda text: text.mean_chars, default=None)
         titles = {text.name for text in texts if main and evidence.is_title(text, main, self.order)}
         free = evidence.is_free(answers)
-        place = self.order[answers.name] if free else len(self.order)
+        place = self.order[answers.name] if free or evidence.is_marked(answers) else len(self.order)
         place = place if main and self.order[main.name] < place else len(self.order)
         for text in texts:
             title = text.name in titles
@@ -547,6 +592,11 @@ class _Choice:
         left.sort(key=lambda text: says(text.name, "reply"))
         for text in (text for text in left[1:] if says(text.name, "reply") or evidence.of_its_name(text, "input") <= 0):
             more = evidence.right([left[0], text], answers) - evidence.right(left[:1], answers)
+            alone = sum(
+                not is_blank(of) and is_blank(base) for of, base in zip(text.values, left[0].values, strict=True)
+            )
+            if alone > evidence.FEW_COPIED * len(text.values):
+                continue
             if more < (MORE_WORDS if free else MORE) and evidence.tell(left[:1], answers):
                 leaks[text.name] = Leak(f"it tells hardly more than '{left[0].name}' does", sure=False)
 
@@ -669,17 +719,20 @@ class _Choice:
         if not chosen or not self.roles.target:
             return []
         answers, texts = answers_of(self.columns, self.roles.target), [self.columns[name] for name in chosen]
-        free = free - {*chosen, self.roles.group}
+        free = (free | {self.roles.group}) - {*chosen}
         early = (name for name in self.columns if name in free and self.order[name] < self.first())
         main = max(texts, key=lambda of: of.mean_chars).name
         parent, dot, _ = main.rpartition(".")  # another object may be of what happened later
         same = (name for name in early if name.startswith(f"{parent}.") or not (dot or "." in name))
-        before = [of for of in map(self.columns.__getitem__, same) if evidence.look(of) != "ids"]
+        columns = [self.columns[name] for name in same]
+        before = [of for of in columns if evidence.look(of) != "ids" and of.name != self.roles.group]
         near = {*[*self.columns][max(0, self.order[main] - 2) : self.order[main] + 3]}
         next_to = (of.name in near and of.name.rpartition(".")[0] == main.rpartition(".")[0] for of in before)
         found = [of.name for of, is_near in zip(before, next_to, strict=True) if is_near and evidence.is_headline(of)]
         if answers.form in ("object", "list") or evidence.is_marked(answers):
-            found += [of.name for of in before if of.name not in found and evidence.gives(of, answers, texts)]
+            given = [of.name for of in columns if of.name not in found and evidence.gives(of, answers, texts)]
+            after = [name for name in given if self.order[name] > self.order[main]]
+            found += [name for name in given if name not in after or len(after) < A_RECORD]
             late = {of.name for of in before if of.mostly_empty or of.lists & {"guess", "after"}}
             dates = [of.name for of in before if of.form == "time" and of.name not in late | {*self.private}]
             found += dates[:1] if evidence.lacks_years(answers, texts) and not {*found} & {*dates} else []
@@ -694,7 +747,8 @@ class _Choice:
     def context(self, texts: list[tuple[str, Evidence]]) -> None:
         """A column named like context, if there is another text to be the input."""
         free = [name for name in self.free() if name not in self.roles.leaks]
-        named = [name for name in free if says(name, "context") and self.columns[name].is_text]
+        long = (name for name in free if self.columns[name].is_text and not self.columns[name].is_label(3))
+        named = [name for name in long if says(name, "context")]
         others = [name for name in free if name in dict(texts) or (says(name, "body") and self.columns[name].is_text)]
         if self.roles.context is None and named and (set(others) - set(named) or self.known.inputs):
             self.take("context", named[0], "by its name")

@@ -16,7 +16,7 @@ from hallmark.base.progress import Progress
 from hallmark.base.records import columns_of, read_parquet, scan_records, whole_parquet
 from hallmark.base.rows import files_of, read_rows
 from hallmark.data.conversations import Extra
-from hallmark.data.missing import MissingValueError, is_kept
+from hallmark.data.missing import MissingValueError, is_kept, spaced_tags
 from hallmark.data.near import text_of
 from hallmark.data.raw import Raw, Values, checked_rows
 from hallmark.mask.second_check import in_name
@@ -52,7 +52,7 @@ def read_known(params: Params, key: bytes | None) -> Known:
         for file in files_of(path):
             for number, row in read_rows(file):
                 progress.add()
-                if not is_kept(row, data.where):
+                if not is_kept(row, data.where, spaced_tags(data)):
                     continue
                 try:
                     found = checked_rows(row, extra, file, number, data, params.mask, task)

@@ -12,6 +12,7 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.markup import Markup, plain_text, with_markup
 from hallmark.base.records import fill
 from hallmark.data.conversations import TURNS, Extra
+from hallmark.data.missing import NOT, wanted
 from hallmark.data.nested import keys_of
 from hallmark.data.raw import Raw, Values, checked_rows
 from hallmark.data.recording import Recorder
@@ -91,7 +92,7 @@ class Rows:
         names = {NAME if self.data.id == "row.id" else self.data.id: logged.id}
         if self.grouped:
             names[self.data.group] = group
-        kept = {column: values[0] for column, values in self.data.where.items()}
+        kept = {column: next(iter(wanted(of)), TAG if NOT in of else None) for column, of in self.data.where.items()}
         content = {**names, **dict.fromkeys(self.params.mask.identity_columns), **kept, **content, **names}
         if self.data.tools:
             content[self.data.tools] = logged.tools
