@@ -55,9 +55,7 @@ def marked(columns: Iterable[Column], table: About) -> Marks:
     found, signs = Marks(), [_Signs(column, table) for column in columns]
     if table.group:
         signs.insert(0, _Tests(table.group, table))
-    checked = any(
-        of.reviewed and len(of.low) <= MOST_STATES and of.are("fit") for of in signs
-    )  # then a user's opinion was of an older answer
+    checked = any(of.reviewed and len(of.low) <= MOST_STATES and of.are("fit") for of in signs)
     for of in signs:
         marks, certain = of.marks()
         rows = of.rows_with(marks)
@@ -66,7 +64,9 @@ def marked(columns: Iterable[Column], table: About) -> Marks:
         every, name = marks == {*of.keys}, of.column.name
         shown = "a value" if every else ", ".join(sorted(of.keys[key] for key in marks)[:MOST_STATES])
         with_one = f" ({sum(rows)} of them with an answer)" * (not all(rows))
-        certain = certain and sum(rows) <= FEW * sum(table.answered) and not (checked and of.judging)
+        certain = (
+            certain and sum(rows) <= FEW * sum(table.answered) and not (checked and of.judging)
+        )  # of an older answer
         (found.sure if certain else found.perhaps).append(f"{len(rows)} rows have {shown} in '{name}'{with_one}")
         if certain:
             found.where[name] = [None] if every and of.column.empty else [f"{NOT}{key}" for key in sorted(marks)]
@@ -107,19 +107,15 @@ class _Signs:
 
     def _is(self, value: str, of: str, *, some: bool) -> bool:
         words = words_of(value)[0]
-        core = " ".join(
-            word for word in words if not (word in self.table.own or any(says(word, of) for of in ("record", "body")))
-        )
-        people = first_names() | last_names()
-        named = any(bare(word) in people and not is_common(word) for word in words if len(word) > 2)  # who did it
-        named |= bool(NO.search(value.casefold().replace("_", " ")))
-        some = (
+        own = {word for word in words if word in self.table.own or says(word, "record") or says(word, "body")}
+        if (
             some
             and len(words) <= FEW_WORDS
-            and not named
-            and not (of in ("faulty", "failure") and says(value, "corrected"))
-        )
-        return says(value, of, whole=not some) or says(core, of, whole=True)
+            and says(value, of)
+            and not (NO.search(value.casefold().replace("_", " ")) or _names_a_person(words))
+        ):
+            return not (of in ("faulty", "failure") and says(value, "corrected"))
+        return says(value, of, whole=True) or says(" ".join(word for word in words if word not in own), of, whole=True)
 
     def undone(self) -> set[str]:
         """Values of a state that say that nobody has looked at an answer, or that there is nothing to answer: `no ticket`."""
@@ -153,10 +149,8 @@ class _Signs:
             return set(), True
         judged = self.judging or says(name, "judged", whole=True)  # `chat.feedback` may be on another thing
         if self.low <= TRUE | FALSE | {"-1"}:
-            *_, last = (
-                "",
-                *(word for word in words_of(name)[0] if word not in ("flag", "marked")),
-            )  # not `deleted_items`
+            words = [word for word in words_of(name)[0] if word not in ("flag", "marked")]
+            last = words[-1] if words else ""  # not `deleted_items`
             flag = any(says(last, of) for of in ("void", "broken", "double", "withdrawn"))
             bad = TRUE if flag else ({"-1"} & self.low or FALSE) if judged else set()
             marks = {key for key in self.keys if key.casefold() in bad and (flag or len(self.low) > 1)}
@@ -192,6 +186,12 @@ class _Tests(_Signs):
         words = {key: re.findall(r"[^\W\d_]+", key.casefold()) for key in self.keys}
         trials = {*role_words()["trial"]["words"]}
         return {key for key, of in words.items() if of and trials.issuperset(of)}, True
+
+
+def _names_a_person(words: Iterable[str]) -> bool:
+    """Whether a word is a given or family name: who did it, then."""
+    spelled = (bare(word) for word in words if len(word) > 2 and not is_common(word))
+    return any(word in first_names() or word in last_names() for word in spelled)
 
 
 def unlooked_at(value: str) -> bool:
