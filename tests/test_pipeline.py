@@ -39,7 +39,7 @@ def declared(block: dict[str, Any], key: str) -> set[str]:
 def test_every_stage_names_its_params_among_the_resolved_ones() -> None:
     files = {name: declared(block, "params") for name, block in stages()}
     assert files.pop("code") == {"params.yaml"}
-    assert {file for each in files.values() for file in each} == {"code/params.yaml"}
+    assert {file for each in files.values() for file in each} == {"code/params.json"}
 
 
 @pytest.mark.parametrize(("name", "block"), stages())
