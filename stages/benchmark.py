@@ -10,6 +10,7 @@ the raw rows of the holdout are asked as callers ask, to see what they get: only
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
@@ -39,6 +40,8 @@ from hallmark.serve.bench import (
 )
 from hallmark.serve.load import Outcome
 from hallmark.serve.server import Server, free_ports, machine, served
+
+log = logging.getLogger("benchmark")
 
 REPORT = REPORTS / "benchmark.json"
 
@@ -84,6 +87,8 @@ def run(params: Params) -> None:
             "parity": parity,
         },
     )
+    loads = (f"{model} {largest_load(of, settings.objective.share)['words']}" for model, of in levels.items())
+    log.info("largest load with answers in time: %s", ", ".join(loads))
 
 
 def callers_of(params: Params, records: Sequence[dict[str, Any]]) -> list[Sent] | Live | None:

@@ -83,9 +83,9 @@ def run(params: Params) -> None:
                 for features, score, (_, on_holdout) in zip(candidates, scores, answers, strict=True)
             ],
         }
-        said = "no validation record has labels" if scores[0] is None else f"of {len(scores)} the best on validation"
-        log.info("the linear model is %s: %s", candidates[chosen].words, said)
     write_json(metrics_of("classical"), content)
+    said = ", ".join(f"{label['name']} {100 * label['value']:.1f} %" for label in labels)
+    log.info("right by a linear model: %s", said or "nothing, the task has no labels that one could predict")
 
 
 def best(scores: Sequence[float | None]) -> int:

@@ -1,7 +1,7 @@
 """Write which code each stage runs, and the values of all params: `python -m stages.code`.
 
 `code/sft` has a line for each file that `stages/sft.py` loads: its SHA-256 and its name. In dvc.yaml a stage depends on the
-list of its own module, so it runs again if something that it loads has changed, and only then. `code/params.yaml` has the
+list of its own module, so it runs again if something that it loads has changed, and only then. `code/params.json` has the
 values of params.yaml over the defaults of the library, except those that change no output. A stage names its params there,
 so it also runs again if a default of one has changed. This stage first makes the repo's key, if one is needed and none has
 been set up. It runs if params.yaml or any file of the recipes or the library has changed, and takes a second or two.
@@ -9,13 +9,10 @@ been set up. It runs if params.yaml or any file of the recipes or the library ha
 
 from __future__ import annotations
 
+import json
 import logging
 import re
-from io import StringIO
 from pathlib import Path
-from typing import Any
-
-from ruamel.yaml import YAML
 
 from hallmark.base.errors import HallmarkError, run_stage
 from hallmark.base.files import write_text
@@ -39,7 +36,7 @@ def run(params: Path) -> None:
             remove_list(old)
     for module in modules:
         write_text(FOLDER / module.stem, listing(module.as_posix()))
-    write_text(PARAMS, as_yaml(tracked(resolved(params))))
+    write_text(PARAMS, json.dumps(tracked(resolved(params)), indent=2, ensure_ascii=False) + "\n")
     log.info("%d lists and %s in %s", len(modules), PARAMS.name, FOLDER)
 
 
@@ -50,16 +47,6 @@ def remove_list(file: Path) -> None:
     ):
         raise HallmarkError("is no list of code", file=file, remedy=f"move it: {FOLDER}/ is written by this stage")
     file.unlink()
-
-
-def as_yaml(values: dict[str, Any]) -> str:
-    """Plain data as YAML 1.2, in its order, without anchors."""
-    yaml: Any = YAML(typ="safe", pure=True)  # its types know of no order
-    yaml.default_flow_style, yaml.width, yaml.sort_base_mapping_type_on_output = False, 2**31, False
-    yaml.representer.ignore_aliases = lambda _: True
-    stream = StringIO()
-    yaml.dump(values, stream)
-    return stream.getvalue()
 
 
 if __name__ == "__main__":

@@ -56,8 +56,6 @@ def run(params: Params) -> None:
     models = [against(name, rows, tuned, params, task, measures) for name, rows in others.items()]
     linear = against_linear(others, tuned, task, params.compare, params.seed, records_read(params.sft))
     later = online(tuned, answers_of(ONLINE, params), params.compare, params.seed)
-    for line in [*(model.words for model in models), linear.words, *([later.words] if later else [])]:
-        log.info(line)
     comparison = Comparison(
         records=bootstrap.records,
         groups=bootstrap.clusters,
@@ -70,6 +68,11 @@ def run(params: Params) -> None:
     )
     write_json(REPORTS / "comparison.json", asdict(comparison))
     write_transitions(REPORTS / "transitions.csv", others["base"], paired("base", others["base"], tuned))
+    leads = (
+        f"{model.name} {100 * model.exact_match.difference.value:+.1f} ({model.verdict.replace('_', ' ')})"
+        for model in models
+    )
+    log.info("exact match, points ahead of: %s", ", ".join(leads))
 
 
 def against(

@@ -67,6 +67,7 @@ def run(params: Params) -> None:
         shutil.copytree(SFT_ADAPTER, folder, dirs_exist_ok=True, copy_function=shutil.copyfile)
     write_text(REPORTS / "dpo_curve.csv", "step,split,loss,margins,accuracies\n")
     write_json(REPORTS / "dpo.json", {"enabled": False})
+    log.info("off: the tuned model has the adapter of sft")
 
 
 def train(params: Params) -> None:
@@ -141,6 +142,7 @@ def train(params: Params) -> None:
     write_text(REPORTS / "dpo_curve.csv", curve.csv())
     write_json(REPORTS / "dpo.json", report | outcome(trainer, metrics, start))
     remove("dpo")  # the checkpoint
+    log.info("%s", report["words"])
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ has not. Its templates, style and script, and the parts of it that need more tha
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from hallmark.answer.grounding import Grounding
@@ -31,6 +32,8 @@ from hallmark.params.loader import Params, run_with_params
 from hallmark.release.private_data import private_data
 from hallmark.task.predictions import Prediction, read_predictions
 from hallmark.task.task import Task
+
+log = logging.getLogger("report")
 
 PAGE = REPORTS / "comparison.html"
 
@@ -116,6 +119,7 @@ def run(params: Params) -> None:
     }
     write_text(PAGE, whole_page(shown, for_script(records, comparison.records, titles, labels)))
     private_data([PAGE], "error", params.mask)  # DVC takes no page of a stage that fails
+    log.info("%s shows %d records", PAGE, comparison.records)
 
 
 if __name__ == "__main__":

@@ -147,6 +147,8 @@ def run(params: Params) -> None:
     write_json(REPORTS / "sft.json", report | keep.report(steps))
     write_text(REPORTS / "sft_curve.csv", losses.csv())
     remove("sft")  # the checkpoint
+    found = keep.report(steps)
+    log.info("validation loss %.4f, the adapter of step %d of %d", found["validation_loss"], found["kept_step"], steps)
 
 
 def main(arguments: argparse.Namespace) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from hallmark.base import loaded_code
-from hallmark.base.dvc_lock import parse_yaml
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import sha256_file
 from hallmark.base.loaded_code import code_of
+from hallmark.base.reading import read_object
 from hallmark.params.loader import load_params, resolved, tracked
 from tests.workspace import ROOT, append, replace_in, run, written
 
@@ -113,7 +113,7 @@ def test_the_stage_writes_a_list_for_each_module_and_leaves_those_that_are_curre
     for name in ("stages/code.py", "params.yaml"):
         shutil.copyfile(ROOT / name, project / name)
     run(project, "python", "-m", "stages.code", PYTHONPATH=f"{project}:{ROOT}")
-    assert sorted(file.name for file in (project / "code").iterdir()) == ["one", "params.yaml", "two"]
+    assert sorted(file.name for file in (project / "code").iterdir()) == ["one", "params.json", "two"]
     late = project / "stages/one.py"
     late.write_text("import polars\nLATE = 1\n", encoding="utf-8")
     with pytest.raises(HallmarkError, match=r"stages/one.py.*: has changed since the stage `code` listed it"):
@@ -123,7 +123,7 @@ def test_the_stage_writes_a_list_for_each_module_and_leaves_those_that_are_curre
     (project / "code/analysis.py").write_text("mine\n", encoding="utf-8")
     refused = run(project, "python", "-m", "stages.code", PYTHONPATH=f"{project}:{ROOT}", check=False)
     assert "code/analysis.py: is no list of code" in refused.stderr
-    assert parse_yaml((project / "code/params.yaml").read_bytes(), "") == tracked(resolved(ROOT / "params.yaml"))
+    assert read_object(project / "code/params.json") == tracked(resolved(ROOT / "params.yaml"))
     digest = sha256_file(project / "stages/one.py")
     lines = (project / "code/one").read_text(encoding="utf-8").splitlines()
     assert lines == [f"{sha256_file(project / 'requirements.lock')}  requirements.lock", f"{digest}  stages/one.py"]
@@ -158,14 +158,14 @@ def test_a_stage_reads_the_params_that_dvc_compares(tmp_path: Path, monkeypatch:
     """What was edited while another stage ran would leave no trace in dvc.lock."""
     shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml")
     (tmp_path / "code").mkdir()
-    shutil.copyfile(ROOT / "code/params.yaml", tmp_path / "code/params.yaml")
+    shutil.copyfile(ROOT / "code/params.json", tmp_path / "code/params.json")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_STAGE", "sft")
     assert load_params().seed == 7
     append(Path("params.yaml"), "# a comment is no other value\n")
     load_params()
     replace_in(Path("params.yaml"), "seed: 7 ", "seed: 8 ")
-    with pytest.raises(HallmarkError, match=r"has other values than code/params.yaml(.*\n)*.*run `dvc repro` again"):
+    with pytest.raises(HallmarkError, match=r"has other values than code/params.json(.*\n)*.*run `dvc repro` again"):
         load_params()
     for name in ("code", None):
         if name is None:

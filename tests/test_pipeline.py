@@ -39,7 +39,7 @@ def declared(block: dict[str, Any], key: str) -> set[str]:
 def test_every_stage_names_its_params_among_the_resolved_ones() -> None:
     files = {name: declared(block, "params") for name, block in stages()}
     assert files.pop("code") == {"params.yaml"}
-    assert {file for each in files.values() for file in each} == {"code/params.yaml"}
+    assert {file for each in files.values() for file in each} == {"code/params.json"}
 
 
 @pytest.mark.parametrize(("name", "block"), stages())
@@ -214,5 +214,31 @@ def test_all_but_the_release_is_made_before_somebody_says_what_it_is_for(copied:
     assert done.returncode == 1
     table = done.stdout.index("report: reports/comparison.html")
     assert done.stdout.index("certify.limits is FILL-IN: write what") < table and "no release yet: line" in done.stderr
-    assert re.findall(r"Running stage '(\w+)", done.stdout) == ["code"]
+    assert "code: " in done.stderr and "nothing to run" in done.stdout
     assert sha256_folder(copied / "models/release") == before
+
+
+def test_with_nothing_to_do_nothing_heavy_is_loaded(copied: Path) -> None:
+    heavy = ("torch", "transformers", "sklearn", "scipy", "numpy", "polars", "spacy")
+    code = "import runpy, sys\nrunpy.run_module('hallmark.commands.repro', run_name='__main__')\n"
+    done = run(copied, "python", "-c", f"{code}print([name for name in {heavy} if name in sys.modules])")
+    assert "nothing to run" in done.stdout and "\ngate: " in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_run_says_what_comes_and_each_stage_what_it_found(copied: Path) -> None:
+    change_params(copied, {"gate.min_records": 31})
+    done = run(copied, "python", "-m", "hallmark.commands.repro")
+    wanted = ["gate", "decide", "report", "certify"]
+    plan = done.stdout[done.stdout.index("up to 4 stages") :].splitlines()[1]
+    assert re.findall(r"(\w+) \?", plan) == wanted, "how long they take is not known before the first run"
+    assert re.findall(r"^\[(\d)/4\] (\w+)", done.stderr, re.M) == [(str(n), name) for n, name in enumerate(wanted, 1)]
+    last = {name: re.findall(rf"^{name}: (.+)", done.stderr, re.M)[-1] for name in wanted}
+    assert last["gate"].startswith(("fail", "too little data")) and last["report"].endswith("records")
+    times = json.loads((copied / "reports/measured/times.json").read_text(encoding="utf-8"))
+    assert sorted(times) == sorted(wanted)
+    assert all(took["seconds"] < 60 and took["yardstick"] > 0 for took in times.values())
+    change_params(copied, {"gate.min_records": 32})
+    again = run(copied, "python", "-m", "hallmark.commands.repro")
+    assert re.search(r"up to 4 stages, about [\d.]+ s, until \d\d:\d\d", again.stdout)
+    assert re.search(r"^\[1/4\] gate: about [\d.]+ s, all done at about \d\d:\d\d$", again.stderr, re.M)

@@ -19,11 +19,11 @@ def test_the_params_of_a_commit_are_those_that_code_resolved() -> None:
     before: tuple[dict[str, Any], list[str]] = ({"sft": {"epochs": 2}, "seed": 7}, [])
     assert prov.params_at(files.get, "", {}) == before, "of before there were defaults"
     lock: Any = {"code": {"params": before[0]}}
-    files["code/params.yaml"] = b"sft: {epochs: 2, keep: best}\nseed: 7\n"
+    files["code/params.json"] = b'{"sft": {"epochs": 2, "keep": "best"}, "seed": 7}'
     whole: dict[str, Any] = {"sft": {"epochs": 2, "keep": "best"}, "seed": 7}
     assert prov.params_at(files.get, "", lock) == (whole, [])
     made: Any = SimpleNamespace(externalParameters=SimpleNamespace(params=whole | {"mask": {"workers": 2}}))
-    files["code/params.yaml"] += b"mask: {}\n"
+    files["code/params.json"] = b'{"sft": {"epochs": 2, "keep": "best"}, "seed": 7, "mask": {}}'
     assert changed_params(made, files.get, "", lock) == [], "the number of workers changes no output"
     whole["mask"] = {}
     files["params.yaml"] = b"sft: {epochs: 3}\n"

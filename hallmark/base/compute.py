@@ -131,18 +131,25 @@ def _torch(compute: Compute) -> Any:
     return torch
 
 
+def hardware(compute: Compute) -> dict[str, Any]:
+    """What tells this machine from others, in keys of its fingerprint; on a CPU, without the seconds that torch takes."""
+    found = {"machine": platform.machine(), "processor": _processor(), "threads": compute.threads}
+    if compute.device == "cuda":
+        import torch
+
+        found["gpu"] = torch.cuda.get_device_name()
+    return found
+
+
 def fingerprint(compute: Compute, processes: int = 1, strategy: str | None = None) -> dict[str, Any]:
     """Everything that can change the bytes of a result: processor, instruction set, GPU, driver, torch, threads, processes."""
     before = dict(os.environ)
     torch = _torch(compute)
     os.environ.clear()  # restore it: `verify` starts stages after this, and one of them may need to download
     os.environ.update(before)
-    result: dict[str, Any] = {
-        "machine": platform.machine(),
-        "processor": _processor(),
+    result: dict[str, Any] = hardware(compute) | {
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
         "portable": compute.portable,
-        "threads": compute.threads,
         "processes": processes,
         "strategy": strategy if processes > 1 else None,
         "device": compute.device,
@@ -153,7 +160,6 @@ def fingerprint(compute: Compute, processes: int = 1, strategy: str | None = Non
     }
     if compute.device == "cuda":
         result |= {
-            "gpu": torch.cuda.get_device_name(),
             "compute_capability": ".".join(map(str, torch.cuda.get_device_capability())),
             "cuda": torch.version.cuda,
             "cudnn": torch.backends.cudnn.version(),

@@ -10,6 +10,7 @@ import re
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -119,8 +120,9 @@ def run_stage(
         logging.getLogger(chatty).setLevel(logging.WARNING)
     if threading.current_thread() is threading.main_thread():  # a stage that must stop leaves no half-written files
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    start = time.monotonic()
     with suppress(Exception):  # it is there to be read, and stops no stage
-        from hallmark.base.progress import heading
+        from hallmark.base.progress import heading, record
 
         if line := heading():
             print(printable(line), file=sys.stderr)
@@ -131,6 +133,8 @@ def run_stage(
             check_current(module.removeprefix("stages."))
         main(arguments)
         sys.stdout.flush()
+        with suppress(Exception):
+            record(time.monotonic() - start)
     except BrokenPipeError:  # the reader has seen enough: `... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python fails again, on its way out
         sys.exit(128 + signal.SIGPIPE)

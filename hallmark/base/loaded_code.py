@@ -25,8 +25,10 @@ from hallmark.base.files import sha256_file
 LOCK = "requirements.lock"
 LIBRARY = Path("library")  # where a stamped repo has the library, as a wheel
 FOLDER = Path("code")  # where the stage `code` writes a list for each module of stages/
-PARAMS = FOLDER / "params.yaml"  # and the params: those of params.yaml over the defaults
-# Where a stage works and how fast, never what it writes: code/params.yaml lacks them, so that another value runs nothing again.
+PARAMS = (
+    FOLDER / "params.json"
+)  # and the params: those of params.yaml over the defaults; DVC reads YAML ten times as slowly
+# Where a stage works and how fast, never what it writes: code/params.json lacks them, so that another value runs nothing again.
 WITHOUT_EFFECT = ("data.engine", "data.cluster", "mask.workers")
 OURS = ("stages", "hallmark")
 EJECTED = "stages/"  # before the name of a module of the library that the repository has taken over
@@ -41,7 +43,7 @@ NO_OUTPUT = re.compile(
 
 
 def tracked(values: dict[str, Any]) -> dict[str, Any]:
-    """The values that can change an output, as code/params.yaml has them: of blocks, or by dotted name."""
+    """The values that can change an output, as code/params.json has them: of blocks, or by dotted name."""
     found = copy.deepcopy(values)
     for name in WITHOUT_EFFECT:
         block, _, key = name.partition(".")

@@ -13,8 +13,9 @@ from typing import Any
 Fingerprint = dict[str, Any]
 # The parts of a fingerprint that identify the machine. Threads, device and code path are params, and torch with its
 # libraries is in requirements.lock: when these change, DVC runs a stage again by itself. Python, libc and driver are
-# left out: they hardly affect latency, and a security update is no reason to measure again.
-IDENTITY = ("machine", "processor", "instruction_set", "gpu")
+# left out: they hardly affect latency, and a security update is no reason to measure again. So is the instruction set,
+# which the processor decides, and only torch can tell.
+IDENTITY = ("machine", "processor", "gpu")
 ENDPOINT = "endpoint"  # what a benchmark calls a server that is not its own
 UNKNOWN = "when and where is not recorded"  # for reports older than this stamp
 # Shares of the cores' time over which a machine is busy. A tenth of two cores is a fifth of one: with less, even threads that

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 
+from hallmark.base.compute import hardware
 from hallmark.base.errors import HallmarkError, printable, run_stage
 from hallmark.base.files import REPORTS
 from hallmark.base.machine import IDENTITY, UNKNOWN, Fingerprint, describe, same_machine
@@ -21,9 +22,9 @@ REPORT = REPORTS / "benchmark.json"
 
 
 def fingerprint_here(params: Params) -> Fingerprint:
-    """This machine's fingerprint for the benchmark in params; empty if the params name a device it does not have."""
+    """This machine, for the benchmark in params; empty if the params name a device it does not have."""
     try:
-        return machine(params.benchmark.server, params.compute)
+        return machine(params.benchmark.server, params.compute, hardware)
     except (HallmarkError, RuntimeError, AssertionError):  # torch raises either of the last two without a CUDA device
         return {}
 
@@ -42,7 +43,7 @@ def reason_to_rerun(params: Params) -> str | None:
     if same_machine(there, here):
         return None
     name = describe(here)
-    if name == describe(there):  # different processors can have the same name
+    if name == describe({key: there.get(key) for key in here}):  # different processors can have the same name
         name = ", ".join(f"{key} {here.get(key)}" for key in IDENTITY if here.get(key) != there.get(key))
     return f"{REPORT} was {report.taken()}; this machine is {name}"
 

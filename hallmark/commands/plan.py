@@ -7,6 +7,7 @@ the run doesn't fit. `--rows 100000000 --workers 32` instead estimates the maski
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import math
 import os
@@ -49,6 +50,9 @@ def main(arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         name, base = folder_of(params, arguments.base, Path(temporary))
         found = estimate(params, base, machine)
+        if arguments.seconds:
+            print(json.dumps(found.seconds))
+            return
         print("\n".join(table(name, params, machine, found, price)))
         print("".join(f"{line}\n" for line in before_release(params, arguments.params)), end="")
         if not found.fits:
@@ -135,4 +139,7 @@ if __name__ == "__main__":
     parser.add_argument("--price-per-hour", type=price, metavar="PRICE", help="default: benchmark.price_per_hour")
     parser.add_argument("--rows", type=count, metavar="ROWS", help="instead: what masking that many rows would take")
     parser.add_argument("--workers", type=count, metavar="WORKERS", help="for --rows (default: mask.workers)")
+    parser.add_argument(
+        "--seconds", action="store_true", help="instead: the seconds of each stage that computes, as JSON"
+    )
     run_stage("plan", __doc__, main, parser)

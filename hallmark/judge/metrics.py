@@ -5,7 +5,6 @@ Intervals are `compare`'s.
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -54,15 +53,6 @@ def counts(rows: Sequence[Prediction]) -> dict[str, Any]:
     }
 
 
-def in_words(report: dict[str, Any], measured: dict[str, Any]) -> str:
-    """The main measures in one line, for the log."""
-    return (
-        f"{report['model']}: {report['records']} records, exact match {100 * report['exact_match']:.1f} %, "
-        f"valid {100 * report['schema_validity']:.1f} %, {measured['tokens']} tokens, "
-        f"{measured['tokens_per_second']:.0f} a second"
-    )
-
-
 def by_field(rows: Sequence[Prediction]) -> list[dict[str, Any]]:
     """Precision, recall and F1 of each field of an answer, and how many values of it were expected (`n`)."""
     results: dict[str, Counter[str]] = {}
@@ -88,9 +78,6 @@ def writable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-log = logging.getLogger("classical")
-
-
 def label_metrics(task: Task, rows: Sequence[Prediction], usual: Mapping[str, str]) -> list[dict[str, Any]]:
     """How often each label is right; `floor`: how often `usual`, its most frequent value in training, is."""
     labels = []
@@ -102,10 +89,6 @@ def label_metrics(task: Task, rows: Sequence[Prediction], usual: Mapping[str, st
         rate = sum(bool(flag) for _, flag in judged) / len(judged)
         floor = sum(label == usual[name] for label in expected) / len(expected)
         labels.append({"name": name, "records": len(judged), "floor": round(floor, 6), "value": round(rate, 6)})
-        said = (name, 100 * rate, len(judged), 100 * floor)
-        log.info("%s: right in %.1f %% of %d records, the most frequent value in %.1f %%", *said)
-    if not labels:
-        log.info("the task has no labels that a linear model could predict")
     return labels
 
 

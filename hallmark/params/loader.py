@@ -2,7 +2,7 @@
 
 What `params.yaml` leaves out is in `defaults.yaml`, and `resolved()` has both. No field has another default and no value is
 changed on loading. That is why this module is not a dependency in `dvc.yaml`: the stage `code` writes the resolved values to
-`code/params.yaml`, where DVC tracks them. YAML is read as version 1.2, as DVC reads it, so `2e-4` is a number to both.
+`code/params.json`, where DVC tracks them. YAML is read as version 1.2, as DVC reads it, so `2e-4` is a number to both.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from hallmark.base.dvc_lock import parse_yaml
 from hallmark.base.errors import HallmarkError, run_stage, without_secrets
 from hallmark.base.loaded_code import FOLDER, PARAMS, tracked
 from hallmark.base.params import Block, ByKind, Compute, Data, Seed
-from hallmark.base.reading import DEPTH, check_regular, read_text
+from hallmark.base.reading import DEPTH, check_regular, read_object, read_text
 from hallmark.data.params import Dedupe, Split
 from hallmark.judge.params import Certify, Gate
 from hallmark.mask.params import Mask
@@ -138,7 +138,7 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
     """
     raw = resolved(path)
     compared = os.environ.get("DVC_STAGE", FOLDER.name) != FOLDER.name and PARAMS.is_file()
-    if compared and repr(tracked(raw)) != repr(_read(PARAMS)):
+    if compared and repr(tracked(raw)) != repr(read_object(PARAMS)):
         raise HallmarkError(
             f"has other values than {PARAMS}, where DVC compares them", file=path, remedy="run `dvc repro` again"
         )

@@ -11,6 +11,7 @@ from hallmark.params.loader import Params
 from hallmark.plan.lengths import NO_PART, Lengths, Part
 from hallmark.plan.sizes import Batch, Sizes
 
+WEIGHTS = ("base", "tuned")  # the models with a stage of their own
 Pairs = list[tuple[int, int]]  # the tokens of a record, and how many of them are its answer's
 
 
@@ -38,6 +39,7 @@ class Answering:
     batches: list[Batch]
     steps: list[int]
     written: list[int]
+    stage: str  # of dvc.yaml
     shared: int  # tokens that all prompts start with, which are read once
     share: float  # of the holdout: how many times as many records there are
 
@@ -119,12 +121,13 @@ def all_answering(params: Params, part: Part, calibration: Part, online: Part = 
     whole = sorted(part.whole)[len(part.whole) // 2]
     comparators = params.eval.comparators.items()
     longer = {name: settings.longer_by(whole) for name, settings in comparators if settings.runs_here}
-    models = {"base": 0, "tuned": 0, **longer}
-    apart = [each for each in (calibration, online) if each.records]
-    more = [answering(params, each, base=False, records=each.records) for each in apart]
+    models = {**dict.fromkeys(WEIGHTS, 0), **longer}
+    apart = [(stage, each) for stage, each in (("calibration", calibration), ("online", online)) if each.records]
+    more = [answering(params, stage, each, base=False, records=each.records) for stage, each in apart]
     return [
         answering(
             params,
+            f"eval@{name}" if name in WEIGHTS else "comparators",
             part,
             base=name != "tuned",
             records=min(part.records, params.eval.sample.get(name, part.records)),
@@ -134,7 +137,7 @@ def all_answering(params: Params, part: Part, calibration: Part, online: Part = 
     ] + more
 
 
-def answering(params: Params, part: Part, *, base: bool, records: int, longer: int = 0) -> Answering:
+def answering(params: Params, stage: str, part: Part, *, base: bool, records: int, longer: int = 0) -> Answering:
     """The batches of `eval`: longest prompts first. `records`: how many are asked; `longer`: tokens added to each prompt.
 
     A record leaves its batch when its answer ends. The base rambles up to the limit; the tuned model ends where it should.
@@ -149,7 +152,7 @@ def answering(params: Params, part: Part, *, base: bool, records: int, longer: i
         batches.append(Batch(len(chunk), chunk[0][0] + longer, 0))
         steps.append(max(answers))
         written.append(sum(answers))
-    return Answering(batches, steps, written, part.shared, records / len(pairs))
+    return Answering(batches, steps, written, stage, part.shared, records / len(pairs))
 
 
 def middle(batches: list[Batch]) -> Batch:

@@ -25,10 +25,19 @@ class Estimate:
     training_bytes: int  # peak of sft: weights, activations, gradients, optimizer, at the longest real record
     evaluation_bytes: int  # peak of eval (hf engine)
     serving_bytes: int  # weights and KV cache of the benchmark's server
-    training_seconds: float  # of the steps and validations of sft; not a number if the device's speed is unknown
-    evaluation_seconds: float  # of all answers of base, tuned model and comparators; the same
+    seconds: dict[str, float]  # of sft's steps and validations, and of a stage's answers; empty if no speed is known
     limit_bytes: int | None  # memory of the device at hand; None: unknown
     basis: str  # how the numbers were got, one sentence
+
+    @property
+    def training_seconds(self) -> float:
+        """Not a number if the device's speed is unknown."""
+        return self.seconds.get("sft", math.nan)
+
+    @property
+    def evaluation_seconds(self) -> float:
+        """Of all answers of base, tuned model and comparators."""
+        return sum(self.seconds.values()) - self.training_seconds
 
     @property
     def needed_bytes(self) -> int:
@@ -67,8 +76,7 @@ def estimate(params: Params, base: Path, machine: Machine | None = None) -> Esti
         training_bytes=training_bytes(size, params.sft, run.training.largest, machine.device),
         evaluation_bytes=answering_bytes(size, params, run.longest_prompts, machine.device) if in_process else 0,
         serving_bytes=serving_bytes(size, params, machine),
-        training_seconds=run.trained(speed) if speed else math.nan,
-        evaluation_seconds=run.answered(speed) if speed else math.nan,
+        seconds={"sft": run.trained(speed)} | run.answered(speed) if speed else {},
         limit_bytes=machine.memory,
         basis=f"{found.basis}; {speed.basis if speed else 'no speed is known of this device'}",
     )
@@ -93,9 +101,9 @@ class Run:
         work = self.training.work(self.sizes, sft.gradient_checkpointing, batches, watched)
         return speed.training_seconds(work, batches, self.sizes.layers)
 
-    def answered(self, speed: Speed) -> float:
-        """Seconds of all answers in this process, batch after batch."""
-        seconds, wide = 0.0, width(self.params.eval.dtype)
+    def answered(self, speed: Speed) -> dict[str, float]:
+        """Seconds of the answers of each stage in its process, batch after batch."""
+        found, wide = dict.fromkeys((each.stage for each in self.answers), 0.0), width(self.params.eval.dtype)
         for each in self.answers:
             for batch, steps, written in zip(each.batches, each.steps, each.written, strict=True):
                 prompts = replace(batch, tokens=max(1, batch.tokens - each.shared))
@@ -104,5 +112,7 @@ class Run:
                 present, before = written / steps, batch.tokens + steps // 2
                 writing = self.sizes.reading(Batch(1, 1, 0), 1, before) * present
                 read = (self.sizes.parameters + self.sizes.cache(present * before)) * wide
-                seconds += each.share * (reading / speed.reading + steps * speed.writing_seconds(writing, read))
-        return seconds
+                found[each.stage] += each.share * (
+                    reading / speed.reading + steps * speed.writing_seconds(writing, read)
+                )
+        return found

@@ -141,11 +141,13 @@ def started(settings: StartedSettings) -> StartedEngine[Any]:
     return engine
 
 
-def machine(settings: Settings, compute: Compute) -> dict[str, Any]:
+def machine(
+    settings: Settings, compute: Compute, described: Callable[[Compute], dict[str, Any]] = fingerprint
+) -> dict[str, Any]:
     """The fingerprint of the machine that a benchmark is of; of an endpoint, of the one that asks it."""
     if address(settings):  # to ask, no GPU is needed, and no code path is pinned
         compute = compute.model_copy(update={"device": "cpu", "portable": False})
-    return fingerprint(compute)
+    return described(compute)
 
 
 def free_ports(models: Sequence[str], settings: Settings, field: str) -> dict[str, int]:
