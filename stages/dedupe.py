@@ -20,13 +20,11 @@ from hallmark.base.files import DEDUPED, MASKED, REPORTS, atomic, json_bytes
 from hallmark.base.key import namer
 from hallmark.base.measured import measured
 from hallmark.base.printing import counted, show
-from hallmark.base.records import MADE, check_filled, scan_records
-from hallmark.data.duplicate_lines import at_thresholds
-from hallmark.data.duplicates import Clusters, answers_of, resolve
-from hallmark.data.gold_clusters import compare_with_gold
-from hallmark.data.near import compared, text_of
-from hallmark.data.placeholders import kinds_in, only_placeholders, surplus
-from hallmark.data.texts import Texts, in_order, read_some, row_groups, write_frames
+from hallmark.base.records import MADE, check_filled, parquet, scan_records
+from hallmark.corpus.duplicates import Clusters, answers_of, at_thresholds, kinds_in, resolve, surplus
+from hallmark.corpus.gold_clusters import compare_with_gold
+from hallmark.corpus.records import read_some, row_groups
+from hallmark.corpus.texts import Texts, compared, only_placeholders, text_of
 from hallmark.params.loader import Params, load_params
 
 if TYPE_CHECKING:
@@ -51,7 +49,7 @@ def run(params: Params) -> None:
                 rows.select("id", clusters.cluster, cause=causes),
                 empty.select("id", cluster="id", cause=pl.when(gone).then(pl.lit("only_placeholders", causes.dtype))),
             ]
-        ).sort("id")
+        )
         kept = labelled.filter(pl.col("cause").is_null()).drop("cause")
         counts = Counter(labelled["cause"].drop_nulls())
         report: dict[str, Any] = {
@@ -70,8 +68,10 @@ def run(params: Params) -> None:
         if settings.gold:
             report["gold"] = compare_with_gold(Path(settings.gold), labelled, namer(params.data))
         del rows, texts, clusters, causes, labelled
-        with atomic(REPORTS / "dedupe.json") as written, atomic(DEDUPED) as records:
-            write_frames(records, in_order(MASKED, row_groups(MASKED), kept))
+        stay = scan_records(MASKED).filter(pl.col("id").is_in(kept["id"].implode())).collect().sort("id")
+        stay = stay.with_columns(kept.sort("id")["cluster"])  # a join would take a kilobyte of each record
+        with atomic(REPORTS / "dedupe.json") as written, atomic(DEDUPED) as file:
+            file.write_bytes(parquet(stay))
             written.write_bytes(json_bytes(report))
         measure["rows"] = report["rows"]["in"]
     if len(empty):
@@ -89,16 +89,18 @@ def read(params: Params) -> tuple[pl.DataFrame, Texts, pl.DataFrame, dict[str, i
 
     parts = params.dedupe.over.split("_and_")
     columns = {
-        "text": compared(params.data.context, *parts),
+        "text": compared(*parts),
         "target": text_of("completion"),
         "hollow": only_placeholders(text_of(*parts)),
     }
-    known: list[pl.DataFrame] = []
-    hollow: list[pl.DataFrame] = []  # with their groups, which no others need
+    known = [pl.DataFrame(schema={"id": pl.String, "hollow": pl.Boolean})]
+    hollow = []  # with their groups, which no others need
     kinds: Counter[str] = Counter()
 
     def batches() -> Iterator[pl.Series]:
-        for batch in read_some(MASKED, (part.select("id", "group", "tools", **columns) for part in row_groups(MASKED))):
+        for batch in read_some(
+            row_groups(MASKED), "id", "group", "tools", *(kind.alias(name) for name, kind in columns.items())
+        ):
             check_filled(batch.drop("tools", "id"), MASKED)
             known.append(batch.select("id", "hollow", **answers_of(batch["tools"], batch["target"])))
             empty = batch.filter("hollow")
@@ -107,7 +109,7 @@ def read(params: Params) -> tuple[pl.DataFrame, Texts, pl.DataFrame, dict[str, i
             yield batch.filter(~pl.col("hollow"))["text"]
 
     texts, text = Texts.kept(batches())
-    rows = pl.concat(known) if known else pl.DataFrame(schema={"id": pl.String, "hollow": pl.Boolean})
+    rows = pl.concat(known, how="diagonal")
     known.clear()
     number = np.zeros(len(rows), np.int32)
     number[~rows["hollow"].to_numpy()] = text

@@ -14,7 +14,7 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.rows import read_rows
 from hallmark.commands import propose
 from hallmark.data.gold import gold_spans
-from hallmark.data.gold_clusters import compare_with_gold
+from hallmark.corpus.gold_clusters import compare_with_gold
 from tests.rows import checked_rows, mask_with, refused, shipped, write_lines
 from tests.workspace import ROOT
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
 from hallmark.base.progress import Progress
-from hallmark.data.near import normalise
+from hallmark.corpus.texts import normalise
 from hallmark.params.loader import Params
 from hallmark.service.collecting.existing_records import Known
 from hallmark.service.collecting.logged import REASONS, LeftOutError, Logged, Said

@@ -17,7 +17,7 @@ from hallmark.base.records import columns_of, read_parquet, scan_records, whole_
 from hallmark.base.rows import files_of, read_rows
 from hallmark.data.conversations import Extra
 from hallmark.data.missing import MissingValueError, is_kept, spaced_tags
-from hallmark.data.near import text_of
+from hallmark.corpus.texts import text_of
 from hallmark.data.raw import Raw, Values, checked_rows
 from hallmark.mask.second_check import in_name
 from hallmark.params.loader import Params

@@ -20,9 +20,9 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 from hallmark.answer.nearest import nearest
 from hallmark.base.errors import HallmarkError
 from hallmark.base.rows import read_rows
-from hallmark.data.near import components, near_pairs, normalise
-from hallmark.data.params import Dedupe
-from hallmark.data.texts import Texts
+from hallmark.corpus.near import near_pairs
+from hallmark.corpus.params import Dedupe
+from hallmark.corpus.texts import Texts, normalise
 from hallmark.service.collecting.logged import Logged
 from hallmark.task.task import Task
 
@@ -52,17 +52,10 @@ def queue(waiting: Sequence[tuple[Logged, str]], trained: Sequence[str], setting
     if not waiting:
         return []
     texts, places = Texts.kept([normalise(pl.Series([text for _, text in waiting], dtype=pl.String))])
-    pairs = near_pairs(
-        texts,
-        size=settings.shingle,
-        threshold=settings.threshold,
-        permutations=settings.permutations,
-        file=Path("data/traces"),
-        stage="collect",
-    )
+    pairs = near_pairs(texts, settings, Path("data/traces"), stage="collect")
     requests = pl.DataFrame(
         {
-            "cluster": components(len(texts), pairs.left, pairs.right)[places],
+            "cluster": pairs.cluster[places],
             "sure": _sure([logged for logged, _ in waiting]),
             "name": [logged.name.encode("utf-8", "surrogatepass") for logged, _ in waiting],
         }

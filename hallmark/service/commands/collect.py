@@ -22,7 +22,7 @@ from hallmark.base.key import read_key
 from hallmark.base.reading import read_object
 from hallmark.base.records import scan_records, whole_parquet
 from hallmark.base.single_run import alone
-from hallmark.data.near import text_of
+from hallmark.corpus.texts import text_of
 from hallmark.data.recording import Recorder
 from hallmark.judge.drift import drift
 from hallmark.mask.surrogates import uses_key
