@@ -17,7 +17,7 @@ from hypothesis import is_hypothesis_test, settings
 
 from hallmark.base.compute import THREAD_VARIABLES
 from hallmark.base.errors import TRACEBACK_VARIABLE
-from tests.workspace import git_commit, git_init, make_tiny_workspace, repro_here, stage
+from tests.workspace import add_to_recipe, git_commit, git_init, make_tiny_workspace, repro_here, stage
 
 # Before anything imports torch or NumPy, as a stage does it for the tiny workspace's `compute.threads: 1`.
 os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
@@ -92,7 +92,8 @@ def tiny_start(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make_tiny_start(folder: Path) -> None:
     overrides = {"sft.max_length": 8192, "sft.lora.dropout": 0.1, "sft.gradient_accumulation_steps": 2}
     overrides |= {"benchmark.models": ["tuned"], "benchmark.parity.artefacts": ["adapter", "server"]}
-    make_tiny_workspace(folder, overrides | {"data.rejected": "worse", "mask.workers": 1}, rows=200)
+    make_tiny_workspace(folder, overrides | {"mask.workers": 1}, rows=200)
+    add_to_recipe(folder, 'rejected=row["worse"]')
     add_worse_answers(folder / "data/raw/tickets.jsonl")
     git_init(folder)
 

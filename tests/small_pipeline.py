@@ -238,6 +238,5 @@ def write(repo: Path) -> None:
     (repo / "requirements.lock").write_text("pytest==1.0\nnot-there-at-all==1.0\n")
     yaml = YAML()
     params = resolved(ROOT / "params.yaml")
-    params["data"]["path"] = "data/raw/tickets.jsonl"
     params["certify"] |= {"name": "tickets", "private_data": "error"}
     yaml.dump(params, repo / "params.yaml")
