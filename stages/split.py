@@ -23,13 +23,13 @@ from hallmark.base.files import BASE, DEDUPED, HOLDOUT_LOCK, MASKED, REPORTS, SP
 from hallmark.base.holdout import HoldoutLock
 from hallmark.base.measured import measured
 from hallmark.base.printing import counted, show
-from hallmark.base.records import parquet, scan_records
+from hallmark.base.records import scan_records
 from hallmark.corpus.checks import TOO_LONG, check_named, check_not_empty, left_out, shared_groups, warn_of_shares
 from hallmark.corpus.draw import BY_CUTOFF, assign
 from hallmark.corpus.frozen import check_frozen, compare, current_lock, digests_of, names_of
 from hallmark.corpus.leaks import called_functions, count_leaks, drop_leaks, joined_across, row_split_leaks
 from hallmark.corpus.near import near_pairs
-from hallmark.corpus.records import Records
+from hallmark.corpus.records import Records, write_sorted
 from hallmark.corpus.texts import numbers_of
 from hallmark.judge.label_errors import suspects
 from hallmark.model.limits import LEARNED, Limits
@@ -136,7 +136,7 @@ def run(params: Params, refreeze: bool = False) -> None:
             lock_file = stack.enter_context(atomic(HOLDOUT_LOCK)) if lock is None or new != lock else None
             report_file = stack.enter_context(atomic(REPORTS / "split.json"))
             for side, path in reversed(FILES.items()):
-                stack.enter_context(atomic(path)).write_bytes(parquet(records.those(ids(side))))
+                write_sorted(stack.enter_context(atomic(path)), records.those(ids(side)))
             report_file.write_bytes(json_bytes(report))
             if lock_file:
                 lock_file.write_bytes(new.text().encode())

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hallmark.base.errors import HallmarkError, printable
+from hallmark.base.errors import HallmarkError
 from hallmark.corpus.near import MIX, Pairs, near_pairs
 from hallmark.corpus.params import Dedupe
 from hallmark.corpus.texts import Texts, text_hashes
@@ -25,8 +24,7 @@ ANY_SHARE = 500  # different texts that a cluster may have whatever their share 
 CAUSES = (None, "exact", "near", "conflict")  # why a record is dropped; None: it stays
 EXACT, NEAR, CONFLICT = 1, 2, 3
 SHOWN = 20  # most examples of each kind in the report, and most records named in each
-THRESHOLDS = (0.9, 0.8, 0.7, 0.6, 0.5)
-EXAMPLES = 3  # pairs shown for each of them
+THRESHOLDS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # of which an error names the lowest that would pass
 
 
 class Clusters:
@@ -70,7 +68,7 @@ def _pairs_of(texts: Texts, settings: Dedupe, file: Path) -> Pairs:
     try:
         return _checked(texts, settings, file)
     except HallmarkError as error:
-        for threshold in sorted(one for one in THRESHOLDS if one > settings.threshold):
+        for threshold in (one for one in THRESHOLDS if one > settings.threshold):
             with suppress(HallmarkError):
                 _checked(texts, settings.model_copy(update={"threshold": threshold}), file)
                 problem = f"{error.problem}; dedupe.threshold: {threshold} would pass, too"
@@ -91,31 +89,10 @@ def _checked(texts: Texts, settings: Dedupe, file: Path) -> Pairs:
             f"{largest} of {len(texts)} different texts form one duplicate cluster, and dedupe.max_cluster allows {most}: "
             f"they seem to come from one template; dedupe.max_cluster: {share} would pass",
             file=file,
-            remedy="compare thresholds with `python -m stages.dedupe --thresholds`; then raise dedupe.threshold or "
-            "dedupe.max_cluster, or give prompts only what differs from record to record, in stages/records.py",
+            remedy="raise dedupe.threshold or dedupe.max_cluster, or give prompts only what differs from record to record, in "
+            "stages/records.py",
         )
     return pairs
-
-
-def at_thresholds(rows: pl.DataFrame, texts: Texts, dedupe: Dedupe) -> Iterator[str]:
-    """What each of some thresholds would find among records that are not hollow, with the least similar pairs."""
-    import numpy as np
-
-    for threshold in THRESHOLDS:
-        settings = dedupe.model_copy(update={"threshold": threshold})
-        try:
-            clusters = Clusters(rows["id"], texts, rows["text"].to_numpy(), settings, Path())
-        except HallmarkError as error:  # a lower threshold finds even more
-            yield f"{threshold:.1f} and lower: {error.problem}\n"
-            return
-        causes = Counter(resolve(rows, clusters, settings.conflicts)[0])
-        dropped = ", ".join(f"{causes[cause]} {cause}" for cause in ("exact", "near", "conflict"))
-        pairs = clusters.pairs
-        yield f"{threshold:.1f}: {len(pairs)} pairs of near duplicates; rows dropped: {dropped}\n"
-        for at in np.argsort(pairs.jaccard, kind="stable")[:EXAMPLES].tolist():
-            yield f"  {pairs.jaccard[at]:.3f}\n"
-            for side in (pairs.left, pairs.right):
-                yield f"    {printable(texts.read(side[at : at + 1])[0][:200])}\n"
 
 
 def kinds_in(texts: pl.Series) -> dict[str, int]:

@@ -41,7 +41,7 @@ MIX = 0x9E3779B97F4A7C15  # an odd constant that spreads bits well: 2^64 divided
 
 @dataclass(frozen=True)
 class Pairs:
-    """Verified pairs of texts, `left < right`, sorted, with their exact similarity.
+    """Verified pairs of texts, `left < right`, sorted.
 
     `cluster` has for each text the smallest number of those that pairs link it with. `missed` is the probability that a
     pair exactly at the threshold is not among them.
@@ -49,7 +49,6 @@ class Pairs:
 
     left: Array
     right: Array
-    jaccard: Array
     cluster: Array
     missed: float
 
@@ -79,21 +78,19 @@ def near_pairs(texts: Texts, settings: Dedupe, file: Path, most: int | None = No
         )  # fmt: skip
     with Progress(stage, len(texts), "texts read", brief=True) as progress:
         search = Search(looked, settings, rows, progress)
-    found = [(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32))]
+    found = [np.empty((2, 0), np.int32)]
     least = threshold - 1e-12  # a ratio of integers may come out slightly below the equal decimal
     with Progress(stage, len(search.keys), "parts of the texts compared", brief=True) as progress:
         for left, right in search.candidates(file, progress):
             if asked is not None:  # a pair must be alike in what is asked, in any case
                 alike = similarity(asked, left, right, size) >= least
                 left, right = left[alike], right[alike]
-            jaccard = similarity(texts, left, right, size)
-            keep = jaccard >= least
-            left, right = left[keep], right[keep]
-            found.append((left.astype(np.int32), right.astype(np.int32), jaccard[keep].astype(np.float32)))
-            search.link(left, right, most)
-    left, right, jaccard = map(np.concatenate, zip(*found, strict=True))
+            keep = similarity(texts, left, right, size) >= least
+            found.append(np.array((left[keep], right[keep]), np.int32))
+            search.link(*found[-1], most)
+    left, right = np.concatenate(found, axis=1)
     order = np.lexsort((right, left))
-    return Pairs(left[order], right[order], jaccard[order], search.cluster, missing)
+    return Pairs(left[order], right[order], search.cluster, missing)
 
 
 class Search:
