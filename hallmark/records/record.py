@@ -216,6 +216,10 @@ def _told(error: ValidationError, fields: dict[str, Any]) -> HallmarkError:
         problem, fix = "is no field of a Record", f"use {', '.join(Record.model_fields)}"
     elif first["type"] == "literal_error":
         problem, fix = f"expected {context.get('expected')}, or None", "translate the file's own name of the part"
-    source = fields.get("source")
+    return error_at(fields.get("source"), problem, field, fix)
+
+
+def error_at(source: Any, problem: str, field: str | None, fix: str) -> HallmarkError:
+    """An error of a record, by its source "file:row"; one without a source names none."""
     file, _, row = source.rpartition(":") if isinstance(source, str) and _SOURCE.fullmatch(source) else ("", "", "")
     return HallmarkError(problem, file=file or None, row=int(row) if row else None, field=field, remedy=fix)
