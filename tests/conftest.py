@@ -93,7 +93,7 @@ def make_tiny_start(folder: Path) -> None:
     overrides = {"sft.max_length": 8192, "sft.lora.dropout": 0.1, "sft.gradient_accumulation_steps": 2}
     overrides |= {"benchmark.models": ["tuned"], "benchmark.parity.artefacts": ["adapter", "server"]}
     make_tiny_workspace(folder, overrides | {"mask.workers": 1}, rows=200)
-    add_to_recipe(folder, 'rejected=row["worse"]')
+    add_to_recipe(folder, 'rejected=row.get("worse")')
     add_worse_answers(folder / "data/raw/tickets.jsonl")
     git_init(folder)
 
