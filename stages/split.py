@@ -84,6 +84,7 @@ def run(params: Params, refreeze: bool = False) -> None:
         # Leaks: of two sides with the same or nearly the same text, the weaker one loses it.
         text, rows = rows["text"].to_numpy(), rows.select("id", "group")
         pairs = near_pairs(texts, params.dedupe, DEDUPED, stage="split")
+        del texts
         sides, dropped = drop_leaks(sides, text, pairs)
 
         def ids(side: str) -> pl.Series:

@@ -87,7 +87,7 @@ def near_pairs(texts: Texts, settings: Dedupe, file: Path, most: int | None = No
                 left, right = left[alike], right[alike]
             keep = similarity(texts, left, right, size) >= least
             found.append(np.array((left[keep], right[keep]), np.int32))
-            search.link(*found[-1], most)
+            search.link(left[keep], right[keep], most)
     left, right = np.concatenate(found, axis=1)
     order = np.lexsort((right, left))
     return Pairs(left[order], right[order], search.cluster, missing)
@@ -122,13 +122,12 @@ class Search:
         for band, keys in enumerate(self.keys, 1):
             here, total = [known[:0]], len(known)
             for left, right in _bucket_pairs(keys):
-                for start in range(0, len(left), STEP):
-                    likely = self._likely(left[start : start + STEP], right[start : start + STEP])
-                    new = np.searchsorted(known, likely, "right") == np.searchsorted(known, likely)
-                    here.append(likely[new])
-                    total += len(here[-1])
-                    if total > MOST:  # the estimate was too low
-                        raise too_many(total, count, file)
+                likely = self._likely(left, right)
+                new = np.searchsorted(known, likely, "right") == np.searchsorted(known, likely)
+                here.append(likely[new])
+                total += len(here[-1])
+                if total > MOST:  # the estimate was too low
+                    raise too_many(total, count, file)
             fresh = np.sort(np.concatenate(here))
             yield np.divmod(fresh, max(count, 1))
             known = np.sort(np.concatenate((known, fresh)))
@@ -234,7 +233,7 @@ def similarity(texts: Texts, left: Array, right: Array, size: int) -> Array:
     sets.sum_duplicates()
     sets.data = np.ones(len(sets.data), np.int8)
     one, two = np.split(place, 2)
-    common, counts = sets[one].multiply(sets[two]).sum(axis=1), np.diff(sets.indptr)
+    common, counts = np.diff(sets[one].multiply(sets[two]).indptr), np.diff(sets.indptr)
     return np.asarray(common / (counts[one] + counts[two] - common))
 
 
@@ -282,17 +281,17 @@ def _band_keys(signatures: Array, rows: int) -> Array:
 
 
 def _bucket_pairs(keys: Array) -> Iterator[tuple[Array, Array]]:
-    """The pairs of texts with the same key, the smaller number first."""
+    """The pairs of texts with the same key, the smaller number first, some at a time."""
     import numpy as np
 
-    order = np.argsort(keys, kind="stable")
+    order = np.argsort(keys, kind="stable")  # which puts the smaller number first
     ordered = keys[order]
-    here, lag = np.flatnonzero(ordered[:-1] == ordered[1:]), 1
-    while len(here):
-        yield order[here], order[here + lag]  # a stable sort puts the smaller number first
-        lag += 1
-        here = here[: np.searchsorted(here, len(keys) - lag)]
-        here = here[ordered[here] == ordered[here + lag]]
+    later = np.searchsorted(ordered, ordered, "right") - np.arange(1, len(keys) + 1)  # texts after each in its bucket
+    for start, stop in _runs(later, STEP):
+        counts = later[start:stop]
+        left = np.repeat(np.arange(start, stop), counts)
+        right = left + 1 + np.arange(len(left)) - np.repeat(np.cumsum(counts) - counts, counts)
+        yield order[left], order[right]
 
 
 def _runs(sizes: Array, most: int) -> Iterator[tuple[int, int]]:
