@@ -564,9 +564,11 @@ def make() -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, A
     for number, ticket in enumerate(tickets, 1):
         contact = dict(zip(CONTACT, ticket.contact, strict=True))
         subject, body = unmark(ticket.subject)[0], unmark(ticket.body)[0]
-        for kind, start, end in unmark(f"{ticket.subject}\n{ticket.body}")[1]:  # as stages/records.py joins them
+        joined, found = unmark(f"{ticket.subject}\n{ticket.body}")  # as stages/records.py joins them
+        cut = len(joined) - len(joined.lstrip())
+        for kind, start, end in found:
             if kind.isupper():
-                spans.append({"id": f"T-{number:05d}", "start": start, "end": end, "kind": kind})
+                spans.append({"id": f"T-{number:05d}", "start": start - cut, "end": end - cut, "kind": kind})
         row: dict[str, Any] = {"id": f"T-{number:05d}", "customer": ticket.customer.code, **contact}
         row |= {"received": ticket.received.isoformat(), "subject": subject, "body": body}
         rows.append(row | {"target": ticket.target(), "tags": sorted(ticket.tags)})

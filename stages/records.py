@@ -8,7 +8,7 @@ def records(params):
         yield Record(
             id=row["id"],
             group=row["customer"],
-            prompt=f"{row['subject']}\n{row['body']}",
+            prompt=f"{row['subject']}\n{row['body']}".strip(),
             target=row["target"],
             tags=row["tags"],
             private={

@@ -18,8 +18,8 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.files import MASKED
 from hallmark.base.key import source_digest
 from hallmark.base.records import schema, write_records
-from hallmark.data.recording import masked_schema
 from hallmark.mask.params import Mask
+from hallmark.mask.rows import masked_schema
 from hallmark.params.loader import Params, load_params
 from hallmark.task.params import Task as TaskParams
 from hallmark.task.task import Task

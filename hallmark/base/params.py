@@ -9,8 +9,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
-from hallmark.base.markup import Markup
-
 Share = Annotated[float, Field(gt=0, lt=1)]
 LARGEST = 2**31 - 1  # of a count: what a library may hold in a C int
 Positive = Annotated[int, Field(ge=1, le=LARGEST)]
@@ -110,40 +108,7 @@ class Compute(Block):
         return self
 
 
-class Chat(Block):
-    turns: Text = Field(description="the column with the list of turns")
-    role: Text = Field(description="the key of a turn that says who speaks")
-    text: Text = Field(description="the key of a turn that has what is said")
-    roles: dict[Text, Literal["user", "assistant", "system", "tool"]] = Field(
-        description="who is who; others are left out"
-    )
-    answer: Text | None = Field(
-        description="the column with the answer, if it is no turn: a message, a text or calls; null: it is a turn"
-    )
-    internal: dict[Text, list[Text]] = Field(description="keys of a turn, and values that hide it from users; {}: none")
-    opening: Text | None = Field(description="the column with what was said before: a turn, or a text; null: none")
-
-
 class Data(Block):
-    path: Line
-    id: Text
-    group: Text
-    input: Text
-    target: Text | list[Text]
-    labels: dict[Text, Text]
-    context: Text | None
-    tools: Text | None
-    rejected: Text | None
-    tags: Text | None
-    tag_separator: Annotated[str, StringConstraints(min_length=1, max_length=1), AfterValidator(_no_control)]
-    split: Text | None
-    where: dict[Text, Annotated[list[str | bool | int | float | None], Field(min_length=1)]]
-    missing: Literal["error", "drop", "own_group"]
-    no_call: Literal["missing", "empty"]
-    no_answer: list[Line]
-    chat: Chat | None
-    answers: Literal["last", "all", "calls"]
-    markup: Markup
     pseudonyms: Literal["keyed", "none"]
     key: Sha256 | None
     engine: Literal["local", "ray"]

@@ -8,15 +8,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hallmark.base.document import objects
 from hallmark.base.errors import HallmarkError
 from hallmark.base.reading import NotJsonError, strict_json
 from hallmark.mask.allowed_places import near_places
 from hallmark.mask.copies import Spot, Standing
 from hallmark.mask.date_values import Reader
 from hallmark.mask.kinds import DATES, PLACEHOLDER
-from hallmark.mask.masking import Record
+from hallmark.mask.masking import Drafts
 from hallmark.mask.params import Mask
+from hallmark.mask.record import keys
 from hallmark.mask.restoring import restore
 from hallmark.mask.spans import Draft
 from hallmark.mask.surrogates import canonical
@@ -53,7 +53,7 @@ class Field:
     after: set[int] = field(default_factory=set)
     drawn_before: set[int] = field(default_factory=set)  # of those whose masked value is no placeholder
     drawn_after: set[int] = field(default_factory=set)
-    example: tuple[str, int] | None = None  # file and row of the first that is lost
+    example: str | None = None  # source of the first that is lost
 
     def add(self, other: Field) -> None:
         """Add another chunk's counts."""
@@ -129,16 +129,16 @@ class Fields:
     def count(
         self,
         targets: tuple[Any, Any],
-        record: Record,
+        record: Drafts,
         masked: Sequence[str],
         dates: Reader,
-        row: tuple[str, int],
+        source: str,
         *,
         valid: bool = True,
     ) -> Values:
         """What became of the values of a target; those that stand in the first texts of its record are copied.
 
-        `targets` are the target without and with masking, `masked` those first texts after masking, `row` a file and a number,
+        `targets` are the target without and with masking, `masked` those first texts after masking, `source` is the record's,
         `valid` whether the schema still accepts the target.
         """
         before, after = targets
@@ -172,7 +172,7 @@ class Fields:
             outcome = "lost" if lost else "kept" if same else "replaced"
             setattr(of, outcome, getattr(of, outcome) + 1)
             if outcome == "lost":
-                of.example = of.example or row
+                of.example = of.example or source
             _note(of.before, [_digest(old)])
             _note(of.after, [_digest(new)])
             if old != new and not PLACEHOLDER.search(str(new)):
@@ -184,7 +184,7 @@ class Fields:
         return values
 
 
-def _returns(old: Any, new: Any, record: Record, dates: Reader, *, near: bool) -> bool:
+def _returns(old: Any, new: Any, record: Drafts, dates: Reader, *, near: bool) -> bool:
     """Whether a caller who is answered with the masked value gets the value itself, but for case and punctuation.
 
     `near`: or the text's spelling of it, where that differs from the target's by a few letters.
@@ -222,13 +222,13 @@ def check(values: Values, mask: Mask, file: str) -> None:
     """Fail if masking takes from a field what a model must learn to copy."""
     for name, of in sorted(values.items(), key=lambda item: -item[1].lost):
         if of.over(mask.max_lost):
-            where, row = of.example or (file, None)
+            where, _, row = (of.example or f"{file}:").rpartition(":")
             raise HallmarkError(
                 f"masking loses {of.lost} of {of.copied} values of '{name}' that targets copy from their input "
                 f"({_kinds(of) or 'no kind'}): this row is the first whose masked input no longer says what its target says, or says it "
                 "in a spelling that can't be put back",
                 file=where,
-                row=row,
+                row=int(row) if row else None,
                 field=name,
                 remedy=f"{remedy([of], mask.actions)}; or raise mask.max_lost ({mask.max_lost:g})",
             )
@@ -316,18 +316,3 @@ def kinds_of(value: Any, drafts: Sequence[Draft]) -> set[str]:
     """The kinds of private data found in a value of the target itself."""
     text = value if isinstance(value, str) else digits_of(value)
     return {span.kind for draft in drafts if draft.text == text for span in draft.spans}
-
-
-def keys(schema: Any) -> Iterator[str]:
-    """The keys that a JSON Schema lists."""
-    for part in objects(schema):
-        properties = part.get("properties")
-        yield from properties if isinstance(properties, dict) else ()
-
-
-def listed(schema: Any) -> Iterator[str]:
-    """The texts that a JSON Schema lists as the allowed values of a field."""
-    for part in objects(schema):
-        enum = part.get("enum")
-        values: list[Any] = enum if isinstance(enum, list) else []
-        yield from (value for value in [*values, part.get("const")] if isinstance(value, str))

@@ -1,4 +1,4 @@
-"""Private values where masking can't reach: in a finished row, in columns of names, and in what a person wrote for git.
+"""Private values where masking can't reach: in a masked record, in ids, groups and tags, and in what a person wrote for git.
 
 No value is shown: a place is a file, a row, a field and a position in it.
 """
@@ -10,20 +10,16 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from hallmark.base.document import keys_of, objects, scalars, strings
+from hallmark.base.document import objects, strings
 from hallmark.base.errors import HallmarkError
 from hallmark.mask.allowed_places import BLANK, Kept
 from hallmark.mask.lexicon import first_names, fold
-from hallmark.mask.masking import Masker, Record
+from hallmark.mask.masking import Drafts, Masker
 from hallmark.mask.params import Mask, Ner
-from hallmark.mask.second_check import could_be_card, in_words, matches, residue
-from hallmark.mask.unmaskable import SHARED, digits_of
-
-if TYPE_CHECKING:
-    from hallmark.base.params import Data
-    from hallmark.data.raw import Raw
+from hallmark.mask.second_check import could_be_card, in_words
+from hallmark.mask.unmaskable import SHARED
 
 MOST_SHOWN = 20  # places that the error lists
 MOST_LEFT = 1000  # places after which the run ends: it is not one value that was forgotten
@@ -35,7 +31,8 @@ REMEDIES = {
     "key": "make the key a value in the data, or list it among the properties of task.schema",
     "name": "set data.pseudonyms to keyed, or take another column for it",
     "number": "make the number a text in the data, which can be masked",
-    "value": "take it out of mask.allow, add a rule to mask.patterns or a word to mask.deny, or name the column in mask.identity_columns",
+    "id of a call": "give calls other ids, or none",
+    "value": "take it out of mask.allow, add a rule to mask.patterns or a word to mask.deny, or give the record its value in `private`",
 }
 KEEP = "if anyone may see values of that kind, give it the action keep in mask.actions"
 Names = dict[str, dict[str, bool]]  # by column: names of 13 to 19 digits, and whether each could be a card
@@ -51,20 +48,6 @@ class Left:
     position: str
     kind: str
     holder: str
-
-
-def left_in(value: Any, allow_reserved: bool) -> Iterator[tuple[str, str, str]]:
-    """What is left in a masked column: the position, the kind, and what it stands in."""
-    if isinstance(value, str):
-        for start, _, kind in matches(value, allow_reserved=allow_reserved):
-            yield f"character {start + 1} of the masked text", kind, "value"
-        return
-    for number, item in enumerate(scalars(value), 1):
-        for kind in residue(item if isinstance(item, str) else digits_of(item) or "", allow_reserved=allow_reserved):
-            yield f"value {number}", kind, "value"
-    for number, key in enumerate(keys_of(value), 1):
-        for kind in residue(key, allow_reserved=allow_reserved):
-            yield f"key {number}", kind, "key"
 
 
 def note(names: Names, column: str, new: Iterable[str] | dict[str, bool]) -> None:
@@ -120,7 +103,7 @@ def rules_only(mask: Mask) -> Masker:
 
 def people(labels: Sequence[str], masker: Masker) -> list[str]:
     """The labels that are a person's name and little else; a single word must be a known given name too."""
-    records = [Record([], [label.replace("_", " ")]) for label in labels]
+    records = [Drafts([], [label.replace("_", " ")]) for label in labels]
     masker.find(records)
     found = []
     for label, record in zip(labels, records, strict=True):
@@ -131,20 +114,8 @@ def people(labels: Sequence[str], masker: Masker) -> list[str]:
     return found
 
 
-def noted(rows: Iterable[Raw], data: Data, columns: dict[str, set[str]]) -> Iterator[Raw]:
-    """The rows; in `columns`, different values of those columns that records have as they are."""
-    parts = ["tags", *(["id", "group"] if data.pseudonyms == "none" else [])]
-    named = {part: column for part in parts if (column := getattr(data, part)) not in (None, "row.id")}
-    for raw in rows:
-        for part, column in named.items():
-            values = columns.setdefault(column, set())
-            if len(values) < MOST_NAMES:
-                values.update((raw.tags or ()) if part == "tags" else (getattr(raw, part),))
-        yield raw
-
-
 def check_people(columns: Mapping[str, Collection[str]], mask: Mask, file: str) -> None:
-    """Fail if most names in a column, of those looked at, are full names of people."""
+    """Fail if most names in a field, of those looked at, are full names of people."""
     for column, names in columns.items():
         full = [name for name in names if _FULL_NAME.fullmatch(name)]
         if 2 * len(full) <= len(names) or len(full) < FEWEST_PEOPLE:
@@ -204,7 +175,7 @@ def names_written(places: Iterable[tuple[str | Path, Any]], mask: Mask) -> Itera
     masker = rules_only(mask)
     for place, document in places:
         labels = {label for listed in enums(document) for label in listed}
-        record = Record([text for text in strings(document) if text not in labels])
+        record = Drafts([text for text in strings(document) if text not in labels])
         masker.find([record])
         kinds = {span.kind for text in record.texts for span in text.spans} - SHARED
         if any(are_people(listed, masker) for listed in enums(document)):
