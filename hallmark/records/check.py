@@ -9,9 +9,10 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from hallmark.base.files import RAW
 from hallmark.records.columns import Column, looks_private, scalars_of, state_word, words_of
 from hallmark.records.observed import BROKEN, Observed
-from hallmark.records.reading import RAW, SOURCE, ReadFile, Seen, expected_name, listed
+from hallmark.records.reading import SOURCE, ReadFile, Seen, expected_name, listed
 from hallmark.records.script import doubts, named_in
 from hallmark.task.values import folded
 
@@ -54,7 +55,13 @@ def warnings_of(
     """All warnings but those that the script expects; one that it expects and that isn't there is a warning itself."""
     files = [_columns(file, observed) for file in seen.files.values()]
     named = named_in(tree)
-    found = [*_groups(observed, files), *_answers(observed, kind), *_texts(observed), *_tools(observed, kind)]
+    found = [
+        *_groups(observed, files),
+        *_answers(observed, kind),
+        *_texts(observed),
+        *_kinds(observed),
+        *_tools(observed, kind),
+    ]
     found += [
         Found("param", f"records.{key}", 1, f"records.{key} of params.yaml is not used by the script") for key in unused
     ]
@@ -145,7 +152,7 @@ def _unread(of: Compared, named: set[str]) -> Iterator[Found]:
     ]
     if names:
         words = f"{len(names)} columns of {of.file.name} are not read: {listed(names)}"
-        yield Found("unread", f"unread: {of.file.name}", len(names), words)
+        yield Found("unread", f"unread: {listed(names)}", len(names), words)
 
 
 def _top(name: str) -> str:
@@ -201,6 +208,13 @@ def _groups(observed: Observed, files: list[Compared]) -> Iterator[Found]:
         hint = f"; perhaps {listed(shared)} belongs together" if shared else ""
         words = f"each of {count:,} records is a group of its own, so that nothing stays together{hint}"
         yield Found("groups", "single groups", count, words, observed.first)
+
+
+def _kinds(observed: Observed) -> Iterator[Found]:
+    for kind, values in observed.private_values.items():
+        if (looks := looks_private("", values)) not in (None, kind):
+            words = f"the values of {kind} in `private` look like {looks}"
+            yield Found("private_kind", f"private {kind}", len(values), words, observed.first)
 
 
 def _answers(observed: Observed, kind: str | None) -> Iterator[Found]:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from hallmark.base.errors import HallmarkError
+from hallmark.base.files import RAW
 from hallmark.base.reading import check_regular
 
-RAW = Path("data/raw")
 CACHE = Path(".dvc/cache")  # where DVC's links of data/raw lead, if it is set to make links
 SOURCE, OWN_SOURCE = "source", "own_source"
 Rows = Iterator[tuple[int, dict[str, Any]]]
