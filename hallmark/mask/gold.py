@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hallmark.base.errors import HallmarkError
-from hallmark.base.reading import NotJsonError, read_text, strict_json
+from hallmark.base.reading import read_json_lines
 from hallmark.mask.params import Mask
 from hallmark.mask.record import BREAK, Work
 from hallmark.mask.spans import Draft
@@ -20,7 +20,6 @@ FORM = (
     "write JSON lines with the texts id and kind (such as PERSON) and the whole numbers start and end, which count "
     "characters of the record's prompt (0 <= start < end)"
 )
-LARGEST = 2**30  # characters of a file
 
 
 def gold_spans(path: Path, mask: Mask) -> Gold:
@@ -31,10 +30,8 @@ def gold_spans(path: Path, mask: Mask) -> Gold:
             problem, file=path, param="mask.gold", remedy="set mask.gold to null, or mask.markup to none"
         )
     spans: Gold = defaultdict(list)
-    for number, line in enumerate(read_text(path, FORM, LARGEST).splitlines(), 1):
-        if not line.strip():
-            continue
-        name, span = _span(line, path, number)
+    for number, row in enumerate(read_json_lines(path, FORM), 1):
+        name, span = _span(row, path, number)
         if span in spans[name]:
             raise HallmarkError("the same span again", file=path, row=number, remedy="keep one of the two")
         spans[name].append(span)
@@ -43,12 +40,8 @@ def gold_spans(path: Path, mask: Mask) -> Gold:
     return dict(spans)
 
 
-def _span(line: str, path: Path, number: int) -> tuple[str, tuple[int, int, str]]:
-    try:
-        row: Any = strict_json(line)
-    except NotJsonError:
-        row = None
-    name, start, end, kind = (row.get(key) if isinstance(row, dict) else None for key in ("id", "start", "end", "kind"))
+def _span(row: dict[str, Any], path: Path, number: int) -> tuple[str, tuple[int, int, str]]:
+    name, start, end, kind = (row.get(key) for key in ("id", "start", "end", "kind"))
     named = isinstance(name, str) and isinstance(kind, str) and re.fullmatch("[A-Z][A-Z_]*", kind)
     if not named or type(start) is not int or type(end) is not int or not 0 <= start < end:
         raise HallmarkError("not a gold span", file=path, row=number, remedy=FORM)

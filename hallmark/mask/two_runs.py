@@ -13,7 +13,7 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.markup import plain_text
 from hallmark.base.measured import peak_mib
 from hallmark.base.progress import Progress
-from hallmark.base.reading import NotJsonError, read_text, strict_json
+from hallmark.base.reading import read_json_lines
 from hallmark.mask.counts import Counts
 from hallmark.mask.gold import Gold
 from hallmark.mask.kinds import KINDS, nearest
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from hallmark.params.loader import Params
 
 Chunk = list[tuple[Record, Values]]
-LARGEST = 2**30  # characters of a file of live records
 
 
 class Runs:
@@ -54,14 +53,8 @@ class Runs:
 def live_records(folder: Path = LIVE) -> Iterator[Record]:
     """The records that `collect` has written: masked ones, one a line."""
     for file in sorted(folder.glob("*.jsonl")):
-        for number, line in enumerate(read_text(file, "save it as UTF-8", LARGEST).split("\n"), 1):
-            if not line.strip():
-                continue
-            try:
-                row: Any = strict_json(line)
-            except NotJsonError as error:
-                raise HallmarkError(f"not JSON ({error})", file=file, row=number, remedy="fix the line") from None
-            if not isinstance(row, dict) or "source" in row:
+        for number, row in enumerate(read_json_lines(file, "fix the line, or remove the file"), 1):
+            if "source" in row:
                 remedy = "write the fields of a record but `source`, as `collect` does; other data is for the recipe"
                 raise HallmarkError("not a record that `collect` wrote", file=file, row=number, remedy=remedy)
             yield Record(**row, source=f"{file.as_posix()}:{number}")

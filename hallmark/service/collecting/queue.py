@@ -19,9 +19,9 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from hallmark.answer.nearest import nearest
 from hallmark.base.errors import HallmarkError
-from hallmark.base.rows import read_rows
+from hallmark.base.params import Dedupe
+from hallmark.base.reading import read_json_lines
 from hallmark.corpus.near import near_pairs
-from hallmark.corpus.params import Dedupe
 from hallmark.corpus.texts import Texts, normalise
 from hallmark.service.collecting.logged import Logged
 from hallmark.task.task import Task
@@ -102,7 +102,7 @@ class Reviewed(BaseModel):
 def read_reviewed(path: Path, task: Task, most: int) -> dict[str, Reviewed]:
     """What was said, by trace; the last word on each counts. `most`: characters of the longest answer."""
     said: dict[str, Reviewed] = {}
-    for number, row in read_rows(path):
+    for number, row in enumerate(read_json_lines(path, "save it again from the page"), 1):
         field, problem = None, None
         try:
             one = Reviewed.model_validate(row)
