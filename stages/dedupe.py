@@ -85,7 +85,7 @@ def read(params: Params) -> tuple[pl.DataFrame, Texts, pl.DataFrame, dict[str, i
 
     parts = params.dedupe.over.split("_and_")
     columns = {
-        "text": compared(*parts),
+        "text": compared(params.task.system_prompt, *parts),
         "target": text_of("completion"),
         "hollow": only_placeholders(text_of(*parts)),
     }

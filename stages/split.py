@@ -52,7 +52,7 @@ def run(params: Params, refreeze: bool = False) -> None:
         there = HOLDOUT_LOCK.exists() or HOLDOUT_LOCK.is_symlink()  # a broken link is no reason to draw again
         lock = current_lock(params.data) if there and not refreeze else None
         frozen = set(lock.records) if lock else set()
-        records = Records(frozen)
+        records = Records(frozen, params.task.system_prompt)
         rows, texts = records.read()
         gone, unknown = set[str](), 0
         if name := params.split.leave_out:
@@ -171,7 +171,7 @@ def differences(params: Params) -> None:
     """Print the names of frozen records that are missing, have changed, or are masked differently."""
     lock = current_lock(params.data)
     frozen = set(lock.records)
-    compared = compare(lock, Records(frozen).contents(frozen))
+    compared = compare(lock, Records(frozen, params.task.system_prompt).contents(frozen))
     for what in ("missing", "changed", "masked_differently"):
         show(f"{what.replace('_', ' ')}: {printable(name)}\n" for name in getattr(compared, what))
 

@@ -248,7 +248,7 @@ def test_the_columns_that_dedupe_and_split_keep_of_all_rows_are_narrow() -> None
     """What a row takes in them, in bytes: with ten million rows, each is 10 MB."""
     write_many(MASKED, 400)
     dedupe.run(params_with())
-    frames = dedupe.read(params_with())[0], records.Records(set()).read()[0]
+    frames = dedupe.read(params_with())[0], records.Records(set(), "").read()[0]
     assert [frame.estimated_size() // len(frame) for frame in frames if frame.estimated_size() > 30 * len(frame)] == []
 
 

@@ -79,7 +79,9 @@ def test_questions_with_passages_must_be_alike_in_both(asked: list[tuple[str, st
     assert found(texts, 3, threshold) == wanted
 
 
-SYSTEM, OWN = ({"role": "system", "content": content} for content in ("Answer.", "You sell tea.\nShop: north"))
+SYSTEM, OWN = (
+    {"role": "system", "content": content} for content in ("Answer.", "Answer.\n\nYou sell tea.\nShop: north")
+)
 EARLIER = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hi!"}]
 
 
@@ -88,18 +90,19 @@ EARLIER = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content"
     [
         ([], None, "two packs, please."),
         ([SYSTEM], None, "two packs, please."),
+        ([{"role": "system", "content": "Answer, please."}], None, "two packs, please."),
         ([SYSTEM], "Tea:\n\n2 EUR", "two packs, please.\ntea: 2 eur"),
-        ([SYSTEM, OWN], None, "two packs, please.\nyou sell tea. shop: north"),
+        ([OWN], None, "two packs, please.\nyou sell tea. shop: north"),
         ([SYSTEM, *EARLIER], None, "hello hi! two packs, please."),
         ([SYSTEM, *EARLIER], "Tea", "hello hi! two packs, please.\ntea"),
-        ([SYSTEM, OWN, *EARLIER], "Tea", "hello hi! two packs, please.\ntea you sell tea. shop: north"),
+        ([OWN, *EARLIER], "Tea", "hello hi! two packs, please.\ntea you sell tea. shop: north"),
     ],
 )
 def test_what_was_given_comes_after_what_is_said(before: list[Any], context: str | None, text: str) -> None:
-    """The task's system message, the first, is not compared at all."""
+    """The task's system prompt is not compared at all, whatever it was when the records were made."""
     content = f"{context}\n\nTwo packs, please." if context else "Two packs, please."
     records = pl.DataFrame({"prompt": [[*before, {"role": "user", "content": content}]], "context": [context]})
-    assert records.cast({"context": pl.String}).select(compared("prompt")).item() == text
+    assert records.cast({"context": pl.String}).select(compared("Answer.", "prompt")).item() == text
 
 
 @pytest.mark.parametrize("smaller", [{}, {"CHUNK": 500, "STEP": 50}])

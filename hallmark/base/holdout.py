@@ -11,7 +11,6 @@ from hallmark.base.files import HOLDOUT_LOCK, canonical_json
 from hallmark.base.reading import read_json
 
 REFREEZE = "draw a new holdout with `python -m stages.split --refreeze` (scores before and after don't compare)"
-KEYED = "keyed"
 RESTORE = f"restore it with `git checkout {HOLDOUT_LOCK}`, or {REFREEZE}"
 
 
@@ -21,7 +20,7 @@ class HoldoutLock:
 
     `records` has the hash of each record's group, texts and target as masked, `sources` that of the raw row behind it, so
     that a change in the masking can be told from one in the data. `before` has the hashes from before such a change.
-    `key` is "keyed" if the names are pseudonyms, `validation` the cutoff of the validation draw (empty if the records
+    `key` is `data.key` if the names are pseudonyms made with it, `validation` the cutoff of the validation draw (empty if the records
     name their part), `calibration` that of the calibration draw (empty if there was none; then the file
     doesn't name it). A cutoff holds for each group's own hash.
     """

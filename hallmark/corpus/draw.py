@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hallmark.base.errors import HallmarkError
-from hallmark.corpus.params import Split
+from hallmark.base.params import Split
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hallmark.base.errors import HallmarkError
+from hallmark.base.params import Dedupe
 from hallmark.corpus.near import MIX, Pairs, near_pairs
-from hallmark.corpus.params import Dedupe
 from hallmark.corpus.texts import Texts, text_hashes
 from hallmark.mask.kinds import PLACEHOLDER
 from hallmark.task.answers import canonical

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import HOLDOUT_LOCK
-from hallmark.base.holdout import KEYED, REFREEZE, HoldoutLock, read_lock
+from hallmark.base.holdout import REFREEZE, HoldoutLock, read_lock
 from hallmark.base.key import keyed_source, pseudonym, read_key
 from hallmark.base.params import Data
 from hallmark.corpus.draw import digest
@@ -27,8 +27,8 @@ class Compared:
 
 
 def names_of(data: Data) -> str | None:
-    """What the lock says of the names of records."""
-    return KEYED if data.pseudonyms == "keyed" else None
+    """The digest of the key that names are made with."""
+    return data.key if data.pseudonyms == "keyed" else None
 
 
 def current_lock(data: Data) -> HoldoutLock:
@@ -40,11 +40,11 @@ def current_lock(data: Data) -> HoldoutLock:
     if lock.key == names_of(data):
         return lock
     key = read_key(data)
-    if key is None:
+    if lock.key is not None or key is None:
         raise HallmarkError(
-            "the frozen holdout has pseudonyms, and the records have none",
-            param="data.pseudonyms",
-            remedy=f"set it to keyed again; or {REFREEZE}",
+            "the frozen holdout has pseudonyms that were made with another key, so its records can't be recognized",
+            param="data.key",
+            remedy=f"restore data.pseudonyms and data.key (`git checkout params.yaml`) and the key itself; or {REFREEZE}",
         )
     names = {name: pseudonym(key, "id", name) for name in lock.records}
     return HoldoutLock(
@@ -91,11 +91,10 @@ def check_frozen(compared: Compared) -> None:
     """Stop if a frozen record is missing or has changed."""
     missing, changed = len(compared.missing), len(compared.changed)
     if missing or changed:
-        key = "the key that made their pseudonyms, " if compared.lock.key else ""
         raise HallmarkError(
             f"of the frozen holdout records, {changed} have changed and {missing} are missing "
             "(`python -m stages.split --differences` names them)",
             file=HOLDOUT_LOCK,
-            remedy=f"restore them in data/raw, {key}or stages/records.py that made them; after an update of the code, run it "
+            remedy="restore them in data/raw, or the stages/records.py that made them; after an update of the code, run it "
             f"first on the committed data (docs/extending.md); or {REFREEZE}",
         )

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hallmark.base.errors import HallmarkError
+from hallmark.base.params import Dedupe
 from hallmark.base.progress import Progress
-from hallmark.corpus.params import Dedupe
 from hallmark.corpus.texts import Texts
 
 if TYPE_CHECKING:

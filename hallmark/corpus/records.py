@@ -64,11 +64,12 @@ class Records:
     holdout that the records name: scores on an official one only compare if it is whole.
     """
 
-    def __init__(self, frozen: set[str]) -> None:
+    def __init__(self, frozen: set[str], system_prompt: str) -> None:
         import polars as pl
 
         wanted = frozen or set(scan_records(MASKED).filter(part="holdout").select("id").collect()["id"])
         missing = wanted.difference(scan_records(DEDUPED).select("id").collect()["id"])
+        self._system_prompt = system_prompt
         self._groups = row_groups(DEDUPED)
         self._every = scan_records(DEDUPED)
         self.restored: set[str] = set()
@@ -86,7 +87,7 @@ class Records:
         known: list[pl.DataFrame] = []
 
         def texts() -> Iterator[pl.Series]:
-            columns = ("id", "group", "part", "cluster", compared("prompt").alias("text"))
+            columns = ("id", "group", "part", "cluster", compared(self._system_prompt, "prompt").alias("text"))
             for batch in read_some(self._groups, *columns):
                 known.append(batch.select("id", pl.col("group", "part").cast(pl.Categorical), "cluster"))
                 yield batch["text"]
@@ -114,7 +115,7 @@ class Records:
         """
         import polars as pl
 
-        content = pl.concat_str(text_of("prompt", "completion"), own_system())
+        content = pl.concat_str(text_of("prompt", "completion"), own_system(self._system_prompt))
         chosen = pl.col("id").is_in(list(ids))
         groups = (group.filter(chosen) for group in self._groups)
         for batch in read_some(groups, "id", "group", "source", content.alias("content")):

@@ -27,21 +27,25 @@ def text_of(*columns: str) -> pl.Expr:
     return pl.concat_list(pl.col(column).list.eval(spoken) for column in columns).list.join("\n")
 
 
-def own_system() -> pl.Expr:
-    """A record's own system messages, joined: all but the first, which is the task's."""
+def own_system(task: str) -> pl.Expr:
+    """A record's own system messages: what its first message has after the system prompt of the task."""
     import polars as pl
 
-    later = pl.element().filter(pl.element().struct.field("role") == "system").slice(1)
-    return pl.col("prompt").list.eval(later.struct.field("content")).list.join("\n")
+    first = pl.col("prompt").list.first().struct
+    own = (first.field("role") == "system") & first.field("content").str.starts_with(f"{task}\n\n")
+    return pl.when(own).then(first.field("content").str.strip_prefix(f"{task}\n\n")).otherwise(pl.lit(""))
 
 
-def compared(*columns: str) -> pl.Expr:
-    """`text_of`, normalised; what was given (passages in `context`, the record's own system messages) comes after a `BREAK`."""
+def compared(task: str, *columns: str) -> pl.Expr:
+    """`text_of`, normalised; what was given (passages in `context`, the record's own system messages) comes after a `BREAK`.
+
+    `task`: the task's system prompt.
+    """
     import polars as pl
 
     text, context = text_of(*columns), pl.col("context").fill_null("")
     said = pl.when(context == "").then(text).otherwise(text.str.split(context + "\n\n").list.join(""))
-    parts = [normalise(said), normalise(context + "\n" + own_system())]
+    parts = [normalise(said), normalise(context + "\n" + own_system(task))]
     return pl.concat_str(parts, separator=BREAK).str.strip_chars(BREAK)
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from hallmark.answer.params import Classical
-    from hallmark.corpus.params import Split
+    from hallmark.base.params import Split
     from hallmark.task.task import Task
 
     Array = np.ndarray[Any, Any]

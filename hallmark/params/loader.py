@@ -25,9 +25,8 @@ from hallmark.answer.params import Cascade, Classical, Compare, Decide, Eval
 from hallmark.base.dvc_lock import parse_yaml
 from hallmark.base.errors import HallmarkError, run_stage, without_secrets
 from hallmark.base.loaded_code import FOLDER, PARAMS, tracked
-from hallmark.base.params import Block, ByKind, Compute, Data, Seed
+from hallmark.base.params import Block, ByKind, Compute, Data, Dedupe, Seed, Split
 from hallmark.base.reading import DEPTH, check_regular, read_text
-from hallmark.corpus.params import Dedupe, Split
 from hallmark.judge.params import Certify, Gate
 from hallmark.mask.params import Mask
 from hallmark.model.base_params import Base, Choose
