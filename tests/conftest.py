@@ -46,10 +46,10 @@ def add_worse_answers(raw: Path) -> None:
 
 # The modules that take longest. pytest-xdist deals modules out in this order, so that none of them is left to the end.
 SLOW = (
-    "test_rebuild", "test_pipeline", "test_registry", "test_ray", "test_propose", "test_live_masking", "test_collect",
+    "test_rebuild", "test_pipeline", "test_registry", "test_ray", "test_draft", "test_live_masking", "test_collect",
     "test_deployments", "test_mask", "test_checkpoint", "test_gate", "test_benchmark", "test_canary", "test_tune",
     "test_certify", "test_report", "test_otlp", "test_ask", "test_fetch", "test_places", "test_batch", "test_verify",
-    "test_several", "test_split", "test_model_card", "test_update", "test_rehearsal", "test_bad_input", "test_server",
+    "test_several", "test_split", "test_model_card", "test_update", "test_bad_input", "test_server",
     "test_template", "test_keep", "test_stale", "test_planted",
 )  # fmt: skip
 
