@@ -20,6 +20,7 @@ from hallmark.base.document import value_at
 from hallmark.base.errors import HallmarkError, printable, run_stage
 from hallmark.base.files import HOLDOUT_LOCK, write_json
 from hallmark.base.markup import plain_text
+from hallmark.commands.asking import Asker
 from hallmark.commands.committed import NoRepositoryError, index, text_of
 from hallmark.commands.rehearsal import faults_of, rehearse
 from hallmark.draft.questions import ask
@@ -54,7 +55,7 @@ OPTIONS = {
 def run(file: Path, params: Path, given: Mapping[str, list[str]], *, yes: bool) -> None:
     """Ask, write the script, its params and the schema, and show what comes of them."""
     now = load_params(params)
-    taken = ask(open_file(file), given, yes=yes)
+    taken = ask(open_file(file), Asker(given, yes))
     before = RECIPE.read_text(encoding="utf-8") if RECIPE.exists() else ""
     keep(before, text := script(taken))
     RECIPE.parent.mkdir(exist_ok=True)

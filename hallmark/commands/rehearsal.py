@@ -30,7 +30,7 @@ from hallmark.task.task import Task
 FAULTS = 20  # kinds of faults that are listed
 SECONDS, CHUNK = 30, 200  # that masking may take; records at a time
 SHOWN, WIDE, LINES = 5, 52, 12  # records; characters and lines of each side
-FLOPS = 1.5e10  # operations a second of one processor core in training, about
+FLOPS = 5e10  # operations a second of one processor core in training, about: 1e11 with AVX-512
 HOUR = 3600
 
 Row = dict[str, Any]
@@ -76,8 +76,8 @@ def rehearse(records: Sequence[Record], params: Params) -> Rehearsal:
     rows = masked(records, params, found)
     if rows:
         found.lines[:0] = side_by_side(records, rows)
-        drawn(rows, params, found)
-        measured(rows, len(records), params, found)
+        train = drawn(rows, params, found)
+        measured(rows, round(train * len(records) / len(rows)), params, found)
     return found
 
 
@@ -160,8 +160,8 @@ def _in_two_columns(*texts: str) -> Iterator[str]:
         yield f"  {left:{WIDE}} | {right}".rstrip()
 
 
-def drawn(rows: Sequence[Row], params: Params, found: Rehearsal) -> None:
-    """Near duplicates among the masked texts, and the parts that would be drawn."""
+def drawn(rows: Sequence[Row], params: Params, found: Rehearsal) -> int:
+    """Near duplicates among the masked texts, and the parts that would be drawn; how many records are left to train on."""
     import polars as pl
 
     from hallmark.corpus.draw import assign
@@ -185,7 +185,7 @@ def drawn(rows: Sequence[Row], params: Params, found: Rehearsal) -> None:
         sides, _ = assign(stay.select("id", "group", "part", "cluster"), set(), {}, params.split)
     except HallmarkError as error:
         found.refused.append(in_a_line(error))
-        return
+        return 0
     gone = ", ".join(f"{count:,} {cause}" for cause, count in Counter(causes.drop_nulls()).items())
     largest = clusters.sizes()["largest"]
     found.lines.append(f"duplicates, of masked texts: {gone or 'none'}; the largest cluster has {largest:,} records")
@@ -201,9 +201,10 @@ def drawn(rows: Sequence[Row], params: Params, found: Rehearsal) -> None:
     if len(held) < gate.min_records or len({*held}) < gate.min_groups:
         wanted = f"{gate.min_records} held-out records of {gate.min_groups} groups"
         found.lines.append(f"the gate needs {wanted}: get more rows, or raise split.holdout")
+    return len(groups.get("train", []))
 
 
-def measured(rows: Sequence[Row], count: int, params: Params, found: Rehearsal) -> None:
+def measured(rows: Sequence[Row], trained: int, params: Params, found: Rehearsal) -> None:
     """The limits in tokens, never over what the base reads, and whether training takes hours."""
     from hallmark.model.lengths import STEP_ANSWER, STEP_RECORD, context_of, rounded_up
     from hallmark.plan.bases import is_there, known
@@ -227,9 +228,9 @@ def measured(rows: Sequence[Row], count: int, params: Params, found: Rehearsal) 
         found.params["split.too_long"] = "drop"
         found.lines.append(f"at least {over:,} records are longer than that, and left out (split.too_long: drop)")
     if size and params.compute.device == "cpu":
-        trained = 1 - params.split.holdout - params.split.validation - params.split.calibration
-        mean = sum(whole[: len(some)] or whole) / max(1, len(some))
-        hours = 6 * size * mean * count * trained * params.sft.epochs / (FLOPS * params.compute.threads) / HOUR
+        usual = whole[: len(some)] or whole
+        mean = sum(usual) / len(usual)
+        hours = 6 * size * mean * trained * params.sft.epochs / (FLOPS * params.compute.threads) / HOUR
         if hours > 1:
             less = "fewer sft.epochs, a GPU or a smaller base take less; `nox -s plan` says more"
             found.lines.append(f"training will take about {hours:,.0f} hours on this machine: {less}")

@@ -13,102 +13,17 @@ from hallmark.records.columns import looks_private, state_word, words_of
 from hallmark.records.tables import READERS
 from hallmark.task.values import folded
 
-ANSWER = [
-    "answer",
-    "target",
-    "label",
-    "intent",
-    "category",
-    "class",
-    "output",
-    "completion",
-    "response",
-    "reply",
-    "summary",
-    "translation",
-    "slot",
-    "entity",
-    "entities",
-    "span",
-    "annotation",
-    "gold",
-    "expected",
-    "chosen",
-    "tag",
-    "sentiment",
-    "topic",
-    "queue",
-    "reason",
-    "resolution",
-    "call",
-    "truth",
-    "kategorie",
-    "antwort",
-    "etiqueta",
-    "respuesta",
-]
-READ = [
-    "text",
-    "body",
-    "description",
-    "subject",
-    "message",
-    "question",
-    "prompt",
-    "input",
-    "utterance",
-    "content",
-    "query",
-    "request",
-    "conversation",
-    "transcript",
-    "instruction",
-    "note",
-    "comment",
-    "title",
-    "passage",
-    "sentence",
-    "review",
-    "token",
-    "nachricht",
-    "beschreibung",
-    "betreff",
-    "frage",
-    "asunto",
-    "texto",
-]
-GROUP = [
-    "customer",
-    "client",
-    "user",
-    "account",
-    "company",
-    "organization",
-    "organisation",
-    "patient",
-    "household",
-    "document",
-    "doc",
-    "conversation",
-    "thread",
-    "session",
-    "dialog",
-    "dialogue",
-    "contract",
-    "requester",
-    "author",
-    "subscriber",
-    "member",
-    "kunde",
-    "cliente",
-    "site",
-    "store",
-    "case",
-]
-ID, TIME = (
-    ("id", "uuid", "guid", "number", "nr", "no", "key"),
-    ("date", "time", "at", "created", "updated", "timestamp"),
-)
+WORDS = """
+answer: answer target label intent category class output completion response reply summary translation slot entity entities span
+  annotation gold expected chosen tag sentiment topic queue reason resolution call truth kategorie antwort etiqueta respuesta
+read: text body description subject message question prompt input utterance content query request conversation transcript
+  instruction note comment title passage sentence review token nachricht beschreibung betreff frage asunto texto
+group: customer client user account company organization organisation patient household document doc conversation thread
+  session dialog dialogue contract requester author subscriber member kunde cliente site store case
+id: id uuid guid number nr no key
+time: date time at created updated timestamp
+"""
+ANSWER, READ, GROUP, ID, TIME = (line.split()[1:] for line in re.sub(r"\n +", " ", WORDS).strip().split("\n"))
 SHAPES = {"annotations": 6, "message": 6, "calls": 5, "named_calls": 5, "spans": 5, "tags": 5, "messages": 3, "object": 1.5,
           "number": -2, "flag": -2, "tools": -9, "tokens": -3}  # fmt: skip
 LISTED = 12  # values of a state, at most
@@ -149,6 +64,11 @@ class Join:
     left: Column
     right: Column
 
+    @property
+    def share(self) -> float:
+        """The share of the first file's keys that the second has."""
+        return len(self.left.counts.keys() & self.right.counts.keys()) / len(self.left.counts)
+
 
 def is_label(column: Column) -> bool:
     """Whether its values recur as labels do."""
@@ -173,21 +93,15 @@ def copied(column: Column, others: Sequence[Column]) -> float:
 
 def answer_choices(file: File) -> list[Choice]:
     """What may be the answer: labels and marks before texts; what names, dates or groups rows last."""
-    texts, names, found = (
-        [one for one in file.columns.values() if one.shape == "text" and one.words > 5],
-        [*file.columns],
-        [],
-    )
+    texts, found = [one for one in file.columns.values() if one.shape == "text" and one.words > 5], list[Choice]()
     for at, column in enumerate(file.columns.values()):
         score = _named(column, ANSWER, 2) + SHAPES.get(column.shape, 0) + 1.5 * is_label(column)
         if column.shape == "text" and column.words <= 8:
             score += 1.5 * (copied(column, [one for one in texts if one is not column]) > COPIED)
         score -= 5 * (is_id(column) or _is_time(column) or bool(private_kind(column)))
         score -= 3 * (column.shape in ("text", "tokens", "list") and _named(column, READ, 1) > 0)
-        score -= 2 * any(state_word(value, column.name) for value in [*column.counts][:LISTED]) + _named(
-            column, GROUP, 2
-        )
-        found.append(_choice(column, score + 0.5 * at / len(names) - 0.3 * column.name.count(".")))
+        score -= 2 * _has_unfit(column) + _named(column, GROUP, 2)
+        found.append(_choice(column, score + 0.5 * at / len(file.columns) - 0.3 * column.name.count(".")))
     return _sorted(found)
 
 
@@ -227,11 +141,8 @@ def group_choices(file: File, taken: Collection[str]) -> list[Choice]:
         if not 1 < len(counts) < file.rows or max(map(len, counts)) > 120 or _is_time(column):
             continue
         size = len(column.filled) / len(counts)
-        score = (
-            _named(column, GROUP, 3) + 0.5 * (_named(column, ID, 1) > 0) + 0.5 * (1.2 <= size <= 0.1 * file.rows + 1)
-        )
-        named = _named(column, READ, 1) > 0 and not _named(column, GROUP, 1)
-        score -= 3 * (named or any(state_word(one, column.name) for one in [*counts][:LISTED]))
+        score = _named(column, GROUP, 3) + _named(column, ID, 0.5) + 0.5 * (1.2 <= size <= 0.1 * file.rows + 1)
+        score -= 3 * (_has_unfit(column) or (_named(column, READ, 1) > 0 and not _named(column, GROUP, 1)))
         score -= 2 * (len(counts) < 6) + 0.7 * bool(private_kind(column))  # an id says the same, and needs no masking
         found.append(_choice(column, score))
     return _sorted(found)
@@ -239,25 +150,19 @@ def group_choices(file: File, taken: Collection[str]) -> list[Choice]:
 
 def states(file: File, taken: Collection[str]) -> list[Column]:
     """The columns that look like states: a few short values each."""
-    columns = [
-        one for one in file.columns.values() if one.name not in taken and one.shape in SCALARS and not _is_time(one)
+    columns = [one for one in file.columns.values() if one.name not in taken and one.shape in SCALARS]
+    few = [
+        one for one in columns if 1 < len(one.counts) <= min(LISTED, max(2, len(one.filled) / 2)) and not _is_time(one)
     ]
-    few = [one for one in columns if 1 < len(one.counts) <= min(LISTED, max(2, len(one.filled) / 2))]
-    return [
-        one
-        for one in few
-        if max(map(len, one.counts)) <= 30 and not {value.casefold() for value in one.counts} <= PARTS
-    ]
+    short = [one for one in few if max(map(len, one.counts)) <= 30]
+    return [one for one in short if not {value.casefold() for value in one.counts} <= PARTS]
 
 
 def unfit(columns: Iterable[Column]) -> list[Choice]:
     """The states that sound unfit to learn from, with their counts."""
-    pairs = [(column.name, *pair) for column in columns for pair in column.counts.most_common()]
-    return [
-        Choice(f"{name}={value}", (name, value), [f"{count:,} rows"])
-        for name, value, count in pairs
-        if state_word(value, name)
-    ]
+    every = [(column.name, *pair) for column in columns for pair in column.counts.most_common()]
+    bad = [(name, value, count) for name, value, count in every if state_word(value, name)]
+    return [Choice(f"{name}={value}", (name, value), [f"{count:,} rows"]) for name, value, count in bad]
 
 
 def private_choices(file: File, taken: Collection[str]) -> list[Choice]:
@@ -286,13 +191,9 @@ def join_with(file: File, other: File) -> Join | None:
     """The columns by which another file's rows belong to a file's; those of the same name if there are several."""
     keys = [one for one in other.columns.values() if one.whole and len(one.counts) == other.rows and one.words <= 3]
     own = [one for one in file.columns.values() if one.shape in ("text", "number") and len(one.counts) > 1]
-    rated = [
-        (len(one.counts.keys() & key.counts.keys()) / len(one.counts), one.name == key.name, one, key)
-        for one in own
-        for key in keys
-    ]
-    share, _, left, right = max(rated, default=(0, False, None, None), key=lambda pair: pair[:2])
-    return Join(other, left, right) if left and right and share >= JOINED and len(other.columns) > 1 else None
+    pairs = [Join(other, one, key) for one in own for key in keys]
+    best = max(pairs, default=None, key=lambda pair: (pair.share, pair.left.name == pair.right.name))
+    return best if best and best.share >= JOINED and len(other.columns) > 1 else None
 
 
 def _choice(column: Column, score: float) -> Choice:
@@ -311,6 +212,10 @@ def _named(column: Column, words: Collection[str], weight: float) -> float:
     """The weight if the last word of its name is one of these, less for another word."""
     hits = [word in words or word.removesuffix("s") in words for word in words_of(column.leaf)]
     return weight * (1.0 if hits[-1:] == [True] else 0.6 if any(hits) else 0.0)
+
+
+def _has_unfit(column: Column) -> bool:
+    return any(state_word(value, column.name) for value in [*column.counts][:LISTED])
 
 
 def _is_time(column: Column) -> bool:

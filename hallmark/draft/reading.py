@@ -160,7 +160,9 @@ def _shape_of(value: Any) -> str:
         return "calls"
     if objects and all(_has(one, "parameters", "description", "input_schema") for one in functions):
         return "tools"
-    if objects and all(len(one) == 1 and isinstance(next(iter(one.values())), dict) for one in value):
+    if objects and all(
+        len(one) == 1 and isinstance(next(iter(one.values())), dict) and "message" not in one for one in value
+    ):
         return "named_calls"  # {name: arguments}
     if _has(value, "start", "start_offset") or [type(one) for one in value[0]] == [int, int, str]:
         return "spans"

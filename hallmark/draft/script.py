@@ -10,9 +10,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from hallmark.base.errors import printable
 from hallmark.draft.choices import COPIED, Join, copied, is_id, is_label, states
 from hallmark.draft.reading import Column, File, as_text, quoted
-from hallmark.records.record import MESSAGE_KEYS, ROLES
+from hallmark.records.record import ROLES
 
 WIDTH, MOST_NAMES = 100, 60  # of a comment: characters, columns
 CALLS = ("calls", "named_calls")
@@ -54,7 +55,7 @@ class Taken:
         ends = [value[-1] if isinstance(value, list) else value for value in self.first.filled]
         words = sum(not _calls(one) for one in ends)
         return {
-            "answers": "calls" if self.calls and 2 * words > len(ends) and self.first.shape == "messages" else "last"
+            "answers": "calls" if self.calls and self.first.shape == "messages" and 2 * words > len(ends) else "last"
         }
 
     @property
@@ -89,13 +90,8 @@ def script(taken: Taken) -> str:
     answer, fields, join = taken.first.code, _fields(taken), None
     if taken.join:
         name, other = variable(taken.join), taken.join.file
-        join = {
-            "name": name,
-            "key": _ROW.sub(name, taken.join.right.code),
-            "loop": other.loop,
-            "left": taken.join.left.code,
-        }
-        join["file"] = Path(other.path).name
+        join = {"name": name, "file": Path(other.path).name, "loop": other.loop}
+        join |= {"key": _ROW.sub(name, taken.join.right.code), "left": taken.join.left.code}
     if taken.first.shape == "message":  # the reply stands apart from what was asked
         earlier = [f"*{one.code}" for one in taken.columns(taken.read) if one.shape == "messages"]
         asked = earlier[0] if earlier else '{"role": "user", "content": ' + _prompt(taken) + "}"
@@ -103,7 +99,7 @@ def script(taken: Taken) -> str:
     about = f"{', '.join(taken.read) or 'what was said'} to {', '.join(taken.answer)}, from {taken.file.path}"
     environment = Environment(loader=PackageLoader("hallmark", "draft"), keep_trailing_newline=True)  # noqa: S701  # no HTML
     values = {
-        "about": re.sub(r'["\\]', "'", about[:1].upper() + about[1:]), "loop": taken.file.loop, "fields": fields, "join": join,
+        "about": re.sub(r'["\\]', "'", printable(about[:1].upper() + about[1:])), "loop": taken.file.loop, "fields": fields, "join": join,
         "form": "chat" if taken.is_chat else taken.first.shape, "choices": _of_choices(taken.first), "answer": answer,
         "states": [*_states(taken)], "unused": [*_unused(taken)], "skips": [*_skips(taken)],
     }  # fmt: skip
@@ -131,11 +127,8 @@ def _fields(taken: Taken) -> dict[str, str]:
     kinds: dict[str, list[str]] = {}
     for column_name, kind in taken.private.items():
         kinds.setdefault(kind, []).append(_or_none(taken.file.columns[column_name]))
-    if kinds:
-        fields["private"] = (
-            "{" + ", ".join(f"{quoted(kind)}: [{', '.join(codes)}]" for kind, codes in kinds.items()) + "}"
-        )
-    return fields | {"source": 'row["source"]'}
+    private = ", ".join(f"{quoted(kind)}: [{', '.join(codes)}]" for kind, codes in kinds.items())
+    return fields | ({"private": f"{{{private}}}"} if kinds else {}) | {"source": 'row["source"]'}
 
 
 def _prompt(taken: Taken) -> str:
@@ -157,9 +150,7 @@ def _read(column: Column) -> str:
     if column.shape != "messages":
         return column.code if column.shape == "text" else f"str({column.code})"
     said = [one for value in column.filled for one in value]
-    if all(
-        one.get("role") in ROLES and one.keys() <= MESSAGE_KEYS and isinstance(one.get("content"), str) for one in said
-    ):
+    if all(one.get("role") in ROLES and one.keys() == {"role", "content"} for one in said):
         return column.code
     who, what = ("from", "value") if "from" in said[0] else ("role", "content")
     return rf""""\n".join(f"{{one['{who}']}}: {{one['{what}']}}" for one in {column.code})"""
@@ -196,38 +187,18 @@ def _of_choices(column: Column) -> bool:
 
 def _skips(taken: Taken) -> Iterator[tuple[str, str]]:
     """The conditions of rows that are left out, and the reasons."""
-    by_column: dict[str, list[str]] = {}
-    for name, value in taken.leave_out:
-        by_column.setdefault(name, []).append(value)
-    for name, values in by_column.items():
+    for name, said in taken.leave_out:
         column = taken.file.columns[name]
-        code, given = column.code, {as_text(value): value for value in column.filled}
-        literals = [quoted(value) if isinstance(given[value], str) else repr(given[value]) for value in values]
-        condition = f"{code} in ({', '.join(literals)})" if literals[1:] else f"{code} == {literals[0]}"
-        condition = f"{code} is {literals[0]}" if literals in (["True"], ["False"]) else condition
-        shown = (
-            f'f"{name}: {{{_inside(code)}}}"'
-            if _inside(code) and name.isprintable() and '"' not in name
-            else quoted(name)
-        )
-        yield condition, shown if literals[1:] else quoted(f"{name}: {values[0]}")
+        value = next(value for value in column.filled if as_text(value) == said)
+        literal = quoted(value) if isinstance(value, str) else repr(value)
+        yield f"{column.code} {'is' if isinstance(value, bool) else '=='} {literal}", quoted(f"{name}: {said}")
     for names, reason in ((taken.answer, "no answer"), (taken.read, "nothing to read")):
-        columns = [one for one in taken.columns(names) if one.shape in SKIPPED]
-        if (
-            columns
-            and len(columns) == len(names)
-            and any(map(_is_blank, zip(*(one.values for one in columns), strict=True)))
-        ):
-            padded = any(isinstance(value, str) and value.isspace() for one in columns for value in one.filled)
-            codes = [f'({one.code} or "").strip()' if padded else one.code for one in columns]
-            yield f"not ({' or '.join(codes)})" if codes[1:] else f"not {codes[0]}", quoted(reason)
-
-
-SKIPPED = ("text", "spans", "object", "tokens", "calls", "message", "messages")
-
-
-def _is_blank(values: Any) -> bool:
-    return all(value is None or (isinstance(value, str) and not value.strip()) for value in values)
+        columns = taken.columns(names)
+        values = zip(*(one.values for one in columns), strict=True)
+        if any(all(value is None or value == "" or str(value).isspace() for value in of) for of in values):
+            codes = [_stripped(one) if one.shape == "text" else one.code for one in columns]
+            lacks = f"not ({' or '.join(codes)})" if codes[1:] else f"not {codes[0]}"
+            yield f"{codes[0]} is None" if columns[0].shape in ("number", "flag") else lacks, quoted(reason)
 
 
 def _states(taken: Taken) -> Iterator[str]:
@@ -238,9 +209,7 @@ def _states(taken: Taken) -> Iterator[str]:
 
 
 def _unused(taken: Taken) -> Iterator[str]:
-    text = " ".join(
-        [*_fields(taken).values(), *(one for pair in _skips(taken) for one in pair), taken.first.code]
-    ).replace("'", '"')
+    text = " ".join([*_fields(taken).values(), *(one for one, _ in _skips(taken)), taken.first.code]).replace("'", '"')
     columns = [*taken.file.columns.values()]
     unused = [one.name for one in columns if one.code not in text and one.shape != "object"]
     unused = [name for name in unused if not any(name.startswith(f"{other}.") for other in taken.answer)]
@@ -249,14 +218,19 @@ def _unused(taken: Taken) -> Iterator[str]:
 
 
 def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap("".join(one if one.isprintable() else "?" for one in text), WIDTH, subsequent_indent="  ")
+    return textwrap.wrap(printable(text), WIDTH, subsequent_indent="  ")
 
 
 def _text(column: Column) -> str:
     """A value as the name of a row or group: a text, without space around it."""
     if any(not isinstance(value, str) for value in column.filled):
         return f"str({column.code})" if column.whole else f"({_or_none(column)})"
-    return f'({column.code} or "").strip()' if any(value != value.strip() for value in column.filled) else column.code
+    return _stripped(column)
+
+
+def _stripped(column: Column) -> str:
+    padded = any(value != value.strip() for value in column.filled if isinstance(value, str))
+    return f'({column.code} or "").strip()' if padded else column.code
 
 
 def _or_none(column: Column) -> str:
