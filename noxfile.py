@@ -36,7 +36,7 @@ SIZE = "0.5 GB" if sys.platform == "darwin" else "3.2 GB with torch for CUDA (RE
 SESSIONS = {
     "hallmark.commands": {
         "setup": "Make `.venv` with what `repro` and the stages need, and the schema for editors.",
-        "propose": "Read your data and propose params: `-- FILE`; `-- FILE --write` asks, writes params.yaml, and splits.",
+        "propose": "Draft stages/records.py from a file: `-- data/raw/FILE` asks, writes, shows; without FILE: only shows.",
         "repro": "Run the pipeline, except stages without changes. Options go to `dvc repro`.",
         "params": "Print all params with value, default and effect: `-- sft` a block, `-- --changed` no defaults.",
         "plan": "Say whether the run fits, how long it takes and what it costs; `-- --help` lists the options.",

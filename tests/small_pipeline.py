@@ -121,7 +121,7 @@ artifacts: {model: {path: models/release, type: model}}
 stages:
   base: {cmd: python make.py base, params: [base], deps: [make.py], outs: [models/base: {persist: true, push: false}],
     metrics: [reports/base.json: {cache: false, persist: true}]}
-  split: {cmd: python make.py split, params: [data], deps: [make.py, data/raw/tickets.jsonl],
+  split: {cmd: python make.py split, params: [data], deps: [make.py, data/raw],
     outs: [data/split: {persist: true}]}
   quantize: {cmd: python make.py quantize, params: [sft.method], deps: [make.py, models/base],
     outs: [models/quantized: {persist: true}]}
@@ -238,6 +238,5 @@ def write(repo: Path) -> None:
     (repo / "requirements.lock").write_text("pytest==1.0\nnot-there-at-all==1.0\n")
     yaml = YAML()
     params = resolved(ROOT / "params.yaml")
-    params["data"]["path"] = "data/raw/tickets.jsonl"
     params["certify"] |= {"name": "tickets", "private_data": "error"}
     yaml.dump(params, repo / "params.yaml")

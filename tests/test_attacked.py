@@ -12,11 +12,9 @@ import pytest
 from hallmark.base import errors, files
 from hallmark.base.errors import HallmarkError
 from hallmark.base.rows import read_rows
-from hallmark.commands import propose
+from hallmark.corpus.gold_clusters import compare_with_gold
 from hallmark.data.gold import gold_spans
-from hallmark.data.gold_clusters import compare_with_gold
 from tests.rows import checked_rows, mask_with, refused, shipped, write_lines
-from tests.workspace import ROOT
 
 SPAN = {"id": "r1", "field": "text", "start": 0, "end": 3, "kind": "PERSON"}
 DATA = shipped().data.model_copy(update={"id": "id", "group": "id", "input": "text"})
@@ -76,12 +74,6 @@ def test_a_folder_where_a_file_goes(tmp_path: Path) -> None:
     (tmp_path / "x.json").mkdir()
     with pytest.raises(HallmarkError, match="a folder where a file"):
         files.write_text(tmp_path / "x.json", "")
-
-
-def test_a_proposal_that_cant_be_written_changes_nothing(tmp_path: Path) -> None:
-    path = write_lines(tmp_path / "x.jsonl", [{"text": "a b", "target": "x", "\ud800": 1}] * 3)
-    with pytest.raises(HallmarkError, match="surrogate"):
-        propose.run(path, ROOT / "params.yaml", write=False)
 
 
 def test_a_line_of_the_log_steers_no_terminal_and_may_be_red() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import MASKED, REPORTS
-from hallmark.mask.masking import Masker, Record
+from hallmark.mask.masking import Drafts, Masker
 from hallmark.mask.rules import card_ok
 from hallmark.params.loader import load_params
 from hallmark.release.private_data import private_data
@@ -38,7 +38,7 @@ def rules() -> Masker:
 
 
 def texts(masker: Masker, *given_texts: str, values: tuple[str, ...] = ()) -> list[str]:
-    return [masked.text for masked in masker.records([Record(given_texts, values)])[0]]
+    return [masked.text for masked in masker.records([Drafts(given_texts, values)])[0]]
 
 
 @pytest.mark.parametrize(

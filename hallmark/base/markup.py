@@ -1,4 +1,4 @@
-"""Text without HTML (`data.markup: html`): of raw rows when they are read, and of live requests, by this one function.
+"""Text without HTML (`mask.markup: html`): of records before they are masked, and of live requests, by this one function.
 
 It is one expression, not a parser, because a text may come from anyone: of unclosed tags, html.parser takes 35 seconds for
 200 kB, and lxml 2 for 400 kB, both with the square of the length. Both also drop `<EMAIL_1>`, which masking wrote.

@@ -31,7 +31,9 @@ GOLD = shape(
 )  # fmt: skip
 MASK = shape(
     level=str,
-    rows=shape(read=Count, dropped=Count),
+    files=list[shape(file=str, rows=Count)],  # type: ignore[misc]
+    rows=shape(records=Count, left_out=dict[str, Count], dropped=Count),
+    warnings=list[shape(words=str, source=(str | None, None))],  # type: ignore[misc]
     records_with_spans=Count,
     spans=shape(total=Count, by_kind=dict[str, Count]),
     gold=GOLD | None,

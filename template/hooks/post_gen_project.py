@@ -49,6 +49,7 @@ except HallmarkError as error:
 Path("params.yaml").write_text(params, encoding="utf-8", newline="\n")
 (kind / "params.yaml").unlink()
 shutil.rmtree(kind / "bases", ignore_errors=True)
+(kind / "records.py").replace("stages/records.py")  # instead of the reference's
 shutil.move(kind, "data")
 for line in advice(params, MACHINE, size):
     print(line)

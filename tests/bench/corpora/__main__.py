@@ -1,6 +1,6 @@
 """Run real corpora through stamped repos and print their rows for docs/results.md: `python -m tests.bench.corpora [NAME ...]`.
 
-For each corpus: stamp a repo from this template, let `propose --write` read the data, set what the recipe says, run the
+For each corpus: stamp a repo from this template, let `propose --yes` draft its records, set what the recipe says, run the
 whole pipeline. A corpus that is finished isn't run again, and one that was stopped goes on where it was.
 """
 
@@ -33,7 +33,6 @@ from tests.bench.corpora.recipe import (
 from tests.bench.corpora.row import figures, line
 from tests.workspace import ROOT
 
-SETS = ("--write", "--no-split")  # the params of the recipe come before the split
 INTO = Path("../hallmark-corpora")
 IDENTITY = ("-c", "user.name=Hallmark", "-c", "user.email=hallmark@localhost")
 
@@ -116,7 +115,8 @@ def stamp(name: str, recipe: Recipe, file: Path, repo: Path, changes: dict[str, 
         answers = [f"project_slug={name}", f"kind={recipe.kind}"]
         source = [str(ROOT), "--directory", "template", "--no-input", "--output-dir", str(repo.parent)]
         call(Path.cwd(), "cookiecutter", *source, *answers)
-        call(repo, "python", "-m", "hallmark.commands.propose", str(file.resolve()), *SETS, *recipe.propose)
+        shutil.copyfile(file, repo / "data/raw" / file.name)
+        call(repo, "python", "-m", "hallmark.commands.propose", f"data/raw/{file.name}", "--yes", *recipe.propose)
         set_up(repo, recipe, changes)
         call(repo, "git", "add", "--all")
         call(repo, "git", *IDENTITY, "commit", "--quiet", "--message", f"Set up for {recipe.title}")

@@ -31,7 +31,7 @@ class Recipe(Block):
     source: Line  # the upstream repository
     licence: Line
     looked_at: Line  # whether anyone read it while the product or the recipe was made
-    propose: list[Line]  # options of `propose` in addition to --write
+    propose: list[Line]  # options of `propose` in addition to --yes
     params: dict[str, Any]  # by dotted name: what is changed by hand after `propose`
     doc_schema: Annotated[dict[str, Any] | None, Field(alias="schema")]  # null: as proposed
 
