@@ -29,12 +29,11 @@ def spans() -> list[dict[str, Any]]:
 
 def test_no_private_value_escapes_the_gold_spans(rows: list[dict[str, Any]], spans: list[dict[str, Any]]) -> None:
     """What looks like an e-mail address, a link, or a contact's name in a text has a gold span around it."""
-    inside = {(span["id"], span["field"], at) for span in spans for at in range(span["start"], span["end"])}
+    inside = {(span["id"], at) for span in spans for at in range(span["start"], span["end"])}
     for row in rows:
-        for field in ("subject", "body"):
-            known = [re.escape(row["contact_name"])] if row["contact_name"] else []
-            for found in re.finditer("|".join([r"[\w.]+@[\w.]*\w", r"https?://\S+", *known]), row[field], re.I):
-                assert all((row["id"], field, at) in inside for at in range(*found.span())), (row["id"], found[0])
+        known = [re.escape(row["contact_name"])] if row["contact_name"] else []
+        for found in re.finditer("|".join([r"[\w.]+@[\w.]*\w", r"https?://\S+", *known]), prompt(row), re.I):
+            assert all((row["id"], at) in inside for at in range(*found.span())), (row["id"], found[0])
 
 
 def test_private_values_are_made_up(rows: list[dict[str, Any]], spans: list[dict[str, Any]]) -> None:
@@ -42,7 +41,7 @@ def test_private_values_are_made_up(rows: list[dict[str, Any]], spans: list[dict
     nets = [ip_network(net) for net in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")]
     numbers = re.compile(r"55501\d\d|0?2079460\d{3}|07700900\d{3}|441632960\d{3}|03023125\d{3}|3363998\d{4}")
     for span in spans:
-        value = by_id[span["id"]][span["field"]][span["start"] : span["end"]]
+        value = prompt(by_id[span["id"]])[span["start"] : span["end"]]
         plain = re.sub(r"\W", "", value)
         if span["kind"] == "CREDIT_CARD":
             assert luhn(plain), value
@@ -53,6 +52,11 @@ def test_private_values_are_made_up(rows: list[dict[str, Any]], spans: list[dict
         elif span["kind"] == "PHONE_NUMBER":
             assert numbers.search(plain), value
     assert not luhn("4111111111111112")
+
+
+def prompt(row: dict[str, Any]) -> str:
+    """What stages/records.py makes of a ticket, in which gold spans count."""
+    return f"{row['subject']}\n{row['body']}".strip()
 
 
 def luhn(digits: str) -> bool:
