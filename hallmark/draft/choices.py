@@ -25,7 +25,7 @@ time: date time at created updated timestamp
 about: lang language locale version source channel
 """
 ANSWER, READ, GROUP, ID, TIME, ABOUT = (line.split()[1:] for line in re.sub(r"\n +", " ", WORDS).strip().split("\n"))
-SHAPES = {"annotations": 6, "message": 6, "calls": 5, "named_calls": 5, "spans": 5, "tags": 5, "messages": 3, "object": 1.5,
+SHAPES = {"annotations": 6, "message": 8, "calls": 5, "named_calls": 5, "spans": 5, "tags": 5, "messages": 3, "object": 1.5,
           "labels": 2, "number": -2, "flag": -2, "tools": -9, "tokens": -3}  # fmt: skip
 LISTED = 12  # values of a state, at most
 SAMPLE = 1_000  # rows that are compared
