@@ -1,16 +1,23 @@
-"""The sample tickets and their gold labels: all that is private is made up, and has gold around it."""
+"""The samples: all that is private in the tickets is made up, with gold around it, and every recipe reads all rows."""
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-DATA = Path(__file__).resolve().parents[1] / "data"
+from hallmark.params.edit import changed
+from hallmark.params.loader import load_params
+from hallmark.records.recipe import load
+from hallmark.task.task import Task
+from tests.workspace import ROOT
+
+DATA = ROOT / "data"
 
 
 def read(name: str) -> list[dict[str, Any]]:
@@ -62,3 +69,22 @@ def prompt(row: dict[str, Any]) -> str:
 def luhn(digits: str) -> bool:
     doubled = [int(digit) * (1 + place % 2) for place, digit in enumerate(reversed(digits))]
     return sum(number - 9 * (number > 9) for number in doubled) % 10 == 0
+
+
+@pytest.mark.parametrize("kind", ["extraction", "classification", "documents", "text", "tool_call"])
+def test_the_recipe_of_a_sample_makes_a_record_of_each_row_and_has_nothing_to_look_at(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample = ROOT / "template/choices/kinds" / kind
+    shutil.copytree(sample, tmp_path / "data")
+    params = changed((ROOT / "params.yaml").read_text(encoding="utf-8"), (sample / "params.yaml").read_text())
+    (tmp_path / "params.yaml").write_text(params, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    values = load_params()
+    run = load(Path("data/records.py")).run(values.records, task=Task(values.task))
+    records = list(run)
+    (file,) = Path("data/raw").glob("*.jsonl")
+    assert [record.source for record in records] == [
+        f"{file}:{number}" for number in range(1, 1 + len(file.read_bytes().splitlines()))
+    ]
+    assert [str(one) for one in run.warnings()] == []
