@@ -60,7 +60,7 @@ SESSIONS = {
         "serve": "Answer callers with the OpenAI chat API, through the gateway, until Ctrl-C; `-- --help`: options.",
         "batch": "Answer a file of requests offline: `-- requests.jsonl`; `-- --help`: options.",
         "canary": "Say from live traffic whether the canary may go to prod, or must be rolled back; `-- --act` acts on it.",
-        "collect": "Turn feedback into raw records and a review queue; `-- --from FILE`: from another system's log.",
+        "collect": "Turn feedback into records and a review queue; `-- --dry` only says what it would add.",
         "join": "Serve several releases from one vLLM, each by its name: `-- models/release ../other/models/release`.",
         "release": "Register a version, if the gate passed: `-- OUT [--sign KEY]` writes it too; `-- --dry` checks.",
         "promote": "Put a version into a stage: `-- v1.2.0 canary`, or `prod`; `-- --stop canary` ends it.",

@@ -167,7 +167,7 @@ def test_no_parameter_has_a_default() -> None:
         for name, info in block.model_fields.items()
         if not info.is_required()
     ]
-    assert {block.__module__.split(".")[1] for block in found} >= {"base", "mask", "data", "model", "answer"}
+    assert {block.__module__.split(".")[1] for block in found} >= {"base", "mask", "model", "answer"}
     assert len(found) > 30
     assert defaults == []
 

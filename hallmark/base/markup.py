@@ -43,11 +43,6 @@ def plain_text(text: str, markup: Markup) -> str:
     return re.sub(r" ?\n[ \n]*", lambda run: "\n" * min(2, run[0].count("\n")), text).strip()
 
 
-def with_markup(text: str, markup: Markup) -> str:
-    """A plain text in the form from which `plain_text` makes it."""
-    return text if markup == "none" else html.escape(text, quote=False)
-
-
 def _instead(match: re.Match[str]) -> str:
     name = (match["name"] or "").lower()
     return "\n" if name == "br" else _BLOCK if name in _BLOCKS else " " if name in _CELLS else ""

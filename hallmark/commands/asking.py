@@ -49,7 +49,7 @@ class Asker:
         return taken
 
     def _asked(self, title: str, choices: Sequence[Choice], first: list[Any], read: Read, *, every: bool) -> list[Any]:
-        print(printable(f"\n{self.number}. {title}"))
+        print(f"\n{self.number}. {title}")
         for place, one in enumerate(choices[:SHOWN], 1):
             print(printable(f"  {place}  {one.name[:WIDE]:{WIDE}}  {' | '.join(one.shown)}"))
         enter = "1" if not every else "all of them" if choices else NONE

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hallmark.base.errors import HallmarkError
-from hallmark.base.rows import read_rows
+from hallmark.base.reading import read_json_lines
 from hallmark.corpus.duplicates import SHOWN
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def compare_with_gold(path: Path, rows: pl.DataFrame, named: Callable[[str], str
     known = dict(rows.select("id", "cluster").iter_rows())
     gold: dict[str, tuple[str, str]] = {}
     seen: set[str] = set()
-    for number, row in read_rows(path):
+    for number, row in enumerate(read_json_lines(path, "write JSON lines with id, cluster and kind"), 1):
         for key in ("id", "cluster", "kind"):
             if not isinstance(row.get(key), str):
                 raise HallmarkError("not a text", file=path, row=number, field=key, remedy="give id, cluster and kind")

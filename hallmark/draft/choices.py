@@ -11,21 +11,22 @@ from typing import Any
 from hallmark.draft.reading import HELPERS, Column, File, as_text, open_file
 from hallmark.records.columns import looks_private, state_word, words_of
 from hallmark.records.tables import READERS
-from hallmark.task.values import folded
 
 WORDS = """
 answer: answer target label intent category class output completion response reply summary translation slot entity entities span
-  annotation gold expected chosen tag sentiment topic queue reason resolution call truth kategorie antwort etiqueta respuesta
+  annotation gold expected chosen tag sentiment topic queue reason resolution call truth field extraction extracted kategorie antwort etiqueta respuesta
 read: text body description subject message question prompt input utterance content query request conversation transcript
   instruction note comment title passage sentence review token nachricht beschreibung betreff frage asunto texto
-group: customer client user account company organization organisation patient household document doc conversation thread
-  session dialog dialogue contract requester author subscriber member kunde cliente site store case
-id: id uuid guid number nr no key
+group: customer cust client user account company organization organisation patient household document doc conversation thread
+  session dialog dialogue contract requester author subscriber member kunde cliente site
+  store shop case supplier vendor merchant party firm employee
+id: id uid uuid guid number nr no key
 time: date time at created updated timestamp
+about: lang language locale version source channel
 """
-ANSWER, READ, GROUP, ID, TIME = (line.split()[1:] for line in re.sub(r"\n +", " ", WORDS).strip().split("\n"))
-SHAPES = {"annotations": 6, "message": 6, "calls": 5, "named_calls": 5, "spans": 5, "tags": 5, "messages": 3, "object": 1.5,
-          "number": -2, "flag": -2, "tools": -9, "tokens": -3}  # fmt: skip
+ANSWER, READ, GROUP, ID, TIME, ABOUT = (line.split()[1:] for line in re.sub(r"\n +", " ", WORDS).strip().split("\n"))
+SHAPES = {"annotations": 6, "message": 8, "calls": 5, "named_calls": 5, "spans": 5, "tags": 5, "messages": 3, "object": 1.5,
+          "labels": 2, "number": -2, "flag": -2, "tools": -9, "tokens": -3}  # fmt: skip
 LISTED = 12  # values of a state, at most
 SAMPLE = 1_000  # rows that are compared
 LIKELY = 3.0  # score from which a column may be an answer
@@ -43,6 +44,7 @@ PARTS = {
     "eval",
 }  # of a data set's own split
 SCALARS = ("text", "number", "flag")
+_WORD = re.compile(r"\w+")
 _TIME = re.compile(r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}([ T].*)?|[\d.,:\s]+")
 
 
@@ -86,8 +88,8 @@ def is_id(column: Column) -> bool:
 def copied(column: Column, others: Sequence[Column]) -> float:
     """The share of its values that stand in their row's text in other columns."""
     places = [at for at, value in enumerate(column.values[: 5 * SAMPLE]) if value is not None and value != ""][:SAMPLE]
-    texts = [folded(" ".join(as_text(other.values[at]) for other in others)) for at in places]
-    stand = sum(folded(as_text(column.values[at])) in text for at, text in zip(places, texts, strict=True))
+    texts = [_in_words(" ".join(as_text(other.values[at]) for other in others)) for at in places]
+    stand = sum(_in_words(as_text(column.values[at])) in text for at, text in zip(places, texts, strict=True))
     return stand / max(1, len(places))
 
 
@@ -98,10 +100,10 @@ def answer_choices(file: File) -> list[Choice]:
         score = _named(column, ANSWER, 2) + SHAPES.get(column.shape, 0) + 1.5 * is_label(column)
         if column.shape == "text" and column.words <= 8:
             score += 1.5 * (copied(column, [one for one in texts if one is not column]) > COPIED)
-        score -= 5 * (is_id(column) or _is_time(column) or bool(private_kind(column)))
-        score -= 3 * (column.shape in ("text", "tokens", "list") and _named(column, READ, 1) > 0)
-        score -= 2 * _has_unfit(column) + _named(column, GROUP, 2)
-        found.append(_choice(column, score + 0.5 * at / len(file.columns) - 0.3 * column.name.count(".")))
+        score -= 5 * (is_id(column) or _is_time(column) or bool(private_kind(column)) or len(column.counts) < 2)
+        score -= 3 * (column.shape in ("text", "tokens", "list", "object") and _named(column, READ, 1) > 0)
+        score -= 2 * _has_unfit(column) + _named(column, {*GROUP, *ABOUT}, 2)
+        found.append(_choice(column, score + 0.5 * at / len(file.columns) - column.name.count(".")))
     return _sorted(found)
 
 
@@ -154,7 +156,7 @@ def states(file: File, taken: Collection[str]) -> list[Column]:
     few = [
         one for one in columns if 1 < len(one.counts) <= min(LISTED, max(2, len(one.filled) / 2)) and not _is_time(one)
     ]
-    short = [one for one in few if max(map(len, one.counts)) <= 30]
+    short = [one for one in few if max(map(len, one.counts)) <= 30 and _named(one, {*GROUP, *ID}, 1) < 1]
     return [one for one in short if not {value.casefold() for value in one.counts} <= PARTS]
 
 
@@ -212,6 +214,11 @@ def _named(column: Column, words: Collection[str], weight: float) -> float:
     """The weight if the last word of its name is one of these, less for another word."""
     hits = [word in words or word.removesuffix("s") in words for word in words_of(column.leaf)]
     return weight * (1.0 if hits[-1:] == [True] else 0.6 if any(hits) else 0.0)
+
+
+def _in_words(text: str) -> str:
+    """A text as words with one space around each, to look for words in."""
+    return f" {' '.join(_WORD.findall(text.casefold()))} "
 
 
 def _has_unfit(column: Column) -> bool:

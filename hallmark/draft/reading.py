@@ -18,6 +18,7 @@ from hallmark.records.reading import SOURCE, Seen, listed, reading
 from hallmark.records.tables import READERS
 
 MOST_ROWS = 20_000  # looked at
+MOST_LABELS = 60  # in lists of labels
 MOST_KEYS, LEAST_FILLED = 30, 0.3  # of an object whose keys are columns; any other is a value by itself
 HELPERS = {".jsonl": json_lines, ".ndjson": json_lines, ".json": json_rows}
 ARGUMENTS = {"arguments", "args", "input", "parameters"}
@@ -126,6 +127,9 @@ def _column(name: str, values: list[Any], code: str) -> Iterator[Column]:
             values = parsed
     shapes = Counter(_shape_of(value) for value in values if value is not None and value not in ("", [], {}))
     column = Column(name, code, values, shapes.most_common(1)[0][0] if shapes else "text")
+    if column.shape == "tokens":
+        items = Counter(item for value in column.filled for item in value)
+        column.shape = "labels" if 5 * len(items) <= items.total() and len(items) <= MOST_LABELS else "tokens"
     yield column
     keys = Counter(key for value in column.filled if isinstance(value, dict) for key in value)
     some = keys.total() >= LEAST_FILLED * len(keys) * len(column.filled)
@@ -166,7 +170,7 @@ def _shape_of(value: Any) -> str:
         return "named_calls"  # {name: arguments}
     if _has(value, "start", "start_offset") or [type(one) for one in value[0]] == [int, int, str]:
         return "spans"
-    if not all(isinstance(one, str) for one in value):
+    if not all(isinstance(one, str) and len(one.split()) < 4 for one in value):
         return "list"
     return "tags" if any(one == "O" or one.startswith(("B-", "I-")) for one in value) else "tokens"
 

@@ -68,7 +68,11 @@ class Taken:
 def variable(join: Join) -> str:
     """The name of a second file's row in the script."""
     name = re.sub(r"\W", "_", Path(join.file.path).stem.lower()).lstrip("_0123456789") or "other"
-    return f"{name}_" if keyword.iskeyword(name) or name in ("row", "params", "records", "by_key", *HELPERS) else name
+    return (
+        f"{name}_"
+        if keyword.iskeyword(name) or name in ("row", "params", "records", "by_key", "others", *HELPERS)
+        else name
+    )
 
 
 def joined(file: File, join: Join) -> File:
@@ -76,7 +80,7 @@ def joined(file: File, join: Join) -> File:
     name, places = variable(join), {as_text(key): at for at, key in enumerate(join.right.values)}
     found = [places.get(as_text(key)) for key in join.left.values]
     columns = dict(file.columns)
-    for one in join.file.columns.values():
+    for one in (one for one in join.file.columns.values() if one.name != join.right.name):
         values = [None if at is None else one.values[at] for at in found]
         new = replace(one, name=f"{name}.{one.name}", code=_ROW.sub(name, one.code), values=values)
         columns[new.name] = new
@@ -209,10 +213,11 @@ def _states(taken: Taken) -> Iterator[str]:
 
 
 def _unused(taken: Taken) -> Iterator[str]:
-    text = " ".join([*_fields(taken).values(), *(one for one, _ in _skips(taken)), taken.first.code]).replace("'", '"')
+    text = " ".join([*_fields(taken).values(), *(one for one, _ in _skips(taken)), taken.first.code])
     columns = [*taken.file.columns.values()]
-    unused = [one.name for one in columns if one.code not in text and one.shape != "object"]
-    unused = [name for name in unused if not any(name.startswith(f"{other}.") for other in taken.answer)]
+    unused = [one.name for one in columns if one.shape != "object" and one.code not in text]
+    own = (*taken.answer, *taken.read)  # which stand in other quotes where a text is put together
+    unused = [name for name in unused if not any(f"{name}.".startswith(f"{other}.") for other in own)]
     more = f" and {len(unused) - MOST_NAMES} more" * (len(unused) > MOST_NAMES)
     yield from _wrapped(f"Not used: {', '.join(unused[:MOST_NAMES])}{more}") if unused else ()
 

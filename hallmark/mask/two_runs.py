@@ -52,7 +52,7 @@ class Runs:
 
 def live_records(folder: Path = LIVE) -> Iterator[Record]:
     """The records that `collect` has written: masked ones, one a line."""
-    for file in sorted(folder.glob("*.jsonl")):
+    for file in sorted(folder.glob("[!.]*.jsonl")):
         for number, row in enumerate(read_json_lines(file, "fix the line, or remove the file"), 1):
             if "source" in row:
                 remedy = "write the fields of a record but `source`, as `collect` does; other data is for the recipe"

@@ -108,4 +108,4 @@ if "{{ cookiecutter.initialise_git }}" == "yes":
     subprocess.run(["git", *identity, "commit", "--quiet", "--message", "Stamp {{ cookiecutter.project_slug }}"], check=True)
 sessions = "vllm repro" if value_of(params, "benchmark.server.kind") == "vllm" else "repro"
 print(f"next: cd {shlex.quote(str(Path.cwd()))} && python -m pip install nox && python -m nox -s {sessions}")
-print("your own data: put a file into data/raw, then python -m nox -s propose -- data/raw/FILE --write")
+print("your own data: put a file into data/raw, then python -m nox -s propose -- data/raw/FILE")

@@ -11,7 +11,7 @@ from typing import Any
 
 from hallmark.base.document import strings
 from hallmark.base.errors import HallmarkError
-from hallmark.base.files import atomic
+from hallmark.base.files import atomic, clear_remains
 from hallmark.base.params import Data
 from hallmark.base.reading import strict_json
 from hallmark.mask.record import BREAK, RecordMasker, Request
@@ -104,8 +104,13 @@ class Maker:
     def new(self, logged: Logged, target: str, rejected: str | None = None) -> New:
         """The record of a masked request with this answer, and the wrong one of the model; LeftOutError if none can be made."""
         fields: dict[str, Any] = {"id": logged.id, "group": logged.group, "prompt": self.prompt(logged), "tags": [TAG]}
+        if rejected is not None and (form := self.masker.answer(rejected).form):
+            fields["rejected"] = form[0]
         try:
-            record = Record(**fields, target=target, tools=logged.tools or None, rejected=rejected, source=SOURCE)
+            fields = (
+                {"rejected": rejected} | fields | {"target": target, "tools": logged.tools or None, "source": SOURCE}
+            )
+            record = Record(**fields)
         except HallmarkError as error:
             raise LeftOutError("target" if error.field == "target" else "row") from None
         try:
@@ -143,6 +148,7 @@ def write_live(records: Sequence[Record], folder: Path = LIVE) -> Path | None:
     if not records:
         return None
     folder.mkdir(parents=True, exist_ok=True)
+    clear_remains(folder)  # of a run that was killed
     numbers = [int(match[1]) for file in sorted(folder.iterdir()) if (match := ADDED.fullmatch(file.name))]
     path = folder / f"collected-{max(numbers, default=0) + 1}.jsonl"
     with atomic(path) as temporary:

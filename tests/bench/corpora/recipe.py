@@ -50,6 +50,11 @@ def recipe_file(name: str) -> Path:
     return FOLDER / f"{name}.yaml"
 
 
+def script_file(name: str) -> Path:
+    """What the corpus's repo has as `stages/records.py`."""
+    return FOLDER / f"{name}.py"
+
+
 def read_recipe(name: str) -> Recipe:
     """The recipe of that name; a HallmarkError if there is none or it is not right."""
     file = recipe_file(name)
