@@ -4,12 +4,16 @@ All sessions share one environment, `.venv`: `source .venv/bin/activate` puts `d
 nox itself may run anywhere: in an environment of its own too, as `uvx nox` and `pipx run nox` make one.
 """
 
+import contextlib
 import hashlib
 import logging
 import os
 import re
 import shlex
+import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import nox
@@ -47,7 +51,7 @@ SESSIONS = {
         "key": "Make the key for pseudonyms, if this repo needs one and has none; otherwise check that it is there.",
         "machine": "Set params.yaml up for a machine: `-- gpu-24gb`, `--dry` only shows it; without a name, list all.",
         "install": "Make `.venv` with all that `lint` and `tests` need, which they also do themselves.",
-        "tests": "Run the tests. Options go to pytest; without any, all run.",
+        "tests": "Run the tests in a clone of what is here. Options go to pytest (paths of output: absolute); without any, all run.",
         "update": "Bring a stamped repo to the template's state: `-- [TEMPLATE]`; in the template `-- ../my-domain`.",
         "verify": "Rebuild the committed state in a fresh clone, and compare all outputs; `-- --stage sft`: one stage.",
         "vllm": "Make `.venv-vllm`, the environment of the vllm server (CUDA if there is a GPU). Options go to pip.",
@@ -102,6 +106,9 @@ if Path("template").is_dir():
         f"python -m slipcover --immediate --source stages,hallmark --json --out .venv/coverage.json {PYTEST}",
         "python -m slipcover --silent --merge .venv/coverage.json --fail-under 90 --out .venv/coverage.json",
     ]
+# A test sees the committed version of what a run changes, and nothing that git ignores but these.
+OUTPUTS = ("code", "data/holdout.lock.json", "dvc.lock", "reports")
+INPUTS = (".pytest_cache", ".venv", ".venv-vllm", "data/bought", "data/raw")
 GROUPS = {"tune": "tune", "stamp": "stamp", "install": "dev", "tests": "dev", "update": "dev"}
 
 
@@ -113,8 +120,9 @@ def declare(package: str, name: str, line: str) -> None:
         alone = {} if session.posargs else ALONE
         steps = alone.get(name, STEPS.get(name, [f"python -m {package}.{name}"]))
         codes = (0, 1, 3) if name == "canary" else (0,)  # each of them is a verdict
-        for step in steps[-1:] if "--help" in session.posargs else steps:  # help needs no stage to have run
-            run(session, *shlex.split(step), *(session.posargs if step == steps[-1] else []), codes=codes)
+        with in_clone(session) if name == "tests" else contextlib.nullcontext():
+            for step in steps[-1:] if "--help" in session.posargs else steps:  # help needs no stage to have run
+                run(session, *shlex.split(step), *(session.posargs if step == steps[-1] else []), codes=codes)
 
     session.__doc__ = line
     nox.session(name=name)(session)
@@ -131,6 +139,36 @@ def run(session: nox.Session, program: str, *options: str, codes: tuple[int, ...
     programs = folder.absolute() / "bin"
     environment = {"PATH": os.pathsep.join([str(programs), os.environ["PATH"]]), "PYTHONPATH": str(Path.cwd())}
     session.run(str(programs / program), *options, env=environment, external=True, success_codes=codes)
+
+
+@contextlib.contextmanager
+def in_clone(session: nox.Session) -> Iterator[None]:
+    """Work in a clone that has the edits made here, and nothing that runs have left here."""
+
+    def git(*options: str) -> str:
+        return subprocess.run(["git", *options], stdout=subprocess.PIPE, text=True, check=True).stdout
+
+    try:
+        top, prefix, _ = git("rev-parse", "--show-toplevel", "--show-prefix", "HEAD").split("\n", 2)
+    except subprocess.CalledProcessError:
+        session.warn("there is no commit to clone: the tests see what runs have left here, too")
+        yield
+        return
+    for name in (".nox", ".pytest_cache"):
+        Path(name).mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="tests-", dir=Path(".nox").absolute(), ignore_cleanup_errors=True) as clone:
+        git("clone", "--quiet", "--no-checkout", "--no-tags", top, clone)
+        git("-C", clone, "read-tree", "HEAD")
+        git(f"--git-dir={clone}/.git", f"--work-tree={top}", "add", "--all", ".", *(f":!{name}" for name in OUTPUTS))
+        git("-C", clone, "checkout-index", "--all")
+        ignored = git("ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory", *INPUTS)
+        for name in ignored.split("\0")[:-1]:
+            link = Path(clone, prefix, name)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            if not link.exists():  # git may list a folder, and then the files in it
+                link.symlink_to(Path(name).absolute())
+        with session.chdir(Path(clone, prefix)):
+            yield
 
 
 def make(session: nox.Session, folder: Path) -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from hallmark.params.edit import changed
 from hallmark.params.loader import load_params
-from tests.bench.corpora.recipe import corpus_file, difference, names, read_recipe, set_up
+from tests.bench.corpora.recipe import VARIABLE, corpus_file, difference, names, read_recipe, set_up
 from tests.workspace import ROOT
 
-CORPORA = ROOT.parent / "shared/realdata"
+CORPORA = Path(os.environ.get(VARIABLE, "corpora"))
 
 
 @pytest.mark.parametrize("name", names())

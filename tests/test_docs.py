@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 import noxfile  # noqa: F401 (which declares the sessions)
 from hallmark.base.params import ByKind
 from hallmark.params.loader import Params, _blocks_in
-from tests.workspace import ROOT, committed, report, run_here
+from tests.workspace import ROOT, report, run_here
 
 INDEX = ROOT / "docs/README.md"
 COMMANDS = "python -m pip install nox && python -m nox -s repro"
@@ -159,10 +159,9 @@ def test_the_messages_explained_are_those_of_the_code() -> None:
     assert [message for message in messages if message not in code] == []
 
 
-def test_the_results_shown_are_those_committed(tmp_path: Path) -> None:
-    """Each line of the table is one that `repro` prints for the reports in git; a line may be cut at its end."""
-    folder = committed(tmp_path, "reports", "params.yaml")
-    printed = run_here(folder, "hallmark.commands.summary").stdout.splitlines()
+def test_the_results_shown_are_those_committed() -> None:
+    """Each line of the table is one that `repro` prints for the reports; a line may be cut at its end."""
+    printed = run_here(ROOT, "hallmark.commands.summary").stdout.splitlines()
     for name in ("README.md", "docs/results.md"):
         text = (ROOT / name).read_text(encoding="utf-8")
         table = re.search(r"^    (?:A linear model wins|\d+ holdout records;).*?(?=^\S)", text, re.M | re.S)
@@ -170,5 +169,5 @@ def test_the_results_shown_are_those_committed(tmp_path: Path) -> None:
         lines = [line.removeprefix("    ").rstrip() for line in table[0].splitlines() if line.strip()]
         assert len(lines) > 12
         assert [line for line in lines if not any(one.startswith(line) for one in printed)] == []
-    page, gate = html.unescape((ROOT / "docs/report.html").read_text(encoding="utf-8")), report(folder, "gate")
+    page, gate = html.unescape((ROOT / "docs/report.html").read_text(encoding="utf-8")), report(ROOT, "gate")
     assert [rule["name"] for rule in gate["rules"] if rule["measured"] not in page] == [], "the page is of another run"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 import hallmark
 import noxfile
-from tests.workspace import ROOT, append, program
+from tests.workspace import ROOT, append, git, git_commit, program, written
 
 MISSING = (
     "hallmark: the packages aren't installed here; run `python -m nox -s setup`, then `source .venv/bin/activate`\n"
@@ -83,6 +84,27 @@ def test_a_session_runs_its_steps_with_options_to_the_last(installed: Path, comm
     done = python("-m", "nox", "-s", *command.split(), folder=installed)
     assert done.returncode == 0, done.stdout + done.stderr
     assert [line[4:].rstrip() for line in done.stdout.splitlines() if line.startswith("ran ")] == ran
+
+
+def test_the_tests_see_what_git_has_and_edits_but_nothing_that_a_run_left(
+    installed: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """In a folder of a repository, as where one holds several models; `.ci/run` lets all tests run over such outputs."""
+    folder = shutil.copytree(installed, tmp_path_factory.mktemp("several") / "one of them")
+    git(folder.parent, "init", "--quiet")
+    kept = {"data/raw/README.md": "", "hallmark/old.py": "old", "hallmark/gone.py": "", "reports/gate.json": "kept\n"}
+    written(folder, kept | {".gitignore": (ROOT / ".gitignore").read_bytes()})
+    git_commit(folder, "start")
+    (folder / "hallmark/gone.py").unlink()
+    edits = {"hallmark/old.py": "edited", "hallmark/a new.py": ""}
+    left = ["data/split/train.parquet", "models/base/x", "reports/new.json", "reports/eval/tuned/predictions.jsonl"]
+    written(folder, edits | dict.fromkeys(["dvc.lock", "reports/gate.json", *left], "") | {"data/raw/my.csv": ""})
+    program(folder / ".venv/bin/python", "cat hallmark/old.py reports/gate.json; find * -type f -o -type l")
+    done = python("-m", "nox", "-s", "tests", folder=folder)
+    seen = {"data/raw/README.md", "data/raw/my.csv", "hallmark/a new.py", "hallmark/old.py", "reports/gate.json"}
+    seen |= {"editedkept", "noxfile.py", "pyproject.toml", "requirements.lock"}
+    assert {*done.stdout.splitlines()} == seen, done.stderr
+    assert [*(folder / ".nox").iterdir()] == []
 
 
 def test_stamping_installs_only_what_it_needs(installed: Path) -> None:

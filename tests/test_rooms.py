@@ -18,7 +18,7 @@ ROOMS = {
     "base": 4_284, "task": 1_214, "mask": 9_754, "data": 4_552, "model": 3_942, "serve": 2_360, "answer": 4_225, "judge": 4_275,
     "release": 1_995, "page": 876, "params": 955, "plan": 1_253, "propose": 5_071, "commands": 4_535, "service": 8_761,
 }  # fmt: skip
-OTHERS = {"stages": 2_358, "tests": 38_013, "noxfile.py": 200}  # lines
+OTHERS = {"stages": 2_358, "tests": 38_022, "noxfile.py": 238}  # lines
 PAGES, WORDS = 20, 28_924  # of docs/
 
 

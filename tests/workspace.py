@@ -287,18 +287,6 @@ def like_a_process(folder: Path) -> Iterator[None]:
             torch.use_deterministic_algorithms(deterministic)
 
 
-def committed(folder: Path, *names: str) -> Path:
-    """The folder, with these files and folders of the last commit: a run here writes other reports than it holds."""
-    archive = subprocess.run(["git", "archive", "HEAD", *names], cwd=ROOT, capture_output=True)
-    if archive.returncode:
-        import pytest
-
-        pytest.skip("no git repository here: nothing says what is committed")
-    folder.mkdir(exist_ok=True)
-    subprocess.run(["tar", "-x", "-C", str(folder)], input=archive.stdout, check=True)
-    return folder
-
-
 def report(folder: Path, name: str) -> Any:
     """A JSON report of the workspace."""
     return json.loads((folder / "reports" / f"{name}.json").read_text(encoding="utf-8"))
