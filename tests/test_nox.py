@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -85,22 +86,25 @@ def test_a_session_runs_its_steps_with_options_to_the_last(installed: Path, comm
     assert [line[4:].rstrip() for line in done.stdout.splitlines() if line.startswith("ran ")] == ran
 
 
-def test_the_tests_see_what_git_has_and_edits_but_nothing_that_a_run_left(installed: Path) -> None:
+def test_the_tests_see_what_git_has_and_edits_but_nothing_that_a_run_left(
+    installed: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """In a folder of a repository, as where one holds several models; `.ci/run` lets all tests run over such outputs."""
-    git(installed.parent, "init", "--quiet")
+    folder = shutil.copytree(installed, tmp_path_factory.mktemp("several") / "one of them")
+    git(folder.parent, "init", "--quiet")
     kept = {"data/raw/README.md": "", "hallmark/old.py": "old", "hallmark/gone.py": "", "reports/gate.json": "kept\n"}
-    written(installed, kept | {".gitignore": (ROOT / ".gitignore").read_bytes()})
-    git_commit(installed, "start")
-    (installed / "hallmark/gone.py").unlink()
+    written(folder, kept | {".gitignore": (ROOT / ".gitignore").read_bytes()})
+    git_commit(folder, "start")
+    (folder / "hallmark/gone.py").unlink()
     edits = {"hallmark/old.py": "edited", "hallmark/a new.py": ""}
     left = ["data/split/train.parquet", "models/base/x", "reports/new.json", "reports/eval/tuned/predictions.jsonl"]
-    written(installed, edits | dict.fromkeys(["dvc.lock", "reports/gate.json", *left], "") | {"data/raw/my.csv": ""})
-    program(installed / ".venv/bin/python", "cat hallmark/old.py reports/gate.json; find * -type f -o -type l")
-    done = python("-m", "nox", "-s", "tests", folder=installed)
+    written(folder, edits | dict.fromkeys(["dvc.lock", "reports/gate.json", *left], "") | {"data/raw/my.csv": ""})
+    program(folder / ".venv/bin/python", "cat hallmark/old.py reports/gate.json; find * -type f -o -type l")
+    done = python("-m", "nox", "-s", "tests", folder=folder)
     seen = {"data/raw/README.md", "data/raw/my.csv", "hallmark/a new.py", "hallmark/old.py", "reports/gate.json"}
     seen |= {"editedkept", "noxfile.py", "pyproject.toml", "requirements.lock"}
     assert {*done.stdout.splitlines()} == seen, done.stderr
-    assert [*(installed / ".nox").iterdir()] == []
+    assert [*(folder / ".nox").iterdir()] == []
 
 
 def test_stamping_installs_only_what_it_needs(installed: Path) -> None:
