@@ -47,6 +47,7 @@ def test_the_table_has_each_stage_and_an_end_if_all_are_known() -> None:
     assert line.split() == ["mask", "20", "s", "\N{MIDDLE DOT}", "sft", "4", "min", "10", "s"]
     head, line = times.table(plan | {"dpo": {"seconds": None, "yardstick": None}}, 2).splitlines()
     assert "3 stages, more than 4 min 30 s" in head and "until" not in head and line.endswith("dpo ?")
+    assert "more than" not in times.table({"dpo": {"seconds": None, "yardstick": None}}, 2), "of which nothing is known"
 
 
 def test_a_stage_of_the_plan_says_its_place_and_notes_its_time(monkeypatch: pytest.MonkeyPatch) -> None:

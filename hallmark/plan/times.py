@@ -65,6 +65,7 @@ def table(plan: Plan, threads: int) -> str:
         f"{name} {'?' if stage['seconds'] is None else duration(stage['seconds'])}".replace(" ", "\N{NO-BREAK SPACE}")
         for name, stage in plan.items()
     )
+    about = about if known else "none of which was timed yet"
     head = f"up to {len(plan)} stages, {about} (by the speed of this machine, compute.threads: {threads}):"
     lines = textwrap.wrap(" \N{MIDDLE DOT} ".join(stages), WIDTH, initial_indent="  ", subsequent_indent="  ")
     return "\n".join([head, *lines]).replace("\N{NO-BREAK SPACE}", " ")
