@@ -98,7 +98,7 @@ def open_file(given: Path) -> File:
     if path.is_dir():
         saved = sorted(one for one in path.glob("*/*") if one.suffix in READERS)
         path = path / "*" / f"*{saved[0].suffix}" if saved else path
-        endings = {one.suffix for one in (saved or path.iterdir())}
+        endings = {one.suffix for one in (saved or sorted(path.iterdir()))}
     helper = next((HELPERS[ending] for ending in HELPERS if ending in endings), table)
     with reading(Seen()):
         read: Any = helper(path.as_posix())
