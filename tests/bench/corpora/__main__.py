@@ -123,6 +123,7 @@ def stamp(name: str, recipe: Recipe, file: Path, repo: Path, changes: dict[str, 
         source = [str(ROOT), "--directory", "template", "--no-input", "--output-dir", str(repo.parent)]
         call(Path.cwd(), "cookiecutter", *source, *answers)
         shutil.copyfile(file, repo / "data/raw" / file.name)
+        set_up(repo, recipe, changes)  # `propose` stops where a stage would; what it sets itself is set again
         call(repo, "python", "-m", "hallmark.commands.propose", f"data/raw/{file.name}", "--yes", *recipe.propose)
         set_up(repo, recipe, changes)
         shutil.copyfile(script_file(name), repo / RECIPE)
