@@ -63,6 +63,7 @@ class Observed:
     offered: Counter[str] = field(default_factory=Counter)
     called: Counter[str] = field(default_factory=Counter)
     unoffered: list[str] = field(default_factory=list)  # sources of records that call what they don't offer
+    tags: set[str] = field(default_factory=set)
     private: set[int] = field(default_factory=set)  # hashes of values
     private_values: dict[str, list[str]] = field(default_factory=dict)  # some of each kind
     sample: list[tuple[str, str, str]] = field(default_factory=list)  # source, prompt, target
@@ -96,6 +97,7 @@ class Observed:
             for path, values in leaves(target).items():
                 for value in values:
                     self.answers.setdefault(path, Answer()).add(value, prompt, source)
+        self.tags.update(record.tags)
         for kind, texts in record.private.items():
             self.private.update(hash(folded(text)) for text in texts)
             some = self.private_values.setdefault(kind, [])
