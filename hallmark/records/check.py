@@ -152,7 +152,8 @@ def _private(of: Compared, observed: Observed) -> Iterator[Found]:
     for name, column in of.columns.items():
         kind = looks_private(name, column.sample)
         known = sum(hash(folded(value)) in observed.private for value in column.sample)
-        if kind and known < 0.9 * len(column.sample):
+        answers = sum(hash(folded(value)) in observed.answered for value in column.sample)
+        if kind and max(known, answers) < 0.9 * len(column.sample):
             row = next((row for value, row in column.sample.items() if hash(folded(value)) not in observed.private), 0)
             words = f"{name} looks like {kind}, and its values are not in `private`"
             yield Found("private", f"private: {name}", column.kept, words, f"{of.file.name}:{row}")
@@ -164,7 +165,7 @@ def _unread(of: Compared, named: set[str]) -> Iterator[Found]:
         name for name in of.file.columns if name not in used and name != SOURCE and name in {*map(_top, of.columns)}
     ]
     if names:
-        words = f"{len(names)} columns of {of.file.name} are not read: {listed(names)}"
+        words = f"{of.file.name} has columns that are not read: {listed(names)}"
         yield Found("unread", f"unread: {listed(names)}", len(names), words)
 
 
@@ -191,9 +192,15 @@ def _left_out(of: Compared, seen: Seen) -> Iterator[Found]:
 
 def _unread_files(seen: Seen, named: set[str]) -> Iterator[Found]:
     folder = seen.root / RAW
+    samples = folder / "sample.sha256"  # what a stamped repo starts with, and stays beside one's own files
+    made_up = samples.read_text(encoding="utf-8", errors="replace") if samples.is_file() else ""
     for path in sorted(folder.glob("*")) if folder.is_dir() else []:
         name = path.relative_to(seen.root).as_posix()
-        if path.suffix in ENDINGS and name not in seen.files and not any(path.name in text for text in named):
+        if (
+            path.suffix in ENDINGS
+            and name not in seen.files
+            and not any(path.name in text for text in {*named, made_up})
+        ):
             yield Found("unread", f"unread: {name}", 1, f"{name} is not read")
 
 
@@ -234,8 +241,13 @@ def _answers(observed: Observed, kind: str | None) -> Iterator[Found]:
         name, values = path or "the answer", answer.values or Counter()
         first = next(iter(answer.sources.values()))
         few = 1 < len(values) <= 0.5 * answer.count
-        whole = not path and answer.values is None
-        if answer.count >= FEW and answer.in_prompt >= (0.2 if whole else 0.9) * answer.count and (few or whole):
+        whole = not path and answer.values is None  # fields of a target are read out of the prompt
+        if (
+            answer.count >= FEW
+            and answer.in_prompt >= (0.2 if whole else 0.9) * answer.count
+            and not path
+            and (few or whole)
+        ):
             words = f"{name} stands in the prompt of {answer.in_prompt:,} of {answer.count:,} records"
             yield Found("answer_in_prompt", f"{name} in the prompt", answer.in_prompt, words, first)
         if len(values) == 1 and answer.count >= max(FEW, 0.9 * observed.count):
