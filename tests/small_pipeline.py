@@ -48,7 +48,8 @@ elif stage == "quantize":
     (folder / "config.json").write_bytes(Path("models/base/config.json").read_bytes())
 elif stage == "split":
     import polars
-    rows = [json.loads(line) for line in Path("data/raw/tickets.jsonl").read_text().splitlines()]
+    none = {"context": None, "tools": None}
+    rows = [json.loads(line) | none for line in Path("data/raw/tickets.jsonl").read_text().splitlines()]
     Path("data/split").mkdir(parents=True, exist_ok=True)
     for name, part in (("train", rows[:5]), ("validation", rows[5:7]), ("calibration", rows[7:8]), ("holdout", rows[8:]), ("online", [])):
         polars.DataFrame(part).write_parquet(f"data/split/{name}.parquet")

@@ -95,7 +95,7 @@ SCRIPTS: dict[str, tuple[str, str, int | None]] = {  # the whole script, where t
     "one record": ("from hallmark.records import *\ndef records(p):\n    return Record(id='a', group='a', prompt='a', target='a', source='data/raw/a.csv:2')", SCRIPT, None),
     "dicts": (f"def records(p):\n    yield {{'id': '{SECRET}'}}", SCRIPT, None),
     "no record at all": ("def records(p):\n    yield from ()", SCRIPT, None),
-    "a coroutine": ("async def records(p):\n    return 1", SCRIPT, None),
+    "an async generator": ("async def records(p):\n    yield 1", SCRIPT, None),
     "exit": ("def records(p):\n    exit(3)\n    yield", SCRIPT, 2),
     "a KeyError half way": (f"def records(p):\n    yield {{}}['{SECRET}']", SCRIPT, 2),
     "a param that is not set": ("def records(p):\n    yield p['status']", "params.yaml", None),
@@ -205,9 +205,9 @@ def test_small_files_that_would_take_all_memory_are_refused(tmp_path: Path) -> N
     from pyarrow import parquet
 
     recipe_in(tmp_path, "yield")
-    page = pa.table({"t": ["\0" * 100_000_000]})
+    page = pa.table({"t": ["\0" * 70_000_000]})
     parquet.write_table(page, tmp_path / "data/raw/zeros.parquet", compression="zstd", use_dictionary=False)
-    shared = pa.DictionaryArray.from_arrays(pa.array([0] * 150_000, pa.int32()), pa.array(["x" * 1_000_000]))
+    shared = pa.DictionaryArray.from_arrays(pa.array([0] * 2_500, pa.int32()), pa.array(["x" * 1_000_000]))
     parquet.write_table(pa.table({"t": shared}), tmp_path / "data/raw/shared.parquet")
     for name in ("zeros", "shared"):
         with pytest.raises(HallmarkError) as caught:

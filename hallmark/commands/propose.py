@@ -131,7 +131,11 @@ def follows(task: Drafted, taken: Taken, records: list[Record], params: Params, 
         baselines = ("base", "classical", *params.eval.comparators)
         for key, rules in KINDS[task.kind].gate.items():
             fitting = {name: value for name, value in rules.items() if key != "superiority" or name in baselines}
-            found[f"gate.{key}"] = fitting
+            found |= (
+                {f"gate.serving.{name}": value for name, value in fitting.items()}
+                if key == "serving"
+                else {f"gate.{key}": fitting}
+            )
     return found | ({"certify.intended_use": FILL_IN, "certify.limits": [FILL_IN], "certify.tags": []} if new else {})
 
 

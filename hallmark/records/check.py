@@ -17,6 +17,7 @@ from hallmark.records.script import doubts, named_in
 from hallmark.task.values import folded
 
 FEW = 10  # records from which on shares say something
+ENDINGS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".arrow", ".xlsx", ".xml")
 MOST_CODES = 200  # rows of a codebook
 _NONE = re.compile(r"(?i)\s*(?:none|nan|null|n/?a|-+)\s*")
 _GROUPING = re.compile(
@@ -113,6 +114,18 @@ def _states(of: Compared, files: list[Compared], observed: Observed) -> Iterator
         states = column.states
         if len({folded(value) for value in states} & labels) > 0.8 * len(states):
             continue  # the answer itself
+        if name.endswith("[]") and states.keys() <= observed.tags:
+            continue  # by which results are compared
+        if len({folded(value) for value in states}) < len(states):
+            alike = [value for value, count in Counter(map(folded, states)).items() if count > 1]
+            words = f"{name} has {len(alike)} values in several spellings: a filter may take one and leave the other"
+            yield Found(
+                "spelling",
+                f"spelling: {name}",
+                len(alike),
+                words,
+                f"{of.file.name}:{next(iter(column.sample.values()), 0)}",
+            )
         meanings = _codebook(states, of, files)
         for value, (_, kept, first) in states.items():
             meaning = next((one for one in [value, *meanings.get(value, ())] if state_word(one, name)), None)
@@ -139,7 +152,8 @@ def _private(of: Compared, observed: Observed) -> Iterator[Found]:
     for name, column in of.columns.items():
         kind = looks_private(name, column.sample)
         known = sum(hash(folded(value)) in observed.private for value in column.sample)
-        if kind and known < 0.9 * len(column.sample):
+        answers = sum(hash(folded(value)) in observed.answered for value in column.sample)
+        if kind and max(known, answers) < 0.9 * len(column.sample):
             row = next((row for value, row in column.sample.items() if hash(folded(value)) not in observed.private), 0)
             words = f"{name} looks like {kind}, and its values are not in `private`"
             yield Found("private", f"private: {name}", column.kept, words, f"{of.file.name}:{row}")
@@ -151,12 +165,12 @@ def _unread(of: Compared, named: set[str]) -> Iterator[Found]:
         name for name in of.file.columns if name not in used and name != SOURCE and name in {*map(_top, of.columns)}
     ]
     if names:
-        words = f"{len(names)} columns of {of.file.name} are not read: {listed(names)}"
+        words = f"{of.file.name} has columns that are not read: {listed(names)}"
         yield Found("unread", f"unread: {listed(names)}", len(names), words)
 
 
 def _top(name: str) -> str:
-    return name.partition(".")[0]
+    return name.partition(".")[0].removesuffix("[]")
 
 
 def _notes(of: Compared) -> Iterator[Found]:
@@ -178,10 +192,15 @@ def _left_out(of: Compared, seen: Seen) -> Iterator[Found]:
 
 def _unread_files(seen: Seen, named: set[str]) -> Iterator[Found]:
     folder = seen.root / RAW
+    samples = folder / "sample.sha256"  # what a stamped repo starts with, and stays beside one's own files
+    made_up = samples.read_text(encoding="utf-8", errors="replace") if samples.is_file() else ""
     for path in sorted(folder.glob("*")) if folder.is_dir() else []:
         name = path.relative_to(seen.root).as_posix()
-        data = path.is_file() and path.suffix not in (".md", ".dvc", ".txt") and not path.name.startswith(".")
-        if data and name not in seen.files and not any(path.name in text for text in named):
+        if (
+            path.suffix in ENDINGS
+            and name not in seen.files
+            and not any(path.name in text for text in {*named, made_up})
+        ):
             yield Found("unread", f"unread: {name}", 1, f"{name} is not read")
 
 
@@ -222,8 +241,13 @@ def _answers(observed: Observed, kind: str | None) -> Iterator[Found]:
         name, values = path or "the answer", answer.values or Counter()
         first = next(iter(answer.sources.values()))
         few = 1 < len(values) <= 0.5 * answer.count
-        whole = not path and answer.values is None
-        if answer.count >= FEW and answer.in_prompt >= (0.2 if whole else 0.9) * answer.count and (few or whole):
+        whole = not path and answer.values is None  # fields of a target are read out of the prompt
+        if (
+            answer.count >= FEW
+            and answer.in_prompt >= (0.2 if whole else 0.9) * answer.count
+            and not path
+            and (few or whole)
+        ):
             words = f"{name} stands in the prompt of {answer.in_prompt:,} of {answer.count:,} records"
             yield Found("answer_in_prompt", f"{name} in the prompt", answer.in_prompt, words, first)
         if len(values) == 1 and answer.count >= max(FEW, 0.9 * observed.count):
@@ -240,22 +264,28 @@ def _answers(observed: Observed, kind: str | None) -> Iterator[Found]:
             yield Found("labels", "many labels", len(values), words, first)
         if not path and kind != "text" and (private := looks_private("", values)):
             yield Found("answer_private", f"{name} private", len(values), f"{name} looks like {private}", first)
-        if few:
-            yield from _spellings(name, values, answer.sources)
+        if few and len(values) <= max(12, 2 * answer.count**0.5):  # as labels recur, and names don't
+            yield from _spellings(path, values, answer.sources)
 
 
-def _spellings(name: str, values: Counter[str], sources: dict[str, str]) -> Iterator[Found]:
-    by_folded: dict[str, str] = {}
+def _spellings(path: str, values: Counter[str], sources: dict[str, str]) -> Iterator[Found]:
+    common: dict[str, str] = {}
+    pairs: list[tuple[str, str]] = []
     for text, count in values.most_common():
-        near = by_folded.get(folded(text))
-        if near is None and len(text) > 4 and count * 10 <= values.most_common(1)[0][1]:
-            common = [one for one in by_folded.values() if values[one] >= 10 * count]
-            near = next(iter(difflib.get_close_matches(text, common, n=1, cutoff=0.85)), None)
+        near = common.get(folded(text))
+        if near is None and len(text) > 4:
+            frequent = [one for one in common.values() if values[one] >= 10 * count]
+            near = next(iter(difflib.get_close_matches(text, frequent, n=1, cutoff=0.85)), None)
         if near is None:
-            by_folded[folded(text)] = text
-            continue
-        words = f"{name} has two spellings that may be one label, '{near}' and '{text}' ({count:,} records)"
-        yield Found("spelling", f"{near} and {text}", count, words, sources[text])
+            common[folded(text)] = text
+        else:
+            pairs.append((near, text))
+    if pairs:
+        shown = "" if path else f", as '{pairs[0][0]}' and '{pairs[0][1]}'"  # a label; a field may be private
+        words = (
+            f"{path or 'the answer'} has {len(pairs)} values that may be another spelling of a more frequent one{shown}"
+        )
+        yield Found("spelling", f"spelling: {path or 'answer'}", len(pairs), words, sources[pairs[0][1]])
 
 
 def _texts(observed: Observed) -> Iterator[Found]:

@@ -88,14 +88,14 @@ class Column:
 
 
 def scalars_of(row: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """(column, value) of a row, `above.below` inside objects; each item of a list by itself, nothing of a list of objects."""
+    """(column, value) of a row: `above.below` inside objects, `name[]` for each item of a list, nothing of a list of objects."""
     for name, value in row.items():
         if isinstance(value, dict):
             yield from scalars_of(value, f"{above}{name}.")
             continue
         for one in value if isinstance(value, list) else [value]:
             if one is not None and not isinstance(one, dict | list) and str(one).strip():
-                yield above + name, one
+                yield above + name + "[]" * isinstance(value, list), one
 
 
 def words_of(name: str) -> list[str]:

@@ -57,12 +57,13 @@ class Observed:
     torn: list[str] = field(default_factory=list)  # sources of records whose group is in another part
     kept: dict[str, set[int]] = field(default_factory=dict)  # rows by file
     answers: dict[str, Answer] = field(default_factory=dict)
-    objects: int = 0
+    answered: set[int] = field(default_factory=set)  # hashes of values
     broken: dict[str, list[str]] = field(default_factory=dict)  # sources by sign
     prompts: Counter[int] = field(default_factory=Counter)
     offered: Counter[str] = field(default_factory=Counter)
     called: Counter[str] = field(default_factory=Counter)
     unoffered: list[str] = field(default_factory=list)  # sources of records that call what they don't offer
+    tags: set[str] = field(default_factory=set)
     private: set[int] = field(default_factory=set)  # hashes of values
     private_values: dict[str, list[str]] = field(default_factory=dict)  # some of each kind
     sample: list[tuple[str, str, str]] = field(default_factory=list)  # source, prompt, target
@@ -87,15 +88,19 @@ class Observed:
         calls = [one for one in target if isinstance(one, dict) and "name" in one] if isinstance(target, list) else []
         calls += [target] if isinstance(target, dict) and target.keys() == {"name", "arguments"} else []
         offered = {tool["function"]["name"] for tool in record.tools or () if "function" in tool}
+        offered |= {
+            name for call in calls if (name := str(call["name"])).casefold() in prompt
+        }  # tools listed in the text
         self.offered.update(offered)
         self.called.update(str(call["name"]) for call in calls)
         if calls and not {str(call["name"]) for call in calls} <= offered:
             self.unoffered.append(source)
         if not calls:
-            self.objects += isinstance(target, dict)
             for path, values in leaves(target).items():
                 for value in values:
+                    self.answered.add(hash(folded(str(value))))
                     self.answers.setdefault(path, Answer()).add(value, prompt, source)
+        self.tags.update(record.tags)
         for kind, texts in record.private.items():
             self.private.update(hash(folded(text)) for text in texts)
             some = self.private_values.setdefault(kind, [])

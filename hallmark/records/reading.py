@@ -136,7 +136,9 @@ def files_at(path: str | Path, root: Path, endings: Iterable[str] = ()) -> list[
     if pattern:
         found = sorted(one for one in root.glob(str(path)) if one.is_file() and not _hidden(one))
     elif folder.is_dir():
-        found = sorted(one for one in folder.iterdir() if one.suffix in endings and one.is_file() and not _hidden(one))
+        found = [
+            one for one in sorted(folder.iterdir()) if one.suffix in endings and one.is_file() and not _hidden(one)
+        ]
     else:
         check_regular(folder, f"put the file there, or name another one; {RAW} has {_listing(root)}")
         found = [folder]
@@ -160,7 +162,7 @@ def _hidden(path: Path) -> bool:
 
 def _listing(root: Path) -> str:
     folder = root / RAW
-    return listed(sorted(one.name for one in folder.iterdir()) if folder.is_dir() else []) or "no files"
+    return listed([one.name for one in sorted(folder.iterdir())] if folder.is_dir() else []) or "no files"
 
 
 def skip(row: Mapping[str, Any], reason: str) -> None:

@@ -43,4 +43,3 @@ def _problem(target: Any, task: Task) -> str | None:
         return task.parse(task.render(target)).problem
     except (ValueError, TypeError, RecursionError):
         return "expected JSON"
-
