@@ -66,8 +66,7 @@ class Lengths:
 def lengths(params: Params, base: Path) -> Lengths:
     """Count the tokens of the split, or of what `stages/records.py` makes before there is one, by the tokenizer in `base` if it has one.
 
-    Raises HallmarkError for a bad record, as the stages do.
-    """
+    Raises HallmarkError for a bad record, as the stages do."""
     count, _, whose = counter(params.task, base)
     if all(file.exists() for file in (TRAIN, VALIDATION, HOLDOUT)):
         parts = [read_records(file).rows(named=True) for file in (TRAIN, VALIDATION, HOLDOUT)]
@@ -156,9 +155,6 @@ def tokens_of(text: str) -> float:
 def record_of(record: Record, task: Task, markup: Markup) -> dict[str, Any]:
     """The record as it would be written if nothing in it were masked."""
     request = request_of(record, task.system_prompt, markup)
-    return {
-        "id": record.id,
-        "prompt": [spoken(message) for message in request.messages],
-        "completion": [{"role": "assistant", "content": task.render(record.target)}],
-        "tools": None if request.tools is None else compact_json(request.tools),
-    }
+    prompt, tools = [*map(spoken, request.messages)], request.tools and compact_json(request.tools)
+    answer = [{"role": "assistant", "content": task.render(record.target)}]
+    return {"id": record.id, "prompt": prompt, "completion": answer, "tools": tools}
