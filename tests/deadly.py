@@ -30,7 +30,6 @@ def double(chunk: list[tuple[int, dict[int, int], Path]]) -> int:
 
 def record_or_die(chunk: Any) -> Any:
     """A masker that two of the rows end."""
-    from hallmark.mask import two_runs
+    from hallmark.data import passes
 
-    deadly = any(int(record.source.rpartition(":")[2]) in DEADLY for record, _ in chunk)
-    return os.kill(os.getpid(), 9) if deadly else two_runs.rows_of(chunk)
+    return os.kill(os.getpid(), 9) if any(row.number in DEADLY for row, _ in chunk) else passes.record_chunk(chunk)
