@@ -36,7 +36,7 @@ SIZE = "0.5 GB" if sys.platform == "darwin" else "3.2 GB with torch for CUDA (RE
 SESSIONS = {
     "hallmark.commands": {
         "setup": "Make `.venv` with what `repro` and the stages need, and the schema for editors.",
-        "propose": "Read your data and propose params: `-- FILE`; `-- FILE --write` asks, writes params.yaml, and splits.",
+        "propose": "Draft stages/records.py from a file: `-- data/raw/FILE` asks, writes, shows; without FILE: only shows.",
         "repro": "Run the pipeline, except stages without changes. Options go to `dvc repro`.",
         "params": "Print all params with value, default and effect: `-- sft` a block, `-- --changed` no defaults.",
         "plan": "Say whether the run fits, how long it takes and what it costs; `-- --help` lists the options.",
@@ -60,7 +60,7 @@ SESSIONS = {
         "serve": "Answer callers with the OpenAI chat API, through the gateway, until Ctrl-C; `-- --help`: options.",
         "batch": "Answer a file of requests offline: `-- requests.jsonl`; `-- --help`: options.",
         "canary": "Say from live traffic whether the canary may go to prod, or must be rolled back; `-- --act` acts on it.",
-        "collect": "Turn feedback into raw records and a review queue; `-- --from FILE`: from another system's log.",
+        "collect": "Turn feedback into records and a review queue; `-- --dry` only says what it would add.",
         "join": "Serve several releases from one vLLM, each by its name: `-- models/release ../other/models/release`.",
         "release": "Register a version, if the gate passed: `-- OUT [--sign KEY]` writes it too; `-- --dry` checks.",
         "promote": "Put a version into a stage: `-- v1.2.0 canary`, or `prod`; `-- --stop canary` ends it.",

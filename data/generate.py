@@ -563,14 +563,14 @@ def make() -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, A
     families: dict[int, list[dict[str, Any]]] = {}
     for number, ticket in enumerate(tickets, 1):
         contact = dict(zip(CONTACT, ticket.contact, strict=True))
-        texts = {column: unmark(mark(CONTACT[column], value)) for column, value in contact.items() if value}
-        texts |= {"subject": unmark(ticket.subject), "body": unmark(ticket.body)}
-        for column, (_, found) in texts.items():
-            for kind, start, end in found:
-                if kind.isupper():
-                    spans.append({"id": f"T-{number:05d}", "field": column, "start": start, "end": end, "kind": kind})
+        subject, body = unmark(ticket.subject)[0], unmark(ticket.body)[0]
+        joined, found = unmark(f"{ticket.subject}\n{ticket.body}")  # as stages/records.py joins them
+        cut = len(joined) - len(joined.lstrip())
+        for kind, start, end in found:
+            if kind.isupper():
+                spans.append({"id": f"T-{number:05d}", "start": start - cut, "end": end - cut, "kind": kind})
         row: dict[str, Any] = {"id": f"T-{number:05d}", "customer": ticket.customer.code, **contact}
-        row |= {"received": ticket.received.isoformat(), "subject": texts["subject"][0], "body": texts["body"][0]}
+        row |= {"received": ticket.received.isoformat(), "subject": subject, "body": body}
         rows.append(row | {"target": ticket.target(), "tags": sorted(ticket.tags)})
         if ticket.family >= 0:
             families.setdefault(ticket.family, []).append(rows[-1])
@@ -593,7 +593,6 @@ def summary(rows: list[dict[str, Any]], spans: list[dict[str, Any]], duplicates:
         "null": Counter(key for answer in answers for key, value in answer.items() if value is None),
         "tags": Counter(tag for row in rows for tag in row["tags"]),
         "private": Counter(span["kind"] for span in spans),
-        "in column": Counter(span["field"] for span in spans),
         "clusters": Counter({line["cluster"]: line["kind"] for line in duplicates}.values()),
     }
     sizes = customers.most_common()

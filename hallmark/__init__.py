@@ -1,9 +1,9 @@
 """The library that the stages call, in rooms: each imports only those before it in this list.
 
-base: files, hashes, errors, the machine. task: what an answer is. mask: texts with private values to texts without.
-data: rows to records to parts. model: base to adapter. serve: adapter to server. answer: records to predictions.
-judge: predictions to a verdict. release: a verdict to what ships. page: results to what a person looks at. params: the
-settings that the rooms declare, put together. plan: params to minutes and GiB. propose: a file to proposed params.
+base: files, hashes, errors, the machine. task: what an answer is. records: raw files to records. mask: texts with private
+values to texts without. corpus: records to parts. model: base to adapter. serve: adapter to server. answer: records to
+predictions. judge: predictions to a verdict. release: a verdict to what ships. page: results to what a person looks at. params: the
+settings that the rooms declare, put together. plan: params to minutes and GiB. draft: a file to a recipe.
 commands: what a person runs. service: what happens after the gate; nothing else imports it.
 """
 

@@ -45,7 +45,7 @@ def run(params: Params) -> None:
         revision = fetch(base, folder)
         with shown_as(folder, base.path if isinstance(base, FolderBase) else base.name):
             check(folder)
-            settle(folder, base.chat_template_kwargs, params.task, params.data.tools)
+            settle(folder, base.chat_template_kwargs, params.task)
             found = describe(folder)
     origin = {"source": base.source, "name": base.name, "revision": revision, "licence": base.licence}
     write_json(REPORTS / "base.json", origin | found)
@@ -73,12 +73,11 @@ def check(folder: Path) -> None:
     check_tokenizer(load_tokenizer(folder), folder, model)
 
 
-def settle(folder: Path, variables: dict[str, Any], task: Task, tools: str | None) -> None:
+def settle(folder: Path, variables: dict[str, Any], task: Task) -> None:
     """Fix the chat template's variables and how it shows tools, check it, and make generation stop at the token that ends
-    an answer. `tools`: the column of the records' tools.
-    """
+    an answer."""
     tokenizer = load_tokenizer(folder)
-    settle_template(tokenizer, folder, variables, task, tools)
+    settle_template(tokenizer, folder, variables, task)
     check_template(tokenizer)
     check_dates(tokenizer)
     tool_form(task, tokenizer)  # refuses a template that can't show the tools or write the calls of the task

@@ -4,7 +4,7 @@ It reads the holdout, the models, and the evaluated answers of the tuned one; it
 is sent the same prompts at each load of `benchmark.concurrency` and `benchmark.rates`.
 
 Everything that ships, the server included, also answers a sample of the holdout, to see whether it answers as evaluated. And
-the raw rows of the holdout are asked as callers ask, to see what they get: only counts of that are written.
+the records of the holdout are asked as callers ask, to see what they get: only counts of that are written.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from hallmark.base.compute import set_up
 from hallmark.base.files import ADAPTER, HOLDOUT, REPORTS, write_json
 from hallmark.base.machine import stamp
 from hallmark.base.records import read_records
-from hallmark.data.callers import Sent, lacking, sent
+from hallmark.mask.callers import Sent, lacking, sent
 from hallmark.params.loader import Params, run_with_params
 from hallmark.serve.bench import (
     KEY_VARIABLE,
@@ -95,10 +95,10 @@ def callers_of(params: Params, records: Sequence[dict[str, Any]]) -> list[Sent] 
     """The records as their callers send them, raw text in memory only; or why there are none, or None if none are wanted."""
     if not (params.serve.mask and params.benchmark.parity.records):
         return None
-    if reason := lacking(params.data):
+    if reason := lacking():
         return Live(reason)
     set_up(params.compute, params.seed)
-    return sent(records, params.data, params.mask, params.task)
+    return sent(records, params)
 
 
 @contextmanager

@@ -31,11 +31,11 @@ from hallmark.base.files import (
 from hallmark.base.loaded_code import library
 from hallmark.base.measured import measured
 from hallmark.base.reports import Report
-from hallmark.data.leftover import check_written, proves
 from hallmark.judge.cascade import CascadeReport, shipped
 from hallmark.judge.reported import DPO
 from hallmark.judge.results import read_results
 from hallmark.judge.verdict import Verdict
+from hallmark.mask.leftover import check_written, proves
 from hallmark.mask.second_check import in_words
 from hallmark.params.loader import Params, load_params, resolved
 from hallmark.release import lineage
@@ -43,7 +43,7 @@ from hallmark.release.licence import licence_text
 from hallmark.release.model_card import model_card, unfilled
 from hallmark.release.private_data import private_data
 from hallmark.release.sbom import sbom
-from hallmark.release.usage import BASED, ends
+from hallmark.release.usage import BASED, ends, given
 
 log = logging.getLogger("certify")
 
@@ -95,7 +95,6 @@ def run(params: Params, params_file: Path = Path("params.yaml")) -> None:
         inputs = sorted({*lineage.files_behind(stages, KEPT), *fixed})
         dependencies = prov.materials(
             inputs,
-            data=params.data.path,
             schema=params.task.schema_file,
             base=base,
             state=prov.git_state([*lineage.sources_of(stages), *map(str, fixed), "dvc.yaml", str(params_file)]),
@@ -112,6 +111,7 @@ def run(params: Params, params_file: Path = Path("params.yaml")) -> None:
                 "dpo": dpo,
                 "cascade": cascade,
                 "ends": ends(),
+                "given": given(),
                 "installed": environment["installed"],
                 "rows": {
                     Path(entry["name"]).stem: entry["annotations"]["rows"]

@@ -2,13 +2,10 @@
 
 Of records with the same text and target one stays; `dedupe.conflicts` says which stay of those with the same text and
 different targets. A near duplicate goes if a record that stays has its target.
-
-`python -m stages.dedupe --thresholds` prints what each threshold would find among the masked records, with examples.
 """
 
 from __future__ import annotations
 
-import argparse
 import logging
 from collections import Counter
 from collections.abc import Iterator
@@ -19,14 +16,12 @@ from hallmark.base.errors import HallmarkError, run_stage
 from hallmark.base.files import DEDUPED, MASKED, REPORTS, atomic, json_bytes
 from hallmark.base.key import namer
 from hallmark.base.measured import measured
-from hallmark.base.printing import counted, show
+from hallmark.base.printing import counted
 from hallmark.base.records import MADE, check_filled, scan_records
-from hallmark.data.duplicate_lines import at_thresholds
-from hallmark.data.duplicates import Clusters, answers_of, resolve
-from hallmark.data.gold_clusters import compare_with_gold
-from hallmark.data.near import compared, text_of
-from hallmark.data.placeholders import kinds_in, only_placeholders, surplus
-from hallmark.data.texts import Texts, in_order, read_some, row_groups, write_frames
+from hallmark.corpus.duplicates import Clusters, answers_of, kinds_in, resolve, surplus
+from hallmark.corpus.gold_clusters import compare_with_gold
+from hallmark.corpus.records import read_some, row_groups, write_sorted
+from hallmark.corpus.texts import Texts, compared, only_placeholders, text_of
 from hallmark.params.loader import Params, load_params
 
 if TYPE_CHECKING:
@@ -51,8 +46,8 @@ def run(params: Params) -> None:
                 rows.select("id", clusters.cluster, cause=causes),
                 empty.select("id", cluster="id", cause=pl.when(gone).then(pl.lit("only_placeholders", causes.dtype))),
             ]
-        ).sort("id")
-        kept = labelled.filter(pl.col("cause").is_null()).drop("cause")
+        )
+        kept = labelled.filter(pl.col("cause").is_null()).drop("cause").sort("id")
         counts = Counter(labelled["cause"].drop_nulls())
         report: dict[str, Any] = {
             "rows": {"in": len(labelled), "out": len(kept)},
@@ -70,8 +65,9 @@ def run(params: Params) -> None:
         if settings.gold:
             report["gold"] = compare_with_gold(Path(settings.gold), labelled, namer(params.data))
         del rows, texts, clusters, causes, labelled
-        with atomic(REPORTS / "dedupe.json") as written, atomic(DEDUPED) as records:
-            write_frames(records, in_order(MASKED, row_groups(MASKED), kept))
+        stay = scan_records(MASKED).filter(pl.col("id").is_in(kept["id"].implode())).collect()
+        with atomic(REPORTS / "dedupe.json") as written, atomic(DEDUPED) as file:
+            write_sorted(file, stay, kept["cluster"])
             written.write_bytes(json_bytes(report))
         measure["rows"] = report["rows"]["in"]
     if len(empty):
@@ -89,16 +85,18 @@ def read(params: Params) -> tuple[pl.DataFrame, Texts, pl.DataFrame, dict[str, i
 
     parts = params.dedupe.over.split("_and_")
     columns = {
-        "text": compared(params.data.context, *parts),
+        "text": compared(params.task.system_prompt, *parts),
         "target": text_of("completion"),
         "hollow": only_placeholders(text_of(*parts)),
     }
-    known: list[pl.DataFrame] = []
-    hollow: list[pl.DataFrame] = []  # with their groups, which no others need
+    known = [pl.DataFrame(schema={"id": pl.String, "hollow": pl.Boolean})]
+    hollow = []  # with their groups, which no others need
     kinds: Counter[str] = Counter()
 
     def batches() -> Iterator[pl.Series]:
-        for batch in read_some(MASKED, (part.select("id", "group", "tools", **columns) for part in row_groups(MASKED))):
+        for batch in read_some(
+            row_groups(MASKED), "id", "group", "tools", *(kind.alias(name) for name, kind in columns.items())
+        ):
             check_filled(batch.drop("tools", "id"), MASKED)
             known.append(batch.select("id", "hollow", **answers_of(batch["tools"], batch["target"])))
             empty = batch.filter("hollow")
@@ -107,7 +105,7 @@ def read(params: Params) -> tuple[pl.DataFrame, Texts, pl.DataFrame, dict[str, i
             yield batch.filter(~pl.col("hollow"))["text"]
 
     texts, text = Texts.kept(batches())
-    rows = pl.concat(known) if known else pl.DataFrame(schema={"id": pl.String, "hollow": pl.Boolean})
+    rows = pl.concat(known, how="diagonal")
     known.clear()
     number = np.zeros(len(rows), np.int32)
     number[~rows["hollow"].to_numpy()] = text
@@ -123,20 +121,5 @@ def read(params: Params) -> tuple[pl.DataFrame, Texts, pl.DataFrame, dict[str, i
     return rows, texts, empty, dict(sorted(kinds.items(), key=lambda item: (-item[1], item[0])))
 
 
-def thresholds(params: Params) -> None:
-    """Print what each of some thresholds would find among the masked records, with the least similar pairs as examples."""
-    rows, texts, *_ = read(params)
-    show(at_thresholds(rows, texts, params.dedupe))
-
-
-def main(arguments: argparse.Namespace) -> None:
-    """Command line: `--thresholds` prints; without it the stage runs."""
-    (thresholds if arguments.thresholds else run)(load_params(arguments.params))
-
-
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m stages.dedupe", description=__doc__)
-    parser.add_argument(
-        "--thresholds", action="store_true", help="print what each threshold would find, with examples; write nothing"
-    )
-    run_stage("dedupe", __doc__, main, parser)
+    run_stage("dedupe", __doc__, lambda arguments: run(load_params(arguments.params)))

@@ -71,13 +71,12 @@ def run(params: Params) -> None:
     base, against = comparison.against.base, baseline(params.gate.margins_against, "margins_against", comparison)
     slices = [
         (label, [row for row in base.slices if row.by == by])
-        for by, label in (("group", params.data.group), ("tag", "tag"), ("length", "input length"))
+        for by, label in (("group", "group"), ("tag", "tag"), ("length", "input length"))
     ]
     benchmark, curve, dpo = results.benchmark, read_curve(REPORTS / "sft_curve.csv"), Report("dpo").as_(DPO)
     shown: dict[str, Any] = {
         # The head: score, decision and verdict; then examples. Where it all comes from is at the foot.
         "title": params.base.name,
-        "group": params.data.group,
         "titles": titles,
         "gate": results.verdict,
         "verdicts": VERDICTS,

@@ -17,7 +17,7 @@ from hypothesis import is_hypothesis_test, settings
 
 from hallmark.base.compute import THREAD_VARIABLES
 from hallmark.base.errors import TRACEBACK_VARIABLE
-from tests.workspace import git_commit, git_init, make_tiny_workspace, repro_here, stage
+from tests.workspace import add_to_recipe, git_commit, git_init, make_tiny_workspace, repro_here, stage
 
 # Before anything imports torch or NumPy, as a stage does it for the tiny workspace's `compute.threads: 1`.
 os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
@@ -46,10 +46,10 @@ def add_worse_answers(raw: Path) -> None:
 
 # The modules that take longest. pytest-xdist deals modules out in this order, so that none of them is left to the end.
 SLOW = (
-    "test_rebuild", "test_pipeline", "test_registry", "test_ray", "test_propose", "test_live_masking", "test_collect",
+    "test_rebuild", "test_pipeline", "test_registry", "test_ray", "test_draft", "test_live_masking", "test_collect",
     "test_deployments", "test_mask", "test_checkpoint", "test_gate", "test_benchmark", "test_canary", "test_tune",
     "test_certify", "test_report", "test_otlp", "test_ask", "test_fetch", "test_places", "test_batch", "test_verify",
-    "test_several", "test_split", "test_model_card", "test_update", "test_rehearsal", "test_bad_input", "test_server",
+    "test_several", "test_split", "test_model_card", "test_update", "test_bad_input", "test_server",
     "test_template", "test_keep", "test_stale", "test_planted",
 )  # fmt: skip
 
@@ -92,7 +92,8 @@ def tiny_start(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make_tiny_start(folder: Path) -> None:
     overrides = {"sft.max_length": 8192, "sft.lora.dropout": 0.1, "sft.gradient_accumulation_steps": 2}
     overrides |= {"benchmark.models": ["tuned"], "benchmark.parity.artefacts": ["adapter", "server"]}
-    make_tiny_workspace(folder, overrides | {"data.rejected": "worse", "mask.workers": 1}, rows=200)
+    make_tiny_workspace(folder, overrides | {"mask.workers": 1}, rows=200)
+    add_to_recipe(folder, 'rejected=row.get("worse")')
     add_worse_answers(folder / "data/raw/tickets.jsonl")
     git_init(folder)
 

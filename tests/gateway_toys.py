@@ -186,7 +186,6 @@ def served_folder(place: Path, url: str, **changes: Any) -> Path:
         "serve.check_schema": False,
         "data.pseudonyms": "none",
         "data.key": None,
-        "mask.identity_columns": {},
         "certify.name": "tickets",
     }
     change_params(place, fixed | changes)

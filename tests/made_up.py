@@ -11,7 +11,7 @@ from typing import Any
 from hallmark.base.files import write_json, write_text
 from hallmark.base.holdout import HoldoutLock
 from hallmark.base.reading import read_json
-from hallmark.data.grouping import digest
+from hallmark.corpus.draw import digest
 from hallmark.params.loader import Params
 from hallmark.task.predictions import Prediction, predictions_of
 from hallmark.task.values import FieldResult

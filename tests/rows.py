@@ -18,10 +18,8 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.files import MASKED
 from hallmark.base.key import source_digest
 from hallmark.base.records import schema, write_records
-from hallmark.data.missing import Missing
-from hallmark.data.raw import Raw, raw_rows
-from hallmark.data.recording import masked_schema
 from hallmark.mask.params import Mask
+from hallmark.mask.rows import masked_schema
 from hallmark.params.loader import Params, load_params
 from hallmark.task.params import Task as TaskParams
 from hallmark.task.task import Task
@@ -86,16 +84,6 @@ def mask_with(**changes: Any) -> Mask:
     """The repository's params for masking by rules alone, which allow no words, with changes."""
     rules = {"ner": {"engine": "none", "model": None}, "allow": []}
     return Mask.model_validate(shipped().mask.model_dump() | rules | changes)
-
-
-def checked_rows(
-    file: Path, left_out: Missing | None = None, task: dict[str, Any] | None = None, **data: Any
-) -> Iterator[Raw]:
-    """The checked rows of a file, in a repository without identity columns, for a task of free text or with these changes."""
-    params = params_with()
-    given = params.data.model_copy(update={"path": str(file), "tags": None} | data)
-    mask = params.mask.model_copy(update={"identity_columns": {}})
-    return raw_rows(given, mask, Task(params.task.model_copy(update=task or {})), left_out)
 
 
 def write_lines(file: Path, rows: Iterable[Any]) -> Path:

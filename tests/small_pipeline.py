@@ -48,7 +48,8 @@ elif stage == "quantize":
     (folder / "config.json").write_bytes(Path("models/base/config.json").read_bytes())
 elif stage == "split":
     import polars
-    rows = [json.loads(line) for line in Path("data/raw/tickets.jsonl").read_text().splitlines()]
+    none = {"context": None, "tools": None}
+    rows = [json.loads(line) | none for line in Path("data/raw/tickets.jsonl").read_text().splitlines()]
     Path("data/split").mkdir(parents=True, exist_ok=True)
     for name, part in (("train", rows[:5]), ("validation", rows[5:7]), ("calibration", rows[7:8]), ("holdout", rows[8:]), ("online", [])):
         polars.DataFrame(part).write_parquet(f"data/split/{name}.parquet")
@@ -121,7 +122,7 @@ artifacts: {model: {path: models/release, type: model}}
 stages:
   base: {cmd: python make.py base, params: [base], deps: [make.py], outs: [models/base: {persist: true, push: false}],
     metrics: [reports/base.json: {cache: false, persist: true}]}
-  split: {cmd: python make.py split, params: [data], deps: [make.py, data/raw/tickets.jsonl],
+  split: {cmd: python make.py split, params: [data], deps: [make.py, data/raw],
     outs: [data/split: {persist: true}]}
   quantize: {cmd: python make.py quantize, params: [sft.method], deps: [make.py, models/base],
     outs: [models/quantized: {persist: true}]}
@@ -238,6 +239,5 @@ def write(repo: Path) -> None:
     (repo / "requirements.lock").write_text("pytest==1.0\nnot-there-at-all==1.0\n")
     yaml = YAML()
     params = resolved(ROOT / "params.yaml")
-    params["data"]["path"] = "data/raw/tickets.jsonl"
     params["certify"] |= {"name": "tickets", "private_data": "error"}
     yaml.dump(params, repo / "params.yaml")

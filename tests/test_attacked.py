@@ -11,22 +11,18 @@ import pytest
 
 from hallmark.base import errors, files
 from hallmark.base.errors import HallmarkError
-from hallmark.base.rows import read_rows
-from hallmark.commands import propose
-from hallmark.data.gold import gold_spans
-from hallmark.data.gold_clusters import compare_with_gold
-from tests.rows import checked_rows, mask_with, refused, shipped, write_lines
-from tests.workspace import ROOT
+from hallmark.corpus.gold_clusters import compare_with_gold
+from hallmark.mask.gold import gold_spans
+from tests.rows import mask_with, refused, write_lines
 
-SPAN = {"id": "r1", "field": "text", "start": 0, "end": 3, "kind": "PERSON"}
-DATA = shipped().data.model_copy(update={"id": "id", "group": "id", "input": "text"})
+SPAN = {"id": "r1", "start": 0, "end": 3, "kind": "PERSON"}
 
 
 @pytest.mark.parametrize("change", [{}, {"start": "0"}, {"end": True}, {"start": -1}, {"end": 0}, {"id": []}])
 def test_a_gold_span_is_taken_once_and_as_written_or_not_at_all(tmp_path: Path, change: dict[str, Any]) -> None:
     path = write_lines(tmp_path / "gold.jsonl", [SPAN, SPAN | change])
     with refused(file=path, row=2):
-        gold_spans(path, DATA)
+        gold_spans(path, mask_with())
 
 
 def test_a_record_is_in_one_gold_cluster_and_gold_has_rows(tmp_path: Path) -> None:
@@ -37,33 +33,9 @@ def test_a_record_is_in_one_gold_cluster_and_gold_has_rows(tmp_path: Path) -> No
         compare_with_gold(path, rows)
     assert "secret" not in str(caught.value)
     write_lines(path, [])
-    for read in (lambda: compare_with_gold(path, rows), lambda: gold_spans(path, DATA)):
+    for read in (lambda: compare_with_gold(path, rows), lambda: gold_spans(path, mask_with())):
         with pytest.raises(HallmarkError, match="has no rows"):
             read()
-
-
-def test_a_date_out_of_range_is_one_error(tmp_path: Path) -> None:
-    path = tmp_path / "x.parquet"
-    pl.DataFrame({"day": [2**31 - 1]}, schema={"day": pl.Int32}).cast(pl.Date).write_parquet(path)
-    with pytest.raises(HallmarkError, match="out of range"):
-        list(read_rows(path))
-
-
-@pytest.mark.parametrize(
-    ("column", "value"),
-    [
-        *(("tags", [tag]) for tag in ("  ", " a", "e\u0301")),
-        *(("tools", tools) for tools in (["x"], [{"function": {"name": 5}}], [{"name": " "}])),
-        *(("text", text) for text in ("\xad\xad", "\u3164", "\x01")),
-        ("tools", '[{"name": "f", "description": "\\ud800"}]'),  # an escape brings in half a character
-    ],
-)
-def test_what_looks_like_a_value_and_is_none(tmp_path: Path, column: str, value: Any) -> None:
-    row = {"id": "1", "text": "a", "target": "b", "tags": None, "tools": None}
-    path = write_lines(tmp_path / "x.jsonl", [row, row | {"id": "2", column: value}])
-    columns = {"id": "id", "group": "id", "input": "text", "target": "target", "tags": "tags", "tools": "tools"}
-    with refused(file=path, row=2, field=column):
-        list(checked_rows(path, **columns))
 
 
 @pytest.mark.parametrize("word", [" ", "\u200b"])
@@ -76,12 +48,6 @@ def test_a_folder_where_a_file_goes(tmp_path: Path) -> None:
     (tmp_path / "x.json").mkdir()
     with pytest.raises(HallmarkError, match="a folder where a file"):
         files.write_text(tmp_path / "x.json", "")
-
-
-def test_a_proposal_that_cant_be_written_changes_nothing(tmp_path: Path) -> None:
-    path = write_lines(tmp_path / "x.jsonl", [{"text": "a b", "target": "x", "\ud800": 1}] * 3)
-    with pytest.raises(HallmarkError, match="surrogate"):
-        propose.run(path, ROOT / "params.yaml", write=False)
 
 
 def test_a_line_of_the_log_steers_no_terminal_and_may_be_red() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import os
 import re
@@ -12,14 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 
 from hallmark.base import patterns
 from hallmark.base.files import sha256_folder
+from hallmark.records.recipe import RECIPE
 from tests.bench.made import texts as made_texts
 from tests.rows import record, write_lines, write_masked
-from tests.workspace import ROOT, change_params, make_workspace, run, stage
+from tests.workspace import ROOT, change_params, make_workspace, replace_in, run, stage, write_recipe
 
 RAW = "data/raw/tickets.jsonl"
 STAGES = ["mask", "sft", "eval"]  # all load their params in the same way
@@ -70,12 +69,11 @@ def expect(folder: Path, name: str, place: str, word: str, *options: str, **envi
     assert not list(folder.rglob(".*-????????*")), "remains of a half-written file"
 
 
-def change_second(folder: Path, **changes: Any) -> list[dict[str, Any]]:
-    """Change columns of the second row, or leave them out (`...`); returns all rows."""
+def change_second(folder: Path, **changes: Any) -> None:
+    """Change columns of the second row, or leave them out (`...`)."""
     rows = [json.loads(line) for line in (folder / RAW).read_text(encoding="utf-8").splitlines()]
     rows[1] = {key: value for key, value in (rows[1] | changes).items() if value is not ...}
     write_lines(folder / RAW, rows)
-    return rows
 
 
 def appended(line: bytes) -> Break:
@@ -83,18 +81,10 @@ def appended(line: bytes) -> Break:
     return lambda folder: (folder / RAW).write_bytes((folder / RAW).read_bytes() + line)
 
 
-def two_files(folder: Path) -> None:
-    """A folder with two files that share a row."""
+def twice(folder: Path) -> None:
+    """A second file with a row of the first."""
     (folder / "data/raw/more.jsonl").write_text((folder / RAW).read_text(encoding="utf-8").splitlines()[0] + "\n")
-    change_params(folder, {"data.path": "data/raw"})
-
-
-def dates(folder: Path) -> None:
-    """A Parquet file whose targets are dates."""
-    rows = [json.loads(line) for line in (folder / RAW).read_text(encoding="utf-8").splitlines()]
-    frame = pl.DataFrame([{**row, "target": datetime.date(2026, 1, 1)} for row in rows])
-    frame.write_parquet(folder / "data/raw/tickets.parquet")
-    change_params(folder, {"data.path": "data/raw/tickets.parquet"})
+    replace_in(folder / RECIPE, RAW, "data/raw/*.jsonl")
 
 
 def fifo(folder: Path) -> None:
@@ -104,9 +94,9 @@ def fifo(folder: Path) -> None:
 
 
 def linked(folder: Path) -> None:
-    """A folder of raw files with a link to itself."""
-    (folder / "data/raw/more.jsonl").symlink_to(".")
-    change_params(folder, {"data.path": "data/raw"})
+    """Raw data that is a link to a file elsewhere."""
+    (folder / RAW).rename(folder / "elsewhere.jsonl")
+    (folder / RAW).symlink_to(folder / "elsewhere.jsonl")
 
 
 def backtracking(folder: Path) -> None:
@@ -124,38 +114,39 @@ def open_schema(folder: Path) -> None:
     change_second(folder, target={"Rosa Miller": {"a": 1}})
 
 
-# What the second row has, the field of the error, a word of its remedy.
+# What the second row has, the place of the error after the row, a word of its remedy.
 ROWS: dict[str, tuple[dict[str, Any], str, str]] = {
-    "a missing column": ({"body": ...}, "body", "data.input"),
-    "a duplicate id": ({"id": "T-00001"}, "id", "its own id"),
-    "equal keys in a target": ({"target": '{"intent": "other", "intent": "refund"}'}, "target", "keep one of the two"),
-    "nothing but white space": ({"subject": " ", "body": "\n\t\u200b "}, "subject, body", "data.missing"),
-    "a known value that is an object": ({"contact_name": {"first": "Rosa"}}, "contact_name", "lists of texts"),
-    "a text over the limit": ({"subject": "", "body": "word " * 500_000}, "subject, body", "mask.max_chars"),
-    "an id with a zero-width character": ({"id": "T-00001\u200b"}, "id", "plain space"),
-    "a tag with an escape code": ({"tags": "a,b\x1b[2J"}, "tags", "plain space"),
+    "a missing column": ({"body": ...}, "", "it has id, customer"),
+    "a duplicate id": ({"id": "T-00001"}, ", field 'id'", "ids unique"),
+    "nothing but white space": ({"subject": " ", "body": "\n\t\u200b "}, ", field 'prompt'", "skip"),
+    "a known value that is an object": ({"contact_name": {"first": "Rosa"}}, ", field 'private'", "a text"),
+    "a text over the limit": ({"subject": "", "body": "word " * 500_000}, ", field 'prompt'", "cut it"),
+    "an id with a zero-width character": ({"id": "T-00001\u200b"}, ", field 'id'", "remove it"),
+    "a tag with an escape code": ({"tags": ["b\x1b[2J"]}, ", field 'tags'", "tag"),
 }
 FILES: dict[str, tuple[Break, str, str]] = {  # what is broken, the place in the error, a word of its remedy
-    "no file": (lambda folder: (folder / RAW).unlink(), RAW, "data.path"),
-    "a FIFO": (fifo, RAW, "data.path"),
-    "a row that isn't JSON": (appended(b"T-1;a;b\n"), f"{RAW}, row 4", "JSON object per line"),
-    "a link in a folder to the folder": (linked, "data/raw/more.jsonl", "remove it, or put a file"),
-    "a duplicate id in another file": (two_files, f"{RAW}, row 1, field 'id'", "its own id"),
-    "a target that no JSON can hold": (dates, "data/raw/tickets.parquet, row 1, field 'target'", "finite numbers"),
-    "a key that the schema doesn't know": (open_schema, f"{RAW}, row 2, field 'target'", "the schema"),
+    "no file": (lambda folder: (folder / RAW).unlink(), RAW, "put the file there"),
+    "a FIFO": (fifo, RAW, "put the file there"),
+    "a link to a file elsewhere": (linked, RAW, "a copy, not a link"),
+    "a row that isn't JSON": (appended(b"T-1;a;b\n"), f"{RAW}, row 4", "JSON"),
+    "a duplicate id in another file": (twice, f"{RAW}, row 1, field 'id'", "ids unique"),
+    "a key that the schema doesn't know": (open_schema, f"{RAW}, row 2, field 'target'", "schema"),
     "a pattern that backtracks": (backtracking, "params.yaml, field 'mask.patterns.1.regex'", "repetition"),
     "no schema": (lambda folder: (folder / "data/schema.json").unlink(), "data/schema.json", "task.schema"),
+    "no script": (lambda folder: (folder / RECIPE).unlink(), str(RECIPE), "propose"),
+    "a script that raises": (
+        lambda folder: write_recipe(folder, "raise ValueError('Rosa')"),
+        f"{RECIPE}, row 5",
+        "by itself",
+    ),
 }
 
 
 @pytest.mark.parametrize("name", ROWS)
 def test_bad_rows(repo: Path, name: str) -> None:
-    changes, field, word = ROWS[name]
-    rows = change_second(repo, **changes)
-    if "tags" in changes:
-        write_lines(repo / RAW, [{"tags": []} | row for row in rows])
-        change_params(repo, {"data.tags": "tags"})
-    expect(repo, "mask", f"{RAW}, row 2, field '{field}'", word)
+    changes, place, word = ROWS[name]
+    change_second(repo, **changes)
+    expect(repo, "mask", f"{RAW}, row 2{place}", word)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -192,6 +183,7 @@ SMALL = "trap '' XFSZ; ulimit -f 1; python -P -m stages.{name}"  # no file may b
     ("name", "part", "file"),
     [
         ("mask", "data", "data/masked.parquet"),
+        ("dedupe", "data", "data/deduped.parquet"),
         ("split", "data", rf"(data/(holdout\.lock\.json|split/\w+\.parquet)|{TEMPORARY})"),
     ],
 )
@@ -203,11 +195,6 @@ def test_a_full_disk(repo: Path, name: str, part: str, file: str) -> None:
     assert done.returncode == 1, done.stderr
     assert re.search(rf"^{name}: error: {file}: File too large\n  remedy: ", done.stderr, re.M)
     assert (outputs(repo), sha256_folder(repo / part)) == before
-
-
-def test_a_full_folder_of_temporary_files_is_named(repo: Path) -> None:
-    done = run(repo, "bash", "-c", SMALL.format(name="dedupe"), check=False, PYTHONPATH=str(ROOT))
-    assert f"dedupe: error: {tempfile.gettempdir()}: File too large\n  remedy: " in done.stderr
 
 
 @pytest.mark.parametrize("to", ["/dev/zero", "pipe"])

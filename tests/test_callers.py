@@ -13,19 +13,21 @@ from hallmark.answer.parity import Live
 from hallmark.answer.predictions import prediction, readable
 from hallmark.answer.scoring import Scorer
 from hallmark.base.files import HOLDOUT, MASKED
+from hallmark.base.key import read_key
 from hallmark.base.records import schema, write_records
-from hallmark.data import callers
-from hallmark.data.live_record import LiveMasker
-from hallmark.data.raw import raw_rows
-from hallmark.data.recording import Recorder, write_groups
 from hallmark.judge import tables
+from hallmark.mask import callers
+from hallmark.mask.live import LiveMasker
 from hallmark.mask.restoring import Masked
+from hallmark.mask.rows import RowMaker, write_groups
+from hallmark.mask.two_runs import Runs
 from hallmark.params.loader import load_params
 from hallmark.task.task import Task
 from stages import benchmark
 from tests.rows import refused, write_lines
 from tests.workspace import change_params, make_workspace
 
+TICKETS = "data/raw/tickets.jsonl"
 RULES = {"mask.gold": None, "mask.ner": {"engine": "none", "model": None}}
 # `contact_name` alone says that these words are a name, and no live request has that column.
 SAID = [
@@ -53,11 +55,12 @@ ROWS = [
 def write_rows(folder: Path) -> None:
     """These rows as the raw data, and the records that `mask` makes of them as the holdout."""
     params = load_params()
-    write_lines(folder / params.data.path, ROWS)
-    recorder = Recorder(params.data, params.task, params.mask, None, callers.read_key(params.data))
-    recorder.masker.load()
-    raws = list(raw_rows(params.data, params.mask, Task(params.task)))
-    rows, _ = recorder.records([(raw, raw.identity) for raw in raws])
+    write_lines(folder / TICKETS, ROWS)
+    maker = RowMaker(params.data, params.task, params.mask, None, read_key(params.data))
+    maker.masker.load()
+    records = list(Runs(params, Task(params.task)).records())
+    known = [tuple((kind, value) for kind, values in one.private.items() for value in values) for one in records]
+    rows, _ = maker.rows(list(zip(records, known, strict=True)))
     write_groups(MASKED, rows)
     write_records(HOLDOUT, pl.read_parquet(MASKED).select(*schema()))
 
@@ -76,14 +79,14 @@ def records_here():
 
 def test_raw_rows_are_sent_again_and_only_what_the_data_alone_tells_makes_another_prompt(here):
     params, records = load_params(), records_here()
-    sent = callers.sent(records, params.data, params.mask, params.task)
+    sent = callers.sent(records, params)
     alike = [one.asks_as(record) for one, record in zip(sent, records, strict=True)]
     assert alike == [False, *[True] * 4] * 2
     assert "violet plum" in sent[0].masked.messages[1]["content"]
     assert "violet plum" not in records[0]["prompt"][1]["content"]
     assert sent[2].raw["target"] == json.dumps(ROWS[2]["target"], separators=(",", ":"))
     assert "ann@example.org" not in str(records)
-    shuffled = callers.sent(records[::-1], params.data, params.mask, params.task)
+    shuffled = callers.sent(records[::-1], params)
     assert [one.raw for one in shuffled] == [one.raw for one in sent[::-1]]
 
 
@@ -94,7 +97,7 @@ def test_dates_that_move_take_no_key(tmp_path, monkeypatch):
     write_rows(tmp_path)
     params = load_params()
     assert params.data.key is None
-    assert len(callers.sent(records_here(), params.data, params.mask, params.task)) == len(ROWS)
+    assert len(callers.sent(records_here(), params)) == len(ROWS)
 
 
 @pytest.mark.parametrize("change", ["gone", "another text", "another target"])
@@ -107,9 +110,9 @@ def test_rows_that_the_records_were_not_made_of_are_an_error_without_a_word_of_t
         rows[-1] |= {"body": "Mary Jones rang."}
     else:
         rows[-1] |= {"target": rows[-1]["target"] | {"product": "Mary Jones"}}
-    write_lines(Path(params.data.path), rows)
+    write_lines(Path(TICKETS), rows)
     with refused("dvc repro") as error:
-        callers.sent(records, params.data, params.mask, params.task)
+        callers.sent(records, params)
     assert "Mary" not in str(error.value)
 
 
@@ -120,14 +123,14 @@ def test_a_masker_that_fails_names_the_row_and_quotes_nothing(here, monkeypatch)
     monkeypatch.setattr(LiveMasker, "__call__", broken)
     params = load_params()
     with refused(row=1) as error:
-        callers.sent(records_here(), params.data, params.mask, params.task)
+        callers.sent(records_here(), params)
     assert "lid" not in str(error.value)
     assert error.value.__context__ is None
 
 
 def test_what_is_the_same_counts_as_evaluated_and_the_rest_is_asked_and_compared_with_the_raw_target(here):
     params, records = load_params(), records_here()
-    sent = callers.sent(records, params.data, params.mask, params.task)
+    sent = callers.sent(records, params)
     sent[9] = callers.Sent(None, "private_data_left", sent[9].raw)
     scorer = Scorer(Task(params.task))
 
@@ -162,7 +165,7 @@ def test_what_is_the_same_counts_as_evaluated_and_the_rest_is_asked_and_compared
 def test_a_value_that_does_not_come_back_is_a_loss(here):
     """The evaluated answer is right among masked records; what the caller gets is not what he wrote."""
     params, records = load_params(), records_here()
-    sent = callers.sent(records, params.data, params.mask, params.task)
+    sent = callers.sent(records, params)
     other = Masked(messages=sent[2].masked.messages, tools=None, values={"<EMAIL_1>": "bo@example.org"})
     sent[2] = callers.Sent(other, None, sent[2].raw)
     scorer = Scorer(Task(params.task))
@@ -178,9 +181,9 @@ def test_a_value_that_does_not_come_back_is_a_loss(here):
 
 
 def test_the_benchmark_says_where_raw_rows_are_missing_and_asks_nothing_if_no_caller_is_masked(here):
-    Path(load_params().data.path).unlink()
+    Path(TICKETS).unlink()
     asked = benchmark.callers_of(load_params(), records_here())
     assert isinstance(asked, Live)
-    assert "data/raw/" in asked.reason and asked.reason in tables.callers(asked)
+    assert "data/raw" in asked.reason and asked.reason in tables.callers(asked)
     change_params(here, {"serve.mask": False})
     assert benchmark.callers_of(load_params(), records_here()) is None

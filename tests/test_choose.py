@@ -52,7 +52,7 @@ for file in Path("made").rglob("*.json"):
 REPORTS = ("gate.json", "comparison.json", "benchmark.json", *(f"measured/{name}.json" for name in choice.TIMED))
 PIPELINE = f"""
 stages:
-  gate: {{cmd: python make.py, params: [base, sft, data.path], deps: [make.py, made, "${{data.path}}"],
+  gate: {{cmd: python make.py, params: [base, sft], deps: [make.py, made, data/raw],
     outs: [{", ".join(f"reports/{name}: {{cache: false, persist: true}}" for name in REPORTS)}]}}
 """
 SIZES = {"small": 2, "narrow": 3, "large": 4}  # layers
@@ -102,7 +102,7 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, layers in SIZES.items():
         write_base(root / "bases" / name, layers, **({"max_position_embeddings": 16} if name == "narrow" else {}))
     # On a GPU that isn't there: memory is estimated, and no speed is measured.
-    here = {"data.path": "data/raw/mine.jsonl", "task.schema": "made/gate.json", "compute.device": "cuda"}
+    here = {"task.schema": "made/gate.json", "compute.device": "cuda"}
     change_params(
         root, here | NO_COMPARATORS | {"choose.bases": [base_of(name) for name in SIZES], "sft.lora.layers": None}
     )

@@ -19,22 +19,19 @@ from typing import Any
 import pytest
 
 from hallmark.base.single_run import alone
-from hallmark.commands.committed import findings
-from hallmark.data.missing import is_kept
-from hallmark.data.raw import raw_rows
-from hallmark.data.recording import Recorder
+from hallmark.mask.record import RecordMasker
 from hallmark.params.loader import load_params
+from hallmark.records import Record
 from hallmark.service.collecting.existing_records import Known
+from hallmark.service.collecting.live import Maker
 from hallmark.service.collecting.logged import LeftOutError, Logged
-from hallmark.service.collecting.rows import Rows
 from hallmark.service.traces.store import FeedbackJournal, TraceWriter
 from hallmark.service.traces.trace import Feedback
-from hallmark.task.task import Task
 from tests.browser import chromium
-from tests.rows import refused
+from tests.rows import mask_with, shipped
 from tests.test_collecting import TARGET, logged
 from tests.test_traces import a_trace
-from tests.workspace import ROOT, change_params, git_commit, git_init, make_workspace, report, run_here
+from tests.workspace import ROOT, git_commit, git_init, make_workspace, report, run_here, stage
 
 NO_NER = {"mask.ner": {"engine": "none", "model": None}, "mask.workers": 1}
 START = datetime(2026, 11, 1, tzinfo=UTC)
@@ -46,6 +43,7 @@ WORDS = (
     "pillow rake shovel tripod valve whistle bottle chisel dresser freezer goblet helmet kayak locker magnet piano stapler"
 )
 RAW = Path("data/raw/tickets.jsonl")
+LIVE = Path("data/raw/live")
 
 
 def answer(**changes: Any) -> str:
@@ -97,9 +95,10 @@ def collect(folder: Path, *options: str) -> str:
     return done.stdout
 
 
-def rows_of(file: Path) -> list[dict[str, Any]]:
-    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    return [row for row in rows if str(row["id"]).startswith("trace:")]
+def live(folder: Path) -> list[dict[str, Any]]:
+    """What was collected."""
+    files = sorted((folder / LIVE).glob("*"), key=lambda file: (len(file.name), file.name))
+    return [json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]
 
 
 def add_row(folder: Path, **changes: Any) -> dict[str, Any]:
@@ -128,7 +127,7 @@ def test_an_answer_that_never_went_out_was_accepted_by_nobody(folder: Path) -> N
     traffic.ask("accepted", outcome="handed_over", reason="unsure")
     traffic.close()
     collect(folder)
-    assert rows_of(folder / RAW) == [] and len(in_queue(folder)) == 1
+    assert live(folder) == [] and len(in_queue(folder)) == 1
 
 
 def test_what_was_judged_becomes_rows_and_the_rest_waits(folder: Path) -> None:
@@ -157,50 +156,39 @@ def test_what_was_judged_becomes_rows_and_the_rest_waits(folder: Path) -> None:
     )
     traffic.ask("accepted", messages=user(f"{mine['subject']}\n{mine['body']}"), answer=json.dumps(mine["target"]))
     traffic.close()
-    before = (folder / RAW).read_bytes()
-    assert "added 3 rows" in collect(folder, "--dry")
+    stage(folder, "mask")
+    assert "added 4 records" in collect(folder, "--dry")
     assert "read 0 traces" in collect(folder, "--dry", "--since", "2026-11-02")
-    assert (folder / RAW).read_bytes() == before
-    assert not (folder / "data/review/queue.html").exists()
+    assert not (folder / LIVE).exists() and not (folder / "data/review/queue.html").exists()
     said = collect(folder)
-    assert (folder / RAW).read_bytes().startswith(before)
-    rows = rows_of(folder / RAW)
+    rows = live(folder)
     found = report(folder, "collect")
     assert [(row["target"]["intent"], row["target"]["urgency"]) for row in rows] == [
-        ("refund", "normal"), ("refund", "high"), ("exchange", "normal"),
+        ("refund", "normal"), ("refund", "high"), ("exchange", "normal"), ("refund", "normal"),
     ]  # fmt: skip
-    assert [row["rejected"] for row in rows] == [None, TARGET, None]
-    assert {row["customer"] for row in rows} == {"N-1"}
-    assert all(row["tags"] == ["collected"] and row["contact_email"] is None for row in rows)
-    assert rows[0]["subject"] == ticket(0).split("\n")[0]
-    assert (found["traces"], found["added"], found["pairs"], found["waiting"], found["online"]) == (15, 3, 1, 3, 0)
+    assert [row.get("rejected") for row in rows] == [None, TARGET, None, None]
+    assert {row["group"] for row in rows} == {"N-1"}
+    assert all(row["tags"] == ["collected"] for row in rows)
+    assert rows[0]["prompt"] == ticket(0)
+    assert rows[3]["prompt"] == [*user("a"), {"role": "assistant", "content": "b"}, *user("c")]
+    assert (found["traces"], found["added"], found["pairs"], found["waiting"], found["online"]) == (15, 4, 1, 3, 0)
     assert sum(found["route"].values()) == sum(found["reason"].values()) == found["traces"]
     assert {reason: count for reason, count in found["left_out"].items() if count} == {
-        "no_customer": 1, "target": 1, "system_prompt": 1, "conversation": 1, "not_text": 1, "route": 1, "tools": 1,
+        "no_customer": 1, "target": 1, "system_prompt": 1, "not_text": 1, "route": 1, "tools": 1,
         "no_answer": 1, "exact": 2,
     }  # fmt: skip
     assert found["verdict"] == {"accepted": 10, "corrected": 1, "rejected": 1, "contradicted": 1, "none": 2}
     assert {row["input"] for row in in_queue(folder)} == {ticket(3), ticket(4), ticket(14)}
-    assert "set data.rejected to rejected" in said
+    assert "set dpo.enabled to true" in said
     assert "the header `x-customer`" in said
 
-    change_params(folder, {"data.rejected": "rejected"})  # as the summary says; older rows lack that column
-    params = load_params(folder / "params.yaml")
-    os.chdir(folder)
-    raws = [raw for raw in raw_rows(params.data, params.mask, Task(params.task)) if raw.id.startswith("trace:")]
-    assert [raw.rejected for raw in raws] == [None, TARGET, None]
-    with refused("data.rejected", field="worse"):
-        list(raw_rows(params.data.model_copy(update={"rejected": "worse"}), params.mask, Task(params.task)))
-
     def files() -> dict[Path, tuple[int, bytes]]:
-        found = [
-            RAW,
-            *(path.relative_to(folder) for part in ("data/review", "reports") for path in (folder / part).iterdir()),
-        ]
+        parts = (LIVE, "data/review", "reports")
+        found = [path.relative_to(folder) for part in parts for path in (folder / part).iterdir() if path.is_file()]
         return {path: ((folder / path).stat().st_mtime_ns, (folder / path).read_bytes()) for path in found}
 
     after = files()
-    assert "collected before: 3" in collect(folder)
+    assert "collected before: 4" in collect(folder)
     assert files() == after, "nothing is new"
     traffic = Traffic(folder)
     traffic.count = 20
@@ -226,26 +214,10 @@ def test_placeholders_survive_and_new_private_values_do_not(folder: Path) -> Non
     traffic.ask("accepted", messages=user(leaked), answer=answer(issues=["rosa.miller@mail-box.net"]))
     traffic.close()
     collect(folder)
-    rows = rows_of(folder / RAW)
-    assert rows[0]["body"] == "Write to <EMAIL_2> or <EMAIL_1>, as <PERSON_1> said, about the anvil."
-    assert rows[1]["body"] == "Write to <EMAIL_1> or to <EMAIL_2> about the basket handle."
+    rows = live(folder)
+    assert rows[0]["prompt"].endswith("Write to <EMAIL_2> or <EMAIL_1>, as <PERSON_1> said, about the anvil.")
+    assert rows[1]["prompt"].endswith("Write to <EMAIL_1> or to <EMAIL_2> about the basket handle.")
     assert rows[1]["target"]["issues"] == ["<EMAIL_2>"]
-
-
-def test_a_log_of_others_is_masked_for_the_first_time_and_nothing_private_is_left_anywhere(folder: Path) -> None:
-    change_params(folder, {"collect.score": "user-feedback", "mask.allow": ["+44 20 7946 0958"]})
-    for name in ("openai.jsonl", "langfuse_observations.csv", "otel_spans.jsonl"):
-        done = run_here(folder, COLLECT, "--from", str(ROOT / "tests/exports" / name))
-        assert done.returncode == 0, done.stderr
-        assert report(folder, "collect")["left_out"]["private"] == 1, "the number that mask.allow lets through"
-        written = [file for part in ("data/review", "reports") for file in (folder / part).iterdir() if file.is_file()]
-        added = "".join(json.dumps(row) for row in rows_of(folder / RAW))
-        whole = added + done.stdout + done.stderr + "".join(file.read_text(encoding="utf-8") for file in written)
-        assert "rosa.miller" not in whole
-        assert "7946" not in whole
-    rows = rows_of(folder / RAW)  # the first log's: the others say the same
-    assert [row["customer"] for row in rows] == ["cust-0", "cust-0"]
-    assert "<EMAIL_1>" in rows[0]["body"]
 
 
 def test_a_killed_collection_leaves_nothing_half_written_and_the_next_is_the_same(tmp_path: Path) -> None:
@@ -258,7 +230,6 @@ def test_a_killed_collection_leaves_nothing_half_written_and_the_next_is_the_sam
     other = tmp_path / "other"
     shutil.copytree(folder, other)
     collect(folder)
-    before = (other / RAW).read_bytes()
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", COLLECT], cwd=other, env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -267,9 +238,9 @@ def test_a_killed_collection_leaves_nothing_half_written_and_the_next_is_the_sam
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert (other / RAW).read_bytes() in (before, (folder / RAW).read_bytes())
+    assert live(other) in ([], live(folder))
     collect(other)
-    assert (other / RAW).read_bytes() == (folder / RAW).read_bytes()
+    assert live(other) == live(folder)
     assert (other / "data/review/queue.html").read_bytes() == (folder / "data/review/queue.html").read_bytes()
     assert not [file for file in other.rglob(".*-????????*") if file.suffix in (".jsonl", ".json", ".html", ".csv")]
 
@@ -278,10 +249,6 @@ def test_where_nothing_can_be_collected_it_says_so(folder: Path) -> None:
     with alone(folder / "data/review", "", ""):
         done = run_here(folder, COLLECT)
     assert (done.returncode, "another collection runs" in done.stderr) == (1, True)
-    for changes in ({"data.path": "data/raw/rows.csv"}, {"data.path": str(RAW), "data.split": "tags"}):
-        change_params(folder, changes)
-        done = run_here(folder, COLLECT)
-        assert (done.returncode, [*changes][-1] in done.stderr) == (1, True)
 
 
 def test_the_report_in_git_is_that_of_no_traffic(folder: Path) -> None:
@@ -289,21 +256,20 @@ def test_the_report_in_git_is_that_of_no_traffic(folder: Path) -> None:
     assert report(folder, "collect") == report(ROOT, "collect")
 
 
-def test_neither_traces_nor_an_appended_sample_get_into_git(folder: Path) -> None:
+def test_neither_traces_nor_what_was_collected_get_into_git(folder: Path) -> None:
     git_init(folder)
     traffic = Traffic(folder)
     traffic.ask("accepted")
     traffic.ask()
     traffic.close()
-    assert "must not be committed" in collect(folder)
+    collect(folder)
     git_commit(folder, "all that git takes")
     os.chdir(folder)
-    found = findings()
     tracked = subprocess.run(["git", "ls-files"], capture_output=True, text=True, check=True).stdout
     assert "data/traces" not in tracked
     assert "data/review" not in tracked
     assert "reports/collect.json" in tracked
-    assert [files for (problem, _), files in found.items() if "is not the sample" in problem] == [[str(RAW)]]
+    assert "data/raw/live" not in tracked
 
 
 # --- the review page
@@ -376,8 +342,8 @@ def test_a_person_works_through_the_page_with_the_keyboard(folder: Path, page: A
     collect(folder, "--reviewed", str(tmp_path / "reviewed.jsonl"))
     found = report(folder, "collect")
     assert found["reviewed"] == {"accepted": 1, "corrected": 1, "dropped": 1, "unknown": 0}
-    rows = rows_of(folder / RAW)
-    assert [(row["target"]["urgency"], row["rejected"]) for row in rows] == [("normal", None), ("high", TARGET)]
+    rows = live(folder)
+    assert [(row["target"]["urgency"], row.get("rejected")) for row in rows] == [("normal", None), ("high", TARGET)]
     assert [row["input"] for row in in_queue(folder)] == [ticket(2), ticket(3)]
     collect(folder)  # what was dropped does not come back
     assert len(in_queue(folder)) == 2
@@ -392,58 +358,40 @@ def test_what_a_person_typed_is_kept_masked(folder: Path, tmp_path: Path) -> Non
     typed = {"trace": waiting["trace"], "verdict": "corrected", "target": answer(issues=["rosa.miller@mail-box.net"])}
     (tmp_path / "said.jsonl").write_text(json.dumps(typed))
     collect(folder, "--reviewed", str(tmp_path / "said.jsonl"))
-    (row,) = rows_of(folder / RAW)
+    (row,) = live(folder)
     (kept,) = map(json.loads, (folder / "data/review/reviewed.jsonl").read_text().splitlines())
     assert row["target"]["issues"] == json.loads(kept["target"])["issues"] == ["<EMAIL_1>"]
 
 
-# --- other forms of rows
+# --- other forms of requests
 
 
-def maker(folder: Path, known: Known | None = None, **changes: Any) -> Rows:
-    params = load_params(folder / "params.yaml")
-    schema = {"schema_file": str(ROOT / "data/schema.json")}
-    data = params.data.model_copy(update=changes)
-    params = params.model_copy(update={"data": data, "task": params.task.model_copy(update=schema)})
-    return Rows(params, known or Known(), Recorder(params.data, params.task, params.mask, None, None), None)
+def made(one: Logged, target: str | None = None, kind: str = "extraction") -> Record:
+    schema = {"schema_file": str(ROOT / "data/schema.json"), "kind": kind}
+    task = shipped().task.model_copy(update=schema)
+    maker = Maker(RecordMasker(task, mask_with(), None), shipped().data, Known())
+    return maker.new(maker.masked(one), target or answer()).record
 
 
-def made(rows: Rows, one: Logged, target: str | None = None) -> dict[str, Any]:
-    masked, group = rows.masked(one)
-    return rows.row(masked, group, target or answer(), None).content
-
-
-def test_a_row_is_one_that_data_where_keeps(folder: Path) -> None:
-    where: dict[str, list[Any]] = {
-        "review.state": ["!draft", "approved", "final"],
-        "error": [None],
-        "status": ["!open"],
-        "by": ["!"],
-    }
-    content = made(maker(folder, where=where), logged())
-    assert is_kept(content, where) and content["review.state"] == "approved" and content["status"] is None
-
-
-def test_conversations_are_rows_with_messages(folder: Path) -> None:
-    turns = {"input": "turns.input", "target": "turns.target", "context": "turns.earlier", "tags": None}
-    rows = maker(folder, **turns)
-    said = [
-        *user("Hello, rosa.miller@mail-box.net here"),
-        {"role": "assistant", "content": "Hello"},
-        *user("My kettle leaks"),
+def test_a_record_has_what_the_request_said_beyond_the_tasks_prompt() -> None:
+    said = [{"role": "system", "content": f"{SYSTEM}\n\nAsk ann@acme-tools.io."}, *user("I am bo@acme-tools.io")]
+    assert made(logged(messages=said)).prompt == [
+        {"role": "system", "content": "Ask <EMAIL_1>."},
+        *user("I am <EMAIL_2>"),
     ]
-    content = made(rows, logged(masked=False, messages=said))
-    assert content["messages"] == [
-        {"role": "user", "content": "Hello, <EMAIL_1> here"}, *said[1:], {"role": "assistant", "content": answer()},
-    ]  # fmt: skip
-    with pytest.raises(LeftOutError, match="conversation"):  # joined by the caller, as records are
-        made(rows, logged(messages=user("user: Hello\nassistant: Hello\n\nMy kettle leaks")))
 
 
-def test_the_fields_of_an_answer_go_back_to_their_columns(folder: Path) -> None:
-    fields = json.loads(answer())
-    content = made(maker(folder, target=[f"gold.{name}" for name in fields]), logged())
-    assert {name: content[f"gold.{name}"] for name in fields} == fields
+def test_calls_of_earlier_turns_are_those_of_a_record() -> None:
+    function = {"name": "mail", "arguments": '{"to": "ann@acme-tools.io"}'}
+    said = [
+        *user("Mail ann@acme-tools.io"),
+        {"role": "assistant", "content": None, "tool_calls": [{"type": "function", "id": "c1", "function": function}]},
+        {"role": "tool", "content": "sent", "tool_call_id": "c1"},
+    ]
+    prompt = made(logged(messages=said)).prompt
+    assert prompt[1] == {"role": "assistant", "content": None,
+                         "tool_calls": [{"name": "mail", "arguments": {"to": "<EMAIL_1>"}}]}  # fmt: skip
+    assert prompt[2] == {"role": "tool", "content": "sent", "tool_call_id": "c1"}
 
 
 @pytest.mark.parametrize(
@@ -458,6 +406,6 @@ def test_the_fields_of_an_answer_go_back_to_their_columns(folder: Path) -> None:
         ({"answer": "x" * 2_000_001}, "row"),
     ],
 )
-def test_what_makes_no_sound_row_is_left_out(folder: Path, changes: dict[str, Any], reason: str) -> None:
+def test_what_makes_no_sound_record_is_left_out(changes: dict[str, Any], reason: str) -> None:
     with pytest.raises(LeftOutError, match=f"^{reason}$"):
-        made(maker(folder), logged(**changes))
+        made(logged(**changes))

@@ -11,14 +11,13 @@ from typing import Any
 import pytest
 
 from hallmark.base.errors import HallmarkError
-from hallmark.data.copied import Field, Fields, check, report
+from hallmark.mask.copied import Field, Fields, check, report
 from hallmark.mask.date_values import Reader
-from hallmark.mask.masking import Record
+from hallmark.mask.masking import Drafts
 from hallmark.mask.spans import Span
 from hallmark.params.loader import load_params
 from hallmark.task.kinds import KINDS
 from stages import mask
-from tests.rows import write_lines
 from tests.workspace import ROOT, make_workspace
 from tests.workspace import report as report_of
 
@@ -37,13 +36,13 @@ MAIL, OTHER = "ina.roe@acme-tools.io", "bo.lind@acme-tools.io"
 TARGET = {"state": "open", "mail": MAIL, "items": [{"price": 9.5, "code": "NL-20931"}]}
 ROW = {
     "id": "r1",
-    "customer": "c1",
-    "text": f"It is open.\n{MAIL.upper()} wrote to {OTHER}: NL-20931 for RM9.50.",
+    "group": "c1",
+    "prompt": f"It is open.\n{MAIL.upper()} wrote to {OTHER}: NL-20931 for RM9.50.",
     "target": TARGET,
 }
 MASK = load_params(ROOT / "params.yaml").mask
 PARAMS: dict[str, Any] = {
-    "data.input": "text", "data.tags": None, "task.refusal": None, "mask.identity_columns": {}, "mask.gold": None,
+    "task.refusal": None, "mask.gold": None,
     "mask.ner": {"engine": "none", "model": None}, "mask.workers": 1,
 }  # fmt: skip
 
@@ -57,8 +56,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     ) -> tuple[list[tuple[str, str]], Any]:
         import polars as pl
 
-        folder = make_workspace(tmp_path / f"repo-{len(list(tmp_path.iterdir()))}", PARAMS | changes)
-        write_lines(folder / "data/raw/tickets.jsonl", rows)
+        folder = make_workspace(tmp_path / f"repo-{len(list(tmp_path.iterdir()))}", PARAMS | changes, records=rows)
         (folder / "data/schema.json").write_text(json.dumps(schema), encoding="utf-8")
         monkeypatch.chdir(folder)
         mask.run(load_params(Path("params.yaml")))
@@ -90,7 +88,7 @@ def test_the_stage_counts_what_becomes_of_what_the_target_copies(run: Any, caplo
 def test_a_field_that_loses_its_values_stops_the_stage_and_names_what_keeps_them(run: Any) -> None:
     day = date(2004, 2, 3)
     rows = [
-        {"id": f"r{n}", "customer": "c1", "text": f"Paid on {day + timedelta(n):%B %d, %Y}.",
+        {"id": f"r{n}", "group": "c1", "prompt": f"Paid on {day + timedelta(n):%B %d, %Y}.",
          "target": {"mail": f"{day + timedelta(n)}"}}
         for n in range(40)
     ]  # fmt: skip
@@ -114,7 +112,7 @@ def test_many_values_that_become_few_stop_the_stage() -> None:
 
 
 def test_words_that_the_schema_lists_stay_in_the_input_too(run: Any) -> None:
-    row = ROW | {"text": "Ship it to Chicago for Chicago Miller.", "target": TARGET | {"state": "Chicago"}}
+    row = ROW | {"prompt": "Ship it to Chicago for Chicago Miller.", "target": TARGET | {"state": "Chicago"}}
     schema = SCHEMA | {"properties": SCHEMA["properties"] | {"state": {"enum": ["Chicago", "Leeds"]}}}  # type: ignore[operator]
     ((text, completion),), _ = run([row], schema=schema, **{"mask.deny": ["Miller"]})
     assert "Ship it to Chicago for" in text and "Miller" not in text
@@ -122,11 +120,11 @@ def test_words_that_the_schema_lists_stay_in_the_input_too(run: Any) -> None:
 
 
 def counted(kind: str, before: Any, after: Any, text: str, spans: list[Span], masked: str, **values: str) -> Any:
-    record = Record([text], [])
+    record = Drafts([text], [])
     record.texts[0].spans = spans
     record.values = {f"<{name}>": value for name, value in values.items()}
     dates = Reader(day_first=False)
-    return report(Fields(KINDS[kind], SCHEMA).count((before, after), record, [masked], dates, ("x.jsonl", 1)))
+    return report(Fields(KINDS[kind], SCHEMA).count((before, after), record, [masked], dates, "x.jsonl:1"))
 
 
 def test_a_value_that_is_another_one_in_the_masked_target_is_lost() -> None:

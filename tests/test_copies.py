@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hallmark.data.live_record import LiveMasker
 from hallmark.mask.caseless_names import flat
 from hallmark.mask.copies import Standing
 from hallmark.mask.date_values import _ROWS, Reader
 from hallmark.mask.dates import DATE
-from hallmark.mask.masking import Masker, Record
+from hallmark.mask.live import LiveMasker
+from hallmark.mask.masking import Drafts, Masker
 from hallmark.mask.restoring import restore
 from hallmark.mask.rules import Found
 from hallmark.mask.spans import Draft
@@ -71,7 +71,7 @@ def records(draw: st.DrawFn) -> tuple[str, list[str], str]:
 def test_a_copied_value_stays_and_comes_back(row: tuple[str, list[str], str], level: str, style: str) -> None:
     text, values, language = row
     mask = masker(level, style, language)
-    record = Record([text], values, copies=len(values), name=text)
+    record = Drafts([text], values, copies=len(values), name=text)
     mask.find([record])
     masked, *after = [one.text for one in mask.render(record)]
     before, later = Standing(text, values, mask.dates), Standing(masked, after, mask.dates)
@@ -102,7 +102,7 @@ def test_a_copied_value_stays_and_comes_back(row: tuple[str, list[str], str], le
 )
 def test_the_target_is_masked_as_the_text_shows_it(text: str, value: str, masked: str, copied: str) -> None:
     rules = masker_with(allow_patterns=[])
-    record = Record([text], [value], copies=1)
+    record = Drafts([text], [value], copies=1)
     rules.find([record])
     shown, target = [one.text for one in rules.render(record)]
     assert (shown, target) == (masked, copied)
@@ -124,9 +124,9 @@ def test_what_a_pattern_leaves_of_a_found_name_is_masked_if_it_may_be_private(
 def test_two_spellings_of_one_telephone_number_have_one_placeholder_and_different_values_never_share_one() -> None:
     rules = masker_with(key=KEY, style="surrogate")
     cards = ["4539148803436467", "4929 3898 2154 7395", "5425233430109903", "4263982640269299", "4917484589897107"]
-    masked = rules.records([Record([f"Card {card}." for card in cards])])[0]
+    masked = rules.records([Drafts([f"Card {card}." for card in cards])])[0]
     assert len({text.text for text in masked}) == len(cards)
-    (one, two) = masker_with().records([Record(["Call +44 20 7946 0958.", "Phone: 020 7946 0958."])])[0]
+    (one, two) = masker_with().records([Drafts(["Call +44 20 7946 0958.", "Phone: 020 7946 0958."])])[0]
     assert "<PHONE_1>" in one.text and "<PHONE_1>" in two.text
 
 

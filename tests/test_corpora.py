@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from hallmark.params.edit import changed
 from hallmark.params.loader import load_params
-from tests.bench.corpora.recipe import VARIABLE, corpus_file, difference, names, read_recipe, set_up
+from hallmark.records.recipe import load
+from tests.bench.corpora.recipe import VARIABLE, corpus_file, difference, names, read_recipe, script_file, set_up
 from tests.workspace import ROOT
 
 CORPORA = Path(os.environ.get(VARIABLE, "corpora"))
@@ -31,7 +33,7 @@ def test_the_params_of_a_recipe_are_valid_in_a_repo_of_its_kind(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("name", names())
-def test_a_recipe_is_of_the_file_at_hand(name: str) -> None:
+def test_a_recipe_is_of_the_file_at_hand_and_its_script_makes_a_record_of_each_row(tmp_path: Path, name: str) -> None:
     recipe = read_recipe(name)
     if not (CORPORA / recipe.file).is_file():
         pytest.skip(f"{recipe.file} is not there")
@@ -39,3 +41,8 @@ def test_a_recipe_is_of_the_file_at_hand(name: str) -> None:
     assert difference(recipe, file) is None
     with file.open("rb") as lines:
         assert sum(1 for _ in lines) == recipe.rows
+    raw = tmp_path / "data/raw"
+    raw.mkdir(parents=True)
+    shutil.copyfile(file, raw / recipe.file)
+    run = load(script_file(name)).run({}, tmp_path)
+    assert len(list(run)) == recipe.rows

@@ -20,7 +20,6 @@ LIVE = {
     "mask.workers": 1,
     "mask.gold": None,
     "dedupe.gold": None,
-    "data.rejected": None,
 }
 SMALL = Size(customers=30, rows=150, callers=10, calls=(12, 6, 0, 3), params=LIVE, bad={})
 

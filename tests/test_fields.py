@@ -14,9 +14,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from hallmark.data.live_record import LiveMasker
 from hallmark.mask.kinds import KINDS
-from hallmark.mask.masking import Masker, Record
+from hallmark.mask.live import LiveMasker
+from hallmark.mask.masking import Drafts, Masker
 from hallmark.mask.numbering import StandIns
 from hallmark.mask.plain_view import hidden
 from hallmark.mask.rules import iban_ok, luhn
@@ -158,7 +158,7 @@ def test_no_value_of_a_private_key_is_left_in_other_forms(pair: tuple[str, str],
 def test_a_value_of_a_document_is_masked_by_its_key(pair: tuple[str, str], place: str) -> None:
     key, value = pair
     document: dict[str, Any] = {key: value if place == "{}" else {place: [value] if place == "examples" else value}}
-    (masked,) = RULES.records([Record([], RULES.slots_of(document))])[0]
+    (masked,) = RULES.records([Drafts([], RULES.slots_of(document))])[0]
     assert re.fullmatch(r"<[A-Z_]+_1>", masked.text)
     filled = RULES.filled(document, iter([masked.text]))
     assert keys(filled) == keys(document)
@@ -193,7 +193,7 @@ def test_a_key_says_what_its_value_is_whatever_its_words(text: str, value: str, 
     assert (read_json(masked) is None) == (read_json(text) is None), masked
     document = read_json(text)
     if isinstance(document, dict) and document in ({key: value} for key in document):
-        assert re.fullmatch(r"<[A-Z]+_1>", RULES.records([Record([], RULES.slots_of(document))])[0][0].text)
+        assert re.fullmatch(r"<[A-Z]+_1>", RULES.records([Drafts([], RULES.slots_of(document))])[0][0].text)
 
 
 def test_a_repeated_value_cuts_no_escape() -> None:

@@ -12,23 +12,23 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from hallmark.answer.endpoint import MALFORMED, answer_of
 from hallmark.answer.scoring import Scorer
 from hallmark.base.errors import HallmarkError
-from hallmark.base.params import Data
-from hallmark.base.rows import read_rows
-from hallmark.data.raw import raw_rows
+from hallmark.mask.rows import RowMaker
 from hallmark.params.loader import load_params
-from hallmark.propose.columns import answers_of, columns_in
-from hallmark.propose.inferred_task import infer
-from hallmark.propose.roles import guess
+from hallmark.records import Record
+from hallmark.records.recipe import load
+from hallmark.records.targets import check_target
 from hallmark.task.params import Task as TaskParams
 from hallmark.task.schema import load_schema
 from hallmark.task.task import Task
+from tests.rows import mask_with
 from tests.workspace import ROOT
+from tests.workspace import written as written_files
 
 FEWER = settings(max_examples=max(1, settings.default.max_examples // 4))  # of what takes long
 SCALARS = (
@@ -48,17 +48,6 @@ ROWS = [
     {"id": f"r{n}", "group": "g", "text": 'a "b", c', "target": {"a": [n, None], "b": {"c": 1.5}}} for n in range(3)
 ]
 PARAMS = load_params(ROOT / "params.yaml")
-DATA = {
-    "path": "",
-    "id": "id",
-    "group": "group",
-    "input": "text",
-    "target": "target",
-    "labels": {},
-    "context": "context",
-}
-DATA |= {"where": {}, "missing": "error", "pseudonyms": "none", "key": None, "engine": "local", "cluster": None}
-DATA |= {"tools": "tools", "rejected": "rejected", "tags": "tags", "tag_separator": ",", "split": "part"}
 SCHEMA = {
     "type": "object",
     "properties": {"a": {"enum": [1, "x"]}, "b": {"type": ["array", "null"], "items": {"type": "string"}}},
@@ -90,9 +79,6 @@ FILES = {
     "json": json.dumps(ROWS).encode(),
     "csv": b'id,text,target\n1,"a ""b""\nc",3\n2,x,\n',
     "tsv": b'id\ttext\ttarget\n1\t"a" b\t3\n2\tx\t\n',
-    "txt": 'id\ttext\n1\t"a\tb"\n'.encode("utf-16"),
-    "conll": b"-DOCSTART- O\n\nAnna B-who\nflew O\n\nto\tO\n",
-    "ndjson": b'{"id": 1}\n{"id": 2}\n',
     "parquet": written(lambda frame, buffer: frame.write_parquet(buffer)),
     "arrow": written(lambda frame, buffer: frame.write_ipc_stream(buffer)),
 }
@@ -105,43 +91,42 @@ def only_a_hallmark_error(call: Callable[[], Any]) -> None:
         assert "remedy:" in str(error)
 
 
+READERS = {"jsonl": "json_lines", "json": "json_rows"}
+
+
 @pytest.mark.parametrize("kind", FILES)
 @given(data=st.data())
 @FEWER
 def test_a_damaged_file_of_rows(tmp_path_factory: pytest.TempPathFactory, kind: str, data: st.DataObject) -> None:
-    file = tmp_path_factory.getbasetemp() / f"damaged.{kind}"
-    file.write_bytes(data.draw(st.binary() | damaged(FILES[kind]) | damaged(FILES[kind])))
-    only_a_hallmark_error(lambda: list(read_rows(file)))
+    root = tmp_path_factory.getbasetemp() / f"damaged_{kind}"
+    content = data.draw(st.binary() | damaged(FILES[kind]) | damaged(FILES[kind]))
+    reader = READERS.get(kind, "table")
+    rows = "rows" if kind in READERS else "rows.iter_rows(named=True)"
+    recipe = f"from hallmark.records import *\ndef records(p):\n  rows = {reader}('data/raw/x.{kind}')\n  for row in {rows}:\n"
+    recipe += "    yield Record(id=str(row['id']), group='g', prompt='x', target='y', source=row['source'])\n"
+    files = {f"data/raw/x.{kind}": content, "records.py": recipe}
+    run = load(written_files(root, files) / "records.py").run({}, root)
+    only_a_hallmark_error(lambda: [list(run), run.warnings()])
 
 
-COLUMN = JSON | JSON.map(lambda value: json.dumps(value, default=str)) | st.just(...)
+FIELDS = sorted(Record.model_fields)
 
 
-@given(st.lists(st.fixed_dictionaries({name: COLUMN for name in DATA.values() if name}), min_size=1, max_size=2))
-def test_rows_of_any_shape(tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]]) -> None:
-    folder = tmp_path_factory.getbasetemp()
-    file, schema = folder / "shapes.jsonl", folder / "shapes_schema.json"
-    good = {"id": "1", "group": "g", "text": "x", "target": {"a": 1}, "part": "test"}
-    good |= dict.fromkeys(("context", "tools", "rejected", "tags"))
-    lines = [
-        {name: value for name, value in row.items() if value is not ...}
-        for row in [*rows, *[good | {name: value} for row in rows for name, value in row.items()]]
-    ]
+@given(st.lists(st.dictionaries(st.sampled_from(FIELDS), JSON, min_size=1, max_size=4), min_size=1, max_size=3))
+def test_records_of_any_shape(tmp_path_factory: pytest.TempPathFactory, changes: list[dict[str, Any]]) -> None:
+    """One that is taken can be masked."""
+    schema = tmp_path_factory.getbasetemp() / "shapes_schema.json"
     schema.write_text(json.dumps(SCHEMA), encoding="utf-8")
-    mask = PARAMS.mask.model_copy(update={"identity_columns": {"context": "PERSON"}})
-    task = Task(PARAMS.task.model_copy(update={"schema_file": str(schema)}))
-    given = {
-        "path": str(file),
-        "markup": "html",
-        "no_call": "missing",
-        "no_answer": [],
-        "chat": None,
-        "answers": "last",
-    }
-    data = Data(**DATA | given)
-    for line in lines:
-        file.write_text(json.dumps(line, default=str) + "\n", encoding="utf-8")
-        only_a_hallmark_error(lambda: list(raw_rows(data, mask, task)))
+    task = PARAMS.task.model_copy(update={"schema_file": str(schema)})
+    maker = RowMaker(PARAMS.data, task, mask_with(markup="html"), None, None)
+    good = {"id": "1", "group": "g", "prompt": "x", "target": {"a": 1}, "source": "x.jsonl:1"}
+
+    def taken(record: dict[str, Any]) -> None:
+        made = check_target(Record(**record), maker.task)
+        maker.rows([(made, tuple((kind, one) for kind, values in made.private.items() for one in values))])
+
+    for change in changes:
+        only_a_hallmark_error(lambda: taken(good | change))  # noqa: B023
 
 
 @given(damaged((ROOT / "params.yaml").read_bytes()))
@@ -230,20 +215,3 @@ def test_responses_of_any_shape(content: Any, finish: Any, usage: Any, calls: An
             continue
         assert isinstance(answer.text, str)
         assert answer.tokens >= 0
-
-
-@example([{"id": ":", "customer": {"": float("nan")}}])  # as Parquet may have
-@example([{"id": None, "target": {"": None, "ID": None}}])  # of the object, a list of the one field that stays
-@given(
-    st.lists(
-        st.dictionaries(st.sampled_from(["id", "customer", "text", "target", "tags"]), JSON, max_size=5),
-        min_size=1,
-        max_size=6,
-    )
-)
-def test_a_proposal_from_rows_of_any_shape(rows: list[dict[str, Any]]) -> None:
-    columns = columns_in(rows)
-    roles = guess(columns)
-    if roles.target and (answers := answers_of(columns, roles.target)).given:
-        tools = columns[roles.tools] if roles.tools else None
-        assert infer(answers, tools).kind in ("extraction", "classification", "tool_call", "text")

@@ -7,7 +7,6 @@ import json
 import re
 
 import pytest
-from ruamel.yaml import YAML
 
 from hallmark.mask.kinds import DATES, KINDS, PLACEHOLDER, listed, short
 from hallmark.mask.second_check import residue
@@ -25,7 +24,7 @@ OTHER_NAMES |= {"RAY_USAGE_STATS_ENABLED", "RAY_IGNORE_UNHANDLED_ERRORS", "RAY_E
 
 def test_the_code_names_no_other_kind() -> None:
     """A kind under another name would have no surrogate, and no action of params.yaml would reach it."""
-    files = [*sorted((ROOT / "hallmark/mask").glob("*.py")), ROOT / "hallmark/propose/roles.py"]
+    files = [*sorted((ROOT / "hallmark/mask").glob("*.py")), ROOT / "hallmark/records/reading.py"]
     named = {
         node.value
         for file in files
@@ -40,9 +39,8 @@ def test_gold_spans_and_samples_name_no_other_kind() -> None:
     named = set()
     for file in [*ROOT.glob("data/gold/spans.jsonl"), *ROOT.glob("template/choices/kinds/*/gold/spans.jsonl")]:
         named |= {json.loads(line)["kind"] for line in file.read_text(encoding="utf-8").splitlines()}
-    for file in ROOT.glob("template/choices/kinds/*/params.yaml"):
-        params = YAML(typ="safe").load(file.read_text(encoding="utf-8")) or {}
-        named |= {*params.get("mask.identity_columns", {}).values(), *params.get("mask.actions", {})}
+    for file in [ROOT / "stages/records.py", *ROOT.glob("template/choices/kinds/*/records.py")]:
+        named |= {*re.findall(r'"([A-Z_]{2,})": ', file.read_text(encoding="utf-8"))}
     assert named <= set(KINDS)
 
 

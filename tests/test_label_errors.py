@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import HOLDOUT_LOCK, REPORTS, sha256_file, write_json
-from hallmark.data.params import Split
+from hallmark.base.params import Split
 from hallmark.judge.label_errors import label_errors
 from hallmark.task.task import Task
 from stages import dedupe, split

@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Coroutine, Iterator
 from contextlib import chdir
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +24,13 @@ from hypothesis import strategies as st
 from hallmark.base.document import changed
 from hallmark.base.errors import HallmarkError
 from hallmark.base.refusal import Refusal
-from hallmark.data.live_record import LiveMasker
-from hallmark.data.raw import Raw, raw_rows
-from hallmark.data.recording import Recorder
 from hallmark.mask.kinds import KINDS, short
+from hallmark.mask.live import LiveMasker
 from hallmark.mask.restoring import Masked, leftover, restore
+from hallmark.mask.rows import RowMaker
+from hallmark.mask.two_runs import Runs
 from hallmark.params.loader import Params, load_params
+from hallmark.records import Record
 from hallmark.service.gateway import masking
 from hallmark.service.gateway.masking import MaskPool
 from hallmark.task.answers import compact_json
@@ -79,10 +79,9 @@ def asked(params: Params, text: str) -> list[dict[str, Any]]:
     return [{"role": "system", "content": params.task.system_prompt}, user(text)]
 
 
-def tickets(params: Params, step: int) -> list[Raw]:
+def tickets(params: Params, step: int) -> list[Record]:
     """Some of the sample's tickets, as a caller has them: nobody says who the customer is."""
-    raws = raw_rows(params.data, params.mask, Task(params.task))
-    return [replace(raw, identity=()) for raw in list(raws)[::step]]
+    return list(Runs(params, Task(params.task)).records(check=False))[::step]
 
 
 # --- the same as in training
@@ -90,14 +89,14 @@ def tickets(params: Params, step: int) -> list[Raw]:
 
 def test_a_request_is_masked_as_the_stage_masks_the_same_ticket(params: Params, live: LiveMasker) -> None:
     raws = tickets(params, 25)
-    rows, _ = Recorder(params.data, params.task, live.mask, None, None).records([(raw, ()) for raw in raws])
+    rows, _ = RowMaker(params.data, params.task, live.mask, None, None).rows([(raw, ()) for raw in raws])
     stand_ins = 0
     for raw, row in zip(raws, rows, strict=True):
         target = Task(params.task).render(raw.target)
-        masked, also = live(asked(params, raw.input), None, [target])
-        assert masked.messages == row[2] == live(asked(params, raw.input), None)[0].messages
+        masked, also = live(asked(params, raw.prompt), None, [target])
+        assert masked.messages == row[2] == live(asked(params, raw.prompt), None)[0].messages
         assert also == [row[3][0]["content"]]
-        assert restore(masked.messages[1]["content"], masked.values) == raw.input
+        assert restore(masked.messages[1]["content"], masked.values) == raw.prompt
         stand_ins += bool(masked.values)
     assert stand_ins > len(raws) // 4
 
@@ -105,12 +104,12 @@ def test_a_request_is_masked_as_the_stage_masks_the_same_ticket(params: Params, 
 def test_so_it_is_with_an_ner_model_surrogates_and_a_process(params: Params) -> None:
     raws = tickets(params, 100)
     mask = params.mask.model_copy(update={"style": "surrogate"})
-    rows, _ = Recorder(params.data, params.task, mask, None, KEY).records([(raw, ()) for raw in raws])
+    rows, _ = RowMaker(params.data, params.task, mask, None, KEY).rows([(raw, ()) for raw in raws])
 
     async def all_masked() -> list[tuple[Masked, list[str]]]:
         pool = MaskPool(params.task, mask, KEY)
         try:
-            return [await pool.mask(asked(params, raw.input), None) for raw in raws]
+            return [await pool.mask(asked(params, raw.prompt), None) for raw in raws]
         finally:
             await pool.close()
 
@@ -120,13 +119,14 @@ def test_so_it_is_with_an_ner_model_surrogates_and_a_process(params: Params) -> 
 
 
 def test_tools_and_arguments_are_masked_as_those_of_a_record(params: Params, live: LiveMasker) -> None:
-    raw = replace(tickets(params, 10_000)[0], input="Ask ann.marlow@acme-tools.io, or +1 202-555-0143.", tools=TOOLS)
-    (row,), _ = Recorder(params.data, params.task, live.mask, None, None).records([(raw, ())])
+    changes = {"prompt": "Ask ann.marlow@acme-tools.io, or +1 202-555-0143.", "tools": TOOLS}
+    raw = tickets(params, 10_000)[0].model_copy(update=changes)
+    (row,), _ = RowMaker(params.data, params.task, live.mask, None, None).rows([(raw, ())])
     arguments = '{"email": "Ann.Marlow@acme-tools.io",  "phone": 12025550143, "amount": 12.50}'
     calls = [{"id": "call_1", "type": "function", "function": {"name": "send", "arguments": arguments}}]
     plain = {"id": "call_2", "type": "function", "function": {"name": "send", "arguments": '{"a":  [1.0, "refund"]}'}}
     messages = [
-        *asked(params, raw.input),
+        *asked(params, raw.prompt),
         {"role": "assistant", "content": None, "tool_calls": [*calls, plain]},
         {"role": "tool", "content": "sent to ann.marlow@acme-tools.io", "tool_call_id": "call_1", "name": "send"},
     ]
@@ -441,7 +441,7 @@ def test_a_text_that_is_too_long_or_no_request_is_refused_unlogged(
             running.run(running.pool.mask([{"role": "ann@acme-tools.io"}], None))
     assert (long.value.status, long.value.code) == (400, "text_too_long")
     assert (broken.value.status, broken.value.code) == (500, "masking_failed")
-    assert "KeyError at live_record.py" in caplog.text
+    assert "KeyError at record.py" in caplog.text
     assert "ann@" not in caplog.text + broken.value.message
 
 

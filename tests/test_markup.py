@@ -1,7 +1,8 @@
-"""HTML as text: one function for rows, requests, batches and collected rows, in linear time, whoever wrote it."""
+"""HTML as text: one function for records, requests and batches, in linear time, whoever wrote it."""
 
 from __future__ import annotations
 
+import html
 import json
 import time
 from pathlib import Path
@@ -11,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hallmark.base.markup import plain_text, with_markup
-from hallmark.data.gold import gold_spans
-from hallmark.data.raw import raw_rows
+from hallmark.base.markup import plain_text
+from hallmark.mask.gold import gold_spans
+from hallmark.mask.rows import RowMaker, masked_schema
+from hallmark.records import Record
 from hallmark.serve.chat_request import read_request
-from hallmark.task.task import Task
-from tests.rows import checked_rows, params_with, refused, write_lines
-from tests.test_conversations import read_spans
+from hallmark.task.params import Task as TaskParams
+from tests.rows import mask_with, refused, shipped
 from tests.test_gateway import ask, chat
 from tests.toy_gateway import Gateway
 
@@ -38,13 +39,13 @@ def test_a_request_is_read_as_its_row_is(context: str, text: str) -> None:
         )
         (message,) = read_request(json.dumps(body).encode(), "html").prompt()
         assert message["content"] == "\n\n".join(plain)
-    assert plain_text(with_markup(plain[1], "html"), "html") == plain[1]
-    assert plain_text(text, "none") == with_markup(text, "none") == text
+    assert plain_text(html.escape(plain[1], quote=False), "html") == plain[1]
+    assert plain_text(text, "none") == text
     assert plain[1].count("<EMAIL_1>") == text.count("<EMAIL_1>")
 
 
 @pytest.mark.parametrize(
-    ("html", "plain"),
+    ("written", "plain"),
     [
         ("<h1>Hi</h1><p>one<br/>two</p>\n<p>three", "Hi\none\ntwo\nthree"),
         ("<table><tr><td>a</td><td>b</td></tr></table>", "a b"),
@@ -56,8 +57,8 @@ def test_a_request_is_read_as_its_row_is(context: str, text: str) -> None:
         (f"&#{'9' * 9_000}; &#xD800; &#0;", f"&#{'9' * 9_000}; \ufffd \ufffd"),
     ],
 )
-def test_html_is_plain_text(html: str, plain: str) -> None:
-    assert plain_text(html, "html") == plain
+def test_html_is_plain_text(written: str, plain: str) -> None:
+    assert plain_text(written, "html") == plain
 
 
 @pytest.mark.parametrize("unit", ["<a", "<a '\"", "<!--", "<div></p>", "<script", "<![", "&#1", "<p> "])
@@ -67,32 +68,28 @@ def test_a_hostile_megabyte_takes_no_longer_than_another(unit: str) -> None:
     assert time.process_time() - start < 5  # with the square of the length, it would be minutes
 
 
-def test_rows_have_no_markup_nor_have_the_spans_in_them(tmp_path: Path) -> None:
-    row: dict[str, Any] = {"id": "1", "customer": "A", "body": "<p>Rosa &amp; Bo</p>", "about": "<i>x</i>", "spans": []}
-    row |= {"target": "<p>Ja &amp;<br>nein</p>", "rejected": "<b>no</b>"}
-    columns: dict[str, Any] = {"group": "customer", "input": "{about}\n{body}", "context": "about", "markup": "html"}
-    columns |= {"target": "target", "rejected": "rejected"}
-    (raw,) = checked_rows(write_lines(tmp_path / "rows.jsonl", [row]), **columns)
-    assert (raw.input, raw.context, raw.target, raw.rejected) == ("x\nRosa & Bo", "x", "Ja &\nnein", "no")
-    empty = write_lines(tmp_path / "empty.jsonl", [row | {"body": "<p>&nbsp;</p>"}])
-    with refused("data.missing", row=1, field="body"):
-        list(checked_rows(empty, **columns | {"input": "body"}))
-    for about in ("see <!-- this", "<style>p {}", "see <a title="):  # of a caller's one text, it takes what follows
-        swallowing = write_lines(tmp_path / "open.jsonl", [row | {"about": about, "body": "late > &amp; lost"}])
-        with refused("data.missing", row=1, field="about"):
-            list(checked_rows(swallowing, **columns | {"input": "body"}))
-    known = params_with().mask.model_copy(update={"identity_columns": {"about": "PERSON"}})
-    given = params_with().data.model_copy(
-        update={"path": str(write_lines(tmp_path / "name.jsonl", [row | {"about": "O&#39;Neil"}])), "tags": None}
-        | columns
+def made(record: dict[str, Any], kind: str = "text", schema: Any = None) -> Any:
+    """What masking makes of a record with HTML: its row, by column."""
+    task = TaskParams.model_validate(
+        {"kind": kind, "system_prompt": "Do it.", "tool_format": "json", "refusal": None, "schema": schema}
     )
-    (raw,) = raw_rows(given, known, Task(params_with().task))
-    assert raw.identity == (("PERSON", "O'Neil"),)
-    row["spans"] = [[3, 16, "who"]]
-    (raw,) = read_spans(tmp_path, row, "spans", "body", markup="html")
-    assert (raw.input, raw.target) == ("Rosa & Bo", {"who": ["Rosa & Bo"]})
-    with refused("data.markup", field="mask.gold"):
-        gold_spans(tmp_path / "gold.jsonl", params_with().data.model_copy(update={"markup": "html"}))
+    stays = {"PERSON": "keep", "ORGANIZATION": "keep"}
+    maker = RowMaker(shipped().data, task, mask_with(markup="html", actions=stays), None, None)
+    given = Record(**({"id": "1", "group": "A", "source": "x.jsonl:1"} | record))
+    (row,), _ = maker.rows([(given, ())])
+    return dict(zip(masked_schema(), row, strict=True))
+
+
+def test_records_have_no_markup(tmp_path: Path) -> None:
+    record = {"prompt": "<p>Rosa &amp; Bo</p>", "context": "<i>x</i>", "target": "<p>Ja &amp;<br>nein</p>"}
+    row = made(record | {"rejected": "<b>no</b>"})
+    assert [row["prompt"][-1]["content"], row["context"]] == ["x\n\nRosa & Bo", "x"]
+    assert [row[name][0]["content"] for name in ("completion", "rejected")] == ["Ja &\nnein", "no"]
+    for open_end in ("see <!-- this", "<style>p {}", "see <a title="):  # of a caller's one text, it takes what follows
+        with refused(row=1, field="context"):
+            made(record | {"context": open_end, "prompt": "late > &amp; lost"})
+    with refused("mask.markup", field="mask.gold"):
+        gold_spans(tmp_path / "gold.jsonl", mask_with(markup="html"))
 
 
 @pytest.mark.parametrize("mask", [True, False])
@@ -121,10 +118,7 @@ def test_what_an_answer_copies_is_read_as_its_input_is(tmp_path: Path, form: Any
     shop = listed if target["shop"] in listed["enum"] else {"type": "string"}
     schema = {"type": "object", "properties": {"shop": shop, "all": {"type": "array"}}}
     (tmp_path / "schema.json").write_text(json.dumps(schema), encoding="utf-8")
-    task = {"kind": "extraction", "schema_file": str(tmp_path / "schema.json"), "refusal": None}
-    row = {"id": "1", "body": "<p>Tee &amp; Co: A<br>B, x&gt;y, &amp;lt; R&amp;D</p>", "target": form(target)}
-    row["no"] = form(target)
-    columns = {"group": "id", "input": "body", "target": "target", "rejected": "no", "markup": "html"}
-    (raw,) = checked_rows(write_lines(tmp_path / "rows.jsonl", [row]), task=task, **columns)
-    parsed = [json.loads(value) if isinstance(value, str) else value for value in (raw.target, raw.rejected)]
-    assert parsed == [read, read]
+    text = "<p>Tee &amp; Co: A<br>B, x&gt;y, &amp;lt; R&amp;D</p>"
+    record = {"prompt": text, "target": form(target), "rejected": form(target)}
+    row = made(record, "extraction", str(tmp_path / "schema.json"))
+    assert [json.loads(row[name][0]["content"]) for name in ("completion", "rejected")] == [read, read]

@@ -21,16 +21,26 @@ from hypothesis import strategies as st
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.key import VARIABLE, digest_of, pseudonym
-from hallmark.data import recording
+from hallmark.mask import rows as masked_rows
 from hallmark.mask.identity_values import KnownValues
 from hallmark.mask.kinds import PLACEHOLDER
-from hallmark.mask.masking import Masker, Record
+from hallmark.mask.masking import Drafts, Masker
 from hallmark.mask.rules import ibans
 from hallmark.mask.second_check import residue
 from hallmark.params.loader import load_params
 from stages import mask
 from tests.rows import mask_with, write_lines
-from tests.workspace import KEY, ROOT, change_params, make_workspace, run_here, stage
+from tests.workspace import (
+    KEY,
+    ROOT,
+    add_to_recipe,
+    change_params,
+    give_records,
+    make_workspace,
+    run_here,
+    stage,
+    write_recipe,
+)
 
 RULES = {"mask.ner.engine": "none", "mask.ner.model": None}
 TARGET = {
@@ -77,10 +87,12 @@ def workspace(folder: Path, rows: list[Any], overrides: dict[str, Any] | None = 
 def run_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Run the stage on rows, in this process; returns the records."""
 
-    def run(rows: list[Any], overrides: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    def run(rows: list[Any], overrides: dict[str, Any] | None = None, *fields: str) -> list[dict[str, Any]]:
         folder = tmp_path / "repo"
         if not folder.exists():
             workspace(folder, rows, overrides)
+            for field in fields:
+                add_to_recipe(folder, field)
         else:
             change_params(folder, overrides or {})
         monkeypatch.chdir(folder)
@@ -99,14 +111,14 @@ def user_text(record: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize("text", ["MARTA QUILL here", "martaquill wrote", "M A R T A Q U I L L", "Mrs. Quil wrote"])
 def test_a_known_name_is_found_in_any_spelling(rules: Masker, text: str) -> None:
-    record = Record([text], known=KnownValues([("PERSON", "Marta Quill")]))
+    record = Drafts([text], known=KnownValues([("PERSON", "Marta Quill")]))
     masked = rules.records([record])[0][0].text.lower()
     assert not re.search(r"quil|marta", re.sub(r"[^a-z]", "", masked))
 
 
 @pytest.mark.parametrize("text", ["call 202.555.0143", "call (202) 5550143", "2 0 2 5 5 5 0 1 4 3"])
 def test_a_known_number_is_found_in_any_spacing(rules: Masker, text: str) -> None:
-    record = Record([text], known=KnownValues([("PHONE_NUMBER", "+1 202-555-0143")]))
+    record = Drafts([text], known=KnownValues([("PHONE_NUMBER", "+1 202-555-0143")]))
     assert not re.search(r"\d{3}", rules.records([record])[0][0].text)
 
 
@@ -144,8 +156,8 @@ def test_a_rejected_answer_uses_the_stand_ins_of_the_prompt_whatever_its_form(
         values = TARGET | {"product": "<PERSON_1>"}
         masked = json.dumps(values, separators=(",", ":"))
     ner = load_params(ROOT / "params.yaml").mask.ner
-    overrides = {"mask.ner.engine": ner.engine, "mask.ner.model": ner.model, "data.rejected": "worse"}
-    (record,) = run_mask([ROW | {"worse": worse}], overrides)
+    overrides = {"mask.ner.engine": ner.engine, "mask.ner.model": ner.model}
+    (record,) = run_mask([ROW | {"worse": worse}], overrides, 'rejected=row["worse"]')
     assert "<PERSON_1> here, mail <EMAIL_1>" in user_text(record)
     assert record["rejected"] == [{"role": "assistant", "content": masked}]
 
@@ -173,7 +185,13 @@ def test_each_kind_has_its_own_action(run_mask: Any, monkeypatch: pytest.MonkeyP
     assert "81.2.69.142" in text
     assert "zoe@" not in text
     assert re.search(r"[\w.]+@example\.com", text)
-    assert json.loads(Path("reports/mask.json").read_text())["rows"] == {"read": 2, "written": 1, "dropped": 1}
+    assert json.loads(Path("reports/mask.json").read_text())["rows"] == {
+        "read": 2,
+        "records": 2,
+        "left_out": {},
+        "written": 1,
+        "dropped": 1,
+    }
 
 
 def test_surrogates_follow_the_key_and_are_no_ones() -> None:
@@ -229,9 +247,10 @@ def test_ids_and_groups_become_keyed_pseudonyms(run_mask: Any) -> None:
 def test_no_key_no_pseudonyms(run_mask: Any) -> None:
     (record,) = run_mask([ROW])
     assert (record["id"], record["group"]) == ("T-1", "C-1")
-    for column in ("id", "customer"):
-        with pytest.raises(HallmarkError, match=r"data\.pseudonyms: .* identifies people; set it to keyed"):
-            run_mask([], {"mask.identity_columns": {column: "PERSON"}})
+    Path("data/raw/tickets.jsonl").write_text(json.dumps(ROW | {"customer": "Marta Quill"}) + "\n")
+    with pytest.raises(HallmarkError, match="is one of the record's private values") as caught:
+        run_mask([])
+    assert (caught.value.field, caught.value.row) == ("group", 1) and "data.pseudonyms" in caught.value.remedy
 
 
 @pytest.mark.parametrize("kind", ["id", "group"])
@@ -254,12 +273,12 @@ def test_the_beginning_of_a_run_of_codes_is_no_iban() -> None:
 def test_find_names_the_raw_row_and_nothing_of_it(run_mask: Any) -> None:
     first, second = run_mask(NAMED, {"data.pseudonyms": "keyed", "mask.workers": 1})
     folder, raw = Path.cwd(), "data/raw/tickets.jsonl"
-    assert stage(folder, "mask", "--find", second["id"]).stdout == f"{raw}, row 2\n"
-    assert stage(folder, "mask", "--find", first["group"]).stdout == f"{raw}, row 1\n{raw}, row 2\n"
+    assert stage(folder, "mask", "--find", second["id"]).stdout == f"{raw}:2\n"
+    assert stage(folder, "mask", "--find", first["group"]).stdout == f"{raw}:1\n{raw}:2\n"
     for name in ("Ann Marsh", "id-bbbbbbbbbbbbbbbb"):
         done = stage(folder, "mask", "--find", name, check=False)
         assert (done.returncode, done.stdout) == (1, "")
-        assert f"mask: error: {raw}: no row has this name" in done.stderr
+        assert "no record has this name" in done.stderr
         assert name not in done.stderr
 
 
@@ -318,7 +337,8 @@ def test_gold_spans_name_a_record_by_its_id_or_its_pseudonym(
 ) -> None:
     monkeypatch.setenv(VARIABLE, KEY)
     name = pseudonym(bytes.fromhex(KEY), "id", "T-1") if keyed else "T-1"
-    span = {"id": name, "field": "body", "start": ROW["body"].index("MARTA"), "end": len(ROW["body"]), "kind": "PERSON"}
+    prompt = f"{ROW['subject']}\n{ROW['body']}"
+    span = {"id": name, "start": prompt.index("MARTA"), "end": len(prompt), "kind": "PERSON"}
     run_mask([ROW], {"data.pseudonyms": "keyed", "data.key": digest_of(KEY)})
     Path("data/gold/named.jsonl").write_text(json.dumps(span) + "\n")
     run_mask([ROW], {"mask.gold": "data/gold/named.jsonl"})
@@ -326,18 +346,18 @@ def test_gold_spans_name_a_record_by_its_id_or_its_pseudonym(
 
 
 def test_the_report_counts_and_nothing_tells_a_private_value(run_mask: Any, caplog: pytest.LogCaptureFixture) -> None:
-    at = ROW["body"].index("MARTA")
+    at = f"{ROW['subject']}\n{ROW['body']}".index("MARTA")
     with caplog.at_level(logging.INFO):
         gold = [
-            {"id": "T-1", "field": "body", "start": at, "end": at + 11, "kind": "PERSON"},
-            {"id": "T-1", "field": "body", "start": 0, "end": 6, "kind": "MISSED"},
+            {"id": "T-1", "start": at, "end": at + 11, "kind": "PERSON"},
+            {"id": "T-1", "start": 0, "end": 6, "kind": "MISSED"},
         ]
         with pytest.raises(HallmarkError, match="gold"):
             run_mask([ROW], {"mask.gold": "data/gold/mine.jsonl"})
         write_lines(Path("data/gold/mine.jsonl"), gold)
         run_mask([ROW])
     found = json.loads(Path("reports/mask.json").read_text())
-    assert found["rows"] == {"read": 1, "written": 1, "dropped": 0}
+    assert found["rows"] == {"read": 1, "records": 1, "left_out": {}, "written": 1, "dropped": 0}
     assert found["records_with_spans"] == 1
     assert found["spans"]["total"] == 2
     assert found["spans"]["by_kind"] == {"EMAIL_ADDRESS": 1, "PERSON": 1}
@@ -432,7 +452,7 @@ def test_workers_and_groups_do_not_change_the_bytes(run_mask: Any, monkeypatch: 
     two = Path("data/masked.parquet").read_bytes()
     run_mask(rows, {"mask.workers": 1})
     assert Path("data/masked.parquet").read_bytes() == two
-    monkeypatch.setattr(recording, "GROUP_ROWS", 40)
+    monkeypatch.setattr(masked_rows, "GROUP_ROWS", 40)
     records = run_mask(rows)
     assert [record["id"] for record in records] == [row["id"] for row in rows]
     assert all("acme" not in user_text(record) for record in records)
@@ -515,33 +535,92 @@ def test_spans_are_of_the_input_and_rebuild_the_output(rules: Masker, text: str)
     assert re.fullmatch(re.sub(r"<([A-Z_]+)_\d>", r"<\1_\\d+>", whole), masked.text)  # what came in is numbered again
 
 
-# --- the preview
+# --- the recipe
 
 
-@pytest.mark.parametrize("field", ["text", "mail.text"])
-def test_the_preview_prints_one_line_a_record(tmp_path: Path, field: str) -> None:
-    folder = make_workspace(tmp_path)
-    text = "Ünïcode 🙂 mail ana.maria@acme-tools.io now"
-    rows = [{"id": "a", "text": text}, {"text": "half \ud800 a pair, mail b@acme-tools.io"}, {"id": 7, "text": ""}]
-    if field != "text":  # as `propose` names what lies in an object, a conversation or a list of tokens
-        rows = [row | {"text": None, "mail": {"text": row["text"]}} for row in rows]
-    write_lines(folder / "x.jsonl", rows)
-    result = run_here(folder, "hallmark.commands.preview", "x.jsonl", "--field", field)
-    one, half, empty = (json.loads(line) for line in result.stdout.splitlines())
-    assert set(one) == {"id", "masked", "spans"}
-    assert [line["id"] for line in (one, half, empty)] == ["a", "2", "7"]
-    (span,) = one["spans"]
-    assert set(span) == {"start", "end", "kind", "recognizer"}
-    assert text[span["start"] : span["end"]] == "ana.maria@acme-tools.io"
-    assert one["masked"] == "Ünïcode 🙂 mail <EMAIL_1> now"
-    assert "b@acme" not in half["masked"]
-    assert (empty["masked"], empty["spans"]) == ("", [])
+def test_the_preview_shows_the_first_records_masked_and_writes_nothing(tmp_path: Path) -> None:
+    folder = workspace(tmp_path / "repo", [ROW, ROW | {"id": "T-2"}])
+    (line,) = run_here(folder, "hallmark.commands.preview", "--first", "1").stdout.splitlines()
+    shown = json.loads(line)
+    assert shown["source"] == "data/raw/tickets.jsonl:1"
+    assert "<PERSON_1> here, mail <EMAIL_1>" in shown["prompt"][0]["content"]
+    assert {"kind": "EMAIL_ADDRESS", "recognizer": "known_value"} in shown["spans"]
     assert not (folder / "data/masked.parquet").exists()
-    assert "acme" not in result.stderr
 
 
-def test_the_part_that_a_row_names_stands_in_the_records(run_mask: Any) -> None:
-    """`split` reads it; without `data.split` it is null."""
-    rows = [ROW | {"part": "Test"}]
-    assert [record["part"] for record in run_mask(rows, {"data.split": "part"})] == ["holdout"]
-    assert [record["part"] for record in run_mask(rows, {"data.split": None})] == [None]
+UNLIKE = "import os\nfor row in json_lines('data/raw/tickets.jsonl'):\n    "
+MADE = "yield Record(id=row['id'], group='g', prompt={}, target={}, source=row['source'], {})"
+
+
+@pytest.mark.parametrize(
+    ("record", "words", "field"),
+    [
+        (MADE.format("f'{hash(row[\"body\"])}'", "row['target']", ""), "ran a second time", None),
+        (MADE.format("row['body']", "row['target']", "private={'PERSONN': ['Bo']}"), "no kind PERSONN", "private"),
+        (MADE.format("row['body']", "row['target']", "tools=[{'name': 'x'}]"), "only for tasks", "tools"),
+        (MADE.format("row['body']", "{'intent': 'x'}", ""), "breaks data/schema.json", "target"),
+    ],
+)
+def test_a_recipe_that_cannot_be_masked_is_one_error_and_writes_nothing(
+    run_mask: Any, record: str, words: str, field: str | None
+) -> None:
+    run_mask([ROW])
+    Path("data/masked.parquet").unlink()
+    write_recipe(Path(), UNLIKE + record)
+    with pytest.raises(HallmarkError, match=words) as caught:
+        run_mask([])
+    assert caught.value.field == field
+    assert not Path("data/masked.parquet").exists()
+
+
+def test_raw_files_that_change_between_the_two_runs_stop_it(run_mask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def changed(*_: Any) -> list[str]:
+        write_lines(Path("data/raw/tickets.jsonl"), [ROW | {"body": "another"}])
+        return []
+
+    monkeypatch.setattr(mask, "check_people", changed)
+    with pytest.raises(HallmarkError, match="made other records than the run before"):
+        run_mask([ROW])
+    assert not Path("data/masked.parquet").exists()
+
+
+def test_messages_keep_their_roles_and_turns_and_the_context_stands_before_what_is_asked(run_mask: Any) -> None:
+    turns = [
+        {"role": "system", "content": "Be kind to Marta Quill."},
+        {"role": "user", "content": "I am Marta Quill."},
+        {"role": "assistant", "content": "Hello Marta Quill."},
+        {"role": "user", "content": "Mail ann@acme-tools.io"},
+    ]
+    run_mask([ROW])
+    give_records(Path(), [{"id": "a", "group": "g", "prompt": turns, "context": "About Marta Quill", "target": TARGET,
+                           "private": {"PERSON": ["Marta Quill"]}}])  # fmt: skip
+    write_recipe(Path(), "for row in json_lines('data/raw/rows.jsonl'):\n    yield Record(**row)")
+    (record,) = run_mask([])
+    prompt = load_params().task.system_prompt
+    assert [(one["role"], one["content"]) for one in record["prompt"]] == [
+        ("system", f"{prompt}\n\nBe kind to <PERSON_1>."),
+        ("user", "I am <PERSON_1>."),
+        ("assistant", "Hello <PERSON_1>."),
+        ("user", "About <PERSON_1>\n\nMail <EMAIL_1>"),
+    ]
+    assert record["context"] == "About <PERSON_1>"
+
+
+def test_live_records_follow_those_of_the_recipe_and_keep_their_names(run_mask: Any) -> None:
+    run_mask(NAMED, {"data.pseudonyms": "keyed"})
+    group = pseudonym(bytes.fromhex(KEY), "group", "Ann Marsh")
+    live = {"id": "trace:1", "group": group, "prompt": "Marta Quill of <EMAIL_1> asks", "target": TARGET}
+    Path("data/raw/live").mkdir()
+    write_lines(Path("data/raw/live/collected-1.jsonl"), [live])
+    *made, last = run_mask([])
+    assert len(made) == 2 and (last["id"], last["group"]) == ("trace:1", group) == (last["id"], made[0]["group"])
+    assert user_text(last) == "<PERSON_1> of <EMAIL_1> asks"  # what the recipe knows of the customer is known here too
+    write_lines(Path("data/raw/live/collected-2.jsonl"), [live])
+    with pytest.raises(HallmarkError, match="two records have the same id"):
+        run_mask([])
+
+
+def test_the_part_that_a_record_names_stands_in_the_rows(run_mask: Any) -> None:
+    """`split` reads it; without one it is null."""
+    rows = [ROW | {"part": "holdout"}, ROW | {"id": "T-2", "part": None}]
+    assert [record["part"] for record in run_mask(rows, None, 'part=row["part"]')] == ["holdout", None]

@@ -273,8 +273,8 @@ def write_gguf(model: Path, file: Path) -> Path:
 
 def test_a_card_with_tools_and_context_defines_them(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prompt = 'Say "```" once.\nThen stop.'
-    changes = {"sft__method": "lora", "data__tools": "tools", "data__context": "found"}
-    card = usage(with_changes(load_params(), **changes, task__system_prompt=prompt), {}, [], {})
+    params = with_changes(load_params(), sft__method="lora", task__system_prompt=prompt)
+    card = usage(params, {}, [], {}, ["context", "tools"])
     code = card.split("````python\n")[1].split("````")[0]
     monkeypatch.chdir(repo / "models/adapter")
     names: dict[str, Any] = {}

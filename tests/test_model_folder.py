@@ -43,7 +43,7 @@ def take(folder: Path, target: Path, params: Params) -> None:
     given = FolderBase(source="folder", name="n", licence="mit", path=str(folder), chat_template_kwargs={})
     fetching.from_folder(given, target)
     base.check(target)
-    base.settle(target, {}, params.task, None)
+    base.settle(target, {}, params.task)
     base.describe(target)
 
 

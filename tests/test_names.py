@@ -12,7 +12,7 @@ from hallmark.mask.caseless_names import lines
 from hallmark.mask.chat import LONGEST, chat
 from hallmark.mask.kinds import KINDS
 from hallmark.mask.lexicon import cities, first_names
-from hallmark.mask.masking import Masker, Record
+from hallmark.mask.masking import Drafts, Masker
 from hallmark.mask.names import names
 from hallmark.mask.ner import accept, truecase
 from hallmark.mask.plain_view import view
@@ -36,8 +36,8 @@ def found(text: str) -> dict[str, str]:
 
 
 def test_the_fields_of_a_record_speak_of_one_person() -> None:
-    (alone,) = QUASI.records([Record(["Sales in Norway rose."])])
-    (together,) = QUASI.records([Record(["Sales in Norway rose.", "Ask Anna Kowalska."])])
+    (alone,) = QUASI.records([Drafts(["Sales in Norway rose."])])
+    (together,) = QUASI.records([Drafts(["Sales in Norway rose.", "Ask Anna Kowalska."])])
     assert alone[0].spans == []
     assert [span.kind for span in together[0].spans] == ["LOCATION"]
 

@@ -9,7 +9,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from hallmark.mask.kinds import PLACEHOLDER
-from hallmark.mask.masking import Masker, Record
+from hallmark.mask.masking import Drafts, Masker
 from tests.rows import mask_with
 
 # Values that rules find, with words around them that say what they are.
@@ -46,7 +46,7 @@ def test_a_value_has_one_placeholder_throughout_its_record(masker: Masker, data:
     forms = [spelled(value, data.draw(cases), data.draw(st.sampled_from(gaps[:of]))) for of in (4, 4, 4, 2)]
     texts = [f"{VALUES[other].format(other)} {VALUES[value].format(forms[0])} Thanks", f"About {forms[1]}: see above."]
     values = [forms[2], json.dumps({"items": [forms[3], "kettle"]}), "kettle"]
-    masked = [text.text for text in masker.records([Record(texts, values)])[0]]
+    masked = [text.text for text in masker.records([Drafts(texts, values)])[0]]
     (stand_in,) = PLACEHOLDER.findall(masked[2])
     assert masked[2] == stand_in
     assert stand_in not in PLACEHOLDER.findall(masked[0])[0]  # the other value's
@@ -57,11 +57,11 @@ def test_a_value_has_one_placeholder_throughout_its_record(masker: Masker, data:
 
 
 def test_a_number_broken_into_lines_takes_its_sign_with_it(masker: Masker) -> None:
-    record = Record(["About +44 \n1632 960628: see above. Call +44 1632 960628."], [])
+    record = Drafts(["About +44 \n1632 960628: see above. Call +44 1632 960628."], [])
     assert masker.records([record])[0][0].text == "About <PHONE_1>: see above. Call <PHONE_1>."
 
 
 def test_a_part_of_a_name_has_the_number_of_the_name(masker: Masker) -> None:
-    record = Record(["Dear Rosa Zorblatt, is ZORBLATT your name?"], ["Zorblatt"])
+    record = Drafts(["Dear Rosa Zorblatt, is ZORBLATT your name?"], ["Zorblatt"])
     masked = [text.text for text in masker.records([record])[0]]
     assert masked == ["Dear <PERSON_1>, is <PERSON_1> your name?", "<PERSON_1>"]

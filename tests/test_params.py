@@ -37,10 +37,9 @@ def problem(folder: Path, change: dict[str, Any]) -> str:
 
 
 FEW_SHOT = {"kind": "few_shot", "examples": 2, "rule": "nearest", "max_tokens": 64}
-CHAT = {"turns": "t", "role": "r", "text": "x", "roles": {"a": "user"}, "answer": None, "internal": {}}
 HUB = {"source": "hub", "name": "org/model", "licence": "mit", "chat_template_kwargs": {}}
 TEXT = {"task.kind": "text"}
-CALLS = {"task.kind": "tool_call", "task.tool_format": "template", "data.tools": "tools", "eval.max_new_tokens": 72}
+CALLS = {"task.kind": "tool_call", "task.tool_format": "template", "eval.max_new_tokens": 72}
 NOTHING = dict.fromkeys(("learning_rate", "epochs", "r", "layers"))
 ENGINE = {"kind": "endpoint", "names": {"base": "a", "tuned": "b"}, "key": None, "logprobs": False, "timeout": 1.0}
 
@@ -52,21 +51,18 @@ ENGINE = {"kind": "endpoint", "names": {"base": "a", "tuned": "b"}, "key": None,
         ({"mask.patterns": [{"kind": "A_B", "regx": "a"}]}, "mask.patterns.0", "'mask.patterns.0.regx' (did you mean 'regex'?)"),
         ({"zzz": {}}, "zzz", "known here: "),
         ({"base": HUB | {"revision": "main"}}, "base.revision", "full 40-digit commit hash"),
-        ({"mask.identity_columns": {"born": "BIRTH_DATE"}}, "mask.identity_columns.born", "mean DATE_OF_BIRTH?"),
         (TEXT | {"eval.facts": {"order": r"(A)-(\d+)"}}, "eval.facts", "(?:...)"),
         ({"eval.comparators": {"tuned": FEW_SHOT}}, "eval.comparators", "is a model of the pipeline"),
         ({"eval.comparators": {"few": FEW_SHOT | {"kind": "few"}}}, "eval.comparators", "one of adapter, endpoint, few_shot"),
         ({"gate.superiority": {"base": 0.1, "few": 0.1}}, "gate.superiority", "there are base, few_shot, linear_copy, classical"),
         ({"gate.superiority": {"base": -0.02}}, "gate.superiority", "gate.non_inferiority: {base: 0.02}"),
         ({"eval.engine": ENGINE | {"concurrency": 1, "url": ["http://h/v1", "https://u:p@h/v1"]}}, "eval.engine.url", "change it"),
-        ({"data.chat": CHAT}, "data.chat.opening", "(the column with what was said before: a turn, or a text; null: none)"),
         ({"compute.device": "mps"}, "compute.device", "on Apple silicon, use cpu"),
         ({"sft.lr_scheduler": "warmup_stable_decay", "sft.decay_ratio": 0.99}, "sft.decay_ratio", "with sft.warmup_ratio"),
         ({"sft.batch_tokens": 1023}, "sft.batch_tokens", "1023 could not hold a record"),
         ({"sft.packing": True}, "sft.packing", "needs a length"),
         ({"sft.packing": True, "sft.batch_tokens": 4096}, "sft.packing", "eager attention"),
         (CALLS | {"task.kind": "extraction"}, "task.tool_format", "only tasks of kind tool_call have calls"),
-        (CALLS | {"data.tools": None}, "task.tool_format", "name their column in data.tools"),
         (CALLS | {"eval.constrained": 4}, "eval.constrained", "constrained decoding supports JSON only"),
         ({"task.tool_format": "xml"}, "task.tool_format", "Input should be 'json' or 'template'"),
         ({"tune.space.learning_rate": [3.0, 0.3]}, "tune.space.learning_rate", "the lowest factor comes first"),
@@ -77,7 +73,7 @@ ENGINE = {"kind": "endpoint", "names": {"base": "a", "tuned": "b"}, "key": None,
         ({"seed": 2**32}, "seed", ""),
         ({"gate.serving.latency_p95_s": float("nan")}, "gate.serving.latency_p95_s", ""),
         ({"base.chat_template_kwargs": {"temperature": float("inf")}}, "base.chat_template_kwargs", ""),
-        ({"data.path": "data/\u202eraw"}, "data.path", ""),
+        ({"task.schema": "data/\u202eschema.json"}, "task.schema", ""),
         ({"mask.patterns": [{"kind": "A_B", "regex": "(" * 5_000 + ")" * 5_000}]}, "mask.patterns", ""),
     ],
 )  # fmt: skip
@@ -96,8 +92,8 @@ def test_a_missing_key_and_the_first_of_many_problems_are_said(tmp_path: Path) -
     assert many.count("is not a known parameter") == 20
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
     file = tmp_path / "params.yaml"
-    file.write_text(re.sub(r"(?m)^  path: data/raw/.*\n", "", text), encoding="utf-8")
-    with pytest.raises(HallmarkError, match=r"'data\.path' is missing"):
+    file.write_text(re.sub(r"(?m)^  kind: extraction.*\n", "", text), encoding="utf-8")
+    with pytest.raises(HallmarkError, match=r"'task\.kind' is missing"):
         load_params(file)
 
 
@@ -171,7 +167,7 @@ def test_no_parameter_has_a_default() -> None:
         for name, info in block.model_fields.items()
         if not info.is_required()
     ]
-    assert {block.__module__.split(".")[1] for block in found} >= {"base", "mask", "data", "model", "answer"}
+    assert {block.__module__.split(".")[1] for block in found} >= {"base", "mask", "model", "answer"}
     assert len(found) > 30
     assert defaults == []
 

@@ -66,7 +66,7 @@ def at(value: Any, path: tuple[str, ...]) -> Any:
     return value
 
 
-FREE = {"identity_columns", "actions", "thresholds", "policy", "facts", "chat_template_kwargs", "patterns", "names"}
+FREE = {"records", "actions", "thresholds", "policy", "facts", "chat_template_kwargs", "patterns", "names"}
 # What is in these is called as a comparator is: only the loader can say.
 NAMED = {"sample", "comparators", "superiority", "non_inferiority"}
 

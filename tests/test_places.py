@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import polars as pl
@@ -15,13 +16,13 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.files import MASKED, REPORTS
 from hallmark.base.refusal import Refusal
 from hallmark.commands.committed import is_gold, is_ids
-from hallmark.data.leftover import people, rules_only
+from hallmark.mask.leftover import people, rules_only
 from hallmark.params.loader import load_params
 from hallmark.release.private_data import private_data
 from hallmark.service.gateway.callers import known_as
 from stages import certify, mask
 from tests.rows import write_lines
-from tests.test_planted import COLUMNS, ROW, SCHEMA, TOOL, answer, cards
+from tests.test_planted import COLUMNS, RECIPE, ROW, SCHEMA, TOOL, answer, cards
 from tests.workspace import KEY, ROOT, change_params, give_key, make_workspace
 
 Put = Callable[[list[str], list[str]], str]  # puts values, or sentences with them, in a place; returns what is kept
@@ -41,7 +42,7 @@ def masked(
     write_lines(raw, [{**ROW, "id": f"T-{n}", **row} for n, row in enumerate(rows)])
     Path("data/schema.json").write_text(json.dumps(schema or SCHEMA))
     try:
-        change_params(Path(), {"data.path": str(raw)} | (params or {}))
+        change_params(Path(), params or {})
         mask.run(load_params())
         kept = [Path("params.yaml"), Path("data/schema.json"), REPORTS / "mask.json"]
         return "\n".join([repr(pl.read_parquet(MASKED).to_dicts()), *(file.read_text() for file in kept)])
@@ -149,7 +150,9 @@ PLACES: dict[str, tuple[Put, str]] = {
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = make_workspace(tmp_path_factory.mktemp("places"), COLUMNS | {"data.context": "more"})
+    recipe = f"from pathlib import Path\n{dedent(RECIPE)}"
+    folder = make_workspace(tmp_path_factory.mktemp("places"), COLUMNS, recipe=recipe)
+    (folder / "data/raw/tickets.jsonl").unlink()
     give_key(folder)
     (folder / REPORTS).mkdir(exist_ok=True)
     return folder

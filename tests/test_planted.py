@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import polars as pl
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import MASKED, REPORTS
-from hallmark.mask.masking import Masker, Record
+from hallmark.mask.masking import Drafts, Masker
 from hallmark.mask.rules import card_ok
 from hallmark.params.loader import load_params
 from hallmark.release.private_data import private_data
@@ -38,7 +39,7 @@ def rules() -> Masker:
 
 
 def texts(masker: Masker, *given_texts: str, values: tuple[str, ...] = ()) -> list[str]:
-    return [masked.text for masked in masker.records([Record(given_texts, values)])[0]]
+    return [masked.text for masked in masker.records([Drafts(given_texts, values)])[0]]
 
 
 @pytest.mark.parametrize(
@@ -111,21 +112,23 @@ ROW: dict[str, Any] = {
     "more": "",
 }
 COLUMNS = {
-    "data.input": "text",
-    "data.target": "answer",
-    "data.tools": "tools",
-    "data.rejected": "worse",
+    "task.kind": "tool_call",  # the one that shows tools
     "task.refusal": None,
     "mask.gold": None,
     "mask.ner": {"engine": "none", "model": None},
     "mask.workers": 1,
-    "mask.identity_columns": {
-        "contact_name": "PERSON",
-        "contact_email": "EMAIL_ADDRESS",
-        "contact_phone": "PHONE_NUMBER",
-        "account": "ACCOUNT",
-    },
 }
+RECIPE = """
+    kinds = {"contact_name": "PERSON", "contact_email": "EMAIL_ADDRESS", "contact_phone": "PHONE_NUMBER", "account": "ACCOUNT"}
+    for file in sorted(Path("data/raw").glob("*.jsonl")):
+        for row in json_lines(file):
+            known = {column: row[column] if isinstance(row[column], list) else [row[column]] for column in kinds}
+            yield Record(
+                id=row["id"], group=row["customer"], prompt=row["text"], target=row["answer"], tools=row["tools"],
+                rejected=row["worse"], tags=row["tags"], context=row["more"] or None, source=row["source"],
+                private={kinds[name]: [str(one) for one in values if one] for name, values in known.items()},
+            )
+"""
 SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {"note": {"type": "string"}, "amount": {"type": ["number", "null"]}},
@@ -134,7 +137,9 @@ SCHEMA: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = make_workspace(tmp_path_factory.mktemp("planted"), COLUMNS)
+    folder = make_workspace(
+        tmp_path_factory.mktemp("planted"), COLUMNS, recipe=f"from pathlib import Path\n{dedent(RECIPE)}"
+    )
     (folder / "data/schema.json").write_text(json.dumps(SCHEMA))
     return folder
 
@@ -191,8 +196,8 @@ def test_a_private_number_is_masked_as_a_text(masked: Any, column: str, key: str
 def test_a_private_number_is_an_error_if_the_schema_takes_no_text(masked: Any) -> None:
     with pytest.raises(HallmarkError, match=r"\(CREDIT_CARD by number\) breaks the schema") as caught:
         masked({}, {"id": "T-2"} | answer(amount=CARD))
-    assert (caught.value.row, caught.value.field) == (2, "answer")
-    assert "make it one in data and schema" in str(caught.value)
+    assert (caught.value.row, caught.value.field) == (2, "target")
+    assert "make it one in recipe and schema" in str(caught.value)
     assert str(CARD) not in str(caught.value)
     (record,) = masked(answer(amount=CARD), mask__actions={"CREDIT_CARD": "keep"})
     assert str(CARD) in record["completion"][0]["content"]
@@ -213,9 +218,9 @@ def test_all_places_that_are_left_are_one_error(masked: Any) -> None:
     told = re.findall(r"row (\d), field '(\w+)'.*: ([A-Z_]+)\n", str(caught.value))
     assert told == [
         ("1", "id", "CREDIT_CARD"),
-        ("2", "customer", "EMAIL_ADDRESS"),
+        ("2", "group", "EMAIL_ADDRESS"),
         ("3", "tags", "CREDIT_CARD"),
-        ("4", "answer", "EMAIL_ADDRESS"),
+        ("4", "target", "EMAIL_ADDRESS"),
         ("5", "tools", "CREDIT_CARD"),
     ]
     assert not any(value in str(caught.value) for value in (card, mail, str(CARD)))
@@ -249,7 +254,7 @@ def test_a_column_of_cards_is_an_error_and_a_counter_is_none(
         return
     with pytest.raises(HallmarkError, match="have the issuer and the check digit of a payment card") as caught:
         masked(*rows)
-    assert caught.value.field == column
+    assert caught.value.field == {"customer": "group"}.get(column, column)
     assert names[0] not in str(caught.value)
     assert len(masked(*rows, mask__actions={"CREDIT_CARD": "keep"})) == len(names)
 
@@ -289,7 +294,7 @@ def test_a_planted_value_is_in_nothing_that_leaves(masked: Any) -> None:
         {"id": f"T-{i}", "customer": f"C-{i}", "text": f"{word} {word[::-1]} {i}. I paid {i} EUR, {word * 2}"}
         for i, word in enumerate(words, 2)
     ]
-    masked(PLANTED, *others, data__context="more")
+    masked(PLANTED, *others)
     params = load_params(Path("params.yaml"))
     dedupe.run(params.model_copy(update={"dedupe": params.dedupe.model_copy(update={"gold": None})}))
     split.run(params)

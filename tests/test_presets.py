@@ -142,7 +142,7 @@ def test_a_param_that_is_not_in_the_text_is_added_with_its_comment() -> None:
     assert changed(new, "sft.packing: false") == new.replace("packing: true", "packing: false"), "what is there stays"
     assert value_of(text, "sft.packing") == "false"
     assert "  # The most by which each failure class may grow" in changed(text, "gate.margins:\n  omission: 0.5")
-    for name in ("data.path", "sft.rank"):
+    for name in ("task.kind", "sft.rank"):
         with pytest.raises(HallmarkError, match=f"has no line for {name}"):
             value_of(text, name)
 

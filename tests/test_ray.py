@@ -16,8 +16,7 @@ import psutil
 import pytest
 
 from hallmark.base.errors import HallmarkError
-from hallmark.data import passes, raw
-from hallmark.mask import workers
+from hallmark.mask import two_runs, workers
 from hallmark.mask.ray_cluster import Ray, reach
 from hallmark.mask.workers import TRIES, spread
 from hallmark.params.loader import load_params, resolved, tracked
@@ -100,13 +99,16 @@ def test_rows_that_no_worker_survives_are_left_out(
     tickets.write_text("".join(line for number, line in enumerate(lines, 1) if number not in DEADLY))
     expected, _ = masked(here, {"mask.workers": 1})
     tickets.write_text("".join(lines))
-    monkeypatch.setattr(passes, "record_chunk", record_or_die)
+    monkeypatch.setattr(two_runs, "rows_of", record_or_die)
     monkeypatch.setattr(workers, "TRIES", 1)
     written, told = masked(here, {"mask.workers": 2, "data.engine": "ray" if engine else "local"})
     report = json.loads(told)
-    assert (written, report["rows"]) == (expected, {"read": 250, "dropped": 0, "written": 248})
-    assert report["crashed"] == [{"file": "data/raw/tickets.jsonl", "row": number} for number in DEADLY]
-    assert "row 70; data/raw/tickets.jsonl, row 128" in caplog.text
+    assert (written, report["rows"]) == (
+        expected,
+        {"read": 250, "records": 250, "left_out": {}, "dropped": 0, "written": 248},
+    )
+    assert report["crashed"] == [f"data/raw/tickets.jsonl:{number}" for number in DEADLY]
+    assert "data/raw/tickets.jsonl:70; data/raw/tickets.jsonl:128" in caplog.text
     if engine:
         monkeypatch.setattr(workers, "MOST_CRASHED", 1)
         with pytest.raises(HallmarkError, match="this row ended 1 workers"):
@@ -150,14 +152,5 @@ def test_another_engine_runs_nothing_again(here: Path) -> None:
     before = tracked(resolved())
     change_params(here, {"data.engine": "ray", "data.cluster": "auto", "mask.workers": 32})
     assert json.dumps(tracked(resolved())) == json.dumps(before)
-    change_params(here, {"data.missing": "drop"})
+    change_params(here, {"data.pseudonyms": "keyed"})
     assert tracked(resolved()) != before
-
-
-def test_ids_are_known_when_they_are_sorted_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(raw, "NEWEST", 3)
-    seen, ids = raw.Seen(), [number * 7 % 101 for number in range(101)]
-    for number in ids:
-        assert number not in seen
-        seen.add(number)
-    assert all(number in seen for number in ids)

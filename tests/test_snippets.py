@@ -1,7 +1,7 @@
 """Every command and every piece of Python in README and docs: run as it stands, or parsed by the program that it calls.
 
-- Run: the Python of docs/extending.md by tests/test_extending.py, that of docs/serving.md here, and the code of a model card
-  by tests/test_model_card.py.
+- Run: the Python of docs/extending.md by tests/test_extending.py, that of docs/serving.md and docs/your-data.md here, and the
+  code of a model card by tests/test_model_card.py.
 - Parsed: commands of Python, nox and DVC. The program's own parser reads the command, so that a command, a session or an
   option that doesn't exist is found.
 - `<!-- not run: REASON -->` before a block says that it needs what a test hasn't got (an account, a rented machine, another
@@ -13,8 +13,10 @@ Blocks of YAML are checked in tests/test_docs.py, and so are the results shown.
 from __future__ import annotations
 
 import argparse
+import ast
 import re
 import shlex
+import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,13 +28,15 @@ import nox
 import pytest
 
 import noxfile
+from hallmark import records as helpers
 from hallmark.answer.endpoint import answer_schema, response_format
 from hallmark.params.loader import load_params
+from hallmark.records.recipe import load
 from hallmark.task.task import Task
 from tests.bench.corpora import __main__ as corpora
 from tests.gpu import __main__ as gpu
 from tests.test_docs import PAGES
-from tests.workspace import ROOT, as_main
+from tests.workspace import ROOT, as_main, written
 
 BLOCK = re.compile(
     r"(?P<marked><!-- not run: [^>]+ -->\n\n)?"
@@ -40,7 +44,7 @@ BLOCK = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 RUN_ELSEWHERE = {"docs/extending.md"}  # tests/test_extending.py
-SERVING = "docs/serving.md"  # its Python is run below
+SERVING, RECIPES = "docs/serving.md", "docs/your-data.md"  # their Python is run below
 OTHERS = {"cd", "mkdir", "echo", "source", "rm", "sha256sum", "git", "hf", "cookiecutter", "cruft", "openssl"}
 PROGRAMS = {"python", "nox", "dvc", "rsync", "sky", "for", *OTHERS}  # the others are not parsed
 SESSIONS = {  # what a session hands its options to, if that is not its last step in noxfile.py
@@ -188,7 +192,7 @@ def dvc_parser() -> argparse.ArgumentParser:
 def test_all_python_is_run_somewhere() -> None:
     assert {
         snippet.page for snippet in SNIPPETS if snippet.language == "python" and not snippet.marked
-    } == RUN_ELSEWHERE | {SERVING}
+    } == RUN_ELSEWHERE | {SERVING, RECIPES}
 
 
 def test_the_request_that_serving_shows_is_the_one_that_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,3 +206,42 @@ def test_the_request_that_serving_shows_is_the_one_that_is_measured(monkeypatch:
     assert sent["url"].endswith("/v1/chat/completions")
     assert sent["body"]["messages"] == messages
     assert sent["body"]["response_format"] == response_format(answer_schema(task))
+
+
+# What the recipes of docs/your-data.md read besides the logs in tests/exports.
+TABLES = {
+    "helpdesk.csv": "conversation,part,text,intent\nc1,train,hi,greeting\nc1,test,??,outofdomain\n",
+    "products.csv": "code,product\nK1,kettle\n",
+    "tickets.csv": "id,customer,subject,body,code,reason,status,channel,name,email\n"
+    "1,c1,Broken,It leaks,K1,refnd,open,web,Ann Lee,ann@example.com\n"
+    "2,c2,Hi,Where is it?,K9,delivery,draft,web,Bo Ng,bo@example.com\n"
+    "3,c2,Hi,Where is it?,K9,delivery,open,web,Bo Ng,bo@example.com\n",
+}
+MADE = {
+    "helpdesk": ["greeting"],
+    "products": ["refund", "delivery"],
+    "openai": ["refund", "billing"],
+    "langfuse": ["refund", "billing"],
+    "otel": ["refund", "delivery", "billing"],
+}
+
+
+def test_the_recipes_of_the_page_on_data_run(tmp_path: Path) -> None:
+    written(tmp_path, {f"data/raw/{name}": text for name, text in TABLES.items()})
+    shutil.copytree(ROOT / "tests/exports", tmp_path / "data/raw", dirs_exist_ok=True)
+    recipes = [snippet.text for snippet in SNIPPETS if snippet.page == RECIPES and snippet.language == "python"]
+    assert len(recipes) == len(MADE)
+    for text in recipes:
+        written(tmp_path, {"records.py": text})
+        (name,) = {name for name in MADE if f"data/raw/{name}" in text}
+        targets = [str(record.target) for record in load(tmp_path / "records.py").run({}, tmp_path)]
+        intents = [re.sub(r'.*"intent": "(\w+)".*', r"\1", target) for target in targets]
+        assert intents == MADE[name]
+
+
+def test_the_helpers_of_that_page_give_what_it_says() -> None:
+    text = (ROOT / RECIPES).read_text(encoding="utf-8").partition("| these | are |")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| `(\w.*?)` \| `(.*?)` \|$", text, re.MULTILINE)
+    assert len(rows) == 4
+    for call, result in rows:
+        assert eval(call, vars(helpers)) == ast.literal_eval(result), call  # noqa: S307 (of our own page)

@@ -19,12 +19,12 @@ from ruamel.yaml import YAML
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import BASE, DEDUPED, HOLDOUT_LOCK, REPORTS, sha256_file
 from hallmark.base.key import VARIABLE, digest_of, keyed_source, pseudonym, source_digest
-from hallmark.data.grouping import assign, draw
-from hallmark.data.near import normalise, text_of
+from hallmark.corpus.draw import assign, draw
+from hallmark.corpus.texts import normalise, text_of
 from hallmark.judge.recount import recount
 from stages import dedupe, split
 from tests import workspace
-from tests.rows import checked_rows, near_pairs_by_hand, params_with, record, refused, write_lines, write_masked
+from tests.rows import near_pairs_by_hand, params_with, record, refused, write_masked
 from tests.tiny import make_tiny_base
 from tests.workspace import git_init, make_workspace, run
 
@@ -99,7 +99,7 @@ def test_three_customers_are_enough_and_two_are_not() -> None:
     HOLDOUT_LOCK.unlink()
     before = [sha256_file(path) for path in split.FILES.values()]
     for groups in (1, 2):
-        with refused("finer column", field="data.group"):
+        with refused("finer", field="group"):
             splitted(made(30, groups))
     assert [sha256_file(path) for path in split.FILES.values()] == before
     assert not HOLDOUT_LOCK.exists()
@@ -308,8 +308,8 @@ def test_pseudonyms_switched_on_keep_the_holdout(monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv(VARIABLE)
     splitted(with_pseudonyms(records), **KEYED)
     assert hashes() == before, "and need no key from then on"
+    monkeypatch.setenv(VARIABLE, workspace.KEY)
     for changes in ({}, KEYED | {"data__key": "0" * 64}):
-        monkeypatch.setenv(VARIABLE, workspace.KEY)
         with pytest.raises(HallmarkError, match=r"data\.key"):
             splitted(with_pseudonyms(records) if changes else records, **changes)
 
@@ -375,7 +375,7 @@ def test_whoever_says_the_same_no_group_moves_and_the_shares_hold(
     """Bundles of joined groups followed their lowest hash: 10 % new rows moved 598 of 3,001 groups, validation tripled."""
     draw, block = random.Random(seed), params_with(split__holdout=0.14, split__validation=0.07).split
     first = grown(draw, 9_000, 0, 3001, common)
-    sides, cut = assign(first, set(), None, block)
+    sides, cut = assign(first, set(), {}, block)
     frozen = {name for name, side in zip(first["id"], sides, strict=True) if side == "holdout"}
     rows = pl.concat([first, grown(draw, int(9_000 * growth), 9_000, 3001 + new, common)])
     later, same = assign(rows, frozen, cut, block)
@@ -427,18 +427,18 @@ def test_calibration_is_drawn_from_train_alone_and_stays_as_data_grow() -> None:
 
 def test_rows_may_be_named_calibration_and_a_frozen_one_may_not() -> None:
     parts = {"g1": "holdout", "g2": "calibration", "g3": "validation"}
-    report = splitted(parted(**parts), **NAMED)
+    report = splitted(parted(**parts))
     assert report["rows"] == {"train": 45, "validation": 5, "calibration": 5, "holdout": 5, "online": 0}
     assert ids("calibration", "group") == {"g2"}
     assert "calibration" not in read(), "it was not drawn"
-    splitted(parted(**parts), split__calibration=0.3, **NAMED)
+    splitted(parted(**parts), split__calibration=0.3)
     assert ids("calibration", "group") == {"g2"}, "named, so not drawn"
-    with refused(field="data.split"):
-        splitted(parted(**parts | {"g1": "calibration"}), **NAMED)
+    with refused(field="part"):
+        splitted(parted(**parts | {"g1": "calibration"}))
 
 
 def test_calibration_without_a_group_is_an_error() -> None:
-    for records, validation, field in ((made(30, 3), 0.07, "data.group"), (made(50, 5), 0.6, "split.calibration")):
+    for records, validation, field in ((made(30, 3), 0.07, "group"), (made(50, 5), 0.6, "split.calibration")):
         with refused("to 0", field=field):
             splitted(records, split__validation=validation, split__calibration=0.1)
         assert not HOLDOUT_LOCK.exists()
@@ -452,7 +452,6 @@ def parted(count: int = 60, groups: int = 12, **parts: str) -> list[dict[str, An
     return [row | {"part": parts.get(row["group"], "train")} for row in made(count, groups)]
 
 
-NAMED = {"data__split": "part"}
 OFFICIAL = {"g1": "holdout", "g2": "holdout", "g3": "validation"}
 
 
@@ -461,11 +460,11 @@ OFFICIAL = {"g1": "holdout", "g2": "holdout", "g3": "validation"}
 )
 def test_a_part_that_no_row_names_is_drawn_from_train(parts: dict[str, str], drawn: str) -> None:
     records = parted(200, 40, **parts)
-    report = splitted(records, **NAMED)
+    report = splitted(records)
     assert 0 < report["rows"][drawn] <= 45
     assert not ids(drawn, "group") & parts.keys()
     before = {side: ids(side, "group") for side in split.FILES}
-    splitted([*records, *parted(400, 80, **parts)[200:]], **NAMED)
+    splitted([*records, *parted(400, 80, **parts)[200:]])
     after = {side: ids(side, "group") for side in split.FILES}
     assert all(after[side] >= before[side] for side in split.FILES)
     assert after["holdout"] == before["holdout"]
@@ -476,55 +475,37 @@ def test_a_named_holdout_is_whole_then_frozen_and_train_loses_its_texts() -> Non
     records = parted(**OFFICIAL)
     held = next(row for row in records if row["group"] == "g1")
     copies = [held | {"id": "a-copy"}, held | {"id": "0-train", "group": "g5", "part": "train"}]
-    report = splitted(records + copies, **NAMED)
+    report = splitted(records + copies)
     assert {"a-copy", held["id"]} <= ids("holdout")
     assert "0-train" not in ids("train")
     assert report["dropped"]["train"]["same_text"] == 1
     assert report["leaks"] == 0
     frozen = ids("holdout")
     late = [row | {"part": "holdout", "group": f"late {row['group']}"} for row in made(70, 14)[60:]]
-    report = splitted([*records, *copies, *late], **NAMED)
+    report = splitted([*records, *copies, *late])
     assert ids("holdout") == frozen
     assert report["rows"]["online"] == 10
-    with refused("split.shared_groups", field="data.split"):
-        splitted([*records, *copies, *(row | {"group": "g7"} for row in late)], **NAMED)
+    with refused("split.shared_groups", field="part"):
+        splitted([*records, *copies, *(row | {"group": "g7"} for row in late)])
     moved = [row | {"part": "train"} if row["id"] == held["id"] else row for row in records + copies]
-    with refused("--refreeze", field="data.split"):
-        splitted(moved, **NAMED)
-    splitted(moved, refreeze=True, split__shared_groups="count", **NAMED)
+    with refused("--refreeze", field="part"):
+        splitted(moved)
+    splitted(moved, refreeze=True, split__shared_groups="count")
     assert held["id"] not in ids("holdout")
 
 
 def test_groups_in_several_parts_are_an_error_or_counted(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     records = [row | {"group": "g1"} if row["group"] == "g7" else row for row in parted(**OFFICIAL)]
-    with refused("split.shared_groups", field="data.split") as caught:
-        splitted(records, **NAMED)
+    with refused("split.shared_groups", field="part") as caught:
+        splitted(records)
     assert "g1 " not in str(caught.value)
     assert not HOLDOUT_LOCK.exists()
-    report = splitted(records, split__shared_groups="count", **NAMED)
+    report = splitted(records, split__shared_groups="count")
     assert report["shared_groups"] == 1
     assert report["leaks"] == 5, "the holdout rows that share a group with train"
     assert report["rows"] == {"train": 45, "validation": 5, "calibration": 0, "holdout": 10, "online": 0}
-    assert "1 groups have rows in several parts" in caplog.text
-    assert "records: train 45, validation 5, holdout 10; dropped as leaks: " in caplog.text
-
-
-@pytest.mark.parametrize("part", [None, "tain", 3, ["test"], True])
-def test_a_part_that_is_none_is_one_error(part: Any) -> None:
-    good = {
-        "Training": "train",
-        "VALIDATION": "validation",
-        "dev": "validation",
-        "calib": "calibration",
-        "test": "holdout",
-    }
-    rows = [{"id": n, "g": "a", "x": "t", "y": "u", "s": word} for n, word in enumerate([*good, part])]
-    columns = {"id": "id", "group": "g", "input": "x", "target": "y", "split": "s"}
-    found = checked_rows(write_lines(Path("rows.jsonl"), rows), **columns)
-    assert [next(found).part for _ in good] == list(good.values())
-    with refused("train", row=6, field="s"):
-        next(found)
+    assert "hallmark.corpus.checks" in {line.name for line in caplog.records if line.levelname == "WARNING"}
 
 
 def test_a_random_row_split_leaks_and_is_counted() -> None:
@@ -555,21 +536,17 @@ def test_functions_that_the_model_can_not_know_are_counted(shown: str, caplog: p
         offered = [*own, "find"] if shown == "all" or (shown == "some" and number % 100 < 50) else []
         tools = [{"type": "function", "function": {"name": name, "parameters": {}}} for name in offered]
         row["tools"] = json.dumps(tools) if offered else None
-    column = None if shown == "nothing" else "tools"
-    report = splitted(records, task__kind="tool_call", task__refusal="no", data__tools=column, split__label_errors=0)[
-        "functions"
-    ]
+    report = splitted(records, task__kind="tool_call", task__refusal="no", split__label_errors=0)["functions"]
     held, trained = (pl.read_parquet(split.FILES[side]) for side in ("holdout", "train"))
     own = [row for row in held.rows(named=True) if int(row["group"][1:]) % 2]
     groups = {row["group"] for row in own}
     assert groups
     assert not groups & set(trained["group"])
-    unknown = sum(shown == "nothing" or row["tools"] is None for row in own)
+    unknown = sum(row["tools"] is None for row in own)
     assert report == {"called": 2 * len(groups) + 1, "new": 2 * len(groups), "records": len(held), "unknown": unknown}
     said = f"{report['new']} of the {report['called']} functions that the holdout calls do not occur in training"
     warned = [line.getMessage() for line in caplog.records if said in line.getMessage() and line.levelname == "WARNING"]
     assert len(warned) == (shown != "all")
-    assert ("data.tools" in "".join(warned)) == (shown == "nothing")
 
 
 WORDS = st.lists(st.sampled_from(["blue", "kettle", "lid", "late", "refund", "broken"]), min_size=1, max_size=6)

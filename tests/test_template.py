@@ -83,7 +83,9 @@ def expected(source: Path, kind: str = "extraction", licence: str = "Apache-2.0"
     found = {
         name.replace("{{ cookiecutter._dot }}", "."): linked[name] for name in linked if not name.startswith(left_out)
     }
-    found |= {f"data/{name}": sample[name] for name in sample if not name.startswith(("params.yaml", "bases/"))}
+    elsewhere = ("params.yaml", "bases/", "records.py")
+    found |= {f"data/{name}": sample[name] for name in sample if not name.startswith(elsewhere)}
+    found["stages/records.py"] = sample["records.py"]
     found["LICENSE"] = (choices / "licences" / licence).read_bytes()
     if licence != "Apache-2.0":
         found["stages/LICENSE"] = (source / "LICENSE").read_bytes()
@@ -206,8 +208,10 @@ def test_a_stamped_repo_has_what_was_chosen_and_nothing_else(
     assert params.task.kind == ("extraction" if choice["kind"] == "documents" else choice["kind"])
     assert (params.data.pseudonyms, params.data.key) == ("keyed", None), "its first run makes the key"
     own_form = choice["kind"] == "tool_call" and choice.get("base_model") == "qwen3-0.6b"
-    assert (params.task.tool_format, params.data.tools) == (("template", "tools") if own_form else ("json", None))
-    assert (project / params.data.path).exists()
+    assert params.task.tool_format == ("template" if own_form else "json")
+    shown = {"tools": "template" if own_form else "context"}
+    assert params.records == (shown if choice["kind"] == "tool_call" else {})
+    assert stamped["stages/records.py"].count(b"\n") <= 20
     reference = (ROOT / "params.yaml").read_text(encoding="utf-8").splitlines()
     commented = {line.split(":")[0] for line in reference if "  # " in line}
     changed = [line for line in stamped["params.yaml"].decode().splitlines() if line not in reference]

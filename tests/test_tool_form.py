@@ -34,6 +34,7 @@ from tests.test_families import choice, made
 from tests.test_files import JSON
 from tests.test_gateway import ask as ask_gateway
 from tests.toy_gateway import Gateway
+from tests.workspace import give_records
 
 QWEN = ToolForm("<tool_call>\n", "\n</tool_call>\n<tool_call>\n", "\n</tool_call>", "name", "arguments")
 LLAMA = ToolForm("", None, "", "name", "parameters")
@@ -47,10 +48,9 @@ CALL = {
 }
 SCHEMA = {"type": "array", "items": CALL}
 OFFERED = json.dumps([{"type": "function", "function": {"name": name, "parameters": {}}} for name in ("mend", "send")])
-TEMPLATE = {"task.kind": "tool_call", "task.tool_format": "template", "data.tools": "tools", "eval.max_new_tokens": 72}
+TEMPLATE = {"task.kind": "tool_call", "task.tool_format": "template", "eval.max_new_tokens": 72}
 MASKED_BY_RULES = {
-    "data.path": "rows.jsonl", "data.group": "id", "data.input": "text", "data.target": "calls", "data.tags": None,
-    "mask.ner": {"engine": "none", "model": None}, "mask.identity_columns": {}, "mask.gold": None, "mask.workers": 1,
+    "mask.ner": {"engine": "none", "model": None}, "mask.gold": None, "mask.workers": 1,
     "mask.allow": [], "mask.allow_patterns": [], "task.refusal": None, "data.pseudonyms": "none", "data.key": None,
 }  # fmt: skip
 FAMILIES = {"qwen3-0.6b": QWEN, "llama-3.2-3b": LLAMA}
@@ -292,7 +292,7 @@ AS_READ = [
     ],
 )
 def test_a_record_and_a_live_request_make_the_same_prompt(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, family: str, tool_format: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str, tool_format: str
 ) -> None:
     """In training, evaluation, the counts of tokens, the harness's task, and through gateway and admission to a server."""
     from transformers.cli.serving.utils import BaseHandler, Modality
@@ -306,10 +306,9 @@ def test_a_record_and_a_live_request_make_the_same_prompt(
     from hallmark.service.gateway.upstream import Question, Upstream
 
     params = workspace(tmp_path, family, monkeypatch, **{"task.tool_format": tool_format} | MASKED_BY_RULES)
-    row = {"id": "R-1", "text": "mend it, says bo@x.example", "calls": [ONE], "tools": MIXED}
-    Path("rows.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    row = {"id": "R-1", "group": "g", "prompt": "mend it, says bo@x.example", "target": [ONE], "tools": MIXED}
+    give_records(Path(), [row])
     mask.run(params)
-    assert "types in tools are read as JSON Schema names them: 1 dict (object), 1 str (string)" in caplog.messages
     pl.read_parquet(MASKED).drop("source", "part").write_parquet(HOLDOUT)
     base.run(params)
     tokenizer = load_tokenizer(BASE)
@@ -321,7 +320,7 @@ def test_a_record_and_a_live_request_make_the_same_prompt(
     asked = local.text(prompts_of([record])[0])
     if tool_format == "json":
         shown = f"{params.task.system_prompt}\n\nTools: {json.dumps(AS_READ)}"
-        assert asked.partition(shown)[2].lstrip().startswith(("<", row["text"][:7])), "the next turn, or its text"
+        assert asked.partition(shown)[2].lstrip().startswith(("<", row["prompt"][:7])), "the next turn, or its text"
     assert asked.count('"name": "mend"') == asked.count("<EMAIL_1>") == 1
     trained = tokenized_records(HOLDOUT, tokenizer, params)
     start = next(place for place, label in enumerate(trained[0]["labels"]) if label != IGNORED)

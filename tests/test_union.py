@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hallmark.mask.masking import Masker, Record, windows
+from hallmark.mask.masking import Drafts, Masker, windows
 from hallmark.params.loader import load_params
 from tests import labelled
 from tests.rows import mask_with
@@ -114,7 +114,7 @@ def test_identifiers_of_a_country_are_found_by_param() -> None:
 
 
 def test_a_number_that_means_something_else_stays() -> None:
-    (masked, amount) = Masker(mask_with()).records([Record(["I am 46 years old and ordered 46 lamps"], ["46 lamps"])])[
+    (masked, amount) = Masker(mask_with()).records([Drafts(["I am 46 years old and ordered 46 lamps"], ["46 lamps"])])[
         0
     ]
     assert masked.text == "I am <AGE_1> years old and ordered 46 lamps"

@@ -16,8 +16,9 @@ import sys
 import tempfile
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from textwrap import dedent, indent
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -74,10 +75,17 @@ TINY_BASE = {
 LEFT_OUT = ("*.parquet", "split", "holdout.lock.json", "pseudonyms.key", "traces", "review")
 
 
-def make_workspace(folder: Path, overrides: dict[str, Any] | None = None, rows: int | None = None) -> Path:
-    """Copy the repository's parts into `folder`, with dotted parameters changed and only the first `rows` raw rows.
+def make_workspace(
+    folder: Path,
+    overrides: dict[str, Any] | None = None,
+    rows: int | None = None,
+    *,
+    records: Iterable[Mapping[str, Any]] | None = None,
+    recipe: str | None = None,
+) -> Path:
+    """Copy the repository's parts into `folder`, with dotted parameters changed and only the first `rows` of JSON lines.
 
-    Rows are counted where the raw data is one JSONL file inside the repository, as the sample data is.
+    `records` and `recipe` stand in the place of its own: see `give_records` and `write_recipe`.
     """
     for name in SHARED:
         source = ROOT / name
@@ -92,9 +100,12 @@ def make_workspace(folder: Path, overrides: dict[str, Any] | None = None, rows: 
             shutil.copyfile(source, folder / name)
     file = folder / "params.yaml"  # of a repo that was stamped for a GPU, say: the tests run without one
     file.write_text(prepared(file.read_text(encoding="utf-8"), "cpu", 0.0), encoding="utf-8")
-    raw = folder / YAML(typ="safe").load(file.read_text(encoding="utf-8"))["data"]["path"]
-    if rows is not None and raw.suffix == ".jsonl" and raw.is_relative_to(folder / "data"):
+    for raw in (folder / "data/raw").glob("*.jsonl") if rows is not None else ():
         raw.write_text("".join(raw.read_text(encoding="utf-8").splitlines(keepends=True)[:rows]), encoding="utf-8")
+    if records is not None:
+        give_records(folder, records)
+    if recipe is not None:
+        write_recipe(folder, recipe)
     change_params(folder, overrides or {})
     if resolved(file)["data"]["pseudonyms"] == "keyed":  # as in a stamped repo, whose own key is not in git
         give_key(folder)
@@ -107,6 +118,24 @@ def give_key(folder: Path) -> None:
     file.write_text(f"{KEY}\n", encoding="utf-8")
     file.chmod(0o600)
     change_params(folder, {"data.key": hashlib.sha256(KEY.encode()).hexdigest()})
+
+
+def write_recipe(folder: Path, body: str) -> None:
+    """Let `stages/records.py` be a function `records(params)` with this body; all helpers are imported."""
+    text = f"from hallmark.records import *\n\n\ndef records(params):\n{indent(dedent(body).strip(), ' ' * 4)}\n"
+    (folder / "stages/records.py").write_text(text, encoding="utf-8")
+
+
+def give_records(folder: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Let the records be made of these rows of `data/raw/rows.jsonl`, which have the fields of a Record but `source`."""
+    shutil.rmtree(folder / "data/raw")
+    written(folder, {"data/raw/rows.jsonl": "".join(json.dumps(row) + "\n" for row in rows)})
+    write_recipe(folder, 'for row in json_lines("data/raw/rows.jsonl"):\n    yield Record(**row)')
+
+
+def add_to_recipe(folder: Path, field: str) -> None:
+    """Give the records of the sample's recipe one more field, as `rejected=row["worse"]`."""
+    replace_in(folder / "stages/records.py", "source=row[", f"{field},\n            source=row[")
 
 
 def make_tiny_workspace(folder: Path, overrides: dict[str, Any] | None = None, rows: int | None = None) -> Path:

@@ -17,7 +17,7 @@ from hallmark.task.answers import compact_json
 from hallmark.task.predictions import Prediction
 
 if TYPE_CHECKING:
-    from hallmark.data.callers import Sent
+    from hallmark.mask.callers import Sent
     from hallmark.params.loader import Params
 
 

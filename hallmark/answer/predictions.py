@@ -19,8 +19,8 @@ Row = dict[str, Any]
 
 def readable(record: Row) -> dict[str, Any]:
     """What the model could read, and the target, as the scorer takes them."""
-    user = [message["content"] for message in record["prompt"] if message["role"] == "user"]
-    return {"input": "\n".join(user), "context": record["context"], "target": record["completion"][-1]["content"]}
+    said = [message["content"] for message in record["prompt"] if message["role"] != "system"]
+    return {"input": "\n".join(said), "context": record["context"], "target": record["completion"][-1]["content"]}
 
 
 def prediction(record: Row, text: str, score: Score, *, finish: Literal["stop", "length"], tokens: int) -> Prediction:

@@ -29,7 +29,7 @@ from hallmark.task.predictions import Prediction, predictions_of
 from hallmark.task.task import Task
 
 if TYPE_CHECKING:
-    from hallmark.data.callers import Sent
+    from hallmark.mask.callers import Sent
     from hallmark.params.loader import Params
 
 SERVER = "server"

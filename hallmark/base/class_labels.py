@@ -32,6 +32,11 @@ def named_labels(
         yield number, row
 
 
+def named_columns(metadata: str | bytes | None) -> list[str]:
+    """The columns in which numbers stand for labels with names."""
+    return [name for name, feature in _features(metadata).items() if _has_names(feature)]
+
+
 def _features(metadata: str | bytes | None) -> dict[str, Any]:
     """The features by column; {} if the metadata are not those of `datasets`."""
     try:

@@ -7,6 +7,13 @@ from typing import Any
 from urllib.parse import unquote
 
 
+def value_at(value: Any, path: str) -> Any:
+    """What keys joined with dots lead to in objects inside objects, as a param's name does; None if there is nothing."""
+    for key in path.split("."):
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
 def scalars(value: Any, *, keys: bool = False) -> Iterator[Any]:
     """Every value that is not an object or a list, in order; with `keys`, each key before its value."""
     if isinstance(value, dict):

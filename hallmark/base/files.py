@@ -25,6 +25,7 @@ QUANTIZED = Path(
 SFT_ADAPTER = Path("models/sft")
 ADAPTER = Path("models/adapter")  # what ships: the adapter from `sft`, or the one `dpo` trained further
 RELEASE = Path("models/release")
+RAW = Path("data/raw")  # the files that stages/records.py reads
 MASKED = Path("data/masked.parquet")
 DEDUPED = Path("data/deduped.parquet")
 SPLIT = Path("data/split")

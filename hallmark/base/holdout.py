@@ -20,8 +20,8 @@ class HoldoutLock:
 
     `records` has the hash of each record's group, texts and target as masked, `sources` that of the raw row behind it, so
     that a change in the masking can be told from one in the data. `before` has the hashes from before such a change.
-    `key` is `data.key` if the names are pseudonyms made with it, `validation` the cutoff of the validation draw (empty if
-    the data names its validation rows), `calibration` that of the calibration draw (empty if there was none; then the file
+    `key` is `data.key` if the names are pseudonyms made with it, `validation` the cutoff of the validation draw (empty if the records
+    name their part), `calibration` that of the calibration draw (empty if there was none; then the file
     doesn't name it). A cutoff holds for each group's own hash.
     """
 

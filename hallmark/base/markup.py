@@ -1,4 +1,4 @@
-"""Text without HTML (`data.markup: html`): of raw rows when they are read, and of live requests, by this one function.
+"""Text without HTML (`mask.markup: html`): of records before they are masked, and of live requests, by this one function.
 
 It is one expression, not a parser, because a text may come from anyone: of unclosed tags, html.parser takes 35 seconds for
 200 kB, and lxml 2 for 400 kB, both with the square of the length. Both also drop `<EMAIL_1>`, which masking wrote.
@@ -41,11 +41,6 @@ def plain_text(text: str, markup: Markup) -> str:
     text = _ENTITY.sub(lambda match: html.unescape(match[0]), text)
     text = re.sub(r"[^\S\n]+", " ", text)
     return re.sub(r" ?\n[ \n]*", lambda run: "\n" * min(2, run[0].count("\n")), text).strip()
-
-
-def with_markup(text: str, markup: Markup) -> str:
-    """A plain text in the form from which `plain_text` makes it."""
-    return text if markup == "none" else html.escape(text, quote=False)
 
 
 def _instead(match: re.Match[str]) -> str:

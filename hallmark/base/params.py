@@ -5,11 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
-
-from hallmark.base.markup import Markup
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 LARGEST = 2**31 - 1  # of a count: what a library may hold in a C int
@@ -110,41 +118,56 @@ class Compute(Block):
         return self
 
 
-class Chat(Block):
-    turns: Text = Field(description="the column with the list of turns")
-    role: Text = Field(description="the key of a turn that says who speaks")
-    text: Text = Field(description="the key of a turn that has what is said")
-    roles: dict[Text, Literal["user", "assistant", "system", "tool"]] = Field(
-        description="who is who; others are left out"
-    )
-    answer: Text | None = Field(
-        description="the column with the answer, if it is no turn: a message, a text or calls; null: it is a turn"
-    )
-    internal: dict[Text, list[Text]] = Field(description="keys of a turn, and values that hide it from users; {}: none")
-    opening: Text | None = Field(description="the column with what was said before: a turn, or a text; null: none")
-
-
 class Data(Block):
-    path: Line
-    id: Text
-    group: Text
-    input: Text
-    target: Text | list[Text]
-    labels: dict[Text, Text]
-    context: Text | None
-    tools: Text | None
-    rejected: Text | None
-    tags: Text | None
-    tag_separator: Annotated[str, StringConstraints(min_length=1, max_length=1), AfterValidator(_no_control)]
-    split: Text | None
-    where: dict[Text, Annotated[list[str | bool | int | float | None], Field(min_length=1)]]
-    missing: Literal["error", "drop", "own_group"]
-    no_call: Literal["missing", "empty"]
-    no_answer: list[Line]
-    chat: Chat | None
-    answers: Literal["last", "all", "calls"]
-    markup: Markup
     pseudonyms: Literal["keyed", "none"]
     key: Sha256 | None
     engine: Literal["local", "ray"]
     cluster: Annotated[str, StringConstraints(pattern=r"^(auto|(ray://)?[\w.\[\]:-]+:\d{1,5})$")] | None
+
+
+class Dedupe(Block):
+    over: Literal["prompt", "prompt_and_completion"]
+    shingle: Annotated[int, Field(ge=2, le=32)]
+    threshold: Annotated[float, Field(ge=0.3, le=1)]
+    permutations: Annotated[int, Field(ge=32, le=1024)]
+    conflicts: Literal["drop", "majority", "keep"]
+    max_cluster: Annotated[float, Field(gt=0, le=1)]
+    only_placeholders: Literal["one", "drop"]
+    gold: Text | None
+
+    @field_validator("max_cluster", mode="before")
+    @classmethod
+    def _no_number_of_texts(cls, value: Any) -> Any:
+        if isinstance(value, int | float) and value > 1:
+            raise ValueError(
+                f"dedupe.max_cluster: {value} is no share; 0.05 allows a twentieth of the different texts, and 500 in any case"
+            )
+        return value
+
+
+class Split(Block):
+    holdout: Share
+    validation: Share
+    calibration: Annotated[float, Field(ge=0, lt=1)]
+    salt: Text
+    shared_groups: Literal["error", "count"]
+    label_errors: Annotated[int, Field(ge=0, le=10_000)]
+    leave_out: Line | None
+    too_long: Literal["error", "drop", "count"]
+
+    @model_validator(mode="after")
+    def _left_out_where_dvc_looks(self) -> Split:
+        if self.leave_out and (PurePosixPath(self.leave_out).parts[:2] != ("data", "gold") or ".." in self.leave_out):
+            raise ValueError(
+                "split.leave_out: put the file in data/gold, the folder that `split` runs again for if it changes"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _something_left_for_training(self) -> Split:
+        if self.holdout + self.validation + self.calibration >= 1:
+            raise ValueError(
+                "split.holdout, split.validation and split.calibration: their sum must be under 1, so that records are "
+                "left for training"
+            )
+        return self

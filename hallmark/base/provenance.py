@@ -219,9 +219,9 @@ def descriptor(name: str, sha256: str, role: str, **annotations: Any) -> dict[st
     return {"name": name, "digest": {"sha256": sha256}, "annotations": {"role": role, **annotations}}
 
 
-def role_of(path: str, data: str, schema: str | None) -> str:
+def role_of(path: str, schema: str | None) -> str:
     """The role of a pipeline file for the adapter, in words."""
-    if overlap(data, path):
+    if path.startswith("data/raw/"):
         return "raw data"
     if path == schema:
         return "output schema"
@@ -248,7 +248,6 @@ def role_of(path: str, data: str, schema: str | None) -> str:
 def materials(
     files: list[Path],
     *,
-    data: str,
     schema: str | None,
     base: dict[str, Any],
     state: dict[str, Any],
@@ -261,7 +260,7 @@ def materials(
     for file in files:
         path = file.as_posix()
         extra = {"rows": _rows(file)} if file.suffix == ".parquet" else {}
-        result.append(descriptor(path, sha256_file(file), role_of(path, data, schema), **extra))
+        result.append(descriptor(path, sha256_file(file), role_of(path, schema), **extra))
     facts = {key: base[key] for key in ("source", "revision", "licence")}
     uri = f"https://huggingface.co/{base['name']}/tree/{base['revision']}" if base["source"] == "hub" else None
     result.append(

@@ -1,8 +1,7 @@
-"""Records: the one Parquet schema that every stage after `mask` reads and writes, and templates over a row's columns."""
+"""Records: the one Parquet schema that every stage after `mask` reads and writes."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -16,7 +15,6 @@ from hallmark.base.reading import check_regular
 if TYPE_CHECKING:
     import polars
 
-FIELD = re.compile(r"\{([^{}]+)\}")
 MADE = "run `dvc repro`, which makes it"
 
 
@@ -92,17 +90,3 @@ def read_parquet(path: Path, remedy: str) -> polars.DataFrame:
     check_regular(path, remedy)
     with whole_parquet(path, remedy):
         return pl.read_parquet(path, glob=False)
-
-
-def fill(template: str, row: dict[str, Any]) -> str:
-    """Fill a template such as `"{subject}\\n\\n{body}"` from a row's columns; a bare column name means that column.
-
-    Only the template is scanned for braces, never the values.
-    """
-    if not FIELD.search(template):
-        template = f"{{{template}}}"
-    return FIELD.sub(lambda match: "" if row.get(match[1]) is None else str(row[match[1]]), template).strip()
-
-
-def columns_of(template: str) -> list[str]:
-    return FIELD.findall(template) or [template]

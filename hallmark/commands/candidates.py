@@ -207,7 +207,7 @@ def settled_tokenizer(params: Params, folder: Path) -> PreTrainedTokenizerBase:
     from hallmark.model.loading import load_tokenizer
 
     tokenizer = load_tokenizer(folder)
-    settle_template(tokenizer, folder, params.base.chat_template_kwargs, params.task, params.data.tools)
+    settle_template(tokenizer, folder, params.base.chat_template_kwargs, params.task)
     check_template(tokenizer)
     check_dates(tokenizer)
     return tokenizer

@@ -18,6 +18,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from hallmark.base.document import value_at
 from hallmark.base.errors import HallmarkError, printable, run_stage
 from hallmark.base.files import DEDUPED
 from hallmark.base.records import read_records
@@ -25,7 +26,6 @@ from hallmark.commands import sweep
 from hallmark.commands.candidates import Facts, examine, told
 from hallmark.commands.choice import Choice, Row, read, write
 from hallmark.commands.experiments import check_repository, tried, with_values
-from hallmark.data.nested import value_at
 from hallmark.model.base_params import Candidate
 from hallmark.params.loader import Params, load_params, merged, resolved
 

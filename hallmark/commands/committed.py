@@ -22,21 +22,20 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hallmark.base import provenance as prov
+from hallmark.base.document import value_at
 from hallmark.base.errors import HallmarkError, run_stage
 from hallmark.base.files import HOLDOUT_LOCK
 from hallmark.base.key import digest_of
 from hallmark.base.reading import NotJsonError, strict_json
-from hallmark.base.rows import READERS
-from hallmark.data.nested import value_at
 from hallmark.mask.second_check import in_name
-from hallmark.propose.sample import SAMPLES
 
 RAW = "data/raw"
+SAMPLES = "sample.sha256"  # of a folder with raw data: lines of `SHA-256  name`, as sha256sum writes them
 GOLD = ("data/gold/spans.jsonl", "data/gold/duplicates.jsonl")  # positions and ids, no text
-GOLD_FIELDS = {"id", "field", "start", "end", "kind", "cluster"}
+GOLD_FIELDS = {"id", "start", "end", "kind", "cluster"}
 BESIDE_RAW = {"README.md", ".gitignore", SAMPLES}
 DATA = {
-    *READERS,
+    *(".arrow", ".conll", ".csv", ".json", ".jsonl", ".ndjson", ".parquet", ".tsv"),
     *(".avro", ".db", ".duckdb", ".feather", ".npy", ".npz", ".ods", ".orc", ".sqlite", ".xls", ".xlsx"),
     *(".7z", ".bz2", ".gz", ".tar", ".tgz", ".xz", ".zip", ".zst"),
 }  # fmt: skip
@@ -63,7 +62,7 @@ OWN_REMOTE = f"give it `push: false`, or `remote:` with the name of a remote of 
 def findings() -> dict[tuple[str, str], list[str]]:
     """What must not be in git, as {(problem, remedy): files}; empty if there is no repository here."""
     files = index()
-    raw, known, gold = names_in_params()
+    known, gold = names_in_params()
     left_out = normal(in_params("split", "leave_out") or "")
     found: dict[tuple[str, str], list[str]] = {}
     judged: set[str] = set()
@@ -91,7 +90,7 @@ def findings() -> dict[tuple[str, str], list[str]]:
                     f"restore it (`git checkout HEAD -- FILE`) and give your records a file of their own; if they are in "
                     f"git already, {UNTRACK}. If it is made up too, put its hash into {SAMPLES} (`sha256sum FILE`)",
                 )
-        elif any(within(file, folder) for folder in raw):
+        elif within(file, RAW):
             if not (name.endswith(".dvc") or name in BESIDE_RAW):
                 refuse(file, "raw records don't belong in git", f"{UNTRACK}. How to share them: {SHARING}")
         elif file in gold:
@@ -120,7 +119,7 @@ def findings() -> dict[tuple[str, str], list[str]]:
     for file in files:
         if PurePosixPath(file).name == "dvc.yaml" or file.endswith(".dvc"):
             for out in outs_of(file, content_of(files[file])):
-                if any(within(out["path"], folder) or within(folder, out["path"]) for folder in raw) and pushed(out):
+                if (within(out["path"], RAW) or within(RAW, out["path"])) and pushed(out):
                     refuse(file, f"lets `dvc push` send {out['path']} to the default remote", OWN_REMOTE)
     return found
 
@@ -238,13 +237,11 @@ def is_name(text: str) -> bool:
     return len(text) <= 200 and not in_name(text)
 
 
-def names_in_params() -> tuple[set[str], set[str], set[str]]:
-    """Folders and files of raw records, other data files that are known, and gold files, as far as params.yaml can be read."""
-    data, schema = in_params("data", "path"), in_params("task", "schema")
-    raw = {RAW, *(place for place in (normal(data), real(data)) if place is not None)} if data else {RAW}
-    lists = (("mask", "gold"), ("dedupe", "gold"), ("split", "leave_out"))
-    gold = {*GOLD, *(normal(file) for place in lists if (file := in_params(*place)))} - raw
-    return raw, {HOLDOUT_LOCK.as_posix(), *([normal(schema)] if schema else [])} - raw, gold
+def names_in_params() -> tuple[set[str], set[str]]:
+    """Other data files that are known, and gold files, as far as params.yaml can be read."""
+    schema, lists = in_params("task", "schema"), (("mask", "gold"), ("dedupe", "gold"), ("split", "leave_out"))
+    gold = {*GOLD, *(normal(file) for place in lists if (file := in_params(*place)))}
+    return {HOLDOUT_LOCK.as_posix(), *([normal(schema)] if schema else [])}, gold
 
 
 def in_params(block: str, key: str) -> str | None:
@@ -253,12 +250,6 @@ def in_params(block: str, key: str) -> str | None:
         value = value_at(prov.parse_yaml(Path("params.yaml").read_bytes(), "params.yaml"), f"{block}.{key}")
         return value if isinstance(value, str) else None
     return None
-
-
-def real(path: str) -> str | None:
-    """Where a path leads, links followed, from the root of the repository; None if that is outside of it."""
-    place, here = Path(path).resolve(), Path.cwd().resolve()
-    return place.relative_to(here).as_posix() if place.is_relative_to(here) and place != here else None
 
 
 def normal(path: str, folder: str = "") -> str:

@@ -35,7 +35,7 @@ from hallmark.base.reading import read_object
 from hallmark.base.records import parquet, read_records
 from hallmark.commands.experiments import PARAMS, key_of, run, stages_to, with_values
 from hallmark.commands.stale import LOCK, stale_stages
-from hallmark.data.grouping import draw_hash
+from hallmark.corpus.draw import draw_hash
 from hallmark.task.predictions import Prediction, metrics_of, predictions_of, read_predictions
 
 FOLDER = Path(".hallmark/curve")  # neither git nor DVC look there

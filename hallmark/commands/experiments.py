@@ -25,13 +25,13 @@ from typing import Any, TypeVar
 import psutil
 
 from hallmark.base import provenance as prov
+from hallmark.base.document import value_at
 from hallmark.base.dvc_lock import Stages
 from hallmark.base.errors import HallmarkError, printable
-from hallmark.base.files import HOLDOUT_LOCK
+from hallmark.base.files import HOLDOUT_LOCK, RAW
 from hallmark.base.key import FILE as KEY
 from hallmark.base.loaded_code import FOLDER as CODE
 from hallmark.base.reports import typed
-from hallmark.data.nested import value_at
 from hallmark.params.loader import merged
 
 log = logging.getLogger("experiments")
@@ -40,7 +40,7 @@ PARAMS = Path("params.yaml")  # what `dvc exp run -S` changes
 REPORT_BYTES = 64 * 2**20
 TAIL = 400  # lines of output in which the reason of a failure is looked for
 # Params that name files which stages read, and which neither git nor DVC may have.
-NAMED = (*("data.path", "task.schema", "mask.gold", "dedupe.gold", "split.leave_out"), *("mask.ner.model", "base.path"))
+NAMED = ("task.schema", "mask.gold", "dedupe.gold", "split.leave_out", "mask.ner.model", "base.path")
 Content = TypeVar("Content")
 Watch = Callable[[str], bool]  # of a line of output: whether the stage that wrote it may go on
 
@@ -211,7 +211,8 @@ def _applied(lines: list[str], file: Path) -> dict[str, Any] | None:
 def copies(params: Mapping[str, Any]) -> list[str]:
     """What stages read that neither git nor DVC has, which a copy of the repository would lack."""
     found: dict[str, None] = {}
-    for path in (KEY.as_posix(), *(value_at(params, name) for name in NAMED)):
+    raw = sorted(str(file) for file in RAW.iterdir()) if RAW.is_dir() else []
+    for path in (KEY.as_posix(), *raw, *(value_at(params, name) for name in NAMED)):
         if not isinstance(path, str) or Path(path).is_absolute() or Path(f"{path}.dvc").exists() or _in_git(path):
             continue
         if Path(path).exists() and Path(path).resolve().is_relative_to(Path.cwd().resolve()):

@@ -1,76 +1,52 @@
-"""Print what would be masked in any JSONL, CSV or Parquet file: `python -m hallmark.commands.preview FILE --field text`."""
+"""Print the first records of `stages/records.py` as masking leaves them: `python -m hallmark.commands.preview --first 20`."""
 
 from __future__ import annotations
 
 import argparse
 import json
 from collections.abc import Iterator
-from pathlib import Path
+from itertools import islice
 
-from hallmark.base.errors import HallmarkError, run_stage
+from hallmark.base.errors import run_stage
 from hallmark.base.key import read_key
-from hallmark.base.markup import plain_text
 from hallmark.base.printing import show
-from hallmark.base.rows import read_rows
-from hallmark.data.conversations import Extra
-from hallmark.mask.identity_values import KnownValues
-from hallmark.mask.masking import Masker, Record
-from hallmark.mask.params import Mask
+from hallmark.mask.record import spoken
+from hallmark.mask.rows import RowMaker, Values
 from hallmark.mask.surrogates import uses_key
-from hallmark.mask.workers import WORKER, chunks, spread
+from hallmark.mask.two_runs import Runs
 from hallmark.params.loader import Params, load_params
+from hallmark.records import Record
+from hallmark.task.task import Task
 
-SHOWN = ("start", "end", "kind", "recognizer")  # of a span
-Previewed = tuple[str, str, list[tuple[str, str]]]  # id, text, known values
 
+def preview(params: Params, first: int) -> None:
+    """Print one JSON line a record: what is asked and answered, masked, and each masked span; nothing is written.
 
-def preview(params: Params, file: Path, field: str) -> None:
-    """Print one JSON line per row of `file`: `id`, and `masked` and `spans` of the text in `field`."""
-    known = {column: kind for column, kind in params.mask.identity_columns.items() if column != field}
-    others = dict.fromkeys(("context", "tools", "rejected", "tags", "split"))
-    only = params.data.model_copy(update=others | dict.fromkeys(("id", "group", "input", "target"), field))
+    Only what a record itself calls private is known of it, and not what others of its group do.
+    """
     key = read_key(params.data, surrogates=True) if uses_key(params.mask) else None
-
-    def texts() -> Iterator[Previewed]:
-        extra = Extra(only)
-        for number, read in read_rows(file):
-            row = extra(read, file, number)
-            text = row.get(field)
-            if not isinstance(text, str):
-                problem = "no such field" if field not in row else f"not a text but {type(text).__name__}"
-                raise HallmarkError(
-                    problem, file=file, row=number, field=field, remedy="name a text field with --field"
-                )
-            if len(text) > params.mask.max_chars:
-                raise HallmarkError(
-                    f"longer than mask.max_chars ({params.mask.max_chars} characters)",
-                    file=file, row=number, field=field, remedy="raise mask.max_chars, or shorten the text",
-                )  # fmt: skip
-            values = [(kind, row[column]) for column, kind in known.items() if isinstance(row.get(column), str)]
-            yield str(row.get(params.data.id, row.get("id", number))), plain_text(text, params.data.markup), values
-
-    args, where = (params.mask, key), {"file": file}
-    lines = spread(params.mask.workers, start_masker, args, preview_chunk, chunks(texts()), where=lambda _: where)
-    show(line for _, line in lines)
+    maker = RowMaker(params.data, params.task, params.mask, None, key)
+    maker.masker.load()
+    show(_lines(maker, islice(Runs(params, Task(params.task)).records(check=False), first)))
 
 
-def start_masker(mask: Mask, key: bytes | None) -> None:
-    WORKER["masker"] = Masker(mask, key=key)
-    WORKER["masker"].load()
-
-
-def preview_chunk(chunk: list[Previewed]) -> str:
-    records = [Record([text], known=KnownValues(values), name=name) for name, text, values in chunk]
-    masked = WORKER["masker"].records(records)
-    lines = []
-    for (name, *_), (text,) in zip(chunk, masked, strict=True):
-        spans = [{name: vars(span)[name] for name in SHOWN} for span in text.spans]
-        lines.append(json.dumps({"id": name, "masked": text.text, "spans": spans}, ensure_ascii=False) + "\n")
-    return "".join(lines)
+def _lines(maker: RowMaker, records: Iterator[Record]) -> Iterator[str]:
+    for record in records:
+        known: Values = tuple((kind, value) for kind, values in record.private.items() for value in values)
+        work = maker.work(record, known)
+        maker.masker.find([work])
+        maker.masker.render(work)
+        spans = [(span.kind, span.recognizer) for text in work.drafts.texts for span in text.spans]
+        line = {
+            "source": record.source,
+            "prompt": [spoken(message) for message in work.messages if message["role"] != "system"],
+            "target": work.answered[0],
+            "spans": [{"kind": kind, "recognizer": recognizer} for kind, recognizer in spans],
+        }
+        yield json.dumps(line, ensure_ascii=False) + "\n"
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m hallmark.commands.preview", description=__doc__)
-    parser.add_argument("file", type=Path, metavar="FILE", help="print what would be masked in it; write nothing")
-    parser.add_argument("--field", default="text", help="the text field of the file (default: %(default)s)")
-    run_stage("preview", __doc__, lambda given: preview(load_params(given.params), given.file, given.field), parser)
+    parser.add_argument("--first", type=int, default=10, metavar="N", help="how many (default: %(default)s)")
+    run_stage("preview", __doc__, lambda given: preview(load_params(given.params), given.first), parser)

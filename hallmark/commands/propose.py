@@ -1,168 +1,168 @@
-"""Not a stage: look at a data file and propose params.yaml values for it: `python -m hallmark.commands.propose FILE`.
+"""Draft `stages/records.py` from a data file and at most five answers: `python -m hallmark.commands.propose data/raw/FILE`.
 
-FILE is JSON lines, JSON, CSV, TSV, CoNLL, Parquet, or the folder of a Hugging Face dataset. Say what you know with `--input`,
-`--target`, `--group`, `--kind` and `--refusal`; the rest is chosen by scored evidence, and the runners-up are shown.
-
-Without `--write`, nothing is written. With it, at a terminal, you are asked for what you didn't say. The proposal is then
-written to params.yaml, which keeps its comments, and the schema to data/schema.json; and the pipeline runs up to the split,
-to show what the stages make of the file.
+It asks what the answer is, what the model reads, whose rows stay together, which rows are not to be learned from, and which
+columns are private; if a file next to it has the same keys, also whether to join it. It writes the script, `data/schema.json`
+and the params that follow, and shows what the model will see. Without a terminal, options answer, or `--yes`. Without FILE,
+nothing is asked or written: it shows what the script makes now.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import sys
-from collections.abc import Iterator
-from dataclasses import replace
-from functools import partial
+import shutil
+from collections.abc import Mapping
 from io import StringIO
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from hallmark.base.document import value_at
 from hallmark.base.errors import HallmarkError, printable, run_stage
 from hallmark.base.files import HOLDOUT_LOCK, write_json
-from hallmark.base.printing import counted
-from hallmark.base.reports import Report
-from hallmark.commands.committed import NoRepositoryError, git, index, text_of
-from hallmark.commands.repro import before_release, dvc_repro
-from hallmark.params.checked import replaced
-from hallmark.params.edit import value_of
-from hallmark.params.loader import load_params
-from hallmark.propose.codebooks import CODEBOOK
-from hallmark.propose.encodings import copy_of, in_utf8
-from hallmark.propose.kept_rows import where_of
-from hallmark.propose.proposal import SCHEMA, Proposal
-from hallmark.propose.proposing import proposed, try_out
-from hallmark.propose.questions import ask_to_keep, asked, unescaped
-from hallmark.propose.roles import Known
-from hallmark.propose.sample import is_sample
+from hallmark.base.markup import plain_text
+from hallmark.commands.asking import Asker
+from hallmark.commands.committed import NoRepositoryError, index, text_of
+from hallmark.commands.rehearsal import faults_of, rehearse
+from hallmark.draft.questions import ask
+from hallmark.draft.reading import open_file
+from hallmark.draft.script import Taken, script
+from hallmark.draft.task import Drafted, task_of
+from hallmark.params import checked
+from hallmark.params.loader import Params, load_params
+from hallmark.records import Record
+from hallmark.records.observed import BROKEN, prompt_of
+from hallmark.records.recipe import RECIPE, Run, load
+from hallmark.release.model_card import FILL_IN
 from hallmark.task.kinds import KINDS
+from hallmark.task.task import Task
 
-PARAMS = Path("params.yaml")  # as the pipeline reads it
-
-
-def run(
-    file: Path,
-    params: Path,
-    write: bool,
-    known: Known | None = None,
-    *,
-    ask: bool = False,
-    public: bool = False,
-    split: bool = True,
-    copied: tuple[Path, str] | None = None,
-) -> None:
-    """Print the proposal, and write it if `write`; what looks private only if `public`. `ask`: first; `split`: then run so far.
-
-    `copied`: of a file in another encoding, where its copy in UTF-8 stands or will, and the encoding.
-    """
-    known, now = known or Known(), load_params(params)
-    proposal = asked(partial(proposed, file, params), known, now.task.kind) if ask else proposed(file, params, known)
-    if copied:
-        named, encoding = copied
-        why = f"a copy in UTF-8, which --write writes: the file looks like {encoding}"
-        said = f"the file is not UTF-8 but looks like {encoding}: check letters with accents below and in {named.name}, which --write writes"
-        said = f"{said} and the pipeline reads. Write new rows in UTF-8" * (encoding != "utf-8")
-        if books := ", ".join(sorted(book.stem for book in file.glob(f"{CODEBOOK}/*"))):
-            why = "a copy, which --write writes: the tables with the rows alone"
-            said = f"a table with other columns is no row but taken for names of codes: {books}; {said}".rstrip("; ")
-        proposal.set("data", "path", Path(os.path.relpath(named)).as_posix(), why)
-        proposal.warnings.insert(0, said)
-    try:
-        (proposal.text() + json.dumps(proposal.task.schema, ensure_ascii=False)).encode()
-    except UnicodeEncodeError:
-        problem = "half a surrogate pair in the file's name, a column's name, a label or a key"
-        raise HallmarkError(problem, file=file, remedy="remove it; text must be valid Unicode") from None
-    try_out(proposal, params)
-    if copied:
-        proposal.warnings = [warning.replace(str(file), str(copied[0])) for warning in proposal.warnings]
-    print(printable(proposal.text(now if write else None), keep="\n"))
-    print(printable("\n".join(proposal.tried), keep="\n"))
-    warnings = [*map(printable, numbered(proposal.warnings))]
-    print("".join(f"{warning}\n" for warning in warnings), end="")
-    proposal.private = [] if public else proposal.private
-    if ask:
-        ask_to_keep(proposal)
-    if write and proposal.private:
-        problem = f"nothing is written: the schema would hold what looks like {', '.join(proposal.private)}"
-        remedy = "name another column with --target; or add --public, if anyone may see these values"
-        raise HallmarkError(problem, file=file, field=", ".join(proposal.roles.targets), remedy=remedy)
-    if write:
-        write_proposal(params, proposal)
-        if split and Path(".dvc").is_dir() and params.resolve() == PARAMS.resolve():
-            dvc_repro("split")
-            print(f"\nFrom {printable(str(proposal.file))} to the split:\n")
-            again = ["\nThe warnings from before the split:", *warnings] if warnings else []
-            print("\n".join([*map(printable, from_file_to_split()), *again]))
-        print(f"\nNext, in {params}:\n  improve task.system_prompt, which every record starts with")
-        lines = [f"  {line}" for line in before_release(load_params(params), params)]
-        print("\n".join([*lines, "then `nox -s plan`, which says how long it takes, and `nox -s repro`"]))
+SCHEMA = Path("data/schema.json")
+MOST, WARNED = 20_000, 12  # records looked at; warnings shown
+SAMPLE = Path("data/raw/sample.sha256")  # the list of made-up files
+CLEARED: dict[str, Any] = {  # what speaks of the values of other data
+    "task.refusal": None, "mask.allow": [], "mask.allow_patterns": [], "mask.gold": None, "dedupe.gold": None, "eval.facts": {},
+}  # fmt: skip
+OPTIONS = {
+    "--answer": ("COLUMN", "the right answer; again for several, which become fields"),
+    "--read": ("COLUMN", "what the model reads; again for several"),
+    "--group": ("COLUMN", "whose rows stay together; none: each row by itself"),
+    "--leave-out": ("COLUMN=VALUE", "rows not to be learned from; again for several; none"),
+    "--private": ("COLUMN[=KIND]", "a column that identifies somebody; again for several; none"),
+    "--join": ("FILE[:COLUMN]", "a second file, and the column that both have (A=B if it has two names); none"),
+}
 
 
-def numbered(warnings: list[str]) -> list[str]:
-    """Warnings as they are shown: one alone has no number."""
-    return [f"warning{f' {number}' * bool(warnings[1:])}: {warning}" for number, warning in enumerate(warnings, 1)]
-
-
-def write_proposal(params: Path, proposal: Proposal) -> None:
-    """Write the proposal to params.yaml, keeping its comments, and the schema next to the data."""
-    before, outdated = params.read_text(encoding="utf-8"), lock_is_outdated(params, proposal)
-    old = load_params(params).model_dump(by_alias=True)
-    new: dict[str, Any] = {}
-    for block, values in proposal.edits.items():
-        for key, value in values.items():
-            name = f"{block}.{key}"
-            if block == "gate" and isinstance(value, dict) and not value_of(before, name):
-                new |= {f"{name}.{rule}": threshold for rule, threshold in value.items()}
-            elif value != old[block][key]:  # else the line stays as it is written
-                new[name] = value
-    after = replaced(before, {name: [f" {on_a_line(value)}"] for name, value in new.items()})
-    params.write_text(after, encoding="utf-8", newline="\n")
-    write_json(SCHEMA, proposal.task.schema)
-    print(f"written: {params}, {SCHEMA}")
-    if outdated:
+def run(file: Path, params: Path, given: Mapping[str, list[str]], *, yes: bool) -> None:
+    """Ask, write the script, its params and the schema, and show what comes of them."""
+    now = load_params(params)
+    taken = ask(open_file(file), Asker(given, yes))
+    before = RECIPE.read_text(encoding="utf-8") if RECIPE.exists() else ""
+    keep(before, text := script(taken))
+    RECIPE.parent.mkdir(exist_ok=True)
+    RECIPE.write_text(text, encoding="utf-8")
+    print(f"\nwritten: {RECIPE}")
+    records, _ = made(taken.block, None)
+    task = task_of(records, taken, now.mask)
+    write_json(SCHEMA, task.schema)
+    new = of_sample(before)
+    set_params(params, follows(task, taken, records, now, new=new))
+    print(f"written: {SCHEMA}, {params}: {task.kind}")
+    if new and HOLDOUT_LOCK.exists():
         HOLDOUT_LOCK.unlink()
-        print(f"removed: {HOLDOUT_LOCK}, the holdout of other data, or of an earlier try that git doesn't have")
+        print(f"removed: {HOLDOUT_LOCK}, the holdout of the sample")
+    show(params, write=True)
 
 
-def lock_is_outdated(params: Path, proposal: Proposal) -> bool:
-    """Whether the holdout lock is the sample's, or of an earlier try; one that git has with params of one's own data stays."""
-    if not HOLDOUT_LOCK.exists() or params.resolve() != PARAMS.resolve():
-        return False
+def show(params: Path, *, write: bool = False) -> None:
+    """What the script makes; a HallmarkError if a stage would stop. `write`: set the limits in tokens."""
+    now = load_params(params)
+    records, done = made(now.records, Task(now.task))
+    found = rehearse(records, now)
+    if write:
+        set_params(params, found.params)
+    warned = [f"warning: {one}" for one in done.warnings()]
+    more = [f"and {len(warned) - WARNED} more, which mask prints"] * (len(warned) > WARNED)
+    lines = [*found.lines, "", *done.lines(), *warned[:WARNED], *more]
+    print(printable("\n".join(lines), keep="\n"))
+    text = RECIPE.read_text(encoding="utf-8").split("\n")
+    line = next((number for number, one in enumerate(text, 1) if "Record(" in one), 1)
+    if now.data.pseudonyms == "keyed":
+        print("ids and groups get pseudonyms (data.pseudonyms: keyed), which takes a key: `nox -s key` makes it")
+    if found.refused:
+        problem = "\n  ".join(["a stage would stop:", *found.refused])
+        raise HallmarkError(
+            problem, file=RECIPE, row=line, remedy=f"edit the script or {params}; then look again with `nox -s propose`"
+        )
+    print(
+        f"\nNext: improve task.system_prompt in {params}; to change a record, edit {RECIPE}, line {line}; then `dvc repro split`"
+    )
+
+
+def made(block: Mapping[str, Any], task: Task | None) -> tuple[list[Record], Run]:
+    """The records of the script, and its run; if one is wrong, an error with all that are."""
+    recipe = load(RECIPE)
+    done = recipe.run(block, task=task)
     try:
-        git("rev-parse", "--git-dir")
-    except NoRepositoryError:  # nothing says whose lock it is
-        return proposal.leaves_sample
-    files = index()
-    if HOLDOUT_LOCK.as_posix() not in files:
-        return True
-    if PARAMS.as_posix() not in files:
-        return False
-    named = Path(value_of(text_of(files[PARAMS.as_posix()], PARAMS.as_posix()), "data.path"))
-    return is_sample(named) and named.resolve() != proposal.file.resolve()
+        return list(islice(done, MOST)), done
+    except HallmarkError as error:
+        faults = faults_of(recipe, dict(block)) if error.field else []
+        if len(faults) < 1:
+            raise
+        problem = "\n  ".join(["some rows make no record:", *faults])
+        raise HallmarkError(
+            problem, file=RECIPE, remedy="edit the script, then look again with `nox -s propose`"
+        ) from None
 
 
-def from_file_to_split() -> Iterator[str]:
-    """How many rows each stage took in, changed and left out, as their reports say."""
-    mask, dedupe, split = map(Report, ("mask", "dedupe", "split"))
+def follows(task: Drafted, taken: Taken, records: list[Record], params: Params, *, new: bool) -> dict[str, Any]:
+    """The values for params.yaml by dotted name. `new`: it speaks of sample data so far."""
+    found: dict[str, Any] = CLEARED | {"task.kind": task.kind, "task.system_prompt": task.system_prompt}
+    found |= {"task.schema": SCHEMA.as_posix(), "records": taken.block}
+    if not any(record.tools for record in records):
+        found["task.tool_format"] = "json"
+    private = {value.casefold() for record in records for of in record.private.values() for value in of}
+    if any({record.group.casefold(), record.id.casefold()} & private for record in records):
+        found["data.pseudonyms"] = "keyed"
+    marked = sum(bool(BROKEN["HTML"].search(prompt_of(record))) for record in records)
+    answers = [record.target for record in records if isinstance(record.target, str)]
+    plain = sum(plain_text(answer, "html") != answer for answer in answers) < 0.02 * len(records)
+    found["mask.markup"] = "html" if 2 * marked >= len(records) and (plain or task.kind == "text") else "none"
+    if new or task.kind != params.task.kind:
+        baselines = ("base", "classical", *params.eval.comparators)
+        for key, rules in KINDS[task.kind].gate.items():
+            fitting = {name: value for name, value in rules.items() if key != "superiority" or name in baselines}
+            found |= (
+                {f"gate.serving.{name}": value for name, value in fitting.items()}
+                if key == "serving"
+                else {f"gate.{key}": fitting}
+            )
+    return found | ({"certify.intended_use": FILL_IN, "certify.limits": [FILL_IN], "certify.tags": []} if new else {})
 
-    rows, missing = mask.at("rows"), counted(mask.at("missing"))
-    unwanted = mask.content.get("unwanted", 0)
-    gone = ", ".join([f"without {missing}"] * bool(missing) + [f"by data.where {unwanted:,}"] * bool(unwanted))
-    yield f"  rows      {rows['read']:,}{f'; left out {gone}' if gone else ''}"
-    kinds = sorted(mask.at("spans", "by_kind").items(), key=lambda kind: -kind[1])
-    found = f": {counted(dict(kinds))}" if kinds else ""
-    yield f"  masked    {mask.at('spans', 'total'):,} spans in {mask.at('records_with_spans'):,} rows{found}"
-    leaks = sum(count for side in split.at("dropped").values() for count in side.values())
-    too_long = split.at("left_out", "too_long")
-    more = {"leak": leaks, "too long": too_long}
-    dropped = counted({"by mask.actions": rows["dropped"]} | dedupe.at("dropped") | more)
-    yield f"  dropped   {dropped or 'none'}"
-    rows = {side: split.at("rows", side) for side in ("train", "validation", "calibration", "holdout", "online")}
-    sides = [f"{side} {count:,} of {split.at('groups', side):,} groups" for side, count in rows.items() if count]
-    yield f"  kept      {', '.join(sides)}"
+
+def of_sample(before: str) -> bool:
+    """Whether the script so far reads sample data."""
+    names = [line[66:] for line in SAMPLE.read_text(encoding="utf-8").splitlines()] if SAMPLE.is_file() else []
+    return any(f"data/raw/{name}" in before for name in names)
+
+
+def keep(before: str, text: str) -> None:
+    """Keep a script that git doesn't have beside the new one."""
+    try:
+        files = index()
+        known = RECIPE.as_posix() in files and text_of(files[RECIPE.as_posix()], RECIPE.as_posix()) == before
+    except (NoRepositoryError, HallmarkError):
+        known = False
+    if before not in ("", text) and not known:
+        shutil.copyfile(RECIPE, f"{RECIPE}~")
+        print(f"kept: {RECIPE}~, the script so far, which git doesn't have")
+
+
+def set_params(params: Path, values: Mapping[str, Any]) -> None:
+    """Write params, each on its line; those that are so already stay as they are written."""
+    before = params.read_text(encoding="utf-8")
+    old = checked.loaded(before)
+    changed = {name: [f" {on_a_line(value)}"] for name, value in values.items() if value_at(old, name) != value}
+    checked.write(params, checked.replaced(before, changed))
 
 
 def on_a_line(value: Any) -> str:
@@ -182,34 +182,19 @@ def on_a_line(value: Any) -> str:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Command line: FILE, what the user knows, and `--write`."""
-    inputs = tuple(map(unescaped, arguments.input))
-    known = Known(inputs, tuple(dict.fromkeys(arguments.target)), arguments.group, arguments.refusal, arguments.kind)
-    known = replace(known, where=where_of(arguments.where)) if arguments.where else known
-    ask = arguments.write and not arguments.yes and sys.stdin.isatty()
-    with in_utf8(arguments.file, write=arguments.write) as (file, encoding):
-        more: dict[str, Any] = {"public": arguments.public, "split": not arguments.no_split}
-        more["copied"] = (copy_of(arguments.file), encoding) if encoding else None
-        run(file, arguments.params, arguments.write, known, ask=ask, **more)
+    """Command line."""
+    given = {name: value for name in OPTIONS if (value := getattr(arguments, name[2:].replace("-", "_"))) is not None}
+    if arguments.file is None:
+        show(arguments.params)
+    else:
+        run(arguments.file, arguments.params, given, yes=arguments.yes)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m hallmark.commands.propose", description=__doc__)
-    parser.add_argument("file", type=Path, metavar="FILE", help="JSON lines, a table, CoNLL, or a dataset's folder")
-    for option, words in (
-        ("--input", "what the model reads: a column or a template such as '{subject}\\n{body}'; again for several"),
-        ("--target", "the right answer; again for several, which become one JSON object"),
-    ):
-        parser.add_argument(option, action="append", default=[], metavar="COLUMN", help=words)
-    words = "which rows must stay together: those of a customer, document or conversation"
-    parser.add_argument("--group", metavar="COLUMN", help=words)
-    words = "the target of what must not or can't be done, as it is in the file"
-    parser.add_argument("--refusal", metavar="TEXT", help=words)
-    words = "the rows to keep: a column and a value of it; again for several; all: all rows"
-    parser.add_argument("--where", action="append", default=[], metavar="COLUMN=VALUE", help=words)
-    parser.add_argument("--kind", choices=sorted(KINDS), help="the kind of task, if the guess is wrong")
-    parser.add_argument("--write", action="store_true", help="ask, write params.yaml and data/schema.json, and split")
-    parser.add_argument("--yes", action="store_true", help="ask nothing, and take what is proposed")
-    parser.add_argument("--no-split", action="store_true", help="with --write, run no stage: params will change first")
-    parser.add_argument("--public", action="store_true", help="write labels too that look like people's names")
+    words = "a file below data/raw (CSV, TSV, Parquet, Arrow, JSON), or a folder of them"
+    parser.add_argument("file", type=Path, nargs="?", metavar="FILE", help=words)
+    for option, (form, words) in OPTIONS.items():
+        parser.add_argument(option, action="append", metavar=form, help=words)
+    parser.add_argument("--yes", action="store_true", help="ask nothing: take the first choices")
     run_stage("propose", __doc__, main, parser)

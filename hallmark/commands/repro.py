@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hallmark.base.errors import HallmarkError, printable, run_stage
-from hallmark.base.files import ADAPTER, MASKED, REPORTS, clear_remains
+from hallmark.base.files import ADAPTER, MASKED, RAW, REPORTS, clear_remains
 from hallmark.base.holdout import REFREEZE
 from hallmark.base.progress import PLAN
 from hallmark.base.reading import check_regular, is_folder
@@ -30,8 +30,7 @@ from hallmark.release.model_card import unfilled
 
 def main(arguments: argparse.Namespace, options: list[str]) -> None:
     file, params = arguments.params, load_params(arguments.params)
-    raw = Path(params.data.path)
-    for each in sorted(raw.rglob("*")) if is_folder(raw) else [raw] if raw.exists() else []:
+    for each in sorted(RAW.rglob("*")):
         if not is_folder(each):  # DVC would read a device without an end, and wait for a pipe
             check_regular(each, "remove it, or put a file with rows there")
     lines = unfilled(params.certify, file)
@@ -97,7 +96,7 @@ def before_release(params: Params, file: Path) -> list[str]:
         rows, groups = (Report("split").at(name, "holdout") for name in ("rows", "groups"))
         if rows < gate.min_records or groups < gate.min_groups:
             least = f"at least {gate.min_records} of {gate.min_groups} (gate.min_records, gate.min_groups)"
-            more = f"get more data, or raise split.holdout or name a finer data.group, then {REFREEZE}"
+            more = f"get more data, or raise split.holdout or make finer groups in stages/records.py, then {REFREEZE}"
             held = f"the last split holds out {rows} records of {groups} groups, and the gate needs"
             said.append(f"no release: {held} {least}: {more}")
     return said

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hallmark.base import provenance as prov
+from hallmark.base.document import value_at
 from hallmark.base.errors import HallmarkError, run_stage
 from hallmark.base.files import BASE, REPORTS, TRAIN, VALIDATION
 from hallmark.base.measured import RAN
@@ -30,7 +31,6 @@ from hallmark.base.reports import Loss, shape
 from hallmark.base.single_run import alone
 from hallmark.commands import sweep
 from hallmark.commands.experiments import check_repository, key_of, overrides, report_in, stages_to, tried, with_values
-from hallmark.data.nested import value_at
 from hallmark.params.checked import changed
 from hallmark.params.checked import write as write_params
 from hallmark.params.loader import Params, load_params, resolved

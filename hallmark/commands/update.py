@@ -21,7 +21,15 @@ from hallmark.base.files import write_text
 from hallmark.base.provenance import OF_ANOTHER
 from hallmark.base.reading import read_object
 
-KEPT = (".cruft.json", "LICENSE", "README.md", "data", "dvc.lock", "reports")  # the owner's: left alone
+KEPT = (
+    ".cruft.json",
+    "LICENSE",
+    "README.md",
+    "data",
+    "dvc.lock",
+    "reports",
+    "stages/records.py",
+)  # the owner's: left alone
 RESTORE = "restore it from git's history"
 LINK = "write it with `cruft link TEMPLATE --directory template`, which asks for the commit and the answers; commit it"
 COMMIT = "commit them, or put them away with `git stash --include-untracked`; `git reset --merge` takes an update back"

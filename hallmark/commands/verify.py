@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 
 from hallmark.base import provenance as prov
 from hallmark.base.errors import HallmarkError, run_stage
-from hallmark.base.files import BOUGHT, HOLDOUT_LOCK, REPORTS
+from hallmark.base.files import BOUGHT, HOLDOUT_LOCK, RAW, REPORTS
 from hallmark.base.key import VARIABLE, read_key
 from hallmark.commands.experiments import dvc
 from hallmark.commands.update import git
@@ -128,17 +128,13 @@ def _use_cache(clone: Path, folder: Path) -> None:
 
 def _bring_raw_data(clone: Path, stage: str | None, lock: prov.Stages) -> None:
     """Copy the raw data into the clone if neither git nor DVC keeps it, and only this machine has it."""
-    raw = load_params(clone / "params.yaml").data.path
-    recorded = {lock[name]["deps"][raw] for name in lock if _is(name, stage) and raw in lock[name]["deps"]}
-    if not recorded or (clone / raw).exists():
+    recorded = {lock[name]["deps"].get(RAW.as_posix()) for name in lock if _is(name, stage)} - {None}
+    if not recorded or prov.dvc_md5(clone / RAW) in recorded:
         return
-    here = Path(raw)
-    if not here.exists() or prov.dvc_md5(here) not in recorded:
-        problem = "not in git, and " + ("another file is here" if here.exists() else "missing here")
+    if prov.dvc_md5(RAW) not in recorded:
         remedy = "bring the raw data that the committed run was made from (`dvc pull`, if DVC keeps it)"
-        raise HallmarkError(problem, file=here, remedy=remedy)
-    (clone / raw).parent.mkdir(parents=True, exist_ok=True)
-    (shutil.copytree if here.is_dir() else shutil.copyfile)(here, clone / raw)
+        raise HallmarkError("not in git as the run read it, and here are other files", file=RAW, remedy=remedy)
+    shutil.copytree(RAW, clone / RAW, dirs_exist_ok=True)
 
 
 def _is(name: str, stage: str | None) -> bool:

@@ -10,15 +10,13 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hallmark.answer.labels import labels_of
 from hallmark.answer.text_model import linear_model, text_with_tools
 from hallmark.base.document import objects
-from hallmark.base.files import DEDUPED
-from hallmark.data.grouping import draw_hash
-from hallmark.data.texts import in_order
+from hallmark.corpus.draw import draw_hash
 from hallmark.task.kind import REFUSAL
 
 if TYPE_CHECKING:
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from hallmark.answer.params import Classical
-    from hallmark.data.params import Split
+    from hallmark.base.params import Split
     from hallmark.task.task import Task
 
     Array = np.ndarray[Any, Any]
@@ -40,11 +38,11 @@ FEWEST = 5  # records with a value: of rarer ones the model learns too little to
 
 
 def suspects(
-    rows: pl.DataFrame, records: Iterable[pl.LazyFrame], task: Task, split: Split, settings: Classical
+    rows: pl.DataFrame, read: Callable[[pl.Series], pl.DataFrame], task: Task, split: Split, settings: Classical
 ) -> dict[str, Any] | None:
     """Labels of train and validation that are probably wrong, the worst first; null if none are looked for.
 
-    `rows` have `id`, `group` and `side`, `records` the `text`, `tools` and `target` of those that are judged.
+    `rows` have `id`, `group` and `side`; `read` gives `text`, `tools` and `target` of the records with some ids.
 
     Of more than `MOST_JUDGED` records, those of the groups with the lowest hashes are judged.
     """
@@ -57,8 +55,7 @@ def suspects(
     order = pl.Series("order", [draw_hash(split.salt, "label errors", name) for name in groups["group"]], pl.String)
     groups = groups.with_columns(order).sort("order").filter(pl.col("count").cum_sum() - pl.col("count") < MOST_JUDGED)
     judged = judged.join(groups, on="group").sort("order", "id").head(MOST_JUDGED)
-    few = pl.concat(in_order(DEDUPED, records, judged.select("id").sort("id")))
-    judged = judged.select("id", "group").join(few, on="id", how="left", maintain_order="left")
+    judged = judged.select("id", "group").join(read(judged["id"]), on="id", how="left", maintain_order="left")
     columns: dict[str, Sequence[str]] = {
         name: judged[column].to_list() for name, column in {"ids": "id", "groups": "group", "targets": "target"}.items()
     }

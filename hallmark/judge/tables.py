@@ -104,7 +104,7 @@ def callers(live: Live | None) -> str:
         return f"What callers get was not measured: {live.reason}."
     refused = ", ".join(f"{count} ({code})" for code, count in found.refused.items())
     return (
-        f"Exact match as evaluated: {share(found.evaluated)}. As callers get it, with masking that can't use the columns of the data, and "
+        f"Exact match as evaluated: {share(found.evaluated)}. As callers get it, with masking that knows the request alone, and "
         f"with their own values put back: {share(found.exact_match)}, {found.changes.lost} lost and {found.changes.won} won of "
         f"{found.records} records. {found.same} of the prompts are the same as evaluated; {found.leftover} answers with a leftover "
         f"placeholder are held back; the masker refuses {refused or 'none'}."

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hallmark.base.reading import read_object
-from hallmark.mask.masking import Masked, Masker, Record
+from hallmark.mask.masking import Drafts, Masked, Masker
 
 # By language. Their values are reserved for documentation: the last check for private data is of reports too.
 SENTENCES = Path(__file__).parent / "examples.json"
@@ -27,7 +27,7 @@ def masked_examples(masker: Masker) -> list[dict[str, Any]]:
     shown.key = None if masker.key is None else PUBLIC_KEY
     sentences = read_object(SENTENCES, "restore it with `git checkout`")
     texts = sentences.get(masker.params.language, sentences["en"])
-    records = [Record([text]) for text in texts]
+    records = [Drafts([text]) for text in texts]
     masked = shown.records(records)
     return [
         {"dropped": shown.dropped(record), "pieces": pieces(text, result)}

@@ -1,4 +1,4 @@
-"""Known values: find the values of a record's identity columns in free text, however they are written there."""
+"""Known values: find what records call private in free text, however they are written there."""
 
 from __future__ import annotations
 

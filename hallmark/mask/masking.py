@@ -85,7 +85,7 @@ class Masked(NamedTuple):
     spans: list[Span]
 
 
-class Record:
+class Drafts:
     """The texts of one record, masked together.
 
     `values` are single values, which NER skips (`Masker.slots_of` finds those of a document). The first `copies` of them may be copied from the texts. `name` draws where the dates of the record move.
@@ -189,14 +189,14 @@ class Masker:
 
     def __call__(self, text: str) -> Masked:
         """Mask one text."""
-        return self.records([Record([text])])[0][0]
+        return self.records([Drafts([text])])[0][0]
 
-    def records(self, records: Sequence[Record]) -> list[list[Masked]]:
+    def records(self, records: Sequence[Drafts]) -> list[list[Masked]]:
         """Mask the texts of each record; placeholders are numbered per record."""
         self.find(records)
         return [self.render(record) for record in records]
 
-    def find(self, records: Sequence[Record]) -> None:
+    def find(self, records: Sequence[Drafts]) -> None:
         """Find the private spans of each record and store them in it."""
         for record in records:
             for text in record.texts:
@@ -226,7 +226,7 @@ class Masker:
             self._agree(record)
             self._copy(record)
 
-    def _stays(self, record: Record, text: str) -> list[tuple[int, int]]:
+    def _stays(self, record: Drafts, text: str) -> list[tuple[int, int]]:
         """What must not be masked; what identifies the customer goes before what the params let through."""
         kept = self.kept.spans(text)
         if kept and record.known:
@@ -339,7 +339,7 @@ class Masker:
         text.add(found)
         return [(span.kind, text.text[span.start : span.end]) for span in text.spans]
 
-    def _repeat(self, record: Record, new: Iterable[tuple[str, str]]) -> None:
+    def _repeat(self, record: Drafts, new: Iterable[tuple[str, str]]) -> None:
         """Mask newly found values wherever else they stand in the record, however broken into lines or punctuated.
 
         A value that means another thing elsewhere (an age, a form of address) is masked only where it is a whole field.
@@ -369,7 +369,7 @@ class Masker:
                 sign = kind == "PHONE_NUMBER" and before.endswith("+") and not before[0].isalnum()
                 text.cover(start - sign, end, kind, "repeat")
 
-    def _numbers(self, record: Record) -> list[tuple[str, str]]:
+    def _numbers(self, record: Drafts) -> list[tuple[str, str]]:
         """Mask the numbers that are private; returns (kind, digits) of them."""
         new = []
         for text in record.texts:
@@ -380,7 +380,7 @@ class Masker:
                 new += self._take(text, self._sifted(text.text, [Found(0, len(text.text), kind, 1.0, "number")]))
         return new
 
-    def _second_check(self, record: Record) -> None:
+    def _second_check(self, record: Drafts) -> None:
         """Mask what the second check still finds in a text."""
         for text in record.texts:
             for _ in range(3):  # masking one value can show another
@@ -399,7 +399,7 @@ class Masker:
             if not any(low < found.end and found.start < high for low, high in text.kept):
                 yield from self._sifted(text.text, [found])
 
-    def _agree(self, record: Record) -> None:
+    def _agree(self, record: Drafts) -> None:
         """Give equal values of a record one kind, that of the first, so that they get one stand-in.
 
         A kind with an action of its own stays.
@@ -411,7 +411,7 @@ class Masker:
                 day = self.dates.read(view(value).text) if span.kind in DATES else None
                 span.kind = kinds.setdefault(same_day(day) if day else canonical(value), span.kind)
 
-    def _copy(self, record: Record) -> None:
+    def _copy(self, record: Drafts) -> None:
         """Mask what an answer copies from the texts as they show it: what stands there stands in the answer, and nothing else.
 
         Else the two may be masked differently: a part of a name here and all of it there, a year with a cue and without.
@@ -424,9 +424,11 @@ class Masker:
             if spots := [Spot(source, place) for source, there in standing for place in there.of(copy.text)]:
                 copy.spans = as_shown(copy, spots, self.dates)
 
-    def render(self, record: Record) -> list[Masked]:
+    def render(self, record: Drafts) -> list[Masked]:
         """The record's texts with their spans replaced; what each stand-in stands for is in `record.values` then."""
         record.values = {}
+        for text in record.texts:
+            text.written = []
         if not any(text.spans or text.given for text in record.texts):
             return [Masked(text.text, []) for text in record.texts]
         stand_ins = StandIns(self.params, self.key, self._readers.public, record.texts, record.name)
@@ -442,7 +444,9 @@ class Masker:
                 else:
                     stand_in, means = stand_ins.replacement(span.kind, span.stands_for(text.text), value)
                 quoted = not _INTEGER.fullmatch(stand_in) and _is_json_number(text.text, span.start, span.end)
-                pieces += [text.text[at : span.start], f'"{stand_in}"' if quoted else stand_in]
+                written = f'"{stand_in}"' if quoted else stand_in
+                pieces += [text.text[at : span.start], written]
+                text.written.append((span.start, span.end, written))
                 record.values.setdefault(stand_in, value)
                 meant.setdefault(stand_in, set()).add(means)
                 at = span.end
@@ -451,7 +455,7 @@ class Masker:
             del record.values[stand_in]  # a surrogate of two values
         return masked
 
-    def dropped(self, record: Record) -> bool:
+    def dropped(self, record: Drafts) -> bool:
         """Whether the record contains a kind whose action is `drop`."""
         return any(self.params.actions.get(span.kind) == "drop" for text in record.texts for span in text.spans)
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
+from hallmark.base.markup import Markup
 from hallmark.base.params import Block, Line, Positive, Processes, Regex, Text
 from hallmark.mask.kinds import KINDS, nearest, short
 
@@ -49,7 +50,7 @@ class Mask(Block):
     language: Annotated[str, StringConstraints(pattern=r"^[a-z]{2}$")]
     countries: list[Annotated[str, StringConstraints(pattern=r"^[a-z]{2}$")]]
     ner: Ner
-    identity_columns: dict[Text, KindName]
+    markup: Markup
     style: Literal["placeholder", "surrogate"]
     actions: dict[KindName, Literal["placeholder", "surrogate", "keep", "drop"]]
     thresholds: dict[KindName, Annotated[float, Field(ge=0, le=1)]]
@@ -68,8 +69,7 @@ class Mask(Block):
     @model_validator(mode="after")
     def _kinds_are_known(self) -> Mask:
         own = [rule.kind for rule in self.patterns]
-        named = [(f"identity_columns.{column}", kind) for column, kind in self.identity_columns.items()]
-        named += [(f"actions.{kind}", kind) for kind in self.actions]
+        named = [(f"actions.{kind}", kind) for kind in self.actions]
         named += [(f"thresholds.{kind}", kind) for kind in self.thresholds]
         unknown = [
             f"mask.{field}: there is no kind {kind} (did you mean {nearest(kind, own)}?)"

@@ -6,7 +6,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from hallmark.mask.kinds import KINDS, PLACEHOLDER, kind_of, short
@@ -85,6 +85,23 @@ class Draft:
     given: list[Given] = field(default_factory=list)
     kept: list[tuple[int, int]] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
+    written: list[tuple[int, int, str]] = field(
+        default_factory=list
+    )  # places, and what stands there once it is rendered
+
+    def masked_place(self, place: int) -> int:
+        """Where a place of the text, in no masked value, is in the rendered text."""
+        return place + sum(len(new) - (end - start) for start, end, new in self.written if end <= place)
+
+    def part(self, start: int, end: int) -> None:
+        """Let no masked value reach over the gap from `start` to `end`: it becomes two."""
+        for span in [one for one in self.spans if one.start < end and start < one.end]:
+            self.spans.remove(span)
+            if span.start < start:
+                self.spans.append(replace(span, end=start, of=None))
+            if end < span.end:
+                self.spans.append(replace(span, start=end, of=None))
+        self.spans.sort(key=lambda span: span.start)
 
     def view(self) -> View:
         """The text as recognizers should see it: a placeholder that it came with reads as what it stands for."""

@@ -26,6 +26,7 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.files import write_json, write_text
 from hallmark.base.reading import STRICT, read_object, time_limit
 from hallmark.model.tool_form import Call, ToolForm, calls_in, has_odd_call
+from hallmark.task.kinds import KINDS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -75,21 +76,19 @@ def with_tools(template: str, task: Task) -> str:
     return template if task.tool_format == "template" or AS_JSON in template else AS_JSON + template
 
 
-def settle_template(
-    tokenizer: PreTrainedTokenizerBase, folder: Path, variables: dict[str, Any], task: Task, tools: str | None
-) -> None:
-    """Fix the template's variables, and how it shows tools if records have any, in the tokenizer and in its folder.
+def settle_template(tokenizer: PreTrainedTokenizerBase, folder: Path, variables: dict[str, Any], task: Task) -> None:
+    """Fix the template's variables, and how it shows tools if the task has any, in the tokenizer and in its folder.
 
-    `tools`: the column of the records' tools (`data.tools`). Raises HallmarkError for a tokenizer of several templates.
+    Raises HallmarkError for a tokenizer of several templates.
     """
-    as_json = tools is not None and task.tool_format == "json"
+    as_json = KINDS[task.kind].calls_tools and task.tool_format == "json"
     if not variables and not as_json:
         return
     template = tokenizer.chat_template
     if not isinstance(template, str):
         raise HallmarkError(
             "the tokenizer has several chat templates" if template else "the tokenizer has no chat template",
-            param="base.chat_template_kwargs" if variables else "data.tools",
+            param="base.chat_template_kwargs" if variables else "task.kind",
             remedy="put the template you want to use into the folder as chat_template.jinja",
         )
     template = with_variables(template, variables)

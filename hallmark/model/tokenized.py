@@ -91,7 +91,7 @@ def tokenized_pairs(
             f"that equals the completion, and {left_out['too_long']} are too long",
             file=path,
             field="rejected",
-            remedy="name a raw column with rejected answers in data.rejected, or set dpo.enabled to false",
+            remedy="give records a rejected answer in stages/records.py, or set dpo.enabled to false",
         )
     return rows, left_out
 

@@ -30,14 +30,13 @@ GOLD = shape(
     spans_by_kind=dict[str, Count], recall_by_kind=BY_KIND, precision_by_kind=BY_KIND,
 )  # fmt: skip
 MASK = shape(
-    level=str,
-    rows=shape(read=Count, dropped=Count),
-    records_with_spans=Count,
-    spans=shape(total=Count, by_kind=dict[str, Count]),
-    gold=GOLD | None,
+    level=str, rows=shape(records=Count, left_out=dict[str, Count], dropped=Count),
+    files=list[shape(file=str, rows=Count)],  # type: ignore[misc]
+    warnings=list[shape(words=str, source=(str | None, None))],  # type: ignore[misc]
+    records_with_spans=Count, spans=shape(total=Count, by_kind=dict[str, Count]), gold=GOLD | None,
     examples=list[shape(dropped=bool, pieces=list[tuple[str, str, str | None]])],  # type: ignore[misc]
     target_values=COPIED,
-)
+)  # fmt: skip
 DEDUPE = shape(
     rows=shape(out=Count),
     dropped=shape(exact=Count, near=Count, conflict=Count, only_placeholders=(Count, 0)),

@@ -14,9 +14,9 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from hallmark.base.document import value_at
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import atomic
-from hallmark.data.nested import value_at
 from hallmark.params import edit
 from hallmark.params.loader import load_params, merged
 

@@ -25,9 +25,8 @@ from hallmark.answer.params import Cascade, Classical, Compare, Decide, Eval
 from hallmark.base.dvc_lock import parse_yaml
 from hallmark.base.errors import HallmarkError, run_stage, without_secrets
 from hallmark.base.loaded_code import FOLDER, PARAMS, tracked
-from hallmark.base.params import Block, ByKind, Compute, Data, Seed
+from hallmark.base.params import Block, ByKind, Compute, Data, Dedupe, Seed, Split
 from hallmark.base.reading import DEPTH, check_regular, read_object, read_text
-from hallmark.data.params import Dedupe, Split
 from hallmark.judge.params import Certify, Gate
 from hallmark.mask.params import Mask
 from hallmark.model.base_params import Base, Choose
@@ -60,6 +59,7 @@ class Params(Block):
     seed: Seed
     compute: Compute
     data: Data
+    records: dict[str, Any]  # passed to stages/records.py as it is
     task: Task
     base: Base
     mask: Mask
@@ -90,12 +90,6 @@ class Params(Block):
 
     def _contradictions(self) -> Iterator[str]:
         """What one block says against another, each beginning with the param to change."""
-        if self.dpo.enabled and self.data.rejected is None:
-            yield (
-                "dpo.enabled: there are no rejected answers to learn from; name their column in data.rejected, or set it to false"
-            )
-        if self.data.answers == "all" and (self.data.target != "turns.target" or self.data.rejected is not None):
-            yield "data.answers: all is for answers of conversations; set data.target to turns.target, and data.rejected to null"
         if self.eval.facts and not KINDS[self.task.kind].free_text:
             yield "eval.facts: only free-text replies (task.kind text) have facts; set it to {}"
         known = ["base", *self.eval.comparators]
@@ -109,16 +103,8 @@ class Params(Block):
             yield f"cascade.fallback: no '{self.cascade.fallback}'; there are {', '.join(('human', *known))}"
         if self.gate.cascade is not None and self.cascade.max_risk is None:
             yield "gate.cascade: there is no cascade to judge, since cascade.max_risk is null"
-        if self.task.tool_format == "template" and self.data.tools is None:
-            yield (
-                "task.tool_format: with template, the chat template shows the model its tools; name their column in data.tools, or "
-                "set it to json"
-            )
         if self.task.tool_format == "template" and self.eval.constrained:
             yield "eval.constrained: constrained decoding supports JSON only; set it to 0, or task.tool_format to json"
-        for param in ("id", "group"):
-            if self.data.pseudonyms == "none" and getattr(self.data, param) in self.mask.identity_columns:
-                yield f"data.pseudonyms: mask.identity_columns says that data.{param} identifies people; set it to keyed"
         for param, server in (("eval.engine", self.eval.engine), ("benchmark.server", self.benchmark.server)):
             if without_secrets(urls := str(getattr(server, "url", ""))) != urls:
                 yield f"{param}.url: git keeps this file, so no user, password or query; name the key's variable in key"

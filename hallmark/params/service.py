@@ -129,7 +129,4 @@ class Review(Block):
 
 class Collect(Block):
     routes: list[Literal["prod", "canary", "shadow", "batch"]]
-    customer: Line | None
-    score: Line | None
-    accepted_from: Number
     review: Review

@@ -1,4 +1,4 @@
-"""How many tokens the records have that will be trained on and evaluated: of the split, or of the raw data before there is one."""
+"""How many tokens the records have that will be trained on and evaluated: of the split, or of what the recipe makes before there is one."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from hallmark.base.files import CALIBRATION, HOLDOUT, ONLINE, TRAIN, VALIDATION
+from hallmark.base.markup import Markup
 from hallmark.base.records import read_records
-from hallmark.data.raw import Raw, raw_rows
+from hallmark.mask.record import request_of, spoken
+from hallmark.mask.two_runs import Runs
 from hallmark.model.chat_template import tool_form, with_tools
 from hallmark.model.lengths import answer_lengths, context_of, prompt_lengths, record_lengths
 from hallmark.model.loading import load_tokenizer
 from hallmark.params.loader import Params
+from hallmark.records import Record
+from hallmark.records.recipe import RECIPE
 from hallmark.task.answers import compact_json
 from hallmark.task.params import Task as TaskParams
 from hallmark.task.task import Task
@@ -60,16 +64,15 @@ class Lengths:
 
 
 def lengths(params: Params, base: Path) -> Lengths:
-    """Count the tokens of the split, or of `data.path` before there is a split, by the tokenizer in `base` if it has one.
+    """Count the tokens of the split, or of what `stages/records.py` makes before there is one, by the tokenizer in `base` if it has one.
 
-    Raises HallmarkError for a bad row, as the stages do.
-    """
+    Raises HallmarkError for a bad record, as the stages do."""
     count, _, whose = counter(params.task, base)
     if all(file.exists() for file in (TRAIN, VALIDATION, HOLDOUT)):
         parts = [read_records(file).rows(named=True) for file in (TRAIN, VALIDATION, HOLDOUT)]
     else:
         task = Task(params.task)
-        rows = [record_of(raw, task) for raw in raw_rows(params.data, params.mask, task)]
+        rows = [record_of(one, task, params.mask.markup) for one in Runs(params, task).records(check=False)]
         held, validation = (
             max(1, round(share * len(rows))) for share in (params.split.holdout, params.split.validation)
         )
@@ -78,7 +81,7 @@ def lengths(params: Params, base: Path) -> Lengths:
         counts = [max(1, len(rows) - held - validation - apart), validation, held]
         part = _part(rows, count)
         train, watched, answered = (replace(part, records=number) for number in counts)
-        basis = f"{len(rows)} rows of {params.data.path}, tokens {whose}"
+        basis = f"{len(rows)} records of {RECIPE}, tokens {whose}"
         return Lengths(train, watched, answered, basis, replace(part, records=apart) if apart else NO_PART)
     train, watched, answered = (_part(rows, count) for rows in parts)
     others = [read_records(file).rows(named=True) if file.exists() else [] for file in (CALIBRATION, ONLINE)]
@@ -149,12 +152,9 @@ def tokens_of(text: str) -> float:
     return count * len(text) / max(1, len(read))
 
 
-def record_of(raw: Raw, task: Task) -> dict[str, Any]:
-    """The record that the row would make if nothing in it were masked."""
-    user = f"{raw.context}\n\n{raw.input}" if raw.context else raw.input
-    return {
-        "id": raw.id,
-        "prompt": [{"role": "system", "content": task.system_prompt}, {"role": "user", "content": user}],
-        "completion": [{"role": "assistant", "content": task.render(raw.target)}],
-        "tools": None if raw.tools is None else compact_json(raw.tools),
-    }
+def record_of(record: Record, task: Task, markup: Markup) -> dict[str, Any]:
+    """The record as it would be written if nothing in it were masked."""
+    request = request_of(record, task.system_prompt, markup)
+    prompt, tools = [*map(spoken, request.messages)], request.tools and compact_json(request.tools)
+    answer = [{"role": "assistant", "content": task.render(record.target)}]
+    return {"id": record.id, "prompt": prompt, "completion": answer, "tools": tools}

@@ -46,7 +46,7 @@ def model_card(params: Params, results: Results, reports: dict[str, Any], privat
     """The card as Markdown with a YAML head.
 
     `reports` has the JSON of base and dpo; `rows`, the number of records of each part of the split; `ends`, the tokens that
-    end an answer; and `installed`, the versions of libraries. `private_data` counts the private data that the check saw in
+    end an answer; `installed`, the versions of libraries; and `given`, what records have besides the prompt. `private_data` counts the private data that the check saw in
     the predictions, by kind.
     """
     from huggingface_hub import EvalResult, ModelCardData
@@ -85,14 +85,19 @@ def model_card(params: Params, results: Results, reports: dict[str, Any], privat
     ]
     decision, options, shipped = results.decision, results.options, results.shipped
     for title, text in (
-        ("Use", usage(params, reports["base"], reports.get("ends", []), reports.get("installed", {}))),
+        (
+            "Use",
+            usage(
+                params, reports["base"], reports.get("ends", []), reports.get("installed", {}), reports.get("given", ())
+            ),
+        ),
         ("Results", _results(results)),
         ("What to use", f"{_plain(decision.words)}\n\n{_whole(options)}" if decision and options else ""),
         ("What ships", f"{_whole(shipped)} Speed: {results.served_measured}." if shipped else ""),
         ("Failures", _failures(results)),
         ("Gate", _gate(results.verdict)),
         ("Cascade", _cascade(reports.get("cascade"))),
-        ("Data", _data(params, reports["rows"])),
+        ("Data", _data(reports["rows"])),
         ("Training", _training(params, reports["dpo"])),
         ("Limits", _limits(params, results.comparison.records, private_data)),
         ("Rebuild and check", _rebuild(base)),
@@ -179,13 +184,13 @@ def _cascade(report: CascadeReport | None) -> str:
     )
 
 
-def _data(params: Params, records: dict[str, int]) -> str:
+def _data(records: dict[str, int]) -> str:
     parts = ("train", "validation", "calibration", "holdout", "online")
     counts = [(name, str(records[name])) for name in parts if records.get(name)]
     lines = [_table(("Split", "Records"), counts)] if counts else []
     lines.append(
         "The private data that was found was masked before anything else read the records. Near duplicates were "
-        f"dropped, and no two splits share a `{params.data.group}` or a near duplicate. The data is not part of this "
+        "dropped, and no two splits share a group or a near duplicate. The data is not part of this "
         "release; its hashes are in `provenance.json`."
     )
     return "\n\n".join(lines)

@@ -26,7 +26,7 @@ def private_data(files: list[Path], made_up: Literal["error", "count"], mask: Ma
     or a count, as `made_up` says; for the base it does not concern the release. Elsewhere it is an error. What `mask` lets
     through stays.
     """
-    from hallmark.data.leftover import proves
+    from hallmark.mask.leftover import proves
     from hallmark.mask.second_check import in_words, residue
 
     proven = proves(mask)

@@ -6,12 +6,13 @@ The same card can be made for what a release is exported to, which needs no adap
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hallmark.base.files import BASE
+from hallmark.base.files import BASE, TRAIN
 from hallmark.base.reading import read_object
+from hallmark.base.records import scan_records
 from hallmark.base.reports import shape
 from hallmark.model.base_params import FolderBase, HubBase, PackageBase
 
@@ -60,15 +61,22 @@ def base_words(base: HubBase | PackageBase | FolderBase, report: Mapping[str, An
     )
 
 
-def usage(params: Params, report: Mapping[str, Any], ends: list[int], installed: Mapping[str, str]) -> str:
+def usage(
+    params: Params,
+    report: Mapping[str, Any],
+    ends: list[int],
+    installed: Mapping[str, str],
+    given: Collection[str] = (),
+) -> str:
     """What to install, and the code that loads the adapter over its base and asks it, as Markdown.
 
-    `ends` are the tokens that end an answer, if they are known, and `installed` the versions that it was made with.
+    `ends` are the tokens that end an answer, if they are known, `installed` the versions that it was made with, and `given`
+    what records have besides the prompt: context, tools.
     """
     note = NF4 if params.sft.method == "qlora" else ""
     if params.task.tool_format == "template":
         note += "Calls of `tools` (JSON Schemas) come in the form of its chat template.\n\n"
-    code = "\n".join([*_loading(params), *_asking(params, ends)])
+    code = "\n".join([*_loading(params), *_asking(params, ends, given)])
     return f"{note}{INSTALLED}\n\n{_fenced('sh', _install(params, installed))}\n\nIn this folder:\n\n{_fenced('python', code)}"
 
 
@@ -121,7 +129,7 @@ def _loading(params: Params) -> Iterator[str]:
     yield 'model = PeftModel.from_pretrained(base, ".")'
 
 
-def _asking(params: Params, ends: list[int]) -> Iterator[str]:
+def _asking(params: Params, ends: list[int], given: Collection[str]) -> Iterator[str]:
     yield 'tokenizer = AutoTokenizer.from_pretrained(".")'
     yield ""
     first, *rest = params.task.system_prompt.splitlines(keepends=True)
@@ -129,15 +137,14 @@ def _asking(params: Params, ends: list[int]) -> Iterator[str]:
     yield from (f"    {line!r}" for line in (first, *rest))
     yield ")"
     content = "text"
-    if params.data.context:
+    if "context" in given:
         yield 'context = "Put what was retrieved for it here."'
         content = 'f"{context}\\n\\n{text}"'
-    made_of = " ".join(params.data.input.split())
-    yield f'text = "Put the input here."  # made of: {made_of}'
-    if params.data.tools:
+    yield 'text = "Put the input here."  # as stages/records.py makes a prompt'
+    if "tools" in given:
         yield f"tools = [{TOOL!r}]"
     yield f'messages = [{{"role": "system", "content": system_prompt}}, {{"role": "user", "content": {content}}}]'
-    tools = "tools=tools, " if params.data.tools else ""
+    tools = "tools=tools, " if "tools" in given else ""
     yield "inputs = tokenizer.apply_chat_template("
     yield f'    messages, {tools}add_generation_prompt=True, return_tensors="pt", return_dict=True'
     yield ")"
@@ -151,6 +158,14 @@ def ends(base: Path = BASE) -> list[int]:
     file = base / "generation_config.json"
     stated = read_object(file).get("eos_token_id") if file.exists() else None
     return stated if isinstance(stated, list) else [stated] if stated is not None else []
+
+
+def given(records: Path = TRAIN) -> list[str]:
+    """What records have besides the prompt: context, tools."""
+    import polars as pl
+
+    there = scan_records(records).select(pl.col("context", "tools").is_not_null().any()).collect()
+    return [name for name, values in there.to_dict().items() if values[0]]
 
 
 def merged_usage(section: str, dtype: str) -> str:

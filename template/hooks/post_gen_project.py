@@ -49,6 +49,7 @@ except HallmarkError as error:
 Path("params.yaml").write_text(params, encoding="utf-8", newline="\n")
 (kind / "params.yaml").unlink()
 shutil.rmtree(kind / "bases", ignore_errors=True)
+(kind / "records.py").replace("stages/records.py")  # instead of the reference's
 shutil.move(kind, "data")
 for line in advice(params, MACHINE, size):
     print(line)
@@ -107,4 +108,4 @@ if "{{ cookiecutter.initialise_git }}" == "yes":
     subprocess.run(["git", *identity, "commit", "--quiet", "--message", "Stamp {{ cookiecutter.project_slug }}"], check=True)
 sessions = "vllm repro" if value_of(params, "benchmark.server.kind") == "vllm" else "repro"
 print(f"next: cd {shlex.quote(str(Path.cwd()))} && python -m pip install nox && python -m nox -s {sessions}")
-print("your own data: put a file into data/raw, then python -m nox -s propose -- data/raw/FILE --write")
+print("your own data: put a file into data/raw, then python -m nox -s propose -- data/raw/FILE")

@@ -58,9 +58,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="*", default=[2], help="of the growth curve")
     parser.add_argument("--growth", action="store_true", help="the growth curve alone")
     arguments = parser.parse_args()
-    params = load_params(ROOT / "params.yaml").mask.model_copy(
-        update={"identity_columns": {}, "allow": [], "allow_patterns": []}
-    )
+    params = load_params(ROOT / "params.yaml").mask.model_copy(update={"allow": [], "allow_patterns": []})
     about = (
         "How the stage grows without NER, made-up records of 100 to 300 characters with a name, an e-mail "
         "address and a number in every fifth. Memory is the sum over all its processes (proportional set size); "
@@ -189,16 +187,17 @@ def growth(size: int, engine: str, workers: int) -> list[float | str]:
 
     with tempfile.TemporaryDirectory() as name:
         rules = {"mask.ner": {"engine": "none", "model": None}, "mask.gold": None, "mask.workers": workers}
-        data = {"mask.identity_columns": {"who": "PERSON"}, "data.input": "text", "data.tags": None}
         task = {"data.engine": engine, "task.kind": "text", "task.refusal": None}
-        folder = make_workspace(Path(name) / "repo", rules | data | task)
+        recipe = 'for row in json_lines("data/raw/tickets.jsonl"):\n    yield Record(**row)'
+        folder = make_workspace(Path(name) / "repo", rules | task, recipe=recipe)
         (folder / "data/schema.json").write_text('{"type": "string"}')
         with (folder / "data/raw/tickets.jsonl").open("w", encoding="utf-8") as file:
             for number, (text, _) in enumerate(made_texts(size)):
                 who = f"Ina Zor{number // 20:06x}"
                 if number % 5 == 0:
                     text += f" {who} a{number}@acme-tools.io +44 20 8599 {number % 10**4:04d}"
-                row = {"id": f"r{number}", "customer": f"c{number // 20}", "who": who, "text": text, "target": "none"}
+                row = {"id": f"r{number}", "group": f"c{number // 20}", "prompt": text, "target": "none"}
+                row |= {"private": {"PERSON": [who]}}
                 file.write(json.dumps(row) + "\n")
         begin, peak, before = time.perf_counter(), 0, loopback(psutil)
         with (Path(name) / "said").open("w", encoding="utf-8") as said:

@@ -70,7 +70,7 @@ def presets(bench: Bench) -> None:
     machine = "cpu" if bench.device == "cpu" else "gpu-80gb" if card_bytes() >= LARGE_CARD else "gpu-24gb"
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
     for name, billions in bench.some([(QWEN, 0.6), (LLAMA, 3.2)]):
-        made = workspace(bench, name, data__rejected="worse", dpo__enabled=True)
+        made = workspace(bench, name, dpo__enabled=True)
         shipped = merged(YAML(typ="safe", pure=True).load(prepared(text, machine, billions)))
         for block in ("sft", "dpo", "eval"):
             keys = ["batch_size", "gradient_accumulation_steps", "gradient_checkpointing", "dequantize_once"]
@@ -143,7 +143,7 @@ def four_bits(bench: Bench) -> None:
 def dpo(bench: Bench) -> None:
     """Twice."""
     made = workspace(bench, QWEN, sft__method="qlora")
-    made.set(data__rejected="worse", dpo__enabled=True, dpo__max_steps=bench.size(8, 2), dpo__max_length=2048)
+    made.set(dpo__enabled=True, dpo__max_steps=bench.size(8, 2), dpo__max_length=2048)
     made.set(dpo__batch_size=bench.size(4, 2), dpo__gradient_accumulation_steps=1, dpo__learning_rate=1.0e-3)
     files = []
     with bench.check("sft, which it starts from") as told:

@@ -13,35 +13,34 @@ from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
 from hallmark.base.progress import Progress
-from hallmark.data.near import normalise
+from hallmark.corpus.texts import normalise
 from hallmark.params.loader import Params
 from hallmark.service.collecting.existing_records import Known
+from hallmark.service.collecting.live import Maker, New
 from hallmark.service.collecting.logged import REASONS, LeftOutError, Logged, Said
 from hallmark.service.collecting.queue import Reviewed, Word
-from hallmark.service.collecting.rows import Row, Rows
 from hallmark.service.traces.trace import Outcome, Reason
 from hallmark.task.answers import canonical
 from hallmark.task.task import Task
 
-ROUTES = ("prod", "canary", "shadow", "batch", "none", "log")
+ROUTES = ("prod", "canary", "shadow", "batch", "none")
 VERDICTS = ("accepted", "corrected", "rejected", "contradicted")
 
 
 @dataclass
 class Collection:
-    """The rows to add, what waits for a person (with the text that was asked), and the counts."""
+    """The records to add, what waits for a person (with the text that was asked), and the counts."""
 
-    rows: list[Row] = field(default_factory=list)
+    records: list[New] = field(default_factory=list)
     waiting: list[tuple[Logged, str]] = field(default_factory=list)
     read: list[Logged] = field(default_factory=list)
     before: int = 0  # collected already
     left: Counter[str] = field(default_factory=Counter)
     reviewed: Counter[str] = field(default_factory=Counter)
 
-    def report(self, form: str) -> dict[str, Any]:
+    def report(self) -> dict[str, Any]:
         days = sorted(logged.time for logged in self.read if logged.time)
         return {
-            "format": form,
             "days": {"first": days[0], "last": days[-1]} if days else None,
             "traces": len(self.read),
             "route": _counts(ROUTES, (logged.route for logged in self.read)),
@@ -51,9 +50,9 @@ class Collection:
             "reviewed": {word: self.reviewed[word] for word in (*get_args(Word), "unknown")},
             "left_out": {reason: self.left[reason] for reason in REASONS},
             "collected_before": self.before,
-            "added": len(self.rows),
-            "online": sum(row.online for row in self.rows),
-            "pairs": sum(row.pair for row in self.rows),
+            "added": len(self.records),
+            "online": sum(row.online for row in self.records),
+            "pairs": sum(row.pair for row in self.records),
             "waiting": len(self.waiting),
         }
 
@@ -68,18 +67,18 @@ def collect(
     left: Counter[str],
     said: dict[str, Reviewed],
     new: AbstractSet[str],
-    rows: Rows,
+    maker: Maker,
     known: Known,
     params: Params,
 ) -> Collection:
-    """Sort all requests in a log: into rows, into what waits, or left out with a reason.
+    """Sort all requests in a log: into records, into what waits, or left out with a reason.
 
     `said` is what people said on the page, in which answers are masked here; `new`, of which requests they said it just now.
     """
     done = Collection(read=logs, left=left)
     done.reviewed["unknown"] = len(new - {logged.id for logged in logs} - known.ids)
     known_texts = set(_plain(known.texts))
-    found: list[Row] = []
+    found: list[New] = []
     with Progress("collect", len(logs), "traces") as progress:
         for logged in logs:
             progress.add()
@@ -87,23 +86,23 @@ def collect(
                 done.before += 1
                 continue
             try:
-                row = _sorted(logged, said, rows, known_texts, params, done)
+                row = _sorted(logged, said, maker, known_texts, params, done)
             except LeftOutError as error:
                 done.left[error.reason] += 1
             else:
                 found += [row] if row else []
-    done.rows, done.left["exact"] = without_copies(found, known)
+    done.records, done.left["exact"] = without_copies(found, known)
     return done
 
 
 def _sorted(
-    logged: Logged, said: dict[str, Reviewed], rows: Rows, known_texts: set[str], params: Params, done: Collection
-) -> Row | None:
+    logged: Logged, said: dict[str, Reviewed], maker: Maker, known_texts: set[str], params: Params, done: Collection
+) -> New | None:
     """The row of a request; None if it waits for a person, or was dropped by one."""
     word = said.get(logged.id)
     if logged.route == "none":
         raise LeftOutError("no_answer")
-    if logged.route != "log" and logged.route not in params.collect.routes:
+    if logged.route not in params.collect.routes:
         raise LeftOutError("route")
     if word:
         done.reviewed[word.verdict] += 1
@@ -113,16 +112,16 @@ def _sorted(
         logged = replace(logged, verdict=None, target=None)
     elif logged.outcome == "failed" and logged.verdict in (None, "rejected"):
         raise LeftOutError("no_answer")
-    logged, group = rows.masked(logged)
+    logged = maker.masked(logged)
     if word:
         logged = replace(logged, verdict=verdict, target=word.target)
         if word.target is not None:  # the person may have written something private
-            logged = rows.again(replace(logged, own=True, masked=True), ())
+            logged = maker.masked(logged)
             said[logged.id] = word.model_copy(update={"target": logged.target})
-    answer = learned(logged, rows.task)
+    answer = learned(logged, maker.task)
     if answer:
-        return rows.row(logged, group, *answer)
-    text = rows.asked(logged)
+        return maker.new(logged, *answer)
+    text = maker.asked(logged)
     if _plain([text])[0] in known_texts:
         raise LeftOutError("asked_before")
     done.waiting.append((logged, text))
@@ -156,7 +155,7 @@ def _plain(texts: Iterable[str]) -> list[str]:
     return normalise(pl.Series([*texts], dtype=pl.String)).to_list()
 
 
-def without_copies(rows: Sequence[Row], known: Known) -> tuple[list[Row], int]:
+def without_copies(rows: Sequence[New], known: Known) -> tuple[list[New], int]:
     """The rows that are no copies, in their order, and how many were.
 
     Rows of held-out customers go first, so that no copy of theirs under another customer's name gets into training instead.

@@ -1,39 +1,38 @@
-"""What an entry of a log is, whatever tool wrote it, and the reasons for which one makes no record."""
+"""What a trace says of a request, its answer and its verdict, and the reasons for which one makes no record."""
 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from hallmark.base.rows import files_of, read_rows
-from hallmark.data.conversations import ROLES, text_in
-from hallmark.service.traces.trace import Verdict
+from hallmark.base.errors import HallmarkError
+from hallmark.base.reading import NotJsonError, is_folder, strict_json
+from hallmark.service.traces.store import read_feedback, read_traces
+from hallmark.service.traces.trace import Feedback, Verdict
+from hallmark.task.answers import canonical
 
 Said = Verdict | Literal["contradicted"]  # callers who disagree have not judged
-Message = dict[str, str]  # role and content
+Message = dict[str, Any]  # as OpenAI's API has it
 
 # Why a request is left out, in the words of the summary.
 REASONS = {
     "route": "of a route that collect.routes does not name",
     "no_answer": "without an answer, and judged by nobody",
-    "not_text": "with images, sound, or anything else that is not text",
-    "no_content": "without the texts: what wrote the log was set up to leave them out",
+    "not_text": "whose messages can't be read",
     "no_customer": "without a customer, so no split could keep it on one side",
-    "customer_name": "with a customer's name that looks private, or that records may not have",
+    "customer_name": "with a customer's name that looks private",
     "system_prompt": "with another system prompt than task.system_prompt",
-    "conversation": "with several turns, where data.input is not turns.input; or with turns that were joined to one text",
-    "template": "whose text can't be split into the columns of data.input or data.context",
-    "ambiguous": "whose context can't be told from its input",
-    "tools": "with tools, where data.tools names no column",
-    "target": "whose answer breaks the schema, or does not fit the columns of data.target",
+    "tools": "with tools, where task.kind calls none",
+    "target": "whose answer breaks the schema",
     "private": "with private values that masking can't reach",
     "dropped": "of a kind that mask.actions drops",
-    "row": "that would not make a valid row: a text that is empty, too long, or not valid Unicode",
+    "row": "that would not make a valid record: a text that is empty, too long, or not valid Unicode",
     "exact": "with the text and the answer of an existing record",
-    "near": "",  # always 0: the report of no traffic keeps its bytes, which the page is made of
     "asked_before": "unjudged, with the text of an existing record",
 }
 
@@ -48,13 +47,10 @@ class LeftOutError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Logged:
-    """A request, what was answered, and what was said of it.
+    """A request, what was answered, and what was said of it. `group` is the customer, as records have it."""
 
-    `group` is the customer as the log has it: a pseudonym, where our own gateway wrote it and `data.pseudonyms` is keyed.
-    """
-
-    name: str  # the same whenever the same log is read
-    time: str  # the day in UTC, YYYY-MM-DD; "" if it is not known
+    name: str  # the same whenever the same trace is read
+    time: str  # the day in UTC, YYYY-MM-DD
     group: str | None
     outcome: str
     version: str
@@ -63,11 +59,8 @@ class Logged:
     answer: str | None  # the model's
     verdict: Said | None
     target: str | None
-    # What only our gateway writes:
-    own: bool = False  # from our gateway, which masked it if `masked`
-    masked: bool = False
-    route: str = "log"
-    reason: str = ""
+    route: str
+    reason: str
     fallback: str | None = None  # what went out instead of the model's answer
     score: float | None = None
     probability: float | None = None
@@ -83,23 +76,63 @@ class Logged:
         return self.fallback if self.fallback is not None else self.answer
 
 
-def rows_below(path: Path) -> Iterator[tuple[Path, int, dict[str, Any]]]:
-    """(file, number, row) of all rows in a log: one file, or a folder of them."""
-    return ((file, number, row) for file in files_of(path) for number, row in read_rows(file))
-
-
 def messages_of(value: Any) -> list[Message]:
-    """Messages in OpenAI's form as role and text; LeftOutError if one has no text or no known role."""
-    if isinstance(value, str):
-        return [{"role": "user", "content": value}]
-    if not isinstance(value, list) or not value:
-        raise LeftOutError("no_content")
-    return [message_of(message) for message in value]
-
-
-def message_of(message: Any) -> Message:
-    role = ROLES.get(message["role"]) if isinstance(message, dict) and isinstance(message.get("role"), str) else None
-    text = text_in(message, "content") if role else None
-    if role is None or text is None:
+    """Messages in OpenAI's form; LeftOutError if they are none."""
+    if not isinstance(value, list) or not value or not all(map(_is_message, value)):
         raise LeftOutError("not_text")
-    return {"role": role, "content": text}
+    return value
+
+
+def _is_message(message: Any) -> bool:
+    if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+        return False
+    calls = message.get("tool_calls")
+    return isinstance(message.get("content"), str) or (message.get("content") is None and isinstance(calls, list))
+
+
+def read_logged(folder: Path, since: datetime | None, left: Counter[str]) -> list[Logged]:
+    """The requests in a folder of traces, with what was said of them; those that can't be read are counted in `left`."""
+    if folder.exists() and not is_folder(folder):
+        raise HallmarkError("not a folder of traces", file=folder, remedy="remove it: the gateway makes the folder")
+    return [*_read(folder, since, left)]
+
+
+def _read(folder: Path, since: datetime | None, left: Counter[str]) -> Iterator[Logged]:
+    said: dict[str, list[Feedback]] = defaultdict(list)
+    for feedback in read_feedback(folder):
+        said[feedback.trace].append(feedback)
+    for trace in read_traces(folder, since).iter_rows(named=True):
+        try:
+            yield _logged(trace, said[trace["id"]])
+        except LeftOutError as error:
+            left[error.reason] += 1
+
+
+def _logged(trace: dict[str, Any], said: list[Feedback]) -> Logged:
+    verdict, target = judged(said)
+    if verdict == "accepted" and trace["outcome"] == "handed_over" and trace["fallback"] is None:
+        verdict = None  # the caller got no answer, so nobody accepted the model's own
+    try:
+        messages, tools = strict_json(trace["messages"]), strict_json(trace["tools"] or "null")
+    except NotJsonError:
+        raise LeftOutError("not_text") from None
+    same = ("group", "route", "outcome", "reason", "version", "answer", "fallback", "score", "probability")
+    return Logged(
+        name=f"hallmark {trace['id']}",
+        time=f"{trace['time']:%Y-%m-%d}",
+        messages=messages_of(messages),
+        tools=tools if isinstance(tools, list) else None,
+        verdict=verdict,
+        target=target,
+        **{field: trace[field] for field in same},
+    )
+
+
+def judged(said: list[Feedback]) -> tuple[Said | None, str | None]:
+    """What callers say together: their word if they agree, else that they contradict each other."""
+    words = {(one.verdict, canonical(one.target) if one.target is not None else None) for one in said}
+    if not words:
+        return None, None
+    if len(words) > 1:
+        return "contradicted", None
+    return said[-1].verdict, said[-1].target

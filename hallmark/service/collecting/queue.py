@@ -19,10 +19,10 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from hallmark.answer.nearest import nearest
 from hallmark.base.errors import HallmarkError
-from hallmark.base.rows import read_rows
-from hallmark.data.near import components, near_pairs, normalise
-from hallmark.data.params import Dedupe
-from hallmark.data.texts import Texts
+from hallmark.base.params import Dedupe
+from hallmark.base.reading import read_json_lines
+from hallmark.corpus.near import near_pairs
+from hallmark.corpus.texts import Texts, normalise
 from hallmark.service.collecting.logged import Logged
 from hallmark.task.task import Task
 
@@ -52,17 +52,10 @@ def queue(waiting: Sequence[tuple[Logged, str]], trained: Sequence[str], setting
     if not waiting:
         return []
     texts, places = Texts.kept([normalise(pl.Series([text for _, text in waiting], dtype=pl.String))])
-    pairs = near_pairs(
-        texts,
-        size=settings.shingle,
-        threshold=settings.threshold,
-        permutations=settings.permutations,
-        file=Path("data/traces"),
-        stage="collect",
-    )
+    pairs = near_pairs(texts, settings, Path("data/traces"), stage="collect")
     requests = pl.DataFrame(
         {
-            "cluster": components(len(texts), pairs.left, pairs.right)[places],
+            "cluster": pairs.cluster[places],
             "sure": _sure([logged for logged, _ in waiting]),
             "name": [logged.name.encode("utf-8", "surrogatepass") for logged, _ in waiting],
         }
@@ -109,7 +102,7 @@ class Reviewed(BaseModel):
 def read_reviewed(path: Path, task: Task, most: int) -> dict[str, Reviewed]:
     """What was said, by trace; the last word on each counts. `most`: characters of the longest answer."""
     said: dict[str, Reviewed] = {}
-    for number, row in read_rows(path):
+    for number, row in enumerate(read_json_lines(path, "save it again from the page"), 1):
         field, problem = None, None
         try:
             one = Reviewed.model_validate(row)

@@ -141,7 +141,7 @@ class Batch:
 
 
 def answer_file(params: Params, file: Path, out: Path) -> None:
-    prompt, markup = params.task.system_prompt, params.data.markup
+    prompt, markup = params.task.system_prompt, params.mask.markup
     if file.resolve() == out.resolve():
         raise HallmarkError("the file of the requests", file=out, remedy="name another file with --out")
     with answers_in(out) as answers:

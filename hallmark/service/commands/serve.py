@@ -108,7 +108,7 @@ def serve_behind_gateway(params: Params, folder: Path | None, *, ungated: bool) 
     feedback = FeedbackJournal() if serve.traces else None
     traces = traces_of(params, models, metrics)
     gateway = Gateway(
-        serve, masking, models, traces, feedback, metrics, Task(params.task), names_key(params), params.data.markup
+        serve, masking, models, traces, feedback, metrics, Task(params.task), names_key(params), params.mask.markup
     )
     # What failed is told below, in one line.
     logging.getLogger("uvicorn.error").addFilter(lambda _: gateway.failed is None)

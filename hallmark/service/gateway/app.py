@@ -87,7 +87,7 @@ class Gateway:
     metrics: Metrics
     task: Task
     names_key: bytes | None
-    markup: Markup = "none"  # data.markup
+    markup: Markup = "none"  # mask.markup
     failed: BaseException | None = field(default=None, init=False)  # why it could not be started
 
     def __post_init__(self) -> None:

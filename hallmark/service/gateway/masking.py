@@ -29,7 +29,7 @@ from hallmark.mask.restoring import Masked
 from hallmark.task.params import Task
 
 if TYPE_CHECKING:
-    from hallmark.data.live_record import LiveMasker
+    from hallmark.mask.live import LiveMasker
 
 SECONDS = 10.0  # that a request may take a process; where most of a long text is private, time grows with its square
 LOADING = 300.0  # that a process may take to load its models
@@ -183,7 +183,7 @@ def _said(answered: dict[str, Any]) -> tuple[Masked, list[str]]:
 
 def main() -> None:
     """Load the models, say so (or the parts of a HallmarkError), and answer until the gateway hangs up or dies."""
-    from hallmark.data.live_record import LiveMasker
+    from hallmark.mask.live import LiveMasker
 
     with suppress(ConnectionError), socket.socket(fileno=0) as gateway:
         lines = gateway.makefile("rb")

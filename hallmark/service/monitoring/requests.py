@@ -32,7 +32,7 @@ def of_traces(rows: Iterable[Mapping[str, Any]], task: Task) -> list[Request]:
             messages = messages_of(strict_json(row["messages"]))
         except (NotJsonError, LeftOutError):  # of a damaged trace, which becomes no record either
             continue
-        spoken = [message["content"] for message in messages if message["role"] == "user"]
+        spoken = [message["content"] for message in messages if message["role"] != "system" and message["content"]]
         group = row["group"] if row["group"] is not None else f"key {row['caller']}"
         labels = _labels(task, names, row["answer"], row["schema_valid"])
         if row["request"] not in kept or row["route"] != "shadow":

@@ -1,1 +1,1 @@
-"""Real corpora through stamped repos, one recipe (`*.yaml`) each: `nox -s corpora`."""
+"""Real corpora through stamped repos, one recipe (`*.yaml`) and script of records (`*.py`) each: `nox -s corpora`."""

@@ -1,7 +1,7 @@
 """Run real corpora through stamped repos and print their rows for docs/results.md: `python -m tests.bench.corpora [NAME ...]`.
 
-For each corpus: stamp a repo from this template, let `propose --write` read the data, set what the recipe says, run the
-whole pipeline. A corpus that is finished isn't run again, and one that was stopped goes on where it was.
+For each corpus: stamp a repo from this template, let `propose --yes` write its schema and limits, set what the recipe says, take
+its script for `stages/records.py`, run the whole pipeline. A corpus that is finished isn't run again, and one that was stopped goes on where it was.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from ruamel.yaml import YAML
 from hallmark.base.errors import HallmarkError, run_stage
 from hallmark.base.files import sha256_file, write_json
 from hallmark.base.reading import read_object
+from hallmark.records.recipe import RECIPE
 from tests.bench.corpora.recipe import (
     VARIABLE,
     Recipe,
@@ -28,12 +29,12 @@ from tests.bench.corpora.recipe import (
     names,
     read_recipe,
     recipe_file,
+    script_file,
     set_up,
 )
 from tests.bench.corpora.row import figures, line
 from tests.workspace import ROOT
 
-SETS = ("--write", "--no-split")  # the params of the recipe come before the split
 INTO = Path("../hallmark-corpora")
 IDENTITY = ("-c", "user.name=Hallmark", "-c", "user.email=hallmark@localhost")
 
@@ -77,7 +78,12 @@ def run(
 ) -> Path | None:
     """Bring one corpus through its stamped repo; the file with its figures, or None if it stops before the end."""
     repo, started, finished = into / name, into / f"{name}.started.json", into / f"{name}.json"
-    made_from = {"recipe": sha256_file(recipe_file(name)), "corpus": sha256_file(file), "changes": changes}
+    made_from = {
+        "recipe": sha256_file(recipe_file(name)),
+        "script": sha256_file(script_file(name)),
+        "corpus": sha256_file(file),
+        "changes": changes,
+    }
     if again and started.exists():  # else it is not ours to delete
         shutil.rmtree(repo, ignore_errors=True)
         for old in (started, finished):
@@ -116,8 +122,11 @@ def stamp(name: str, recipe: Recipe, file: Path, repo: Path, changes: dict[str, 
         answers = [f"project_slug={name}", f"kind={recipe.kind}"]
         source = [str(ROOT), "--directory", "template", "--no-input", "--output-dir", str(repo.parent)]
         call(Path.cwd(), "cookiecutter", *source, *answers)
-        call(repo, "python", "-m", "hallmark.commands.propose", str(file.resolve()), *SETS, *recipe.propose)
+        shutil.copyfile(file, repo / "data/raw" / file.name)
+        set_up(repo, recipe, changes)  # `propose` stops where a stage would; what it sets itself is set again
+        call(repo, "python", "-m", "hallmark.commands.propose", f"data/raw/{file.name}", "--yes", *recipe.propose)
         set_up(repo, recipe, changes)
+        shutil.copyfile(script_file(name), repo / RECIPE)
         call(repo, "git", "add", "--all")
         call(repo, "git", *IDENTITY, "commit", "--quiet", "--message", f"Set up for {recipe.title}")
     except BaseException:

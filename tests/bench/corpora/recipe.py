@@ -31,7 +31,7 @@ class Recipe(Block):
     source: Line  # the upstream repository
     licence: Line
     looked_at: Line  # whether anyone read it while the product or the recipe was made
-    propose: list[Line]  # options of `propose` in addition to --write
+    propose: list[Line]  # options of `propose` in addition to --yes
     params: dict[str, Any]  # by dotted name: what is changed by hand after `propose`
     doc_schema: Annotated[dict[str, Any] | None, Field(alias="schema")]  # null: as proposed
 
@@ -48,6 +48,11 @@ def names() -> list[str]:
 
 def recipe_file(name: str) -> Path:
     return FOLDER / f"{name}.yaml"
+
+
+def script_file(name: str) -> Path:
+    """What the corpus's repo has as `stages/records.py`."""
+    return FOLDER / f"{name}.py"
 
 
 def read_recipe(name: str) -> Recipe:

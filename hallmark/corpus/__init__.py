@@ -1,0 +1,1 @@
+"""Masked records to the parts of the split: near duplicates, whole groups, a frozen holdout, no leaks."""
