@@ -175,7 +175,7 @@ def test_no_token_of_the_remote_gets_into_the_provenance(repo: Path) -> None:
             "reports/gate.json is not what gate",
         ),
         (lambda: Path("reports/eval/tuned/predictions.jsonl").write_text("{}\n"), "reports/eval is not what eval made"),
-        (lambda: Path("data/raw/tickets.jsonl").write_text("{}\n"), "data/raw/tickets.jsonl is not what split read"),
+        (lambda: Path("data/raw/tickets.jsonl").write_text("{}\n"), "data/raw is not what split read"),
         (lambda: replace_in(Path("params.yaml"), "r: 16", "r: 8"), "param sft is not what sft ran with"),
         (lambda: Path("dvc.lock").unlink(), "dvc.lock: no such file"),
         (lambda: Path("dvc.lock").write_text("<<<<<<< mine\n"), "an unfinished merge"),

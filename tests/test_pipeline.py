@@ -154,7 +154,7 @@ def test_no_private_value_is_in_any_file_after_mask(tiny_run: Path) -> None:
         for span in spans
         if span["kind"] in certain and span["id"] in prompts
     }
-    private |= {row["contact_email"] for row in raw}
+    private |= {row["contact_email"] for row in raw if row["contact_email"]}
     assert len(private) > 50
     for file in sorted(tiny_run.rglob("*")):
         place = file.relative_to(tiny_run).as_posix()

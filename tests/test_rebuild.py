@@ -72,6 +72,7 @@ def rebuild(start: Path, top: Path, kills: int = 0, targets: tuple[str, ...] = (
     run(top, "git", "clone", "--quiet", str(start), str(folder))
     for name in ("hallmark", "stages"):  # the same files, compiled
         shutil.copytree(ROOT / name, folder / name, dirs_exist_ok=True)
+    shutil.copy2(start / "stages/records.py", folder / "stages/records.py")  # the pipeline's own
     for name in ("opened", "python"):
         (audit / name).mkdir(parents=True)
     (audit / "python/sitecustomize.py").write_text(AUDIT, encoding="utf-8")

@@ -333,7 +333,7 @@ def test_a_record_and_a_live_request_make_the_same_prompt(
 
     gateway, inner = Gateway(), Inner()
     system = {"role": "system", "content": params.task.system_prompt}
-    live = {"messages": [system, {"role": "user", "content": row["text"]}], "tools": MIXED}
+    live = {"messages": [system, {"role": "user", "content": row["prompt"]}], "tools": MIXED}
     assert ask_gateway(gateway, {"model": "tuned"} | live).status_code == 200
     masked = gateway.models.asked[0].masked
     body = Upstream("http://127.0.0.1:9", "tuned")._body(Question(masked.messages, masked.tools, 8))

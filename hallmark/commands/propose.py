@@ -146,7 +146,7 @@ def of_sample(before: str) -> bool:
 
 
 def keep(before: str, text: str) -> None:
-    """Keep a script that git doesn't have beside the new one."""
+    """Keep a script that git doesn't have next to the new one."""
     try:
         files = index()
         known = RECIPE.as_posix() in files and text_of(files[RECIPE.as_posix()], RECIPE.as_posix()) == before

@@ -50,7 +50,7 @@ _TIME = re.compile(r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}([ T].*)?|[\d.,:\s]+")
 
 @dataclass
 class Choice:
-    """One possible answer to a question; `value` is what is taken, `shown` what stands beside it."""
+    """One possible answer to a question; `value` is what is taken, `shown` what stands next to it."""
 
     name: str
     value: Any

@@ -160,12 +160,22 @@ _INTERSECTION = re.compile(
 _CITY = re.compile(rf"(?:{_UP}[\w'’.-]*|[a-zà-ÿ][\w'’-]+)(?:[ -](?:{_UP}[\w'’.()-]*|[a-zà-ÿ][\w'’-]*|\(\w+\))){{0,3}}")
 _STATE = re.compile(r"(?:[A-Z]{1,3}|nan)\b(?![.'’-])")
 _LOWER_CITY = re.compile(r"(?:[^\W\d_]+[ ]){1,4}?(?=[^\W\d_]+(?:[ \n.,]|$))")
+_TWO_SPACES = re.compile("(?<! )  (?! )")
 _ENDS = word_list("words/address_ends.txt")
 _PARTICLES = word_list("words/town_particles.txt")
 
 
 def addresses(text: str) -> Iterator[Found]:
-    """Street addresses, each as one span with all its parts."""
+    """Street addresses, each as one span with all its parts, however its words are typed: two spaces count as one."""
+    if not _TWO_SPACES.search(text):
+        yield from _addresses(text)
+        return
+    places = [place for place in range(len(text)) if not _TWO_SPACES.match(text, place)]
+    for found in _addresses("".join(text[place] for place in places)):
+        yield found._replace(start=places[found.start], end=places[found.end - 1] + 1)
+
+
+def _addresses(text: str) -> Iterator[Found]:
     if not DIGIT.may_match(text) and "orner of" not in text and (text.islower() or not _STREET_ALONE.search(text)):
         return
     cores = [_lead(match) for pattern in _CORES for match in pattern.finditer(text) if _is_street(match[0])]

@@ -192,7 +192,7 @@ def _left_out(of: Compared, seen: Seen) -> Iterator[Found]:
 
 def _unread_files(seen: Seen, named: set[str]) -> Iterator[Found]:
     folder = seen.root / RAW
-    samples = folder / "sample.sha256"  # what a stamped repo starts with, and stays beside one's own files
+    samples = folder / "sample.sha256"  # what a stamped repo starts with, and stays next to one's own files
     made_up = samples.read_text(encoding="utf-8", errors="replace") if samples.is_file() else ""
     for path in sorted(folder.glob("*")) if folder.is_dir() else []:
         name = path.relative_to(seen.root).as_posix()

@@ -157,7 +157,7 @@ def _shown(path: Path) -> str:
 
 
 def _hidden(path: Path) -> bool:
-    return path.name.startswith(".")  # also what an editor or DVC keeps beside the data
+    return path.name.startswith(".")  # also what an editor or DVC keeps next to the data
 
 
 def _listing(root: Path) -> str:

@@ -135,7 +135,7 @@ class Run:
         return [*lines, f"{self.count:,} records"]
 
     def warnings(self) -> list[Found]:
-        """What the records should be looked at for, beside the rows they are made of; without what the script expects."""
+        """What the records should be looked at for, compared with the rows they are made of; without what the script expects."""
         kind = None if self.task is None else str(self.task.kind)
         unused = sorted(self.params.keys() - self.params.used)
         return warnings_of(self.observed, self.seen, self.recipe.tree, str(self.recipe.file), kind, unused)

@@ -21,7 +21,7 @@ UNEQUAL = "make them alike: sort what has no order (a set, Polars' `unique` and 
 
 
 class SecondRun:
-    """The second run, which starts at once and goes on beside the first."""
+    """The second run, which starts at once and goes on alongside the first."""
 
     def __init__(self, file: Path, block: Mapping[str, Any], root: Path = Path()) -> None:
         seed = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"
