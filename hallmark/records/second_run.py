@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import os
-import pickle
 import subprocess
 import sys
 import tempfile
@@ -36,7 +36,7 @@ class SecondRun:
         )  # fmt: skip
         if self._process.stdin is not None:
             with self._process.stdin as into:
-                into.write(pickle.dumps((str(file.resolve()), dict(block))))
+                into.write(json.dumps([str(file.resolve()), dict(block)], default=str).encode())
 
     def __enter__(self) -> Self:
         return self
@@ -81,7 +81,7 @@ class SecondRun:
 
 def main() -> None:
     """Run the script that stdin names, and write the digests of its records."""
-    file, block = pickle.loads(sys.stdin.buffer.read())  # noqa: S301  # from the process that started this one
+    file, block = json.load(sys.stdin)
     out, sys.stdout = sys.stdout, sys.stderr  # what the script prints is not the answer
     try:
         run = load(Path(file)).run(block, check=False)
