@@ -199,9 +199,9 @@ def prepare(session: nox.Session, group: str = "run") -> None:
             session.log(f"installing what {LOCK} names into {VENV}: the first time takes minutes, and downloads {SIZE}")
             hashed = VENV / "hashed.txt"
             hashed.write_text("\n".join(HASHED), encoding="utf-8")
-            run(session, *PIP, "-c", str(LOCK), "nox", *PROJECT["project"]["dependencies"])  # for README
-            # Last, or pip would say what they lack; and it doesn't check the hash of what is installed already.
+            # pip doesn't check the hash of what is installed already.
             run(session, *PIP, "--no-deps", "--force-reinstall", "--require-hashes", "-r", str(hashed))
+            run(session, *PIP, "-c", str(LOCK), "nox", *PROJECT["project"]["dependencies"])  # for README
             if WITHOUT_DEPENDENCIES:
                 run(session, *PIP, "--no-deps", *WITHOUT_DEPENDENCIES)
             run(session, "python", "-m", "hallmark.params.schema")

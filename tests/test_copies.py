@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hallmark.mask.caseless_names import flat
 from hallmark.mask.copies import Standing
 from hallmark.mask.date_values import _ROWS, Reader
 from hallmark.mask.dates import DATE
@@ -159,3 +160,17 @@ def test_odd_years_are_moved_or_get_a_placeholder(text: str) -> None:
     shown, masked = live(text, dates_before=None, actions={"DATE_TIME": "surrogate"})
     assert masked.restored(shown) == text
     assert not any(year in shown for year in re.findall(r"\d{4}(?=-\d\d-\d\d)", text))
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("DOWN UNDER SDN BHD", "DOWN UNDER SDN BHD"),
+        ("ABC STATIONERY LTD NO 12 HIGH ROAD", "ABC STATIONERY LTD"),
+        ("I BOUGHT IT ON DEC 10, 2025. IT CAME FROM ACME TOOLS LTD", "ACME TOOLS LTD"),
+        ("THE INVOICE HAS THE WRONG COMPANY NAME", None),
+    ],
+)
+def test_a_company_in_capitals_is_its_name_and_no_sentence(text: str, found: str | None) -> None:
+    spans = [text[one.start : one.end] for one in flat(text, 0, len(text), False) if one.kind == "ORGANIZATION"]
+    assert spans == ([] if found is None else [found])

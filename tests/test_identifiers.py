@@ -130,7 +130,7 @@ def test_a_model_of_another_language_is_one_clear_error() -> None:
 
 def test_the_rules_that_a_language_lacks_are_listed() -> None:
     assert unsupported("en") == []
-    assert 0 == len(unsupported("es")) == len(unsupported("pt")) < len(unsupported("pl"))
+    assert 0 < len(unsupported("es")) == len(unsupported("pt")) < len(unsupported("pl"))
 
 
 def test_a_run_says_which_rules_the_language_lacks(

@@ -28,7 +28,7 @@ def test_the_code_names_no_other_kind() -> None:
     named = {
         node.value
         for file in files
-        if file.name not in ("kinds.py", "rampart.py")  # which has the names of its model's labels
+        if file.name != "kinds.py"
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
         if isinstance(node, ast.Constant) and re.fullmatch(r"[A-Z][A-Z_]+[A-Z]", str(node.value))
     }
@@ -58,10 +58,15 @@ def test_every_kind_has_a_placeholder_and_a_surrogate(kind: str) -> None:
         assert surrogate(kind, b"01234567" * 4, language).strip()
 
 
-def test_the_labels_of_other_tools_become_listed_kinds() -> None:
+@pytest.mark.parametrize("engine", ["transformers", "gliner"])
+def test_the_labels_of_other_tools_become_listed_kinds(engine: str) -> None:
+    from presidio_analyzer.nlp_engine import NerModelConfiguration
     from presidio_analyzer.predefined_recognizers import HuggingFaceNerRecognizer
 
-    labels = HuggingFaceNerRecognizer.DEFAULT_LABEL_MAPPING
+    labels = {
+        "transformers": HuggingFaceNerRecognizer.DEFAULT_LABEL_MAPPING,
+        "gliner": NerModelConfiguration().model_to_presidio_entity_mapping,
+    }[engine]
     found = {kind: listed(kind) for kind in {*labels.values(), "EMAIL", "ID", "B-WHATEVER"}}
     assert set(found.values()) <= set(KINDS)
     assert found | {"PERSON": "PERSON", "EMAIL": "EMAIL_ADDRESS", "B-WHATEVER": "MISC"} == found

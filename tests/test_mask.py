@@ -10,6 +10,7 @@ import logging
 import re
 import socket
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -412,13 +413,25 @@ def test_a_token_classifier_finds_names_past_its_window(token_classifier: Path) 
     assert [span.recognizer for span in masked.spans] == ["transformers"]
 
 
-def test_an_ner_model_is_a_folder_with_safetensors(tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["transformers", "gliner"])
+def test_an_ner_model_is_a_folder_with_safetensors(token_classifier: Path, tmp_path: Path, engine: str) -> None:
     with pytest.raises(HallmarkError, match="no folder") as caught:
-        Masker(mask_with(ner={"engine": "transformers", "model": "dslim/bert-base-NER"}))("hello")
+        Masker(mask_with(ner={"engine": engine, "model": "dslim/bert-base-NER"}))("hello")
     assert caught.value.field == "mask.ner.model"
     (tmp_path / "pytorch_model.bin").write_bytes(b"")
     with pytest.raises(HallmarkError, match=r"no model\.safetensors"):
-        Masker(mask_with(ner={"engine": "transformers", "model": str(tmp_path)}))("hello")
+        Masker(mask_with(ner={"engine": engine, "model": str(tmp_path)}))("hello")
+
+
+@pytest.mark.skipif(find_spec("gliner") is not None, reason="GLiNER is installed")
+def test_gliner_that_is_not_installed_is_one_clear_error(token_classifier: Path) -> None:
+    with pytest.raises(HallmarkError, match="GLiNER is not installed") as caught:
+        Masker(mask_with(ner={"engine": "gliner", "model": str(token_classifier)}))("hello")
+    packages = re.search("pip install --no-deps (.+?)`", str(caught.value))
+    assert packages
+    for place in ("hallmark/params/defaults.yaml", "docs/choices.md"):
+        assert f"pip install --no-deps {packages[1]}`" in (ROOT / place).read_text(encoding="utf-8")
+    assert str(packages[1].split()).replace("'", '"') in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 
 
 def test_no_network_is_asked(masker: Masker, monkeypatch: pytest.MonkeyPatch) -> None:

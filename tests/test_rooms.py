@@ -15,10 +15,10 @@ from tests.workspace import ROOT, append
 # From the bottom to the top, as hallmark/__init__.py says: a room imports only rooms before it. A recipe imports any but
 # `service`, and nothing imports a recipe. With the lines of Python that each may have: who needs more decides it here.
 ROOMS = {
-    "base": 3_867, "task": 1_214, "records": 2_195, "mask": 8_616, "corpus": 1_324, "model": 3_941, "serve": 2_362, "answer": 4_225, "judge": 4_255,
+    "base": 3_867, "task": 1_214, "records": 2_195, "mask": 11_506, "corpus": 1_324, "model": 3_941, "serve": 2_362, "answer": 4_225, "judge": 4_255,
     "release": 2_015, "page": 875, "params": 938, "plan": 1_337, "draft": 900, "commands": 4_905, "service": 7_875,
 }  # fmt: skip
-OTHERS = {"stages": 2_361, "tests": 35_300, "noxfile.py": 238}  # lines
+OTHERS = {"stages": 2_361, "tests": 35_450, "noxfile.py": 238}  # lines
 PAGES, WORDS = 20, 28_924  # of docs/
 
 

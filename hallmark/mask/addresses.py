@@ -21,6 +21,7 @@ from hallmark.mask.lexicon import (
     towns,
     word_list,
 )
+from hallmark.mask.prefilter import compiled
 from hallmark.mask.rules import DIGIT, Found
 
 _UP = r"[^\W\d_a-zà-öø-ÿ]"
@@ -68,35 +69,35 @@ _POSTED = r"(?:(?!(?:19|20)\d\d(?!\d))\d{4,6}(?:-\d{3,4})?|[A-Z]{1,2}\d[\dA-Z]?[
 _LESS = any_of(word_list("words/street_ends.txt"))
 _CORES = [
     # 12 Elm Street; 370 3911 Fourth Avenue
-    re.compile(
+    compiled(
         rf"{_FIRST_NO},?[ ](?:{_NO},?[ ])?(?:[NSEW]{{1,2}}\.?[ ])?(?:\d+(?:st|nd|rd|th)|{_ANYWORDS}?)[ ]{_AFTER}(?![\w-])",
         re.IGNORECASE,
     ),
-    re.compile(rf"{_FIRST_NO},?[ ](?:{_NO},?[ ])?(?:[NSEW]{{1,2}}\.?[ ])?{_WORDS}[ ](?:{_AFTER_NAME})(?![\w-])"),
-    re.compile(
+    compiled(rf"{_FIRST_NO},?[ ](?:{_NO},?[ ])?(?:[NSEW]{{1,2}}\.?[ ])?{_WORDS}[ ](?:{_AFTER_NAME})(?![\w-])"),
+    compiled(
         rf"{_FIRST_NO},?[ ](?!(?:at|for|from|with)[ ])(?:(?:[a-z'-]+[ ]){{1,3}}(?:(?:{_NAMED_WORDS.lower()})\b\.?)(?=[ ]?(?:,|\n|apt|suite|$))"
         rf"|(?:[A-Z'-]+[ ]){{1,3}}(?:(?:{_NAMED_WORDS.upper()})\b\.?)(?=[ ]?(?:,|\n|APT|SUITE|$)))"
     ),
     # 56 rue La Boétie; Rua Diadema 1903; ul. Północna 73; C/ Mayor, 3, 2ºB; JALAN SAGU 18
-    re.compile(rf"(?<![\w.])(?:{_NO},?[ ])?(?i:{_BEFORE}|c/|p/|pº|pza\.?)[ ]?(?<=[ ./º]){_WORDS}(?:{_THEN_NO})?"),
-    re.compile(
+    compiled(rf"(?<![\w.])(?:{_NO},?[ ])?(?i:{_BEFORE}|c/|p/|pº|pza\.?)[ ]?(?<=[ ./º]){_WORDS}(?:{_THEN_NO})?"),
+    compiled(
         rf"(?<![\w.])(?:{_NO},?[ ])?(?:(?:rue|via|calle|rua|rúa|avenida|avda\.?|piazza|plaza|paseo|carretera|ctra\.?|camino|jalan|jln)[ ]|(?:av|ul)\.[ ]?|c/[ ]?|p/[ ]?|pº[ ]?)"
         rf"{_ANYWORDS}?{_THEN_NO}",
         re.IGNORECASE,
     ),
     # 7 Larkspur Knoll, Weston, QLD, 4870; Flat 81, Larkspur Knoll; 48 Larkspur Knoll Suite 9: whatever a street is called
-    re.compile(
+    compiled(
         rf"{_STARTS}(?:{_DOOR},?[ ])?(?:{_NO},?[ ]){{0,2}}{_PLACE}(?:[ ](?:{_LESS}))?(?:,?[ ]{_DOOR})?(?:,[ ]|\n){_PLACE}(?:,?[ ][A-Z]{{2,3}}(?=[ ,]))?,?[ ]{_POSTED}"
     ),
-    re.compile(rf"{_STARTS}{_DOOR}(?:,[ ](?:{_NO}[ ])?|[ ]{_NO}[ ]){_PLACE}(?:[ ](?:{_LESS})(?!\w))?"),
-    re.compile(rf"(?<![^\W_])(?:H\.|(?i:house|door|plot|flat))[ ]?(?i:no)\b\.?[ ]?{_NO},[ ]{_PLACE}"),
+    compiled(rf"{_STARTS}{_DOOR}(?:,[ ](?:{_NO}[ ])?|[ ]{_NO}[ ]){_PLACE}(?:[ ](?:{_LESS})(?!\w))?"),
+    compiled(rf"(?<![^\W_])(?:H\.|(?i:house|door|plot|flat))[ ]?(?i:no)\b\.?[ ]?{_NO},[ ]{_PLACE}"),
     # 14, Sector 9, Chandigarh 160009; 98/32, Gandhi Chowk, Pune-411001
-    re.compile(
+    compiled(
         rf"(?=\d)(?<![\w.,/-])(?:{_NO}),?[ ]{_PLACE}(?:[ ]\d{{1,3}})?(?:,[ ]{_PLACE}){{0,2}},?(?:[ ]|[ ]?-[ ]?)[1-9]\d{{2}}[ ]?\d{{3}}(?![\w-])"
     ),
-    re.compile(rf"{_STARTS}(?:{_NO}[ ]){{1,2}}{_PLACE},?[ ]{_DOOR}"),
+    compiled(rf"{_STARTS}(?:{_NO}[ ]){{1,2}}{_PLACE},?[ ]{_DOOR}"),
     # Am Markt 3, 89073 Ulm
-    re.compile(
+    compiled(
         rf"(?<![\w.])(?:Am|An de[rnm]|Auf de[rmn]|Im|In de[rn]|Unter den|Zum|Zur|Beim|Hinter de[rm]|Vor de[rm])[ ](?:{_CAPS}[ ]){{1,2}}\d{{1,3}}[ ]?[a-z]?(?=,?\s+\d{{5}}[ ]{_UP})"
     ),
 ]
@@ -112,26 +113,26 @@ _LAST_NO = [
 ]
 # The word before a number that may end a street: these expressions are slow, and only tried around one.
 _STREET_WORD = re.compile(rf"(?<![^\W_])(?:{_AFTER_NAME}|(?i:{_AFTER}|{_COMPOUND}))[ ]$")
-_NUMBER = re.compile(r"\d(?<=[^\W\d_][ ]\d|\.[ ]\d)\d{0,4}")
+_NUMBER = compiled(r"\d(?<=[^\W\d_][ ]\d|\.[ ]\d)\d{0,4}")
 # 20789 Allika 46; 4923 Parmova 109
 # 1180 Lisa Mountains; 26 Rowe fork, Leeds
-_LESS_STREET = re.compile(
+_LESS_STREET = compiled(
     rf"{_FIRST_NO}[ ](?P<name>{_UP}[^\W\d_]+(?:[ ]{_UP}[^\W\d_]+)?)[ ](?i:{_LESS})(?![\w-])(?P<ends>,|[ ]*(?:\n|$)|[.;])?"
 )
-_NUMBERED = re.compile(
+_NUMBERED = compiled(
     rf"\d(?<![\w.,:/-]\d)\d{{1,5}}[ ]{_WORDS}[ ]{_NO}(?![\w-])\.?(?![ ]?(?:%|x\b|pcs|units|items|EUR|USD|€|\$))"
 )
-_BOX = re.compile(
+_BOX = compiled(
     r"(?:\b(?:p\.?[ ]?o\.?[ ]?box|post[ ]?box|postfach|postbus|apartado(?: de correos)?|casilla(?: postal)?|casella postale|c\.p\.|caixa postal|bo[îi]te postale|bp)[ ]?(?:\d{2}(?:[ ]\d\d){1,2}|\d+)"
     r"|\bpsc[ ]\d+,?\s+box[ ]\d+|\bunit[ ]\d+,?\s+box[ ]\d+|\b(?:uss|usns|usnv|usav|uscgc)[ ][\w'’-]+(?=\s+(?:apo|fpo|dpo)\b))"
     r"(?:,?\s+(?:apo|fpo|dpo)[ ]a[aep][ ]\d{5})?|\b(?:apo|fpo|dpo)[ ]a[aep][ ]\d{5}",
     re.IGNORECASE,
 )
-_CORNER = re.compile(
+_CORNER = compiled(
     rf"\b(?:the )?corner of ((?:{_NO} )?[\w'’./-]+(?: [\w'’./-]+){{0,4}}?(?: {_NO})?) (?:and|&) ((?:{_NO} )?(?:{_CAPS}[ ]?){{1,3}}(?:{_NO})?|[\w'’-]+ [\w'’-]+)",
     re.IGNORECASE,
 )
-_STREET_ALONE = re.compile(
+_STREET_ALONE = compiled(
     rf"(?<![\w.])((?:{_UP}[\w'’-]+[ ]){{1,3}}(?i:street|road|avenue|lane|boulevard|drive|crescent|terrace|st\.))(?![\w-])"
 )
 # Where an address is expected, a name and a number make an address ("lives on Hoge Wei 32").
@@ -146,7 +147,7 @@ _CUED = re.compile(
     rf"(?:\d{{2,6}}[ ])?(?:{_UP}[\w'’-]+ and )?(?:{_WORDS}|(?:[^\W\d_]{{4,}}[ ]){{0,2}}[^\W\d_]{{4,}})[ ]{_NO}(?![\w%-])(?![.,]\d)\.?(?:[ ]{_AFTER})?"
 )
 _CUED_NAME = re.compile(rf"(?:\d{{2,6}}[ ])+{_WORDS}(?=\s*(?:[.,\n?!]|$|(?i:suite|apt)))")
-UNIT = re.compile(
+UNIT = compiled(
     r"(?:\b(?:suite|ste|apt|apartment|unit|floor|flat|room|rm|building|bldg|apto|appt|piso|wohnung|lägenhet)\b\.?[ ]*#?[ ]*(?:\d[\w-]*|[a-z]\b)|#[ ]?\d+[a-z]?\b)",
     re.IGNORECASE,
 )
@@ -175,7 +176,7 @@ def addresses(text: str) -> Iterator[Found]:
 
 
 def _addresses(text: str) -> Iterator[Found]:
-    if not DIGIT.search(text) and "orner of" not in text and (text.islower() or not _STREET_ALONE.search(text)):
+    if not DIGIT.may_match(text) and "orner of" not in text and (text.islower() or not _STREET_ALONE.search(text)):
         return
     cores = [_lead(match) for pattern in _CORES for match in pattern.finditer(text) if _is_street(match[0])]
     cores += [match.span() for match in _NUMBERED.finditer(text) if _is_name(match[0])]

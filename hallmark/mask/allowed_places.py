@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hallmark.base.patterns import Pattern
 from hallmark.mask.lexicon import fold
+from hallmark.mask.prefilter import compiled
 from hallmark.mask.spans import EDGE, free
 from hallmark.mask.unmaskable import digits_of
 
@@ -175,11 +176,12 @@ class Kept:
     """What masking leaves alone: the matches of some patterns."""
 
     def __init__(self, regexes: Sequence[str]) -> None:
-        self.patterns = [Pattern(regex, "mask.allow_patterns") for regex in regexes]
+        self.patterns = [(compiled(regex), Pattern(regex, "mask.allow_patterns")) for regex in regexes]
 
     def spans(self, text: str) -> list[Place]:
         """The places of the matches in the text, sorted and disjoint."""
-        return allowed_spans(text, self.patterns) if self.patterns else []
+        patterns = [pattern for filtered, pattern in self.patterns if filtered.may_match(text)]
+        return allowed_spans(text, patterns) if patterns else []
 
     def blanked(self, text: str) -> str:
         """The text with nothing readable, of the same length, for each of these places."""

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from hallmark.mask.date_values import month_names
 from hallmark.mask.lexicon import any_of, fold, is_family_name, is_given_name, is_word, word_list
+from hallmark.mask.prefilter import compiled
 
 _MONTH = rf"(?:{any_of(month_names())})(?![^\W\d_])\.?"
 _DAY = r"(?:[12]\d|3[01]|0?[1-9])"
@@ -18,7 +19,7 @@ _CLOCK = r"(?:[01]?\d|2[0-4])[:.][0-5]\d(?:[:.][0-5]\d(?:[.,]\d{1,6})?)?"
 _AT = r"(?:(?:T|,?[ ])[ ]?(?:at |a las |um |à |alle )?(?:[01]?\d|2[0-4]):[0-5]\d(?::[0-5]\d(?:[.,]\d{1,6})?)?(?:Z|[+-]\d\d:?\d\d)?(?:[ ]?[ap]\.?m\b\.?)?)?"
 _OF = r"(?:,?[ ](?:of |de |del |di |d'|vom )?)"
 # A day of a year, with its time if one follows.
-DATE = re.compile(
+DATE = compiled(
     r"(?<![^\W_])(?<!\d[./,:-])(?:"
     rf"(?P<y1>\d{{4}})(?P<s1>[-/.])(?:1[0-2]|0?[1-9])(?P=s1){_DAY}{_AT}"
     rf"|(?:1[0-2]|0?[1-9])(?P<s2>[ ]?[-/.][ ]?){_DAY}(?P=s2)(?P<y2>(?:1[5-9]|20)\d\d|\d\d){_AT}"
@@ -33,7 +34,7 @@ _YEAR_CUE = (
     r"in|since|from|of|until|till|to|by|before|after|during|between|circa|a|the|year|en|de|desde|hasta|del|año|entre|seit|bis|ab|von|nach|vor|"
     r"jahr|jahre|depuis|avant|après|jusqu'en|année|nel|dal|al|fino al|anno|early|late|mid"
 )
-_YEAR = re.compile(r"[12](?<![^\W_].)(?<!\d[.,/:-].)(?:(?<=1)[5-9]|(?<=2)0)\d\d(?![^\W_]|[.,:/-]\d)")
+_YEAR = compiled(r"[12](?<![^\W_].)(?<!\d[.,/:-].)(?:(?<=1)[5-9]|(?<=2)0)\d\d(?![^\W_]|[.,:/-]\d)")
 _MONTH_BEFORE = re.compile(rf"(?<![^\W_]){_MONTH}{_OF}$", re.IGNORECASE)
 _CUE_BEFORE = re.compile(rf"(?<![^\W_])(?:(?:{_YEAR_CUE})[ ]|(?:early|late|mid)-)$", re.IGNORECASE)
 _AMOUNT = re.compile(
@@ -47,15 +48,15 @@ _SERIES = re.compile(
 _MORE_YEARS = re.compile(rf"(?:{_AND}(?:1[89]|20)\d\d(?![^\W_]|[.,:/-]\d)){{1,6}}", re.IGNORECASE)
 # What only a search for every date and time finds.
 _OTHER = [
-    re.compile(
+    compiled(
         rf"(?<![^\W_])(?:{_DAY}(?:st|nd|rd|th|er|º|°|\.)?{_OF}{_MONTH}|{_MONTH}[ ]{_DAY}(?:st|nd|rd|th)?)(?![^\W_]|[./-]\d)",
         re.IGNORECASE,
     ),
-    re.compile(rf"(?<![^\W_])(?<!\d[:.,/-]){_CLOCK.replace('[:.]', ':')}(?:[ ]?(?:[ap]\.?m\b\.?|uhr\b|h\b))?(?![^\W_]|[:.]\d)", re.IGNORECASE),
-    re.compile(rf"(?<![^\W_])(?<!\d[:.,/-])(?:{_CLOCK}|1?\d)[ ]?(?:[ap]\.m\.|[ap]m\b|uhr\b|o'clock\b)", re.IGNORECASE),
-    re.compile(r"(?<![^\W_])(?:[01]?\d|2[0-3])[ ]?h(?:[ ]?[0-5]\d)?(?![^\W_])"),
-    re.compile(rf"(?<![^\W_])(?:{any_of(word_list('words/weekdays.txt'))})(?![^\W_])", re.IGNORECASE),
-    re.compile(r"(?<![^\W_])(?<!\d[.,:/-])(?<![$€£#])(?:1[89]|20)\d\d(?:[-/](?:(?:1[89]|20)?\d\d))?(?:s\b)?(?![^\W_]|[.,:/-]\d|[ ]?[%€$£])"),
+    compiled(rf"(?<![^\W_])(?<!\d[:.,/-]){_CLOCK.replace('[:.]', ':')}(?:[ ]?(?:[ap]\.?m\b\.?|uhr\b|h\b))?(?![^\W_]|[:.]\d)", re.IGNORECASE),
+    compiled(rf"(?<![^\W_])(?<!\d[:.,/-])(?:{_CLOCK}|1?\d)[ ]?(?:[ap]\.m\.|[ap]m\b|uhr\b|o'clock\b)", re.IGNORECASE),
+    compiled(r"(?<![^\W_])(?:[01]?\d|2[0-3])[ ]?h(?:[ ]?[0-5]\d)?(?![^\W_])"),
+    compiled(rf"(?<![^\W_])(?:{any_of(word_list('words/weekdays.txt'))})(?![^\W_])", re.IGNORECASE),
+    compiled(r"(?<![^\W_])(?<!\d[.,:/-])(?<![$€£#])(?:1[89]|20)\d\d(?:[-/](?:(?:1[89]|20)?\d\d))?(?:s\b)?(?![^\W_]|[.,:/-]\d|[ ]?[%€$£])"),
 ]  # fmt: skip
 _BIRTH = re.compile(
     rf"(?<![^\W_])(?:{any_of(word_list('words/birth_cues.txt'))})(?![^\W_])[^\n\d]{{0,25}}\n?[^\w\n]{{0,5}}$",
@@ -63,14 +64,14 @@ _BIRTH = re.compile(
 )
 
 # Someone's birthday: a day without its year, or a year or month that no other rule reads.
-_BIRTHDAY = re.compile(
+_BIRTHDAY = compiled(
     rf"(?<![^\W_])(?:{any_of(word_list('words/birth_cues.txt'))})(?![^\W_])[^\n\d]{{0,25}}?\n?[^\w\n]{{0,5}}"
     rf"(?P<date>(?:the )?{_DAY}(?:st|nd|rd|th|er|º|°|\.)?{_OF}{_MONTH}|{_MONTH}[ ](?:the )?{_DAY}(?:st|nd|rd|th)?"
     rf"|{_DAY}[./-](?:1[0-2]|0?[1-9])\.?|(?:1[0-2]|0?[1-9])[./-](?:{_DAY}|(?:1[89]|20)\d\d))(?![^\W_]|[/-]\d|\.\d)",
     re.IGNORECASE,
 )
 # What happened to a person, and its date, with or without a year.
-EVENT_DATE = re.compile(
+EVENT_DATE = compiled(
     rf"(?<![^\W_])(?i:{any_of(word_list('words/event_cues.txt'))})(?![^\W_])(?:[:,]?[ ](?![A-Z\d])[^\W\d_]+){{0,3}}?(?:[:,]?[ ][A-Z][a-z]+)?[:,]?[ ]"
     rf"(?P<date>(?:\d{{4}}-\d\d-\d\d|{_DAY}[./-](?:1[0-2]|0?[1-9])[./-](?:(?:1[5-9]|20)\d\d|\d\d)|{_DAY}[./-]{_DAY}[./-](?:1[5-9]|20)\d\d"
     rf"|(?i:(?:the )?{_DAY}(?:st|nd|rd|th|\.)?{_OF}{_MONTH}(?:,?[ ](?:de |of )?(?:19|20)\d\d)?|{_MONTH}[ ]{_DAY}(?:st|nd|rd|th)?(?:,?[ ](?:19|20)\d\d)?"
@@ -141,7 +142,7 @@ def _is_birth(text: str, start: int) -> bool:
 
 _SMALL = r"(?P<n>\d(?<![^\W_]\d)(?<!\d[.,:/-]\d)\d{0,2})"
 _YEARS = r"(?:años?|anos?|meses|mes|d[íi]as?|semanas?|ans|mois|jours|semaines|anni|mesi|giorni|settimane|jahren?|monaten?|wochen|tagen?)"
-_UNITS = re.compile(
+_UNITS = compiled(
     rf"{_SMALL}[ ]{_YEARS}(?![^\W_])(?P<age>[ ](?:de edad|de nacid[oa]|de vida|d'âge|di età|alt)\b)?", re.IGNORECASE
 )
 _BEFORE_UNITS = re.compile(
@@ -154,7 +155,7 @@ _MEASURES = r"(?:percent|degrees?|km|miles?|met(?:er|re)s?|feet|ft|pounds?|dolla
 _THEN = r"(?=[ ]?(?:[.,;:!?)\n]|$)(?!\d)|[ ](?:in|on|at|this|last|next|today|yesterday|tomorrow|now|then|soon|and|or|but|so|when|while|before|after|as|years|yrs)(?![\w'’-]))(?![.,:]\d)"
 _NO_AGE = rf"(?![\w%-]|[.:]\d|[ ](?:%|of|hundred|thousand|million|o'clock|[ap]\.?m|(?!weeks?|months?){_MEASURES}))"
 _KIN = r"(?:(?:grand|step|god)?(?:mother|father|son|daughter|child)|grand(?:ma|pa)|mum|mom|dad|husband|wife|brother|sister|uncle|aunt|niece|nephew|cousin|partner|fianc[eé]e?|kids|children|sons|daughters|twins|man|woman|boys?|girls?|patient|victim|applicant|claimant|suspect|tenant|pensioner)"
-_AGE = re.compile(
+_AGE = compiled(
     rf"{_SMALL}(?=[ ]?-?(?:years?|yrs?|months?|weeks?)[ -](?:old|young|of age)\b|[ ]?(?-i:[MF])(?=,?[ ](?:with|c/o|present|admitted|smoker))|[ ]?(?:y/?o|yo)\b|-?jährige?[rnms]?\b|enne\b)"
     rf"|\b(?:age[ds]?:?|age of|when (?:he|she|they|i) (?:was|were)|i(?:'| a)m|edad[ ]?:|âge[ ]?:|età[ ]?:|alter[ ]?:)[ ]*(?P<m>\d{{1,3}})"
     rf"(?![ ]?(?:%|(?:(?:and|or) (?:over|above|older|under|below|younger)|to|up)\b|{_MEASURES}|[.:/-]?\d))\b(?=\W|$)"
@@ -168,7 +169,7 @@ _IN_WORDS = (
     rf"(?:(?:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)(?:[ -](?:{_ONES}))?|ten|eleven|twelve|thirteen|fourteen|fifteen|"
     rf"sixteen|seventeen|eighteen|nineteen|{_ONES})"
 )
-_AGED = re.compile(
+_AGED = compiled(
     rf"(?<![^\W_])(?:aged|at the age of|age of|(?:when|until|since) (?:he|she|they|i) (?:was|were)|(?:he|she|who|son|daughter) (?:has )?(?:just )?turn(?:s|ed)|died at)"
     rf"[ ](?P<n>{_IN_WORDS}|\d{{1,3}}){_NO_AGE}"
     rf"|(?<![^\W_])(?P<w>{_IN_WORDS})(?=[ -](?:years?|months?|weeks?)[ -]olds?\b|[ ]years of age\b)"
@@ -176,7 +177,7 @@ _AGED = re.compile(
     re.IGNORECASE,
 )
 # "my son is 9", "a boy of 12", "mother (58)", "retired at 60", "his 40th birthday": what stands before it says so; "in her late fifties"
-_SAID = re.compile(
+_SAID = compiled(
     rf"(?:is|was|are|were|turns|turned|be)[ ](?:(?:now|only|already|just|nearly|about|almost|over|still)[ ])?(?P<kin>\d{{1,2}}|{_IN_WORDS}){_THEN}|of[ ](?P<of>\d{{1,2}}){_NO_AGE}|\((?P<put>\d{{1,2}})\)"
     rf"|at[ ](?P<life>\d{{2,3}}){_THEN}|At[ ](?P<led>[1-9]\d)(?=,?[ ](?:he|she|I)\b|,[ ](?:my|his|her|[A-Z][\w'’-]+)\b)|(?P<day>\d{{1,3}}(?:st|nd|rd|th))(?=[ ]birthday)"
     r"|in[ ](?:my|his|her|their)[ ](?:early |mid[ -]?|late )?(?P<tens>[2-9]0s|(?:twen|thir|for|fif|six|seven|eigh|nine)ties)\b"
@@ -196,8 +197,8 @@ _SOMEONE = re.compile(
     rf"(?i)\b(?:the|an?|my|his|her|our)[ ](?:[\w-]+[ ])?(?:{any_of(word_list('words/relations.txt'))}|{_KIN})$"
 )
 # "Tobe (4)", "Lars Holm (son, 19)", "Eze, 46, succeeds", "Mia Forde, seven, went", "Mia Forde is 70 and well"
-_BY_NAME = re.compile(
-    rf"(?<![^\W_])(?P<name>[^\W\d_a-zß-öø-ÿ][^\W\d_]{{0,40}}(?:['’-][^\W\d_]{{1,40}}){{0,3}})(?:,?[ ](?:Jr|Sr)\.)?(?:(?P<open>[ ]\((?:[a-z]+,[ ]){{0,2}}(?:aged?[ ])?)(?P<n>\d{{1,2}}(?:[ ]?[mfMF])?|\d{{1,2}}[ ](?:weeks|months|days|years|yrs))(?=[,;)])"
+_BY_NAME = compiled(
+    rf"(?P<name>[^\W\d_a-zß-öø-ÿ][^\W\d_]*(?:['’-][^\W\d_]+)*)(?:,?[ ](?:Jr|Sr)\.)?(?:(?P<open>[ ]\((?:[a-z]+,[ ]){{0,2}}(?:aged?[ ])?)(?P<n>\d{{1,2}}(?:[ ]?[mfMF])?|\d{{1,2}}[ ](?:weeks|months|days|years|yrs))(?=[,;)])"
     rf"|(?:,|[ ](?:is|was|turned)(?:[ ](?:now|only|already|just))?|[ ][–—-])[ ](?P<m>[1-9]\d|{_IN_WORDS})(?=,[ ]|[.!?](?:\s|$)|[ ](?:and|but)[ ][a-z]|(?P<more>[ ]?(?:;|\n|$)|[ ](?:yrs|years)\b|[ ][–—-][ ])))"
 )
 

@@ -119,7 +119,7 @@ def identifiers(language: str) -> Finder:
     known = cues(language)
 
     def find(text: str) -> Iterator[Found]:
-        if DIGIT.search(text):
+        if DIGIT.may_match(text):
             yield from _cued(text, known)
             yield from official(text, language)
 

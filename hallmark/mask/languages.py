@@ -19,9 +19,6 @@ from hallmark.mask.identifiers import CUES
 from hallmark.mask.params import Ner
 
 ANY = "xx"  # the language of spaCy's multi-language models
-RAMPART = frozenset(
-    ("en", "es", "fr", "de", "it", "pt", "nl")
-)  # the languages of that model (hallmark/mask/rampart.py)
 COVERED = sorted(CUES.keys() - {"any"})  # languages with lists of cues
 
 
@@ -37,20 +34,22 @@ def check_language(model_language: str, language: str) -> None:
 
 
 def ner_for(language: str) -> Ner:
-    """Rampart if it knows the language, and the installed spaCy model for it, or for several; engine `none` without both."""
+    """The installed spaCy model for a language, or for several; engine `none` without one."""
     models = sorted(model.name for model in entry_points(group="spacy_models"))
     fitting = [model for tag in (language, ANY) for model in models if model.startswith(f"{tag}_")]
-    model = fitting[0] if fitting else None
-    if language in RAMPART:
-        return Ner(engine="rampart", model=model)
-    return Ner(engine="spacy" if model else "none", model=model)
+    return Ner(engine="spacy", model=fitting[0]) if fitting else Ner(engine="none", model=None)
 
 
 def unsupported(language: str) -> list[str]:
     """The rules that do not exist for a language; English has all of them."""
     missing = []
-    if language not in RAMPART:
-        missing.append("what Rampart finds, unless mask.ner names another model")
+    if language != "en":
+        missing += [
+            "names, job titles and groups by the words around them",
+            "names, passwords and numbers in chat without capitals",
+            "passwords and user names by every cue (a few words only)",
+            "corrections of the NER model's findings",
+        ]
     if language not in COVERED:
         missing += [
             "numbers announced by a word (medical records, policies, cases)",
@@ -84,25 +83,11 @@ def is_stop_word(word: str, language: str) -> bool:
     return language in languages if language else bool(languages)
 
 
-SHORTEST = 6  # words without which a text tells nothing
-
-
-def language_of(text: str, own: str = "en") -> str | None:
-    """The language that a text's stop words show; None if they don't tell. `own`: the one that it is taken to be in."""
-    words = _WORD.findall(text[:600].lower())
-    return _told(words, own) if len(words) >= SHORTEST else None
-
-
-def _told(words: list[str], own: str) -> str | None:
-    counts = Counter(language for word in words for language in _stop_words().get(word, ()))
-    best = max(counts, key=lambda language: (counts[language], language == own), default=own)
-    return best if counts[best] >= max(3, len(words) / 4, 2 * counts[own] * (best != own)) else None
-
-
 class Languages:
     """Counts the languages that the first texts of a run are in, if their own language is one of those with a list."""
 
     MOST = 2_000  # texts that are looked at
+    SHORTEST = 6  # words without which a text tells nothing
 
     def __init__(self, language: str) -> None:
         self.language, self.seen = language, 0
@@ -113,10 +98,12 @@ class Languages:
         if self.seen >= self.MOST or self.language not in _OTHERS:
             return
         words = _WORD.findall(text[:600].lower())
-        if len(words) < SHORTEST:
+        if len(words) < self.SHORTEST:
             return
         self.seen += 1
-        if best := _told(words, self.language):
+        counts = Counter(language for word in words for language in _stop_words().get(word, ()))
+        best = max(counts, key=lambda language: (counts[language], language == self.language), default=self.language)
+        if counts[best] >= max(3, len(words) / 4, 2 * counts[self.language] * (best != self.language)):
             self.found[best] += 1
 
     @property

@@ -103,7 +103,7 @@ def rules_only(mask: Mask) -> Masker:
 
 def people(labels: Sequence[str], masker: Masker) -> list[str]:
     """The labels that are a person's name and little else; a single word must be a known given name too."""
-    records = [Drafts([], [re.sub(r"[._]", " ", label).title()]) for label in labels]
+    records = [Drafts([], [label.replace("_", " ")]) for label in labels]
     masker.find(records)
     found = []
     for label, record in zip(labels, records, strict=True):

@@ -170,6 +170,12 @@ def products() -> frozenset[str]:
     return frozenset(lists | cards)
 
 
+def is_product(folded: list[str]) -> bool:
+    """Whether a run of words is a brand and its product ("Dell Latitude"), not a name that a brand has too."""
+    brand = len(folded) > 1 and folded[0] in products()
+    return brand and not (folded[-1] in last_names() and folded[0] in first_names())
+
+
 @cache
 def titles() -> frozenset[str]:
     """Forms of address before a name, folded."""
@@ -274,6 +280,41 @@ def is_common(word: str) -> bool:
         and word not in first_names("en")
         and word not in countries()
     )
+
+
+@lru_cache(2**14)
+def is_misspelt(word: str) -> bool:
+    """Whether a folded word is one typo (letter missing, added, changed, or two swapped) away from an everyday word."""
+    if not 5 <= len(word) <= 24:  # each letter more makes 50 longer words
+        return False
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    splits = [(word[:i], word[i:]) for i in range(len(word) + 1)]
+    edits = {left + right[1:] for left, right in splits if right}
+    edits |= {left + right[1] + right[0] + right[2:] for left, right in splits if len(right) > 1}
+    edits |= {left + char + right for left, right in splits for char in letters}
+    edits |= {left + char + right[1:] for left, right in splits if right for char in letters}
+    edits -= edits & first_names()
+    if not edits.isdisjoint(_common_words()):
+        return True
+    return any(
+        is_common(edit)
+        for edit in edits
+        if edit.endswith(_INFLECTED) or edit.startswith(_BEFORE_STEM) or is_contraction(edit)
+    )
+
+
+@cache
+def _common_words() -> frozenset[str]:
+    """What is common as it is listed."""
+    nouns, others = _english()
+    return EVERYDAY | others | (nouns - first_names("en") - countries())
+
+
+def is_noun(word: str) -> bool:
+    """Whether a folded word is in the list of English nouns and is not a stop word."""
+    nouns = _english()[0]
+    singular = (word, word.removesuffix("s"), word.removesuffix("es"), word.removesuffix("ies") + "y")
+    return not is_stop(word) and any(form in nouns for form in singular)
 
 
 @lru_cache(2**16)

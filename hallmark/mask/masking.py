@@ -20,17 +20,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hallmark.base.document import changed, named
 from hallmark.base.errors import HallmarkError
 from hallmark.mask.allowed_places import Kept, merged, outside
+from hallmark.mask.context import NO_SIGN, weighed
 from hallmark.mask.copies import Spot, Standing, as_shown
 from hallmark.mask.date_values import Reader
 from hallmark.mask.fields import SCORE, fields, kind_of_value, label_places
 from hallmark.mask.identity_values import KnownValues, tokens_of
 from hallmark.mask.kinds import DATES, kind_of, masked_at
-from hallmark.mask.lexicon import any_of, first_names, fold, is_plain, is_word
+from hallmark.mask.lexicon import any_of, is_word
+from hallmark.mask.ner import accept, may_be_name, truecase
 from hallmark.mask.numbering import StandIns, same_day
 from hallmark.mask.params import Mask
+from hallmark.mask.people import person, whole_words
 from hallmark.mask.plain_view import View, hidden, view
+from hallmark.mask.prefilter import Filtered, compiled
 from hallmark.mask.presidio_import import import_libraries
-from hallmark.mask.rules import FULL_DATE, Found
+from hallmark.mask.rules import Found
 from hallmark.mask.second_check import matches
 from hallmark.mask.spans import UNKNOWN, Draft, Given, Readers, Span
 from hallmark.mask.surrogates import canonical, uses_key
@@ -46,10 +50,7 @@ SHORTEST = 4  # letters and digits of a value that is looked for in the whole re
 # A word that the schema lists is no private value of these kinds, however sure a recognizer is; the model must see it.
 NAME_LIKE = frozenset(("PERSON", "LOCATION", "ORGANIZATION", "TITLE", "NRP", "MISC"))
 KEPT_RESULTS = 20_000  # texts whose rule findings are remembered: in chat, most turns are there many times
-# Kinds that are no sign of a person by themselves: a text about machines, shops and firms has them, too.
-NO_SIGN = frozenset((
-    "LOCATION", "NRP", "DATE_TIME", "ORGANIZATION", "URL", "IP_ADDRESS", "MAC_ADDRESS", "SECRET", "CRYPTO", "DENIED", "UUID", "MISC",
-))  # fmt: skip
+_WORD = re.compile(r"[^\W\d_][\w'’-]*")
 # A tag of HTML: its frame stays, since half a tag spoils the text; the values of its attributes don't.
 TAG = re.compile(
     r"(?P<opens></?(?:a|abbr|address|article|b|big|blockquote|body|br|button|caption|center|code|col|dd|del|div|dl|dt|em|font|"
@@ -58,9 +59,6 @@ TAG = re.compile(
     r"[^<>]{0,1000}?(?P<closes>/?>)",
     re.IGNORECASE,
 )
-GIVEN = frozenset(
-    ("known_value", "deny_list", "field", "coordinates", "nationality")
-)  # recognizers of what is private by itself
 _INTEGER = re.compile(r"0|[1-9]\d{0,17}")
 _JSON_NUMBER = re.compile(r"(?<![-+\d.eE])-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 _ITEMS = r"(?:(?:-?\d[\d.eE+-]*|true|false|null|\"[^\"\n]{0,200}\")\s{0,8},\s{0,8}){0,40}"
@@ -130,7 +128,8 @@ class Masker:
         self._readers = Readers(params, self.public)
         self.dates = Reader(params.day_first, params.language)
         self._everything = params.level == "all"
-        self._words_known = params.language == "en" and not self._everything
+        # The mistakes of small English models are known and corrected; the findings of other models are used unchanged.
+        self._small = params.language == "en" and params.ner.engine == "spacy"
         self._remembered: dict[str, list[Found]] = {}
 
     def slots_of(self, document: Any) -> list[Slot]:
@@ -216,7 +215,7 @@ class Masker:
             ]
             at += len(read)
             if not self._everything:
-                found = weighed(found)
+                found = weighed([text.text for text in read], found)
             for text, spans in zip(read, found, strict=True):
                 new += self._take(text, spans)
             self._repeat(record, new)
@@ -278,7 +277,7 @@ class Masker:
         found: list[list[Found]] = [[] for _ in texts]
         if self.ner is None:
             return found
-        pending: list[tuple[int, View, int, str]] = []  # text, view, offset, window
+        pending: list[tuple[int, View, int, str, str]] = []  # text, view, offset, window, the window as NER reads it
         for number, (text, shown) in enumerate(zip(texts, seen, strict=True)):
             if not text.full:
                 continue
@@ -287,24 +286,46 @@ class Masker:
                 views.append(View(text.text))
             for each in views:
                 for offset, window in windows(each.text, self.params.window, 0):
-                    pending.append((number, each, offset, window))
-        distinct = list(dict.fromkeys(window for *_, window in pending))
+                    for reads in self._readings(window):
+                        pending.append((number, each, offset, window, reads))
+        distinct = list(dict.fromkeys(reads for *_, reads in pending))
         results = dict(zip(distinct, self.ner.find(distinct), strict=True))
-        for number, shown, offset, window in pending:
-            # Which dates are private below `all`, rules decide.
-            spans = (span for span in results[window] if self._everything or span.kind != "DATE_TIME")
+        for number, shown, offset, window, reads in pending:
+            spans = self._accepted(window, reads, results[reads])
             moved = (span._replace(start=span.start + offset, end=span.end + offset) for span in spans)
             found[number] += [_placed(shown, span) for span in self._sifted(shown.text, moved)]
         return found
+
+    def _readings(self, window: str) -> list[str]:
+        """How NER reads a window: as it is, and without capitals that say nothing. None at all if it can hold no name."""
+        if not self._small:
+            return [window]
+        if self._everything:
+            return list(dict.fromkeys([window, truecase(window)]))
+        return [truecase(window)] if any(may_be_name(window, word) for word in _WORD.finditer(window)) else []
+
+    def _accepted(self, window: str, reads: str, results: Iterable[Found]) -> Iterator[Found]:
+        for span in results:
+            if span.kind == "DATE_TIME" and not self._everything:
+                continue  # which dates are private below that level, rules decide
+            if not self._small:
+                yield span
+                continue
+            if span.kind != "DATE_TIME" and (accepted := accept(reads, span)) is not None:
+                yield accepted
+            if self._everything and reads == window:
+                yield span._replace(score=0.4)  # what is accepted names the kind
 
     def _sifted(self, text: str, found: Iterable[Found]) -> Iterator[Found]:
         """Those that are to be masked: of a kind and score that the params mask, and of no value that they let through."""
         places: list[list[tuple[int, int]]] = []  # of what they let through
         for given in found:
             guessed = given.recognizer not in ("known_value", "deny_list")
-            if given.score < self.threshold(given.kind) or (self._words_known and no_name(text, given)):
+            span = person(text, given) if guessed and given.kind == "PERSON" else given
+            if span is None or span.score < self.threshold(span.kind):
                 continue
-            span = whole_words(text, given) if guessed and not given.recognizer.startswith("pattern") else given
+            if guessed and span.kind != "PERSON" and not span.recognizer.startswith("pattern"):
+                span = whole_words(text, span)
             named = guessed and span.kind in NAME_LIKE
             places = places or [[match.span() for match in one.finditer(text)] if one else [] for one in self._through]
             labels = label_places(text) if named else ()
@@ -469,43 +490,9 @@ def _is_json_number(text: str, start: int, end: int) -> bool:
     return bool(number and _AFTER_JSON.match(text, end) and _BEFORE_JSON.search(text, max(0, start - 420), start))
 
 
-def weighed(found: Sequence[list[Found]]) -> list[list[Found]]:
-    """What is found in the texts of a record, without places, groups and years if nothing there is a sign of a person.
-
-    What Rampart takes for a town stays: it tells those of an address from others.
-    """
-    if any(span.kind not in NO_SIGN or span.recognizer in GIVEN for of in found for span in of):
-        return list(found)
-    return [[span for span in of if span.recognizer == "rampart" or not _general(span)] for of in found]
-
-
-def _general(span: Found) -> bool:
-    return span.kind in ("LOCATION", "NRP") or (span.kind == "DATE_TIME" and span.score < FULL_DATE)
-
-
-def no_name(text: str, found: Found) -> bool:
-    """Whether a model takes everyday English words, which are no one's given name, for a person or a place."""
-    if found.recognizer not in ("rampart", "spacy") or found.kind not in ("PERSON", "LOCATION"):
-        return False
-    words = [fold(word) for word in re.findall(r"[^\W\d_]+", text[found.start : found.end])]
-    return all(is_plain(word) and word not in first_names("en") for word in words)
-
-
-def whole_words(text: str, found: Found) -> Found:
-    """What a recognizer found, up to the end of a word of which it has a part, without a possessive's "'s"."""
-    start, end = found.start, found.end
-    while end < len(text) and text[end - 1].isalpha() and text[end].isalpha() and text[end] < "\u0590":
-        end += 1
-    while start and text[start].isalpha() and text[start - 1].isalpha() and text[start - 1] < "\u0590":
-        start -= 1
-    if found.kind == "PERSON" and end - start > 3 and text[end - 2 : end] in ("'s", "’s"):
-        end -= 2
-    return found if (start, end) == found[:2] else found._replace(start=start, end=end)
-
-
-def _phrases(phrases: Iterable[str]) -> re.Pattern[str] | None:
+def _phrases(phrases: Iterable[str]) -> Filtered | None:
     words = any_of({phrase for phrase in phrases if phrase.strip()})
-    return re.compile(rf"(?<!\w)(?:{words})(?!\w)", re.IGNORECASE) if words else None
+    return compiled(rf"(?<!\w)(?:{words})(?!\w)", re.IGNORECASE) if words else None
 
 
 _ENDS = re.compile(r"\n\s*\n|\n|[.!?]\s")

@@ -1,243 +1,403 @@
-"""Names that lists and the words next to them tell, in the languages of `words/`: what an NER model misses in letters,
-chats and forms.
+"""Names of people, organisations and places: word lists, and the words that introduce or follow a name.
 
-Two signs name a person: a word before the name (a title, a role, a greeting, "my name is"), or a given and a family name
-of the lists. In a text without capitals, a word counts as a name if it is in a list and is no other word.
+In a line that is all capitals or all lower case, capitals carry no information, so only the word lists decide.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator
-from functools import cache
-from itertools import pairwise
+from functools import lru_cache
 
+from hallmark.mask.caseless_names import flat, is_month, lines
+from hallmark.mask.introduced_names import NO_NAMES
+from hallmark.mask.jobs import jobs
 from hallmark.mask.lexicon import (
+    EVERYDAY,
     any_of,
     cities,
     countries,
     first_names,
     fold,
     is_common,
+    is_family_name,
     is_given_name,
+    is_misspelt,
+    is_noun,
     is_plain,
+    is_product,
     is_stop,
     is_word,
     last_names,
+    places,
     products,
-    titles,
+    towns,
     word_list,
 )
+from hallmark.mask.name_cues import (
+    CAP,
+    CAPITAL_NRP,
+    DOES,
+    FIRM,
+    GROUP,
+    GROUPS,
+    IN,
+    LEADS,
+    LOWER_NRP,
+    MONTHS,
+    NOT_NRP,
+    ORG,
+    ORG_AFTER,
+    ORG_ANY,
+    ORG_CUE,
+    PERSON_AFTER,
+    PERSON_CUE,
+    PLACE_AFTER,
+    PLACE_CUE,
+    RUN,
+    SENTENCE_START,
+    STRONG_CUE,
+    THING_ENDS,
+    TOKEN,
+    UP,
+    WEEKDAYS,
+    is_destination,
+    is_of_person,
+    is_of_thing,
+    is_related,
+)
+from hallmark.mask.people import does, people
+from hallmark.mask.prefilter import compiled
 from hallmark.mask.rules import Found
+from hallmark.mask.scripts import script_names
 
-
-def _capitals() -> str:
-    """A class of the letters that are written as capitals, in every script that has them."""
-    points = [code for code in range(0x41, 0xAB00) if unicodedata.category(chr(code)) in ("Lu", "Lt")]
-    runs: list[list[int]] = []
-    for code in points:
-        if runs and code == runs[-1][1] + 1:
-            runs[-1][1] = code
-        else:
-            runs.append([code, code])
-    return "[" + "".join(chr(first) + (f"-{chr(last)}" if last > first else "") for first, last in runs) + "]"
-
-
-UP = _capitals()
-_PARTICLE = r"(?:van|von|der|den|de|del|della|di|da|dos|das|do|du|la|le|el|al|bin|ibn|ter|ten|zu|af|av)"
-_PART = rf"{UP}[^\W\d_]*(?:['’-][^\W\d_]+)*"
-_INITIALS = rf"{UP}\.(?:[ -]?{UP}\.){{0,3}}"
-# A name in the usual spelling: "Costa", "Franz Cede", "A. Demetriades", "J.R. de la Cruz".
-_NAME = re.compile(
-    rf"(?:{_INITIALS}[ ]?{_PART}|{_PART})(?:[ \u00a0]{{1,2}}(?:{_INITIALS}(?=[ ])|(?:{_PARTICLE}[ ]){{0,2}}{_PART})){{0,4}}"
-)
-_LOWER_NAME = re.compile(r"[^\W\d_]{2,}(?:['’-][^\W\d_]+)*(?:[ ][^\W\d_]{2,}(?:['’-][^\W\d_]+)*){0,2}")
-_RUN = re.compile(
-    rf"(?<![\w@.#/-]){_PART}(?:[ \u00a0]{{1,2}}(?:{UP}\.[ ]|(?:{_PARTICLE}[ ]){{1,2}})?{_PART}){{0,5}}(?![\w@])"
-)
-_INITIALED = re.compile(rf"(?<![\w.]){_INITIALS}[ ]?((?:{_PARTICLE}[ ])?{UP}[^\W\d_]{{2,}}(?:-{UP}[^\W\d_]+)?)")
-_TOKEN = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
-MONTHS = word_list("words/months.txt")
-_DAYS = MONTHS | word_list("words/weekdays.txt")
-_RELATIONS = word_list("words/relations.txt")
+_SALUTATIONS = word_list("words/salutations.txt")
+_OF_FAMILIES = word_list("words/of_families.txt")
+_FIRMS = word_list("words/shops.txt")
 _FORMS = word_list("words/company_forms.txt")
-_GROUPS = word_list("words/groups.txt")
-_BEFORE = dict(entry.rsplit(": ", 1) for entry in word_list("words/people_before.txt"))
-# English words before a name, as `words/people_before.txt` has them for other languages.
-_SAID = (
-    "my name is|name is|name's|i am|i'm|im|this is|it's|called|named|speaking with|spoke (?:to|with)|signed(?: by)?|on behalf of|"
-    "dear|hi|hello|hey|good (?:morning|afternoon|evening)|attn:?|attention:|(?:full |first |last |customer |contact |patient )?name:|"
-    "(?:kind |best |warm )?regards|sincerely|yours(?: truly| sincerely| faithfully)?|cheers|thanks|thank you|best(?: wishes)?|love"
-)
-_CUE = re.compile(
-    rf"(?<![^\W_])(?:{_SAID}|{any_of([*(cue for cue, kind in _BEFORE.items() if kind != 'title'), *word_list('words/introductions.txt')])})"
-    r"(?![\w'’])[,:.!]{0,2}(?:[ \u00a0]|\r?\n[ >]{0,8}){1,3}",
-    re.IGNORECASE,
-)
-_TITLES = titles() | {cue for cue, kind in _BEFORE.items() if kind == "title"}
-_TITLE = re.compile(rf"(?<![^\W_])(?:{any_of(_TITLES)})\.?[ \u00a0](?=[^\W\d_])", re.IGNORECASE)
-_ROLES = _RELATIONS | word_list("words/person_roles.txt")
-_ROLE = re.compile(rf"(?<![^\W_])(?:{any_of(_ROLES)})[ ](?=[^\W\d_])", re.IGNORECASE)
-_ORG_END = any_of(form for form in _FORMS if len(form) > 1)
-_ORG = re.compile(
-    rf"(?<![\w-]){UP}[\w&'’.-]{{0,40}}(?:,?[ ](?:&|and|of|{UP}[\w&'’.-]{{0,40}})){{0,5}},?[ ](?i:{_ORG_END})(?![\w-])\.?"
-)
-_JOB_WORDS = word_list("words/jobs.txt") | word_list("words/jobs_foreign.txt")
-_JOB = rf"(?:[\w/&'’-]+[ ]){{0,3}}?(?:{any_of(_JOB_WORDS)}|\w{{3,}}(?:ographer|ologist|ician))s?"
-# "works as a nurse", "we hired her as a cook", "I'm a school nurse", "my wife, a district nurse,", "Occupation: roofer"
-_DOES = re.compile(
-    r"(?<![^\W_])(?:(?:work(?:s|ed|ing)?|employed|appointed|hired|trained|training|qualified|retired|joined|promoted|years|then)(?:[ ]\w+){0,2}?[ ](?:as|to(?:[ ]be)?)(?:[ ]an?|[ ]the|[ ]our)?"
-    r"|(?:i am|i'm|he is|he's|she is|she's|who is|he was|she was|who was|i was|became|becomes)(?:[ ](?:an?|the|our))?"
-    rf"|(?:{any_of(_RELATIONS)}|claimant|patient|applicant|defendant|witness)(?:[ ](?:is|was)|['’]s|,)[ ]an?"
-    r"|former|retired|(?:job title|occupation|profession|beruf|profesi[oó]n|professione|beroep|profiss[aã]o)[ ]?(?::|is)?)[ ]+"
-    rf"(?P<job>{_JOB})(?![\w'’-])",
-    re.IGNORECASE,
-)
-_MEMBER = re.compile(
-    rf"(?<![^\W_])(?:i am|i'm|im|he is|he's|she is|she's|is|was|as)[ ](?:an?[ ])?(?P<group>{any_of(_GROUPS)})(?![\w'’-])(?![ ](?!and|but|or|who|by|woman|man|citizen|national)[a-z])",
-    re.IGNORECASE,
-)
-# How a name is introduced in scripts that have no capitals, and in Russian.
-_SCRIPTS = [
-    re.compile(form)
-    for form in (
-        r"(?:我叫|我是|名叫|姓名[:：])(?P<n>[\u4e00-\u9fff]{2,4})(?![\u4e00-\u9fff]{3})",
-        r"(?:私は|名前は)(?P<n>[\u3040-\u30ff\u4e00-\u9fff]{2,8}?)(?=です|と申)",
-        r"(?P<n>[\u30a1-\u30ff\u4e00-\u9fff]{1,8})(?=さん|様|くん)",
-        r"(?:이름은|저는) (?P<n>[\uac00-\ud7a3]{2,4}?)(?=입니다|이에요|예요|이고)",
-        r"(?:اسمي|أنا) (?P<n>[\u0620-\u064a]{2,}(?: (?!و)[\u0620-\u064a]{2,})?)",
-        r"(?:שמי|קוראים לי) (?P<n>[\u05d0-\u05ea]{2,}(?: (?!ו)[\u05d0-\u05ea]{2,})?)",
-        r"(?:मेरा नाम|मैं) (?P<n>[\u0900-\u097f]{2,}(?: [\u0900-\u097f]{2,})?)(?= है| हूँ)",
-        r"(?:ชื่อ)(?P<n>[\u0e00-\u0e7f]{2,20})",
-        r"სახელია (?P<n>[\u10d0-\u10ff]{2,}(?: [\u10d0-\u10ff]{2,})?)",
-        r"[Мм]еня зовут (?P<n>[А-ЯЁ][а-яё]+(?: [А-ЯЁ][а-яё]+){0,2})",
+_GROUP_STARTS = frozenset(group.split()[0] for group in GROUPS if " " in group)
+_ANY_GROUP = compiled(any_of({group.split()[0] for group in GROUPS}), re.IGNORECASE)
+
+
+_SCHOOLS = frozenset(("academy", "convent", "nursery", "school", "surgery"))  # "Driving School" is no one's
+_BRANCH = re.compile(r"^ (?:branch|office|store|depot|warehouse|campus)\b")  # "the Leeds branch"
+_AMOUNT = re.compile(r": ?(?:[^\w\s]|\d)")  # "Price: £34.50" is a field
+_SMALL = re.compile(r"(?<![\w'-])[a-zà-öø-ÿ]")
+_CAPITAL = re.compile(rf"(?<![\w'-]){UP}")
+
+
+def names(text: str) -> Iterator[Found]:
+    """People, organisations, places, groups and job titles."""
+    yield from people(text)
+    yield from jobs(text)
+    yield from script_names(text)
+    yield from _groups(text)
+    yield from _organisations(text)
+    for start, end, case in lines(text):
+        if case == "mixed":
+            for run in RUN.finditer(text, start, end):
+                yield from _run(text, run)
+        else:
+            yield from flat(text, start, end, case == "lower")
+
+
+def _groups(text: str) -> Iterator[Found]:
+    if not _ANY_GROUP.may_match(text):
+        return
+    for match in GROUP.finditer(text):
+        word, end = match[0].lower(), match.end()
+        if word not in _GROUP_STARTS and not _one_of(word):
+            continue
+        next_word = re.match(r" ([\w'-]+)", text[end : end + 30])
+        if next_word and _one_of(f"{word} {next_word[1].lower()}"):
+            word, end, next_word = f"{word} {next_word[1].lower()}", end + next_word.end(), None
+        elif not _one_of(word):
+            continue
+        following = fold(next_word[1]) if next_word else ""
+        firm = next_word is not None and next_word[1][0].isupper() and following in _FIRMS
+        if word in NOT_NRP or firm or f"{word} {following}" in products():
+            continue  # "American Express", "British Airways"
+        if match[0][0].isupper() or (
+            word not in CAPITAL_NRP and LOWER_NRP.search(text, max(0, match.start() - 12), match.start())
+        ):
+            of_person = is_of_person(word, text[max(0, match.start() - 12) : match.start()], text[end : end + 30])
+            yield Found(match.start(), end, "NRP", 0.6, "nationality" if of_person else "adjective")
+
+
+def _one_of(word: str) -> bool:
+    return word in GROUPS or (word[-1] == "s" and word[:-1] in GROUPS)
+
+
+def _organisations(text: str) -> Iterator[Found]:
+    plain = text.islower()
+    for match in ORG.finditer(text) if not plain else ():
+        words = [fold(word) for word in match[0].split()]
+        if len(words) > 1 and not (words[-1] in _SCHOOLS and all(map(is_common, words))):
+            yield Found(*match.span(), "ORGANIZATION", 0.68, "company_form")
+    for match in ORG_ANY.finditer(text):  # all lower case: the words since the last stop word
+        words = match[1].split()
+        while words and any(is_stop(word) or word in LEADS for word in words):
+            words.pop(0)
+        if words:
+            yield Found(match.end(1) - len(" ".join(words)) - 1, match.end(), "ORGANIZATION", 0.6, "company_form")
+    for match in FIRM.finditer(text) if ", " in text else ():
+        parts = [fold(part) for part in re.split(r",? (?:and|&) |, ", match[0]) if part]
+        if len(parts) > 2 and all(part in last_names() for part in parts):
+            yield Found(*match.span(), "ORGANIZATION", 0.67, "firm")
+
+
+def _run(text: str, run: re.Match[str]) -> Iterator[Found]:
+    """Classify one run of capitalised words."""
+    tokens = [(match.start(), match.end(), match[0]) for match in TOKEN.finditer(text, *run.span())]
+    yield from _countries(text, tokens)
+    tokens = [token for token in tokens if not is_month(text, (*token[:2], fold(token[2].rstrip("."))))]
+    dropped = None
+    full = next((at for at in range(len(tokens)) if _full_name(tokens[at : at + 3])), None)
+    if full is not None and not _is_thing(text, tokens, full):
+        start = tokens[full][0]
+        yield Found(start, name_end(text, start, tokens[-1][1]), "PERSON", 0.61, "full_name")
+        tokens = tokens[:full]
+    while tokens and opens(text, tokens[0]) and not _is_place(tokens):
+        dropped = tokens.pop(0)
+    while tokens and not tokens[-1][2][0].isupper():
+        tokens.pop()
+    if not tokens:
+        after = text[dropped[1] : dropped[1] + 60] if dropped else ""
+        if dropped and (
+            (fold(dropped[2]) in first_names("en") and PERSON_AFTER.search(after) and not _AMOUNT.match(after))
+            or does(fold(dropped[2]), after)
+        ):
+            yield Found(dropped[0], dropped[1], "PERSON", 0.53, "name_cue")
+        return
+    folded = [fold(token.rstrip(".")).removesuffix("'s") for _, _, token in tokens]
+    start, end = tokens[0][0], tokens[-1][1]
+    if text[end - 1] == "." and len(tokens[-1][2]) > 2:
+        end -= 1
+    before, after = text[max(0, start - 60) : start], text[end : end + 60]
+    linked = any(token[0].islower() and token not in ("of", "y", "e") for *_, token in tokens)
+    unknown = [word for word in folded if not is_word(word)]
+    first = next((i for i, word in enumerate(folded) if tokens[i][2][0].isupper() and is_given_name(word)), None)
+    if first is None and len(folded) > 1 and len(folded[0]) > 2 and folded[0] in first_names():
+        last = folded[-1]  # "Will Smith", "Rose Kowalska"
+        if (last in last_names() and not is_common(last)) or (not is_word(last) and last not in places()):
+            first = 0
+    thing = (
+        folded[0] in things(text)
+        or is_of_thing(folded[0], before, after, alone=len(folded) == 1 and "'" not in tokens[0][2])
+        or (len(folded) > 1 and folded[-1] in THING_ENDS)
+        or is_product(folded)
+    ) and not STRONG_CUE.search(before)
+    acts = PERSON_AFTER.search(after) or DOES.search(after)
+    if after[:1] == ":" and (text[start - 1 : start] == " " or not _speaks(after)):
+        acts = None  # "Affected: 37. Workaround: restart": only a line begins with who speaks
+    if len(unknown) == 1 and first is None and not acts and not PERSON_CUE.search(before) and is_misspelt(unknown[0]):
+        unknown = []
+    phrase = " ".join(folded)
+    if phrase in _FORMS or (phrase in products() and not STRONG_CUE.search(before)):
+        return
+    if (phrase in cities() or _is_place(tokens)) and not is_related(before) and not acts:
+        branch = _BRANCH.match(after)
+        if is_destination(before, after, country=True) or (thing and not branch and not PLACE_CUE.search(before)):
+            return
+        if branch or unknown or len(folded) > 1 or PLACE_CUE.search(before) or IN.search(before):
+            yield Found(start, end, "LOCATION", 0.52, "place")
+    elif ORG_CUE.search(before) or ORG_AFTER.search(after):
+        if dropped and not (unknown and len(folded) > 1) and dropped[1] + 1 == start:
+            start = dropped[0]  # "Collective Ip is a company": the first word is as much a name as the others
+        if unknown or len(folded) > 1 or not SENTENCE_START.search(before):
+            yield Found(start, end, "ORGANIZATION", 0.56, "organisation_cue")
+    elif is_destination(before, after, country=False) and first is None:
+        return
+    elif (
+        PLACE_CUE.search(before)
+        and not (acts or WEEKDAYS.issuperset(folded))
+        and (unknown or first is not None or not any(map(is_plain, folded)))
+    ):
+        yield Found(start, end, "LOCATION", 0.56, "place_cue")
+    elif unknown and len(unknown) == len(folded) and first is None and IN.search(before) and not acts:
+        yield Found(start, end, "LOCATION", 0.51, "place_cue")
+    elif phrase in towns() and (IN.search(before) or in_country(after) or _BRANCH.match(after)) and first is None:
+        yield Found(start, end, "LOCATION", 0.52, "place")
+    elif thing:
+        return
+    elif first is not None and not (first == len(folded) - 1 and _is_short_form(text, tokens[first])):
+        name_start = tokens[first][0]
+        yield Found(name_start, name_end(text, name_start, end), "PERSON", 0.62, "name_list")
+        if first:
+            yield from _named(text, start, tokens[first - 1][1], folded[:first], before)
+    elif is_related(before):
+        yield Found(start, name_end(text, start, end), "PERSON", 0.58, "name_cue")
+    elif STRONG_CUE.search(before) and not all(is_common(word) and word not in last_names() for word in folded):
+        yield Found(start, name_end(text, start, end), "PERSON", 0.64, "name_cue")
+    elif len(folded) == 1 and is_family_name(folded[0]):
+        yield Found(start, end, "PERSON", 0.55, "name_list")
+    elif PERSON_CUE.search(before) and unknown and len(unknown) == len(folded) and not _is_short_form(text, tokens[0]):
+        yield Found(start, name_end(text, start, end), "PERSON", 0.54, "name_cue")
+    elif (
+        unknown and len(folded) <= 3 and acts and not (cities().intersection(folded) or _is_short_form(text, tokens[0]))
+    ):
+        yield Found(start, end, "PERSON", 0.53, "name_cue")
+    elif len(folded) > 2 and linked and not is_common(folded[-1]) and not is_plain(folded[0]):  # "Sanne van de Wiel"
+        yield Found(start, end, "PERSON", 0.53, "particle")
+    elif len(folded) > 1 and folded[-1] in last_names() and not is_word(folded[0]) and folded[0] not in towns():
+        yield Found(start, end, "PERSON", 0.55, "name_list")
+    elif 1 < len(folded) < 5 and len(unknown) == len(folded) and (start == 0 or text[start - 1] in "\n "):
+        yield Found(start, end, "PERSON", 0.52, "unknown_words")
+    elif PLACE_AFTER.search(after) and unknown:
+        yield Found(start, end, "LOCATION", 0.52, "place_cue")
+
+
+def _speaks(after: str) -> bool:
+    """Whether a colon is followed by what someone says, which has stop words, not by the value of a field."""
+    return any(
+        is_stop(word) or word in _SALUTATIONS for word in re.findall(r"[a-z']+", after.partition("\n")[0].lower())
     )
-]
-_LOGIN = re.compile(
-    r"(?<![\w@./-])(?=[^\W\d_]+(?:[._]\w|\d))[^\W\d_]{1,20}(?:[._][^\W\d_]{2,20}){0,2}\d{0,4}(?![\w@/(]|[.-]\w)"
-)
 
 
-def names(text: str, language: str = "en") -> Iterator[Found]:
-    """People, and what a text says of who they are: organisations, places, groups, jobs."""
-    low = text.islower()
-    yield from _after_cues(text, english=language == "en")
-    yield from _listed_lower(text) if low else _listed(text, alone=language == "en")
-    for match in _INITIALED.finditer(text):
-        word = fold(match[1].split()[-1])
-        if not is_common(word) or word in last_names():
-            yield Found(*match.span(), "PERSON", 0.59, "initials")
-    for match in _ORG.finditer(text):
-        yield Found(*match.span(), "ORGANIZATION", 0.68, "company_form")
-    for match in _DOES.finditer(text):
-        yield Found(*match.span("job"), "TITLE", 0.55, "job")
-    for match in _MEMBER.finditer(text):
-        yield Found(*match.span("group"), "NRP", 0.6, "nationality")
-    for form in _SCRIPTS if not text.isascii() else ():
-        for match in form.finditer(text):
-            yield Found(*match.span("n"), "PERSON", 0.7, "name_cue")
-    for match in _LOGIN.finditer(text):
-        parts = [fold(part) for part in re.split(r"[._\d]+", match[0]) if part]
-        named = [part for part in parts if len(part) > 2 and (part in first_names() or part in last_names())]
-        if (
-            not all(map(is_word, named))
-            and len(named) + sum(len(part) == 1 for part in parts) == len(parts)
-            and not _DAYS.issuperset(parts)
-        ):
-            yield Found(*match.span(), "USERNAME", 0.6, "login")
+def _is_thing(text: str, tokens: list[tuple[int, int, str]], at: int) -> bool:
+    """Whether a full name within a run is part of a thing's name."""
+    folded = [fold(token) for *_, token in tokens]
+    start, end = tokens[at][0], tokens[-1][1]
+    return (
+        folded[0] in things(text)
+        or " ".join(folded[at : at + 2]) in products()
+        or folded[-1] in THING_ENDS
+        or is_of_thing(folded[at], text[max(0, start - 20) : start], text[end : end + 30], alone=False)
+    )
 
 
-def _after_cues(text: str, *, english: bool) -> Iterator[Found]:
-    for match in _TITLE.finditer(text):
-        if end := _name_at(text, match.end(), sure=True, english=english):
-            yield Found(match.start(), end, "PERSON", 0.72, "title")  # a title is part of how a person is called
-    for match in _ROLE.finditer(text):
-        if end := _name_at(text, match.end(), sure=False, english=english):
-            yield Found(match.end(), end, "PERSON", 0.6, "role")
-    for match in _CUE.finditer(text):
-        sure = "\n" in match[0] or match[0].rstrip()[-1:] == ":"
-        if end := _name_at(text, match.end(), sure=sure, english=english):
-            yield Found(match.end(), end, "PERSON", 0.66, "name_cue")
-
-
-def _name_at(text: str, at: int, *, sure: bool, english: bool) -> int:
-    """Where the name ends that starts there; 0 if none does.
-
-    `sure`: it may start with a word that is also another. `english`: a word that no list has is a name; the words of other
-    languages are not known here.
-    """
-    match = _NAME.match(text, at) or _LOWER_NAME.match(text, at)
-    if match is None:
-        return 0
-    capital, end = match[0][0].isupper(), 0
-    for number, word in enumerate(_TOKEN.finditer(text, *match.span())):
-        folded = fold(word[0])
-        known = folded in last_names() or folded in first_names()
-        given = folded in first_names("en") or (number > 0 and known)
-        fits = not is_common(folded) or (capital and given and not is_stop(folded) and (number > 0 or sure))
-        if (
-            folded in _DAYS
-            or folded in _FORMS
-            or folded in countries()
-            or not (fits or re.fullmatch(_PARTICLE, word[0]))
-        ):
-            break
-        if not known and not ((capital and english) or sure):
-            break
-        if not capital and is_word(folded):
-            break
-        end = word.end() if fits else end
-    first = _TOKEN.match(text, at) if end and not sure else None
-    return 0 if first and is_word(fold(first[0])) and fold(first[0]) not in first_names() else end
-
-
-def _listed(text: str, *, alone: bool) -> Iterator[Found]:
-    """Runs of words with capitals that are in the lists. `alone`: a given name is enough, since the words of the language are known."""
-    for run in _RUN.finditer(text):
-        words = [(word.start(), word.end(), fold(word[0])) for word in _TOKEN.finditer(text, *run.span())]
-        folded = [word for *_, word in words]
-        phrase = " ".join(folded)
-        if phrase in countries() or phrase in cities():
-            yield Found(*run.span(), "LOCATION", 0.52, "place")
-            continue
-        if phrase in products() or folded[-1] in _FORMS:
-            continue
-        last = len(words) - 1
-        first = next((at for at in range(len(words)) if _starts_name(folded, at) and (alone or at < last)), None)
-        if first is None:
-            continue
-        while first > 0 and not is_word(folded[first - 1]):  # "Thandiwe Rosa": what is no word is a part of the name
-            first -= 1
-        while last > first and is_common(folded[last]) and folded[last] not in last_names():
-            last -= 1
-        yield Found(words[first][0], words[last][1], "PERSON", 0.61 if last > first else 0.53, "name_list")
-
-
-def _starts_name(folded: list[str], at: int) -> bool:
-    """Whether a word of a run is a given name: one that is nothing else, or one with a family name after it."""
-    word, after = folded[at], folded[at + 1] if at + 1 < len(folded) else ""
-    if word in _DAYS or word in _GROUPS or word in countries():
+def _full_name(tokens: list[tuple[int, int, str]]) -> bool:
+    """Whether the words start with a full name: both listed, or with an initial in between ("Rose Q. Marsh")."""
+    if len(tokens) < 2 or not all(token[0].isupper() and not token.isupper() for _, _, token in tokens[:1]):
         return False
-    if is_given_name(word) and not (word in cities() and not after):
+    words = [fold(token.rstrip(".")).removesuffix("'s") for _, _, token in tokens]
+    if len(words) > 2 and len(words[1]) == 1 and tokens[2][2][0].isupper() and len(words[2]) > 2:
+        return words[0] in first_names() or not is_word(words[0])
+    if words[0] in MONTHS or (words[0] in GROUPS and is_common(words[1])):  # "German Shepherd"
+        return False
+    return words[0] in first_names("en") and len(words[0]) > 2 and words[1] in last_names()
+
+
+def _is_short_form(text: str, token: tuple[int, int, str]) -> bool:
+    """Whether a word is an abbreviation in capitals ("NAS"), not a name."""
+    return token[2].isupper() and len(token[2]) < 6 and any(map(str.islower, text))
+
+
+def in_country(after: str) -> bool:
+    """Whether a comma and a country follow."""
+    words = re.match(r", ([A-Z][\w'-]+(?: [A-Z][\w'-]+)?)", after)
+    return words is not None and (fold(words[1]) in countries() or fold(words[1].split()[0]) in countries())
+
+
+def _is_place(tokens: list[tuple[int, int, str]]) -> bool:
+    """Whether the words together, or each on its own, are a place."""
+    folded = [fold(token.rstrip(".")) for _, _, token in tokens]
+    if " ".join(folded) in places():
+        return not (len(folded) == 1 and is_family_name(folded[0]) and folded[0] not in countries())
+    return (
+        len(folded) > 1 and all(word in places() for word in folded) and not any(is_given_name(word) for word in folded)
+    )
+
+
+def _countries(text: str, tokens: list[tuple[int, int, str]]) -> Iterator[Found]:
+    """Countries inside a run, unless they only say where a trip goes or a card is used."""
+    folded = [fold(token) for _, _, token in tokens]
+    at = 0
+    while at < len(folded):
+        for stop in range(min(len(folded), at + 4), at, -1):
+            name = " ".join(folded[at:stop])
+            start, end = tokens[at][0], tokens[stop - 1][1]
+            before, after = text[max(0, start - 60) : start], text[end : end + 20]
+            if (
+                name not in countries()
+                or name in GROUPS
+                or (stop - at == 1 and is_given_name(name) and not IN.search(before))
+            ):
+                continue
+            if not is_destination(before, after, country=True):
+                yield Found(start, end, "LOCATION", 0.63, "country")
+            at = stop - 1
+            break
+        at += 1
+
+
+def _named(text: str, start: int, end: int, folded: list[str], before: str) -> Iterator[Found]:
+    """The words of a run before a given name, if they are not common words."""
+    opens_line = SENTENCE_START.search(before)
+    if not any(map(is_word, folded)) and not (opens_line and (folded[0] in NO_NAMES or is_misspelt(folded[0]))):
+        yield Found(start, end, "PERSON", 0.5, "name_list")
+
+
+def opens(text: str, token: tuple[int, int, str]) -> bool:
+    """Whether a word is capitalised only because it starts a sentence or is a salutation."""
+    word = fold(token[2].rstrip("."))
+    if word in _SALUTATIONS:
         return True
-    return word in first_names("en") and len(word) > 2 and after in last_names() and not is_plain(after)
+    return is_common(word) and (
+        bool(SENTENCE_START.search(text, max(0, token[0] - 4), token[0])) or (word in EVERYDAY and len(word) < 4)
+    )
 
 
-def _listed_lower(text: str) -> Iterator[Found]:
-    """A given and a family name, both in the lists and no other words, in a text without capitals."""
-    words = list(_TOKEN.finditer(text))
-    for one, other in pairwise(words):
-        given, family = fold(one[0]), fold(other[0])
+def name_end(text: str, start: int, end: int) -> int:
+    """The end of a person's name in a run: before the common words that follow it.
+
+    In a sentence, a word with a capital right after a given name belongs to it ("Alex River"); in a heading, it may not.
+    """
+    tokens = list(TOKEN.finditer(text, start, end))
+    around = text[max(0, start - 80) : start], text[end : end + 80]
+    sentence = sum(len(_SMALL.findall(part)) - len(_CAPITAL.findall(part)) for part in around) > 1
+    while len(tokens) > 1:
+        word = fold(tokens[-1][0].rstrip(".")).removesuffix("'s")
+        if tokens[-1][0][0].isupper() and _may_end(word, len(tokens) == 2, sentence):
+            break
+        tokens.pop()
+    if not tokens:
+        return end
+    last = tokens[-1]
+    return last.end() - (last[0].endswith(".") and len(last[0]) > 2)
+
+
+def _may_end(word: str, second: bool, sentence: bool) -> bool:
+    if len(word) == 1 or not is_common(word) or word in last_names() or (second and not is_plain(word)):
+        return True
+    return second and sentence and not (is_stop(word) or word in MONTHS or word in _FIRMS or word in _SALUTATIONS)
+
+
+# --- surrounding words that speak against a name
+
+_DETERMINED = re.compile(
+    rf"\b(?i:the|an?|my|our|your|this|these|those|another|new)[ ]({CAP}(?:[ ]{CAP}){{0,3}})[ ]([^\W\d_]{{3,}})"
+)
+_POSSESSED = re.compile(r"(?i:['’]s|s['’])$")
+_HEADED = re.compile(rf"(?:^|[:\n] ?)({CAP}(?:[ ]{CAP}){{0,3}})[ ]([a-z-]{{3,}})(?:[ ]([a-z-]{{3,}}))?(?=[\n:,.]|$)")
+
+
+@lru_cache(256)
+def things(text: str) -> frozenset[str]:
+    """First words of things a text treats as products: "the Aurora label printer", "Aurora label printer: broken".
+
+    What belongs to somebody ("this Rosa Kumar's printer") or has a person's full name tells nothing of the name.
+    """
+    first_words = set()
+    for match in _DETERMINED.finditer(text):
+        head, noun = match[1].split()[0], match[2]
         if (
-            other.start() == one.end() + 1
-            and given in _lower_names()
-            and family in last_names()
-            and not is_word(family)
+            head[0].isupper()
+            and not _is_persons(match[1])
+            and (noun.islower() or match[0].isupper())
+            and is_noun(fold(noun))
+            and fold(noun) not in _OF_FAMILIES
         ):
-            yield Found(one.start(), other.end(), "PERSON", 0.6, "name_list")
+            first_words.add(fold(head))
+    for match in _HEADED.finditer(text):
+        if all(is_noun(fold(word)) for word in (match[2], match[3] or match[2])) and not _is_persons(match[1]):
+            first_words.add(fold(match[1].split()[0]))
+    return frozenset(first_words)
 
 
-@cache
-def _lower_names() -> frozenset[str]:
-    return frozenset(name for name in first_names() if len(name) > 2 and not is_word(name))
+def _is_persons(name: str) -> bool:
+    """Whether a name before a noun is a person's: it owns what the noun names, or ends in a family name."""
+    words = [fold(word) for word in name.split()]
+    return _POSSESSED.search(name) is not None or (
+        len(words) > 1 and words[-1] in last_names() and (words[0] in first_names("en") or not is_plain(words[-1]))
+    )

@@ -1,4 +1,4 @@
-"""The models that find private values in a text: Rampart, spaCy's, and a transformers token classifier of your own.
+"""The NER models that find names: spaCy's, a transformers token classifier, or GLiNER.
 
 Import this module only where a text is analysed: the libraries take seconds to import.
 """
@@ -6,7 +6,9 @@ Import this module only where a text is analysed: the libraries take seconds to 
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,8 +18,9 @@ from presidio_analyzer.chunkers import TokenizerBasedTextChunker
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.model_folder import INDEX, WEIGHTS, check_files, check_finite, check_fit, explained, weight_files
+from hallmark.base.reading import read_object
 from hallmark.mask.kinds import listed
-from hallmark.mask.languages import RAMPART, check_language, language_of
+from hallmark.mask.languages import check_language
 from hallmark.mask.params import Mask
 from hallmark.mask.presidio_import import complete
 from hallmark.mask.rules import Found
@@ -27,56 +30,34 @@ LABELS = {  # of spaCy's models
     "LOC": "LOCATION", "FAC": "LOCATION", "LOCATION": "LOCATION", "NORP": "NRP", "DATE": "DATE_TIME", "TIME": "DATE_TIME",
     "MISC": "MISC",
 }  # fmt: skip
-NAMES = frozenset(("PERSON", "LOCATION"))  # what a spaCy model adds to Rampart: its other kinds are too often none
 # Parts of a spaCy pipeline that the entity recognizer does not use.
 UNUSED = ["parser", "tagger", "attribute_ruler", "lemmatizer", "morphologizer", "senter"]
+# GLiNER 0.2.29 requires a transformers below 5.17, but also works with the locked version (docs/choices.md).
+GLINER = ("gliner==0.2.29", "sentencepiece==0.2.3")
 
 
 class NerEngine(Protocol):
     """A loaded model."""
 
     def find(self, texts: Sequence[str]) -> Iterator[list[Found]]:
-        """The private values in each text, in the given order."""
+        """The named spans of each text, in the given order."""
 
 
 def load_engine(params: Mask) -> NerEngine:
-    """The model of the params, or the two of them."""
-    model = params.ner.model or ""
+    """The NER model of the params."""
     if params.ner.engine == "spacy":
-        return SpacyNer(model, params.language, frozenset(LABELS.values()))
-    if params.ner.engine == "transformers":
-        return FolderNer(model, params.language)
-    from hallmark.mask.rampart import Rampart
-
-    kinds = NAMES if params.level != "all" else frozenset(LABELS.values())
-    both: list[NerEngine] = [Rampart()] if params.language in RAMPART else []
-    return Together([*both, *([SpacyNer(model, params.language, kinds)] if model else [])])
-
-
-class Together:
-    """Several models: what each finds."""
-
-    def __init__(self, engines: Sequence[NerEngine]) -> None:
-        self.engines = engines
-
-    def find(self, texts: Sequence[str]) -> Iterator[list[Found]]:
-        """The private values that any of the models finds in each text."""
-        found: list[list[Found]] = [[] for _ in texts]
-        for engine in self.engines:
-            for own, more in zip(found, engine.find(texts), strict=True):
-                own += more
-        yield from found
+        return SpacyNer(params.ner.model or "", params.language)
+    return FolderNer(params.ner.model or "", params.ner.engine, params.language)
 
 
 class SpacyNer:
-    """A spaCy model with only its entity recognizer, and without downloads, for texts in its language."""
+    """A spaCy model with only its entity recognizer, and without downloads."""
 
-    def __init__(self, model: str, language: str, kinds: frozenset[str]) -> None:
+    def __init__(self, model: str, language: str) -> None:
         import spacy
         from thinc.api import NumpyOps
         from threadpoolctl import ThreadpoolController
 
-        self.language, self.kinds = language, kinds
         try:
             self.nlp: Any = spacy.load(model, exclude=UNUSED)
         except OSError:
@@ -97,41 +78,42 @@ class SpacyNer:
         self.threads = ThreadpoolController()
 
     def find(self, texts: Sequence[str]) -> Iterator[list[Found]]:
-        """The entities of each text; none of one that its stop words show to be in another language."""
-        own = [text if language_of(text) in (None, self.language) else "" for text in texts]
+        """The entities of each text."""
         with self.threads.limit(limits=1, user_api="blas"):  # a sum split over threads may round differently
-            docs = list(self.nlp.pipe(own, batch_size=128))
+            docs = list(self.nlp.pipe(texts, batch_size=128))
         for doc in docs:
             yield [
                 Found(entity.start_char, entity.end_char, LABELS[entity.label_], 0.5, "spacy")
                 for entity in doc.ents
-                if LABELS.get(entity.label_) in self.kinds
-                and not (
-                    self.kinds is NAMES and any(map(str.isdigit, entity.text))
-                )  # a number is no name, whatever it says
+                if entity.label_ in LABELS
             ]
 
 
 class FolderNer:
-    """A transformers token classifier from a folder."""
+    """A transformers token classifier or a GLiNER model, from a folder."""
 
-    def __init__(self, model: str, language: str) -> None:
-        folder = _model_folder(model)
-        # Chunks by characters could exceed the model's window and be truncated.
-        chunker = TokenizerBasedTextChunker()
-        complete(inspect.getmodule(presidio.HuggingFaceNerRecognizer))
-        check_fit(Path(folder), "AutoModelForTokenClassification")
-        with explained("can't be loaded", param="mask.ner.model", remedy="use a whole model folder"):
-            self.recognizer: Any = TokenClassifier(
-                model_name=folder, supported_language=language, device="cpu", text_chunker=chunker
-            )
+    def __init__(self, model: str, engine: str, language: str) -> None:
+        folder = _model_folder(model, engine)
+        self.engine = engine
+        self.recognizer: Any
+        if engine == "transformers":
+            # Chunks by characters could exceed the model's window and be truncated.
+            chunker = TokenizerBasedTextChunker()
+            complete(inspect.getmodule(presidio.HuggingFaceNerRecognizer))
+            check_fit(Path(folder), "AutoModelForTokenClassification")
+            with explained("can't be loaded", param="mask.ner.model", remedy="use a whole model folder"):
+                self.recognizer = TokenClassifier(
+                    model_name=folder, supported_language=language, device="cpu", text_chunker=chunker
+                )
+        else:
+            self.recognizer = _gliner(folder, language)
 
     def find(self, texts: Sequence[str]) -> Iterator[list[Found]]:
         """The entities of each text."""
         for text in texts:
             results = self.recognizer.analyze(text, self.recognizer.supported_entities, None)
             yield [
-                Found(result.start, result.end, listed(result.entity_type), float(result.score), "transformers")
+                Found(result.start, result.end, listed(result.entity_type), float(result.score), self.engine)
                 for result in EntityRecognizer.remove_duplicates(results)
             ]
 
@@ -151,8 +133,8 @@ class TokenClassifier(presidio.HuggingFaceNerRecognizer):
         return found
 
 
-def _model_folder(model: str) -> str:
-    """The folder of a token classifier, checked to be loadable without pickles and without the network."""
+def _model_folder(model: str, engine: str) -> str:
+    """The folder of an NER model, checked to be loadable without pickles and without the network."""
     folder = Path(model)
     if not folder.is_dir():
         command = "`hf download NAME --revision COMMIT --local-dir FOLDER`"
@@ -169,4 +151,30 @@ def _model_folder(model: str) -> str:
         )
     check_files(folder)
     check_finite(weight_files(folder), floats=set())
+    if engine == "gliner" and find_spec("gliner") is None:
+        # A plain `pip install gliner` would replace the locked transformers by an older one.
+        raise HallmarkError(
+            "GLiNER is not installed", param="mask.ner.engine",
+            remedy=f"`pip install --no-deps {' '.join(GLINER)}`, or name both in without-dependencies in pyproject.toml",
+        )  # fmt: skip
     return str(folder)
+
+
+def _gliner(folder: str, language: str) -> EntityRecognizer:
+    """Presidio's recognizer for the GLiNER model in `folder`, which must be complete.
+
+    Models are published without the tokenizer and config of their encoder, and GLiNER would download both from the hub,
+    at no fixed commit.
+    """
+    for config in sorted(Path(folder).glob("*config.json")):
+        # code next to the weights, which GLiNER 0.2.29 runs unasked
+        if "auto_map" in json.dumps(read_object(config, "use a whole model folder")):
+            raise HallmarkError(
+                f"'{config}' names code to run (auto_map)", param="mask.ner.model", remedy="use a model without it"
+            )
+    command = f"`GLiNER.from_pretrained(NAME, revision=COMMIT).save_pretrained('{folder}', safe_serialization=True)`"
+    remedy = f"save it from Python, including the tokenizer and config of its encoder: {command}"
+    with explained(f"'{folder}' is not a complete GLiNER model", param="mask.ner.model", remedy=remedy):
+        return presidio.GLiNERRecognizer(
+            model_name=folder, supported_language=language, map_location="cpu", local_files_only=True
+        )

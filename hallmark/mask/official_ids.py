@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import NamedTuple
 
 from hallmark.mask.lexicon import fold
+from hallmark.mask.prefilter import compiled
 from hallmark.mask.rules import Found
 
 NEAR = 60  # characters before a number in which its name may stand
@@ -78,7 +79,7 @@ _OFFICIAL = [
     Official("0" * 13, "NATIONAL_ID", "ro.cnp", "cnp numeric personal"),
 ]  # fmt: skip
 
-_RUN = re.compile(
+_RUN = compiled(
     r"(?<![^\W_])(?<![^\W_][@#/+&.-])(?:[A-Z]{1,6}[ -]){0,2}(?:[A-Z]{0,6}|[a-z]{0,6})\d[A-Za-z0-9]{0,24}"
     r"(?:(?:[ ./+-]| - )(?:[A-Z]{0,3}\d[A-Za-z0-9]{0,24}|[A-Z]{1,3}(?![a-z]))){0,11}(?![^\W_])"
 )

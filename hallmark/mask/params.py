@@ -23,12 +23,12 @@ Word = Annotated[Text, AfterValidator(_shows)]
 
 
 class Ner(Block):
-    engine: Literal["rampart", "spacy", "transformers", "none"]
+    engine: Literal["spacy", "transformers", "gliner", "none"]
     model: Line | None
 
     @model_validator(mode="after")
     def _model_if_needed(self) -> Ner:
-        if self.engine != "rampart" and (self.engine == "none") != (self.model is None):
+        if (self.engine == "none") != (self.model is None):
             raise ValueError("mask.ner.model: name a model, or set it to null with engine none")
         return self
 

@@ -37,10 +37,8 @@ def complete(recognizers: Any) -> None:
 
 def _deep(params: Mask) -> bool:
     """Whether the NER model is a transformer, of spaCy or not."""
-    if params.ner.engine in ("transformers", "rampart"):
-        return True
-    if params.ner.engine == "none":
-        return False
+    if params.ner.engine != "spacy":
+        return params.ner.engine != "none"
     model = params.ner.model or "."
     spec = find_spec(model) if model.isidentifier() else None
     folders = [Path(model), *(Path(folder) for folder in (spec and spec.submodule_search_locations) or ())]

@@ -17,11 +17,15 @@ from presidio_analyzer import predefined_recognizers as presidio
 
 from hallmark.base.patterns import Pattern
 from hallmark.mask.addresses import addresses
+from hallmark.mask.chat import chat
+from hallmark.mask.foreign import foreign_names
 from hallmark.mask.identifiers import identifiers
 from hallmark.mask.kinds import listed
 from hallmark.mask.lexicon import any_of
+from hallmark.mask.marked import marked
 from hallmark.mask.names import names
 from hallmark.mask.params import Mask
+from hallmark.mask.prefilter import Filtered, compiled
 from hallmark.mask.rules import Finder, Found, ages, cued, dates, phones, structured
 
 # what can be a telephone number, and an extension after it
@@ -39,8 +43,9 @@ class Recognizers:
             cued,
             ages,
             identifiers(params.language),
+            marked,
             addresses,
-            partial(names, language=params.language),
+            *([names, chat] if params.language == "en" else [partial(foreign_names, language=params.language)]),
             partial(dates, before=None if everything else params.dates_before),
             *deny_finders(params),
         ]
@@ -111,14 +116,14 @@ def _proves(recognizer: Any) -> bool:
     )
 
 
-def _filters(recognizer: Any) -> list[re.Pattern[str]]:
+def _filters(recognizer: Any) -> list[Filtered]:
     """One of them must match in a text for a recognizer to find anything in it; without patterns, it needs a digit."""
     patterns = [pattern.regex for pattern in getattr(recognizer, "patterns", [])]
     flags = re.DOTALL | re.MULTILINE | re.IGNORECASE  # Presidio's own
     try:
-        return [re.compile(pattern, flags) for pattern in patterns or [r"\d"]]
+        return [compiled(pattern, flags) for pattern in patterns or [r"\d"]]
     except re.error:  # Presidio uses `regex`, which reads more than `re`
-        return [re.compile("")]
+        return [compiled("")]
 
 
 def _best(recognizer: Any) -> float:

@@ -14,6 +14,7 @@ from stdnum import ean
 from hallmark.mask.dates import AND_AGE, NO_AGE_AFTER, age_spans, is_moment, moments
 from hallmark.mask.lexicon import fold, is_common
 from hallmark.mask.plain_view import BASE64, decoded
+from hallmark.mask.prefilter import Filtered, compiled
 
 
 class Found(NamedTuple):
@@ -28,7 +29,7 @@ class Found(NamedTuple):
 
 Finder = Callable[[str], Iterator[Found]]
 Form = tuple[
-    str, float, re.Pattern[str]
+    str, float, Filtered
 ]  # a kind, its score, and an expression of its values: what it matches, or its last group
 
 
@@ -39,49 +40,49 @@ def formed(text: str, forms: Iterable[Form], recognizer: str = "form") -> Iterat
             yield Found(*match.span(match.lastgroup or 0), kind, score, recognizer)
 
 
-DIGIT = re.compile(r"\d")
+DIGIT = compiled(r"\d")
 _TLD = (
     "com|net|org|info|biz|io|dev|app|ai|co|me|tv|eu|us|uk|de|at|ch|fr|be|nl|lu|it|es|pt|pl|cz|sk|hu|ro|bg|gr|cy|si|hr|rs|ee|"
     "lv|lt|fi|se|no|dk|is|ie|ru|ua|tr|il|in|cn|jp|kr|au|nz|ca|mx|br|ar|cl|uy|za|ng|ke|eg|ma|tn|edu|gov|mil|int|xyz|online|"
     "shop|store|site|cloud|tech"
 )
-_EMAIL = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}+@(?:\[[\d.:a-fA-F]+\]|(?=[\d.]*[^\W\d])[\w-]+(?:\.[\w-]+)*)")
+_EMAIL = compiled(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}+@(?:\[[\d.:a-fA-F]+\]|(?=[\d.]*[^\W\d])[\w-]+(?:\.[\w-]+)*)")
 _MAILERS = r"(?:g[ ]?mail|hot[ ]?mail|yahoo|outlook|icloud|proton(?:mail)?|rediffmail|gmx|aol)"
 _SPOKEN_EMAILS = [
-    re.compile(form, re.IGNORECASE)
+    compiled(form, re.IGNORECASE)
     for form in (
-        r"\b[\w.+-]{1,64}+[ ]*+(?:\(at\)|\[at\]|\{at\}|<at>)[ ]*[\w-]+(?:[ ]*(?:\(dot\)|\[dot\]|\{dot\}|<dot>|\.|[ ]dot[ ])[ ]*[a-z]{2,12}){1,3}\b",
-        r"\b[\w.+-]{1,64}+[ ]at[ ][\w-]+(?:[ ]dot[ ][a-z]{2,12}){1,3}\b",
-        rf"\b[\w.+-]{{1,64}}(?:[ ]\d+)?[ ]?(?:@|\bat\b)?[ ]?\b{_MAILERS}[ ]?(?:\.|dot|[ ])?[ ]?(?:com|co[ ]?uk|co[ ]?in|net|org|de|fr)\b",
-        r"\b[\w.+-]{1,64}+[ ]?@[ ]?[\w-]+[ ]?\.[ ]?(?:com|net|org|de|fr|io|co\.uk)\b",
+        r"\b[\w.+-]++[ ]*+(?:\(at\)|\[at\]|\{at\}|<at>)[ ]*[\w-]+(?:[ ]*(?:\(dot\)|\[dot\]|\{dot\}|<dot>|\.|[ ]dot[ ])[ ]*[a-z]{2,12}){1,3}\b",
+        r"\b[\w.+-]++[ ]at[ ][\w-]+(?:[ ]dot[ ][a-z]{2,12}){1,3}\b",
+        rf"\b[\w.+-]+(?:[ ]\d+)?[ ]?(?:@|\bat\b)?[ ]?\b{_MAILERS}[ ]?(?:\.|dot|[ ])?[ ]?(?:com|co[ ]?uk|co[ ]?in|net|org|de|fr)\b",
+        r"\b[\w.+-]++[ ]?@[ ]?[\w-]+[ ]?\.[ ]?(?:com|net|org|de|fr|io|co\.uk)\b",
     )
 ]
-_URL = re.compile(
+_URL = compiled(
     rf"(?:(?:https?|ftp|sftp|ssh)://|www\.)[^\s<>\"']+|(?<![@\w.-])(?:[a-z0-9-]++\.)+(?:{_TLD})(?:/[^\s<>\"']*)?(?![\w@]|\.\w)",
     re.IGNORECASE,
 )
 # Python's `re` looks for a first character much faster than for what stands before it.
-_IP4 = re.compile(r"(?!127\.|0\.0\.0\.0)\d(?<![\w.]\d)\d{0,2}\.(?:\d{1,3}\.){2}\d{1,3}(?:/\d{1,2})?(?![\w]|\.\d)")
-_IP6 = re.compile(r"(?<![\w:])(?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{0,4}(?:%\w+)?(?:/\d{1,3})?(?![\w:])", re.IGNORECASE)
-_MAC = re.compile(
+_IP4 = compiled(r"(?!127\.|0\.0\.0\.0)\d(?<![\w.]\d)\d{0,2}\.(?:\d{1,3}\.){2}\d{1,3}(?:/\d{1,2})?(?![\w]|\.\d)")
+_IP6 = compiled(r"(?<![\w:])(?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{0,4}(?:%\w+)?(?:/\d{1,3})?(?![\w:])", re.IGNORECASE)
+_MAC = compiled(
     r"(?<![\w:-])(?:[0-9a-f]{2}[:-]){5}[0-9a-f]{2}(?![\w:-])|(?<![\w.])(?=[\d.]*[a-f])(?:[0-9a-f]{4}\.){2}[0-9a-f]{4}(?![\w.])",
     re.IGNORECASE,
 )
-_IBAN = re.compile(r"(?<![a-z0-9])[a-z]{2}\d\d(?:[ -]?[a-z0-9]){11,36}", re.IGNORECASE)
-_NUMBERS = re.compile(r"\d(?<![\w.]\d)(?:[ -]{0,2}\d){11,}(?!\w)")
-_PRINTED_CARD = re.compile(
+_IBAN = compiled(r"(?<![a-z0-9])[a-z]{2}\d\d(?:[ -]?[a-z0-9]){11,36}", re.IGNORECASE)
+_NUMBERS = compiled(r"\d(?<![\w.]\d)(?:[ -]{0,2}\d){11,}(?!\w)")
+_PRINTED_CARD = compiled(
     r"\d(?<![^\W_]\d)(?<!\d[._/,-]\d)\d{3}(?:(?P<odd>_|[^\w\n]{1,3})\d{4}(?P=odd)\d{4}(?P=odd)\d{4}|(?P<other>_|[^\w\n]{1,3})\d{6}(?P=other)\d{4,5}"
     r"|(?:[ -]\d{4}){0,2}[ -]?\r?\n\d{4}(?:[ -]\d{4}){0,2})(?![^\W_]|[._/,-]\d)"
 )
-_SSN = re.compile(r"\d(?<![\w-]\d)\d\d-\d\d-\d{4}(?![\w-])")
-_SECRET = re.compile(
+_SSN = compiled(r"\d(?<![\w-]\d)\d\d-\d\d-\d{4}(?![\w-])")
+_SECRET = compiled(
     r"\b(?:A(?:KI|SI)A[A-Z0-9]{12,}|gh[a-z]_\w{20,}|github_pat_\w+|glpat-[\w-]+|xox[a-z]-[\w-]+|AIza[\w-]{20,}"
     r"|(?:sk|pk|rk|whsec)[-_](?:live_|test_|proj-|ant-)?[\w-]{16,}|hf_\w{20,}|npm_\w{20,}|pypi-[\w-]{20,}|SG\.[\w-]+\.[\w-]+"
     r"|ey[JK][\w-]{6,}\.[\w-]+\.[\w-]*|(?:(?<=Bearer )|(?<=Basic ))(?=[\w.~+/-]*(?:\d|=))[\w.~+/-]{8,}={0,2})"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
     re.DOTALL,
 )
-_CRYPTO = re.compile(r"\b(?:bc1[ac-hj-np-z02-9]{25,59}|[13][1-9A-HJ-NP-Za-km-z]{25,34}|0x[0-9a-fA-F]{40})\b")
+_CRYPTO = compiled(r"\b(?:bc1[ac-hj-np-z02-9]{25,59}|[13][1-9A-HJ-NP-Za-km-z]{25,34}|0x[0-9a-fA-F]{40})\b")
 
 _STRUCTURED = [
     ("email", "EMAIL_ADDRESS", 0.99, _EMAIL),
@@ -89,21 +90,6 @@ _STRUCTURED = [
     ("ssn", "US_SSN", 0.95, _SSN),
     ("secret", "SECRET", 0.97, _SECRET),
     ("crypto", "CRYPTO", 0.9, _CRYPTO),
-    (
-        "machine_readable",
-        "PASSPORT",
-        0.99,
-        re.compile(r"\b[PIACV][A-Z<][A-Z]{3}[A-Z<]{20,42}(?:\s{1,2}[A-Z0-9<]{28,44}){1,2}"),
-    ),  # ICAO 9303
-    (
-        "coordinates",
-        "LOCATION",
-        0.9,
-        re.compile(
-            r"(?<![\d.,])(?<!, )-?\d{1,3}\.\d{4,}(?:°?[ ]?[NSEW])?(?:[,; ]|[ ]?lon[ :]){1,3}-?\d{1,3}\.\d{4,}(?:°?[ ]?[NSEW])?(?!\d|\.\d|,[ ]?-?\d)"
-        ),
-    ),
-    ("hidden_card", "CREDIT_CARD", 0.9, re.compile(r"(?<![*\w])[*xX•]{4}(?:[ -]?[*xX•]{4}){0,2}[ -]?\d{4}(?!\w)")),
     *(("spoken_email", "EMAIL_ADDRESS", 0.9, spoken) for spoken in _SPOKEN_EMAILS),
 ]
 
@@ -212,7 +198,7 @@ def iban_ok(iban: str) -> bool:
 
 # --- telephone numbers
 
-_PHONE = re.compile(
+_PHONE = compiled(
     r"(?=[+(\d])(?<!\d)(?<![\d,/.-][.,/+-])(?<![^\W\d_][./+-])(?<!_)(?:\+|00)?\(?\d{1,5}\)?(?:[ ./-]{0,2}\(?\d{1,5}\)?){1,6}(?:\s?(?:x|ext\.?|extension)\s?\d{1,6})?"
     r"(?![\d_]|[^\W\d_]{1,2}(?![^\W_])|[^\W\d_]+\d|[.,/-]\d)",
     re.IGNORECASE,
@@ -240,7 +226,7 @@ _PHONE_FORM = re.compile(
 )
 
 
-_EXTENSION = re.compile(
+_EXTENSION = compiled(
     r"(?<![\w.])(?:ext\.?|extension|extensión|durchwahl|toestel|ramal|interno)(?:[ ](?:is|no\.?|nr\.?|number))?[ :#]{1,3}(?P<n>\d{3,6})(?![\w%]|[.,]\d)",
     re.IGNORECASE,
 )
@@ -332,7 +318,7 @@ _QUOTED = r"(?:(?!(?P=quote))[^\n]){3,64}"
 _CUE = [
     (
         kind,
-        re.compile(
+        compiled(
             rf"\b(?:{cue})(?!\w)(?:['’]s\b)?(?:\s+(?:(?P<whose>(?:for|to|of|on)(?:[ ]\w+){{1,3}}[ ])?(?:is|was)|=|are|to|for|of|(?P<foreign>ist|war|lautet|est|était|es|era|è|é))\b)?\s*[:=#-]*\s*"
             rf"(?:[>(*]{{0,2}}\s?(?P<quote>[\"'`]|\*\*)(?!\s*[:,\]}}])(?P<quoted>{_QUOTED if kind == 'SECRET' else value})(?P=quote)|(?P<bare>{value}))(?!['’]?\w)",
             re.IGNORECASE,
@@ -365,7 +351,7 @@ def is_prose(value: str) -> bool:
     return 2 < len(words) < 12 and not _OF_PROSE.isdisjoint(words) and all(map(is_common, words))
 
 
-_CUE_AFTER = re.compile(
+_CUE_AFTER = compiled(
     r"(?:(?P<quote>[\"'`])(?P<quoted>(?:(?!(?P=quote))[^\n]){3,64})(?P=quote)|(?<!\S)(?P<bare>(?=\S*\d)[^\s\"'`]{3,64}))\s(?:is|was)\s"
     r"(?:my|the|his|her|our|your|their)\s(?:\w+\s)?(?:pass(?:word|code|phrase)?|pin(?: code)?|api[ -]?key)(?!\w)",
     re.IGNORECASE,
@@ -401,8 +387,6 @@ def cued(text: str) -> Iterator[Found]:
 
 # --- dates and ages
 
-FULL_DATE = 0.6  # the score of one with a day and a month
-
 
 def dates(text: str, before: int | None) -> Iterator[Found]:
     """Dates of birth by cue, and any date with a year before `before`; with None, every date and time."""
@@ -410,7 +394,7 @@ def dates(text: str, before: int | None) -> Iterator[Found]:
         if moment.birth:
             yield Found(moment.start, moment.end, "DATE_OF_BIRTH", 0.9, "birth")
         elif before is None or 100 < moment.year < before:
-            yield Found(moment.start, moment.end, "DATE_TIME", FULL_DATE if moment.full else 0.5, "date")
+            yield Found(moment.start, moment.end, "DATE_TIME", 0.6 if moment.full else 0.5, "date")
 
 
 def ages(text: str) -> Iterator[Found]:

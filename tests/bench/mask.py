@@ -15,14 +15,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from hallmark.mask.masking import Drafts, Masker
-from hallmark.mask.ner_engines import Together
-from hallmark.mask.params import Mask
+from hallmark.commands.preview import preview_chunk, start_masker
+from hallmark.mask.params import Mask, Ner
 from hallmark.mask.workers import chunks
 from hallmark.params.loader import load_params
 from tests import labelled
@@ -32,6 +32,7 @@ from tests.workspace import ROOT, make_workspace
 
 REAL = ROOT.parent / "shared" / "realdata"
 ROWS = [20_000, 200_000, 1_000_000]
+MODELS = {"es": "es_core_news_sm", "fr": "fr_core_news_sm", "de": "de_core_news_sm", "it": "it_core_news_sm"}
 # Texts outside the repo, and whether anyone looked at them while building the masker.
 LOOKED_AT = dict.fromkeys(("pii_synthetic_dev", "multidogo_software", "pii_court_dev", "pii_clinical_es_dev"), "yes")
 Spans = list[tuple[int, int]]
@@ -55,12 +56,6 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="*", default=ROWS, help="sizes of the growth curve")
     parser.add_argument("--engine", nargs="*", default=["local"], help="of the growth curve: local, ray")
     parser.add_argument("--workers", type=int, nargs="*", default=[2], help="of the growth curve")
-    parser.add_argument(
-        "--without",
-        nargs="*",
-        default=[],
-        help="finders to leave out, such as names, addresses, identifiers, Rampart, SpacyNer",
-    )
     parser.add_argument("--growth", action="store_true", help="the growth curve alone")
     arguments = parser.parse_args()
     params = load_params(ROOT / "params.yaml").mask.model_copy(update={"allow": [], "allow_patterns": []})
@@ -72,27 +67,25 @@ def main() -> None:
     )
     memory = ("MiB: main process", "a worker", "all, peak")
     head = ["rows", "engine", "workers", "seconds", "rows a second", *memory, "sent", "sha256 of the records"]
-    ways = [] if arguments.without else product(arguments.rows, arguments.engine, arguments.workers)
+    ways = product(arguments.rows, arguments.engine, arguments.workers)
     growths = table(head, [growth(*way) for way in ways])
-    others = [] if arguments.growth else [quality(params, arguments.without)]
+    others = [] if arguments.growth else [quality(params)]
     show("Mask", "\n\n".join([*others, about, growths]))
 
 
 # --- recall and precision
 
 
-def quality(params: Mask, without: Sequence[str]) -> str:
-    """Recall and precision on the labelled texts, ours at two levels and Presidio's; `without`: finders left out."""
+def quality(params: Mask) -> str:
+    """Recall and precision on the labelled texts, ours at two levels and Presidio's."""
     lines = []
     for corpus in corpora():
         settings = for_language(params, corpus.language)
         ways = {
-            f"ours, level {level}": partial(
-                run_ours, settings.model_copy(update={"level": level}), corpus.texts, without
-            )
+            f"ours, level {level}": partial(run_ours, settings.model_copy(update={"level": level}), corpus.texts)
             for level in ("quasi", "all")
         }
-        if settings.ner.model and not without:
+        if settings.ner.engine == "spacy":
             ways["Presidio"] = partial(run_presidio, settings, corpus.texts)
         for way, spans in ways.items():
             lines.append([corpus.name, corpus.looked_at, way, settings.ner.model or "none", *scores(corpus, spans())])
@@ -120,8 +113,11 @@ def corpora() -> Iterator[Corpus]:
 
 
 def for_language(params: Mask, language: str) -> Mask:
-    """The params for texts in a language: the spaCy model of the params is for English."""
-    ner = params.ner if language == "en" else params.ner.model_copy(update={"model": None})
+    """The params for texts in a language: with its NER model if that is installed, else with rules alone."""
+    if language == "en":
+        return params
+    model = MODELS.get(language)
+    ner = Ner(engine="spacy", model=model) if model and find_spec(model) else Ner(engine="none", model=None)
     return params.model_copy(update={"language": language, "ner": ner})
 
 
@@ -138,9 +134,9 @@ def scores(corpus: Corpus, spans: Iterable[Spans]) -> list[float | str]:
     return [count[part] / count[whole] if count[whole] else "none" for part, whole in pairs]
 
 
-def run_ours(params: Mask, texts: list[str], without: Sequence[str]) -> list[Spans]:
+def run_ours(params: Mask, texts: list[str]) -> list[Spans]:
     """What the masker masks."""
-    return found_by(start_ours, (params, without), our_spans, texts)
+    return found_by(start_masker, (params, None), our_spans, texts)
 
 
 def run_presidio(params: Mask, texts: list[str]) -> list[Spans]:
@@ -158,24 +154,10 @@ def found_by(start: Any, args: Any, work: Any, texts: Sequence[str]) -> list[Spa
         return [span for part in pool.map(work, chunks(texts)) for span in part]
 
 
-def start_ours(params: Mask, without: Sequence[str]) -> None:
-    """The masker, without the finders (functions of hallmark/mask) and models of these names."""
-    masker = LOADED["ours"] = Masker(params)
-    masker.recognizers.finders = [one for one in masker.recognizers.finders if name_of(one) not in without]
-    if isinstance(masker.ner, Together):
-        masker.ner.engines = [one for one in masker.ner.engines if type(one).__name__ not in without]
-
-
-def name_of(finder: Any) -> str:
-    """The name of a function, or of the one that a partial or a closure stands for."""
-    return str(getattr(finder, "func", finder).__qualname__).partition(".")[0]
-
-
 def our_spans(texts: list[str]) -> list[Spans]:
-    """What the masker masks."""
-    records = [Drafts([text]) for text in texts]
-    LOADED["ours"].find(records)
-    return [[(span.start, span.end) for span in record.texts[0].spans] for record in records]
+    """What the masker masks, by way of the preview."""
+    lines = preview_chunk([("", text, ()) for text in texts]).split("\n")[:-1]
+    return [[(span["start"], span["end"]) for span in json.loads(line)["spans"]] for line in lines]
 
 
 def start_presidio(model: str, language: str) -> None:
