@@ -395,6 +395,14 @@ def test_questions_at_a_terminal(
     assert sum(column.counts[value] for _, value in taken.leave_out) == left_out
 
 
+@pytest.mark.parametrize("option", ["--answer", "--read"])
+@pytest.mark.parametrize("said", ["none", ","])
+def test_a_record_needs_an_answer_and_something_to_read(folder: Path, option: str, said: str) -> None:
+    write_csv(folder / "data/raw/zendesk.csv", [ticket(number) for number in range(60)])
+    with pytest.raises(HallmarkError, match=f"no column is taken for {option}"):
+        ask(reading.open_file(Path("data/raw/zendesk.csv")), Asker({option: [said]}, yes=True))
+
+
 def test_without_a_terminal_nothing_is_guessed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_csv(folder / "data/raw/zendesk.csv", [ticket(number) for number in range(60)])
     monkeypatch.setattr(sys.stdin, "isatty", lambda: False)

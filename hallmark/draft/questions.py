@@ -49,6 +49,7 @@ def ask(file: File, asker: Asker) -> Taken:
     taken.answer = asker.ask(
         "--answer", "What is the answer? Several columns (1 3) become fields", answers, columns("--answer")
     )
+    _needed(taken.answer, file, "--answer")
     left = [one.name for one in answers if one.score >= likely.LIKELY and not _related(one.name, taken.answer)]
     if left:
         print(printable(f"  not part of the answer, though it may be: {', '.join(left[:SHOWN])}"))
@@ -57,6 +58,7 @@ def ask(file: File, asker: Asker) -> Taken:
         taken.read = asker.ask(
             "--read", "What does the model read? Several columns stand below each other", texts, columns("--read")
         )
+        _needed(taken.read, file, "--read")
     own = [*taken.answer, *taken.read]
     title = "Whose rows stay together, in training or held out? A customer's, a document's, a conversation's"
     taken.group = next(iter(asker.ask("--group", title, likely.group_choices(file, own), columns("--group"))), None)
@@ -80,12 +82,18 @@ def ask(file: File, asker: Asker) -> Taken:
     return taken
 
 
+def _needed(names: list[str], file: File, option: str) -> None:
+    if not names:
+        shown = ", ".join([*file.columns][:SHOWN])
+        raise HallmarkError(f"no column is taken for {option}", file=file.path, remedy=f"name one or more of {shown}")
+
+
 def _counts(column: Column) -> str:
     return ", ".join(f"{value} {count:,}" for value, count in column.counts.most_common())
 
 
 def _parts(said: str, file: File) -> list[str]:
-    return [said] if said in file.columns else said.split(",")
+    return [said] if said in file.columns else [part for part in said.split(",") if part.strip()]
 
 
 def _join(file: File, said: str) -> Join:
