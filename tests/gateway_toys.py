@@ -10,40 +10,30 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from hallmark.base.errors import HallmarkError
-from hallmark.judge.cascade import Shipped, read_shipped
+from hallmark.judge.cascade import Shipped
 from hallmark.mask.restoring import Masked
 from hallmark.params.service import Serve
 from hallmark.serve.chat_request import ChatRequest
-from hallmark.service.gateway.cascading import Judge
+from hallmark.service.gateway.app import Gateway
 from hallmark.service.gateway.deployments import Deployments
-from hallmark.service.gateway.exchange import Answered, Asked
-from hallmark.service.gateway.fallback import Broad
+from hallmark.service.gateway.fallback import Fallback
+from hallmark.service.gateway.judging import Judge
 from hallmark.service.gateway.launching import Launched
-from hallmark.service.gateway.metrics import Metrics
-from hallmark.service.gateway.models import Served
-from hallmark.service.gateway.releases import Files, Wanted
-from hallmark.service.gateway.routing import Side
+from hallmark.service.gateway.releases import Files, Side, Wanted
+from hallmark.service.gateway.telemetry import Metrics
 from hallmark.service.gateway.upstream import Upstream
-from tests.made_up_release import CASCADE
+from hallmark.service.traces.trace import Trace, new_id
 from tests.stub_model import Stub, start, told
-from tests.toy_gateway import params, task
+from tests.toy_gateway import Kept, loaded, params, task
 from tests.workspace import ROOT, change_params
 
 Result = TypeVar("Result")
 TICKET = '{"intent":"refund","urgency":"high","product":null,"amount":null,"date":null,"issues":[]}'
 REFUSAL = '{"intent":"refuse"}'
-SURE, UNSURE = -0.1, -2.0  # log-probabilities of a token
-
-
-@cache
-def cascade() -> Shipped:
-    """Answers with a mean log-probability of -1 or more go out: the raw score is -log(-mean)."""
-    return read_shipped(CASCADE | {"threshold": 0.0})
 
 
 def judge(shipped: Shipped | None = None, *, check_schema: bool = False) -> Judge:
@@ -127,43 +117,55 @@ def stubs(
 
 def asked(
     seconds: float = 120.0, *, group: str | None = None, caller: str = "", request: str = "", **what: Any
-) -> Asked:
-    """A request that tells the stub what to do; what is a field of a request is one."""
+) -> Trace:
+    """A request that tells the stub what to do, as it is after masking; what is a field of a request is one."""
     fields = {name: what.pop(name) for name in list(what) if name in ChatRequest.model_fields}
     messages = [{"role": "user", "content": told(**what)}]
-    chat = ChatRequest.model_validate({"model": "tickets", "messages": messages} | fields)
-    masked = Masked(messages=messages, tools=None, values={})
-    return Asked(
-        request=request or f"rq-{time.monotonic_ns()}", time=datetime.now(UTC), caller=caller, group=group, chat=chat,
-        masked=masked, deadline=time.monotonic() + seconds,
+    now = time.monotonic()
+    return Trace(
+        id=new_id(), request=request or f"rq-{time.monotonic_ns()}", time=datetime.now(UTC), caller=caller, group=group,
+        chat=ChatRequest.model_validate({"model": "tickets", "messages": messages} | fields),
+        prompt=Masked(messages=messages, tools=None, values={}), started=now, deadline=now + seconds,
     )  # fmt: skip
+
+
+async def ask(gateway: Gateway, trace: Trace | None = None, **what: Any) -> Trace:
+    """The trace of a request that was routed, asked and judged."""
+    trace = trace or asked(**what)
+    await gateway.answer(trace)
+    return trace
 
 
 def play(
     source: Wants,
     launcher: Stubs,
-    script: Callable[[Served], Awaitable[Result]],
+    script: Callable[[Gateway], Awaitable[Result]],
     *,
     serve: Serve | None = None,
-    broad: Broad | None = None,
+    fallback: Fallback | None = None,
     metrics: Metrics | None = None,
-    emit: Callable[[Asked, Answered], None] | None = None,
+    kept: Kept | None = None,
     poll_seconds: float = 0.1,
     drain_seconds: float = 10.0,
     warm_seconds: float = 0.0,
 ) -> Result:
-    """Start the models, run the script, and close them."""
+    """Start a gateway, run the script, and close it."""
 
     async def run() -> Result:
         seconds = {"poll_seconds": poll_seconds, "drain_seconds": drain_seconds, "warm_seconds": warm_seconds}
         settings = (serve or params()).model_copy(update=seconds)
+        changes = {
+            "serve": settings,
+            "benchmark": loaded().benchmark.model_copy(update={"price_per_hour": 3.6}),
+            "eval": loaded().eval.model_copy(update={"max_new_tokens": 64}),
+        }
         deployments = Deployments(source, launcher, settings, metrics=metrics)
-        models = Served(deployments, settings, per_hour=3.6, usual_tokens=64, broad=broad, metrics=metrics, emit=emit)
-        await models.start()
-        try:
-            return await script(models)
-        finally:
-            await models.close()
+        gateway = Gateway(
+            loaded().model_copy(update=changes), deployments, None, fallback=fallback, metrics=metrics,
+            places=[kept] if kept else [],
+        )  # fmt: skip
+        async with gateway.running():
+            return await script(gateway)
 
     return asyncio.run(run())
 

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 
 from hallmark.base.errors import HallmarkError
-from hallmark.service.commands.answering import models_of
+from hallmark.service.commands.answering import gateway_of
 from hallmark.service.gateway import deployments
+from hallmark.service.gateway.app import Gateway
 from hallmark.service.gateway.launching import Given
 from hallmark.service.gateway.releases import NOBODYS, RegistrySource, Wanted
 from hallmark.service.registry.promotion import promote, roll_back
-from tests.gateway_toys import Wants, asked, until
+from tests.gateway_toys import Wants, ask, until
 from tests.stub_model import ChatServer, Reply
 from tests.test_releases_served import upstreams
 
@@ -53,12 +54,14 @@ def test_promote_and_rollback_switch_the_adapter_under_load(
 
     async def script(server: Adapters) -> None:
         params = settings(server.url)
-        models = models_of(params, None, ungated=False)
-        await models.start()
+        gateway = gateway_of(params, None, ungated=False)
+        async with gateway.running():
+            await under_load(gateway, server)
 
+    async def under_load(gateway: Gateway, server: Adapters) -> None:
         async def caller() -> None:
             while True:
-                start, answered = time.monotonic(), await models.answer(asked(text="Where is my parcel?"))
+                start, answered = time.monotonic(), await ask(gateway, text="Where is my parcel?")
                 answers.append((start, answered, time.monotonic()))
 
         async def switched(command: Callable[..., Any], *words: str) -> None:
@@ -76,10 +79,9 @@ def test_promote_and_rollback_switch_the_adapter_under_load(
         await until(lambda: "v0.3.0 can't be started" in caplog.text)
         server.names.add("tickets-v0.3.0")
         await until(lambda: answers[-1][1].version == "v0.3.0")
-        await deployments._cancelled([*callers])
+        await deployments.cancelled(*callers)
         server.names.remove("tickets-v0.3.0")
-        assert (await models.answer(asked(text="gone"))).outcome == "failed"
-        await models.close()
+        assert (await ask(gateway, text="gone")).outcome == "failed"
 
     shutil.copy(Path(__file__).parents[1] / "data/schema.json", "data")
     promote(Path(), "v0.1.0", "prod")

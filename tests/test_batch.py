@@ -23,7 +23,8 @@ from hallmark.service.commands.batch import Batch
 from hallmark.service.commands.batch_file import Answers, answers_in, requests_in
 from tests.gateway_toys import environment, served_folder
 from tests.stub_model import Stub, stub, told, wait_for
-from tests.toy_gateway import Masking, Models
+from tests.toy_gateway import Gateway as Toy
+from tests.toy_gateway import Masking
 
 PROMPT = "Ticket to JSON"
 
@@ -221,10 +222,9 @@ def test_the_model_sees_masked_text_and_the_file_has_the_callers_own_again(tmp_p
     asking = "ann@x.example asks"
     rows = [{"input": asking}, {"input": "long"}, {"input": "broken"}, {"input": asking, "group": "acme"}]
     file, out = write(tmp_path / "in.jsonl", *rows), tmp_path / "out"
-    models, kept = Models(), []
-    batch = Batch(
-        models, Masker(), names_key=b"k" * 32, concurrency=2, keep=lambda *of: kept.append(of),  # type: ignore[arg-type]
-    )  # fmt: skip
+    toy = Toy(names_key=b"k" * 32)
+    toy.steps.masking = Masker()  # type: ignore[assignment]
+    batch = Batch(toy.steps, concurrency=2)
 
     def work(answers: Answers) -> None:
         asyncio.run(batch.run(requests_in(file, PROMPT), answers, lambda: None))
@@ -233,10 +233,10 @@ def test_the_model_sees_masked_text_and_the_file_has_the_callers_own_again(tmp_p
         work(answers)
     assert [row["text"] for row in read(out)] == [asking, None, None, asking]
     assert [row["outcome"] for row in read(out)] == ["answered", "failed", "failed", "answered"]
-    assert not any("ann@" in str(asked.masked.messages) + str(asked.chat) for asked in models.asked)
-    assert [str(asked.group).partition("-")[0] for asked in models.asked] == ["None", "group"]
-    assert [answered.route for _, answered, _, _ in kept] == ["batch", "batch"]
-    assert time.monotonic() + 60 < models.asked[0].deadline
+    assert not any("ann@" in str(asked) for asked in toy.models.asked)
+    assert [str(trace.group).partition("-")[0] for trace in toy.kept.traces] == ["None", "group"]
+    assert [trace.route for trace in toy.kept.traces] == ["batch", "batch"]
+    assert toy.kept.traces[0].deadline > time.monotonic() + 60
 
 
 def test_servers_share_a_file_and_what_one_had_when_it_died_is_asked_of_another(tmp_path: Path, server: Stub) -> None:

@@ -6,7 +6,6 @@ import json
 import logging
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +17,17 @@ from hallmark.answer.answers import Answer
 from hallmark.base.errors import HallmarkError
 from hallmark.judge.cascade import Shipped
 from hallmark.mask.restoring import Masked
-from hallmark.params.service import Fallback
+from hallmark.params.service import Fallback as Settings
 from hallmark.service.gateway import responses
-from hallmark.service.gateway.cascading import read_cascade
-from hallmark.service.gateway.exchange import Answered
-from hallmark.service.gateway.fallback import Broad
-from hallmark.service.gateway.metrics import Metrics
-from hallmark.service.gateway.models import Served
-from tests.gateway_toys import REFUSAL, SURE, TICKET, UNSURE, Stubs, Wants, asked, cascade, judge, play, stubs
+from hallmark.service.gateway.app import Gateway
+from hallmark.service.gateway.fallback import Fallback
+from hallmark.service.gateway.judging import read_cascade
+from hallmark.service.gateway.telemetry import Metrics
+from hallmark.service.traces.trace import Trace
+from tests.gateway_toys import REFUSAL, TICKET, Stubs, Wants, ask, asked, judge, play, stubs
 from tests.made_up_release import CASCADE
 from tests.stub_model import Stub, stub
-
-NOTHING_MASKED = Masked(messages=[], tools=None, values={})
+from tests.toy_gateway import SURE, UNSURE, cascade
 
 
 @pytest.fixture(scope="module")
@@ -38,16 +36,16 @@ def broad_server() -> Iterator[Stub]:
         yield running
 
 
-def broad(server: Stub, **changes: Any) -> Broad:
+def broad(server: Stub, **changes: Any) -> Fallback:
     given = {"url": server.url, "model": "broad", "key": None, "price_in": 1.0, "price_out": 2.0, "spend_per_day": 1.0}
-    return Broad(Fallback.model_validate(given | changes))
+    return Fallback(Settings.model_validate(given | changes))
 
 
-def answer(launcher: Stubs, fallback: Broad | None = None, metrics: Metrics | None = None, **what: Any) -> Answered:
-    async def script(models: Served) -> Answered:
-        return await models.answer(asked(**what))
+def answer(launcher: Stubs, fallback: Fallback | None = None, metrics: Metrics | None = None, **what: Any) -> Trace:
+    async def script(gateway: Gateway) -> Trace:
+        return await ask(gateway, **what)
 
-    return play(Wants(prod="v1.0.0"), launcher, script, broad=fallback, metrics=metrics)
+    return play(Wants(prod="v1.0.0"), launcher, script, fallback=fallback, metrics=metrics)
 
 
 def test_a_sure_answer_goes_out_and_an_unsure_one_does_not(server: Stub) -> None:
@@ -68,8 +66,8 @@ def test_a_sure_answer_goes_out_and_an_unsure_one_does_not(server: Stub) -> None
 def test_without_log_probabilities_every_answer_is_handed_over_and_one_line_says_so(
     server: Stub, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def script(models: Served) -> list[Answered]:
-        return [await models.answer(asked(text=TICKET)) for _ in range(3)]
+    async def script(gateway: Gateway) -> list[Trace]:
+        return [await ask(gateway, text=TICKET) for _ in range(3)]
 
     with stubs(cascade(), logs=None, shared=server) as launcher, caplog.at_level(logging.ERROR):
         found = play(Wants(prod="v1.0.0"), launcher, script)
@@ -126,16 +124,16 @@ def test_an_answer_with_a_placeholder_that_stands_for_nothing_is_handed_over(
 ) -> None:
     ticket = TICKET.replace('"product":null', f'"product":"{product}"')
     request = asked(text=ticket, log=SURE)
-    told = [message | {"role": "system"} for message in request.masked.messages]  # what a caller wrote is no leftover
+    told = [message | {"role": "system"} for message in request.prompt.messages]  # what a caller wrote is no leftover
     masked = Masked(messages=told, tools=None, values={"<PERSON_1>": "Ann"})
-    request = replace(request, masked=masked)
+    request.prompt = masked
     before, metrics = server.counts()["asked"], Metrics()
 
-    async def script(models: Served) -> Answered:
-        return await models.answer(request)
+    async def script(gateway: Gateway) -> Trace:
+        return await ask(gateway, request)
 
     with stubs(shipped, shared=server) as launcher:
-        found = play(Wants(prod="v1.0.0"), launcher, script, broad=broad(broad_server), metrics=metrics)
+        found = play(Wants(prod="v1.0.0"), launcher, script, fallback=broad(broad_server), metrics=metrics)
     assert server.counts()["asked"] - before == 1
     assert found.schema_valid
     if text is not None:
@@ -144,8 +142,8 @@ def test_an_answer_with_a_placeholder_that_stands_for_nothing_is_handed_over(
         return
     # the fallback is asked, and says the same here
     assert (found.outcome, found.reason, found.text, found.answer) == ("handed_over", "placeholder", None, ticket)
-    assert 'hallmark_fallback_errors_total{problem="placeholder"} 1\n' in metrics.text()
-    message = json.loads(bytes(responses.answer(found, masked, request.chat).body))["choices"][0]
+    assert metrics.registry.get_sample_value("hallmark_fallback_errors_total", {"problem": "placeholder"}) == 1
+    message = json.loads(bytes(responses.answer(found).body))["choices"][0]
     assert message["finish_reason"] == "handed_over"
     assert "placeholder" in message["message"]["refusal"]
 
@@ -158,7 +156,7 @@ def test_the_fallback_answers_what_the_release_is_not_sure_of(server: Stub, broa
     body = broad_server.counts()["bodies"][-1]
     assert body["model"] == "broad"
     assert "logprobs" not in body
-    spent = 1.0 - float(fallback.budget.left)
+    spent = float(fallback.budget.spent)
     assert spent == pytest.approx((10 + 2 * len(TICKET)) / 1e6)
     assert found.price is not None
     assert found.price > spent  # and the model's own time
@@ -192,8 +190,9 @@ def test_a_model_server_that_fails_is_told_or_the_fallback_answers(server: Stub,
         assert (found.outcome, found.reason) == ("failed", "refused")
         found = answer(launcher, broad(broad_server), metrics, status=500)
         assert (found.outcome, found.reason, found.text) == ("failed", "upstream", None)  # told the same, it fails too
-    assert 'hallmark_upstream_errors_total{problem="status",version="v1.0.0"} 1\n' in metrics.text()
-    assert 'hallmark_fallback_errors_total{problem="status"} 1\n' in metrics.text()
+    count = metrics.registry.get_sample_value
+    assert count("hallmark_upstream_errors_total", {"problem": "status", "version": "v1.0.0"}) == 1
+    assert count("hallmark_fallback_errors_total", {"problem": "status"}) == 1
 
 
 def test_an_answer_is_as_long_as_it_was_evaluated_unless_the_caller_says(server: Stub, broad_server: Stub) -> None:
@@ -207,9 +206,10 @@ def test_an_answer_is_as_long_as_it_was_evaluated_unless_the_caller_says(server:
 @given(st.text(max_size=60) | st.integers(1, 200).map(lambda deep: "[" * deep), st.lists(st.floats(-50, 0), max_size=5))
 def test_no_answer_can_break_the_judge(text: str, logs: list[float]) -> None:
     one = judge(cascade(), check_schema=True)
-    found = one.judge(Answer(text, len(logs), "stop", tuple(logs) or None), NOTHING_MASKED)
+    found = asked()
+    goes_out = one.judge(Answer(text, len(logs), "stop", tuple(logs) or None), found)
     assert (found.reason == "no_score") == (found.score is None)
-    assert found.goes_out <= found.schema_valid
+    assert goes_out <= bool(found.schema_valid)
 
 
 def test_a_cascade_is_read_as_if_a_stranger_had_written_it(tmp_path: Path) -> None:

@@ -13,31 +13,42 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hallmark.base.errors import HallmarkError
-from hallmark.params.service import Fallback
-from hallmark.service.gateway.fallback import Bought, Broad, Budget
-from hallmark.service.gateway.price import Meter, of_time, of_tokens
-from hallmark.service.gateway.upstream import Question
+from hallmark.params.service import Fallback as Settings
+from hallmark.service.gateway.deployments import Running
+from hallmark.service.gateway.fallback import Fallback
+from hallmark.service.gateway.limits import Budget
+from hallmark.service.gateway.upstream import Question, Reply, UpstreamError
+from hallmark.service.traces.trace import Trace
+from tests.gateway_toys import asked
 from tests.stub_model import Stub, told
 
 AMOUNTS = st.decimals(0, 100, places=6)
 DAY = date(2026, 11, 27)
 
 
-def settings(url: str, **changes: Any) -> Fallback:
+def settings(url: str, **changes: Any) -> Settings:
     given = {"url": url, "model": "broad", "key": None, "price_in": 1.0, "price_out": 2.0, "spend_per_day": 1.0}
-    return Fallback.model_validate(given | changes)
+    return Settings.model_validate(given | changes)
 
 
 def question(**what: Any) -> Question:
     return Question([{"role": "user", "content": told(**what)}], None, 100)
 
 
-def buy(broad: Broad, *questions: Question) -> list[Bought]:
-    async def bought() -> list[Bought]:
+def buy(fallback: Fallback, *questions: Question) -> list[tuple[Reply | UpstreamError, Trace]]:
+    async def one(question: Question) -> tuple[Reply | UpstreamError, Trace]:
+        trace = asked(10)
+        trace.price = 0.0
         try:
-            return await asyncio.gather(*(broad.ask(one, 10) for one in questions))
+            return await fallback.ask(question, trace), trace
+        except UpstreamError as error:
+            return error, trace
+
+    async def bought() -> list[tuple[Reply | UpstreamError, Trace]]:
+        try:
+            return await asyncio.gather(*map(one, questions))
         finally:
-            await broad.close()
+            await fallback.close()
 
     return asyncio.run(bought())
 
@@ -54,7 +65,7 @@ def test_what_is_held_and_spent_stays_in_the_limit(limit: Decimal, steps: list[t
             spent += cost
         under_way = sum((one for one, _ in held), Decimal(0))
         assert spent + under_way <= limit
-        assert budget.left == limit - spent - under_way
+        assert budget.spent == spent + under_way
 
 
 def test_a_new_day_has_a_new_limit_and_yesterdays_costs_are_yesterdays() -> None:
@@ -65,20 +76,19 @@ def test_a_new_day_has_a_new_limit_and_yesterdays_costs_are_yesterdays() -> None
     today[0] += timedelta(days=1)
     assert budget.hold(Decimal(10)) == today[0]
     budget.settle(DAY, Decimal(8), Decimal(9))
-    assert budget.left == 0
+    assert budget.spent == 10
     today[0] = DAY  # a clock that is set back
     assert budget.hold(Decimal(1)) is None
 
 
 def test_an_answer_costs_what_its_tokens_do(server: Stub) -> None:
-    broad = Broad(settings(server.url))
+    fallback = Fallback(settings(server.url))
     usage = {"prompt_tokens": 1000, "completion_tokens": 50}
-    (bought,) = buy(broad, question(text="so", usage=usage))
-    assert bought.reply is not None
-    assert (bought.reply.text, bought.price) == ("so", Decimal("0.0011"))
-    assert broad.budget.left == 1 - Decimal("0.0011")
-    assert of_tokens(settings("http://x", price_in=0.1, price_out=0.7), 3, 1) == Decimal("0.000001")
-    assert of_time(None, 10.0) is None
+    ((reply, trace),) = buy(fallback, question(text="so", usage=usage))
+    assert isinstance(reply, Reply)
+    assert (reply.text, trace.price) == ("so", pytest.approx(0.0011))
+    assert fallback.budget.spent == Decimal("0.0011")
+    assert trace.fallback_s is not None
 
 
 @pytest.mark.parametrize(
@@ -93,53 +103,53 @@ def test_an_answer_costs_what_its_tokens_do(server: Stub) -> None:
     ],
 )
 def test_what_is_not_told_counts_as_most(server: Stub, what: dict[str, Any], problem: str | None, costs: bool) -> None:
-    broad = Broad(settings(server.url))
-    (bought,) = buy(broad, question(**what))
-    assert bought.problem == problem
-    assert bought.price == (broad.most(question(**what)) if costs else 0)
-    assert broad.budget.left == 1 - bought.price
+    fallback = Fallback(settings(server.url))
+    ((found, trace),) = buy(fallback, question(**what))
+    assert getattr(found, "problem", None) == problem
+    assert fallback.budget.spent == (fallback.cost(question(**what)) if costs else 0)
+    assert trace.price == pytest.approx(float(fallback.budget.spent))
 
 
 def test_a_schema_that_goes_with_the_question_is_part_of_the_most() -> None:
-    broad = Broad(settings("http://127.0.0.1:9/v1"))
+    fallback = Fallback(settings("http://127.0.0.1:9/v1"))
     schema = {"response_format": {"type": "json_schema", "json_schema": {"schema": {"enum": ["x" * 10_000]}}}}
     plain = question(text="x")
-    assert broad.most(replace(plain, extra=schema)) - broad.most(plain) > Decimal("0.01")
+    assert fallback.cost(replace(plain, extra=schema)) - fallback.cost(plain) > Decimal("0.01")
 
 
 def test_many_at_once_stay_under_the_limit_and_the_rest_is_not_asked(server: Stub) -> None:
     one = question(text="x", sleep=0.2)
-    most = Broad(settings(server.url)).most(one)
+    most = Fallback(settings(server.url)).cost(one)
     before = server.counts()["asked"]
-    broad = Broad(settings(server.url, spend_per_day=float(most * 5)))
-    found = buy(broad, *[one] * 20)
-    assert sum(bought.problem == "budget" for bought in found) == 15
+    found = buy(Fallback(settings(server.url, spend_per_day=float(most * 5))), *[one] * 20)
+    assert sum(getattr(reply, "problem", None) == "budget" for reply, _ in found) == 15
     assert server.counts()["asked"] == before + 5
 
 
 def test_a_key_that_is_not_there_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BROAD_KEY", raising=False)
     with pytest.raises(HallmarkError, match=r"serve.fallback.key.*no variable BROAD_KEY"):
-        Broad(settings("http://127.0.0.1:9", key="BROAD_KEY"))
+        Fallback(settings("http://127.0.0.1:9", key="BROAD_KEY"))
     monkeypatch.setenv("BROAD_KEY", "secret")
-    Broad(settings("http://127.0.0.1:9", key="BROAD_KEY"))
-    Broad(settings("https://api.example.com/v1", key="BROAD_KEY"))
+    Fallback(settings("http://127.0.0.1:9", key="BROAD_KEY"))
+    Fallback(settings("https://api.example.com/v1", key="BROAD_KEY"))
     with pytest.raises(HallmarkError, match=r"serve.fallback.url.*clear text") as caught:
-        Broad(settings("http://api.example.com/v1", key="BROAD_KEY"))
+        Fallback(settings("http://api.example.com/v1", key="BROAD_KEY"))
     assert "secret" not in str(caught.value)
 
 
 @given(st.lists(st.tuples(st.floats(0, 10), st.booleans()), max_size=40))
 def test_a_servers_time_is_shared_and_none_of_it_twice(steps: list[tuple[float, bool]]) -> None:
     now = [0.0]
-    meter, busy, shares = Meter(lambda: now[0]), 0.0, 0.0
+    parts: Any = None, None, lambda: now[0]
+    server, busy, shares = Running(*parts), 0.0, 0.0
     open_: list[float] = []
     for seconds, begins in steps:
         busy += seconds * bool(open_)
         now[0] += seconds
         if begins:
-            open_.append(meter.begin())
+            open_.append(server.begin())
         elif open_:
-            shares += meter.end(open_.pop(0))
-    shares += sum(meter.end(one) for one in reversed(open_))
+            shares += server.end(open_.pop(0))
+    shares += sum(server.end(one) for one in reversed(open_))
     assert shares == pytest.approx(busy, abs=1e-6)

@@ -19,7 +19,7 @@ from hallmark.base.key import pseudonym
 from hallmark.base.refusal import Refusal
 from hallmark.serve import front
 from hallmark.service.gateway import app as app_module
-from hallmark.service.gateway import judging
+from hallmark.service.gateway import limits
 from hallmark.service.gateway.callers import Keys, is_loopback, read_keys
 from hallmark.service.traces.trace import new_id
 from tests import hostile
@@ -88,8 +88,8 @@ def test_the_model_sees_stand_ins_and_the_caller_his_own_values(gateway: Gateway
     content = ask(gateway, body).json()["choices"][0]["message"]["content"]
     assert content == "Write to rosa@miller.example about <EMAIL_7>"
     (asked,) = gateway.models.asked
-    assert asked.chat.messages[0].content == "Write to <EMAIL_1> about <EMAIL_7>"
-    assert (asked.chat.stop, asked.chat.tools) == (["<EMAIL_1>"], [{"x": "<EMAIL_2>"}])
+    assert asked.messages[0]["content"] == "Write to <EMAIL_1> about <EMAIL_7>"
+    assert (asked.extra, asked.tools) == ({"stop": ["<EMAIL_1>"]}, [{"x": "<EMAIL_2>"}])
     (trace,) = gateway.kept.traces
     assert "rosa" not in str(trace)
     assert json.loads(trace.messages) == [{"role": "user", "content": "Write to <EMAIL_1> about <EMAIL_7>"}]
@@ -101,8 +101,8 @@ def test_the_model_sees_stand_ins_and_the_caller_his_own_values(gateway: Gateway
 def test_without_masking_a_request_goes_on_as_it_is_and_its_trace_says_so() -> None:
     gateway = Gateway(mask=False)
     assert ask(gateway, chat("rosa@miller.example", stop=["x"])).status_code == 200
-    assert gateway.models.asked[0].chat.messages[0].content == "rosa@miller.example"
-    assert gateway.models.asked[0].chat.stop == ["x"]
+    assert gateway.models.asked[0].messages[0]["content"] == "rosa@miller.example"
+    assert gateway.models.asked[0].extra == {"stop": ["x"]}
     assert (gateway.kept.traces[0].masked, gateway.kept.traces[0].masking_s) == (False, None)
 
 
@@ -110,7 +110,6 @@ def test_an_answer_that_may_not_go_out_says_that_a_person_must_look(gateway: Gat
     response = ask(gateway, chat("UNSURE rosa@miller.example"))
     assert response.status_code == 200
     assert response.headers["x-hallmark-review"] == "unsure"
-    assert response.headers["x-hallmark-route"] == "canary"
     (choice,) = response.json()["choices"]
     assert choice["finish_reason"] == "handed_over"
     assert choice["message"]["content"] is None
@@ -140,7 +139,7 @@ def test_the_length_of_an_answer_is_set_and_limited() -> None:
     gateway = Gateway(answer_tokens=50)
     for changes in ({}, {"max_tokens": 50}, {"max_completion_tokens": 9, "max_tokens": 70}):
         assert ask(gateway, chat(**changes)).status_code == 200
-    assert [asked.chat.answer_tokens for asked in gateway.models.asked] == [None, 50, 9]
+    assert [asked.max_tokens for asked in gateway.models.asked] == [50, 50, 9]
     assert error_of(ask(gateway, chat(max_tokens=51)), 400, "invalid_value")["param"] == "max_tokens"
     error = error_of(ask(gateway, chat(max_completion_tokens=51)), 400, "invalid_value")
     assert error["param"] == "max_completion_tokens"
@@ -159,13 +158,13 @@ def test_documents_that_go_with_a_request_are_masked_as_its_tools_are(gateway: G
     }
     ask(gateway, chat("I am bo@x.example", **changes))
     asked = gateway.models.asked[0]
-    assert asked.chat.tool_choice == tool("<EMAIL_2>")
-    assert asked.masked.tools == asked.chat.tools == [tool("<EMAIL_2>", **whole)]
+    assert asked.tools == [tool("<EMAIL_2>", **whole)]
     masked = {"name": "answer", "schema": {"enum": ["ask <EMAIL_1>", "open"], "maxLength": 5}}
-    assert asked.chat.response_format == {"type": "json_schema", "json_schema": masked}
+    form = {"type": "json_schema", "json_schema": masked}
+    assert asked.extra == {"tool_choice": tool("<EMAIL_2>"), "response_format": form}
     ask(gateway, chat(response_format=changes["response_format"], tool_choice="auto"))
-    assert gateway.models.asked[1].masked.tools is None
-    assert gateway.models.asked[1].chat.tool_choice == "auto"
+    assert gateway.models.asked[1].tools is None
+    assert "tool_choice" not in (gateway.models.asked[1].extra or {})
     assert "bo@x.example" not in str([trace.tools for trace in gateway.kept.traces])
 
 
@@ -269,8 +268,6 @@ def test_a_customer_is_kept_as_records_have_it() -> None:
         ask(gateway, chat(), **headers)  # type: ignore[arg-type]
         ask(gateway, chat())
         assert [trace.group for trace in gateway.kept.traces] == [expected, None]
-        assert [asked.group for asked in gateway.models.asked] == [expected, None]
-        assert str(key) not in repr(gateway.app.router.lifespan_context)  # as a debugger shows it
 
 
 @pytest.mark.parametrize(
@@ -332,11 +329,11 @@ def test_requests_under_way_are_bounded_in_all_and_for_each_key(keyed: Callable[
         await until(lambda: len(gateway.models.asked) == 3)
         assert "of this API key" not in error_of(await send(gateway, chat(), key=BOB), 429)["message"]
         assert (await send(gateway, None, "GET", "/health")).status_code == 200
-        assert "hallmark_under_way 3\n" in gateway.metrics.text()
+        assert gateway.count("hallmark_under_way") == 3
         gateway.models.go.set()
         assert {answer.status_code for answer in await asyncio.gather(*waiting)} == {200}
         assert (await send(gateway, chat(), key=ADA)).status_code == 200
-        assert "hallmark_under_way 0\n" in gateway.metrics.text()
+        assert gateway.count("hallmark_under_way") == 0
 
     asyncio.run(play())
 
@@ -355,7 +352,7 @@ def test_a_request_that_takes_too_long_ends(monkeypatch: pytest.MonkeyPatch) -> 
     error_of(response, 504, "timeout")
     assert gateway.models.cancelled == 1
     (trace,) = gateway.kept.traces
-    assert (trace.outcome, trace.reason, trace.route, trace.answer) == ("failed", "refused", "canary", None)
+    assert (trace.outcome, trace.reason, trace.route, trace.answer) == ("failed", "refused", "prod", None)
     assert response.headers["x-hallmark-trace"] == trace.id
     assert "rosa" not in str(trace)
 
@@ -376,10 +373,11 @@ def test_a_failure_behind_is_an_error_with_a_trace(
 ) -> None:
     response = ask(gateway, chat(f"{text} Thandeka-4711"))
     error_of(response, status, code)
-    assert "Thandeka" not in response.text + caplog.text + gateway.metrics.text()
+    assert "Thandeka" not in response.text + caplog.text + gateway.metrics.text().decode()
     (trace,) = gateway.kept.traces
     assert (trace.outcome, trace.reason) == ("failed", reason)
-    assert f'reason="{reason}"' in gateway.metrics.text()
+    labels = {"route": "prod", "version": "v1.2.0", "outcome": "failed", "reason": reason}
+    assert gateway.count("hallmark_answers_total", **labels) == 1
 
 
 def test_a_caller_of_one_call_gets_one(gateway: Gateway) -> None:
@@ -412,7 +410,7 @@ def test_a_judgement_is_kept(keyed: Callable[..., Gateway]) -> None:
     assert response.json() == {"object": "feedback", "trace_id": trace, "verdict": "rejected"}
     kept = [(each.trace, each.caller, each.verdict, each.target) for each in gateway.kept.feedback]
     assert kept == [(trace, "ada", "accepted", None), (trace, "ada", "rejected", None)]
-    assert 'hallmark_feedback_total{verdict="rejected"} 1' in gateway.metrics.text()
+    assert gateway.count("hallmark_feedback_total", verdict="rejected") == 1
     error_of(judge(gateway, {"trace_id": trace, "verdict": "accepted"}, key=BOB), 403, "not_your_trace")
     assert len(gateway.kept.feedback) == 2
     nobody = Keys().marked(new_id(), "")  # of a batch, or of a gateway without keys
@@ -478,22 +476,22 @@ def test_a_judgement_is_bounded_in_size_and_a_caller_in_their_number(
 ) -> None:
     large = {"trace_id": TRACE, "verdict": "corrected", "target": TICKET | {"issues": ["x" * 10**6]}}
     error_of(judge(gateway, large), 413, "request_too_large")
-    monkeypatch.setattr(judging, "JUDGED_AT_ONCE", 5.0)
-    monkeypatch.setattr(judging, "JUDGED_A_SECOND", 1e-6)
+    monkeypatch.setattr(limits, "JUDGED_AT_ONCE", 5.0)
+    monkeypatch.setattr(limits, "JUDGED_A_SECOND", 1e-6)
     statuses = [judge(gateway, {"trace_id": TRACE, "verdict": "accepted"}).status_code for _ in range(7)]
     assert statuses == [202] * 5 + [429] * 2
     assert len(gateway.kept.feedback) == 5
     now = [0.0]
-    judgements = judging.Judgements(lambda: now[0])
-    monkeypatch.setattr(judging, "JUDGED_A_SECOND", 10.0)
+    limiter = limits.Limiter(params().limits, now=lambda: now[0])
+    monkeypatch.setattr(limits, "JUDGED_A_SECOND", 10.0)
     for _ in range(5):
-        judgements.check("ada")
-    judgements.check("bob")
+        limiter.judgement("ada")
+    limiter.judgement("bob")
     now[0] += 0.25
-    judgements.check("ada")
-    judgements.check("ada")
+    limiter.judgement("ada")
+    limiter.judgement("ada")
     with pytest.raises(Refusal):
-        judgements.check("ada")
+        limiter.judgement("ada")
 
 
 def test_a_judgement_that_can_not_be_written_is_an_error(gateway: Gateway) -> None:
@@ -555,7 +553,7 @@ def test_nothing_private_is_written_anywhere(
         judge(gateway, body, key=BOB)
     for key in (private, None):
         ask(gateway, private.encode(), key=key, path=f"/{private}")
-    written = caplog.text + "".join(capfd.readouterr()) + gateway.metrics.text()
+    written = caplog.text + "".join(capfd.readouterr()) + gateway.metrics.text().decode()
     written += str(gateway.kept.traces) + str(gateway.kept.feedback)
     assert len(gateway.kept.traces) == 3 * (len(words) - 1)
     assert len(gateway.kept.feedback) == 1

@@ -179,12 +179,12 @@ def test_a_body_that_is_announced_too_large_is_refused_unread(gateway: Running) 
 def test_a_caller_who_hangs_up_stops_the_model(gateway: Running) -> None:
     with gateway.connect() as connection:
         connection.sendall(gateway.raw("SLEEP 30"))
-        gateway.wait_for("hallmark_under_way 1\n")
-    gateway.wait_for("hallmark_under_way 0\n")
+        gateway.wait_for("hallmark_under_way 1.0\n")
+    gateway.wait_for("hallmark_under_way 0.0\n")
     gateway.wait_for('hallmark_requests_total{endpoint="chat",status="499"}')
     trace = gateway.lines("traces.jsonl")[-1]
     assert (trace["outcome"], trace["reason"]) == ("failed", "gone")
-    assert (trace["route"], trace["version"]) == ("canary", "v1.3.0"), "it counts against a slow release"
+    assert (trace["route"], trace["version"]) == ("prod", "v1.2.0"), "it counts against a slow release"
 
 
 def test_a_flood_is_shed_and_its_health_still_answers(tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_a_flood_is_shed_and_its_health_still_answers(tmp_path: Path) -> None:
 def test_a_signal_lets_what_is_under_way_finish(tmp_path: Path) -> None:
     with running(tmp_path / "stopped") as gateway, ThreadPoolExecutor(1) as pool:
         asked = pool.submit(gateway.ask, "HELD")
-        gateway.wait_for("hallmark_under_way 1\n")
+        gateway.wait_for("hallmark_under_way 1.0\n")
         gateway.process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + 60
         with pytest.raises(httpx.ConnectError):
@@ -224,7 +224,7 @@ def test_a_signal_lets_what_is_under_way_finish(tmp_path: Path) -> None:
 def test_what_takes_longer_than_the_drain_is_told_to_ask_again(tmp_path: Path) -> None:
     with running(tmp_path / "stopped", "--drain", "1") as gateway, ThreadPoolExecutor(1) as pool:
         asked = pool.submit(gateway.ask, "SLEEP 30")
-        gateway.wait_for("hallmark_under_way 1\n")
+        gateway.wait_for("hallmark_under_way 1.0\n")
         gateway.process.send_signal(signal.SIGTERM)
         response = asked.result()
         assert (response.status_code, response.json()["error"]["code"]) == (503, "stopping")

@@ -10,7 +10,7 @@ import pytest
 
 from hallmark.base.errors import HallmarkError
 from hallmark.params.loader import load_params
-from hallmark.service.commands.answering import models_of
+from hallmark.service.commands.answering import gateway_of
 from hallmark.service.gateway.launching import Given
 from hallmark.service.gateway.releases import (
     UNREGISTERED,
@@ -148,7 +148,7 @@ def test_a_server_elsewhere_is_a_client_by_its_side(monkeypatch: pytest.MonkeyPa
     one = {"url": "http://127.0.0.1:9/v1", "model": "served-as", "key": "UPSTREAM_KEY"}
     params = upstreams(prod=one, canary=one)
     with pytest.raises(HallmarkError, match=r"serve.upstreams.prod.key.*no variable UPSTREAM_KEY"):
-        models_of(params, None, ungated=False)
+        gateway_of(params, None, ungated=False)
     monkeypatch.setenv("UPSTREAM_KEY", "secret")
     given = Given(params, Elsewhere(FolderSource(Path("nowhere"), print, list), ["prod", "canary"]))
     wanted = Wanted(UNREGISTERED, "")
@@ -157,4 +157,4 @@ def test_a_server_elsewhere_is_a_client_by_its_side(monkeypatch: pytest.MonkeyPa
     assert (launched.upstream.model, launched.name, launched.logs) == ("served-as", params.certify.name, None)
     assert launched.trouble() is None
     assert not launched.room(1)  # there is nothing to keep ready
-    assert not launched.judge.needs_logs
+    assert launched.judge.cascade is None

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hallmark.service.gateway.routing import customer_of, point, side_of
+from hallmark.service.gateway.releases import customer_of, point, side_of
 
 NAMES = st.text(max_size=40)
 SHARES = st.floats(0, 1)

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 from ruamel.yaml import YAML
 
-from hallmark.service.gateway.metrics import HELP
+from hallmark.service.gateway.telemetry import METRICS
 from tests.test_serve import ask, folder, gateway  # noqa: F401 (fixtures)
 from tests.workspace import ROOT
 
@@ -58,7 +58,7 @@ def test_the_dashboard_asks_for_metrics_and_labels_that_the_gateway_exports(fold
         assert metrics
         for name, label, sign, value in metrics:
             family = re.sub(r"(_seconds)_(sum|count|bucket)$", r"\1", name)
-            assert family in HELP
+            assert family in METRICS
             lines = [line for line in exported.splitlines() if re.match(rf"{name}[ {{]", line)]
             seen |= {name} if lines else set()
             for one in ({label} - {""}) | grouped | shown if lines else ():

@@ -1,4 +1,4 @@
-"""The gateway's HTTP side over joints that tests can see into: a masker of e-mail addresses, and a model that echoes.
+"""The gateway over joints that tests can see into: a masker of e-mail addresses, and a model that echoes.
 
 `python -m tests.toy_gateway FOLDER` serves it until SIGTERM; traces and feedback go into FOLDER as lines of JSON.
 """
@@ -7,35 +7,43 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import dataclasses
 import json
 import re
-import time
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from hallmark.answer.answers import Answer
 from hallmark.base.document import changed
 from hallmark.base.markup import Markup
+from hallmark.judge.cascade import Shipped, read_shipped
 from hallmark.mask.restoring import Masked
 from hallmark.params.loader import Params, load_params
 from hallmark.params.service import Serve
 from hallmark.service.gateway import app as app_module
-from hallmark.service.gateway import listening
-from hallmark.service.gateway.exchange import Answered, Asked, Traces
-from hallmark.service.gateway.metrics import Metrics
-from hallmark.service.traces.trace import Feedback, Route, Trace, new_id
+from hallmark.service.gateway import server
+from hallmark.service.gateway.callers import read_keys
+from hallmark.service.gateway.deployments import Running, Serving
+from hallmark.service.gateway.judging import Judge
+from hallmark.service.gateway.launching import Launched
+from hallmark.service.gateway.releases import Wanted
+from hallmark.service.gateway.upstream import Problem, Question, Reply, UpstreamError
+from hallmark.service.traces.store import kept
+from hallmark.service.traces.trace import Feedback, Trace
 from hallmark.task.task import Task
+from tests.made_up_release import CASCADE
 from tests.workspace import ROOT
 
 MODEL = "tuned"
 EMAIL = re.compile(r"(?<![\w.])[\w.]{1,64}@[\w.]{1,64}\w")
+SURE, UNSURE = -0.1, -2.0  # log-probabilities of a token
 
 
-class Restoring(Masked):
-    def restored(self, text: str) -> str:
-        return re.sub(r"<EMAIL_\d+>", lambda match: self.values.get(match[0], match[0]), text)
+@cache
+def cascade() -> Shipped:
+    """Answers with a mean log-probability of -1 or more go out: the raw score is -log(-mean)."""
+    return read_shipped(CASCADE | {"threshold": 0.0})
 
 
 class Masking:
@@ -60,16 +68,19 @@ class Masking:
 
         done = changed([messages, tools, list(also)], masked)
         values = {stand_in: value for value, stand_in in known.items()}
-        return Restoring(messages=done[0], tools=done[1], values=values), done[2]
+        return Masked(messages=done[0], tools=done[1], values=values), done[2]
 
 
 class Models:
-    """Says what it was asked last, masked, or does what a word in it says."""
+    """The release v1.2.0 as prod, which says what it was asked last, or does what a word in it says."""
 
     def __init__(self) -> None:
+        judge = Judge(task(), None, cascade(), check_schema=False)
+        parts: Any = self, judge, MODEL, False, True, lambda: None, lambda _: True, lambda: None
+        self._serving = Serving(Wanted("v1.2.0", "d" * 64), Running(Launched(*parts), Wanted("v1.2.0", "d" * 64)))
         self.names = [MODEL]
         self.servers: list[dict[str, str | None]] = []
-        self.asked: list[Asked] = []
+        self.asked: list[Question] = []
         self.cancelled = 0
         self.closed = False
         self.go = asyncio.Event()
@@ -78,47 +89,39 @@ class Models:
     async def start(self) -> None:
         pass
 
-    def routed(self, asked: Asked) -> tuple[Route, str, str]:
-        return "canary", "v1.3.0", "e" * 64
+    async def close(self) -> None:
+        self.closed = True
 
-    async def answer(self, asked: Asked) -> Answered:
-        self.asked.append(asked)
-        text = str(asked.masked.messages[-1]["content"])
-        start = time.monotonic()
+    def serving(self, side: str) -> Serving | None:
+        return self._serving if side == "prod" else None
+
+    def answering(self, side: str) -> Serving:
+        return self._serving
+
+    async def ask(self, question: Question, seconds: float) -> Reply:
+        self.asked.append(question)
+        text = str(question.messages[-1]["content"])
         try:
             if "WAIT" in text:
                 await self.go.wait()
             while "HELD" in text and self.folder and not (self.folder / "go").exists():
                 await asyncio.sleep(0.02)
-            if seconds := re.search(r"SLEEP ([\d.]+)", text):
-                await asyncio.sleep(float(seconds[1]))
+            if pause := re.search(r"SLEEP ([\d.]+)", text):
+                await asyncio.sleep(float(pause[1]))
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
         if "RAISE" in text:
             raise RuntimeError(f"can't answer {text}")
-        made = Answered(
-            trace=new_id(), outcome="answered", reason="sure", route="prod", version="v1.2.0", digest="d" * 64,
-            model=MODEL, text=text, finish="stop", answer=text, schema_valid=True, score=-0.1, probability=0.9,
-            prompt_tokens=7, answer_tokens=3, model_s=time.monotonic() - start, price=0.01,
-        )  # fmt: skip
-        if "UNSURE" in text:
-            return dataclasses.replace(made, outcome="handed_over", reason="unsure", text=None, route="canary")
-        if "DOWN" in text:
-            return dataclasses.replace(made, outcome="failed", reason="upstream", text=None, answer=None)
-        if refused := re.search(r"REFUSED (\w+) (\w+)", text):
-            why = [None if word == "None" else word for word in refused.groups()]
-            return dataclasses.replace(
-                made, outcome="failed", reason="refused", text=None, answer=None, refused=(why[0], why[1])
-            )
-        if "CALL" in text:
-            call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": json.dumps({"a": text})}}
-            calls = [call] * text.count("CALL")
-            return dataclasses.replace(made, text=None, tool_calls=calls, finish="tool_calls")
-        return made
-
-    async def close(self) -> None:
-        self.closed = True
+        refused = re.search(r"REFUSED (\w+) (\w+)", text)
+        code, field = (None if word == "None" else word for word in refused.groups()) if refused else (None, None)
+        if refused or "DOWN" in text:
+            problem: Problem = "refused" if refused else "status"
+            raise UpstreamError(problem, "no", charged=False, code=code, field=field)
+        answer = Answer(text, 3, "stop", (UNSURE if "UNSURE" in text else SURE,) * 3)
+        call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": json.dumps({"a": text})}}
+        calls = [call] * text.count("CALL")
+        return Reply(answer, text, calls or None, "tool_calls" if calls else "stop", 7, 3, False)
 
 
 class Kept:
@@ -146,7 +149,9 @@ class Kept:
     def _line(self, name: str, value: Any) -> None:
         if self.folder is not None:
             with (self.folder / name).open("a") as file:
-                file.write(json.dumps(dataclasses.asdict(value), default=str) + "\n")
+                file.write(
+                    json.dumps({one.name: getattr(value, one.name) for one in kept(type(value))}, default=str) + "\n"
+                )
 
 
 @cache
@@ -175,7 +180,7 @@ def task() -> Task:
 
 
 class Gateway:
-    """An app and what it is made of."""
+    """A gateway, its app and what it is made of."""
 
     def __init__(
         self,
@@ -187,13 +192,18 @@ class Gateway:
         markup: Markup = "none",
         **changes: Any,
     ) -> None:
-        self.models, self.metrics, self.kept = Models(), Metrics(), Kept(folder)
+        self.models, self.kept, serve = Models(), Kept(folder), params(**changes)
         self.models.folder = folder
-        kept = self.kept if traces else None
-        masking = Masking() if mask else None
-        places = Traces(*([kept] if kept else []))
-        parts: Any = params(**changes), masking, self.models, places, kept, self.metrics, task(), names_key, markup
-        self.app = app_module.app(app_module.Gateway(*parts))
+        changed = {"serve": serve, "mask": loaded().mask.model_copy(update={"markup": markup})}
+        more: Any = {"feedback": self.kept, "places": [self.kept]} if traces else {}
+        parts: Any = loaded().model_copy(update=changed), self.models, Masking() if mask else None
+        self.steps = app_module.Gateway(*parts, keys=read_keys(serve), names_key=names_key, **more)
+        self.steps.task = task()
+        self.metrics, self.app = self.steps.metrics, server.app(self.steps)
+
+    def count(self, name: str, **labels: str) -> float:
+        """What a counter or a gauge says."""
+        return float(self.metrics.registry.get_sample_value(name, labels) or 0)
 
 
 if __name__ == "__main__":
@@ -201,9 +211,7 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path)
     parser.add_argument("--drain", type=float, default=10)
     parser.add_argument("--changes", type=json.loads, default={})
-    parser.add_argument("--unread", type=float, default=listening.UNREAD_SECONDS)
     options = parser.parse_args()
-    listening.UNREAD_SECONDS = options.unread
     made = Gateway(folder=options.folder, **options.changes)
-    listening.run(made.app, "127.0.0.1", 0, options.drain, lambda address: print(address, flush=True))
+    server.run(made.steps, "127.0.0.1", 0, options.drain, lambda address: print(address, flush=True))
     (options.folder / "ended.json").write_text(json.dumps({"closed": made.models.closed}))

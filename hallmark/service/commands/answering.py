@@ -18,18 +18,16 @@ from hallmark.release.checking import check_release
 from hallmark.release.shipping import check_weights
 from hallmark.release.statements import read_provenance
 from hallmark.serve.server import LOG
+from hallmark.service.gateway.app import Gateway, Place
+from hallmark.service.gateway.callers import Keys
 from hallmark.service.gateway.deployments import Deployments
-from hallmark.service.gateway.exchange import Traces
-from hallmark.service.gateway.fallback import Broad
+from hallmark.service.gateway.fallback import Fallback
 from hallmark.service.gateway.launching import Given, Launcher, Starter, form_of
 from hallmark.service.gateway.masking import MaskPool
-from hallmark.service.gateway.metrics import Metrics
-from hallmark.service.gateway.models import Emit, Served
-from hallmark.service.gateway.otlp import OtlpExporter
-from hallmark.service.gateway.releases import Elsewhere, FolderSource, RegistrySource, Source
-from hallmark.service.gateway.routing import SIDES
+from hallmark.service.gateway.releases import SIDES, Elsewhere, FolderSource, RegistrySource, Source
+from hallmark.service.gateway.telemetry import Metrics, Spans
 from hallmark.service.registry.registry import Registry, Version
-from hallmark.service.traces.store import TraceWriter
+from hallmark.service.traces.store import FeedbackJournal, TraceWriter
 
 log = logging.getLogger("serve")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # used as both a folder name and a model name
@@ -65,20 +63,21 @@ def check_served(adapter: Path, ungated: bool) -> str:
     return "; it is not a release"
 
 
-def models_of(
+def gateway_of(
     params: Params,
     folder: Path | None,
     *,
     ungated: bool,
-    metrics: Metrics | None = None,
-    emit: Emit | None = None,
     follow: bool = True,
-) -> Served:
-    """What answers: the registry's versions, or `folder`; by servers started here, or those of `serve.upstreams`.
+    keys: Keys | None = None,
+    feedback: FeedbackJournal | None = None,
+) -> Gateway:
+    """The gateway of the params. `close` closes the places that its traces go to.
 
-    Without `follow`, only what is prod now, whatever the registry says later.
+    The registry's versions answer, or `folder`; by servers started here, or those of `serve.upstreams`. Without `follow`,
+    only what is prod now, whatever the registry says later.
     """
-    serve, source = params.serve, source_of(params, folder, ungated=ungated)
+    serve, source, metrics = params.serve, source_of(params, folder, ungated=ungated), Metrics()
     launcher: Launcher
     if serve.upstreams:
         source = Elsewhere(source, [side for side in SIDES if side in serve.upstreams])
@@ -86,22 +85,17 @@ def models_of(
     else:
         launcher = Starter(params, source, lambda release: name_of(params, release))
     deployments = Deployments(source, launcher, serve, metrics=metrics, follow=follow)
-    broad = Broad(serve.fallback, form_of(params, None)) if serve.fallback else None
-    return Served(
-        deployments, serve, per_hour=params.benchmark.price_per_hour, usual_tokens=params.eval.max_new_tokens, broad=broad,
-        metrics=metrics, emit=emit,
+    fallback = Fallback(serve.fallback, form_of(params, None)) if serve.fallback else None
+    masking, names_key = masking_of(params), read_key(params.data) if params.data.pseudonyms == "keyed" else None
+    places = list[Place]()
+    if serve.otlp is not None:
+        places.append(Spans(serve.otlp, serve.fallback.model if serve.fallback else None))
+    if serve.traces:  # last: it starts to write
+        places.append(TraceWriter(noted=lambda state: metrics.count("hallmark_traces_total", state=state)))
+    return Gateway(
+        params, deployments, masking, fallback=fallback, places=places, feedback=feedback, metrics=metrics, keys=keys,
+        names_key=names_key, shadows=follow,
     )  # fmt: skip
-
-
-def traces_of(params: Params, models: Served, metrics: Metrics | None = None) -> Traces:
-    """Where the traces of `models` go: files, a collector, both or neither."""
-    serve, places = params.serve, list[TraceWriter | OtlpExporter]()
-    if serve.otlp is not None:  # first: it may be refused, and the other one starts to write
-        fallback = serve.fallback.model if serve.fallback else None
-        places.append(OtlpExporter(serve.otlp, model=models.name, fallback=fallback, metrics=metrics))
-    if serve.traces:
-        places.insert(0, TraceWriter(metrics=metrics))
-    return Traces(*places)
 
 
 def source_of(params: Params, folder: Path | None, *, ungated: bool) -> Source:
@@ -132,8 +126,3 @@ def masking_of(params: Params) -> MaskPool | None:
         return None
     key = read_key(params.data, surrogates=uses_key(params.mask))
     return MaskPool(params.task, params.mask, key, processes=params.serve.maskers)
-
-
-def names_key(params: Params) -> bytes | None:
-    """The key that makes the pseudonyms of customers, as in training; None if they are kept as they come."""
-    return read_key(params.data) if params.data.pseudonyms == "keyed" else None

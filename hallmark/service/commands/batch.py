@@ -24,33 +24,26 @@ from typing import Any
 from hallmark.base.errors import HallmarkError, run_stage
 from hallmark.base.progress import Progress
 from hallmark.base.refusal import Refusal
-from hallmark.mask.restoring import Masked
 from hallmark.params.loader import Params, load_params
-from hallmark.serve.chat_request import Message
-from hallmark.service.commands.answering import masking_of, models_of, names_key, traces_of
+from hallmark.service.commands.answering import gateway_of
 from hallmark.service.commands.batch_file import Answers, Line, answers_in, requests_in
+from hallmark.service.gateway.app import Gateway
 from hallmark.service.gateway.callers import Keys, known_as
-from hallmark.service.gateway.exchange import Answered, Asked
-from hallmark.service.gateway.masking import MaskPool
-from hallmark.service.gateway.models import Served
+from hallmark.service.traces.trace import Trace, new_id
 
 SECONDS = 3600.0  # for one answer: nobody waits for it
 PAUSES = (1.0, 10.0)  # seconds before a request without an answer is asked a second and a third time
 MOST_FAILED = 16  # lines in a row without an answer: then the server is at fault, not the lines
-WRITTEN = ("outcome", "reason", "finish", "score", "probability", "price", "version", "trace")
+WRITTEN = ("text", "tool_calls", "outcome", "reason", "finish", "score", "probability", "price", "version")
 Row = dict[str, Any]  # of the file of answers
-Keep = Callable[[Asked, Answered, float | None, float], None]
 log = logging.getLogger("batch")
 
 
 class Batch:
-    """Answers lines by `models`, `concurrency` at once, and hands each to `keep` for its trace."""
+    """Answers lines by a gateway's steps, `concurrency` at once."""
 
-    def __init__(
-        self, models: Served, masking: MaskPool | None, *, names_key: bytes | None, concurrency: int, keep: Keep
-    ) -> None:
-        self._models, self._masking, self._key, self._keep = models, masking, names_key, keep
-        self._concurrency = concurrency
+    def __init__(self, gateway: Gateway, *, concurrency: int) -> None:
+        self._gateway, self._concurrency = gateway, concurrency
 
     async def run(self, lines: Iterator[Line], answers: Answers, tell: Callable[[], None]) -> None:
         """Answer the lines, in their order in the file of answers."""
@@ -96,11 +89,14 @@ class Batch:
 
     async def _answer(self, line: Line) -> tuple[Row, bool]:
         """The answer to a line, and whether the server is at fault that there is none."""
-        start, now = time.monotonic(), datetime.now(UTC)
+        gateway, now = self._gateway, datetime.now(UTC)
         head: Row = {"line": line.row, "id": line.id, "request": line.digest}
+        asked = Trace(
+            id="", request=f"batch-{line.digest[:16]}-{line.row}", time=now, started=time.monotonic(), chat=line.chat
+        )
         try:
-            group = None if line.group is None else known_as(line.group, self._key)
-            masked, masking_s = await self._masked(line)
+            asked.group = None if line.group is None else known_as(line.group, gateway.names_key)
+            await gateway.mask(asked)
         except Refusal as refusal:
             if refusal.status == 503:  # the maskers are at fault, not the line
                 raise HallmarkError(
@@ -109,35 +105,18 @@ class Batch:
             log.warning("line %d can't be masked: %s", line.row, refusal.message)
             none = {"text": None, "tool_calls": None, "outcome": "failed", "reason": "refused", "version": ""}
             return head | none, False
-        messages = [Message.model_validate(message) for message in masked.messages]
-        chat = line.chat.model_copy(update={"messages": messages, "tools": masked.tools})
         for pause in (*PAUSES, None):
-            asked = Asked(
-                request=f"batch-{line.digest[:16]}-{line.row}", time=now, caller="", group=group,
-                chat=chat, masked=masked, deadline=time.monotonic() + SECONDS,
-            )  # fmt: skip
-            answered = await self._models.answer(asked)
-            unanswered = (answered.outcome, answered.reason) == ("failed", "upstream")
+            trace = replace(asked, id=Keys().marked(new_id(now), ""), deadline=time.monotonic() + SECONDS)
+            await gateway.answer(trace)
+            unanswered = (trace.outcome, trace.reason) == ("failed", "upstream")
             if pause is None or not unanswered:
                 break
             await asyncio.sleep(pause)
-        answered = replace(answered, route="batch", trace=Keys().marked(answered.trace, ""))  # any caller may judge it
-        self._keep(asked, answered, masking_s, time.monotonic() - start)
-        text, calls = answered.restored(masked)
-        given = {name: getattr(answered, name) for name in WRITTEN}
-        return head | {
-            "text": text,
-            "tool_calls": calls,
-            "by_fallback": answered.fallback is not None,
-        } | given, unanswered
-
-    async def _masked(self, line: Line) -> tuple[Masked, float | None]:
-        messages, tools = line.chat.prompt(), line.chat.tools
-        if self._masking is None:
-            return Masked(messages=messages, tools=tools, values={}), None
-        start = time.monotonic()
-        masked, _ = await self._masking.mask(messages, tools)
-        return masked, time.monotonic() - start
+        gateway.restore(trace)
+        trace.route = "batch"
+        gateway.write(trace)
+        given = {name: getattr(trace, name) for name in WRITTEN}
+        return head | given | {"by_fallback": trace.fallback is not None, "trace": trace.id}, unanswered
 
 
 def answer_file(params: Params, file: Path, out: Path) -> None:
@@ -169,20 +148,9 @@ def answer_file(params: Params, file: Path, out: Path) -> None:
 
 
 async def _run(params: Params, lines: Iterator[Line], answers: Answers, tell: Callable[[], None]) -> None:
-    models = models_of(params, None, ungated=False, follow=False)
-    masking, traces = masking_of(params), traces_of(params, models)
-    try:
-        if masking is not None:
-            await masking.start()
-        await models.start()
-        at_once = params.serve.limits.under_way_per_key
-        batch = Batch(models, masking, names_key=names_key(params), concurrency=at_once, keep=traces.keep)
-        await batch.run(lines, answers, tell)
-    finally:
-        await models.close()
-        if masking is not None:
-            await masking.close()
-        traces.close()
+    gateway = gateway_of(params, None, ungated=False, follow=False)
+    async with gateway.running():
+        await Batch(gateway, concurrency=params.serve.limits.under_way_per_key).run(lines, answers, tell)
 
 
 def main(arguments: argparse.Namespace) -> None:

@@ -12,7 +12,6 @@ server can serve several DIR of one base, each by its name (`nox -s join`).
 from __future__ import annotations
 
 import argparse
-import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -27,14 +26,12 @@ from hallmark.params.loader import Params, load_params
 from hallmark.serve.engine import HOST, StartedEngine, StartedSettings
 from hallmark.serve.engines import ENGINES
 from hallmark.serve.server import Server, address, free_port, served_alone, served_together, until_stopped
-from hallmark.service.commands.answering import check_served, masking_of, models_of, name_of, names_key, traces_of
-from hallmark.service.gateway.app import Gateway, app
-from hallmark.service.gateway.exchange import Answered, Asked
-from hallmark.service.gateway.listening import run
-from hallmark.service.gateway.metrics import Metrics
-from hallmark.service.gateway.routing import SIDES
+from hallmark.service.commands.answering import check_served, gateway_of, name_of
+from hallmark.service.gateway.app import Gateway
+from hallmark.service.gateway.callers import read_keys
+from hallmark.service.gateway.releases import SIDES
+from hallmark.service.gateway.server import run
 from hallmark.service.traces.store import FeedbackJournal
-from hallmark.task.task import Task
 
 DIRECT_PORT = 8000
 
@@ -95,48 +92,29 @@ def checked_by_name(params: Params, adapters: list[Path], ungated: bool) -> tupl
 
 def serve_behind_gateway(params: Params, folder: Path | None, *, ungated: bool) -> None:
     """Serve through the gateway until Ctrl-C or SIGTERM; what is under way then is finished."""
-    serve, metrics = params.serve, Metrics()
+    serve = params.serve
     if serve.port:
         free_port(serve.port, "serve.port", serve.host)  # before a model is loaded
-
-    def emit(asked: Asked, answered: Answered) -> None:
-        """Keep what the shadow answered."""
-        traces.keep(asked, answered, 0.0 if serve.mask else None, answered.model_s or 0.0)
-
-    masking = masking_of(params)
-    models = models_of(params, folder, ungated=ungated, metrics=metrics, emit=emit)
     feedback = FeedbackJournal() if serve.traces else None
-    traces = traces_of(params, models, metrics)
-    gateway = Gateway(
-        serve, masking, models, traces, feedback, metrics, Task(params.task), names_key(params), params.mask.markup
-    )
-    # What failed is told below, in one line.
-    logging.getLogger("uvicorn.error").addFilter(lambda _: gateway.failed is None)
-    try:
-        run(
-            app(gateway), serve.host, serve.port, serve.drain_seconds,
-            lambda where: print(ready(where, gateway), flush=True),
-        )  # fmt: skip
-    except (HallmarkError, SystemExit):  # uvicorn exits if what it waits for at the start fails
-        if gateway.failed is not None:
-            raise gateway.failed from None
-        raise
-    finally:
-        traces.close()
+    gateway = gateway_of(params, folder, ungated=ungated, keys=read_keys(serve), feedback=feedback)
+    run(
+        gateway, serve.host, serve.port, serve.drain_seconds,
+        lambda where: print(ready(where, gateway), flush=True),
+    )  # fmt: skip
 
 
 def ready(where: str, gateway: Gateway) -> str:
-    serve, models = gateway.serve, gateway.models
-    versions = models.deployments.versions
+    serve, deployments = gateway.serve, gateway.deployments
+    versions = deployments.versions
     sides = ", ".join(f"{side} {versions[side]}" for side in SIDES if side in versions)
     if "canary" in versions:
         shadow = "; it is also asked what prod answers" if serve.routing.shadow else ""
         sides += f" for {percent(serve.routing.canary)} of the customers{shadow}"
-    prod = models.deployments.serving("prod")
-    cascade = prod is not None and prod.running.launched.judge.needs_logs
+    prod = deployments.serving("prod")
+    cascade = prod is not None and prod.running.launched.judge.cascade is not None
     parts = {"keys": bool(gateway.keys), "masking": serve.mask, "cascade": cascade, "traces": serve.traces}
     parts["fallback"] = serve.fallback is not None
-    names = " or ".join(f"'{name}'" for name in models.names)
+    names = " or ".join(f"'{name}'" for name in deployments.names)
     states = ", ".join(f"{name} {'on' if on else 'off'}" for name, on in parts.items())
     return f"{where}/v1 answers as the model {names}: {sides}; {states}; Ctrl-C stops it"
 

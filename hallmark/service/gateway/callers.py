@@ -28,7 +28,6 @@ from hallmark.params.service import Serve
 from hallmark.serve import front
 
 SHORTEST = 16  # characters: a shorter key could be guessed
-HEAD_BYTES = 2**14  # of line and headers: the server itself counts only what comes in more than one piece
 MARK = 6  # hexadecimal digits of each of the two marks
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _KEY = re.compile(rf"[!-+\--~]{{{SHORTEST},}}")  # ASCII that shows, without a comma
@@ -130,9 +129,6 @@ def _mark(head: str, secret: bytes) -> str:
 def check_sender(request: Request, host: str, *, keyed: bool) -> None:
     """Refuse what a page in a browser could send. With API keys, any name of this host is taken: a proxy may stand in front,
     and no page knows a key."""
-    path = len(request.scope["raw_path"]) + len(request.scope["query_string"])
-    if path + sum(len(name) + len(value) + 4 for name, value in request.headers.raw) > HEAD_BYTES:
-        raise Refusal(431, "headers_too_large", "the request's line and headers are too long")
     port = (request.scope.get("server") or (host, None))[1]
     names = dict.fromkeys(("127.0.0.1", "localhost", "[::1]", f"[{host}]" if ":" in host else host))
     allowed = None if keyed else front.hosts([*names], port)

@@ -1,11 +1,10 @@
 """The servers that answer now, and how others take over without a request being lost.
 
-What the registry wants is looked up every `serve.poll_seconds`. The server of a new release is started first, while the
-old one answers. Once it does too, one assignment makes it the one for all requests from then on. The old one finishes those
-that it has, for at most `serve.drain_seconds`. If memory allows, it then stays ready for `serve.warm_seconds`, so that a
-rollback waits for no start, and is stopped. A release that moves from canary to prod keeps its server.
-A start is never cut short: what nobody wants by the time that it is done is kept ready too, and the start of what is wanted
-again goes on. Two start at once only if memory has room for both. A server that dies is started again; a release that can't be started changes nothing for the one that answers.
+What the registry wants is looked up every `serve.poll_seconds`, and `_settle` brings the servers there: a release whose
+server runs takes its side at once, by one assignment; another is started while the old one answers, and takes over then. A
+server that was replaced finishes its requests, for at most `serve.drain_seconds`, and stays ready for `serve.warm_seconds`,
+unless a start needs its memory: a rollback to it waits for nothing. A start is never cut short. A server that died is
+started again; a release that can't be started changes nothing for the one that answers.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -27,59 +26,62 @@ from hallmark.base.errors import HallmarkError
 from hallmark.params.service import Serve
 from hallmark.serve.server import DEATH_WINDOW
 from hallmark.service.gateway.launching import Launched, Launcher
-from hallmark.service.gateway.metrics import Metrics
-from hallmark.service.gateway.price import Meter
-from hallmark.service.gateway.releases import Source, Wanted
-from hallmark.service.gateway.routing import SIDES, Side
+from hallmark.service.gateway.releases import SIDES, Side, Source, Wanted
+from hallmark.service.gateway.telemetry import Metrics
 
 LOOK_SECONDS = 2.0  # between two looks at the health of a server
-# Seconds before a dead server is started again, by its deaths of late; the last for all others.
-PAUSES = (0.5, 10.0, 60.0)
+PAUSES = (
+    0.5,
+    10.0,
+    60.0,
+)  # seconds before a dead server is started again, by its deaths of late; the last for all others
 RETRIES = (15.0, 60.0, 300.0)  # seconds before a release that could not be started is tried again
 Result = TypeVar("Result")
 log = logging.getLogger("serve")
 
 
 class Running:
-    """A server and the requests under way in it."""
+    """A server and the requests under way in it.
 
-    def __init__(self, launched: Launched, version: str) -> None:
-        self.launched, self.version, self.meter, self.under_way = launched, version, Meter(), 0
-        self.suspect = asyncio.Event()  # a request found it down
-        self.idle = asyncio.Event()
+    A machine with a price an hour costs the same whether it answers one request or sixty. So each moment that a server is at
+    work is shared evenly among the requests under way in it. Time without requests is nobody's.
+    """
+
+    def __init__(self, launched: Launched, wanted: Wanted, clock: Callable[[], float] = time.monotonic) -> None:
+        self.launched, self.wanted, self.under_way = launched, wanted, 0
+        self.idle, self.suspect = asyncio.Event(), asyncio.Event()  # `suspect`: a request found it down
         self.idle.set()
-        self.deaths: deque[float] = deque(maxlen=len(PAUSES))
-        self.down = False  # it has died, and is started again
         self.warm_until: datetime | None = None
-        self.guard: asyncio.Task[None] | None = None  # starts it again when it has died
+        self.guard: asyncio.Task[None] | None = None  # sees that it has died
         self.drain: asyncio.Task[None] | None = None  # stops it, once it was replaced
+        self._clock, self._shared, self._last = clock, 0.0, clock()
 
-    @contextmanager
-    def taken(self) -> Iterator[None]:
-        """A request is under way in it during the block."""
+    def begin(self) -> float:
+        """A request is under way from now on; what is returned is handed to `end`."""
+        self._advance()
         self.under_way += 1
         self.idle.clear()
-        try:
-            yield
-        finally:
-            self.under_way -= 1
-            if not self.under_way:
-                self.idle.set()
+        return self._shared
+
+    def end(self, began: float) -> float:
+        """A request ends: its share of the server's time, in seconds."""
+        self._advance()
+        self.under_way -= 1
+        if not self.under_way:
+            self.idle.set()
+        return self._shared - began
+
+    def _advance(self) -> None:
+        now = self._clock()
+        if self.under_way:
+            self._shared += (now - self._last) / self.under_way
+        self._last = now
 
 
 @dataclass(frozen=True, slots=True)
 class Serving:
     wanted: Wanted
     running: Running
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """A server that starts, and the side that it was first wanted for."""
-
-    version: str
-    side: Side
-    task: asyncio.Task[Running]
 
 
 class Deployments:
@@ -89,24 +91,22 @@ class Deployments:
     """
 
     def __init__(
-        self,
-        source: Source,
-        launcher: Launcher,
-        serve: Serve,
-        *,
-        metrics: Metrics | None = None,
-        follow: bool = True,
+        self, source: Source, launcher: Launcher, serve: Serve, *, metrics: Metrics | None = None, follow: bool = True
     ) -> None:
         self._source, self._launcher, self._metrics = source, launcher, metrics or Metrics()
         self._serve, self._follows = serve, follow
+        self._aim: dict[Side, Wanted] = {}  # what is wanted now
         self._sides: dict[Side, Serving] = {}
+        # By the key of a release: its server, its start, when it died or could not be started lately, and when to try again.
         self._running: dict[str, Running] = {}
-        self._starts: dict[str, Start] = {}
-        self._aim: dict[Side, Wanted] = {}  # what was wanted last
-        self._failed: dict[str, tuple[int, float]] = {}  # by key: times it could not be started, and when to try again
-        self._follow: asyncio.Task[None] | None = None
+        self._starts: dict[str, tuple[Side, Wanted, asyncio.Task[None]]] = {}
+        self._deaths: dict[str, deque[float]] = {}
+        self._failed: dict[str, int] = {}
+        self._again: dict[str, float] = {}
+        self._error: BaseException | None = None  # of the last start
+        self._poll_task: asyncio.Task[None] | None = None
         self._stopping: set[asyncio.Task[None]] = set()
-        self._unread = False  # whether the registry could not be read last time
+        self._unread = self._closed = False  # `unread`: the registry could not be read last time
 
     def serving(self, side: Side) -> Serving | None:
         return self._sides.get(side)
@@ -129,246 +129,231 @@ class Deployments:
     def servers(self) -> list[dict[str, str | None]]:
         """Each server: its stage if it has one, its version, its state, and until when it stays ready."""
         found: list[dict[str, str | None]] = []
+        for side, serving in self._sides.items():
+            state = "serving" if serving.running in self._running.values() else "restarting"
+            found.append({"stage": side, "version": serving.wanted.version, "state": state, "until": None})
+        used = [serving.running for serving in self._sides.values()]
         for running in self._running.values():
-            until = running.warm_until
-            state = "restarting" if running.down else "warm" if until else "draining" if running.drain else "serving"
-            about = {"version": running.version, "state": state}
-            stages: list[str | None] = [side for side, now in self._sides.items() if now.running is running]
-            for stage in stages or [None]:
-                found.append({"stage": stage, **about, "until": f"{until:%Y-%m-%dT%H:%M:%SZ}" if until else None})
-        starting = {"state": "starting", "until": None}
-        return found + [{"stage": it.side, "version": it.version, **starting} for it in self._starts.values()]
+            if running not in used:
+                until = f"{running.warm_until:%Y-%m-%dT%H:%M:%SZ}" if running.warm_until else None
+                state = "warm" if until else "draining"
+                found.append({"stage": None, "version": running.wanted.version, "state": state, "until": until})
+        for side, wanted, _ in self._starts.values():
+            if not any(it["state"] == "restarting" and it["version"] == wanted.version for it in found):
+                found.append({"stage": side, "version": wanted.version, "state": "starting", "until": None})
+        return found
 
     async def start(self) -> None:
         """Start what is wanted, and follow the registry from then on. A HallmarkError if prod can't be started."""
-        wanted = self._aim = await in_thread(self._source.wanted)
+        wanted = await in_thread(self._source.wanted)
         if "prod" not in wanted:
             raise HallmarkError(
                 "there is no release to serve",
                 remedy="run `dvc repro`, register it with `nox -s release`, and promote it with `nox -s promote`; or name a folder",
             )
-        try:
-            await self._take_up("prod", wanted["prod"])
-            if self._follows:
-                await self._turn(wanted)
-        except BaseException:
-            await self.close()
-            raise
+        sides: tuple[Side, ...] = SIDES if self._follows else ("prod",)
+        for side in sides:  # prod first: without it, there is nothing
+            if side in wanted:
+                self._aim[side] = wanted[side]
+            self._settle()
+            await asyncio.gather(*(task for *_, task in self._starts.values()))
+            if "prod" not in self._sides:
+                assert self._error is not None
+                raise self._error
         if self._follows:
-            self._follow = asyncio.create_task(self._poll())
+            self._poll_task = asyncio.create_task(self._poll())
 
     async def close(self) -> None:
         """Let what is under way finish, as long as draining may take, and stop the servers."""
-        await _cancelled([self._follow])  # first: it may be about to start one
-        await _cancelled([start.task for start in self._starts.values()])  # and what has started has a guard, too
+        self._closed = True
+        await cancelled(self._poll_task, *(task for *_, task in self._starts.values()))
         running = list(self._running.values())
-        await _cancelled([*(one.guard for one in running), *(one.drain for one in running)])
+        await cancelled(*(one.guard for one in running), *(one.drain for one in running))
         with suppress(TimeoutError):
             async with asyncio.timeout(self._serve.drain_seconds):
-                await asyncio.gather(*(one.idle.wait() for one in self._running.values()))
+                await asyncio.gather(*(one.idle.wait() for one in running))
         self._sides = {}
-        await asyncio.gather(*(self._stopped(key) for key in list(self._running)), *self._stopping)
+        for key in list(self._running):
+            self._stop(key)
+        await asyncio.gather(*self._stopping)
 
     async def _poll(self) -> None:
-        """Follow the registry. A rollback does not wait for a server that starts: what is wanted now goes first."""
-        turn: asyncio.Task[None] | None = None
-        try:
-            while True:
-                await asyncio.sleep(self._serve.poll_seconds)
-                wanted = await self._read()
-                if "prod" in wanted and (turn is None or turn.done() or wanted != self._aim):
-                    await _cancelled([turn])
-                    self._aim, turn = wanted, asyncio.create_task(self._turn(wanted))
-        finally:
-            await _cancelled([turn])
+        while True:
+            await asyncio.sleep(self._serve.poll_seconds)
+            try:
+                wanted = await in_thread(self._source.wanted)
+            except Exception as error:  # whatever is wrong with the registry, what answers goes on
+                if not self._unread:
+                    log.error(
+                        "the registry can't be read, so the releases that answer stay the same: %s", _words(error)
+                    )
+                self._unread = True
+                self._metrics.count("hallmark_registry_errors_total")
+                continue
+            self._unread = False
+            if "prod" in wanted:
+                self._aim = wanted
+                self._settle()
 
-    async def _read(self) -> dict[Side, Wanted]:
-        """What the registry wants; nothing if it can't be read."""
-        try:
-            wanted = await in_thread(self._source.wanted)
-        except Exception as error:  # whatever is wrong with the registry, what answers goes on
-            if not self._unread:
-                words = error if isinstance(error, HallmarkError) else type(error).__name__
-                log.error("the registry can't be read, so the releases that answer stay the same: %s", words)
-            self._unread = True
-            self._metrics.count("hallmark_registry_errors_total")
-            return {}
-        self._unread = False
-        return wanted
-
-    async def _turn(self, wanted: dict[Side, Wanted]) -> None:
-        """Make the sides what is wanted, as far as that can be started."""
+    def _settle(self) -> None:
+        """Take every step towards what is wanted that waits for nothing; a start calls this again when it is done."""
+        if self._closed:
+            return
         for side in SIDES:
-            want, now = wanted.get(side), self._sides.get(side)
-            if want is None:
-                if now is not None:
-                    del self._sides[side]
-                    self._tell(side, now, None)
-            elif now is None or now.wanted != want:
-                if side == "canary" and now is not None:  # it is none any more, whether the next one starts or not
-                    del self._sides[side]
-                    self._tell(side, now, None)
-                with suppress(HallmarkError):
-                    await self._take_up(side, want)
-        used = {id(serving.running) for serving in self._sides.values()}
+            want, now = self._aim.get(side), self._sides.get(side)
+            if side == "canary" and now is not None and now.wanted != want:  # it is none any more
+                self._take(side, None)
+            key = None if want is None else self._launcher.key(want, side)
+            running = None if key is None else self._running.get(key)
+            if want is not None and running is not None and running.drain is None:
+                if now is None or now.wanted != want or now.running is not running:
+                    self._take(side, Serving(want, running))
+            elif want is not None and key is not None and self._may_start(key):
+                self._starts[key] = side, want, asyncio.create_task(self._start(key, want, side))
+        wanted = {self._launcher.key(want, side) for side, want in self._aim.items()}
+        used = [serving.running for serving in self._sides.values()]
         for key, running in self._running.items():
-            if id(running) not in used and running.drain is None:
+            if running not in used and key not in wanted and running.drain is None:
                 running.drain = asyncio.create_task(self._drain(key, running))
+        self._metrics.gauge("hallmark_servers_draining", sum(one.drain is not None for one in self._running.values()))
 
-    async def _take_up(self, side: Side, want: Wanted) -> None:
-        """Have a release answer on a side, started if it isn't running; a HallmarkError, which was logged, if it can't be."""
-        key = self._launcher.key(want, side)
-        if (running := self._running.get(key)) is not None:  # it is wanted again
-            drain, running.drain = running.drain, None
-            await _cancelled([drain])
-            self._tell_draining()
-            if drain is not None and await in_thread(running.launched.trouble) is not None:  # nobody was on guard
-                await self._stopped(key)
-        running = self._running.get(key) or await self._started(key, want, side)  # if it was too late
-        before, self._sides[side] = self._sides.get(side), Serving(want, running)
-        self._tell(side, before, self._sides[side])
+    def _may_start(self, key: str) -> bool:
+        return key not in self._starts and time.monotonic() >= self._again.get(key, 0.0)
 
-    async def _started(self, key: str, want: Wanted, side: Side) -> Running:
-        """A server that was started, by now or on the way already: a start goes on if who waited for it does not."""
-        if key not in self._starts:
-            times, again = self._failed.get(key, (0, 0.0))
-            if time.monotonic() < again:
-                raise HallmarkError("could not be started just now", remedy="see the log")
-            while self._starts and not await self._room(1 + len(self._starts)):
-                await asyncio.wait([start.task for start in self._starts.values()], return_when=asyncio.FIRST_COMPLETED)
-            await self._make_room(failed=times > 0)
-            self._starts[key] = Start(want.version, side, asyncio.create_task(self._start(key, want, side)))
-        return await asyncio.shield(self._starts[key].task)
+    def _take(self, side: Side, serving: Serving | None) -> None:
+        """Have a server answer on a side, or none."""
+        before = self._sides.pop(side, None)
+        if serving is not None:
+            self._sides[side] = serving
+        for value, one in ((0, before), (1, serving)):
+            if one is not None:
+                labels = {"version": one.wanted.version, "digest": one.wanted.digest[:12]}
+                self._metrics.gauge("hallmark_release_info", value, side=side, **labels)
+        if before is not None and serving is not None and before.wanted == serving.wanted:
+            log.info("the server of %s answers again", serving.wanted.version)
+        elif self._poll_task is not None:  # the start has its own words
+            self._metrics.count("hallmark_release_swaps_total", side=side)
+            was = f", before {before.wanted.version}" if before else ""
+            log.info("%s is now %s%s", side, serving.wanted.version if serving else "nobody", was)
 
-    async def _room(self, count: int) -> bool:
-        """Whether memory has room for that number of servers more, like one that answers."""
-        like = next((serving.running.launched for serving in self._sides.values()), None)
-        return like is not None and await in_thread(partial(like.room, count))
-
-    async def _start(self, key: str, want: Wanted, side: Side) -> Running:
-        start = time.monotonic()
+    async def _start(self, key: str, want: Wanted, side: Side) -> None:
+        """Have a server that is kept ready, or start one; whoever wants it by the time that it is there."""
         try:
-            launched = await in_thread(lambda: self._launcher.launch(want, side), lambda it: it.stop())
+            if not await self._is_ready(key):
+                await self._make_room(key)
+                start = time.monotonic()
+                launched = await in_thread(lambda: self._launcher.launch(want, side), lambda it: it.stop())
+                self._metrics.observe("hallmark_release_start_seconds", time.monotonic() - start, side=side)
+                self._failed.pop(key, None)
+                running = self._running[key] = Running(launched, want)
+                running.guard = asyncio.create_task(self._guard(key, running))
         except Exception as error:
-            times, _ = self._failed.get(key, (0, 0.0))
-            self._failed[key] = times + 1, time.monotonic() + RETRIES[min(times, len(RETRIES) - 1)]
+            self._error, times = error, self._failed.get(key, 0)
+            self._failed[key] = times + 1
             self._metrics.count("hallmark_release_failures_total", side=side)
-            if not self._sides and side == "prod":
-                raise
-            words = error if isinstance(error, HallmarkError) else f"unforeseen {type(error).__name__}"
-            stays = f"where {now.wanted.version} stays" if (now := self._sides.get(side)) else "so prod answers all"
-            log.error("%s can't be started as %s, %s: %s", want.version, side, stays, words)
-            raise HallmarkError("could not be started", remedy="see the log") from None
+            if self._sides:
+                stays = f"where {now.wanted.version} stays" if (now := self._sides.get(side)) else "so prod answers all"
+                log.error("%s can't be started as %s, %s: %s", want.version, side, stays, _words(error))
+            self._later(key, RETRIES[min(times, len(RETRIES) - 1)])
         finally:
             del self._starts[key]
-        self._failed.pop(key, None)
-        self._metrics.observe("hallmark_release_start_seconds", time.monotonic() - start, side=side)
-        running = self._running[key] = Running(launched, want.version)
-        running.guard = asyncio.create_task(self._guard(running, want, side))
-        if all(self._launcher.key(now, at) != key for at, now in self._aim.items()):  # it is not wanted any more
-            running.drain = asyncio.create_task(self._drain(key, running))
-        return running
+        self._settle()
 
-    def _tell(self, side: Side, before: Serving | None, now: Serving | None) -> None:
-        if before is not None:
-            self._metrics.gauge("hallmark_release_info", 0, side=side, **_labels(before.wanted))
-        if now is not None:
-            self._metrics.gauge("hallmark_release_info", 1, side=side, **_labels(now.wanted))
-        if self._follow is None:
-            return  # the start, which has its own words
-        self._metrics.count("hallmark_release_swaps_total", side=side)
-        was = f", before {before.wanted.version}" if before else ""
-        log.info("%s is now %s%s", side, now.wanted.version if now else "nobody", was)
+    async def _is_ready(self, key: str) -> bool:
+        """Whether a server that was replaced can answer again; if so, it is stopped no more."""
+        kept = self._running.get(key)
+        if kept is None:
+            return False
+        trouble = await in_thread(kept.launched.trouble)
+        if self._running.get(key) is not kept:
+            return False
+        if trouble is not None:
+            self._stop(key)
+            return False
+        if kept.drain is not None:
+            kept.drain.cancel()
+        kept.drain = kept.warm_until = None
+        return True
+
+    def _later(self, key: str, pause: float) -> None:
+        self._again[key] = time.monotonic() + pause
+        asyncio.get_running_loop().call_later(pause, self._settle)
+
+    async def _make_room(self, key: str) -> None:
+        """Before a server starts: stop those that are only kept ready, and wait for others that start, if there is no memory
+        for all; ready ones also if it could not be started before, perhaps since it needs more memory than others."""
+        while True:
+            names = list(self._starts)
+            before = [self._starts[other][2] for other in names[: names.index(key)]]
+            like = next(iter(self._running.values()), None)
+            room = like is not None and await in_thread(partial(like.launched.room, 1 + len(before)))
+            ready = [it for it, one in self._running.items() if one.drain is not None and not one.under_way]
+            if ready and (key in self._failed or not room):
+                for other in ready:
+                    log.info("the server of %s is stopped: its memory is needed", self._running[other].wanted.version)
+                    self._stop(other)
+                await asyncio.gather(*self._stopping)
+            elif before and not room:
+                await asyncio.wait(before, return_when=asyncio.FIRST_COMPLETED)
+            else:
+                return
 
     async def _drain(self, key: str, running: Running) -> None:
         """Let a server that was replaced finish its requests, keep it ready for a while, then stop it."""
-        self._tell_draining()
+        version, warm = running.wanted.version, self._serve.warm_seconds
         with suppress(TimeoutError):
             async with asyncio.timeout(self._serve.drain_seconds):
                 await running.idle.wait()
         if running.under_way:
             log.warning("a replaced server is stopped with %d requests under way", running.under_way)
-        elif self._serve.warm_seconds and await in_thread(running.launched.trouble) is None:
-            if await in_thread(partial(running.launched.room, 1)):
-                words = "the server of %s stays ready for %g s, in case it is needed again"
-                log.info(words, running.version, self._serve.warm_seconds)
-                running.warm_until = datetime.now(UTC) + timedelta(seconds=self._serve.warm_seconds)
-                try:
-                    await asyncio.sleep(self._serve.warm_seconds)
-                finally:
-                    running.warm_until = None
-            log.info("the server of %s is used no more", running.version)
-        await self._stopped(key)
-        self._tell_draining()
+        elif warm and await in_thread(partial(running.launched.room, 1)):
+            log.info("the server of %s stays ready for %g s, in case it is needed again", version, warm)
+            running.warm_until = datetime.now(UTC) + timedelta(seconds=warm)
+            await asyncio.sleep(warm)
+            log.info("the server of %s is used no more", version)
+        running.drain = None
+        self._stop(key)
+        self._settle()
 
-    async def _make_room(self, *, failed: bool) -> None:
-        """Before another server starts: stop those that are only kept ready, if there is no memory for it otherwise.
+    def _stop(self, key: str) -> None:
+        """Nobody gets this server again; it is stopped, whether anyone waits for that or not."""
+        running = self._running.pop(key)
 
-        `failed`: it could not be started before, perhaps since it needs more memory than they do.
-        """
-        for key, running in list(self._running.items()):
-            if running.drain is None or running.under_way:
-                continue
-            if failed or not await in_thread(partial(running.launched.room, 1)):
-                log.info("the server of %s is stopped: its memory is needed", running.version)
-                drain, running.drain = running.drain, None  # cancelled here, the next turn drains it again
-                await _cancelled([drain])
-                await self._stopped(key)
-        self._tell_draining()
+        async def stop() -> None:
+            await cancelled(running.guard, running.drain)
+            await in_thread(running.launched.stop)
+            await running.launched.upstream.close()
 
-    def _tell_draining(self) -> None:
-        draining = sum(running.drain is not None for running in self._running.values())
-        self._metrics.gauge("hallmark_servers_draining", draining)
+        task = asyncio.create_task(stop())
+        self._stopping.add(task)
+        task.add_done_callback(self._stopping.discard)
 
-    async def _stopped(self, key: str) -> None:
-        """Stop a server; once begun, that is done whether anyone waits for it or not, and nobody gets the server again."""
-        if (running := self._running.pop(key, None)) is not None:
-            task = asyncio.create_task(self._stop(running))
-            self._stopping.add(task)
-            task.add_done_callback(self._stopping.discard)
-            await asyncio.shield(task)
-
-    async def _stop(self, running: Running) -> None:
-        await _cancelled([running.guard])
-        await in_thread(running.launched.stop)
-        await running.launched.upstream.close()
-
-    async def _guard(self, running: Running, want: Wanted, side: Side) -> None:
+    async def _guard(self, key: str, running: Running) -> None:
+        """Have a server that died started again, after a pause; until then, requests to it fail."""
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SECONDS):
                     await running.suspect.wait()
             running.suspect.clear()
-            trouble = await in_thread(running.launched.trouble)
-            if trouble is None or running.drain is not None:
-                continue
-            now, running.down = time.monotonic(), True
-            running.deaths.append(now)
-            pause = PAUSES[sum(now - death < DEATH_WINDOW for death in running.deaths) - 1]
-            log.error("the server of %s %s; starting it again in %g s", want.version, trouble, pause)
-            self._metrics.count("hallmark_server_restarts_total", version=want.version)
-            await in_thread(running.launched.stop)
-            await running.launched.upstream.close()
-            while True:
-                await asyncio.sleep(pause)
-                try:
-                    running.launched = await in_thread(lambda: self._launcher.launch(want, side), lambda it: it.stop())
-                except Exception as error:
-                    words = error if isinstance(error, HallmarkError) else f"unforeseen {type(error).__name__}"
-                    pause = PAUSES[-1]
-                    log.error("the server of %s can't be started; tried again in %g s: %s", want.version, pause, words)
-                else:
-                    break
-            running.suspect.clear()
-            running.down = False
-            log.info("the server of %s answers again", want.version)
+            if (trouble := await in_thread(running.launched.trouble)) is not None:
+                break
+        now, deaths = time.monotonic(), self._deaths.setdefault(key, deque(maxlen=len(PAUSES)))
+        deaths.append(now)
+        running.guard = None
+        self._stop(key)
+        if running.drain is None:
+            pause = PAUSES[sum(now - death < DEATH_WINDOW for death in deaths) - 1]
+            log.error("the server of %s %s; starting it again in %g s", running.wanted.version, trouble, pause)
+            self._metrics.count("hallmark_server_restarts_total", version=running.wanted.version)
+            self._later(key, pause)
+        self._settle()
 
 
-def _labels(wanted: Wanted) -> dict[str, str]:
-    return {"version": wanted.version, "digest": wanted.digest[:12]}
+def _words(error: Exception) -> str:
+    return str(error) if isinstance(error, HallmarkError) else f"unforeseen {type(error).__name__}"
 
 
-async def _cancelled(tasks: list[asyncio.Task[Any] | None]) -> None:
+async def cancelled(*tasks: asyncio.Task[Any] | None) -> None:
     live = [task for task in tasks if task is not None]
     for task in live:
         task.cancel()

@@ -1,91 +1,94 @@
-"""What a caller says of an answer: read strictly, its target masked as the request was, and checked against the schema."""
+"""What becomes of an answer: it goes out, or someone else must answer. By its form, and by how sure the model was of it.
+
+A second answer is asked for only where the first breaks the schema and the cascade would let it out. In the calibration
+such an answer counts as one that goes out and is wrong. To put another answer there, or none, can only lower the share of
+wrong answers, so the cascade's bound holds all the same. An answer that would hold a placeholder, or part of one, once the
+caller's values are back in it is wrong too. It is not asked for again: the request leads the model to it, not chance.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from contextlib import suppress
-from typing import Annotated, Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
-
-from hallmark.base.markup import Markup
-from hallmark.base.reading import NotJsonError, strict_json
-from hallmark.base.refusal import Refusal
-from hallmark.serve.chat_request import Message, Strict, plain, without_markup
-from hallmark.serve.front import too_many
-from hallmark.service.gateway.masking import MaskPool
-from hallmark.service.traces.trace import Verdict
+from hallmark.answer.answers import Answer
+from hallmark.answer.confidence import sure_of
+from hallmark.answer.endpoint import answer_schema, response_format
+from hallmark.answer.scoring import Scorer
+from hallmark.base.errors import HallmarkError
+from hallmark.base.provenance import CASCADE
+from hallmark.base.reading import NotJsonError, read_text, strict_json
+from hallmark.judge.cascade import Shipped, apply, read_shipped
+from hallmark.mask.restoring import Masked
+from hallmark.model.tool_form import ToolForm
+from hallmark.service.traces.trace import Trace
 from hallmark.task.task import Task
 
-FEEDBACK_BYTES = 2**16  # largest body
-JUDGED_A_SECOND, JUDGED_AT_ONCE = 10.0, 100.0  # judgements by one caller
-Trace = Annotated[
-    str,
-    StringConstraints(pattern=r"^(tr|chatcmpl)-[0-9a-f]{32}$"),
-    AfterValidator(lambda trace: trace.replace("chatcmpl-", "tr-", 1)),  # the id of a response names its trace, too
-]
+CASCADE_BYTES = 2**20
+TEMPERATURE = 0.5  # of a second answer that no schema can hold: at 0 it would be the first one again
 
 
-class Judgements:
-    """How often a caller has judged lately. Counted by this process alone."""
+class Judge:
+    """Decides about answers to one task. `cascade` None: there is none, or it is off."""
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._now = now
-        self._left: dict[str, tuple[float, float]] = {}  # of each caller, and when that was; callers are few and known
+    def __init__(self, task: Task, form: ToolForm | None, cascade: Shipped | None, *, check_schema: bool) -> None:
+        self.cascade, self._task, self._form, self._check = cascade, task, form, check_schema
+        self._scorer = Scorer(task, form=form)
 
-    def check(self, caller: str) -> None:
-        """Take one of those that a caller may make now; a Refusal if there is none left."""
-        now = self._now()
-        left, before = self._left.get(caller, (JUDGED_AT_ONCE, now))
-        left = min(JUDGED_AT_ONCE, left + (now - before) * JUDGED_A_SECOND)
-        if left < 1:
-            self._left[caller] = (left, now)
-            raise too_many(f"more than {JUDGED_A_SECOND:g} judgements a second by one caller")
-        self._left[caller] = (left - 1, now)
+    @property
+    def only_json(self) -> bool:
+        return self._check and self._task.is_json
+
+    def judge(self, answer: Answer, trace: Trace, *, cut: bool = False) -> bool:
+        """Whether a model's answer goes out; the trace gets why. `cut`: it is as long as the caller allows, so no schema
+        holds for it."""
+        trace.schema_valid = None if cut else self.is_valid(answer.text)
+        trace.score = trace.probability = None
+        trace.reason, goes_out = "no_cascade", True
+        if self.cascade is not None:
+            decision = apply(self.cascade, sure_of(answer, self._form, is_json=self._task.is_json))
+            trace.score, goes_out = decision.score, decision.answer
+            trace.probability = None if decision.score is None else decision.probability
+            trace.reason = "sure" if goes_out else "no_score" if decision.score is None else "unsure"
+        wrong = self.wrong(answer.text, trace.prompt, valid=trace.schema_valid is not False) if goes_out else None
+        if wrong is not None:
+            trace.reason = wrong
+        return goes_out and wrong is None
+
+    def is_valid(self, text: str) -> bool:
+        """Whether a text is an answer or the refusal, as the task's form and schema have it."""
+        try:
+            return self._scorer.said(text).kind != "invalid"
+        except RecursionError:
+            return False
+
+    def wrong(self, text: str, prompt: Masked, *, valid: bool | None = None) -> Literal["schema", "placeholder"] | None:
+        """Why a text may not go out, whoever wrote it. `valid`: whether it is, if that is known."""
+        if self._check and not (self.is_valid(text) if valid is None else valid):
+            return "schema"
+        return "placeholder" if prompt.leftover(text) else None
+
+    def second(self, constrains: bool) -> Mapping[str, Any] | None:
+        """What a second question has that the first had not; None if the server would only give the same answer again.
+
+        Held to the schema if the server can do that and the answer is JSON; else by chance. A server that can't be told
+        either (`transformers serve` decodes greedily) is not asked a second time.
+        """
+        if not constrains:
+            return None
+        if self._task.is_json and self._task.schema is not None and self._form is None:
+            return {"response_format": response_format(answer_schema(self._task))}
+        return {"temperature": TEMPERATURE}
 
 
-class Judgement(Strict):
-    trace_id: Trace
-    verdict: Verdict
-    target: Any = None
-    messages: Annotated[list[Message], Field(min_length=1)] | None = None
-
-    @model_validator(mode="after")
-    def _target_of_a_correction(self) -> Judgement:
-        if self.verdict == "corrected" and self.target is None:
-            raise ValueError("a corrected answer needs its target, the right answer")
-        if self.verdict != "corrected" and (self.target is not None or self.messages is not None):
-            raise ValueError("target and messages are only for the verdict corrected")
-        return self
-
-
-async def masked_target(
-    judgement: Judgement, masking: MaskPool | None, task: Task, markup: Markup = "none"
-) -> str | None:
-    """The target as training would have it, None if there is none. A Refusal if it is no answer of the task.
-
-    With the request's messages, a value in both has the stand-in that it has in the trace.
-    """
-    if judgement.target is None:
+def read_cascade(release: Path | None) -> Shipped | None:
+    file = None if release is None else release / CASCADE
+    if file is None or not file.exists():
         return None
-    value = judgement.target
-    if task.is_json and isinstance(value, str):
-        with suppress(NotJsonError):  # a refusal in plain words, or no answer
-            value = strict_json(value)
+    remedy = "use an unchanged release"
     try:
-        text = task.render(value)
-    except NotJsonError:
-        text = str(value)
-    parsed = task.parse(text)
-    # The task's words are nobody's data.
-    public = parsed.kind == "refusal" or (parsed.kind == "answer" and task.kind.listed)
-    if masking is not None and not public:
-        # as a whole: a value is masked by its key too, and a key may be private
-        messages = plain(without_markup(judgement.messages or [], markup))
-        masked = (await masking.mask(messages, None, also=[text]))[1]
-        text = masked[0]
-        parsed = task.parse(text)
-    if parsed.kind == "invalid":  # what is wrong with it may quote it
-        raise Refusal(400, "invalid_value", "target: not an answer of this task, once it is masked", "target")
-    return text
+        return read_shipped(strict_json(read_text(file, remedy, CASCADE_BYTES)))
+    except (ValueError, NotJsonError) as error:
+        problem = f"not of the form that certify writes ({str(error)[:200]})"
+        raise HallmarkError(problem, file=file, remedy=remedy) from None

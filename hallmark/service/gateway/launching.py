@@ -25,11 +25,9 @@ from hallmark.serve.engine import StartedSettings
 from hallmark.serve.memory import free_bytes
 from hallmark.serve.server import free_port, served_alone, started
 from hallmark.serve.several import Several
-from hallmark.service.gateway.cascading import Judge, read_cascade
-from hallmark.service.gateway.fallback import key_of
-from hallmark.service.gateway.releases import UNREGISTERED, Source, Wanted
-from hallmark.service.gateway.routing import Side
-from hallmark.service.gateway.upstream import Upstream, listed
+from hallmark.service.gateway.judging import Judge, read_cascade
+from hallmark.service.gateway.releases import UNREGISTERED, Side, Source, Wanted
+from hallmark.service.gateway.upstream import Upstream, key_of, listed
 from hallmark.task.task import Task
 
 MARK = "{version}"  # in the model of an upstream: the release that its side has
@@ -78,7 +76,7 @@ class Starter:
         engine, name = started(self._settings), self._name_of(files.release)
         form, judge = judge_of(self._params, files.release)
         logs = engine.gives_logs(self._settings)
-        if judge.needs_logs and not logs:
+        if judge.cascade is not None and not logs:
             raise HallmarkError(
                 f"{wanted.version} has a cascade, and a server of kind {engine.kind} gives no log-probabilities to apply it to",
                 param="benchmark.server.kind",

@@ -17,8 +17,8 @@ import socket
 import subprocess
 import sys
 import traceback
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +105,18 @@ class MaskPool:
             self._free.append(process)
         problem = "the request could not be masked, so it was not passed on; try again"
         raise Refusal(503, "masking_unavailable", problem, headers={"retry-after": "1"})
+
+
+@contextmanager
+def or_nowhere() -> Iterator[None]:
+    """If masking fails, nothing goes on: a text that is not masked must not reach a model."""
+    try:
+        yield
+    except (Refusal, TimeoutError):
+        raise
+    except Exception as error:
+        message = "this request could not be masked, so it went nowhere; try again"
+        raise Refusal(503, "masking_failed", message, headers={"retry-after": "1"}) from error
 
 
 class _Process:

@@ -14,15 +14,14 @@ import queue
 import secrets
 import threading
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import asdict, fields
+from collections.abc import Callable, Iterable
+from dataclasses import Field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hallmark.base.errors import HallmarkError
 from hallmark.commands.appending import append_line
-from hallmark.service.gateway.metrics import Metrics
 from hallmark.service.traces.trace import TRACES, Feedback, Trace
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ FEEDBACK = "feedback"  # the folder, in that of the traces
 
 
 def line_of(entry: Trace | Feedback) -> bytes:
-    """One line, with its line break. Half a surrogate pair, which no table takes, becomes a question mark."""
+    """One line, with its line break."""
     content = _values(entry) | {"time": entry.time.isoformat(timespec="milliseconds")}
     return json.dumps(content, sort_keys=True, ensure_ascii=False).encode() + b"\n"
 
@@ -63,13 +62,13 @@ def append(path: Path, line: bytes, *, sync: bool = False) -> None:
 class TraceWriter:
     """Keeps traces without ever making a request wait, or fail.
 
-    A full disk is tried again each second; until then traces wait in memory, `MOST_WAITING` at most.
+    A full disk is tried again each second; until then traces wait in memory, `MOST_WAITING` at most. `counts`: traces that
+    are `written` or `lost`, and `errors` of the disk; `noted` is told each.
     """
 
-    def __init__(self, folder: Path = TRACES, metrics: Metrics | None = None) -> None:
-        # Traces that are written, or lost because the disk took none for too long; and errors of the disk.
+    def __init__(self, folder: Path = TRACES, noted: Callable[[str], None] = lambda state: None) -> None:
         self.counts: Counter[str] = Counter()
-        self._folder, self._name, self._metrics = folder, f"{secrets.token_hex(8)}.jsonl", metrics or Metrics()
+        self._folder, self._name, self._noted = folder, f"{secrets.token_hex(8)}.jsonl", noted
         self._queue: queue.SimpleQueue[Trace | None] = queue.SimpleQueue()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="traces", daemon=True)
@@ -107,9 +106,9 @@ class TraceWriter:
             else:
                 return True
 
-    def _count(self, what: str) -> None:
-        self.counts[what] += 1
-        self._metrics.count("hallmark_traces_total", state=what)
+    def _count(self, state: str) -> None:
+        self.counts[state] += 1
+        self._noted(state)
 
 
 class FeedbackJournal:
@@ -148,16 +147,13 @@ def read_feedback(folder: Path = TRACES) -> list[Feedback]:
 
 def every_word(folder: Path = TRACES) -> list[Feedback]:
     """All that was ever said, by time: what the last word was at any moment. Raises HallmarkError if a file is damaged."""
-    every = [
-        Feedback(**row)
-        for path in sorted((folder / FEEDBACK).glob("*.jsonl"))
-        for row in read_lines(path, Feedback).rows(named=True)
-    ]
+    files = sorted((folder / FEEDBACK).glob("*.jsonl"))
+    every = [Feedback(**row) for file in files for row in read_lines(file, Feedback).rows(named=True)]
     return sorted(every, key=lambda one: one.time)
 
 
 def table(entries: Iterable[Trace | Feedback], kind: Kind = Trace) -> pl.DataFrame:
-    """Entries as a table: a column for each field, times in UTC to the millisecond."""
+    """Entries as a table: a column for each field that is kept, times in UTC to the millisecond."""
     import polars as pl
 
     return pl.DataFrame([_values(entry) for entry in entries], schema=columns(kind))
@@ -174,36 +170,37 @@ def read_lines(path: Path, kind: Kind) -> pl.DataFrame:
     whole = lines[: lines.rfind(b"\n") + 1]
     if not whole:
         return table([], kind)
-    schema = columns(kind)
+    damaged = HallmarkError("damaged", file=path, remedy="restore the file, or move it away")
     try:
-        found = pl.read_ndjson(whole, schema=schema | {"time": pl.String}).with_columns(
+        found = pl.read_ndjson(whole, schema=columns(kind) | {"time": pl.String}).with_columns(
             pl.col("time").str.to_datetime(time_unit="ms", time_zone="UTC")
         )
     except pl.exceptions.PolarsError:
-        raise damaged(path) from None
-    lacking = any(found[one.name].null_count() for one in fields(kind) if "None" not in str(one.type))
+        raise damaged from None
+    lacking = any(found[one.name].null_count() for one in kept(kind) if "None" not in str(one.type))
     if lacking or not found["time"].dt.year().is_between(1, 9999).all():  # the years that Python has
-        raise damaged(path)
+        raise damaged
     return found
+
+
+def kept(kind: Kind) -> list[Field[Any]]:
+    """The fields that are written."""
+    return [one for one in fields(kind) if one.metadata.get("kept", True)]
 
 
 def columns(kind: Kind) -> dict[str, Any]:
     import polars as pl
 
     kinds = {"int": pl.Int64, "float": pl.Float64, "bool": pl.Boolean, "datetime": pl.Datetime("ms", "UTC")}
-    return {one.name: kinds.get(str(one.type).removesuffix(" | None"), pl.String) for one in fields(kind)}
-
-
-def damaged(path: Path) -> HallmarkError:
-    return HallmarkError("damaged", file=path, remedy="restore the file, or move it away")
+    return {one.name: kinds.get(str(one.type).removesuffix(" | None"), pl.String) for one in kept(kind)}
 
 
 def _values(entry: Trace | Feedback) -> dict[str, Any]:
-    """The fields, as any file takes them: a number that is none is left out."""
+    """What is kept, as any file takes it: a number that is none is left out, half a surrogate pair becomes a question mark."""
 
     def valid(value: Any) -> Any:
         if isinstance(value, float) and not math.isfinite(value):
             return None
         return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
-    return {key: valid(value) for key, value in asdict(entry).items()}
+    return {one.name: valid(getattr(entry, one.name)) for one in kept(type(entry))}
