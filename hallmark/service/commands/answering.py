@@ -18,7 +18,7 @@ from hallmark.release.checking import check_release
 from hallmark.release.shipping import check_weights
 from hallmark.release.statements import read_provenance
 from hallmark.serve.server import LOG
-from hallmark.service.gateway.app import Gateway, Place
+from hallmark.service.gateway.app import Gateway
 from hallmark.service.gateway.callers import Keys
 from hallmark.service.gateway.deployments import Deployments
 from hallmark.service.gateway.fallback import Fallback
@@ -28,6 +28,7 @@ from hallmark.service.gateway.releases import SIDES, Elsewhere, FolderSource, Re
 from hallmark.service.gateway.telemetry import Metrics, Spans
 from hallmark.service.registry.registry import Registry, Version
 from hallmark.service.traces.store import FeedbackJournal, TraceWriter
+from hallmark.service.traces.trace import Place
 
 log = logging.getLogger("serve")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # used as both a folder name and a model name

@@ -28,7 +28,7 @@ from hallmark.params.loader import Params, load_params
 from hallmark.service.commands.answering import gateway_of
 from hallmark.service.commands.batch_file import Answers, Line, answers_in, requests_in
 from hallmark.service.gateway.app import Gateway
-from hallmark.service.gateway.callers import Keys, known_as
+from hallmark.service.gateway.callers import known_as, marked
 from hallmark.service.traces.trace import Trace, new_id
 
 SECONDS = 3600.0  # for one answer: nobody waits for it
@@ -106,7 +106,7 @@ class Batch:
             none = {"text": None, "tool_calls": None, "outcome": "failed", "reason": "refused", "version": ""}
             return head | none, False
         for pause in (*PAUSES, None):
-            trace = replace(asked, id=Keys().marked(new_id(now), ""), deadline=time.monotonic() + SECONDS)
+            trace = replace(asked, id=marked(new_id(now), ""), deadline=time.monotonic() + SECONDS)
             await gateway.answer(trace)
             unanswered = (trace.outcome, trace.reason) == ("failed", "upstream")
             if pause is None or not unanswered:

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -25,7 +25,7 @@ from hallmark.params.loader import Params
 from hallmark.serve import front
 from hallmark.serve.chat_request import read_request, unsupported
 from hallmark.service.gateway import responses
-from hallmark.service.gateway.callers import Keys, check_sender, customer
+from hallmark.service.gateway.callers import Keys, check_sender, customer, marked
 from hallmark.service.gateway.deployments import Deployments, Serving
 from hallmark.service.gateway.fallback import Fallback
 from hallmark.service.gateway.judging import Judge
@@ -36,7 +36,7 @@ from hallmark.service.gateway.server import unless_gone
 from hallmark.service.gateway.telemetry import Metrics
 from hallmark.service.gateway.upstream import Problem, Reply, UpstreamError, question_of
 from hallmark.service.traces.store import FeedbackJournal
-from hallmark.service.traces.trace import Trace, new_id
+from hallmark.service.traces.trace import Place, Trace, new_id
 from hallmark.task.answers import compact_json
 from hallmark.task.task import Task
 
@@ -49,16 +49,6 @@ HOUR = 3600  # seconds
 ASKED = ("request", "time", "group", "caller", "messages", "tools", "masking_s", "masked", "chat", "prompt")
 Result = TypeVar("Result")
 log = logging.getLogger("serve")
-
-
-class Place(Protocol):
-    """Where traces go."""
-
-    def put(self, trace: Trace) -> None:
-        """Keep it; never raises, and nobody waits."""
-
-    def close(self) -> None:
-        """Keep what waits."""
 
 
 class Gateway:
@@ -127,7 +117,7 @@ class Gateway:
         trace = Trace(id="", request=new_id(now, "rq"), time=now, started=started)
         trace.deadline = started + self.serve.limits.seconds
         trace.caller = self.caller(request)
-        trace.id = self.keys.marked(new_id(now), trace.caller)
+        trace.id = marked(new_id(now), trace.caller)
         trace.group = customer(request, self.serve.routing.group_header, self.names_key)
         with self.limiter.slot(trace.caller):
             body = await self.limiter.body(request)
@@ -338,7 +328,7 @@ class Gateway:
     async def _shadow(self, trace: Trace, canary: Serving) -> None:
         now = time.monotonic()
         shadow = Trace(
-            id=self.keys.marked(new_id(trace.time), trace.caller), route="shadow", version=canary.wanted.version,
+            id=marked(new_id(trace.time), trace.caller), route="shadow", version=canary.wanted.version,
             digest=canary.wanted.digest, model=canary.running.launched.name, started=now,
             deadline=now + self.serve.limits.seconds, **{name: getattr(trace, name) for name in ASKED},
         )  # fmt: skip

@@ -3,8 +3,7 @@
 API keys come from an environment variable, as `name=key,name=key`. A name may have two keys, so that one can be
 replaced while the other still works. Only their SHA-256 is kept here, and nothing ever prints one.
 
-The id of a trace ends in a mark of its caller's key and one of its name: whoever judges it later must be the same caller, in
-whatever process, and also if a key was renamed or a name got another key meanwhile.
+The id of a trace ends in a mark of its caller's name: only the same caller may judge it later, in whatever process.
 """
 
 from __future__ import annotations
@@ -14,21 +13,21 @@ import hmac
 import ipaddress
 import os
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 
+from pydantic_core import PydanticCustomError
 from starlette.requests import Request
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.key import pseudonym
 from hallmark.base.refusal import Refusal
-from hallmark.base.visible import MOST_NAME, hidden_at, shows
 from hallmark.mask.second_check import in_name
 from hallmark.params.service import Serve
+from hallmark.records.record import name_of
 from hallmark.serve import front
 
 SHORTEST = 16  # characters: a shorter key could be guessed
-MARK = 6  # hexadecimal digits of each of the two marks
+MARK = 12  # hexadecimal digits
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _KEY = re.compile(rf"[!-+\--~]{{{SHORTEST},}}")  # ASCII that shows, without a comma
 _BEARER = re.compile(rb"bearer +(\S+)", re.IGNORECASE)
@@ -51,31 +50,25 @@ class Keys:
         if not self._named:
             return ""
         match = _BEARER.fullmatch(authorization[0]) if len(authorization) == 1 else None
-        given, found = _digest(match[1] if match else b""), None
-        for name, digest in self._named:
-            if hmac.compare_digest(given, digest):
-                found = name
-        if found is None:
+        given = _digest(match[1] if match else b"")
+        found = [name for name, digest in self._named if hmac.compare_digest(given, digest)]
+        if not found:
             problem = "this API key is not known" if match else "an API key is needed"
             message = f"{problem}; send it as `Authorization: Bearer KEY`"
             raise Refusal(401, "invalid_api_key", message, headers={"www-authenticate": "Bearer"})
-        return found
-
-    def marked(self, trace: str, caller: str) -> str:
-        """The id of a trace, with the marks of its caller for its last digits."""
-        head = trace[: -2 * MARK]
-        key = next((digest for name, digest in self._named if name == caller), b"")
-        return head + _mark(head, key) + _mark(head, caller.encode())
+        return found[0]
 
     def check_own(self, trace: str, caller: str) -> None:
-        """A Refusal unless the trace is of this caller: by its key if that is still known, whatever it is called by now."""
-        if self.marked(trace, "") == trace:  # nobody's: of a gateway without keys, or of `batch`
-            return
-        head, of_key, of_name = trace[: -2 * MARK], trace[-2 * MARK : -MARK], trace[-MARK:]
-        owners = {name for name, digest in self._named if _mark(head, digest) == of_key}
-        if self._named and (caller not in owners if owners else _mark(head, caller.encode()) != of_name):
+        """A Refusal if the trace is another caller's. One of a gateway without keys, or of `batch`, is everyone's."""
+        if self._named and trace not in (marked(trace, caller), marked(trace, "")):
             message = "no request with your API key has this trace, and only the caller who asked may judge its answer"
             raise Refusal(403, "not_your_trace", message, "trace_id")
+
+
+def marked(trace: str, caller: str) -> str:
+    """The id of a trace, with the mark of its caller for its last digits."""
+    head = trace[:-MARK]
+    return head + hmac.new(caller.encode(), head.encode(), hashlib.sha256).hexdigest()[:MARK]
 
 
 def read_keys(serve: Serve, environment: Mapping[str, str] = os.environ) -> Keys:
@@ -90,9 +83,17 @@ def read_keys(serve: Serve, environment: Mapping[str, str] = os.environ) -> Keys
                 remedy=f"export {name}, as `name=key,name=key`, or set serve.host to 127.0.0.1",
             )
         return Keys()
-    entries = [entry.strip() for entry in text.split(",")]
-    variable = f"environment variable {serve.keys}"
-    named = [_entry(entry, number, variable) for number, entry in enumerate(entries, 1)]
+    variable, named = f"environment variable {serve.keys}", list[tuple[str, str]]()
+    for number, entry in enumerate(text.split(","), 1):
+        name, _, key = entry.strip().partition("=")
+        if not _NAME.fullmatch(name) or not _KEY.fullmatch(key):  # quoted nowhere: it may be a key without its name
+            raise HallmarkError(
+                f"entry {number} is not a name of letters, digits, dots and dashes, `=`, and a key of {SHORTEST} or more "
+                "characters of plain ASCII without spaces",
+                file=variable,
+                remedy="write `name=key,name=key`; `python -c 'import secrets; print(secrets.token_urlsafe(32))'` makes a key",
+            )
+        named.append((name, key))
     if len({key for _, key in named}) < len(named):
         raise HallmarkError("the same key twice", file=variable, remedy="give each caller its own key")
     return Keys(named)
@@ -103,27 +104,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _entry(entry: str, number: int, variable: str) -> tuple[str, str]:
-    """The name and the key of an entry. No error quotes it: it may be a key whose name was forgotten."""
-    name, _, key = entry.partition("=")
-    if not _NAME.fullmatch(name) or not _KEY.fullmatch(key):
-        raise HallmarkError(
-            f"entry {number} is not a name of letters, digits, dots and dashes, `=`, and a key of {SHORTEST} or more characters "
-            "of plain ASCII without spaces",
-            file=variable,
-            remedy="write `name=key,name=key`; `python -c 'import secrets; print(secrets.token_urlsafe(32))'` makes a key",
-        )
-    return name, key
-
-
-def _digest(key: bytes) -> bytes:
-    return hashlib.sha256(key).digest()
-
-
-def _mark(head: str, secret: bytes) -> str:
-    return hmac.new(secret, head.encode(), hashlib.sha256).hexdigest()[:MARK]
 
 
 def check_sender(request: Request, host: str, *, keyed: bool) -> None:
@@ -140,10 +120,15 @@ def customer(request: Request, header: str, key: bytes | None) -> str | None:
     given = [value for name, value in request.headers.raw if name == header.lower().encode()]
     if not given:
         return None
-    problem = "there more than once" if len(given) > 1 else _problem(given[0])
-    if problem:
-        raise Refusal(400, "invalid_customer", f"the header {header}: {problem}", header)
-    return known_as(given[0].decode(), key, header)
+    try:
+        (value,) = given
+        return known_as(name_of(value.decode()), key, header)
+    except (ValueError, PydanticCustomError) as error:
+        expected = (
+            error.context["expected"] if isinstance(error, PydanticCustomError) and error.context else "one in UTF-8"
+        )
+        message = f"the header {header}: not a name that records could have: {expected}"
+        raise Refusal(400, "invalid_customer", message, header) from None
 
 
 def known_as(customer: str, key: bytes | None, field: str = "group") -> str:
@@ -151,24 +136,11 @@ def known_as(customer: str, key: bytes | None, field: str = "group") -> str:
     if key is not None:
         return pseudonym(key, "group", customer)
     if kinds := in_name(customer):
-        problem = (
-            f"{field}: looks like private data ({', '.join(kinds)}), which is taken only with data.pseudonyms: keyed"
-        )
+        kind = ", ".join(kinds)
+        problem = f"{field}: looks like private data ({kind}), which is taken only with data.pseudonyms: keyed"
         raise Refusal(400, "invalid_customer", problem, field)
     return customer
 
 
-def _problem(value: bytes) -> str | None:
-    try:
-        name = value.decode()
-    except UnicodeDecodeError:
-        return "not UTF-8"
-    if not any(map(shows, name)):
-        return "empty"
-    if (place := hidden_at(name)) is not None:
-        return f"an invisible or control character at character {place}"
-    if name != name.strip():
-        return "starts or ends with a space"
-    if not unicodedata.is_normalized("NFC", name):
-        return "not in Unicode's form NFC"
-    return f"longer than {MOST_NAME} characters" if len(name) > MOST_NAME else None
+def _digest(key: bytes) -> bytes:
+    return hashlib.sha256(key).digest()

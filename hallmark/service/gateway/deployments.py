@@ -14,8 +14,7 @@ import concurrent.futures
 import logging
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -97,12 +96,11 @@ class Deployments:
         self._serve, self._follows = serve, follow
         self._aim: dict[Side, Wanted] = {}  # what is wanted now
         self._sides: dict[Side, Serving] = {}
-        # By the key of a release: its server, its start, when it died or could not be started lately, and when to try again.
+        # By the key of a release: its server, its start, and how often it died or could not be started lately, the last time
+        # of that, and when to try again.
         self._running: dict[str, Running] = {}
         self._starts: dict[str, tuple[Side, Wanted, asyncio.Task[None]]] = {}
-        self._deaths: dict[str, deque[float]] = {}
-        self._failed: dict[str, int] = {}
-        self._again: dict[str, float] = {}
+        self._troubles: dict[str, tuple[int, float, float]] = {}
         self._error: BaseException | None = None  # of the last start
         self._poll_task: asyncio.Task[None] | None = None
         self._stopping: set[asyncio.Task[None]] = set()
@@ -218,7 +216,7 @@ class Deployments:
         self._metrics.gauge("hallmark_servers_draining", sum(one.drain is not None for one in self._running.values()))
 
     def _may_start(self, key: str) -> bool:
-        return key not in self._starts and time.monotonic() >= self._again.get(key, 0.0)
+        return key not in self._starts and (key not in self._troubles or time.monotonic() >= self._troubles[key][2])
 
     def _take(self, side: Side, serving: Serving | None) -> None:
         """Have a server answer on a side, or none."""
@@ -244,17 +242,15 @@ class Deployments:
                 start = time.monotonic()
                 launched = await in_thread(lambda: self._launcher.launch(want, side), lambda it: it.stop())
                 self._metrics.observe("hallmark_release_start_seconds", time.monotonic() - start, side=side)
-                self._failed.pop(key, None)
                 running = self._running[key] = Running(launched, want)
                 running.guard = asyncio.create_task(self._guard(key, running))
         except Exception as error:
-            self._error, times = error, self._failed.get(key, 0)
-            self._failed[key] = times + 1
+            self._error = error
             self._metrics.count("hallmark_release_failures_total", side=side)
             if self._sides:
                 stays = f"where {now.wanted.version} stays" if (now := self._sides.get(side)) else "so prod answers all"
                 log.error("%s can't be started as %s, %s: %s", want.version, side, stays, _words(error))
-            self._later(key, RETRIES[min(times, len(RETRIES) - 1)])
+            self._again(key, RETRIES)
         finally:
             del self._starts[key]
         self._settle()
@@ -275,9 +271,15 @@ class Deployments:
         kept.drain = kept.warm_until = None
         return True
 
-    def _later(self, key: str, pause: float) -> None:
-        self._again[key] = time.monotonic() + pause
-        asyncio.get_running_loop().call_later(pause, self._settle)
+    def _again(self, key: str, pauses: Sequence[float]) -> float:
+        """Have a release started after a pause, which is longer each time; how long it is."""
+        now = time.monotonic()
+        times, last, _ = self._troubles.get(key, (0, now, now))
+        times = 1 + (times if now - last < DEATH_WINDOW else 0)
+        pause = pauses[min(times, len(pauses)) - 1]
+        self._troubles[key] = times, now, now + pause
+        asyncio.get_running_loop().call_later(pause + 0.01, self._settle)
+        return pause
 
     async def _make_room(self, key: str) -> None:
         """Before a server starts: stop those that are only kept ready, and wait for others that start, if there is no memory
@@ -288,7 +290,7 @@ class Deployments:
             like = next(iter(self._running.values()), None)
             room = like is not None and await in_thread(partial(like.launched.room, 1 + len(before)))
             ready = [it for it, one in self._running.items() if one.drain is not None and not one.under_way]
-            if ready and (key in self._failed or not room):
+            if ready and (key in self._troubles or not room):
                 for other in ready:
                     log.info("the server of %s is stopped: its memory is needed", self._running[other].wanted.version)
                     self._stop(other)
@@ -337,15 +339,12 @@ class Deployments:
             running.suspect.clear()
             if (trouble := await in_thread(running.launched.trouble)) is not None:
                 break
-        now, deaths = time.monotonic(), self._deaths.setdefault(key, deque(maxlen=len(PAUSES)))
-        deaths.append(now)
         running.guard = None
         self._stop(key)
         if running.drain is None:
-            pause = PAUSES[sum(now - death < DEATH_WINDOW for death in deaths) - 1]
-            log.error("the server of %s %s; starting it again in %g s", running.wanted.version, trouble, pause)
-            self._metrics.count("hallmark_server_restarts_total", version=running.wanted.version)
-            self._later(key, pause)
+            version, pause = running.wanted.version, self._again(key, PAUSES)
+            log.error("the server of %s %s; starting it again in %g s", version, trouble, pause)
+            self._metrics.count("hallmark_server_restarts_total", version=version)
         self._settle()
 
 

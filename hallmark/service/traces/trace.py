@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from hallmark.mask.restoring import Masked
@@ -90,6 +90,16 @@ class Feedback:
     caller: str
     verdict: Verdict
     target: str | None  # the right answer, masked with the placeholders of its trace; only if corrected
+
+
+class Place(Protocol):
+    """Where traces go."""
+
+    def put(self, trace: Trace) -> None:
+        """Keep it; never raises, and nobody waits."""
+
+    def close(self) -> None:
+        """Keep what waits."""
 
 
 def new_id(time: datetime | None = None, kind: str = "tr") -> str:
