@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from starlette.requests import Request
@@ -76,11 +77,8 @@ class Gateway:
         self.deployments, self.masking, self.fallback = deployments, masking, fallback
         self.places, self.feedback, self.metrics = places, feedback, metrics or Metrics()
         self.keys, self.names_key = keys or Keys(), names_key
-        self.limiter = Limiter(
-            self.serve.limits,
-            keyed=bool(self.keys),
-            noted=lambda count: self.metrics.gauge("hallmark_under_way", count),
-        )
+        under_way = partial(self.metrics.gauge, "hallmark_under_way")
+        self.limiter = Limiter(self.serve.limits, keyed=bool(self.keys), noted=under_way)
         self.shadows: set[asyncio.Task[None]] | None = set() if shadows and self.serve.routing.shadow else None
         self._told: dict[tuple[str, str], float] = {}
 
@@ -247,8 +245,9 @@ class Gateway:
         if logs and launched.logs is None:
             launched.logs = reply.answer.logs is not None
             if not launched.logs:
-                words = "the server of %s gives no log-probabilities, so the cascade hands over every answer: have it give them"
-                log.error(words + ", or set serve.cascade to false", version)
+                log.error(
+                    "the server of %s gives no log-probabilities, so the cascade hands over every answer", version
+                )
         return reply, None
 
     # judge: the answer goes out, or the fallback answers within its budget, or a person must look

@@ -10,21 +10,18 @@ started again; a release that can't be started changes nothing for the one that 
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import logging
-import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, TypeVar
 
 from hallmark.base.errors import HallmarkError
 from hallmark.params.service import Serve
 from hallmark.serve.server import DEATH_WINDOW
-from hallmark.service.gateway.launching import Launched, Launcher
+from hallmark.service.gateway.launching import Launched, Launcher, cancelled, in_thread
 from hallmark.service.gateway.releases import SIDES, Side, Source, Wanted
 from hallmark.service.gateway.telemetry import Metrics
 
@@ -35,7 +32,6 @@ PAUSES = (
     60.0,
 )  # seconds before a dead server is started again, by its deaths of late; the last for all others
 RETRIES = (15.0, 60.0, 300.0)  # seconds before a release that could not be started is tried again
-Result = TypeVar("Result")
 log = logging.getLogger("serve")
 
 
@@ -171,8 +167,8 @@ class Deployments:
             async with asyncio.timeout(self._serve.drain_seconds):
                 await asyncio.gather(*(one.idle.wait() for one in running))
         self._sides = {}
-        for key in list(self._running):
-            self._stop(key)
+        for key, one in [*self._running.items()]:
+            self._stop(key, one)
         await asyncio.gather(*self._stopping)
 
     async def _poll(self) -> None:
@@ -182,9 +178,7 @@ class Deployments:
                 wanted = await in_thread(self._source.wanted)
             except Exception as error:  # whatever is wrong with the registry, what answers goes on
                 if not self._unread:
-                    log.error(
-                        "the registry can't be read, so the releases that answer stay the same: %s", _words(error)
-                    )
+                    log.error("the registry can't be read, so what answers stays the same: %s", _words(error))
                 self._unread = True
                 self._metrics.count("hallmark_registry_errors_total")
                 continue
@@ -264,7 +258,7 @@ class Deployments:
         if self._running.get(key) is not kept:
             return False
         if trouble is not None:
-            self._stop(key)
+            self._stop(key, kept)
             return False
         if kept.drain is not None:
             kept.drain.cancel()
@@ -289,11 +283,11 @@ class Deployments:
             before = [self._starts[other][2] for other in names[: names.index(key)]]
             like = next(iter(self._running.values()), None)
             room = like is not None and await in_thread(partial(like.launched.room, 1 + len(before)))
-            ready = [it for it, one in self._running.items() if one.drain is not None and not one.under_way]
+            ready = [(it, one) for it, one in self._running.items() if one.drain is not None and not one.under_way]
             if ready and (key in self._troubles or not room):
-                for other in ready:
-                    log.info("the server of %s is stopped: its memory is needed", self._running[other].wanted.version)
-                    self._stop(other)
+                for other, one in ready:
+                    log.info("the server of %s is stopped: its memory is needed", one.wanted.version)
+                    self._stop(other, one)
                 await asyncio.gather(*self._stopping)
             elif before and not room:
                 await asyncio.wait(before, return_when=asyncio.FIRST_COMPLETED)
@@ -314,12 +308,14 @@ class Deployments:
             await asyncio.sleep(warm)
             log.info("the server of %s is used no more", version)
         running.drain = None
-        self._stop(key)
+        self._stop(key, running)
         self._settle()
 
-    def _stop(self, key: str) -> None:
+    def _stop(self, key: str, running: Running) -> None:
         """Nobody gets this server again; it is stopped, whether anyone waits for that or not."""
-        running = self._running.pop(key)
+        if self._running.get(key) is not running:
+            return  # it is stopped already
+        del self._running[key]
 
         async def stop() -> None:
             await cancelled(running.guard, running.drain)
@@ -340,46 +336,13 @@ class Deployments:
             if (trouble := await in_thread(running.launched.trouble)) is not None:
                 break
         running.guard = None
-        self._stop(key)
-        if running.drain is None:
+        if running.drain is None and self._running.get(key) is running:
             version, pause = running.wanted.version, self._again(key, PAUSES)
             log.error("the server of %s %s; starting it again in %g s", version, trouble, pause)
             self._metrics.count("hallmark_server_restarts_total", version=version)
+        self._stop(key, running)
         self._settle()
 
 
 def _words(error: Exception) -> str:
     return str(error) if isinstance(error, HallmarkError) else f"unforeseen {type(error).__name__}"
-
-
-async def cancelled(*tasks: asyncio.Task[Any] | None) -> None:
-    live = [task for task in tasks if task is not None]
-    for task in live:
-        task.cancel()
-    await asyncio.gather(*live, return_exceptions=True)
-
-
-async def in_thread(call: Callable[[], Result], unwanted: Callable[[Result], None] | None = None) -> Result:
-    """What a blocking call returns. Its thread holds up nothing: neither other calls, nor the end of the process.
-
-    `unwanted`: what is done with a result that nobody waits for any more, since the caller was cancelled.
-    """
-    done: concurrent.futures.Future[Result] = concurrent.futures.Future()
-    done.set_running_or_notify_cancel()  # from now on, no caller that gives up can cancel it
-
-    def work() -> None:
-        try:
-            done.set_result(call())
-        except BaseException as error:
-            done.set_exception(error)
-
-    def discard(ended: concurrent.futures.Future[Result]) -> None:
-        if unwanted is not None and ended.exception() is None:
-            threading.Thread(target=unwanted, args=[ended.result()], daemon=True).start()
-
-    threading.Thread(target=work, daemon=True).start()
-    try:
-        return await asyncio.wrap_future(done)
-    except asyncio.CancelledError:
-        done.add_done_callback(discard)
-        raise

@@ -6,11 +6,13 @@ The methods of both launchers block, and may be called from any thread.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from hallmark.base.compute import set_up
@@ -30,6 +32,7 @@ from hallmark.service.gateway.releases import UNREGISTERED, Side, Source, Wanted
 from hallmark.service.gateway.upstream import Upstream, key_of, listed
 from hallmark.task.task import Task
 
+Result = TypeVar("Result")
 MARK = "{version}"  # in the model of an upstream: the release that its side has
 
 
@@ -152,3 +155,36 @@ def form_of(params: Params, release: Path | None) -> ToolForm | None:
         return None
     source: Any = BASE if release is None else release
     return tool_form(params.task, load_tokenizer(source))
+
+
+async def cancelled(*tasks: asyncio.Task[Any] | None) -> None:
+    live = [task for task in tasks if task is not None]
+    for task in live:
+        task.cancel()
+    await asyncio.gather(*live, return_exceptions=True)
+
+
+async def in_thread(call: Callable[[], Result], unwanted: Callable[[Result], None] | None = None) -> Result:
+    """What a blocking call returns. Its thread holds up nothing: neither other calls, nor the end of the process.
+
+    `unwanted`: what is done with a result that nobody waits for any more, since the caller was cancelled.
+    """
+    done: concurrent.futures.Future[Result] = concurrent.futures.Future()
+    done.set_running_or_notify_cancel()  # from now on, no caller that gives up can cancel it
+
+    def work() -> None:
+        try:
+            done.set_result(call())
+        except BaseException as error:
+            done.set_exception(error)
+
+    def discard(ended: concurrent.futures.Future[Result]) -> None:
+        if unwanted is not None and ended.exception() is None:
+            threading.Thread(target=unwanted, args=[ended.result()], daemon=True).start()
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        return await asyncio.wrap_future(done)
+    except asyncio.CancelledError:
+        done.add_done_callback(discard)
+        raise
