@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
@@ -17,7 +16,7 @@ from hallmark.params.service import Fallback as Settings
 from hallmark.service.gateway.deployments import Running
 from hallmark.service.gateway.fallback import Fallback
 from hallmark.service.gateway.limits import Budget
-from hallmark.service.gateway.upstream import Question, Reply, UpstreamError
+from hallmark.service.gateway.upstream import Reply, UpstreamError
 from hallmark.service.traces.trace import Trace
 from tests.gateway_toys import asked
 from tests.stub_model import Stub, told
@@ -31,12 +30,12 @@ def settings(url: str, **changes: Any) -> Settings:
     return Settings.model_validate(given | changes)
 
 
-def question(**what: Any) -> Question:
-    return Question([{"role": "user", "content": told(**what)}], None, 100)
+def question(**what: Any) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": told(**what)}], "max_tokens": 100}
 
 
-def buy(fallback: Fallback, *questions: Question) -> list[tuple[Reply | UpstreamError, Trace]]:
-    async def one(question: Question) -> tuple[Reply | UpstreamError, Trace]:
+def buy(fallback: Fallback, *questions: dict[str, Any]) -> list[tuple[Reply | UpstreamError, Trace]]:
+    async def one(question: dict[str, Any]) -> tuple[Reply | UpstreamError, Trace]:
         trace = asked(10)
         trace.price = 0.0
         try:
@@ -114,7 +113,7 @@ def test_a_schema_that_goes_with_the_question_is_part_of_the_most() -> None:
     fallback = Fallback(settings("http://127.0.0.1:9/v1"))
     schema = {"response_format": {"type": "json_schema", "json_schema": {"schema": {"enum": ["x" * 10_000]}}}}
     plain = question(text="x")
-    assert fallback.cost(replace(plain, extra=schema)) - fallback.cost(plain) > Decimal("0.01")
+    assert fallback.cost(plain | schema) - fallback.cost(plain) > Decimal("0.01")
 
 
 def test_many_at_once_stay_under_the_limit_and_the_rest_is_not_asked(server: Stub) -> None:

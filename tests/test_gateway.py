@@ -88,8 +88,8 @@ def test_the_model_sees_stand_ins_and_the_caller_his_own_values(gateway: Gateway
     content = ask(gateway, body).json()["choices"][0]["message"]["content"]
     assert content == "Write to rosa@miller.example about <EMAIL_7>"
     (asked,) = gateway.models.asked
-    assert asked.messages[0]["content"] == "Write to <EMAIL_1> about <EMAIL_7>"
-    assert (asked.extra, asked.tools) == ({"stop": ["<EMAIL_1>"]}, [{"x": "<EMAIL_2>"}])
+    assert asked["messages"][0]["content"] == "Write to <EMAIL_1> about <EMAIL_7>"
+    assert (asked["stop"], asked["tools"]) == (["<EMAIL_1>"], [{"x": "<EMAIL_2>"}])
     (trace,) = gateway.kept.traces
     assert "rosa" not in str(trace)
     assert json.loads(trace.messages) == [{"role": "user", "content": "Write to <EMAIL_1> about <EMAIL_7>"}]
@@ -101,8 +101,8 @@ def test_the_model_sees_stand_ins_and_the_caller_his_own_values(gateway: Gateway
 def test_without_masking_a_request_goes_on_as_it_is_and_its_trace_says_so() -> None:
     gateway = Gateway(mask=False)
     assert ask(gateway, chat("rosa@miller.example", stop=["x"])).status_code == 200
-    assert gateway.models.asked[0].messages[0]["content"] == "rosa@miller.example"
-    assert gateway.models.asked[0].extra == {"stop": ["x"]}
+    assert gateway.models.asked[0]["messages"][0]["content"] == "rosa@miller.example"
+    assert gateway.models.asked[0]["stop"] == ["x"]
     assert (gateway.kept.traces[0].masked, gateway.kept.traces[0].masking_s) == (False, None)
 
 
@@ -139,7 +139,7 @@ def test_the_length_of_an_answer_is_set_and_limited() -> None:
     gateway = Gateway(answer_tokens=50)
     for changes in ({}, {"max_tokens": 50}, {"max_completion_tokens": 9, "max_tokens": 70}):
         assert ask(gateway, chat(**changes)).status_code == 200
-    assert [asked.max_tokens for asked in gateway.models.asked] == [50, 50, 9]
+    assert [asked["max_tokens"] for asked in gateway.models.asked] == [50, 50, 9]
     assert error_of(ask(gateway, chat(max_tokens=51)), 400, "invalid_value")["param"] == "max_tokens"
     error = error_of(ask(gateway, chat(max_completion_tokens=51)), 400, "invalid_value")
     assert error["param"] == "max_completion_tokens"
@@ -158,13 +158,12 @@ def test_documents_that_go_with_a_request_are_masked_as_its_tools_are(gateway: G
     }
     ask(gateway, chat("I am bo@x.example", **changes))
     asked = gateway.models.asked[0]
-    assert asked.tools == [tool("<EMAIL_2>", **whole)]
+    assert asked["tools"] == [tool("<EMAIL_2>", **whole)]
     masked = {"name": "answer", "schema": {"enum": ["ask <EMAIL_1>", "open"], "maxLength": 5}}
     form = {"type": "json_schema", "json_schema": masked}
-    assert asked.extra == {"tool_choice": tool("<EMAIL_2>"), "response_format": form}
+    assert (asked["tool_choice"], asked["response_format"]) == (tool("<EMAIL_2>"), form)
     ask(gateway, chat(response_format=changes["response_format"], tool_choice="auto"))
-    assert gateway.models.asked[1].tools is None
-    assert "tool_choice" not in (gateway.models.asked[1].extra or {})
+    assert not {"tools", "tool_choice"} & {*gateway.models.asked[1]}
     assert "bo@x.example" not in str([trace.tools for trace in gateway.kept.traces])
 
 

@@ -98,7 +98,7 @@ def test_the_gateway_takes_the_markup_out_of_all_but_the_prompt(mask: bool) -> N
     said = [{"role": "system", "content": "<b>"}, {"role": "user", "content": "<p>Hello<br>there</p>"}]
     assert ask(gateway, chat(messages=said)).status_code == 200
     asked = gateway.models.asked[0]
-    assert [message["content"] for message in asked.messages] == ["<b>", "Hello\nthere"]
+    assert [message["content"] for message in asked["messages"]] == ["<b>", "Hello\nthere"]
 
 
 @pytest.mark.parametrize(

@@ -303,7 +303,6 @@ def test_a_record_and_a_live_request_make_the_same_prompt(
     from hallmark.model.lengths import prompt_lengths
     from hallmark.model.tokenized import tokenized_records
     from hallmark.plan.lengths import counter
-    from hallmark.service.gateway.upstream import Upstream
 
     params = workspace(tmp_path, family, monkeypatch, **{"task.tool_format": tool_format} | MASKED_BY_RULES)
     row = {"id": "R-1", "group": "g", "prompt": "mend it, says bo@x.example", "target": [ONE], "tools": MIXED}
@@ -335,8 +334,7 @@ def test_a_record_and_a_live_request_make_the_same_prompt(
     system = {"role": "system", "content": params.task.system_prompt}
     live = {"messages": [system, {"role": "user", "content": row["prompt"]}], "tools": MIXED}
     assert ask_gateway(gateway, {"model": "tuned"} | live).status_code == 200
-    question = gateway.models.asked[0]
-    body = Upstream("http://127.0.0.1:9", "tuned")._body(question)
+    body = {"model": "tuned"} | gateway.models.asked[0]
     assert ask(guarded(inner, Limits(("tuned",), lambda: 10_000)), body).status_code == 200
     (sent,) = inner.asked
     messages = BaseHandler.get_processor_inputs_from_messages(sent["messages"], Modality.LLM)

@@ -14,17 +14,17 @@ import httpx2
 import openai
 import pytest
 
-from hallmark.service.gateway.upstream import LEAST_WAIT, Question, Reply, Upstream, UpstreamError, wait_of
+from hallmark.service.gateway.upstream import LEAST_WAIT, Reply, Upstream, UpstreamError, wait_of
 from tests.stub_model import ChatHandler, ChatServer, Stub, told
 from tests.stub_model import Reply as ServerReply
 
 
-def question(**what: Any) -> Question:
-    logs = "log" in what
-    return Question([{"role": "user", "content": told(**what)}], None, 50, logs)
+def question(**what: Any) -> dict[str, Any]:
+    body = {"messages": [{"role": "user", "content": told(**what)}], "max_tokens": 50, "temperature": 0}
+    return body | ({"logprobs": True} if "log" in what else {})
 
 
-def ask(url: str | list[str], one: Question, seconds: float = 60.0, **how: Any) -> Reply:
+def ask(url: str | list[str], one: dict[str, Any], seconds: float = 60.0, **how: Any) -> Reply:
     async def asked() -> Reply:
         upstream = Upstream(url, "tickets", **how)
         try:
@@ -35,7 +35,7 @@ def ask(url: str | list[str], one: Question, seconds: float = 60.0, **how: Any) 
     return asyncio.run(asked())
 
 
-def problem(url: str | list[str], one: Question, seconds: float = 60.0, **how: Any) -> UpstreamError:
+def problem(url: str | list[str], one: dict[str, Any], seconds: float = 60.0, **how: Any) -> UpstreamError:
     with pytest.raises(UpstreamError) as caught:
         ask(url, one, seconds, **how)
     return caught.value
@@ -47,8 +47,8 @@ def test_an_answer_with_its_tokens_and_log_probabilities(server: Stub) -> None:
     assert reply.answer.logs == (-0.25,) * 8
     assert reply.answer.spans is not None
     body = server.counts()["bodies"][-1]
-    assert {name: body[name] for name in ("model", "temperature", "max_tokens", "stream", "logprobs")} == {
-        "model": "tickets", "temperature": 0, "max_tokens": 50, "stream": False, "logprobs": True,
+    assert {name: body[name] for name in ("model", "temperature", "max_tokens", "logprobs")} == {
+        "model": "tickets", "temperature": 0, "max_tokens": 50, "logprobs": True,
     }  # fmt: skip
 
 

@@ -28,7 +28,7 @@ from hallmark.service.gateway.deployments import Running, Serving
 from hallmark.service.gateway.judging import Judge
 from hallmark.service.gateway.launching import Launched
 from hallmark.service.gateway.releases import Wanted
-from hallmark.service.gateway.upstream import Problem, Question, Reply, UpstreamError
+from hallmark.service.gateway.upstream import Problem, Reply, UpstreamError
 from hallmark.service.traces.store import kept
 from hallmark.service.traces.trace import Feedback, Trace
 from hallmark.task.task import Task
@@ -80,7 +80,7 @@ class Models:
         self._serving = Serving(Wanted("v1.2.0", "d" * 64), Running(Launched(*parts), Wanted("v1.2.0", "d" * 64)))
         self.names = [MODEL]
         self.servers: list[dict[str, str | None]] = []
-        self.asked: list[Question] = []
+        self.asked: list[dict[str, Any]] = []
         self.cancelled = 0
         self.closed = False
         self.go = asyncio.Event()
@@ -98,9 +98,9 @@ class Models:
     def answering(self, side: str) -> Serving:
         return self._serving
 
-    async def ask(self, question: Question, seconds: float) -> Reply:
-        self.asked.append(question)
-        text = str(question.messages[-1]["content"])
+    async def ask(self, body: dict[str, Any], seconds: float) -> Reply:
+        self.asked.append(body)
+        text = str(body["messages"][-1]["content"])
         try:
             if "WAIT" in text:
                 await self.go.wait()

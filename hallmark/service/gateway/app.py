@@ -35,7 +35,7 @@ from hallmark.service.gateway.masking import MaskPool, or_nowhere
 from hallmark.service.gateway.releases import Side, customer_of, side_of
 from hallmark.service.gateway.server import unless_gone
 from hallmark.service.gateway.telemetry import Metrics
-from hallmark.service.gateway.upstream import Problem, Reply, UpstreamError, question_of
+from hallmark.service.gateway.upstream import Problem, Reply, UpstreamError, body_of
 from hallmark.service.traces.store import FeedbackJournal
 from hallmark.service.traces.trace import Place, Trace, new_id
 from hallmark.task.answers import compact_json
@@ -222,10 +222,10 @@ class Gateway:
         logs = launched.judge.cascade is not None and launched.logs is not False
         usual = self.params.eval.max_new_tokens  # of what answers are evaluated with
         tokens = min(trace.chat.answer_tokens or usual, self.serve.limits.answer_tokens)
-        question = question_of(trace, tokens, logs=logs, is_json=launched.judge.only_json, extra=extra)
+        body = body_of(trace, tokens, logs=logs, is_json=launched.judge.only_json, extra=extra)
         began, start = running.begin(), time.monotonic()
         try:
-            reply = await launched.upstream.ask(question, trace.deadline - start)
+            reply = await launched.upstream.ask(body, trace.deadline - start)
         except UpstreamError as error:
             if extra is None:
                 trace.reason, trace.refused = "upstream", (error.code, error.field)
@@ -278,7 +278,7 @@ class Gateway:
     async def _ask_fallback(self, trace: Trace, fallback: Fallback, judge: Judge) -> None:
         limit = self.serve.limits.answer_tokens
         try:
-            reply = await fallback.ask(question_of(trace, min(trace.chat.answer_tokens or limit, limit)), trace)
+            reply = await fallback.ask(body_of(trace, min(trace.chat.answer_tokens or limit, limit)), trace)
         except UpstreamError as error:
             self._complain("the fallback", error)
             self.metrics.count("hallmark_fallback_errors_total", problem=error.problem)

@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import time
 from decimal import Decimal
+from typing import Any
 
 from hallmark.model.tool_form import ToolForm
 from hallmark.params.service import Fallback as Settings
 from hallmark.service.gateway.limits import Budget
-from hallmark.service.gateway.upstream import Question, Reply, Upstream, UpstreamError, key_of
+from hallmark.service.gateway.upstream import Reply, Upstream, UpstreamError, key_of
 from hallmark.service.traces.trace import Trace
 
 MILLION = 1_000_000  # tokens, of which a price is stated
@@ -28,16 +29,16 @@ class Fallback:
         key = key_of(settings, "serve.fallback")
         self._client = Upstream(settings.url, settings.model, key=key, paid=True, form=form)
 
-    async def ask(self, question: Question, trace: Trace) -> Reply:
+    async def ask(self, body: dict[str, Any], trace: Trace) -> Reply:
         """Its answer, if the day's limit and the time allow one; else an UpstreamError. The trace gets time and price."""
-        most = self.cost(question)
+        most = self.cost(body)
         day = self.budget.hold(most)
         if day is None:
             raise UpstreamError("budget", SPENT, charged=False)
         start, spent = time.monotonic(), most  # also if the caller hangs up: it may have been computed
         try:
-            reply = await self._client.ask(question, trace.deadline - start)
-            spent = self.cost(question, reply)
+            reply = await self._client.ask(body, trace.deadline - start)
+            spent = self.cost(body, reply)
             return reply
         except UpstreamError as error:
             spent = most if error.charged else Decimal(0)
@@ -47,12 +48,12 @@ class Fallback:
             trace.fallback_s = time.monotonic() - start
             trace.price = None if trace.price is None else trace.price + float(spent)
 
-    def cost(self, question: Question, reply: Reply | None = None) -> Decimal:
+    def cost(self, body: dict[str, Any], reply: Reply | None = None) -> Decimal:
         """What a reply cost, by the tokens that the server counted. The most that it can cost, where there is no count: a
         token is at least a byte."""
         prompt, answer = (None, None) if reply is None else (reply.prompt_tokens, reply.answer_tokens)
-        prompt = _bytes(question) if prompt is None else prompt
-        answer = question.max_tokens if answer is None else answer
+        prompt = _bytes(body) if prompt is None else prompt
+        answer = body["max_tokens"] if answer is None else answer
         price_in, price_out = Decimal(repr(self.settings.price_in)), Decimal(repr(self.settings.price_out))
         return (price_in * prompt + price_out * answer) / MILLION
 
@@ -60,7 +61,8 @@ class Fallback:
         await self._client.close()
 
 
-def _bytes(question: Question) -> int:
-    parts = [question.messages, question.tools or [], dict(question.extra or {})]  # a schema is read, too
-    size = len(json.dumps(parts, ensure_ascii=False).encode("utf-8", "surrogatepass"))
-    return size + BYTES_PER_MESSAGE * (1 + len(question.messages))
+def _bytes(body: dict[str, Any]) -> int:
+    size = len(
+        json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    )  # tools and a schema are read, too
+    return size + BYTES_PER_MESSAGE * (1 + len(body["messages"]))

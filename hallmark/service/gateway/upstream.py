@@ -61,20 +61,6 @@ class UpstreamError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What is asked: masked messages and tools, and how long the answer may be.
-
-    `extra`: what makes it another question than the greedy one. `logs`: log-probabilities are asked for.
-    """
-
-    messages: list[dict[str, Any]]
-    tools: list[dict[str, Any]] | None
-    max_tokens: int
-    logs: bool = False
-    extra: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Reply:
     """An answer of a server. `answer`: as it is scored, with calls written as trained; `text` and `tool_calls`: as sent.
 
@@ -90,17 +76,21 @@ class Reply:
     another: bool
 
 
-def question_of(
+def body_of(
     trace: Trace, tokens: int, *, logs: bool = False, is_json: bool = False, extra: Mapping[str, Any] | None = None
-) -> Question:
-    """What is asked of a request: greedily, whatever temperature or seed a caller names; how an answer is to end and look
-    is theirs. `is_json`: all answers are, so that nobody need ask for it."""
-    chat, usual = trace.chat, ("text", "json_object") if is_json else ("text",)
-    form = chat.response_format if (chat.response_format or {}).get("type") not in usual else None
-    choice = None if chat.tool_choice == "auto" else chat.tool_choice  # which is how it was trained
-    chosen = {"stop": chat.stop, "tool_choice": choice, "response_format": form}
-    theirs = {name: value for name, value in chosen.items() if value is not None}
-    return Question(trace.prompt.messages, trace.prompt.tools, tokens, logs, theirs | dict(extra or {}))
+) -> dict[str, Any]:
+    """What is asked for a request: greedily, whatever temperature or seed a caller names; how an answer is to end and look
+    is theirs. `logs`: with log-probabilities. `is_json`: all answers are, so that nobody need ask for it. `extra`: what makes
+    it another question than the greedy one."""
+    chat, prompt = trace.chat, trace.prompt
+    usual = ("text", "json_object") if is_json else ("text",)
+    body = {
+        "messages": prompt.messages, "max_tokens": tokens, "temperature": 0, "stream": False, "tools": prompt.tools or None,
+        "logprobs": True if logs else None, "stop": chat.stop,
+        "tool_choice": None if chat.tool_choice == "auto" else chat.tool_choice,  # which is how it was trained
+        "response_format": None if (chat.response_format or {}).get("type") in usual else chat.response_format,
+    }  # fmt: skip
+    return {name: value for name, value in body.items() if value is not None} | dict(extra or {})
 
 
 class Upstream:
@@ -125,12 +115,12 @@ class Upstream:
         self._clients: dict[str, AsyncOpenAI] = {}  # made in the loop that asks
         self._closed = False
 
-    async def ask(self, question: Question, seconds: float) -> Reply:
+    async def ask(self, body: dict[str, Any], seconds: float) -> Reply:
         """The answer within that time; UpstreamError if there is none. Cancelling hangs up on the server."""
         deadline = time.monotonic() + seconds
         try:
             async with asyncio.timeout(max(seconds, 0.0)):
-                content = await self._content(question, deadline)
+                content = await self._content(body, deadline)
         except TimeoutError:
             raise UpstreamError("late", "no answer in time", charged=True) from None
         try:
@@ -143,7 +133,7 @@ class Upstream:
         for client in self._clients.values():
             await client.close()
 
-    async def _content(self, question: Question, deadline: float) -> bytes:
+    async def _content(self, body: dict[str, Any], deadline: float) -> bytes:
         """The content of a success, asked for again where that may help; else an UpstreamError."""
         from openai import APIConnectionError, APIStatusError
 
@@ -153,7 +143,7 @@ class Upstream:
                 raise UpstreamError("down", "stopped", charged=False)
             try:
                 with self._several.asked(tried) as url:
-                    return await self._once(url, question)
+                    return await self._once(url, body)
             except APIConnectionError as error:
                 charged = not _unsent(error)
                 if self._several.failed(url, tried) > 1 or (self._paid and charged):
@@ -169,18 +159,19 @@ class Upstream:
                 await asyncio.sleep(wait)
                 tried.clear()
 
-    async def _once(self, url: str, question: Question) -> bytes:
+    async def _once(self, url: str, body: dict[str, Any]) -> bytes:
         """What one server sends, no more than the longest answer has; what openai raises if that is no success."""
         import httpx2
         from openai import APIConnectionError
 
         client = self._clients.get(url) or self._clients.setdefault(url, connected(url, self._key, own=self._own))
-        largest = FRAME + (PER_TOKEN + question.logs * PER_LOG) * question.max_tokens
+        per_token = PER_TOKEN + (PER_LOG if body.get("logprobs") else 0)
+        largest = FRAME + per_token * body["max_tokens"]
         content = bytearray()
         try:
             # as an extra body, so that nothing is left out or changed on the way
             async with client.chat.completions.with_streaming_response.create(
-                model=self.model, messages=[], extra_body=self._body(question), extra_headers=headers_for(self._key)
+                model=self.model, messages=[], extra_body=self._fields | body, extra_headers=headers_for(self._key)
             ) as response:
                 async for piece in response.iter_bytes():
                     content += piece
@@ -191,11 +182,6 @@ class Upstream:
         except httpx2.HTTPError as error:
             raise APIConnectionError(request=error.request) from error
         return bytes(content)
-
-    def _body(self, question: Question) -> dict[str, Any]:
-        body: dict[str, Any] = {"model": self.model, "messages": question.messages, "max_tokens": question.max_tokens}
-        body |= {"temperature": 0, "stream": False} | ({"tools": question.tools} if question.tools else {})
-        return body | ({"logprobs": True} if question.logs else {}) | self._fields | dict(question.extra or {})
 
     def _read(self, response: Any) -> Reply:
         """The reply in a response; one of MALFORMED if it is none."""
