@@ -20,11 +20,10 @@ from hallmark.serve.admission import MODELS_VARIABLE, Admission, ForVllm, Limits
 from hallmark.serve.chat_request import ANY, WITHOUT_EFFECT
 from tests import hostile
 from tests.test_hostile_rows import JSON
+from tests.toy_gateway import CHAT, PORT, URL, ask_async, error_of
 from tests.workspace import ROOT
 
-PORT, LIMIT = 8123, 200
-URL = f"http://127.0.0.1:{PORT}"
-CHAT = "/v1/chat/completions"
+LIMIT = 200
 
 
 class Inner:
@@ -61,25 +60,6 @@ def guarded(inner: Inner, limits: Limits = GREEDY, count: Any = characters) -> A
 
 def ask(app: Any, body: Any = None, method: str = "POST", path: str = CHAT, **headers: str) -> httpx.Response:
     return asyncio.run(ask_async(app, body, method, path, **headers))
-
-
-async def ask_async(app: Any, body: Any, method: str = "POST", path: str = CHAT, **headers: str) -> httpx.Response:
-    sent = {"content-type": "application/json"} | {name.replace("_", "-"): value for name, value in headers.items()}
-    content = body if isinstance(body, bytes) or hasattr(body, "__aiter__") else json.dumps(body).encode()
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=URL) as client:
-        return await client.request(method, path, content=content, headers=sent)
-
-
-def error_of(response: httpx.Response, status: int | None = None, code: str | None = None) -> dict[str, Any]:
-    """It is an error in OpenAI's form, and says so with the right status and code."""
-    assert response.headers["content-type"] == "application/json"
-    assert response.json().keys() == {"error"}
-    error: dict[str, Any] = response.json()["error"]
-    assert error.keys() == {"message", "type", "param", "code"}
-    assert error["type"] == ("server_error" if response.status_code >= 500 else "invalid_request_error")
-    assert status in (None, response.status_code), error
-    assert code in (None, error["code"]), error
-    return error
 
 
 def check_refused(response: httpx.Response, status: int | None = None, code: str | None = None) -> dict[str, Any]:

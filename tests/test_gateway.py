@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -24,8 +25,9 @@ from hallmark.service.gateway.callers import Keys, is_loopback, marked, read_key
 from hallmark.service.traces.trace import new_id
 from tests import hostile
 from tests.gateway_toys import until
-from tests.test_admission import CHAT, FIELDS, JSON, MESSAGES, PORT, URL, ask_async, error_of
-from tests.toy_gateway import Gateway, params
+from tests.test_admission import FIELDS, MESSAGES
+from tests.test_hostile_rows import JSON
+from tests.toy_gateway import CHAT, PORT, URL, Gateway, ask_async, error_of, params
 
 FEEDBACK = "/v1/feedback"
 ADA, BOB = "ada-" + "k" * 20, "bob-" + "k" * 20  # keys
@@ -140,9 +142,6 @@ def test_the_length_of_an_answer_is_set_and_limited() -> None:
     for changes in ({}, {"max_tokens": 50}, {"max_completion_tokens": 9, "max_tokens": 70}):
         assert ask(gateway, chat(**changes)).status_code == 200
     assert [asked["max_tokens"] for asked in gateway.models.asked] == [50, 50, 9]
-    assert error_of(ask(gateway, chat(max_tokens=51)), 400, "invalid_value")["param"] == "max_tokens"
-    error = error_of(ask(gateway, chat(max_completion_tokens=51)), 400, "invalid_value")
-    assert error["param"] == "max_completion_tokens"
 
 
 def test_documents_that_go_with_a_request_are_masked_as_its_tools_are(gateway: Gateway) -> None:
@@ -171,6 +170,90 @@ def test_it_is_healthy_once_a_model_answers(gateway: Gateway) -> None:
     assert ask(gateway, None, "GET", "/health").json()["status"] == "ok"
     gateway.models.names = []
     assert ask(gateway, None, "GET", "/health").status_code == 503
+
+
+# What is refused: the contract of errors
+
+
+@dataclass
+class Wrong:
+    """A request, and the error that it gets."""
+
+    status: int
+    code: str
+    body: Any = field(default_factory=chat)
+    method: str = "POST"
+    path: str = CHAT
+    param: str | None = None
+    headers: dict[str, Any] = field(default_factory=dict)
+
+
+ROUTES = ((CHAT, "POST"), ("/health", "GET"), ("/v1/models", "GET"), ("/metrics", "GET"), ("/x", "GET"))
+OWN = "[::1]:{port}"  # no name of a server on 127.0.0.1 alone, but one of this
+HOSTS = [*sorted({*hostile.HOSTS} - {OWN}), f"127.0.0.1:{PORT}.evil.example", f"localhost:{PORT + 1}"]
+CUSTOMERS = [
+    "",
+    " ",
+    "a\u200bb",
+    "e\u0301",
+    "x" * 201,
+    "\u3164",
+    "a\u00a0b",
+    b"\xff",
+    "a\u202eb",
+    "jo.roe@acme-tools.io",
+]
+JUDGED = {"trace_id": TRACE, "verdict": "corrected"}
+WRONG = [
+    Wrong(404, "model_not_found", chat(model="gpt-4"), param="model"),
+    Wrong(400, "unsupported_parameter", chat(logprobs=True), param="logprobs"),
+    Wrong(400, "invalid_value", chat(max_tokens=51), param="max_tokens"),
+    Wrong(400, "invalid_value", chat(max_completion_tokens=51), param="max_completion_tokens"),
+    Wrong(413, "request_too_large", b" " * 4097),
+    Wrong(413, "request_too_large", b" " * 10_000_000),
+    Wrong(415, "unsupported_media_type", headers={"content-encoding": "gzip"}),
+    *(Wrong(415, "unsupported_media_type", headers={"content-type": kind}) for kind in hostile.TYPES),
+    *(Wrong(431, "headers_too_large", None, method, path, headers={"x-long": "x" * 2**14}) for path, method in ROUTES),
+    *(
+        Wrong(421, "wrong_host", None, method, path, headers={"host": host.format(port=PORT)})
+        for host in HOSTS
+        for path, method in ROUTES
+    ),
+    *(
+        Wrong(403, "origin_not_allowed", b"", method, headers={"origin": origin})
+        for origin in ("http://evil.example", "null", URL)
+        for method in ("POST", "OPTIONS")
+    ),
+    *(Wrong(404, "unknown_url", path=path) for path in hostile.PATHS if path != "/metrics"),
+    *(
+        Wrong(405, "method_not_allowed", None, method, path)
+        for method, path in (("POST", "/health"), ("DELETE", "/v1/models"), ("GET", CHAT), ("PUT", FEEDBACK))
+    ),
+    *(
+        Wrong(400, "invalid_customer", param="x-customer", headers={"x-customer": name if name == b"\xff" else str(name).encode()})
+        for name in CUSTOMERS
+    ),
+    Wrong(400, "invalid_value", JUDGED, path=FEEDBACK),
+    Wrong(400, "invalid_value", JUDGED | {"verdict": "rejected", "messages": chat()["messages"]}, path=FEEDBACK),
+    Wrong(400, "invalid_value", JUDGED | {"verdict": "good"}, path=FEEDBACK, param="verdict"),
+    Wrong(400, "invalid_value", JUDGED | {"trace_id": TRACE + "\n"}, path=FEEDBACK, param="trace_id"),
+    Wrong(400, "invalid_value", JUDGED | {"target": TICKET | {"intent": "rob"}}, path=FEEDBACK, param="target"),
+    Wrong(400, "invalid_value", JUDGED | {"target": TICKET | {"date": "a@b.example"}}, path=FEEDBACK, param="target"),
+    Wrong(
+        400, "invalid_value", JUDGED | {"target": TICKET, "messages": [{"role": "x"}]}, path=FEEDBACK,
+        param="messages[0].role",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: f"{wrong.code} {wrong.method} {wrong.path}")
+def test_a_wrong_request_is_refused_and_reaches_nobody(wrong: Wrong) -> None:
+    gateway = Gateway(body_bytes=4096, answer_tokens=50)
+    response = ask(gateway, wrong.body, wrong.method, wrong.path, **wrong.headers)
+    assert error_of(response, wrong.status, wrong.code)["param"] == wrong.param
+    if wrong.status == 405:
+        assert response.headers["allow"] == ("POST" if wrong.path in (CHAT, FEEDBACK) else "GET")
+    assert gateway.models.asked == gateway.kept.traces == gateway.kept.feedback == []
 
 
 # Who may ask
@@ -228,34 +311,6 @@ def test_without_keys_only_this_machine_is_served(host: str, alone: bool) -> Non
                 read_keys(params(host=host, keys=name), {"GATEWAY_API_KEYS": " "})
 
 
-OWN = "[::1]:{port}"  # no name of a server on 127.0.0.1 alone, but one of this
-
-
-@pytest.mark.parametrize(
-    "host", [*sorted({*hostile.HOSTS} - {OWN}), f"127.0.0.1:{PORT}.evil.example", f"localhost:{PORT + 1}"]
-)
-def test_without_keys_only_its_own_name_is_answered(gateway: Gateway, host: str) -> None:
-    for path, method in ((CHAT, "POST"), ("/health", "GET"), ("/v1/models", "GET"), ("/metrics", "GET"), ("/x", "GET")):
-        error_of(ask(gateway, chat(), method, path, host=host.format(port=PORT)), 421, "wrong_host")
-    assert ask(gateway, chat(), host=f"LOCALHOST:{PORT}").status_code == 200
-
-
-def test_a_page_in_a_browser_is_refused_with_a_key_too(keyed: Callable[..., Gateway]) -> None:
-    for origin in ("http://evil.example", "null", URL):
-        error_of(ask(keyed(), chat(), key=ADA, origin=origin), 403, "origin_not_allowed")
-        error_of(ask(keyed(), b"", "OPTIONS", origin=origin), 403)
-
-
-def test_other_routes_and_methods_are_errors(gateway: Gateway) -> None:
-    for path in hostile.PATHS:
-        if path != "/metrics":
-            error_of(ask(gateway, chat(), "POST", path), 404, "unknown_url")
-    for method, path in (("POST", "/health"), ("DELETE", "/v1/models"), ("GET", CHAT), ("PUT", FEEDBACK)):
-        response = ask(gateway, chat(), method, path)
-        error_of(response, 405, "method_not_allowed")
-        assert response.headers["allow"] == ("POST" if path in (CHAT, FEEDBACK) else "GET")
-
-
 # Which customer
 
 
@@ -267,17 +322,6 @@ def test_a_customer_is_kept_as_records_have_it() -> None:
         ask(gateway, chat(), **headers)  # type: ignore[arg-type]
         ask(gateway, chat())
         assert [trace.group for trace in gateway.kept.traces] == [expected, None]
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["", " ", "a\u200bb", "e\u0301", "x" * 201, "\u3164", "a\u00a0b", b"\xff", "a\u202eb", "jo.roe@acme-tools.io"],
-)
-def test_a_customer_that_data_could_not_name_is_refused(gateway: Gateway, name: str | bytes) -> None:
-    value: Any = name if isinstance(name, bytes) else name.encode()
-    error = error_of(ask(gateway, chat(), x_customer=value), 400, "invalid_customer")
-    assert error["param"] == "x-customer"
-    assert gateway.models.asked == []
 
 
 # Limits
@@ -307,12 +351,6 @@ def test_a_slow_body_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     response = ask(Gateway(), slow())
     error_of(response, 408, "request_timeout")
     assert response.headers["connection"] == "close"
-
-
-@pytest.mark.parametrize("kind", hostile.TYPES)
-def test_a_body_of_another_type_is_refused(gateway: Gateway, kind: str) -> None:
-    error_of(ask(gateway, chat(), content_type=kind), 415, "unsupported_media_type")
-    error_of(ask(gateway, chat(), content_encoding="gzip"), 415, "unsupported_media_type")
 
 
 def test_requests_under_way_are_bounded_in_all_and_for_each_key(keyed: Callable[..., Gateway]) -> None:
@@ -443,26 +481,6 @@ def test_the_right_answer_is_masked_as_its_request_was(gateway: Gateway) -> None
     assert judge(gateway, refusal).status_code == 202, "a refusal is a right answer too"
 
 
-@pytest.mark.parametrize(
-    ("body", "param"),
-    [
-        ({"trace_id": TRACE, "verdict": "corrected"}, None),
-        ({"trace_id": TRACE, "verdict": "rejected", "messages": chat()["messages"]}, None),
-        ({"trace_id": TRACE, "verdict": "good"}, "verdict"),
-        ({"trace_id": TRACE + "\n", "verdict": "accepted"}, "trace_id"),
-        ({"trace_id": TRACE, "verdict": "corrected", "target": TICKET | {"intent": "rob"}}, "target"),
-        ({"trace_id": TRACE, "verdict": "corrected", "target": TICKET | {"date": "a@b.example"}}, "target"),
-        (
-            {"trace_id": TRACE, "verdict": "corrected", "target": TICKET, "messages": [{"role": "x"}]},
-            "messages[0].role",
-        ),
-    ],
-)
-def test_a_poisoned_judgement_is_refused(gateway: Gateway, body: dict[str, Any], param: str | None) -> None:
-    assert error_of(judge(gateway, body), 400)["param"] == param
-    assert gateway.kept.feedback == []
-
-
 def test_a_judgement_is_bounded_in_size_and_a_caller_in_their_number(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -551,12 +569,6 @@ def test_nothing_private_is_written_anywhere(
     assert len(gateway.kept.feedback) == 1
     for secret in (private, "planted", ADA, BOB):
         assert secret not in written
-
-
-@pytest.mark.parametrize(("path", "method"), [(CHAT, "POST"), ("/health", "GET"), ("/nowhere", "GET")])
-def test_long_headers_are_refused_also_if_they_come_in_one_piece(gateway: Gateway, path: str, method: str) -> None:
-    error_of(ask(gateway, chat(), method, path, x_long="x" * 2**14), 431, "headers_too_large")
-    assert gateway.models.asked == []
 
 
 @given(st.binary(min_size=1, max_size=300))

@@ -14,6 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from hallmark.answer.answers import Answer
 from hallmark.base.document import changed
 from hallmark.base.markup import Markup
@@ -36,6 +38,8 @@ from tests.made_up_release import CASCADE
 from tests.workspace import ROOT
 
 MODEL = "tuned"
+CHAT, PORT = "/v1/chat/completions", 8123
+URL = f"http://127.0.0.1:{PORT}"
 EMAIL = re.compile(r"(?<![\w.])[\w.]{1,64}@[\w.]{1,64}\w")
 SURE, UNSURE = -0.1, -2.0  # log-probabilities of a token
 
@@ -204,6 +208,25 @@ class Gateway:
     def count(self, name: str, **labels: str) -> float:
         """What a counter or a gauge says."""
         return float(self.metrics.registry.get_sample_value(name, labels) or 0)
+
+
+async def ask_async(app: Any, body: Any, method: str = "POST", path: str = CHAT, **headers: str) -> httpx.Response:
+    sent = {"content-type": "application/json"} | {name.replace("_", "-"): value for name, value in headers.items()}
+    content = body if isinstance(body, bytes) or hasattr(body, "__aiter__") else json.dumps(body).encode()
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=URL) as client:
+        return await client.request(method, path, content=content, headers=sent)
+
+
+def error_of(response: httpx.Response, status: int | None = None, code: str | None = None) -> dict[str, Any]:
+    """It is an error in OpenAI's form, and says so with the right status and code."""
+    assert response.headers["content-type"] == "application/json"
+    assert response.json().keys() == {"error"}
+    error: dict[str, Any] = response.json()["error"]
+    assert error.keys() == {"message", "type", "param", "code"}
+    assert error["type"] == ("server_error" if response.status_code >= 500 else "invalid_request_error")
+    assert status in (None, response.status_code), error
+    assert code in (None, error["code"]), error
+    return error
 
 
 if __name__ == "__main__":
