@@ -18,7 +18,7 @@ ROOMS = {
     "base": 3_867, "task": 1_214, "records": 2_195, "mask": 11_506, "corpus": 1_324, "model": 3_941, "serve": 2_362, "answer": 4_225, "judge": 4_255,
     "release": 2_015, "page": 875, "params": 938, "plan": 1_337, "draft": 908, "commands": 4_905, "service": 7_215,
 }  # fmt: skip
-OTHERS = {"stages": 2_361, "tests": 35_169, "noxfile.py": 238}  # lines
+OTHERS = {"stages": 2_361, "tests": 35_175, "noxfile.py": 238}  # lines
 PAGES, WORDS = 20, 28_924  # of docs/
 
 

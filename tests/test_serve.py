@@ -80,6 +80,8 @@ def test_it_says_what_answers_and_answers_until_it_is_asked_to_stop(folder: Path
         process.send_signal(signal.SIGTERM)
         assert process.wait(120) == 0
         assert not masker.is_running()
+        said = (folder / "err.txt").read_text().splitlines()
+        assert said == ["serve: the server of unregistered gave no answer: status, HTTP 500"]
     assert list((folder / "data/traces").rglob("*.jsonl"))
 
 

@@ -84,7 +84,7 @@ async def judged(gateway: Gateway, request: Request) -> Response:
         raise Refusal(404, "traces_off", message)
     gateway.limiter.judgement(caller)
     with gateway.limiter.slot(caller):
-        judgement = read_as(Judgement, await front.read_body(request, FEEDBACK_BYTES))
+        judgement = read_as(Judgement, await gateway.limiter.body(request, FEEDBACK_BYTES))
         gateway.keys.check_own(judgement.trace_id, caller)
         with or_nowhere():
             target = await masked_target(judgement, gateway.masking, gateway.task, gateway.params.mask.markup)

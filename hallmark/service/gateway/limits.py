@@ -44,8 +44,8 @@ class Limiter:
         """One of the requests under way, until the block ends; a Refusal if there are too many."""
         return self._slots.taken(caller)
 
-    async def body(self, request: Request) -> bytes:
-        return await front.read_body(request, self.limits.body_bytes)
+    async def body(self, request: Request, most: int | None = None) -> bytes:
+        return await front.read_body(request, most or self.limits.body_bytes)
 
     def check_answer(self, chat: ChatRequest) -> None:
         if (chat.answer_tokens or 0) > self.limits.answer_tokens:

@@ -11,6 +11,7 @@ import gc
 import logging
 import math
 import os
+import resource
 import signal
 import socket
 import time
@@ -37,6 +38,7 @@ MOST_CONNECTIONS = 1_024
 # Seconds that an unused connection stays open: longer than callers and load balancers keep theirs (5 to 60), as one that closes
 # in the moment in which it is used again is a request without an answer.
 KEEP_ALIVE = 75
+FILES = 8_192  # open files that are asked of the system; each connection is one, and each request to a server
 GONE = 499  # what web servers write down of a caller who hung up
 Handle = Callable[[Request], Awaitable[Response]]
 Result = TypeVar("Result")
@@ -153,6 +155,9 @@ def run(gateway: Gateway, host: str, port: int, drain: float, announce: Callable
     listener = _listener(host, port)
     shown = f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{listener.getsockname()[1]}"
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = FILES if hard == resource.RLIM_INFINITY else min(hard, FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # also before uvicorn looks after both
     with listener, suppress(KeyboardInterrupt):
         asyncio.run(_serve(gateway, listener, math.ceil(drain), lambda: announce(address)))

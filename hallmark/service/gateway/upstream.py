@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from openai import APIConnectionError, APIStatusError, AsyncOpenAI
 
 log = logging.getLogger("serve")
+for library in ("httpx2", "openai"):  # they would write down every request
+    logging.getLogger(library).setLevel(logging.WARNING)
 
 REFUSES = (400, 413, 422)  # the request can't be answered by this server: too long, say
 CODES = ("context_length_exceeded", "invalid_messages")
